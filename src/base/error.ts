@@ -1,0 +1,261 @@
+/**
+ * The one error class of kmodfarm and its catalogue of codes.
+ *
+ * `blame` is the retry policy: whoever catches an error asks it, never the message.
+ */
+
+/** Who is at fault, and therefore whether trying again can help. */
+export type Blame =
+  /** The driver or the kernel's sources: never tried again until the recipe changes. */
+  | "source"
+  /** Configuration or the user's input: never tried again by itself. */
+  | "input"
+  /** This machine: out of memory, a timeout, a missing tool. Tried again. */
+  | "infra"
+  /** Somebody else's server. Tried again later. */
+  | "remote"
+  /** A digest or a signature is wrong. Stops; a person must look. */
+  | "integrity"
+  /** kmodfarm itself. */
+  | "bug";
+
+export interface CatalogueEntry {
+  readonly summary: string;
+  readonly blame: Blame;
+  /** Exit code of the command that ends with this error. */
+  readonly exit: 1 | 2 | 3 | 4 | 130;
+  /** The next step for the person who reads it. */
+  readonly hint: string;
+}
+
+/** Every code there is. Documented one by one in docs/errors.md; a code is never reused. */
+export const ERRORS = {
+  USAGE: {
+    summary: "The command line cannot be understood",
+    blame: "input",
+    exit: 2,
+    hint: "See the command's --help.",
+  },
+  CONFIG_INVALID: {
+    summary: "The configuration is not valid",
+    blame: "input",
+    exit: 2,
+    hint: "Correct the named setting; docs/config.md lists all of them.",
+  },
+  FILE_UNREADABLE: {
+    summary: "A file that was named cannot be read",
+    blame: "input",
+    exit: 2,
+    hint: "Check the path and its permissions.",
+  },
+  DOCUMENT_INVALID: {
+    summary: "A JSON document is not of the kind this command reads",
+    blame: "input",
+    exit: 2,
+    hint: "Give a document of the named schema; it may also have been cut off.",
+  },
+  UNSAFE_NAME: {
+    summary: "A name from outside cannot become part of a path",
+    blame: "input",
+    exit: 2,
+    hint: "Names must match ^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$.",
+  },
+  KERNEL_UNKNOWN: {
+    summary: "No kernel of the catalog is the one that was asked for",
+    blame: "input",
+    exit: 2,
+    hint: "List what there is with `kmodfarm catalog list`; a new kernel needs `kmodfarm catalog update` first.",
+  },
+  KERNEL_AMBIGUOUS: {
+    summary: "Several kernels of the catalog fit",
+    blame: "input",
+    exit: 2,
+    hint: "Name it in full: DISTRIBUTION/ARCHITECTURE/RELEASE_PACKAGEVERSION.",
+  },
+  DRIVER_INVALID: {
+    summary: "A driver's source tree cannot be used",
+    blame: "input",
+    exit: 2,
+    hint: "The tree needs a Makefile or Kbuild at its top, regular files and links that stay inside.",
+  },
+  TOOL_MISSING: {
+    summary: "A program that this step needs is not installed",
+    blame: "infra",
+    exit: 3,
+    hint: "Run `make setup` in a checkout, or install the named Debian package.",
+  },
+  TOOL_FAILED: {
+    summary: "A program of this machine failed at its work",
+    blame: "infra",
+    exit: 3,
+    hint: "Its own words are quoted above.",
+  },
+  TIMED_OUT: {
+    summary: "A step took longer than it may",
+    blame: "infra",
+    exit: 3,
+    hint: "The machine may be overloaded: lower `jobs`.",
+  },
+  OUT_OF_MEMORY: {
+    summary: "The kernel of this machine ended a step for want of memory",
+    blame: "infra",
+    exit: 3,
+    hint: "Lower `jobs` or give the machine more memory.",
+  },
+  DISK_FULL: {
+    summary: "There is no space left on the device",
+    blame: "infra",
+    exit: 3,
+    hint: "Free some space, or move --store or --cache elsewhere.",
+  },
+  INTERRUPTED: {
+    summary: "Stopped by a signal",
+    blame: "infra",
+    exit: 130,
+    hint: "Nothing is lost: run the same command again and it goes on from here.",
+  },
+  REMOTE_UNAVAILABLE: {
+    summary: "A server could not be reached or did not answer properly",
+    blame: "remote",
+    exit: 3,
+    hint: "Try again later, or name another mirror in the configuration.",
+  },
+  NOT_FETCHABLE: {
+    summary: "A package that the mirror's index lists is not there",
+    blame: "remote",
+    exit: 3,
+    hint: "The kernel is remembered as not fetchable; `--retry` asks again.",
+  },
+  CATALOG_SUSPECT: {
+    summary: "A source of the catalog failed, is too old, or lost kernels",
+    blame: "remote",
+    exit: 3,
+    hint: "Everything known was kept. Accept old metadata with `acceptExpired: true` on that source.",
+  },
+  SIGNATURE_INVALID: {
+    summary: "A repository's signature does not verify",
+    blame: "integrity",
+    exit: 4,
+    hint: "Do not accept it: check the mirror and the keyring (debian-archive-keyring).",
+  },
+  DIGEST_MISMATCH: {
+    summary: "Bytes are not the ones that were promised",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was kept. The mirror may be in the middle of an update: try again, then distrust it.",
+  },
+  PACKAGE_MALFORMED: {
+    summary: "A package cannot be unpacked",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was kept. Fetch it by hand and compare.",
+  },
+  MODULE_MALFORMED: {
+    summary: "A file is not a kernel module that can be read",
+    blame: "source",
+    exit: 1,
+    hint: "Check with `readelf -h` and `modinfo` that it is a complete, uncompressed .ko file.",
+  },
+  BUILD_FAILED: {
+    summary: "The driver does not build for this kernel",
+    blame: "source",
+    exit: 1,
+    hint: "The log has the whole story; the driver's source must change.",
+  },
+  MODULE_MISSING: {
+    summary: "The build ended well but a module that the driver should give is not there",
+    blame: "source",
+    exit: 1,
+    hint: "Compare `modules` of the driver in the configuration with its Kbuild file.",
+  },
+  ELEMENTS_FAILED: {
+    summary: "Some elements of the matrix have no working modules",
+    blame: "source",
+    exit: 1,
+    hint: "Each is named above with its cause and its log.",
+  },
+  LOAD_FAILED: {
+    summary: "A module does not load in its kernel",
+    blame: "source",
+    exit: 1,
+    hint: "The kernel's own messages are quoted above.",
+  },
+  STORE_BUSY: {
+    summary: "Another kmodfarm is writing to this store",
+    blame: "infra",
+    exit: 3,
+    hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
+  },
+  STORE_CORRUPT: {
+    summary: "The store does not hold what it says it holds",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was written. Restore the named file, or start a new store.",
+  },
+  BUG: {
+    summary: "kmodfarm has a fault",
+    blame: "bug",
+    exit: 3,
+    hint: "Please report it with the lines above.",
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+export interface ErrorDetail {
+  /** One sentence: the thing and the fact. */
+  readonly detail: string;
+  /** Where it happened: kernel, file, url, log. Shown, and machine-readable with `--json`. */
+  readonly at?: Readonly<Record<string, string>>;
+  /** Replaces the catalogue's next step where a better one is known. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+}
+
+/** What goes wrong in kmodfarm, with one code of the catalogue and the facts of this case. */
+export class FarmError extends Error {
+  readonly code: ErrorCode;
+  readonly at: Readonly<Record<string, string>>;
+  readonly hint: string;
+
+  constructor(code: ErrorCode, { detail, at, hint, cause }: ErrorDetail) {
+    super(detail, cause === undefined ? undefined : { cause });
+    this.name = "FarmError";
+    this.code = code;
+    this.at = at ?? {};
+    this.hint = hint ?? ERRORS[code].hint;
+  }
+
+  get blame(): Blame {
+    return ERRORS[this.code].blame;
+  }
+
+  get exit(): number {
+    return ERRORS[this.code].exit;
+  }
+}
+
+/** Makes a FarmError of whatever was thrown; what nobody foresaw is a BUG, a full disk is not. */
+export function toFarmError(thrown: unknown): FarmError {
+  if (thrown instanceof FarmError) return thrown;
+  if (isErrno(thrown) && thrown.code === "ENOSPC") {
+    return new FarmError("DISK_FULL", { detail: thrown.message, cause: thrown });
+  }
+  if (thrown instanceof Error && thrown.name === "AbortError") {
+    return new FarmError("INTERRUPTED", { detail: "the work was stopped", cause: thrown });
+  }
+  return new FarmError("BUG", {
+    detail: thrown instanceof Error ? thrown.message : String(thrown),
+    cause: thrown,
+  });
+}
+
+/** Whether a thrown value is one of the operating system's errors (has an errno name in `code`). */
+export function isErrno(thrown: unknown): thrown is NodeJS.ErrnoException {
+  return thrown instanceof Error && "code" in thrown && typeof thrown.code === "string";
+}
+
+/** Ends an exhaustive `switch`: reaching it is a bug the type checker should have found. */
+export function assertNever(value: never): never {
+  throw new FarmError("BUG", { detail: `unforeseen case: ${JSON.stringify(value)}` });
+}

@@ -1,0 +1,227 @@
+/**
+ * The one place that starts other programs: argument arrays only, a time limit, the whole process group
+ * ended, output capped, and children that do not outlive us.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createWriteStream, type WriteStream } from "node:fs";
+import type { Readable } from "node:stream";
+import { FarmError, isErrno } from "./error.ts";
+
+export interface RunOptions {
+  readonly cwd?: string;
+  /** The child's whole environment; default: a small fixed one with our PATH. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: Uint8Array | string | Readable;
+  readonly timeoutMs?: number;
+  /** How much of stdout and stderr together is kept; what comes after is dropped and marked. */
+  readonly outputLimitBytes?: number;
+  /** Also writes both streams, as they come, to this file. */
+  readonly logFile?: string;
+  /** Puts the program and everything it starts into a process namespace that ends with us (needs root). */
+  readonly contained?: boolean;
+}
+
+export interface RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Exit code; 128 + number when a signal ended it, as a shell says it. */
+  readonly exitCode: number;
+  readonly timedOut: boolean;
+  readonly truncated: boolean;
+}
+
+const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGTERM: 15,
+};
+const DEFAULT_OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024;
+
+/** The environment every program gets unless told otherwise: no locale, no time zone, nothing of the user's. */
+export const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
+  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+  LC_ALL: "C.UTF-8",
+  TZ: "UTC",
+  HOME: "/nonexistent",
+};
+
+/**
+ * Runs a program to its end and returns what it said, whatever its exit code.
+ * @throws FarmError TOOL_MISSING when there is no such program, INTERRUPTED when `signal` fires
+ */
+export async function run(
+  argv: readonly string[],
+  options: RunOptions = {},
+  signal?: AbortSignal,
+): Promise<RunResult> {
+  throwIfAborted(signal);
+  const child = start(argv, options);
+  const end = { timedOut: false };
+  const stop = () => killGroup(child);
+  const timer = setTimeout(() => {
+    end.timedOut = true;
+    stop();
+  }, options.timeoutMs ?? 600_000);
+  signal?.addEventListener("abort", stop);
+  try {
+    const output = collect(child, options);
+    feed(child, options.input);
+    const exitCode = await exitOf(child, argv[0] ?? "");
+    throwIfAborted(signal);
+    return { ...(await output), exitCode: exitCode, timedOut: end.timedOut };
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
+    stop();
+  }
+}
+
+/**
+ * Runs a program that must succeed and returns its stdout.
+ * @throws FarmError TOOL_FAILED that quotes the end of what it said; TIMED_OUT
+ */
+export async function runOrFail(
+  argv: readonly string[],
+  options: RunOptions = {},
+  signal?: AbortSignal,
+): Promise<string> {
+  const result = await run(argv, options, signal);
+  if (result.exitCode === 0 && !result.timedOut) return result.stdout;
+  if (result.timedOut) {
+    throw new FarmError("TIMED_OUT", {
+      detail: `${argv[0]} was still running after ${options.timeoutMs} ms and was ended`,
+    });
+  }
+  const said = lastLines(result.stderr || result.stdout, 6);
+  throw new FarmError("TOOL_FAILED", {
+    detail: `${argv[0]} ended with exit code ${result.exitCode}: ${said}`,
+  });
+}
+
+export interface Pipe {
+  readonly stdout: Readable;
+  readonly stdin: NodeJS.WritableStream;
+  /** Resolves with the exit code when the program has ended. */
+  readonly exit: Promise<number>;
+  /** Ends the program now. */
+  stop(): void;
+}
+
+/** Starts a filter program (`xz -dc`) whose two ends the caller holds. */
+export function pipeThrough(argv: readonly string[]): Pipe {
+  const child = start(argv, {});
+  child.stderr?.resume();
+  const exit = exitOf(child, argv[0] ?? "");
+  // The reader learns of a failure by the exit code; a broken pipe is no news of its own.
+  exit.catch(() => {});
+  child.stdin?.on("error", () => {});
+  return {
+    stdout: child.stdout as Readable,
+    stdin: child.stdin as NodeJS.WritableStream,
+    exit,
+    stop: () => killGroup(child),
+  };
+}
+
+/** The last non-empty lines of a text, on one line. */
+export function lastLines(text: string, count: number): string {
+  const lines = text.split("\n").map((line) => line.trim());
+  return lines
+    .filter((line) => line !== "")
+    .slice(-count)
+    .join(" · ");
+}
+
+/** @throws FarmError INTERRUPTED */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new FarmError("INTERRUPTED", { detail: "the work was stopped" });
+}
+
+function start(argv: readonly string[], options: RunOptions): ChildProcess {
+  // `setpriv --pdeathsig` and `unshare --kill-child`: a kill -9 of the farm takes its children along.
+  const mortal = ["setpriv", "--pdeathsig", "KILL", "--"];
+  const contained = options.contained
+    ? ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--"]
+    : [];
+  const [program, ...args] = [...mortal, ...contained, ...argv];
+  return spawn(program as string, args, {
+    cwd: options.cwd ?? "/",
+    env: { ...(options.env ?? PLAIN_ENVIRONMENT) },
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: true,
+  });
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // The group is already gone.
+  }
+}
+
+function exitOf(child: ChildProcess, program: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.on("error", (cause) => {
+      const missing = isErrno(cause) && cause.code === "ENOENT";
+      reject(
+        new FarmError(missing ? "TOOL_MISSING" : "TOOL_FAILED", {
+          detail: `cannot start ${program}: ${cause.message}`,
+          cause,
+        }),
+      );
+    });
+    child.on("close", (code, signalName) => {
+      // setpriv and unshare answer 127 when there is no such program.
+      if (code === 127)
+        reject(new FarmError("TOOL_MISSING", { detail: `there is no program '${program}' on this machine` }));
+      else resolve(code ?? 128 + (SIGNAL_NUMBERS[signalName ?? ""] ?? 0));
+    });
+  });
+}
+
+async function collect(
+  child: ChildProcess,
+  options: RunOptions,
+): Promise<Pick<RunResult, "stdout" | "stderr" | "truncated">> {
+  const limit = options.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES;
+  const kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const log = options.logFile === undefined ? undefined : createWriteStream(options.logFile, { flags: "a" });
+  let total = 0;
+  const take = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
+    const room = Math.max(0, limit - total);
+    total += chunk.length;
+    if (room === 0) return;
+    const part = chunk.subarray(0, room);
+    kept[stream].push(part);
+    log?.write(part);
+  };
+  child.stdout?.on("data", take("stdout"));
+  child.stderr?.on("data", take("stderr"));
+  await new Promise<void>((resolve) => {
+    child.on("close", () => resolve());
+    child.on("error", () => resolve());
+  });
+  const truncated = total > limit;
+  await closeLog(log, truncated);
+  const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString("utf8");
+  return { stdout: text(kept.stdout), stderr: text(kept.stderr), truncated };
+}
+
+async function closeLog(log: WriteStream | undefined, truncated: boolean): Promise<void> {
+  if (log === undefined) return;
+  if (truncated) log.write("\n[kmodfarm: output limit reached, the rest was dropped]\n");
+  await new Promise<void>((resolve) => log.end(resolve));
+}
+
+function feed(child: ChildProcess, input: RunOptions["input"]): void {
+  if (child.stdin === null) return;
+  child.stdin.on("error", () => {}); // A program may end without reading all of its input.
+  if (input === undefined) child.stdin.end();
+  else if (typeof input === "string" || input instanceof Uint8Array) child.stdin.end(input);
+  else input.pipe(child.stdin);
+}

@@ -1,0 +1,83 @@
+/**
+ * Temporary files that never stay behind: each is named after the process that owns it, so whoever comes
+ * next can tell a dead owner's leftovers from a living one's work.
+ */
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { access, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { isErrno } from "./error.ts";
+
+/** A name for this process that no later process has: its id and when it was started. */
+export function processName(pid = process.pid): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command name in parentheses may hold anything; the fields after it are plain. Field 22 is the start time.
+    const startTime = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    return startTime === undefined ? undefined : `${pid}-${startTime}`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the process that a name of `processName` stands for is still alive on this machine. */
+export function isAlive(name: string): boolean {
+  const pid = Number.parseInt(name, 10);
+  return Number.isSafeInteger(pid) && processName(pid) === name;
+}
+
+/** A directory for temporary files, on the same file system as what they will become. */
+export interface Scratch {
+  /** A fresh path that does not exist yet. */
+  path(): string;
+  /** Writes a whole file so that readers see the old content or the new, never a part. */
+  write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
+  /** Removes what dead processes left, and the directory itself when it is empty. */
+  sweep(): Promise<void>;
+}
+
+export async function openScratch(directory: string): Promise<Scratch> {
+  await mkdir(directory, { recursive: true });
+  const owner = processName() ?? String(process.pid);
+  const path = () => join(directory, `${owner}-${randomBytes(6).toString("hex")}`);
+  return {
+    path,
+    async write(target, content, mode = 0o644) {
+      const temporary = path();
+      await mkdir(directory, { recursive: true });
+      const file = await open(temporary, "wx", mode);
+      try {
+        await file.writeFile(content);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await mkdir(dirname(target), { recursive: true });
+      await rename(temporary, target);
+    },
+    async sweep() {
+      for (const entry of await entriesOf(directory)) {
+        const [pid, startTime] = entry.split("-");
+        if (!isAlive(`${pid}-${startTime}`))
+          await rm(join(directory, entry), { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+/** Names in a directory, sorted; none when there is no such directory. */
+export async function entriesOf(directory: string): Promise<string[]> {
+  try {
+    return (await readdir(directory)).sort();
+  } catch (thrown) {
+    if (isErrno(thrown) && thrown.code === "ENOENT") return [];
+    throw thrown;
+  }
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

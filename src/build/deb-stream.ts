@@ -1,0 +1,151 @@
+/**
+ * Single files out of a package while it is being fetched, without keeping the package.
+ */
+import { Readable } from "node:stream";
+import { extract, type Header } from "tar-stream";
+import { FarmError } from "../base/error.ts";
+import { pipeThrough } from "../base/run.ts";
+import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../formats/ar.ts";
+
+export interface DebFile {
+  /** Path inside the package, without a leading `./`. */
+  readonly path: string;
+  readonly content: Buffer;
+}
+
+const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
+  "data.tar.xz": ["xz", "-dc"],
+  "data.tar.zst": ["zstd", "-dc"],
+  "data.tar.gz": ["gzip", "-dc"],
+  "data.tar": ["cat"],
+};
+
+/**
+ * Reads the files of a package that `isWanted` names, until `isEnough` says so. The rest of `body` is left
+ * unread, not closed: its digest may still be wanted.
+ * @throws FarmError PACKAGE_MALFORMED
+ */
+export async function readDebFiles(
+  body: Readable,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly DebFile[]) => boolean,
+): Promise<DebFile[]> {
+  const reader = new ByteReader(body);
+  try {
+    return await readMembers(reader, isWanted, isEnough);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function readMembers(
+  reader: ByteReader,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly DebFile[]) => boolean,
+): Promise<DebFile[]> {
+  if ((await reader.take(AR_MAGIC.length)).toString("latin1") !== AR_MAGIC)
+    throw malformed("it is not an archive");
+  for (;;) {
+    const member = parseArHeader(await reader.take(AR_HEADER_BYTES));
+    const filter = DECOMPRESSORS[member.name];
+    if (filter !== undefined) return readTar(reader.pass(member.size), filter, isWanted, isEnough);
+    await reader.skip(member.size + (member.size % 2));
+  }
+}
+
+async function readTar(
+  packed: AsyncGenerator<Buffer>,
+  filter: readonly string[],
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly DebFile[]) => boolean,
+): Promise<DebFile[]> {
+  const decompressor = pipeThrough(filter);
+  const source = Readable.from(packed);
+  const faults: unknown[] = [];
+  source.on("error", (fault) => {
+    faults.push(fault);
+    decompressor.stop();
+  });
+  source.pipe(decompressor.stdin);
+  const tar = extract();
+  decompressor.stdout.on("error", (fault) => tar.destroy(fault)).pipe(tar);
+  const found: DebFile[] = [];
+  try {
+    for await (const entry of tar) {
+      const path = pathOf(entry.header);
+      if (entry.header.type !== "file" || !isWanted(path)) {
+        entry.resume();
+        continue;
+      }
+      found.push({ path, content: await contentOf(entry) });
+      if (isEnough(found)) break;
+    }
+  } catch (cause) {
+    throw malformed(`its archive is damaged (${cause instanceof Error ? cause.message : String(cause)})`);
+  } finally {
+    source.destroy();
+    decompressor.stop();
+  }
+  if (faults.length > 0) throw faults[0];
+  return found;
+}
+
+function pathOf(header: Header): string {
+  return header.name.replace(/^\.?\//, "");
+}
+
+async function contentOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of entry as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > FILE_LIMIT_BYTES) throw malformed(`a file in it is larger than ${FILE_LIMIT_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function malformed(fact: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", { detail: `a package cannot be read: ${fact}` });
+}
+
+/** Reads a stream in portions, and leaves it open when reading stops. */
+class ByteReader {
+  readonly #chunks: AsyncIterator<Buffer>;
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(body: Readable) {
+    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
+  }
+
+  /** Lets go of the stream, so that somebody else can read on. */
+  async close(): Promise<void> {
+    await this.#chunks.return?.();
+  }
+
+  async take(size: number): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    for await (const part of this.pass(size)) parts.push(part);
+    return Buffer.concat(parts);
+  }
+
+  async skip(size: number): Promise<void> {
+    for await (const _ of this.pass(size));
+  }
+
+  /** The next `size` bytes as they come. */
+  async *pass(size: number): AsyncGenerator<Buffer> {
+    for (let left = size; left > 0; ) {
+      if (this.#rest.length === 0) {
+        const next = await this.#chunks.next();
+        if (next.done) throw malformed("it ends in the middle");
+        this.#rest = next.value;
+      }
+      const part = this.#rest.subarray(0, left);
+      this.#rest = this.#rest.subarray(part.length);
+      left -= part.length;
+      yield part;
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Everything that determines the bytes of an element's output, and nothing else. Equal recipes, equal bytes.
+ */
+import { FarmError } from "../base/error.ts";
+import { type Digest, digestOf } from "../base/json.ts";
+import {
+  ARCHITECTURES,
+  type Architecture,
+  type ArchitectureName,
+  architecture,
+} from "../kernel/architecture.ts";
+import type { Package } from "../kernel/kernel.ts";
+import type { Element } from "../matrix/element.ts";
+
+export interface InstalledPackage {
+  readonly name: string;
+  readonly version: string;
+}
+
+export interface Recipe {
+  readonly schema: "kmodfarm.recipe/1";
+  readonly driver: {
+    readonly name: string;
+    readonly version: string;
+    readonly source: Digest;
+    readonly modules: readonly string[];
+  };
+  readonly kernel: {
+    readonly distribution: string;
+    readonly architecture: ArchitectureName;
+    readonly kversion: string;
+    readonly packageVersion: string;
+  };
+  /** The architecture that runs the compiler; another one than the kernel's means a cross build. */
+  readonly builder: ArchitectureName;
+  readonly headers: readonly { readonly name: string; readonly version: string; readonly sha256: string }[];
+  /** Only what can change the bytes: a new libc or tzdata in the root rebuilds nothing. */
+  readonly toolchain: readonly InstalledPackage[];
+  /** Digest of the scripts that run inside the sandbox; flags and fixed paths stand in them. */
+  readonly scripts: Digest;
+}
+
+export interface RecipeInput {
+  readonly element: Element;
+  readonly source: Digest;
+  readonly modules: readonly string[];
+  readonly builder: ArchitectureName;
+  readonly root: readonly InstalledPackage[];
+  readonly scripts: Digest;
+}
+
+export function recipeOf({ element, source, modules, builder, root, scripts }: RecipeInput): Recipe {
+  const { distribution, kversion, packageVersion } = element;
+  return {
+    schema: "kmodfarm.recipe/1",
+    driver: { name: element.driver, version: element.driverversion, source, modules },
+    kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
+    builder,
+    headers: buildPackages(element, builder)
+      .map(({ name, version, sha256 }) => ({ name, version, sha256 }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    toolchain: relevantPackages(root, architecture(element.architecture)),
+    scripts,
+  };
+}
+
+export function recipeKey(recipe: Recipe): Digest {
+  return digestOf(recipe);
+}
+
+/**
+ * The packages a builder unpacks for an element: the headers, with the build tools of its own architecture.
+ * @throws FarmError NOT_FETCHABLE when no index has those tools
+ */
+export function buildPackages(element: Element, builder: ArchitectureName): Package[] {
+  const { headers, crossTools } = element.packages;
+  if (element.architecture === builder) return headers;
+  const replaced = headers.map((one) => {
+    const isTool = one.architecture !== "all" && crossTools.some((tool) => tool.name === one.name);
+    return isTool ? crossTools.find((tool) => tool.name === one.name && tool.architecture === builder) : one;
+  });
+  const usable = replaced.filter((one) => one !== undefined);
+  if (usable.length < headers.length) {
+    throw new FarmError("NOT_FETCHABLE", {
+      detail: `${element.kversion} has no build tools for ${builder} builders in any index`,
+    });
+  }
+  return usable;
+}
+
+const RELEVANT = /^(gcc|cpp|clang|lld|llvm|binutils|make|kmod|pahole|dwarves)(-|$)/;
+
+/** The build-relevant packages of a root, without compilers for architectures that are not the target's. */
+export function relevantPackages(
+  root: readonly InstalledPackage[],
+  target: Architecture,
+): InstalledPackage[] {
+  const others = ARCHITECTURES.filter(({ name }) => name !== target.name).map(({ triplet }) =>
+    triplet.replace("_", "-"),
+  );
+  return root
+    .filter(
+      ({ name }) =>
+        RELEVANT.test(name) &&
+        !/-(base|locales|doc)$/.test(name) &&
+        !others.some((other) => name.includes(other)),
+    )
+    .map(({ name, version }) => ({ name, version }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}

@@ -1,0 +1,7 @@
+/**
+ * Every sandbox there is.
+ */
+import { bubblewrap } from "./bubblewrap.ts";
+import type { Sandbox } from "./sandbox.ts";
+
+export const SANDBOXES: readonly Sandbox[] = [bubblewrap];

@@ -1,0 +1,39 @@
+/**
+ * The family of sandboxes: a place without network where a build sees a read-only root, its inputs, and
+ * two directories it may write to.
+ */
+
+export interface SandboxSpec {
+  /** The toolchain root; nothing in it can be changed from inside. */
+  readonly root: string;
+  /** Read-only directories and files, [outside, inside]. */
+  readonly inputs: readonly (readonly [string, string])[];
+  /** Directories the build may write to, [outside, inside]. */
+  readonly outputs: readonly (readonly [string, string])[];
+  /** Links to make in otherwise empty directories, [target, inside]. */
+  readonly links: readonly (readonly [string, string])[];
+  /** Directories that are empty and writable inside, and gone afterwards. */
+  readonly emptyDirectories: readonly string[];
+  /** The program's whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly argv: readonly string[];
+  readonly timeoutMs: number;
+  readonly memoryBytes: number;
+  readonly outputLimitBytes: number;
+  /** Gets both output streams as they come. */
+  readonly logFile: string;
+}
+
+export interface SandboxResult {
+  readonly exitCode: number;
+  readonly timedOut: boolean;
+  /** The end of what the program said. */
+  readonly output: string;
+}
+
+export interface Sandbox {
+  readonly name: string;
+  /** Programs it needs on the host, with the Debian packages that bring them. */
+  readonly needs: readonly (readonly [program: string, debianPackage: string])[];
+  run(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxResult>;
+}

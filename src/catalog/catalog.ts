@@ -1,0 +1,143 @@
+/**
+ * The catalog document: every kernel ever seen, where it comes from, and what is known of fetching it.
+ */
+import { z } from "zod";
+import { FarmError } from "../base/error.ts";
+import { canonicalJson } from "../base/json.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import { compareDebVersions } from "../kernel/deb-version.ts";
+import { Compiler, KernelId, kernelName, Package } from "../kernel/kernel.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+
+const Time = z.iso.datetime();
+
+export const CatalogKernel = KernelId.extend({
+  flavour: PathSegment,
+  compiler: Compiler.optional(),
+  packages: z.object({
+    headers: z.array(Package),
+    crossTools: z.array(Package),
+    image: z.array(Package),
+    modules: z.array(Package),
+  }),
+  /** Packages it needs that no index lists; it cannot be built while there are any. */
+  missing: z.array(z.string()).optional(),
+  /** Ids of the sources that list it now, or listed it last. */
+  sources: z.array(z.string()),
+  /** When we first saw it. */
+  firstSeen: Time,
+  /** Date of the newest metadata that listed it. */
+  lastSeen: Time,
+  /** Its sources are healthy and no longer list it. */
+  withdrawnSince: Time.optional(),
+  /** Its sources are failing or out of date, so nobody can say whether it is still there. */
+  staleSince: Time.optional(),
+  /** A package that building needs is listed, but the mirror does not have it. */
+  notFetchableSince: Time.optional(),
+  /** The same for the boot image, which only the load test needs. */
+  notLoadableSince: Time.optional(),
+});
+export type CatalogKernel = z.infer<typeof CatalogKernel>;
+
+export const SourceStatus = z.enum([
+  "ok",
+  /** Past its Valid-Until or older than its own cadence; used only where configuration accepts it. */
+  "expired",
+  /** It lost an unusual share of a release's kernels, or went back in time. */
+  "suspect",
+  "failed",
+  /** The server has no such suite, and never had since we know it. */
+  "notServed",
+]);
+
+export const CatalogSource = z.object({
+  id: z.string(),
+  kind: z.enum(["apt", "import"]),
+  distribution: z.string(),
+  url: z.string(),
+  status: SourceStatus,
+  /** Configuration accepts that its metadata is expired. */
+  accepted: z.boolean().optional(),
+  detail: z.string().optional(),
+  /** When we last asked. The only clock in this document that moves on a night without news. */
+  checkedAt: Time,
+  metadataDate: Time.optional(),
+  validUntil: Time.optional(),
+  digest: z.string().optional(),
+  /** Kernels it lists, by architecture. */
+  kernels: z.record(z.string(), z.int()),
+  /** Dates of the last metadata we got, oldest first: its cadence. */
+  cadence: z.array(Time),
+});
+export type CatalogSource = z.infer<typeof CatalogSource>;
+
+/** The userland that a release brings for testing its kernels. */
+export const GuestTools = z.object({
+  distribution: PathSegment,
+  architecture: ArchitectureName,
+  packages: z.array(Package),
+});
+export type GuestTools = z.infer<typeof GuestTools>;
+
+export const Catalog = z.object({
+  schema: z.literal("kmodfarm.catalog/1"),
+  sources: z.array(CatalogSource),
+  guests: z.array(GuestTools),
+  kernels: z.array(CatalogKernel),
+});
+export type Catalog = z.infer<typeof Catalog>;
+
+export const EMPTY_CATALOG: Catalog = { schema: "kmodfarm.catalog/1", sources: [], guests: [], kernels: [] };
+
+/** Oldest first within each distribution release, architecture and flavour. */
+export function compareKernels(a: CatalogKernel, b: CatalogKernel): number {
+  return (
+    order(a.distribution, b.distribution) ||
+    order(a.architecture, b.architecture) ||
+    order(a.flavour, b.flavour) ||
+    compareDebVersions(a.packageVersion, b.packageVersion) ||
+    compareDebVersions(a.kversion, b.kversion)
+  );
+}
+
+function order(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Whether two catalogs say the same, whenever they were made. */
+export function sameFacts(a: Catalog, b: Catalog): boolean {
+  const timeless = (catalog: Catalog) => ({
+    ...catalog,
+    sources: catalog.sources.map((source) => ({ ...source, checkedAt: undefined })),
+  });
+  return canonicalJson(timeless(a)) === canonicalJson(timeless(b));
+}
+
+/**
+ * The one kernel that `DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION]`, or any shorter end of it, means.
+ * @throws FarmError KERNEL_UNKNOWN, KERNEL_AMBIGUOUS naming the candidates
+ */
+export function findKernel(catalog: Catalog, query: string): CatalogKernel {
+  const parts = query.split("/");
+  const [release = "", packageVersion] = splitOnce(parts.at(-1) ?? "", "_");
+  const places = new Set(parts.slice(0, -1));
+  const found = catalog.kernels.filter(
+    (kernel) =>
+      kernel.kversion === release &&
+      (packageVersion === undefined || kernel.packageVersion === packageVersion) &&
+      [...places].every((place) => place === kernel.distribution || place === kernel.architecture),
+  );
+  const [only] = found;
+  if (only === undefined)
+    throw new FarmError("KERNEL_UNKNOWN", { detail: `no kernel of the catalog is '${query}'` });
+  if (found.length > 1) {
+    const names = found.slice(0, 6).map(kernelName).join(", ");
+    throw new FarmError("KERNEL_AMBIGUOUS", { detail: `'${query}' may be any of ${names}` });
+  }
+  return only;
+}
+
+function splitOnce(text: string, separator: string): [string, string?] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}

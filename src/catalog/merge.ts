@@ -1,0 +1,199 @@
+/**
+ * The append-only union: what sources say tonight, laid over everything ever seen. No kernel ever leaves.
+ */
+import { canonicalJson } from "../base/json.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
+import type { ListedKernel } from "../kernel/distributions/distribution.ts";
+import { kernelName } from "../kernel/kernel.ts";
+import {
+  type Catalog,
+  type CatalogKernel,
+  type CatalogSource,
+  compareKernels,
+  type GuestTools,
+} from "./catalog.ts";
+
+/** What one night's look at all sources of one distribution release found. */
+export interface ReleaseReport {
+  readonly distribution: string;
+  /** One per configured source, whatever its state. */
+  readonly sources: readonly CatalogSource[];
+  readonly kernels: readonly ListedKernel[];
+  readonly guests: readonly GuestTools[];
+}
+
+export interface MergeOptions {
+  readonly now: string;
+  /** Take shrunken sources at their word this once. */
+  readonly acceptWithdrawals?: boolean;
+}
+
+/** Share and number of a release's kernels whose loss makes a source suspect. */
+const SUSPICIOUS_SHARE = 0.1;
+const SUSPICIOUS_COUNT = 2;
+
+export function mergeCatalog(
+  previous: Catalog,
+  reports: readonly ReleaseReport[],
+  options: MergeOptions,
+): Catalog {
+  const reported = new Set(reports.map((report) => report.distribution));
+  const untouched = {
+    sources: previous.sources.filter((source) => !reported.has(source.distribution)),
+    kernels: previous.kernels.filter((kernel) => !reported.has(kernel.distribution)),
+    guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
+  };
+  const merged = reports.map((report) => mergeRelease(previous, report, options));
+  return {
+    schema: "kmodfarm.catalog/1",
+    sources: [...untouched.sources, ...merged.flatMap((one) => one.sources)].toSorted((a, b) =>
+      a.id < b.id ? -1 : 1,
+    ),
+    guests: [...untouched.guests, ...merged.flatMap((one) => one.guests)],
+    kernels: [...untouched.kernels, ...merged.flatMap((one) => one.kernels)].toSorted(compareKernels),
+  };
+}
+
+function mergeRelease(previous: Catalog, report: ReleaseReport, options: MergeOptions) {
+  const { distribution } = report;
+  const known = new Map(
+    previous.kernels
+      .filter((kernel) => kernel.distribution === distribution)
+      .map((kernel) => [kernelName(kernel), kernel]),
+  );
+  const listed = new Map(report.kernels.map((kernel) => [kernelName({ ...kernel, distribution }), kernel]));
+  const sources = report.sources.map((source) => judgeLoss(source, known, listed, options));
+  const state = new Map(sources.map((source) => [source.id, source]));
+
+  const kernels = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
+    const now = listed.get(name);
+    const before = known.get(name);
+    return now === undefined
+      ? absent(before as CatalogKernel, state, options.now)
+      : present(now, before, distribution, state, options.now);
+  });
+  return { sources, kernels, guests: mergeGuests(previous.guests, report) };
+}
+
+/** A source that is well but lost an unusual share of the kernels it had is suspect, and its loss is not believed. */
+function judgeLoss(
+  source: CatalogSource,
+  known: ReadonlyMap<string, CatalogKernel>,
+  listed: ReadonlyMap<string, ListedKernel>,
+  { acceptWithdrawals }: MergeOptions,
+): CatalogSource {
+  if (source.status !== "ok" || acceptWithdrawals) return source;
+  const had = [...known].filter(
+    ([, kernel]) => kernel.sources.includes(source.id) && kernel.withdrawnSince === undefined,
+  );
+  const gone = had.filter(([name]) => !listed.get(name)?.sources.includes(source.id));
+  // A kernel that moved to another source of its release (security → main) is not lost.
+  const lost = gone.filter(([name]) => !listed.has(name));
+  if (lost.length < SUSPICIOUS_COUNT || lost.length < had.length * SUSPICIOUS_SHARE) return source;
+  const [name] = lost[0] as [string, CatalogKernel];
+  const detail = `${lost.length} of its ${had.length} kernels are gone at once (${name}, …)`;
+  return { ...source, status: "suspect", detail };
+}
+
+function present(
+  listed: ListedKernel,
+  before: CatalogKernel | undefined,
+  distribution: string,
+  state: ReadonlyMap<string, CatalogSource>,
+  now: string,
+): CatalogKernel {
+  const { compiler, missing, packages, ...rest } = listed;
+  const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
+  const dates = listing.flatMap((source) => source.metadataDate ?? []);
+  const pinned = pinTools(listed, before);
+  const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
+  return {
+    ...rest,
+    distribution,
+    ...(compiler === undefined ? {} : { compiler }),
+    packages: pinned,
+    ...(missing.length === 0 ? {} : { missing: [...missing] }),
+    sources: [...listed.sources].sort(),
+    firstSeen: before?.firstSeen ?? now,
+    lastSeen: dates.sort().at(-1) ?? now,
+    ...expiry(listing),
+    // Learned by a failed fetch; a new location or a new package is a new chance.
+    ...(moved || before?.notFetchableSince === undefined
+      ? {}
+      : { notFetchableSince: before.notFetchableSince }),
+    ...(moved || before?.notLoadableSince === undefined ? {} : { notLoadableSince: before.notLoadableSince }),
+  };
+}
+
+/** A kernel that only expired metadata lists is stale since the day that metadata ran out. */
+function expiry(listing: readonly CatalogSource[]): { staleSince?: string } {
+  if (listing.length === 0 || listing.some((source) => source.status !== "expired")) return {};
+  const since = listing
+    .flatMap((source) => source.validUntil ?? source.metadataDate ?? [])
+    .sort()
+    .at(-1);
+  return since === undefined ? {} : { staleSince: since };
+}
+
+/**
+ * Build tools that several kernels share (one linux-kbuild-6.1 serves a hundred) are pinned to the ones a
+ * kernel was first seen with, or each upload of them would rebuild all of those kernels. The pin is given
+ * up when they can no longer be fetched.
+ */
+function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): CatalogKernel["packages"] {
+  const fresh = {
+    headers: [...listed.packages.headers],
+    crossTools: [...listed.packages.crossTools],
+    image: [...listed.packages.image],
+    modules: [...listed.packages.modules],
+  };
+  if (before === undefined || before.notFetchableSince !== undefined) return fresh;
+  const pin = (now: CatalogKernel["packages"]["headers"], then: CatalogKernel["packages"]["headers"]) =>
+    now.map(
+      (one) =>
+        then.find(
+          (old) => old.name === one.name && old.architecture === one.architecture && isTool(old.name),
+        ) ?? one,
+    );
+  return {
+    ...fresh,
+    headers: pin(fresh.headers, before.packages.headers),
+    crossTools: pin(fresh.crossTools, before.packages.crossTools),
+  };
+}
+
+function isTool(name: string): boolean {
+  return name.startsWith("linux-kbuild-");
+}
+
+function absent(
+  before: CatalogKernel,
+  state: ReadonlyMap<string, CatalogSource>,
+  now: string,
+): CatalogKernel {
+  const doubtful = before.sources.some((id) => {
+    const status = state.get(id)?.status;
+    return status === undefined || status === "failed" || status === "suspect" || status === "expired";
+  });
+  if (doubtful) return { ...before, staleSince: before.staleSince ?? now };
+  const { staleSince: _, ...rest } = before;
+  return { ...rest, withdrawnSince: before.withdrawnSince ?? now };
+}
+
+function mergeGuests(previous: readonly GuestTools[], report: ReleaseReport): GuestTools[] {
+  const old = previous.filter(
+    (guest) =>
+      guest.distribution === report.distribution &&
+      !report.guests.some((fresh) => fresh.architecture === guest.architecture),
+  );
+  return [...old, ...report.guests].toSorted((a, b) => (a.architecture < b.architecture ? -1 : 1));
+}
+
+/** How many kernels each architecture has in a listing. */
+export function countByArchitecture(
+  kernels: readonly { architecture: ArchitectureName }[],
+): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { architecture } of kernels) counts[architecture] = (counts[architecture] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,187 @@
+/**
+ * What a kernel needs to boot in a test: its image, in-tree modules that the driver uses, a guest userland.
+ * Only these files are kept of packages that are a hundred times their size.
+ */
+import { createReadStream } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { FarmError } from "../base/error.ts";
+import type { Http } from "../base/http.ts";
+import { pipeThrough } from "../base/run.ts";
+import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
+import { readDebFiles } from "../build/deb-stream.ts";
+import type { Inputs } from "../build/inputs.ts";
+import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import type { Package } from "../kernel/kernel.ts";
+
+export interface BootContext {
+  readonly http: Http;
+  readonly inputs: Inputs;
+  readonly scratch: Scratch;
+  readonly cache: string;
+}
+
+const IMAGE_PATH = /^(boot\/vmlinuz-[^/]+|usr\/lib\/modules\/[^/]+\/vmlinuz)$/;
+const MODULE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(?:.+\/)?([^/]+\.ko)(\.xz|\.zst|\.gz)?$/;
+const BUSYBOX_PATH = /^(usr\/)?bin\/busybox$/;
+const MODULE_LIMIT_BYTES = 128 * 1024 * 1024;
+
+/** The kernel's boot image, taken from its package as it flies by. */
+export async function fetchBootImage(
+  image: Package,
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<string> {
+  const target = join(context.cache, "boot", `${image.sha256}-vmlinuz`);
+  if (await exists(target)) return target;
+  const url = onlyPlace(image, context);
+  const [file] = await context.http.streamVerified(
+    url,
+    image,
+    (body) =>
+      readDebFiles(
+        body,
+        (path) => IMAGE_PATH.test(path),
+        (found) => found.length > 0,
+      ),
+    signal,
+  );
+  if (file === undefined)
+    throw new FarmError("PACKAGE_MALFORMED", {
+      detail: `${image.name} ${image.version} holds no boot image`,
+    });
+  await context.scratch.write(target, file.content);
+  return target;
+}
+
+/** A static busybox of the guest's architecture. */
+export async function fetchBusybox(
+  guest: readonly Package[],
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<string> {
+  const wanted = guest.find((one) => one.name === "busybox-static");
+  if (wanted === undefined)
+    throw new FarmError("NOT_FETCHABLE", { detail: "no index lists a busybox-static for the guest" });
+  const target = join(context.cache, "boot", `${wanted.sha256}-busybox`);
+  if (await exists(target)) return target;
+  const file = await context.inputs.fetch(wanted, [], signal);
+  const [busybox] = await readDebFiles(
+    createReadStream(file),
+    (path) => BUSYBOX_PATH.test(path),
+    (found) => found.length > 0,
+  );
+  if (busybox === undefined)
+    throw new FarmError("PACKAGE_MALFORMED", { detail: `${wanted.name} ${wanted.version} holds no busybox` });
+  await context.scratch.write(target, busybox.content, 0o755);
+  return target;
+}
+
+/**
+ * In-tree modules by name, and those they need in turn, in no particular order. Names that the package does
+ * not have are built into the kernel or missing: insertion will tell.
+ */
+export async function fetchTreeModules(
+  names: readonly string[],
+  packages: readonly Package[],
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<Map<string, Buffer>> {
+  const found = new Map<string, Buffer>();
+  const holder = packages[0];
+  if (names.length === 0 || holder === undefined) return found;
+  const directory = join(context.cache, "boot", `${holder.sha256}-modules`);
+  await loadKept(directory, names, found);
+  let wanted = missingFrom(found, names);
+  if (wanted.size === 0) return found;
+
+  const temporary = context.scratch.path();
+  try {
+    await context.http.download(onlyPlace(holder, context), holder, temporary, context.scratch, signal);
+    while (wanted.size > 0) {
+      const isWanted = (path: string) => wanted.has(moduleName(MODULE_PATH.exec(path)?.[1] ?? ""));
+      const files = await readDebFiles(
+        createReadStream(temporary),
+        isWanted,
+        (files) => files.length >= wanted.size,
+      );
+      for (const { path, content } of files) {
+        const [, file = "", suffix] = MODULE_PATH.exec(path) ?? [];
+        const bytes = await decompressModule(content, suffix);
+        found.set(moduleName(file), bytes);
+        await context.scratch.write(join(directory, `${moduleName(file)}.ko`), bytes);
+      }
+      if (files.length === 0) break;
+      wanted = missingFrom(found, names);
+    }
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  return found;
+}
+
+/** Names asked for, and those that what was found depends on, which are not there yet. */
+function missingFrom(found: ReadonlyMap<string, Buffer>, names: readonly string[]): Set<string> {
+  const needed = new Set(names);
+  for (const [name, bytes] of found)
+    for (const dependency of readKernelModule(bytes, name).depends) needed.add(dependency);
+  return new Set([...needed].filter((name) => !found.has(name)));
+}
+
+async function loadKept(
+  directory: string,
+  names: readonly string[],
+  found: Map<string, Buffer>,
+): Promise<void> {
+  const kept = new Set((await entriesOf(directory)).map((file) => moduleName(file)));
+  const queue = [...names];
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    if (!kept.has(name) || found.has(name)) continue;
+    const bytes = await readFile(join(directory, `${name}.ko`));
+    found.set(name, bytes);
+    queue.push(...readKernelModule(bytes, name).depends);
+  }
+}
+
+/** @throws FarmError PACKAGE_MALFORMED when it unpacks to more than any module is */
+async function decompressModule(content: Buffer, suffix: string | undefined): Promise<Buffer> {
+  const options = { maxOutputLength: MODULE_LIMIT_BYTES };
+  try {
+    if (suffix === ".gz") return gunzipSync(content, options);
+    if (suffix === ".zst") return zstdDecompressSync(content, options);
+    return suffix === ".xz" ? await decompressXz(content) : content;
+  } catch (cause) {
+    throw new FarmError("PACKAGE_MALFORMED", {
+      detail: `an in-tree module cannot be decompressed (${suffix})`,
+      cause,
+    });
+  }
+}
+
+async function decompressXz(content: Buffer): Promise<Buffer> {
+  const filter = pipeThrough(["xz", "-dc"]);
+  filter.stdin.end(content);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > MODULE_LIMIT_BYTES) {
+      filter.stop();
+      throw new FarmError("PACKAGE_MALFORMED", {
+        detail: `an in-tree module is larger than ${MODULE_LIMIT_BYTES} bytes`,
+      });
+    }
+    chunks.push(chunk);
+  }
+  if ((await filter.exit) !== 0)
+    throw new FarmError("PACKAGE_MALFORMED", { detail: "an in-tree module is not valid xz" });
+  return Buffer.concat(chunks);
+}
+
+function onlyPlace(wanted: Package, { inputs }: BootContext): string {
+  const [url] = inputs.placesOf(wanted);
+  if (url === undefined)
+    throw new FarmError("NOT_FETCHABLE", { detail: `nobody says where ${wanted.name} ${wanted.version} is` });
+  return url;
+}

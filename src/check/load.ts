@@ -1,0 +1,168 @@
+/**
+ * The load test: the very kernel boots in a virtual machine, takes the modules in, and lets them go again.
+ */
+import { randomBytes } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
+import { gzipSync } from "node:zlib";
+import { FarmError } from "../base/error.ts";
+import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
+import type { Package } from "../kernel/kernel.ts";
+import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
+import { type GuestReport, guestArchive, readGuestReport } from "./guest.ts";
+import { type Accelerator, bootGuest } from "./qemu.ts";
+import type { Verdict } from "./verdict.ts";
+
+export interface LoadRequest {
+  readonly kernel: {
+    readonly kversion: string;
+    readonly architecture: ArchitectureName;
+    readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
+  };
+  /** Userland of the guest. */
+  readonly guest: readonly Package[];
+  /** The driver's modules, uncompressed. */
+  readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
+}
+
+export interface LoadReport {
+  readonly verdict: Verdict;
+  /** Wall time of the virtual machine. */
+  readonly bootMs: number;
+  readonly accelerator: Accelerator;
+  /** The kernel's messages while modules went in and out, and what the guest said last. */
+  readonly log: string;
+}
+
+/**
+ * Loads modules into their kernel. What the modules do wrong is a verdict; what this machine or a mirror
+ * does wrong is thrown.
+ * @throws FarmError NOT_FETCHABLE when the boot image is nowhere
+ */
+export async function loadModules(
+  request: LoadRequest,
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<LoadReport> {
+  const { kernel } = request;
+  const image = kernel.packages.image[0];
+  if (image === undefined) {
+    throw new FarmError("NOT_FETCHABLE", { detail: `no index lists a boot image for ${kernel.kversion}` });
+  }
+  const read = request.modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  const own = new Set(read.map((one) => one.name));
+  const foreign = [...new Set(read.flatMap(({ depends }) => depends))].filter((name) => !own.has(name));
+  const [vmlinuz, busybox, tree] = await Promise.all([
+    fetchBootImage(image, context, signal),
+    fetchBusybox(request.guest, context, signal),
+    fetchTreeModules(foreign, kernel.packages.modules, context, signal),
+  ]);
+  const bytesOf = new Map([
+    ...tree,
+    ...request.modules.map(({ name, bytes }) => [name.replaceAll("-", "_"), bytes] as const),
+  ]);
+  const order = insertionOrder([...[...tree].map(([name, bytes]) => readKernelModule(bytes, name)), ...read]);
+  const nonce = randomBytes(8).toString("hex");
+  const archive = guestArchive({
+    busybox: await readFile(busybox),
+    modules: order.map((name) => ({ name, bytes: bytesOf.get(name) as Buffer })),
+    nonce,
+  });
+  const initramfs = context.scratch.path();
+  try {
+    await context.scratch.write(initramfs, gzipSync(archive, { level: 1 }));
+    const boot = await bootGuest({ architecture: kernel.architecture, vmlinuz, initramfs }, signal);
+    const report = readGuestReport(boot.console, nonce);
+    return {
+      verdict: judge(report, kernel.kversion, order, read, boot),
+      bootMs: boot.bootMs,
+      accelerator: boot.accelerator,
+      log: [
+        ...report.log,
+        ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
+      ].join("\n"),
+    };
+  } finally {
+    await rm(initramfs, { force: true });
+  }
+}
+
+/** Taints that say only that a module is not the distribution's own (O), or carries no signature (E). */
+const EXPECTED_TAINT = (1 << 12) | (1 << 13);
+const PROPRIETARY_TAINT = 1 << 0;
+const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
+  [1, "was forced to load a module"],
+  [4, "saw a machine check"],
+  [5, "found a bad page"],
+  [7, "oopsed"],
+  [9, "gave a warning"],
+  [14, "had a soft lockup"],
+]);
+
+function judge(
+  report: GuestReport,
+  kversion: string,
+  order: readonly string[],
+  own: readonly KernelModule[],
+  boot: { readonly timedOut: boolean },
+): Verdict {
+  const verdict = (word: Verdict["verdict"], ...reasons: string[]): Verdict => ({
+    check: "load",
+    verdict: word,
+    reasons,
+  });
+  if (report.release === undefined) {
+    return verdict(
+      "unknown",
+      `the guest said nothing${boot.timedOut ? " until its time was over" : " before it ended"}: this proves nothing about the modules`,
+    );
+  }
+  if (report.release !== kversion)
+    return verdict("unknown", `the guest runs ${report.release}, not ${kversion}`);
+  for (const name of order) {
+    const inserted = report.inserted.get(name);
+    if (inserted === undefined)
+      return verdict(
+        "fail",
+        `the kernel stopped while ${name} was inserted: ${report.lastWords.at(-1) ?? ""}`,
+      );
+    if (inserted.exitCode !== 0)
+      return verdict("fail", `${name} is refused: ${refusal(inserted.message, report.log, name)}`);
+    const removed = report.removed.get(name);
+    if (removed !== undefined && removed.exitCode !== 0)
+      return verdict("fail", `${name} cannot be removed: ${removed.message}`);
+  }
+  if (!report.ended)
+    return verdict(
+      "fail",
+      `the kernel stopped before the modules were removed: ${report.lastWords.at(-1) ?? ""}`,
+    );
+  const allowed =
+    EXPECTED_TAINT | (own.some(({ license }) => !isGplCompatible(license)) ? PROPRIETARY_TAINT : 0);
+  const unexpected = (report.taint ?? 0) & ~((report.taintBefore ?? 0) | allowed);
+  if (unexpected !== 0) return verdict("fail", `with the modules in, the kernel ${taintWords(unexpected)}`);
+  return verdict("pass", `${order.join(", ")} inserted and removed again`);
+}
+
+/** The kernel's own sentence says more than insmod's ("Invalid module format"). */
+function refusal(message: string, log: readonly string[], name: string): string {
+  const own = log.findLast((line) => line.includes(`${name}: `));
+  return own === undefined ? message : `${message} (${own.replace(/^\[[ 0-9.]+\] /, "")})`;
+}
+
+function taintWords(taint: number): string {
+  const bits = Array.from({ length: 20 }, (_, bit) => bit).filter((bit) => (taint & (1 << bit)) !== 0);
+  return bits.map((bit) => TAINT_WORDS.get(bit) ?? `is tainted (bit ${bit})`).join(" and ");
+}
+
+/** The licences that the kernel's license_is_gpl_compatible() names. */
+function isGplCompatible(license: string | undefined): boolean {
+  return [
+    "GPL",
+    "GPL v2",
+    "GPL and additional rights",
+    "Dual BSD/GPL",
+    "Dual MIT/GPL",
+    "Dual MPL/GPL",
+  ].includes(license ?? "");
+}

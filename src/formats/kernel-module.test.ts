@@ -1,0 +1,334 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { globSync, readFileSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { FarmError } from "../base/error.ts";
+import { readElf } from "./elf.ts";
+import { insertionOrder, moduleName, readKernelModule } from "./kernel-module.ts";
+
+const FIXTURES = globSync(`${import.meta.dirname}/../../test/fixtures/modules/*.ko`).sort();
+const REAL_MODULES = process.env.KMODFARM_MODULES;
+const HAS_MODINFO = spawnSync("modinfo", ["--version"]).status === 0;
+const [CRC7, CRC_ITU_T, POWER_FLOOR] = [
+  fixture("crc7.ko"),
+  fixture("crc-itu-t.ko"),
+  fixture("processor_thermal_power_floor.ko"),
+];
+
+describe("readKernelModule", () => {
+  test("reads a signed module of Linux 6.1 for x86_64", () => {
+    const { modinfo, ...read } = readKernelModule(CRC7, "crc7.ko");
+
+    expect(read).toEqual({
+      name: "crc7",
+      architecture: "x86_64",
+      vermagic: "6.1.0-56-amd64 SMP preempt mod_unload modversions ",
+      license: "GPL",
+      depends: [],
+      importNamespaces: [],
+      buildId: expect.stringMatching(/^[0-9a-f]{40}$/),
+      buildSalt: "6.1.0-56-amd64",
+      compilers: [expect.stringMatching(/^GCC: \(Debian 12\.2\.0-14[^)]*\) 12\.2\.0$/)],
+      imports: ["__x86_return_thunk"],
+      exports: [
+        { name: "crc7_be", gplOnly: false },
+        { name: "crc7_be_syndrome_table", gplOnly: false },
+      ],
+      signed: true,
+    });
+    expect(modinfo).toContainEqual(["description", "CRC7 calculations"]);
+    expect(modinfo).toContainEqual(["intree", "Y"]);
+  });
+
+  test("reads dependencies, namespaces and exports for GPL modules only", () => {
+    const read = readKernelModule(POWER_FLOOR, "processor_thermal_power_floor.ko");
+
+    expect(read.depends).toEqual(["processor_thermal_mbox"]);
+    expect(read.importNamespaces).toEqual(["INT340X_THERMAL"]);
+    expect(read.imports).toContain("processor_thermal_mbox_interrupt_config");
+    expect(read.exports).toHaveLength(5);
+    expect(read.exports.every(({ gplOnly }) => gplOnly)).toBe(true);
+  });
+
+  test("reads the flags of exports of Linux 7, each by its place in the table", () => {
+    const bytes = Buffer.from(CRC_ITU_T);
+    const elf = readElf(bytes, "");
+    const flags = elf.sections.find(({ name }) => name === "__kflagstab");
+    const table = elf.symbols.find(({ name }) => name === "__ksymtab_crc_itu_t_table");
+    const before = readKernelModule(bytes, "crc-itu-t.ko");
+    bytes[(flags?.offset ?? 0) + Number(table?.value) / 12] = 1;
+    const after = readKernelModule(bytes, "crc-itu-t.ko");
+
+    expect(before.architecture).toBe("aarch64");
+    expect(before.exports.map(({ gplOnly }) => gplOnly)).toEqual([false, false]);
+    expect(after.exports).toEqual([
+      { name: "crc_itu_t", gplOnly: false },
+      { name: "crc_itu_t_table", gplOnly: true },
+    ]);
+  });
+
+  test("reads the versions, and the first of several licenses", () => {
+    const bytes = replaced(CRC7, "description=CRC7 calculations", "version=1.2\0srcversion=ABC");
+
+    expect(readKernelModule(bytes, "a")).toMatchObject({ version: "1.2", srcversion: "ABC" });
+    expect(readKernelModule(replaced(CRC7, "intree=Y", "license="), "a").license).toBe("GPL");
+  });
+
+  test("reads a module that is not signed", () => {
+    const unsigned = withoutSignature(CRC7);
+
+    expect(readKernelModule(unsigned, "a")).toEqual({ ...readKernelModule(CRC7, "a"), signed: false });
+  });
+
+  test("keeps text that is not UTF-8 readable", () => {
+    const bytes = replaced(CRC7, "CRC7 calculations", "CRC7");
+    bytes[bytes.indexOf("description=") + 12] = 0xe9;
+
+    expect(readKernelModule(bytes, "a").modinfo).toContainEqual(["description", "\ufffdRC7"]);
+  });
+
+  test.each([
+    ["no vermagic", replaced(CRC7, "vermagic=", "vermagix="), "its .modinfo has no vermagic"],
+    ["no name", replaced(CRC7, "\0name=crc7", "\0nome=crc7"), "its .modinfo has no name"],
+    ["two vermagics", replaced(CRC7, "description=CRC7", "vermagic=6.1.0-1"), "2 values for vermagic"],
+    ["an entry without =", replaced(CRC7, "intree=Y", "intree_Y"), "not key=value"],
+    ["no this_module", renamed(CRC7, ".gnu.linkonce.this_module", ".data"), "no section .gnu.linkonce"],
+    ["an empty this_module", sized(CRC7, ".gnu.linkonce.this_module", 0), "holds nothing to load"],
+    ["no .modinfo", renamed(CRC7, ".modinfo", ".data"), "no section .modinfo"],
+    ["two .modinfo", renamed(CRC7, ".rodata", ".modinfo"), "more than one section .modinfo"],
+    ["a .modinfo without end", sized(CRC7, ".modinfo", 10), "does not end with NUL"],
+    ["a build salt without end", replaced(CRC7, "amd64\0", "amd64-"), "build salt is not one string"],
+    ["another machine", Buffer.from(CRC7).fill(8, 18, 19), "the unknown ELF machine 8"],
+    ["too few flags of exports", sized(CRC_ITU_T, "__kflagstab", 1), "1 flags for 2 exports"],
+    [
+      "exports without names",
+      replaced(CRC7, "__ksymtab_crc7_be\0", "__xsymtab_crc7_be\0"),
+      "1 symbols name the 24 bytes",
+    ],
+    ["a cut signature", CRC7.subarray(-28), "its signature is cut off"],
+    ["an unknown signature", spoiledRecord(2, 1), "the unknown type 1"],
+    ["a malformed signature", spoiledRecord(5, 1), "a malformed record"],
+    ["a signature of no bytes", spoiledRecord(8, 0, 0, 0, 0), "claims 0 bytes"],
+    ["a signature longer than the file", spoiledRecord(8, 0x7f), "bytes of"],
+    ["two signatures", Buffer.concat([CRC7, CRC7.subarray(withoutSignature(CRC7).length)]), "signed twice"],
+  ])("refuses %s", (_, bytes, fact) => {
+    expect(() => readKernelModule(bytes, "drivers/a.ko")).toThrow(
+      expect.objectContaining({ code: "MODULE_MALFORMED", message: expect.stringContaining(fact) }),
+    );
+    expect(() => readKernelModule(bytes, "drivers/a.ko")).toThrow(/^drivers\/a\.ko: /);
+  });
+
+  test("gives a value or MODULE_MALFORMED for every truncation and every flipped bit", () => {
+    for (const sample of [CRC7, withoutSignature(CRC_ITU_T)]) {
+      for (let length = 0; length < sample.length; length++) attempt(sample.subarray(0, length));
+      const bytes = Buffer.from(sample);
+      for (let bit = 0; bit < bytes.length * 8; bit++) {
+        bytes[bit >> 3]! ^= 1 << (bit & 7);
+        attempt(bytes);
+        bytes[bit >> 3]! ^= 1 << (bit & 7);
+      }
+    }
+  });
+
+  test("gives a value or MODULE_MALFORMED whatever is written over a module", () => {
+    const edits = fc.array(fc.tuple(fc.nat(CRC7.length - 1), fc.uint8Array({ minLength: 1, maxLength: 8 })));
+
+    fc.assert(
+      fc.property(fc.constantFrom(CRC7, CRC_ITU_T, POWER_FLOOR), edits, (sample, changes) => {
+        const bytes = Buffer.from(sample);
+        for (const [at, replacement] of changes) bytes.set(replacement.subarray(0, bytes.length - at), at);
+        attempt(bytes);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("readKernelModule against modinfo and readelf", () => {
+  test("agrees with modinfo on the fixtures", ({ skip }) => {
+    if (!HAS_MODINFO) return skip("modinfo (Debian package kmod) is not installed");
+    expect(FIXTURES.length).toBeGreaterThan(1);
+    compareWithModinfo(FIXTURES);
+  });
+
+  test("agrees with readelf on the notes of the fixtures", () => {
+    expect(FIXTURES.length).toBeGreaterThan(1);
+    compareNotes(FIXTURES);
+  });
+
+  test("agrees on every module under KMODFARM_MODULES", { timeout: 1_800_000 }, ({ skip }) => {
+    if (REAL_MODULES === undefined) return skip("KMODFARM_MODULES names no directory of modules");
+    if (!HAS_MODINFO) return skip("modinfo (Debian package kmod) is not installed");
+    const files = globSync(`${REAL_MODULES}/**/*.ko`);
+    expect(files.length).toBeGreaterThan(0);
+    for (let at = 0; at < files.length; at += 100) {
+      compareWithModinfo(files.slice(at, at + 100));
+      compareNotes(files.slice(at, at + 100));
+    }
+  });
+});
+
+describe("moduleName", () => {
+  test.each([
+    ["snd-hda-intel.ko", "snd_hda_intel"],
+    ["dummy.ko", "dummy"],
+    ["a.ko-b.ko", "a.ko_b"],
+    ["already_name", "already_name"],
+  ])("%s is %s", (fileName, name) => {
+    expect(moduleName(fileName)).toBe(name);
+  });
+
+  test("is the name that is in each fixture", () => {
+    for (const file of FIXTURES) {
+      expect(readKernelModule(readFileSync(file), file).name).toBe(moduleName(file.replace(/.*\//, "")));
+    }
+  });
+});
+
+describe("insertionOrder", () => {
+  const order = (...modules: readonly string[]) =>
+    insertionOrder(
+      modules.map((text) => {
+        const [name = "", ...depends] = text.split(" ");
+        return { name, depends };
+      }),
+    );
+
+  test.each([
+    ["nothing", [], []],
+    ["the given order where nothing depends", ["c", "a", "b"], ["c", "a", "b"]],
+    ["what is needed before what needs it", ["a c", "b", "c"], ["b", "c", "a"]],
+    ["no care for what is not in the set", ["a libcrc32c", "b a"], ["a", "b"]],
+    ["a diamond", ["top left right", "left base", "right base", "base"], ["base", "left", "right", "top"]],
+  ])("gives %s", (_, modules, expected) => {
+    expect(order(...modules)).toEqual(expected);
+  });
+
+  test.each([
+    ["two modules", ["x", "a b", "b a"], "a → b → a"],
+    ["a module and itself", ["a a"], "a → a"],
+    ["modules behind another", ["d a", "a b", "b c", "c a"], "a → b → c → a"],
+  ])("refuses a circle of %s", (_, modules, circle) => {
+    expect(() => order(...modules)).toThrow(
+      expect.objectContaining({ code: "MODULE_MALFORMED", message: expect.stringContaining(`: ${circle}`) }),
+    );
+  });
+
+  test("names each module once, after everything it depends on", () => {
+    const names = fc.uniqueArray(fc.integer({ min: 0, max: 30 }).map((n) => `m${n}`));
+    const sets = names.chain((all) =>
+      fc.tuple(
+        fc
+          .constant(all.map((name, index) => [name, fc.subarray(all.slice(0, index))] as const))
+          .chain((list) =>
+            fc.tuple(...list.map(([name, depends]) => depends.map((some) => ({ name, depends: some })))),
+          ),
+        fc.infiniteStream(fc.nat()),
+      ),
+    );
+
+    fc.assert(
+      fc.property(sets, ([modules, random]) => {
+        const shuffled = modules
+          .map((module) => ({ module, key: random.next().value ?? 0 }))
+          .sort((a, b) => a.key - b.key)
+          .map(({ module }) => module);
+        const result = insertionOrder(shuffled);
+        expect([...result].sort()).toEqual(modules.map(({ name }) => name).sort());
+        for (const { name, depends } of modules) {
+          for (const dependency of depends) {
+            expect(result.indexOf(dependency)).toBeLessThan(result.indexOf(name));
+          }
+        }
+      }),
+    );
+  });
+});
+
+function fixture(name: string): Buffer {
+  return readFileSync(`${import.meta.dirname}/../../test/fixtures/modules/${name}`);
+}
+
+function attempt(bytes: Uint8Array): void {
+  try {
+    readKernelModule(bytes, "x");
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code !== "MODULE_MALFORMED") throw thrown;
+  }
+}
+
+/** A copy with another text of at most the same length, filled up with NUL, wherever it stood. */
+function replaced(sample: Buffer, from: string, to: string): Buffer {
+  const bytes = Buffer.from(sample);
+  let at = bytes.indexOf(from);
+  expect(at).toBeGreaterThan(0);
+  for (; at >= 0; at = bytes.indexOf(from, at + 1)) {
+    bytes.fill(0, at, at + from.length);
+    bytes.write(to, at, "latin1");
+  }
+  return bytes;
+}
+
+function headerOf(bytes: Buffer, name: string): Buffer {
+  const index = readElf(bytes, "").sections.findIndex((section) => section.name === name);
+  expect(index).toBeGreaterThan(0);
+  const at = Number(bytes.readBigUInt64LE(40)) + index * 64;
+  return bytes.subarray(at, at + 64);
+}
+
+function renamed(sample: Buffer, from: string, to: string): Buffer {
+  const bytes = Buffer.from(sample);
+  const name = headerOf(bytes, to).readUInt32LE(0);
+  headerOf(bytes, from).writeUInt32LE(name, 0);
+  return bytes;
+}
+
+function sized(sample: Buffer, name: string, size: number): Buffer {
+  const bytes = Buffer.from(sample);
+  headerOf(bytes, name).writeBigUInt64LE(BigInt(size), 32);
+  return bytes;
+}
+
+function withoutSignature(sample: Buffer): Buffer {
+  return sample.subarray(0, sample.length - 40 - sample.readUInt32BE(sample.length - 32));
+}
+
+function spoiledRecord(at: number, ...values: readonly number[]): Buffer {
+  const bytes = Buffer.from(CRC7);
+  bytes.set(values, bytes.length - 40 + at);
+  return bytes;
+}
+
+function compareWithModinfo(files: readonly string[]): void {
+  const modules = files.map((file) => readKernelModule(readFileSync(file), file));
+  const keys = new Set(modules.flatMap(({ modinfo }) => modinfo.map(([key]) => key)));
+  // `parm` is the one field that modinfo does not show as it is: it adds the type.
+  keys.delete("parm");
+  for (const key of keys) {
+    const ours = modules.flatMap(({ modinfo }) => modinfo.filter(([name]) => name === key));
+    const said = execFileSync("modinfo", ["-0", "-F", key, ...files], { maxBuffer: 1 << 28 });
+    const theirs = said.toString("utf8").split("\0").slice(0, -1);
+    expect([key, ...theirs]).toEqual([key, ...ours.map(([, value]) => value)]);
+  }
+  const signers = execFileSync("modinfo", ["-0", "-F", "sig_id", ...files]).toString("utf8");
+  expect(signers.split("\0").length - 1).toBe(modules.filter(({ signed }) => signed).length);
+}
+
+function compareNotes(files: readonly string[]): void {
+  // Its exit code is 1 for properties of aarch64 that it does not know.
+  const { stdout } = spawnSync("readelf", ["-n", "-p", ".comment", "-W", ...files], { maxBuffer: 1 << 28 });
+  const parts = stdout.toString("utf8").split(/^File: .*$/m);
+  const said = files.length === 1 ? parts : parts.slice(1);
+  expect(said).toHaveLength(files.length);
+  for (const [index, file] of files.entries()) {
+    const { buildId, buildSalt, compilers } = readKernelModule(readFileSync(file), file);
+    const text = said[index] ?? "";
+    const salt = /Linux +0x[0-9a-f]+\tOPEN\t +description data: ([0-9a-f ]+)/.exec(text)?.[1];
+    expect(/Build ID: ([0-9a-f]+)/.exec(text)?.[1], file).toBe(buildId);
+    expect(salt?.trim(), file).toBe(
+      salt && Buffer.from(`${buildSalt}\0`).toString("hex").replace(/..\B/g, "$& "),
+    );
+    const strings = [...text.matchAll(/^ +\[ *[0-9a-f]+\] {2}(.*)$/gm)].map(([, string]) => string);
+    expect([...new Set(strings)], file).toEqual(compilers);
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * Reads what a finished kernel module (`.ko`) says about itself: the witnesses that a build is checked by.
+ * Source: the kernel's Documentation/kbuild/modules.rst and admin-guide/module-signing.rst, modinfo(8).
+ */
+import { FarmError } from "../base/error.ts";
+import { ARCHITECTURES, type ArchitectureName } from "../kernel/architecture.ts";
+import {
+  type Elf,
+  type ElfSection,
+  malformed,
+  readElf,
+  readNotes,
+  SHF_ALLOC,
+  SHN_UNDEF,
+  SHT_NOBITS,
+  STB_GLOBAL,
+} from "./elf.ts";
+
+interface ModuleExport {
+  readonly name: string;
+  readonly gplOnly: boolean;
+}
+
+export interface KernelModule {
+  readonly name: string;
+  readonly architecture: ArchitectureName;
+  /** Byte by byte what the kernel compares, its space at the end included. */
+  readonly vermagic: string;
+  readonly version?: string;
+  /** The first one; a module of several sources may name several. */
+  readonly license?: string;
+  readonly srcversion?: string;
+  readonly depends: readonly string[];
+  readonly importNamespaces: readonly string[];
+  /** Everything in `.modinfo`, in its order; keys repeat. */
+  readonly modinfo: ReadonlyArray<readonly [key: string, value: string]>;
+  /** Lower-case hexadecimal. */
+  readonly buildId?: string;
+  /** CONFIG_BUILD_SALT of the kernel it was built for; Debian puts the kernel's release there. */
+  readonly buildSalt?: string;
+  /** What compilers left in `.comment`, each once. */
+  readonly compilers: readonly string[];
+  /** Symbols that another module or the kernel must give, sorted; weak ones are not among them. */
+  readonly imports: readonly string[];
+  /** Sorted by name. */
+  readonly exports: readonly ModuleExport[];
+  /** Whether something was appended as a signature; whether it is a good one is not judged here. */
+  readonly signed: boolean;
+}
+
+const SIGNATURE_MARKER = "~Module signature appended~\n";
+const SIGNATURE_RECORD_BYTES = 12;
+/** `id_type` of PKCS#7 and of the proposed Merkle proofs. */
+const SIGNATURE_TYPES: readonly number[] = [2, 3];
+/** Of 9,482 modules of Debian the largest has 75 KiB; this is little enough to split without harm. */
+const MAX_TEXT_SECTION_BYTES = 1 << 20;
+const NT_GNU_BUILD_ID = 3;
+const LINUX_BUILD_SALT = 0x100;
+const GPL_ONLY_FLAG = 1;
+/** Two 32-bit references an export; since Linux 5.4 three, the last one to its namespace. */
+const EXPORT_BYTES: readonly number[] = [8, 12];
+
+/**
+ * Reads an uncompressed module; `what` names it in errors.
+ * @throws FarmError MODULE_MALFORMED, and nothing else, whatever the bytes are
+ */
+export function readKernelModule(bytes: Uint8Array, what: string): KernelModule {
+  const { elfBytes, signed } = cutSignature(bytes, what);
+  const elf = readElf(elfBytes, what);
+  checkThisModule(elf, what);
+  const modinfo = readModinfo(elf, what);
+  const first = (key: string) => modinfo.find(([name]) => name === key)?.[1];
+  const [name, vermagic] = [theOne(modinfo, "name", what), theOne(modinfo, "vermagic", what)];
+  const [version, license, srcversion] = [first("version"), first("license"), first("srcversion")];
+  const [buildId, buildSalt] = [readBuildId(elf, what), readBuildSalt(elf, what)];
+  return {
+    name,
+    architecture: architectureOf(elf, what),
+    vermagic,
+    ...(version === undefined ? {} : { version }),
+    ...(license === undefined ? {} : { license }),
+    ...(srcversion === undefined ? {} : { srcversion }),
+    depends: (first("depends") ?? "").split(",").filter((dependency) => dependency !== ""),
+    importNamespaces: modinfo.filter(([key]) => key === "import_ns").map(([, namespace]) => namespace),
+    modinfo,
+    ...(buildId === undefined ? {} : { buildId }),
+    ...(buildSalt === undefined ? {} : { buildSalt }),
+    compilers: [...new Set(strings(sectionNamed(elf, ".comment", what), what))],
+    imports: importsOf(elf),
+    exports: exportsOf(elf, what),
+    signed,
+  };
+}
+
+/** The name the kernel knows a module's file by: `snd-pcm.ko` → `snd_pcm`. */
+export function moduleName(fileName: string): string {
+  return fileName.replace(/\.ko$/, "").replaceAll("-", "_");
+}
+
+/**
+ * The order in which modules can be inserted: each after those of the set it depends on; where that leaves
+ * a choice, the first given comes first. Dependencies outside the set are somebody else's care.
+ * @throws FarmError MODULE_MALFORMED when modules depend on each other in a circle
+ */
+export function insertionOrder(modules: readonly Pick<KernelModule, "name" | "depends">[]): string[] {
+  const waiting = new Map(modules.map(({ name, depends }) => [name, depends]));
+  const order: string[] = [];
+  while (waiting.size > 0) {
+    const next = [...waiting].find(([, depends]) => !depends.some((dependency) => waiting.has(dependency)));
+    if (next === undefined) throw circleIn(waiting);
+    order.push(next[0]);
+    waiting.delete(next[0]);
+  }
+  return order;
+}
+
+/** Walks from any module to one that it waits for until a name comes again. */
+function circleIn(waiting: ReadonlyMap<string, readonly string[]>): FarmError {
+  const path: string[] = [];
+  let name = [...waiting.keys()][0] ?? "";
+  while (!path.includes(name)) {
+    path.push(name);
+    name = waiting.get(name)?.find((dependency) => waiting.has(dependency)) ?? "";
+  }
+  const circle = [...path.slice(path.indexOf(name)), name].join(" → ");
+  return new FarmError("MODULE_MALFORMED", { detail: `modules depend on each other in a circle: ${circle}` });
+}
+
+/** Cuts off what `sign-file` appends: signature, its 12-byte record, the marker. */
+function cutSignature(bytes: Uint8Array, what: string): { elfBytes: Uint8Array; signed: boolean } {
+  if (!endsWithMarker(bytes)) return { elfBytes: bytes, signed: false };
+  const end = bytes.length - SIGNATURE_MARKER.length - SIGNATURE_RECORD_BYTES;
+  if (end < 0) throw malformed(what, "its signature is cut off");
+  const record = new DataView(bytes.buffer, bytes.byteOffset + end, SIGNATURE_RECORD_BYTES);
+  const type = record.getUint8(2);
+  if (!SIGNATURE_TYPES.includes(type)) throw malformed(what, `its signature is of the unknown type ${type}`);
+  const mustBeZero = [0, 1, 3, 4, 5, 6, 7];
+  if (mustBeZero.some((at) => record.getUint8(at) !== 0)) {
+    throw malformed(what, "its signature has a malformed record");
+  }
+  const length = record.getUint32(8, false);
+  if (length === 0 || length >= end) throw malformed(what, `its signature claims ${length} bytes of ${end}`);
+  const elfBytes = bytes.subarray(0, end - length);
+  // The kernel looks at the last signature only; the first would be unexplained bytes behind the ELF file.
+  if (endsWithMarker(elfBytes)) throw malformed(what, "it is signed twice");
+  return { elfBytes, signed: true };
+}
+
+function endsWithMarker(bytes: Uint8Array): boolean {
+  const start = bytes.length - SIGNATURE_MARKER.length;
+  return start >= 0 && decodeText(bytes.subarray(start)) === SIGNATURE_MARKER;
+}
+
+function checkThisModule(elf: Elf, what: string): void {
+  const section = sectionNamed(elf, ".gnu.linkonce.this_module", what);
+  if (section === undefined) throw malformed(what, "it has no section .gnu.linkonce.this_module");
+  if (section.type === SHT_NOBITS || (section.flags & SHF_ALLOC) === 0 || section.size === 0) {
+    throw malformed(what, "its section .gnu.linkonce.this_module holds nothing to load");
+  }
+}
+
+function readModinfo(elf: Elf, what: string): [string, string][] {
+  const section = sectionNamed(elf, ".modinfo", what);
+  if (section === undefined) throw malformed(what, "it has no section .modinfo");
+  return strings(section, what).map((entry) => {
+    const equals = entry.indexOf("=");
+    if (equals < 1) throw malformed(what, "an entry of its .modinfo is not key=value");
+    return [entry.slice(0, equals), entry.slice(equals + 1)];
+  });
+}
+
+/** The value of a key that `modpost` writes once into each module. */
+function theOne(modinfo: readonly (readonly [string, string])[], wanted: string, what: string): string {
+  const values = modinfo.filter(([key]) => key === wanted);
+  const value = values[0]?.[1];
+  if (value === undefined || value === "") throw malformed(what, `its .modinfo has no ${wanted}`);
+  if (values.length > 1) throw malformed(what, `its .modinfo has ${values.length} values for ${wanted}`);
+  return value;
+}
+
+function architectureOf(elf: Elf, what: string): ArchitectureName {
+  const known = ARCHITECTURES.find(({ elfMachine }) => elfMachine === elf.machine);
+  if (known === undefined) throw malformed(what, `it is for the unknown ELF machine ${elf.machine}`);
+  return known.name;
+}
+
+function readBuildId(elf: Elf, what: string): string | undefined {
+  const id = readNote(elf, ".note.gnu.build-id", { owner: "GNU", type: NT_GNU_BUILD_ID }, what);
+  return id === undefined ? undefined : Buffer.from(id).toString("hex");
+}
+
+function readBuildSalt(elf: Elf, what: string): string | undefined {
+  const salt = readNote(elf, ".note.Linux", { owner: "Linux", type: LINUX_BUILD_SALT }, what);
+  if (salt === undefined) return undefined;
+  if (salt.indexOf(0) !== salt.length - 1) throw malformed(what, "its build salt is not one string");
+  return decodeText(salt.subarray(0, -1));
+}
+
+function readNote(
+  elf: Elf,
+  sectionName: string,
+  { owner, type }: { readonly owner: string; readonly type: number },
+  what: string,
+): Uint8Array | undefined {
+  const section = sectionNamed(elf, sectionName, what);
+  if (section === undefined) return undefined;
+  for (const note of readNotes(section, what)) {
+    if (note.owner === owner && note.type === type) return note.description;
+  }
+  return undefined;
+}
+
+function importsOf(elf: Elf): string[] {
+  const names = elf.symbols
+    .filter(({ section, binding }) => section === SHN_UNDEF && binding === STB_GLOBAL)
+    // Older assemblers leave this one, which nothing uses and the kernel ignores.
+    .filter(({ name }) => name !== "" && name !== "_GLOBAL_OFFSET_TABLE_");
+  return [...new Set(names.map(({ name }) => name))].sort(byCodeUnits);
+}
+
+function exportsOf(elf: Elf, what: string): ModuleExport[] {
+  const flags = sectionNamed(elf, "__kflagstab", what);
+  const exports = [
+    ...exportsIn(elf, "__ksymtab", { flags: flags?.bytes, gplOnly: false }, what),
+    ...exportsIn(elf, "__ksymtab_gpl", { flags: undefined, gplOnly: true }, what),
+  ];
+  exports.sort((a, b) => byCodeUnits(a.name, b.name));
+  const twice = exports.find(({ name }, index) => name === exports[index - 1]?.name);
+  if (twice !== undefined) throw malformed(what, `it exports ${JSON.stringify(twice.name)} twice`);
+  return exports;
+}
+
+/** Up to Linux 6 there is a table for each kind of export; since 7, one table and one of flags beside it. */
+function exportsIn(
+  elf: Elf,
+  tableName: string,
+  { flags, gplOnly }: { readonly flags: Uint8Array | undefined; readonly gplOnly: boolean },
+  what: string,
+): ModuleExport[] {
+  const table = sectionNamed(elf, tableName, what);
+  if (table === undefined || table.size === 0) return [];
+  const index = elf.sections.indexOf(table);
+  const symbols = elf.symbols.filter(
+    ({ section, name }) => section === index && name.startsWith("__ksymtab_"),
+  );
+  // Not all named means that `strip` took local symbols away: the exports exist but cannot be told.
+  const entryBytes = table.size / symbols.length;
+  if (!EXPORT_BYTES.includes(entryBytes)) {
+    throw malformed(what, `${symbols.length} symbols name the ${table.size} bytes of ${tableName}`);
+  }
+  if (flags !== undefined && flags.length !== symbols.length) {
+    throw malformed(what, `it has ${flags.length} flags for ${symbols.length} exports`);
+  }
+  return symbols.map((symbol) => {
+    const name = symbol.name.slice("__ksymtab_".length);
+    const flag = flags?.[Number(symbol.value) / entryBytes];
+    if (flags !== undefined && flag === undefined) throw malformed(what, "an export has no flags");
+    return { name, gplOnly: gplOnly || ((flag ?? 0) & GPL_ONLY_FLAG) !== 0 };
+  });
+}
+
+/** Two sections of one name would let two readers see two modules. */
+function sectionNamed(elf: Elf, name: string, what: string): ElfSection | undefined {
+  const [section, another] = elf.sections.filter((candidate) => candidate.name === name);
+  if (another !== undefined) throw malformed(what, `it has more than one section ${name}`);
+  return section;
+}
+
+/** The non-empty NUL-terminated strings of a section. */
+function strings(section: ElfSection | undefined, what: string): string[] {
+  if (section === undefined || section.bytes.length === 0) return [];
+  const { bytes, name } = section;
+  if (bytes.length > MAX_TEXT_SECTION_BYTES)
+    throw malformed(what, `its section ${name} has ${bytes.length} bytes`);
+  if (bytes.at(-1) !== 0) throw malformed(what, `its section ${name} does not end with NUL`);
+  return decodeText(bytes)
+    .split("\0")
+    .filter((text) => text !== "");
+}
+
+/** UTF-8; bytes that are none become U+FFFD, for names of authors are written in all ways. */
+function decodeText(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+}
+
+function byCodeUnits(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,153 @@
+import { execFileSync } from "node:child_process";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { compareDebVersions } from "./deb-version.ts";
+
+/** Pairs that have misled comparators: ours and others. */
+const TRAPS: readonly (readonly [string, string])[] = [
+  ["6.1.01a", "6.1.1b"],
+  ["1.010", "1.10"],
+  ["1.0010", "1.9"],
+  ["1.1", "1.01"],
+  ["6.1.0", "6.1"],
+  ["6.1.", "6.1.0"],
+  ["6.1.192-2", "6.1.192-10"],
+  ["6.12.107-1", "6.12.107-1~bpo12+1"],
+  ["6.12.113-1~deb12u1", "6.12.113-1"],
+  ["6.12.113-1~deb12u1", "6.12.113-1~bpo12+1"],
+  ["6.1.176-1+b1", "6.1.176-1"],
+  ["6.1.176-1+deb12u1", "6.1.176-1+b1"],
+  ["7.2~rc1-1~exp1", "7.2-1~exp1"],
+  ["7.2~rc1", "7.2~rc10"],
+  ["7.2~~", "7.2~"],
+  ["7.2~", "7.2"],
+  ["7.2~a", "7.2~~a"],
+  ["1:1.0", "2.0"],
+  ["0:1.0", "1.0"],
+  ["00001:1.0", "1:1.0"],
+  ["1.0-0", "1.0"],
+  ["1.0-0~", "1.0"],
+  ["1.0-1-1", "1.0-1"],
+  ["1:1:1-1", "1:1-1"],
+  ["1.0+a", "1.0a"],
+  ["1.0+", "1.0."],
+  ["1.0.", "1.0~"],
+  ["1.0A", "1.0a"],
+  ["1.0Z", "1.0+"],
+  ["1a0", "1a"],
+  ["1a~", "1a"],
+  ["18446744073709551616", "18446744073709551615"],
+  ["1.99999999999999999999999", "1.100000000000000000000000"],
+];
+
+/** A number as it stands in versions: often small, often with zeros before it. */
+const digits = fc.tuple(fc.constantFrom("", "", "0", "00"), fc.nat(300)).map(([zeros, n]) => `${zeros}${n}`);
+const words = fc.constantFrom(
+  "~",
+  "~~",
+  "+",
+  ".",
+  "a",
+  "b",
+  "Z",
+  "rc",
+  "~rc",
+  "~deb12u",
+  "~bpo12+",
+  "+deb",
+  "",
+);
+const part = fc
+  .array(fc.tuple(words, fc.option(digits, { nil: "" })), { maxLength: 4 })
+  .map((all) => all.flat().join(""));
+const version = fc
+  .record({
+    epoch: fc.option(fc.nat(3).map(String), { nil: undefined, freq: 2 }),
+    first: digits,
+    upstream: part,
+    inner: fc.constantFrom("", "", "-", ":"),
+    revision: fc.option(part, { nil: undefined }),
+  })
+  .map(({ epoch, first, upstream, inner, revision }) => {
+    // `:` needs an epoch before it and `-` a revision behind it; a revision is never empty.
+    const middle = (inner === ":" && epoch === undefined) || (inner === "-" && !revision) ? "" : inner;
+    return `${epoch === undefined ? "" : `${epoch}:`}${first}${middle}${upstream}${revision ? `-${revision}` : ""}`;
+  });
+/** Two versions that mostly differ little, as unrelated ones are decided by their first number. */
+const pair = fc.oneof(
+  fc.tuple(version, version),
+  fc.tuple(version, words, digits).map(([v, word, n]): [string, string] => [v, `${v}${word}${n}`]),
+  fc
+    .tuple(version, fc.nat(20))
+    .map(([v, at]): [string, string] => [v, `${v.slice(0, at)}${v.slice(at).replace(/\d/, "0$&")}`]),
+);
+
+describe("compareDebVersions", () => {
+  test("orders real versions of kernels", () => {
+    const sorted = [
+      "6.1.9-1",
+      "6.1.10-1~bpo11+1",
+      "6.1.10-1~deb11u1",
+      "6.1.10-1",
+      "6.1.10-1+b1",
+      "7.2~rc3-1~exp1",
+      "7.2-1",
+    ];
+
+    expect(sorted.toReversed().sort(compareDebVersions)).toEqual(sorted);
+  });
+
+  test("says that a version equals itself", () => {
+    fc.assert(fc.property(version, (v) => compareDebVersions(v, v) === 0));
+  });
+
+  test("says the opposite of a pair turned round", () => {
+    const turns = (a: string, b: string) =>
+      Math.sign(compareDebVersions(a, b)) + Math.sign(compareDebVersions(b, a)) === 0;
+
+    fc.assert(
+      fc.property(pair, ([a, b]) => turns(a, b)),
+      { numRuns: 2000 },
+    );
+    fc.assert(fc.property(fc.string(), fc.string(), turns));
+  });
+
+  test("keeps an order over three", () => {
+    const triples = fc.tuple(pair, version).map(([both, third]) => [...both, third] as const);
+
+    fc.assert(
+      fc.property(triples, (three) => {
+        const [a, b, c] = [...three].sort(compareDebVersions) as [string, string, string];
+        expect(compareDebVersions(a, b)).toBeLessThanOrEqual(0);
+        expect(compareDebVersions(b, c)).toBeLessThanOrEqual(0);
+        expect(compareDebVersions(a, c)).toBeLessThanOrEqual(0);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("agrees with dpkg on the traps and on 2,000 random pairs", () => {
+    const random = fc.sample(pair, 2000);
+
+    const pairs = [...TRAPS, ...TRAPS.map(([a, b]) => [b, a] as const), ...random];
+    expect(disagreements(pairs)).toEqual([]);
+  });
+
+  test("would notice a disagreement", () => {
+    expect(disagreements([["1", "2"]], () => 1)).toEqual(["1 gt 2"]);
+  });
+});
+
+/** Those of our verdicts that `dpkg` calls wrong: one shell for all, one call for each. */
+function disagreements(
+  pairs: readonly (readonly [string, string])[],
+  compare = compareDebVersions,
+): string[] {
+  const script =
+    'while read -r a op b; do dpkg --compare-versions "$a" "$op" "$b" || echo "$a $op $b"; done 2>&1';
+  const verdicts = pairs.map(([a, b]) => `${a} ${["lt", "eq", "gt"][Math.sign(compare(a, b)) + 1]} ${b}\n`);
+  const said = execFileSync("sh", ["-c", script], { input: verdicts.join(""), maxBuffer: 1 << 26 }).toString(
+    "utf8",
+  );
+  return said.split("\n").filter((line) => line !== "");
+}

@@ -1,0 +1,45 @@
+/**
+ * What a kernel is: one build that a distribution published.
+ */
+import { z } from "zod";
+import { ArchitectureName } from "./architecture.ts";
+import { PathSegment } from "./path-segment.ts";
+
+/** One package of a distribution's archive, by content; `source` and `path` say where it lies. */
+export const Package = z.object({
+  name: z.string(),
+  version: z.string(),
+  /** The package's own architecture in our words, or `all`. */
+  architecture: z.enum([...ArchitectureName.options, "all"]),
+  sha256: z.string().regex(/^[0-9a-f]{64}$/),
+  size: z.int().nonnegative(),
+  /** Id of the catalog source that lists it. */
+  source: z.string(),
+  /** Location below that source's mirror. */
+  path: z.string(),
+});
+export type Package = z.infer<typeof Package>;
+
+/** The compiler a kernel was built with, and how we know. */
+export const Compiler = z.object({
+  family: z.enum(["gcc", "clang"]),
+  version: z.string().regex(/^\d+(\.\d+)*$/),
+  source: z.enum(["package", "config", "header", "table"]),
+});
+export type Compiler = z.infer<typeof Compiler>;
+
+/** The four facts that tell one kernel from every other. */
+export const KernelId = z.object({
+  /** Distribution release key: `debian12`, never `debian`. */
+  distribution: PathSegment,
+  architecture: ArchitectureName,
+  /** Kernel release, `uname -r`. */
+  kversion: PathSegment,
+  packageVersion: z.string().min(1),
+});
+export type KernelId = z.infer<typeof KernelId>;
+
+/** `debian12/x86_64/6.1.0-56-amd64_6.1.170-3`: a kernel's name for people and for keys. */
+export function kernelName(id: KernelId): string {
+  return `${id.distribution}/${id.architecture}/${id.kversion}_${id.packageVersion}`;
+}

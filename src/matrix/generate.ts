@@ -1,0 +1,104 @@
+/**
+ * Which builds are wanted: the catalog's kernels that a selection takes, times the drivers' versions.
+ */
+import { RE2JS } from "re2js";
+import { FarmError } from "../base/error.ts";
+import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
+import { compareKernels } from "../catalog/catalog.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
+import { findRelease } from "../kernel/distributions/index.ts";
+import { type Element, outputOf, seriesOf, urlsOf } from "./element.ts";
+
+export interface WantedDriver {
+  readonly name: string;
+  readonly version: string;
+  readonly series?: string | undefined;
+}
+
+export interface Selection {
+  /** Release keys (`debian12`) or os-release ids (`debian`, every release of it); all when absent. */
+  readonly distributions?: readonly string[] | undefined;
+  readonly architectures?: readonly ArchitectureName[] | undefined;
+  readonly flavours?: readonly string[] | undefined;
+  /** An expression that must match the whole kernel release; runs on a linear-time engine. */
+  readonly kernelRelease?: string | undefined;
+  /** Only the newest so many fetchable kernels of each distribution release, architecture and flavour. */
+  readonly newest?: number | undefined;
+}
+
+/** Elements in a fixed order: the same input gives the same matrix, byte for byte. */
+export function generateMatrix(
+  catalog: Catalog,
+  drivers: readonly WantedDriver[],
+  selections: readonly Selection[],
+): Element[] {
+  const mirrors = new Map(catalog.sources.map((source) => [source.id, source.url]));
+  const kernels = new Set(selections.flatMap((selection) => selectKernels(catalog.kernels, selection)));
+  return [...kernels]
+    .toSorted(compareKernels)
+    .flatMap((kernel) => drivers.map((driver) => elementOf(kernel, driver, mirrors)));
+}
+
+export function selectKernels(kernels: readonly CatalogKernel[], selection: Selection): CatalogKernel[] {
+  const releaseFits = releaseFilter(selection.kernelRelease);
+  const fitting = kernels.filter(
+    (kernel) =>
+      kernel.distribution !== "unknown" &&
+      kernel.missing === undefined &&
+      isOneOf(
+        selection.distributions,
+        kernel.distribution,
+        findRelease(kernel.distribution)?.distribution.id,
+      ) &&
+      isOneOf(selection.architectures, kernel.architecture) &&
+      isOneOf(selection.flavours, kernel.flavour) &&
+      releaseFits(kernel.kversion),
+  );
+  const { newest } = selection;
+  if (newest === undefined) return fitting;
+  const fetchable = fitting.filter(
+    (kernel) => kernel.notFetchableSince === undefined && kernel.withdrawnSince === undefined,
+  );
+  const groups = Map.groupBy(fetchable, ({ distribution, architecture, flavour }) =>
+    [distribution, architecture, flavour].join("/"),
+  );
+  return [...groups.values()].flatMap((group) => group.toSorted(compareKernels).slice(-newest));
+}
+
+function isOneOf(wanted: readonly string[] | undefined, ...names: (string | undefined)[]): boolean {
+  return wanted === undefined || names.some((name) => name !== undefined && wanted.includes(name));
+}
+
+function releaseFilter(expression: string | undefined): (kversion: string) => boolean {
+  if (expression === undefined) return () => true;
+  try {
+    const compiled = RE2JS.compile(expression);
+    return (kversion) => compiled.matches(kversion);
+  } catch (cause) {
+    const fact = cause instanceof Error ? cause.message : String(cause);
+    throw new FarmError("USAGE", { detail: `kernel release expression '${expression}': ${fact}`, cause });
+  }
+}
+
+function elementOf(
+  kernel: CatalogKernel,
+  driver: WantedDriver,
+  mirrors: ReadonlyMap<string, string>,
+): Element {
+  const known = findRelease(kernel.distribution);
+  return {
+    kversion: kernel.kversion,
+    distribution: kernel.distribution,
+    architecture: kernel.architecture,
+    kernelurls: urlsOf(kernel.packages.headers, mirrors),
+    output: outputOf(seriesOf(driver.version, driver.series), kernel),
+    driverversion: driver.version,
+    driver: driver.name,
+    packageVersion: kernel.packageVersion,
+    flavour: kernel.flavour,
+    distributionId: known?.distribution.id ?? kernel.distribution,
+    distributionVersion: known?.release.version ?? "",
+    packages: kernel.packages,
+    ...(kernel.compiler === undefined ? {} : { compiler: kernel.compiler }),
+  };
+}
