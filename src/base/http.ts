@@ -196,7 +196,7 @@ export class Http {
       return {
         kind: "ok",
         body,
-        validators: { etag: one(answered["etag"]), lastModified: one(answered["last-modified"]) },
+        validators: { etag: one(answered.etag), lastModified: one(answered["last-modified"]) },
       };
     }
     await body.dump();

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isErrno } from "./error.ts";
 
@@ -32,12 +32,14 @@ export interface Scratch {
   path(): string;
   /** Writes a whole file so that readers see the old content or the new, never a part. */
   write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
-  /** Removes what dead processes left, and the directory itself when it is empty. */
-  sweep(): Promise<void>;
+  /** Removes what is left of this process and of dead ones, and the directory itself when that empties it. */
+  close(): Promise<void>;
 }
 
+/** Opens the directory and removes what processes that died left in it. */
 export async function openScratch(directory: string): Promise<Scratch> {
   await mkdir(directory, { recursive: true });
+  await sweep(directory);
   const owner = processName() ?? String(process.pid);
   const path = () => join(directory, `${owner}-${randomBytes(6).toString("hex")}`);
   return {
@@ -55,14 +57,18 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await mkdir(dirname(target), { recursive: true });
       await rename(temporary, target);
     },
-    async sweep() {
-      for (const entry of await entriesOf(directory)) {
-        const [pid, startTime] = entry.split("-");
-        if (!isAlive(`${pid}-${startTime}`))
-          await rm(join(directory, entry), { recursive: true, force: true });
-      }
+    async close() {
+      await sweep(directory, owner);
+      await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
   };
+}
+
+async function sweep(directory: string, owner?: string): Promise<void> {
+  for (const entry of await entriesOf(directory)) {
+    const name = entry.split("-").slice(0, 2).join("-");
+    if (name === owner || !isAlive(name)) await rm(join(directory, entry), { recursive: true, force: true });
+  }
 }
 
 /** Names in a directory, sorted; none when there is no such directory. */

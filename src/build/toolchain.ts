@@ -58,6 +58,11 @@ export class Toolchains {
     return made;
   }
 
+  /** The making of a root that is under way, if any. */
+  making(release: string, compiler: Compiler): Promise<ToolchainRoot> | undefined {
+    return this.#roots.get(`${release}-${compiler.family}-${compiler.version}`);
+  }
+
   /** Whether that root is there already, so that asking for it costs nothing. */
   async isReady(release: string, compiler: Compiler): Promise<boolean> {
     const definition = await this.#define(release, compiler);

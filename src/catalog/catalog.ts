@@ -75,6 +75,7 @@ export type CatalogSource = z.infer<typeof CatalogSource>;
 export const GuestTools = z.object({
   distribution: PathSegment,
   architecture: ArchitectureName,
+  /** Every listed build of each package, newest first: the newest need not be fetchable. */
   packages: z.array(Package),
 });
 export type GuestTools = z.infer<typeof GuestTools>;

@@ -197,3 +197,26 @@ export function countByArchitecture(
   for (const { architecture } of kernels) counts[architecture] = (counts[architecture] ?? 0) + 1;
   return counts;
 }
+
+/**
+ * Adds another farm's catalog. What both know stays as we know it; what only they know comes with the
+ * sources that tell where its packages are.
+ */
+export function mergeImported(ours: Catalog, theirs: Catalog): Catalog {
+  const known = new Set(ours.kernels.map(kernelName));
+  const fresh = theirs.kernels.filter((kernel) => !known.has(kernelName(kernel)));
+  const addedBy = <T>(own: readonly T[], other: readonly T[], key: (value: T) => string): T[] => {
+    const keys = new Set(own.map(key));
+    return [...own, ...other.filter((value) => !keys.has(key(value)))];
+  };
+  return {
+    schema: "kmodfarm.catalog/1",
+    sources: addedBy(ours.sources, theirs.sources, ({ id }) => id).toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    guests: addedBy(
+      ours.guests,
+      theirs.guests,
+      ({ distribution, architecture }) => `${distribution}/${architecture}`,
+    ),
+    kernels: [...ours.kernels, ...fresh].toSorted(compareKernels),
+  };
+}

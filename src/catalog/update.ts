@@ -6,6 +6,7 @@ import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { compareDebVersions } from "../kernel/deb-version.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
 import { findRelease } from "../kernel/distributions/index.ts";
+import type { Package } from "../kernel/kernel.ts";
 import { type AptAnswer, type AptContext, type AptSource, readAptSource } from "./apt.ts";
 import type { Catalog, CatalogSource, GuestTools } from "./catalog.ts";
 import { countByArchitecture, mergeCatalog, type ReleaseReport } from "./merge.ts";
@@ -149,15 +150,18 @@ function guestsOf(
   listed: readonly ListedPackage[],
 ): GuestTools[] {
   return ARCHITECTURES.flatMap(({ name: architecture }) => {
-    const packages = names.flatMap((name) => {
-      const builds = listed.filter((one) => one.name === name && one.architecture === architecture);
-      const newest = builds.toSorted((a, b) => compareDebVersions(b.version, a.version))[0];
-      if (newest === undefined) return [];
-      const { depends: _, ...plain } = newest;
-      return [plain];
-    });
-    return packages.length === names.length ? [{ distribution, architecture, packages }] : [];
+    const packages = listed
+      .filter((one) => names.includes(one.name) && one.architecture === architecture)
+      .toSorted((a, b) => compareDebVersions(b.version, a.version))
+      .map(({ depends: _, ...plain }) => plain);
+    const hasAll = names.every((name) => packages.some((one) => one.name === name));
+    return hasAll ? [{ distribution, architecture, packages: distinct(packages) }] : [];
   });
+}
+
+/** Suites repeat each other's packages. */
+function distinct(packages: readonly Package[]): Package[] {
+  return [...new Map(packages.toReversed().map((one) => [one.sha256, one])).values()].toReversed();
 }
 
 function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProblem[] {

@@ -55,15 +55,25 @@ export async function fetchBootImage(
   return target;
 }
 
-/** A static busybox of the guest's architecture. */
+/** A static busybox of the guest's architecture: the newest that can be had. */
 export async function fetchBusybox(
   guest: readonly Package[],
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<string> {
-  const wanted = guest.find((one) => one.name === "busybox-static");
-  if (wanted === undefined)
-    throw new FarmError("NOT_FETCHABLE", { detail: "no index lists a busybox-static for the guest" });
+  const builds = guest.filter((one) => one.name === "busybox-static");
+  for (const [index, wanted] of builds.entries()) {
+    try {
+      return await unpackBusybox(wanted, context, signal);
+    } catch (thrown) {
+      const isLast = index === builds.length - 1;
+      if (isLast || !(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
+    }
+  }
+  throw new FarmError("NOT_FETCHABLE", { detail: "no index lists a busybox-static for the guest" });
+}
+
+async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {
   const target = join(context.cache, "boot", `${wanted.sha256}-busybox`);
   if (await exists(target)) return target;
   const file = await context.inputs.fetch(wanted, [], signal);
@@ -72,8 +82,9 @@ export async function fetchBusybox(
     (path) => BUSYBOX_PATH.test(path),
     (found) => found.length > 0,
   );
-  if (busybox === undefined)
+  if (busybox === undefined) {
     throw new FarmError("PACKAGE_MALFORMED", { detail: `${wanted.name} ${wanted.version} holds no busybox` });
+  }
   await context.scratch.write(target, busybox.content, 0o755);
   return target;
 }

@@ -130,9 +130,9 @@ function stepOf([, code, ...message]: readonly string[]): Step {
 
 /** A console may carry anything, terminal control sequences included. */
 function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is taken out
   return text
-    .replace(/\u001b\[[0-9;?]*[A-Za-z]|[\u0000-\u001f\u007f-\u009f]/g, "")
+    .replace(/\p{Cc}\[[0-9;?]*[A-Za-z]/gu, "")
+    .replace(/\p{Cc}/gu, "")
     .trim()
     .slice(0, 500);
 }

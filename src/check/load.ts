@@ -10,7 +10,7 @@ import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
 import { type GuestReport, guestArchive, readGuestReport } from "./guest.ts";
-import { type Accelerator, bootGuest } from "./qemu.ts";
+import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import type { Verdict } from "./verdict.ts";
 
 export interface LoadRequest {
@@ -68,10 +68,11 @@ export async function loadModules(
     modules: order.map((name) => ({ name, bytes: bytesOf.get(name) as Buffer })),
     nonce,
   });
-  const initramfs = context.scratch.path();
+  const [initramfs, console] = [context.scratch.path(), context.scratch.path()];
   try {
     await context.scratch.write(initramfs, gzipSync(archive, { level: 1 }));
-    const boot = await bootGuest({ architecture: kernel.architecture, vmlinuz, initramfs }, signal);
+    await context.scratch.write(console, "");
+    const boot = await bootGuest({ architecture: kernel.architecture, vmlinuz, initramfs, console }, signal);
     const report = readGuestReport(boot.console, nonce);
     return {
       verdict: judge(report, kernel.kversion, order, read, boot),
@@ -84,6 +85,7 @@ export async function loadModules(
     };
   } finally {
     await rm(initramfs, { force: true });
+    await rm(console, { force: true });
   }
 }
 
@@ -104,7 +106,7 @@ function judge(
   kversion: string,
   order: readonly string[],
   own: readonly KernelModule[],
-  boot: { readonly timedOut: boolean },
+  boot: Pick<Boot, "timedOut" | "isFlooded">,
 ): Verdict {
   const verdict = (word: Verdict["verdict"], ...reasons: string[]): Verdict => ({
     check: "load",
@@ -117,6 +119,7 @@ function judge(
       `the guest said nothing${boot.timedOut ? " until its time was over" : " before it ended"}: this proves nothing about the modules`,
     );
   }
+  if (boot.isFlooded) return verdict("fail", "the guest flooded its console and was ended");
   if (report.release !== kversion)
     return verdict("unknown", `the guest runs ${report.release}, not ${kversion}`);
   for (const name of order) {

@@ -1,7 +1,7 @@
 /**
  * Booting a kernel in QEMU: with the host's own processor where that truly works, else by emulation.
  */
-import { access, constants } from "node:fs/promises";
+import { access, constants, readFile, truncate } from "node:fs/promises";
 import { run } from "../base/run.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
 
@@ -11,6 +11,8 @@ export interface Guest {
   readonly architecture: ArchitectureName;
   readonly vmlinuz: string;
   readonly initramfs: string;
+  /** An empty file that gets what the guest writes to its console. */
+  readonly console: string;
 }
 
 export interface Boot {
@@ -18,6 +20,8 @@ export interface Boot {
   readonly bootMs: number;
   readonly accelerator: Accelerator;
   readonly timedOut: boolean;
+  /** The guest wrote more than a console may hold, and was ended for it. */
+  readonly isFlooded: boolean;
 }
 
 const TIMEOUT_MS = 120_000;
@@ -41,6 +45,7 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
     path,
   ]);
   const argv = [
+    // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
     // QEMU runs code nobody has vouched for: it gets no network and sees no files but these.
     [
       "bwrap",
@@ -54,7 +59,18 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
       "/tmp",
     ],
     accelerator === "kvm" ? ["--dev-bind", "/dev", "/dev"] : ["--dev", "/dev"],
-    ["--ro-bind", guest.vmlinuz, "/vmlinuz", "--ro-bind", guest.initramfs, "/initramfs", "--"],
+    [
+      "--bind",
+      guest.console,
+      "/console",
+      "--ro-bind",
+      guest.vmlinuz,
+      "/vmlinuz",
+      "--ro-bind",
+      guest.initramfs,
+      "/initramfs",
+      "--",
+    ],
     [qemu.program, "-accel", accelerator, ...(accelerator === "kvm" ? qemu.kvmArguments : qemu.arguments)],
     [
       "-m",
@@ -67,18 +83,21 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
       "none",
       "-no-reboot",
       "-serial",
-      "stdio",
+      "file:/console",
     ],
     ["-kernel", "/vmlinuz", "-initrd", "/initramfs"],
     ["-append", `console=${qemu.console} panic=-1 quiet`],
   ].flat();
+  await truncate(guest.console);
   const started = performance.now();
-  const result = await run(argv, { timeoutMs: TIMEOUT_MS, outputLimitBytes: CONSOLE_LIMIT_BYTES }, signal);
+  const result = await run(argv, { timeoutMs: TIMEOUT_MS }, signal);
+  const console = await readFile(guest.console, "utf8");
   return {
-    console: result.stdout,
+    console,
     bootMs: Math.round(performance.now() - started),
     accelerator,
     timedOut: result.timedOut,
+    isFlooded: console.length >= CONSOLE_LIMIT_BYTES,
   };
 }
 

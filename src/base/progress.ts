@@ -1,0 +1,26 @@
+/**
+ * What work reports while it goes on; how that is shown is somebody else's concern.
+ */
+
+export type Stage =
+  | "waiting"
+  | "toolchain"
+  | "fetching"
+  | "building"
+  | "booting"
+  | "published"
+  | "candidate"
+  | "failed"
+  | "unfetchable";
+
+export interface Progress {
+  /** One line about the whole: `catalog: 249 kernels from 17 sources`. */
+  say(text: string): void;
+  /** Where one element is now; `detail` is one line. */
+  element(name: string, stage: Stage, detail?: string): void;
+}
+
+/** The detail of an element that was found done: counted, but not worth a line. */
+export const NOTHING_CHANGED = "nothing changed";
+
+export const SILENT: Progress = { say() {}, element() {} };

@@ -1,0 +1,132 @@
+/**
+ * Progress for people: a live board on a terminal, plain lines elsewhere, NDJSON when asked for.
+ */
+import { NOTHING_CHANGED, type Progress, type Stage } from "../base/progress.ts";
+
+export interface Board extends Progress {
+  /** Leaves the terminal as a command should. */
+  close(): void;
+}
+
+interface BoardOptions {
+  readonly format: "text" | "json";
+  readonly stream: NodeJS.WriteStream;
+}
+
+const FINAL: ReadonlySet<Stage> = new Set(["published", "candidate", "failed", "unfetchable"]);
+/** Counted, but not worth a line each: a mirror may lack a whole suite. */
+const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
+const REDRAW_MS = 200;
+
+export async function openBoard({ format, stream }: BoardOptions): Promise<Board> {
+  if (format === "json") return jsonBoard();
+  return stream.isTTY ? new LiveBoard(stream) : new PlainBoard(stream);
+}
+
+async function jsonBoard(): Promise<Board> {
+  const { pino } = await import("pino");
+  const log = pino({ name: "kmodfarm" }, pino.destination({ dest: 2, sync: true }));
+  return {
+    say: (text) => log.info({ text }, "progress"),
+    element: (element, stage, detail) =>
+      log[stage === "failed" ? "warn" : "info"]({ element, stage, detail }, "element"),
+    close() {},
+  };
+}
+
+/** Only what is worth a line in a log: how the whole goes, and how each element ends. */
+class PlainBoard implements Board {
+  readonly #stream: NodeJS.WritableStream;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+  }
+
+  say(text: string): void {
+    this.#stream.write(`${text}\n`);
+  }
+
+  element(name: string, stage: Stage, detail?: string): void {
+    if (!FINAL.has(stage) || QUIET.has(stage) || detail === NOTHING_CHANGED) return;
+    this.#stream.write(`${stage.padEnd(11)} ${name}${detail === undefined ? "" : `: ${detail}`}\n`);
+  }
+
+  close(): void {}
+}
+
+/** A few lines at the bottom of the terminal, redrawn in place; what is final scrolls away above them. */
+class LiveBoard implements Board {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #active = new Map<string, { stage: Stage; detail: string | undefined; since: number }>();
+  readonly #counts = { done: 0, failed: 0, unfetchable: 0 };
+  readonly #started = Date.now();
+  readonly #timer: NodeJS.Timeout;
+  #drawn = 0;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+    this.#timer = setInterval(() => this.#draw(), REDRAW_MS);
+    this.#timer.unref();
+  }
+
+  say(text: string): void {
+    this.#above(text);
+  }
+
+  element(name: string, stage: Stage, detail?: string): void {
+    if (!FINAL.has(stage)) {
+      const known = this.#active.get(name);
+      this.#active.set(name, { stage, detail, since: known?.stage === stage ? known.since : Date.now() });
+      return;
+    }
+    this.#active.delete(name);
+    if (stage === "failed") this.#counts.failed++;
+    else if (stage === "unfetchable") this.#counts.unfetchable++;
+    else this.#counts.done++;
+    if (detail !== NOTHING_CHANGED && !QUIET.has(stage))
+      this.#above(`${stage.padEnd(11)} ${name}${detail === undefined ? "" : `: ${detail}`}`);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+    this.#erase();
+  }
+
+  #above(line: string): void {
+    this.#erase();
+    this.#stream.write(`${line}\n`);
+    this.#draw();
+  }
+
+  #draw(): void {
+    const working = [...this.#active].filter(([, { stage }]) => stage !== "waiting");
+    const lines = [this.#summary(), ...working.slice(0, 8).map(([name, work]) => this.#workLine(name, work))];
+    this.#erase();
+    const width = Math.max(20, (this.#stream.columns ?? 80) - 1);
+    this.#stream.write(lines.map((line) => `${line.slice(0, width)}\n`).join(""));
+    this.#drawn = lines.length;
+  }
+
+  #summary(): string {
+    const { done, failed, unfetchable } = this.#counts;
+    const finished = done + failed + unfetchable;
+    const minutes = (Date.now() - this.#started) / 60_000;
+    const rate = minutes > 0 ? finished / minutes : 0;
+    const eta =
+      rate > 0 && this.#active.size > 0 ? `, about ${Math.ceil(this.#active.size / rate)} min to go` : "";
+    return `── ${done} done, ${failed} failed, ${this.#active.size} to do, ${rate.toFixed(0)} a minute${eta}`;
+  }
+
+  #workLine(
+    name: string,
+    { stage, detail, since }: { stage: Stage; detail: string | undefined; since: number },
+  ): string {
+    const age = Math.round((Date.now() - since) / 1000);
+    return `   ${stage.padEnd(10)} ${String(age).padStart(3)} s  ${name}${detail === undefined ? "" : ` (${detail})`}`;
+  }
+
+  #erase(): void {
+    if (this.#drawn > 0) this.#stream.write(`\u001b[${this.#drawn}A\u001b[J`);
+    this.#drawn = 0;
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * `kmodfarm build`: the compiling part of the night alone.
+ */
+import { FarmError } from "../../base/error.ts";
+import { parseDocument } from "../../base/json.ts";
+import { AnyMatrix } from "../../matrix/element.ts";
+import { type PlaceOptions, readText, withFarm } from "../options.ts";
+import { printReport, runWithBoard } from "./run.ts";
+
+interface BuildOptions extends PlaceOptions {
+  readonly matrix?: string;
+  readonly retry?: boolean;
+}
+
+export async function build(options: BuildOptions): Promise<number> {
+  const matrix =
+    options.matrix === undefined
+      ? undefined
+      : parseDocument(AnyMatrix, await readText(options.matrix), options.matrix);
+  return withFarm(options, async (farm) => {
+    if (farm.config.drivers.length === 0) {
+      throw new FarmError("CONFIG_INVALID", {
+        detail: "the configuration names no driver, so there is no source to build",
+      });
+    }
+    const report = await runWithBoard(farm, options, {
+      without: ["catalog", "load"],
+      ...(matrix === undefined ? {} : { matrix }),
+    });
+    return printReport(report, farm, options.json ?? false);
+  });
+}

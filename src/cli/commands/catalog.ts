@@ -1,0 +1,149 @@
+/**
+ * `kmodfarm catalog`: which kernels exist.
+ */
+import { FarmError } from "../../base/error.ts";
+import { parseDocument } from "../../base/json.ts";
+import { Catalog, type CatalogKernel } from "../../catalog/catalog.ts";
+import { mergeImported } from "../../catalog/merge.ts";
+import { updateCatalog } from "../../catalog/update.ts";
+import type { Farm } from "../../farm/open.ts";
+import { selectKernels } from "../../matrix/generate.ts";
+import { readPublished, settle, writePublished } from "../../registry/generations.ts";
+import { nextState, saysTheSame } from "../../registry/publish.ts";
+import {
+  type PlaceOptions,
+  readText,
+  type SelectionOptions,
+  selectionOf,
+  stopSignal,
+  withFarm,
+} from "../options.ts";
+import { print, printJson, table } from "../output.ts";
+
+interface UpdateCommandOptions extends PlaceOptions {
+  readonly acceptWithdrawals?: boolean;
+}
+
+export async function update(options: UpdateCommandOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    const { http, scratch, cache, sources } = farm;
+    const started = performance.now();
+    const found = { problems: [] as readonly { source: string; detail: string; integrity: boolean }[] };
+    const { before, after } = await changeCatalog(farm, async (previous) => {
+      const context = { http, scratch, cache, signal: stopSignal() };
+      const acceptWithdrawals = options.acceptWithdrawals ?? false;
+      const result = await updateCatalog(previous, sources, context, { now: new Date(), acceptWithdrawals });
+      found.problems = result.problems;
+      return result.catalog;
+    });
+    const summary = {
+      schema: "kmodfarm.catalog-update/1",
+      kernels: after.kernels.length,
+      added: after.kernels.length - before.kernels.length,
+      problems: found.problems,
+      sources: after.sources,
+      traffic: http.traffic,
+      ms: Math.round(performance.now() - started),
+    };
+    if (options.json) await printJson(summary);
+    else await print(`${sourceTable(after)}\n${summary.kernels} kernels, ${summary.added} of them new.\n`);
+    for (const { source, detail } of found.problems) process.stderr.write(`${source}: ${detail}\n`);
+    if (found.problems.length === 0) return 0;
+    const worst = found.problems.find(({ integrity }) => integrity) ?? found.problems[0];
+    throw new FarmError(worst?.integrity ? "SIGNATURE_INVALID" : "CATALOG_SUSPECT", {
+      detail: `${found.problems.length} of ${sources.length} sources need a look; every kernel known before was kept`,
+    });
+  });
+}
+
+export async function list(options: PlaceOptions & SelectionOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    const { catalog } = await readPublished(farm.store, "candidate");
+    const selection = selectionOf(options);
+    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog.kernels, selection);
+    if (options.json) await printJson({ ...catalog, kernels });
+    else
+      await print(
+        kernels.length === 0 ? "No kernels. Try `kmodfarm catalog update`.\n" : kernelTable(kernels),
+      );
+    return 0;
+  });
+}
+
+export async function importFile(file: string, options: PlaceOptions): Promise<number> {
+  const imported = parseDocument(Catalog, await readText(file), file);
+  return withFarm(options, async (farm) => {
+    const { before, after } = await changeCatalog(farm, async (previous) =>
+      mergeImported(previous, imported),
+    );
+    const added = after.kernels.length - before.kernels.length;
+    const summary = {
+      schema: "kmodfarm.catalog-import/1",
+      read: imported.kernels.length,
+      added,
+      kernels: after.kernels.length,
+    };
+    if (options.json) await printJson(summary);
+    else
+      await print(
+        `${summary.read} kernels read, ${added} of them new; the catalog has ${summary.kernels}.\n`,
+      );
+    return 0;
+  });
+}
+
+/** Publishes a generation with another catalog and everything else as it was. */
+async function changeCatalog(farm: Farm, change: (previous: Catalog) => Promise<Catalog>) {
+  const unlock = await farm.store.lock();
+  try {
+    await settle(farm.store);
+    const state = await readPublished(farm.store, "candidate");
+    const after = await change(state.catalog);
+    const next = nextState(state, after, []);
+    if (!saysTheSame(state, next)) await writePublished(farm.store, next, new Date());
+    return { before: state.catalog, after };
+  } finally {
+    await unlock();
+  }
+}
+
+function sourceTable(catalog: Catalog): string {
+  const rows = catalog.sources.map(
+    ({ id, distribution, status, accepted, kernels, metadataDate, detail }) => [
+      id,
+      distribution,
+      accepted ? `${status}, accepted` : status,
+      String(Object.values(kernels).reduce((sum, count) => sum + count, 0)),
+      metadataDate?.slice(0, 10) ?? "-",
+      detail ?? "",
+    ],
+  );
+  return table(["SOURCE", "RELEASE", "STATUS", "KERNELS", "DATE", "DETAIL"], rows);
+}
+
+function kernelTable(kernels: readonly CatalogKernel[]): string {
+  const rows = kernels.map((kernel) => [
+    kernel.distribution,
+    kernel.architecture,
+    kernel.kversion,
+    kernel.packageVersion,
+    kernel.flavour,
+    kernel.compiler === undefined ? "unknown" : `${kernel.compiler.family}-${kernel.compiler.version}`,
+    stateOf(kernel),
+  ]);
+  return table(["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "COMPILER", "STATE"], rows);
+}
+
+function stateOf(kernel: CatalogKernel): string {
+  const facts: [string, string | undefined][] = [
+    ["withdrawn since", kernel.withdrawnSince],
+    ["stale since", kernel.staleSince],
+    ["not fetchable since", kernel.notFetchableSince],
+    ["not loadable since", kernel.notLoadableSince],
+  ];
+  const words = facts.flatMap(([word, since]) =>
+    since === undefined ? [] : [`${word} ${since.slice(0, 10)}`],
+  );
+  if (kernel.missing !== undefined) words.push(`incomplete: no ${kernel.missing.join(", ")}`);
+  return words.join(", ") || "listed";
+}

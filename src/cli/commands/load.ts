@@ -1,0 +1,69 @@
+/**
+ * `kmodfarm load`: modules that somebody has, in a kernel that the catalog knows.
+ */
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { FarmError } from "../../base/error.ts";
+import { Inputs } from "../../build/inputs.ts";
+import { findKernel } from "../../catalog/catalog.ts";
+import { loadModules } from "../../check/load.ts";
+import { readKernelModule } from "../../formats/kernel-module.ts";
+import { kernelName } from "../../kernel/kernel.ts";
+import { readPublished } from "../../registry/generations.ts";
+import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { print, printJson, seconds } from "../output.ts";
+
+interface LoadOptions extends PlaceOptions {
+  readonly kernel: string;
+}
+
+const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as const;
+
+export async function load(files: readonly string[], options: LoadOptions): Promise<number> {
+  const modules = await Promise.all(files.map(readModuleFile));
+  return withFarm(options, async (farm) => {
+    const { catalog } = await readPublished(farm.store, "candidate");
+    const kernel = findKernel(catalog, options.kernel);
+    const foreign = modules.find(({ architecture }) => architecture !== kernel.architecture);
+    if (foreign !== undefined) {
+      throw new FarmError("LOAD_FAILED", {
+        detail: `${foreign.name} is a module for ${foreign.architecture}, ${kernelName(kernel)} is not`,
+      });
+    }
+    const { http, scratch, cache } = farm;
+    const mirrors = new Map(catalog.sources.map(({ id, url }) => [id, url]));
+    const guest = catalog.guests.find(
+      ({ distribution, architecture }) =>
+        distribution === kernel.distribution && architecture === kernel.architecture,
+    );
+    const context = { http, scratch, cache, inputs: new Inputs({ http, scratch, cache, mirrors }) };
+    const report = await loadModules(
+      { kernel, guest: guest?.packages ?? [], modules },
+      context,
+      stopSignal(),
+    );
+    const { verdict, bootMs, accelerator, log } = report;
+    if (options.json)
+      await printJson({
+        schema: "kmodfarm.load/1",
+        kernel: kernelName(kernel),
+        verdict,
+        bootMs,
+        accelerator,
+        log: log.split("\n"),
+      });
+    else
+      await print(
+        `${log}\n\n${verdict.verdict}: ${verdict.reasons.join("; ")} (${kernelName(kernel)}, ${seconds(bootMs)} s, ${accelerator})\n`,
+      );
+    return EXITS[verdict.verdict];
+  });
+}
+
+async function readModuleFile(file: string) {
+  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
+  });
+  const { name, architecture } = readKernelModule(bytes, basename(file));
+  return { name, architecture, bytes };
+}

@@ -1,0 +1,151 @@
+/**
+ * `kmodfarm run`: the night.
+ */
+import { join, relative } from "node:path";
+import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
+import type { Farm } from "../../farm/open.ts";
+import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
+import { openBoard } from "../board.ts";
+import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { print, printJson, seconds, table } from "../output.ts";
+
+interface RunCommandOptions extends PlaceOptions {
+  readonly retry?: boolean;
+}
+
+export async function run(options: RunCommandOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    if (farm.config.drivers.length === 0) {
+      throw new FarmError("CONFIG_INVALID", {
+        detail: "the configuration names no driver",
+        hint: "Name one, as examples/demo.yaml does, and give the file with --config.",
+      });
+    }
+    const report = await runWithBoard(farm, options, {});
+    return printReport(report, farm, options.json ?? false);
+  });
+}
+
+/** Runs the farm with progress on stderr; shared with `build`. */
+export async function runWithBoard(
+  farm: Farm,
+  options: RunCommandOptions,
+  more: Partial<RunOptions>,
+): Promise<RunReport> {
+  const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
+  try {
+    const clock = () => new Date();
+    return await runFarm(farm, {
+      progress: board,
+      signal: stopSignal(),
+      now: clock,
+      retry: options.retry ?? false,
+      ...more,
+    });
+  } finally {
+    board.close();
+  }
+}
+
+/** Prints a run's result and returns its exit code: failed elements outrank sources that need a look. */
+export async function printReport(report: RunReport, farm: Farm, asJson: boolean): Promise<number> {
+  if (asJson) await printJson(toJson(report, farm));
+  else await print(toText(report, farm));
+  const failures = report.rows.filter(isFailed);
+  if (
+    failures.some(({ note }) => note.failure?.blame === "integrity") ||
+    report.problems.some(({ integrity }) => integrity)
+  )
+    return 4;
+  if (failures.length > 0) return ERRORS.ELEMENTS_FAILED.exit;
+  return report.problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+}
+
+function isFailed({ note }: RunRow): boolean {
+  const code = note.failure?.code as ErrorCode | undefined;
+  return (code !== undefined && code !== "NOT_FETCHABLE") || note.load?.verdict.verdict === "fail";
+}
+
+function toJson(report: RunReport, farm: Farm) {
+  const elements = report.rows.map((row) => ({
+    ...row.element,
+    compilerName: row.note.compiler,
+    outcome: outcomeOf(row),
+    isNew: row.isNew,
+    attempt: row.note,
+    path: row.path === undefined ? undefined : join(farm.store.place, row.path),
+  }));
+  return {
+    schema: "kmodfarm.run/1",
+    generation: report.generation,
+    kernels: report.kernels,
+    unfetchable: report.unfetchable,
+    problems: report.problems,
+    elements,
+  };
+}
+
+function outcomeOf(row: RunRow): "stable" | "candidate" | "failed" | "unfetchable" {
+  if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
+  if (row.note.failure !== undefined) return "failed";
+  return row.path === undefined || row.note.load?.verdict.verdict !== "pass" ? "candidate" : "stable";
+}
+
+function toText(report: RunReport, farm: Farm): string {
+  const place = shortest(farm.store.place);
+  const rows = report.rows.map((row) => [
+    `${row.element.distribution}/${row.element.architecture}`,
+    row.element.kversion,
+    row.note.compiler,
+    seconds(row.note.buildMs),
+    loadWord(row),
+    row.path === undefined ? shortest(row.note.logFile ?? "-") : join(place, row.path),
+  ]);
+  const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
+  return `${rows.length > 0 ? `${table(head, rows)}\n` : ""}${failureText(report)}${summaryText(report)}`;
+}
+
+function loadWord({ note }: RunRow): string {
+  if (note.load !== undefined)
+    return note.load.verdict.verdict === "pass"
+      ? `pass ${seconds(note.load.bootMs)} s`
+      : note.load.verdict.verdict;
+  return note.failure?.code === "NOT_FETCHABLE" ? "not there" : "failed";
+}
+
+function failureText(report: RunReport): string {
+  return report.rows
+    .filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate")
+    .map(({ element, note }) => {
+      const what = note.failure ?? { cause: note.load?.verdict.reasons.join("; ") ?? "", line: "" };
+      const remembered =
+        note.failure !== undefined && ["source", "input"].includes(note.failure.blame)
+          ? " (not tried again until something changes, or --retry)"
+          : "";
+      const line = what.line === "" ? "" : `\n  ${what.line}`;
+      return `${element.distribution}/${element.architecture}/${element.kversion}: ${what.cause}${remembered}${line}\n  log: ${note.logFile ?? "none"}\n`;
+    })
+    .join("");
+}
+
+function summaryText(report: RunReport): string {
+  const count = (outcome: ReturnType<typeof outcomeOf>) =>
+    report.rows.filter((row) => outcomeOf(row) === outcome).length;
+  const fresh = report.rows.filter((row) => row.isNew).length;
+  const parts = [
+    `${count("stable")} stable`,
+    `${count("candidate")} candidates`,
+    `${count("failed")} failed`,
+    `${fresh} of them new`,
+  ];
+  const lost =
+    report.unfetchable > 0 ? ` ${report.unfetchable} kernels are listed but no longer on their mirror.` : "";
+  const problems = report.problems.map(({ source, detail }) => `${source}: ${detail}\n`).join("");
+  return `${problems}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}\n`;
+}
+
+/** A path as a person here would type it. */
+function shortest(path: string): string {
+  const below = relative(process.cwd(), path);
+  return below === "" || below.startsWith("..") ? path : below;
+}

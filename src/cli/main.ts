@@ -1,0 +1,15 @@
+/**
+ * The command line: the only place that prints an error and decides the exit code.
+ */
+import { readFileSync } from "node:fs";
+
+const started = process.argv.slice(2);
+if (started.length === 1 && (started[0] === "--version" || started[0] === "-V")) {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  process.stdout.write(`${version}\n`);
+} else {
+  const { runProgram } = await import("./program.ts");
+  process.exitCode = await runProgram(started);
+}

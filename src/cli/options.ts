@@ -1,0 +1,110 @@
+/**
+ * From the words of a command line to values.
+ */
+import { readFile } from "node:fs/promises";
+import { text as readStream } from "node:stream/consumers";
+import { FarmError } from "../base/error.ts";
+import { Http } from "../base/http.ts";
+import { type FarmConfig, loadConfig } from "../farm/config.ts";
+import { type Farm, openFarm } from "../farm/open.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import type { Selection } from "../matrix/generate.ts";
+
+export interface PlaceOptions {
+  readonly config?: string;
+  readonly store?: string;
+  readonly cache?: string;
+  readonly jobs?: number;
+  readonly json?: boolean;
+  readonly logFormat?: "text" | "json";
+}
+
+export interface SelectionOptions {
+  readonly distro?: string;
+  readonly arch?: string;
+  readonly flavour?: string;
+  readonly kernelRelease?: string;
+  readonly newest?: number;
+}
+
+const DOCUMENT_LIMIT_BYTES = 512 * 1024 * 1024;
+
+/** @throws FarmError USAGE */
+export function toNumber(value: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(value))
+    throw new FarmError("USAGE", { detail: `'${value}' is not a positive number` });
+  return Number(value);
+}
+
+export function toList(value: string | undefined): string[] | undefined {
+  const words = value
+    ?.split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+  return words === undefined || words.length === 0 ? undefined : words;
+}
+
+/** The selection that flags make, or undefined when there is none. */
+export function selectionOf(options: SelectionOptions): Selection | undefined {
+  const { kernelRelease, newest } = options;
+  const [distributions, flavours, words] = [
+    toList(options.distro),
+    toList(options.flavour),
+    toList(options.arch),
+  ];
+  const architectures = words?.map((word) => {
+    const parsed = ArchitectureName.safeParse(word);
+    if (!parsed.success)
+      throw new FarmError("USAGE", {
+        detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
+      });
+    return parsed.data;
+  });
+  const given = [distributions, flavours, architectures, kernelRelease, newest].some(
+    (filter) => filter !== undefined,
+  );
+  return given ? { distributions, flavours, architectures, kernelRelease, newest } : undefined;
+}
+
+/** Opens the farm that the options name, lets `work` have it, and closes it whatever happens. */
+export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => Promise<T>): Promise<T> {
+  const farm = await openFarm(await loadConfig(options));
+  try {
+    return await work(farm);
+  } finally {
+    await farm.close();
+  }
+}
+
+export function configOf(options: PlaceOptions): Promise<FarmConfig> {
+  return loadConfig(options);
+}
+
+/** The text of a file, of a URL, or of standard input (`-`). */
+export async function readText(place: string): Promise<string> {
+  if (place === "-") return readStream(process.stdin);
+  if (/^https?:\/\//.test(place)) return fetchText(place);
+  return readFile(place, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${place} cannot be read (${cause.code})`, cause });
+  });
+}
+
+async function fetchText(url: string): Promise<string> {
+  const http = new Http();
+  try {
+    const answer = await http.fetchDocument(url, DOCUMENT_LIMIT_BYTES);
+    if (answer.kind !== "ok") throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there` });
+    return answer.bytes.toString("utf8");
+  } finally {
+    await http.close();
+  }
+}
+
+/** A signal that fires at the first Ctrl-C or SIGTERM; the second one ends the process at once. */
+export function stopSignal(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.once(name, () => controller.abort());
+  }
+  return controller.signal;
+}

@@ -1,0 +1,33 @@
+/**
+ * What goes to standard output: documents for programs, tables for people.
+ */
+
+export function printJson(value: unknown): Promise<void> {
+  return print(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Writes and waits until it is taken: the process may end right after. */
+export function print(text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.stdout.write(text, (fault) => (fault && !isClosedPipe(fault) ? reject(fault) : resolve()));
+  });
+}
+
+function isClosedPipe(fault: Error): boolean {
+  return "code" in fault && fault.code === "EPIPE";
+}
+
+/** Columns as wide as their widest cell; the last one is left as it is. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
+      .join("  ");
+  return `${all.map((row) => line(row).trimEnd()).join("\n")}\n`;
+}
+
+export function seconds(ms: number | undefined): string {
+  return ms === undefined ? "-" : (ms / 1000).toFixed(1);
+}

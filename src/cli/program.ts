@@ -1,0 +1,145 @@
+/**
+ * Commands, their options, and how their errors are told. Each command's own code loads when it is called.
+ */
+import { Command, CommanderError, Option } from "commander";
+import { type FarmError, toFarmError } from "../base/error.ts";
+import { toNumber } from "./options.ts";
+
+/** Runs one command line; returns the exit code. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  const outcome = { exit: 0 };
+  const program = defineProgram((exit) => {
+    outcome.exit = exit;
+  });
+  try {
+    await program.parseAsync(argv as string[], { from: "user" });
+    return outcome.exit;
+  } catch (thrown) {
+    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
+    const error = toFarmError(thrown);
+    process.stderr.write(describeError(error, argv.includes("--json")));
+    return error.exit;
+  }
+}
+
+/** Three lines for a person, one document for a program. */
+function describeError(error: FarmError, asJson: boolean): string {
+  const { code, message, blame, at, hint } = error;
+  if (asJson) return `${JSON.stringify({ error: { code, message, blame, at, hint } })}\n`;
+  const places = Object.entries(at).map(([name, value]) => `  ${name}: ${value}\n`);
+  const trace = error.blame === "bug" ? `${(error.cause as Error | undefined)?.stack ?? error.stack}\n` : "";
+  return `kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n${trace}`;
+}
+
+type SetExit = (exit: number) => void;
+
+function defineProgram(setExit: SetExit): Command {
+  const program = new Command("kmodfarm")
+    .description(
+      "Builds, proves and publishes one out-of-tree Linux driver for every kernel its fleet may boot.",
+    )
+    .option("-V, --version", "print the version")
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
+    .exitOverride()
+    .showHelpAfterError("(see --help)");
+
+  withPlaces(program.command("run"))
+    .description(
+      "the night, end to end: catalog, matrix, build, load test, publish; goes on where it was stopped",
+    )
+    .option("--retry", "also try again what failed by its own fault or could not be fetched")
+    .action(async (options) => setExit(await (await import("./commands/run.ts")).run(options)));
+
+  defineCatalog(program.command("catalog").description("which kernels exist"), setExit);
+  defineMatrix(program.command("matrix").description("which builds are wanted"), setExit);
+
+  withPlaces(program.command("build"))
+    .description("build what the configuration selects, or a given matrix, as candidates without a load test")
+    .option("--matrix <file>", "elements to build, as `matrix generate` prints them; - is standard input")
+    .addOption(new Option("--sandbox <name>", "where builds run").choices(["bwrap"]).default("bwrap"))
+    .option("--retry", "also try again what failed by its own fault")
+    .action(async (options) => setExit(await (await import("./commands/build.ts")).build(options)));
+
+  withPlaces(program.command("load"))
+    .description("boot a kernel in a virtual machine, insert modules, remove them")
+    .argument("<module...>", "uncompressed .ko files, in any order")
+    .requiredOption(
+      "--kernel <kernel>",
+      "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
+    )
+    .action(async (modules, options) =>
+      setExit(await (await import("./commands/load.ts")).load(modules, options)),
+    );
+
+  return program;
+}
+
+function defineCatalog(catalog: Command, setExit: SetExit): void {
+  withPlaces(catalog.command("update"))
+    .description("ask every source; exits 3 when one failed, is out of date or lost kernels")
+    .option("--accept-withdrawals", "believe sources that list far fewer kernels than before")
+    .action(async (options) => setExit(await (await import("./commands/catalog.ts")).update(options)));
+  withSelection(withPlaces(catalog.command("list")))
+    .description("every kernel ever seen")
+    .action(async (options) => setExit(await (await import("./commands/catalog.ts")).list(options)));
+  withPlaces(catalog.command("import"))
+    .description("add the kernels of another farm's catalog")
+    .argument("<file>", "a document that `catalog list --json` printed; a URL, or - for standard input")
+    .action(async (file, options) =>
+      setExit(await (await import("./commands/catalog.ts")).importFile(file, options)),
+    );
+}
+
+function defineMatrix(matrix: Command, setExit: SetExit): void {
+  withSelection(withPlaces(matrix.command("generate")))
+    .description("print the matrix as a JSON array")
+    .option("--catalog <file>", "a catalog file or URL instead of the store's; may be repeated", collect)
+    .option("--driver <name>", "the driver's name; default: the configured one, else 'driver'")
+    .option("--driver-version <versions>", "versions, separated by commas; default: the configured ones")
+    .action(async (options) => setExit(await (await import("./commands/matrix.ts")).generate(options)));
+  withPlaces(matrix.command("diff"))
+    .description("print the elements of CURRENT that PREVIOUS lacks or has otherwise, as a matrix")
+    .argument("<previous>")
+    .argument("<current>")
+    .option("--report", "say what was added, changed and removed, and why, instead")
+    .action(async (previous, current, options) =>
+      setExit(await (await import("./commands/matrix.ts")).diff(previous, current, options)),
+    );
+  withPlaces(matrix.command("show"))
+    .description("what the store holds of the matrix, element by element, or what a matrix file holds")
+    .argument("[file]")
+    .action(async (file, options) =>
+      setExit(await (await import("./commands/matrix.ts")).show(file, options)),
+    );
+}
+
+/** Options that every command takes. */
+function withPlaces(command: Command): Command {
+  return command
+    .option(
+      "--config <file>",
+      "the configuration (default: kmodfarm.yaml of this directory, if there is one)",
+    )
+    .option("--store <dir>", "the registry (default: the configured one, .kmodfarm/store)")
+    .option("--cache <dir>", "the disposable local cache (default: the configured one, .kmodfarm/cache)")
+    .option("--jobs <n>", "elements built or booted at once (default: number of processors)", toNumber)
+    .option("--json", "print the result as JSON")
+    .addOption(
+      new Option("--log-format <format>", "how progress is told").choices(["text", "json"]).default("text"),
+    )
+    .exitOverride();
+}
+
+/** Filters, as the original tool spells them. */
+function withSelection(command: Command): Command {
+  return command
+    .option("--distro <list>", "release keys (debian12) or distribution ids (debian), separated by commas")
+    .option("--arch <list>", "x86_64, aarch64")
+    .option("--flavour <list>", "generic, cloud, rt, 16k, …")
+    .option("--kernel-release <expression>", "must match the whole kernel release")
+    .option("--newest <n>", "only so many of the newest of each release, architecture and flavour", toNumber);
+}
+
+function collect(value: string, previous: string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}

@@ -1,0 +1,193 @@
+/**
+ * The configuration: one strict schema for the YAML file, read once at the edge. The only place besides the
+ * command line that knows where things are on this machine.
+ */
+import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { dirname, resolve } from "node:path";
+import { LineCounter, parseDocument as parseYaml } from "yaml";
+import { z } from "zod";
+import { FarmError } from "../base/error.ts";
+import { describeIssue } from "../base/json.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import { DISTRIBUTIONS } from "../kernel/distributions/index.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+import { seriesOf } from "../matrix/element.ts";
+
+const Names = z.array(PathSegment).min(1);
+
+export const DriverConfig = z.strictObject({
+  name: PathSegment.describe("The driver's name, also the first part of its paths."),
+  source: z
+    .string()
+    .min(1)
+    .describe("Directory of its source, relative to this file; `{version}` stands for the version."),
+  versions: Names.describe(
+    "Versions to build. Two versions of one series would share their paths, and are refused.",
+  ),
+  series: PathSegment.optional().describe("Place of its artifacts; default: the version with patch 0."),
+  modules: Names.optional().describe(
+    "Modules that a build must give, in any order; default: whatever it gives.",
+  ),
+});
+
+export const SourceConfig = z.strictObject({
+  kind: z.literal("apt"),
+  releases: Names.describe("Distribution release keys, such as debian12."),
+  mirror: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Main archive; default: the host's own apt mirror, else a public one."),
+  securityMirror: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe("Security archive, likewise."),
+  keyring: z.string().optional().describe("Keyring that its signatures must verify against."),
+  acceptExpired: z.boolean().optional().describe("Use metadata past its Valid-Until, shown as stale."),
+});
+
+export const SelectConfig = z.strictObject({
+  distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
+  architectures: z.array(ArchitectureName).min(1).optional(),
+  flavours: Names.optional(),
+  kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
+  newest: z
+    .int()
+    .positive()
+    .optional()
+    .describe("Only so many of the newest fetchable kernels of each release, architecture and flavour."),
+});
+
+export const Config = z.strictObject({
+  drivers: z.array(DriverConfig).default([]),
+  sources: z
+    .array(SourceConfig)
+    .default([
+      { kind: "apt", releases: DISTRIBUTIONS.flatMap(({ releases }) => releases.map(({ key }) => key)) },
+    ]),
+  select: z
+    .union([SelectConfig, z.array(SelectConfig).min(1)])
+    .default({})
+    .describe("Which kernels: a selection, or several of which any may match."),
+  store: z.string().default(".kmodfarm/store").describe("The registry, relative to this file."),
+  cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
+  jobs: z
+    .int()
+    .positive()
+    .optional()
+    .describe("Elements built or booted at once; default: the number of processors."),
+});
+
+export type DriverConfig = z.infer<typeof DriverConfig>;
+export type SourceConfig = z.infer<typeof SourceConfig>;
+export type SelectConfig = z.infer<typeof SelectConfig>;
+
+export interface FarmConfig {
+  readonly drivers: readonly DriverConfig[];
+  readonly sources: readonly SourceConfig[];
+  readonly select: readonly SelectConfig[];
+  /** Absolute paths from here on. */
+  readonly store: string;
+  readonly cache: string;
+  readonly jobs: number;
+  /** What relative paths of the file are relative to. */
+  readonly base: string;
+}
+
+export interface ConfigPlaces {
+  readonly config?: string | undefined;
+  readonly store?: string | undefined;
+  readonly cache?: string | undefined;
+  readonly jobs?: number | undefined;
+}
+
+const DEFAULT_FILE = "kmodfarm.yaml";
+
+/**
+ * Reads the named configuration, else kmodfarm.yaml of this directory, else the defaults; options win.
+ * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
+ */
+export async function loadConfig(places: ConfigPlaces, directory = process.cwd()): Promise<FarmConfig> {
+  const file = resolve(directory, places.config ?? DEFAULT_FILE);
+  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    if (places.config === undefined && cause.code === "ENOENT") return "{}";
+    throw new FarmError("FILE_UNREADABLE", {
+      detail: `the configuration ${file} cannot be read (${cause.code})`,
+      cause,
+    });
+  });
+  const config = parseConfig(text, file);
+  const base = dirname(file);
+  return {
+    drivers: config.drivers,
+    sources: config.sources,
+    select: Array.isArray(config.select) ? config.select : [config.select],
+    store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
+    cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
+    jobs: places.jobs ?? config.jobs ?? availableParallelism(),
+    base,
+  };
+}
+
+/** @throws FarmError CONFIG_INVALID naming the line or the setting, and the likely word for an unknown one */
+export function parseConfig(text: string, file: string): z.infer<typeof Config> {
+  const lines = new LineCounter();
+  const document = parseYaml(text, { lineCounter: lines, prettyErrors: true });
+  const fault = document.errors[0];
+  if (fault !== undefined) {
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `${file}: ${fault.message.split("\n")[0]?.replace(/:$/, "")}`,
+    });
+  }
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  const parsed = Config.safeParse(value ?? {});
+  if (!parsed.success)
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `${file}: ${describeIssue(parsed.error)}${suggestion(parsed.error)}`,
+    });
+  refuseSharedSeries(parsed.data.drivers, file);
+  return parsed.data;
+}
+
+function refuseSharedSeries(drivers: readonly DriverConfig[], file: string): void {
+  const seen = new Map<string, string>();
+  for (const { name, versions, series } of drivers) {
+    for (const version of versions) {
+      const place = `${name}/${seriesOf(version, series)}`;
+      const other = seen.get(place);
+      if (other !== undefined) {
+        throw new FarmError("CONFIG_INVALID", {
+          detail: `${file}: versions ${other} and ${version} of ${name} would both live at ${place}`,
+        });
+      }
+      seen.set(place, version);
+    }
+  }
+}
+
+const KNOWN_KEYS = [Config, DriverConfig, SourceConfig, SelectConfig].flatMap((type) =>
+  Object.keys(type.shape),
+);
+
+function suggestion(error: z.ZodError): string {
+  const issue = error.issues[0];
+  if (issue?.code !== "unrecognized_keys") return "";
+  const close = KNOWN_KEYS.map((known) => ({
+    known,
+    distance: editDistance(known, issue.keys[0] ?? ""),
+  })).sort((a, b) => a.distance - b.distance)[0];
+  return close !== undefined && close.distance <= 3 ? ` (did you mean '${close.known}'?)` : "";
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

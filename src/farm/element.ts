@@ -1,0 +1,186 @@
+/**
+ * One element through the farm: inputs, build, load test, and what of it goes into the registry.
+ */
+import { join } from "node:path";
+import type PQueue from "p-queue";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { hexOf } from "../base/json.ts";
+import type { Progress } from "../base/progress.ts";
+import {
+  type Attempt,
+  type BuildContext,
+  buildElement,
+  findAttempt,
+  type LoadedDriver,
+  stageInputs,
+} from "../build/build.ts";
+import { type Recipe, recipeKey } from "../build/recipe.ts";
+import { fetchBootImage } from "../check/boot-image.ts";
+import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { storeArtifact } from "../registry/artifact.ts";
+import type { AttemptNote } from "../registry/documents.ts";
+import type { Outcome } from "../registry/publish.ts";
+import type { Store } from "../registry/stores/store.ts";
+import { type LoadOutcome, type LoadTestContext, testLoad } from "./load-test.ts";
+
+export interface ElementContext extends LoadTestContext {
+  readonly build: BuildContext;
+  readonly store: Store;
+  readonly progress: Progress;
+  /** Work that keeps the network busy waits for one of these places, as computing does for a processor. */
+  readonly network: PQueue;
+  /** Whether what is built is load-tested now. */
+  readonly isLoaded: boolean;
+  readonly now: () => Date;
+}
+
+export interface Work {
+  readonly element: Element;
+  readonly driver: LoadedDriver;
+  readonly recipe: Recipe;
+}
+
+/** What a try at an element taught about its packages, beside its outcome. */
+export type Lesson = "notFetchable" | "notLoadable";
+
+export interface Result {
+  readonly outcome: Outcome;
+  readonly lesson?: Lesson;
+}
+
+/**
+ * Tries an element to its end. Whatever goes wrong with it is an outcome; only a stop is thrown.
+ * @throws FarmError INTERRUPTED
+ */
+export async function tryElement(work: Work, context: ElementContext): Promise<Result> {
+  const name = elementName(work.element);
+  try {
+    const image = prefetchImage(work.element, context);
+    const attempt = await attemptBuild(work, name, context);
+    if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, name, context) };
+    return await publishable(
+      work,
+      attempt,
+      await loadOutcome(work, attempt, image, name, context),
+      name,
+      context,
+    );
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code === "INTERRUPTED" || context.signal.aborted) throw error;
+    const isGone = error.code === "NOT_FETCHABLE";
+    context.progress.element(name, isGone ? "unfetchable" : "failed", error.message);
+    return {
+      outcome: await failedOtherwise(work, error, context),
+      ...(isGone ? { lesson: "notFetchable" as const } : {}),
+    };
+  }
+}
+
+/** An earlier attempt at the very recipe, or a new one. */
+async function attemptBuild(
+  { element, driver, recipe }: Work,
+  name: string,
+  context: ElementContext,
+): Promise<Attempt> {
+  const { progress, signal, processors, network, build } = context;
+  const known = await findAttempt(recipe, build);
+  if (known !== undefined) return known;
+  progress.element(name, "fetching", "headers");
+  await network.add(() => stageInputs(element, build, signal), { signal, priority: 1 });
+  return processors.add(
+    () => {
+      progress.element(name, "building");
+      return buildElement(element, driver, recipe, build, signal);
+    },
+    { signal },
+  );
+}
+
+/** The boot image comes while the compiler works; whether it could be had is asked when it is needed. */
+function prefetchImage({ packages }: Element, context: ElementContext): Promise<string> | undefined {
+  const [image] = packages.image;
+  if (image === undefined || !context.isLoaded) return undefined;
+  const fetched = context.network.add(() => fetchBootImage(image, context.boot, context.signal), {
+    signal: context.signal,
+  });
+  fetched.catch(() => {});
+  return fetched;
+}
+
+async function loadOutcome(
+  { element }: Work,
+  attempt: Attempt,
+  image: Promise<string> | undefined,
+  name: string,
+  context: ElementContext,
+): Promise<LoadOutcome> {
+  if (context.isLoaded)
+    return testLoad(element, attempt, image, context, () => context.progress.element(name, "booting"));
+  return {
+    verdict: { check: "load", verdict: "unknown", reasons: ["not tested yet: `kmodfarm run` does it"] },
+  };
+}
+
+async function publishable(
+  work: Work,
+  attempt: Attempt,
+  load: LoadOutcome,
+  name: string,
+  context: ElementContext,
+): Promise<Result> {
+  const { element } = work;
+  const { verdict, bootMs, logFile, isOutOfReach } = load;
+  const entry = await storeArtifact(context.store, element, attempt, [verdict]);
+  const isStable = verdict.verdict === "pass";
+  context.progress.element(
+    name,
+    isStable ? "published" : "candidate",
+    isStable ? undefined : verdict.reasons.join("; "),
+  );
+  const note: AttemptNote = {
+    ...noteOf(work, context),
+    buildMs: attempt.record.buildMs,
+    load: { verdict, ...(bootMs === undefined ? {} : { bootMs }) },
+    ...(isStable ? {} : { logFile: logFile ?? attempt.logFile }),
+  };
+  const outcome = { element, note, artifact: { entry, isStable }, isSettled: true };
+  return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
+}
+
+function failedBuild(
+  work: Work,
+  { record, logFile }: Attempt,
+  name: string,
+  context: ElementContext,
+): Outcome {
+  const { code, cause, line } = record.failure as NonNullable<typeof record.failure>;
+  const { blame } = new FarmError(code, { detail: cause });
+  context.progress.element(name, "failed", `${cause}: ${line} (log: ${logFile})`);
+  const note = {
+    ...noteOf(work, context),
+    buildMs: record.buildMs,
+    failure: { code, blame, cause, line },
+    logFile,
+  };
+  return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
+}
+
+/** What never came to a build log leaves its error as one. */
+async function failedOtherwise(work: Work, error: FarmError, context: ElementContext): Promise<Outcome> {
+  const { code, blame, message, at, stack } = error;
+  const logFile = join(context.build.cache, "unfinished", hexOf(recipeKey(work.recipe)), "error.log");
+  await context.build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${stack ?? ""}\n`);
+  const note = { ...noteOf(work, context), failure: { code, blame, cause: message, line: "" }, logFile };
+  return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
+}
+
+function noteOf({ element, recipe }: Work, context: ElementContext) {
+  const { compiler } = element;
+  return {
+    element: elementKey(element),
+    recipe: recipeKey(recipe),
+    at: context.now().toISOString(),
+    compiler: compiler === undefined ? "unknown" : `${compiler.family}-${compiler.version}`,
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * The load test of a built element, with a memory: the same modules in the same kernel are tested once.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type PQueue from "p-queue";
+import { z } from "zod";
+import { type FarmError, toFarmError } from "../base/error.ts";
+import { digestOf, hexOf } from "../base/json.ts";
+import type { Attempt } from "../build/build.ts";
+import type { GuestTools } from "../catalog/catalog.ts";
+import type { BootContext } from "../check/boot-image.ts";
+import { type LoadReport, loadModules } from "../check/load.ts";
+import { Verdict } from "../check/verdict.ts";
+import type { Element } from "../matrix/element.ts";
+
+export interface LoadTestContext {
+  readonly boot: BootContext;
+  readonly guests: readonly GuestTools[];
+  readonly processors: PQueue;
+  readonly signal: AbortSignal;
+}
+
+export interface LoadOutcome {
+  readonly verdict: Verdict;
+  readonly bootMs?: number;
+  readonly logFile?: string;
+  /** The boot image is listed and cannot be had. */
+  readonly isOutOfReach?: boolean;
+}
+
+/** Raised when the guest's script changes what a verdict means, so that old verdicts are not taken for new ones. */
+const LOAD_TEST_VERSION = 1;
+
+const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
+
+/**
+ * Tests an element's modules in its kernel. What keeps the test from being made is a verdict too: unknown.
+ * @throws FarmError INTERRUPTED
+ */
+export async function testLoad(
+  element: Element,
+  attempt: Attempt,
+  image: Promise<string> | undefined,
+  context: LoadTestContext,
+  onBoot: () => void,
+): Promise<LoadOutcome> {
+  const guest = context.guests.find(
+    ({ distribution, architecture }) =>
+      distribution === element.distribution && architecture === element.architecture,
+  );
+  if (image === undefined)
+    return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
+  if (guest === undefined) return { verdict: unknown("no index lists a userland for the guest") };
+  const missing = await failureOf(image);
+  if (missing !== undefined) {
+    return { verdict: unknown(missing.message), isOutOfReach: missing.code === "NOT_FETCHABLE" };
+  }
+  const { images, modules } = { images: element.packages.image, modules: attempt.record.modules };
+  const subject = digestOf([LOAD_TEST_VERSION, images, element.packages.modules, modules]);
+  const place = join(context.boot.cache, "loads", hexOf(subject));
+  const logFile = join(place, "load.log");
+  const kept = await recall(join(place, "load.json"));
+  if (kept !== undefined) return { ...kept, logFile };
+  try {
+    const report = await context.processors.add(
+      () => {
+        onBoot();
+        return bootModules(element, attempt, guest, context);
+      },
+      { signal: context.signal, priority: 1 },
+    );
+    await remember(report, place, logFile, context.boot);
+    return { verdict: report.verdict, bootMs: report.bootMs, logFile };
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    return { verdict: unknown(error.message) };
+  }
+}
+
+function unknown(reason: string): Verdict {
+  return { check: "load", verdict: "unknown", reasons: [reason] };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code === "INTERRUPTED") throw error;
+    return error;
+  }
+}
+
+async function bootModules(
+  element: Element,
+  attempt: Attempt,
+  guest: GuestTools,
+  context: LoadTestContext,
+): Promise<LoadReport> {
+  const modules = await Promise.all(
+    attempt.record.modules.map(async ({ name }) => ({
+      name,
+      bytes: await readFile(join(attempt.directory, "modules", `${name}.ko`)),
+    })),
+  );
+  return loadModules({ kernel: element, guest: guest.packages, modules }, context.boot, context.signal);
+}
+
+async function recall(file: string): Promise<z.infer<typeof KeptLoad> | undefined> {
+  try {
+    return KeptLoad.parse(JSON.parse(await readFile(file, "utf8")));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Unknown is not remembered: the next run asks again. */
+async function remember(
+  report: LoadReport,
+  place: string,
+  logFile: string,
+  { scratch }: BootContext,
+): Promise<void> {
+  await scratch.write(logFile, `${report.log}\n`);
+  if (report.verdict.verdict === "unknown") return;
+  await scratch.write(
+    join(place, "load.json"),
+    JSON.stringify({ verdict: report.verdict, bootMs: report.bootMs }),
+  );
+}

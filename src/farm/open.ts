@@ -1,0 +1,124 @@
+/**
+ * Opening a farm: from a configuration to the sources, caches and tools that the night works with.
+ */
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Http } from "../base/http.ts";
+import { openScratch, type Scratch } from "../base/scratch.ts";
+import type { LoadedDriver } from "../build/build.ts";
+import { type DriverSource, readDriverSource } from "../build/driver.ts";
+import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
+import type { Sandbox } from "../build/sandboxes/sandbox.ts";
+import type { ReleaseMirror } from "../build/toolchain.ts";
+import type { AptSource } from "../catalog/apt.ts";
+import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
+import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
+import { requireRelease } from "../kernel/distributions/index.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
+import type { Store } from "../registry/stores/store.ts";
+import type { DriverConfig, FarmConfig, SourceConfig } from "./config.ts";
+
+export interface Farm {
+  readonly config: FarmConfig;
+  readonly store: Store;
+  readonly cache: string;
+  readonly scratch: Scratch;
+  readonly http: Http;
+  readonly sandbox: Sandbox;
+  readonly builder: ArchitectureName;
+  /** Directory of the toolchain image definitions and the scripts that run inside. */
+  readonly images: string;
+  readonly sources: readonly AptSource[];
+  /** Release key → where its toolchain comes from. */
+  readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
+  /** Lets connections go and removes what is temporary. */
+  close(): Promise<void>;
+}
+
+/** The same place from the sources and from the published package. */
+const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
+
+export async function openFarm(config: FarmConfig): Promise<Farm> {
+  const host = await readHostMirrors();
+  const http = new Http();
+  const scratch = await openScratch(join(config.cache, "tmp"));
+  return {
+    config,
+    store: await openFolderStore(config.store),
+    cache: config.cache,
+    scratch,
+    http,
+    sandbox: bubblewrap,
+    builder: hostArchitecture(process.arch),
+    images: IMAGES,
+    sources: config.sources.flatMap((source) => aptSources(source, host)),
+    mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, host))),
+    async close() {
+      await http.close();
+      await scratch.close();
+    },
+  };
+}
+
+/** The suites of every release that a configured source names. */
+export function aptSources(source: SourceConfig, host: HostMirrors): AptSource[] {
+  return source.releases.flatMap((key) => {
+    const { distribution, release } = requireRelease(key);
+    return release.suites.map((suite) => ({
+      id: `${distribution.id}/${suite.name}`,
+      distribution,
+      release: key,
+      suite: suite.name,
+      component: "main",
+      url: mirrorOf(source, host, key, suite.archive),
+      keyring: source.keyring ?? distribution.keyring.path,
+      acceptExpired: source.acceptExpired ?? false,
+    }));
+  });
+}
+
+function releaseMirrors(source: SourceConfig, host: HostMirrors): [string, ReleaseMirror][] {
+  return source.releases.map((key) => [
+    key,
+    {
+      url: mirrorOf(source, host, key, "main"),
+      keyring: source.keyring ?? requireRelease(key).distribution.keyring.path,
+      acceptExpired: source.acceptExpired ?? false,
+    },
+  ]);
+}
+
+function mirrorOf(
+  source: SourceConfig,
+  host: HostMirrors,
+  key: string,
+  archive: "main" | "security",
+): string {
+  const configured = archive === "main" ? source.mirror : source.securityMirror;
+  return configured ?? host[archive] ?? requireRelease(key).distribution.mirrors[archive];
+}
+
+/** Reads the sources of all configured drivers, once for versions that share a directory. */
+export async function loadDrivers(config: FarmConfig): Promise<LoadedDriver[]> {
+  const read = new Map<string, Promise<DriverSource>>();
+  const sourceAt = (directory: string) => {
+    const known = read.get(directory) ?? readDriverSource(directory);
+    read.set(directory, known);
+    return known;
+  };
+  const versions = config.drivers.flatMap((driver) =>
+    driver.versions.map((version) => ({ driver, version })),
+  );
+  return Promise.all(
+    versions.map(async ({ driver, version }) => ({
+      name: driver.name,
+      version,
+      modules: driver.modules ?? [],
+      source: await sourceAt(directoryOf(config.base, driver, version)),
+    })),
+  );
+}
+
+function directoryOf(base: string, driver: DriverConfig, version: string): string {
+  return resolve(base, driver.source.replaceAll("{version}", version));
+}

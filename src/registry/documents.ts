@@ -1,0 +1,132 @@
+/**
+ * The documents of a registry: manifests of artifacts, indices of what is published, generations, channels.
+ */
+import { z } from "zod";
+import type { Recipe } from "../build/recipe.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import { Verdict } from "../check/verdict.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import type { Element } from "../matrix/element.ts";
+
+const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
+const NamedVersion = z.object({ name: z.string(), version: z.string() });
+
+/** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
+export const Manifest = z.object({
+  schema: z.literal("kmodfarm.manifest/1"),
+  identity: z.object({
+    driver: z.object({ name: z.string(), version: z.string(), source: Digest }),
+    distribution: z.object({ id: z.string(), version: z.string(), release: z.string() }),
+    architecture: ArchitectureName,
+    kernel: z.object({ release: z.string(), packageVersion: z.string(), flavour: z.string() }),
+  }),
+  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
+  recipeKey: Digest,
+  modules: z.array(
+    z.object({
+      name: z.string(),
+      digests: z.object({ unsigned: Digest }),
+      size: z.int(),
+      /** Facts read from the module itself. */
+      witnesses: z.object({
+        vermagic: z.string(),
+        version: z.string().optional(),
+        srcversion: z.string().optional(),
+        license: z.string().optional(),
+        depends: z.array(z.string()),
+        buildId: z.string().optional(),
+        buildSalt: z.string().optional(),
+        compilers: z.array(z.string()),
+      }),
+    }),
+  ),
+  environment: z.object({
+    /** What the recipe says. */
+    declared: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
+    /** What the sandbox itself saw. */
+    observed: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
+    /** What the kernel's own record demands. */
+    target: z.object({ compiler: z.string() }),
+  }),
+  verdicts: z.array(Verdict),
+  log: z.object({ digest: Digest, size: z.int() }),
+});
+export type Manifest = z.infer<typeof Manifest>;
+
+/** One published artifact in an index: enough to find and check everything else. */
+export const IndexEntry = z.object({
+  driver: z.string(),
+  driverVersion: z.string(),
+  series: z.string(),
+  kversion: z.string(),
+  packageVersion: z.string(),
+  flavour: z.string(),
+  output: z.string(),
+  recipe: Digest,
+  manifest: Digest,
+  modules: z.array(z.object({ name: z.string(), digest: Digest, size: z.int() })),
+  log: Digest,
+  /** Why a candidate is not stable. */
+  reasons: z.array(z.string()).optional(),
+});
+export type IndexEntry = z.infer<typeof IndexEntry>;
+
+export const Index = z.object({
+  schema: z.literal("kmodfarm.index/1"),
+  distribution: z.string(),
+  architecture: ArchitectureName,
+  stable: z.array(IndexEntry),
+  candidate: z.array(IndexEntry),
+});
+export type Index = z.infer<typeof Index>;
+
+/** The last try at an element: what came of it, how long it took, where its log is. */
+export const AttemptNote = z.object({
+  element: z.string(),
+  recipe: Digest.optional(),
+  at: z.iso.datetime(),
+  compiler: z.string(),
+  buildMs: z.int().optional(),
+  load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
+  failure: z.object({ code: z.string(), blame: z.string(), cause: z.string(), line: z.string() }).optional(),
+  logFile: z.string().optional(),
+});
+export type AttemptNote = z.infer<typeof AttemptNote>;
+
+export const Attempts = z.object({
+  schema: z.literal("kmodfarm.attempts/1"),
+  attempts: z.array(AttemptNote),
+});
+
+export const Generation = z.object({
+  schema: z.literal("kmodfarm.generation/1"),
+  number: z.int().positive(),
+  parent: z.object({ number: z.int(), digest: Digest }).nullable(),
+  publishedAt: z.iso.datetime(),
+  /** Path below the generation → digest. */
+  files: z.record(z.string(), Digest),
+});
+export type Generation = z.infer<typeof Generation>;
+
+export const ChannelName = z.enum(["candidate", "stable"]);
+export type ChannelName = z.infer<typeof ChannelName>;
+
+/** The only thing in a registry that is ever overwritten. */
+export const Channel = z.object({
+  schema: z.literal("kmodfarm.channel/1"),
+  channel: ChannelName,
+  generation: z.int().positive(),
+  digest: Digest,
+});
+export type Channel = z.infer<typeof Channel>;
+
+/** One complete published state. */
+export interface Published {
+  /** Number and digest of its generation; null before the first. */
+  readonly head: { readonly number: number; readonly digest: z.infer<typeof Digest> } | null;
+  readonly catalog: Catalog;
+  /** Elements whose outcome is settled: published, or failed by their own fault. */
+  readonly matrix: readonly Element[];
+  readonly attempts: readonly AttemptNote[];
+  readonly indices: readonly Index[];
+}

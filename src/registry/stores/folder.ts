@@ -1,0 +1,100 @@
+/**
+ * A store in a folder of this machine. A lock of a process that died is taken over; so are its leftovers.
+ */
+import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { FarmError, isErrno } from "../../base/error.ts";
+import { entriesOf, isAlive, openScratch, processName, type Scratch } from "../../base/scratch.ts";
+import type { Store } from "./store.ts";
+
+const LOCK = ".lock";
+const TEMPORARY = ".tmp";
+
+export async function openFolderStore(directory: string): Promise<Store> {
+  return new FolderStore(directory);
+}
+
+class FolderStore implements Store {
+  readonly place: string;
+  #scratch: Scratch | undefined;
+
+  constructor(directory: string) {
+    this.place = directory;
+  }
+
+  async read(path: string): Promise<Buffer | undefined> {
+    try {
+      return await readFile(join(this.place, path));
+    } catch (thrown) {
+      if (isErrno(thrown) && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR")) return undefined;
+      throw thrown;
+    }
+  }
+
+  async write(path: string, content: string | Uint8Array): Promise<void> {
+    const scratch = await this.#temporary();
+    await scratch.write(join(this.place, path), content);
+  }
+
+  list(path: string): Promise<string[]> {
+    return entriesOf(join(this.place, path));
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(join(this.place, path), { recursive: true, force: true });
+  }
+
+  async lock(): Promise<() => Promise<void>> {
+    const scratch = await this.#temporary();
+    const owner = `${processName() ?? process.pid} ${hostname()}`;
+    const claim = scratch.path();
+    await writeFile(claim, owner);
+    try {
+      await this.#claim(claim);
+    } finally {
+      await rm(claim, { force: true });
+    }
+    return async () => {
+      await scratch.close();
+      this.#scratch = undefined;
+      await rm(join(this.place, LOCK), { force: true });
+    };
+  }
+
+  /** A hard link is made by one process only, whatever the others do at the same time. */
+  async #claim(claim: string): Promise<void> {
+    const lock = join(this.place, LOCK);
+    for (let tries = 0; tries < 5; tries++) {
+      try {
+        await link(claim, lock);
+        return;
+      } catch (thrown) {
+        if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+      }
+      const holder = await readFile(lock, "utf8").catch(() => "");
+      const [process = "", host = ""] = holder.split(" ");
+      if (holder !== "" && (host !== hostname() || isAlive(process))) throw this.#busy(holder);
+      // Dead. Only one of those who see that gets to move it away.
+      await rename(lock, `${claim}-stale`).catch(() => {});
+      await rm(`${claim}-stale`, { force: true });
+    }
+    throw this.#busy("several processes at once");
+  }
+
+  #busy(holder: string): FarmError {
+    const [process, host] = holder.split(" ");
+    return new FarmError("STORE_BUSY", {
+      detail: `${this.place} is being written by process ${process} on ${host ?? "this machine"}`,
+      at: { lock: join(this.place, LOCK) },
+    });
+  }
+
+  async #temporary(): Promise<Scratch> {
+    if (this.#scratch === undefined) {
+      await mkdir(this.place, { recursive: true });
+      this.#scratch = await openScratch(join(this.place, TEMPORARY));
+    }
+    return this.#scratch;
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * The view: stable artifacts at the original pipeline's paths, for people and plain HTTP clients.
+ */
+import { FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
+import { blobPath } from "./artifact.ts";
+import type { IndexEntry, Published } from "./documents.ts";
+import type { Store } from "./stores/store.ts";
+
+export function viewPath(entry: Pick<IndexEntry, "driver" | "output">): string {
+  return `view/${entry.driver}/${entry.output}`;
+}
+
+/** Brings the view in line with what is stable; safe to repeat. Returns how many artifacts it wrote. */
+export async function refreshView(store: Store, state: Published): Promise<number> {
+  let written = 0;
+  for (const entry of state.indices.flatMap((index) => index.stable)) {
+    const folder = viewPath(entry);
+    const shown = await store.read(`${folder}/manifest.json`);
+    if (shown !== undefined && sha256(shown) === entry.manifest) continue;
+    const files: [string, string][] = [
+      ...entry.modules.map(({ name, digest }): [string, string] => [`${name}.ko`, digest]),
+      ["build.log", entry.log],
+      // Last: who sees the manifest finds everything that it names.
+      ["manifest.json", entry.manifest],
+    ];
+    for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
+    const names = new Set(files.map(([file]) => file));
+    for (const stray of await store.list(folder))
+      if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
+    written++;
+  }
+  return written;
+}
+
+async function readBlob(store: Store, digest: string): Promise<Buffer> {
+  const bytes = await store.read(blobPath(digest));
+  if (bytes === undefined || sha256(bytes) !== digest) {
+    throw new FarmError("STORE_CORRUPT", {
+      detail: `${store.place}/${blobPath(digest)} is missing or damaged`,
+    });
+  }
+  return bytes;
+}
