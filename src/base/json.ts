@@ -5,14 +5,6 @@ import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { FarmError } from "./error.ts";
 
-export type Json =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly Json[]
-  | { readonly [key: string]: Json | undefined };
-
 /**
  * RFC 8785 text of a value: keys in UTF-16 order, ECMAScript numbers, no white space.
  * Members whose value is `undefined` are left out; what JSON cannot carry is a BUG.

@@ -22,5 +22,3 @@ export interface Progress {
 
 /** The detail of an element that was found done: counted, but not worth a line. */
 export const NOTHING_CHANGED = "nothing changed";
-
-export const SILENT: Progress = { say() {}, element() {} };

@@ -41,7 +41,7 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
 const DEFAULT_OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024;
 
 /** The environment every program gets unless told otherwise: no locale, no time zone, nothing of the user's. */
-export const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
+const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
   PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
   LC_ALL: "C.UTF-8",
   TZ: "UTC",
@@ -77,28 +77,6 @@ export async function run(
     signal?.removeEventListener("abort", stop);
     stop();
   }
-}
-
-/**
- * Runs a program that must succeed and returns its stdout.
- * @throws FarmError TOOL_FAILED that quotes the end of what it said; TIMED_OUT
- */
-export async function runOrFail(
-  argv: readonly string[],
-  options: RunOptions = {},
-  signal?: AbortSignal,
-): Promise<string> {
-  const result = await run(argv, options, signal);
-  if (result.exitCode === 0 && !result.timedOut) return result.stdout;
-  if (result.timedOut) {
-    throw new FarmError("TIMED_OUT", {
-      detail: `${argv[0]} was still running after ${options.timeoutMs} ms and was ended`,
-    });
-  }
-  const said = lastLines(result.stderr || result.stdout, 6);
-  throw new FarmError("TOOL_FAILED", {
-    detail: `${argv[0]} ended with exit code ${result.exitCode}: ${said}`,
-  });
 }
 
 export interface Pipe {

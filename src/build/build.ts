@@ -54,7 +54,7 @@ const AttemptRecord = z.object({
   modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),
   failure: z.object({ code: z.custom<ErrorCode>(), cause: z.string(), line: z.string() }).optional(),
 });
-export type AttemptRecord = z.infer<typeof AttemptRecord>;
+type AttemptRecord = z.infer<typeof AttemptRecord>;
 
 export interface Attempt {
   readonly record: AttemptRecord;

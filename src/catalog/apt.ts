@@ -35,7 +35,7 @@ export type AptAnswer =
   | { readonly kind: "notServed" }
   | { readonly kind: "failed"; readonly error: FarmError };
 
-export interface AptMetadata {
+interface AptMetadata {
   readonly date: string;
   readonly validUntil?: string;
   readonly digest: string;

@@ -39,7 +39,7 @@ export const CatalogKernel = KernelId.extend({
 });
 export type CatalogKernel = z.infer<typeof CatalogKernel>;
 
-export const SourceStatus = z.enum([
+const SourceStatus = z.enum([
   "ok",
   /** Past its Valid-Until or older than its own cadence; used only where configuration accepts it. */
   "expired",
@@ -120,7 +120,7 @@ export function sameFacts(a: Catalog, b: Catalog): boolean {
  */
 export function findKernel(catalog: Catalog, query: string): CatalogKernel {
   const parts = query.split("/");
-  const [release = "", packageVersion] = splitOnce(parts.at(-1) ?? "", "_");
+  const [release, packageVersion] = splitOnce(parts.at(-1) ?? "", "_");
   const places = new Set(parts.slice(0, -1));
   const found = catalog.kernels.filter(
     (kernel) =>

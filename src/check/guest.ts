@@ -12,7 +12,7 @@ export interface GuestContent {
   readonly nonce: string;
 }
 
-export interface Step {
+interface Step {
   readonly exitCode: number;
   readonly message: string;
 }

@@ -32,7 +32,7 @@ export const DriverConfig = z.strictObject({
 });
 
 export const SourceConfig = z.strictObject({
-  kind: z.literal("apt"),
+  kind: z.literal("apt").describe("An apt repository."),
   releases: Names.describe("Distribution release keys, such as debian12."),
   mirror: z
     .url({ protocol: /^https?$/ })
@@ -48,8 +48,8 @@ export const SourceConfig = z.strictObject({
 
 export const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
-  architectures: z.array(ArchitectureName).min(1).optional(),
-  flavours: Names.optional(),
+  architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
+  flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own words."),
   kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
   newest: z
     .int()
@@ -59,12 +59,13 @@ export const SelectConfig = z.strictObject({
 });
 
 export const Config = z.strictObject({
-  drivers: z.array(DriverConfig).default([]),
+  drivers: z.array(DriverConfig).default([]).describe("What to build."),
   sources: z
     .array(SourceConfig)
     .default([
       { kind: "apt", releases: DISTRIBUTIONS.flatMap(({ releases }) => releases.map(({ key }) => key)) },
-    ]),
+    ])
+    .describe("Where kernels are listed; default: every release of every distribution known."),
   select: z
     .union([SelectConfig, z.array(SelectConfig).min(1)])
     .default({})

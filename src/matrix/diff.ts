@@ -1,7 +1,6 @@
 /**
  * What changed between two matrices in a way that changes a module: never where a mirror lies.
  */
-import { canonicalJson } from "../base/json.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { type Element, elementKey } from "./element.ts";
 
@@ -12,7 +11,7 @@ export interface MatrixDiff {
   readonly unchanged: number;
 }
 
-export interface ChangedElement {
+interface ChangedElement {
   readonly element: Element;
   /** Each names the part and both its values: `compiler: gcc 12 → gcc 14`. */
   readonly reasons: readonly string[];
@@ -72,10 +71,4 @@ function contentOf(packages: readonly Package[]): string {
 
 function compilerText({ compiler }: Element): string {
   return compiler === undefined ? "unknown" : `${compiler.family} ${compiler.version}`;
-}
-
-/** Whether two matrices want the same, in any order. */
-export function sameMatrix(a: readonly Element[], b: readonly Element[]): boolean {
-  const text = (elements: readonly Element[]) => elements.map(canonicalJson).sort().join("\n");
-  return text(a) === text(b);
 }

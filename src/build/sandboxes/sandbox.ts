@@ -24,7 +24,7 @@ export interface SandboxSpec {
   readonly logFile: string;
 }
 
-export interface SandboxResult {
+interface SandboxResult {
   readonly exitCode: number;
   readonly timedOut: boolean;
   /** The end of what the program said. */

@@ -15,7 +15,7 @@ export interface Release {
   readonly suites: readonly Suite[];
 }
 
-export interface Suite {
+interface Suite {
   readonly name: string;
   readonly archive: "main" | "security";
 }
@@ -39,7 +39,7 @@ export interface ListedKernel {
   readonly sources: readonly string[];
 }
 
-export interface KernelPackages {
+interface KernelPackages {
   /** What building needs on a machine of the kernel's own architecture. */
   readonly headers: readonly Package[];
   /** The same build tools for builders of other architectures. */

@@ -1,0 +1,30 @@
+# Two commands: `make demo` and `make test`. Each installs what is missing by itself.
+
+.PHONY: demo test test-wide check bench setup setup-test clean
+
+demo: setup
+	@./bin/kmodfarm run --config examples/demo.yaml
+	@echo
+	@echo "Try next: change examples/driver/doorbell.c or its version in examples/demo.yaml and run make demo again," \
+		"or ask ./bin/kmodfarm matrix show --config examples/demo.yaml"
+
+test: setup-test
+	@npm test --silent
+
+test-wide: setup-test
+	@npm run --silent test:wide
+
+check: setup-test
+	@npm run --silent check
+
+bench: setup
+	@npm run --silent bench:build
+
+setup:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh test
+
+clean:
+	rm -rf .kmodfarm dist

@@ -1,0 +1,85 @@
+/**
+ * Writes the pages that restate code: docs/errors.md, docs/config.md, docs/kmodfarm.schema.json. A test holds
+ * them to it.
+ *
+ *     npm run docs
+ */
+import { writeFile } from "node:fs/promises";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { z } from "zod";
+import { ERRORS } from "../src/base/error.ts";
+import { Config } from "../src/farm/config.ts";
+
+export const PAGES: Readonly<Record<string, () => string>> = {
+  "docs/errors.md": errorsPage,
+  "docs/config.md": configPage,
+  "docs/kmodfarm.schema.json": () => `${JSON.stringify(jsonSchema(), null, 2)}\n`,
+};
+
+function errorsPage(): string {
+  const entries = Object.entries(ERRORS).map(
+    ([code, { summary, blame, exit, hint }]) => `## ${code}\n\n${summary}. Blame: ${blame}. Exit code: ${exit}.\n\n${hint}\n`,
+  );
+  return `# Errors
+
+Every error that kmodfarm prints ends with one of these codes; with \`--json\` it is \`error.code\`. Codes are never
+reused. *Blame* decides what happens next: \`source\` and \`input\` are not tried again until something changes,
+\`infra\` and \`remote\` are, \`integrity\` wants a person, \`bug\` wants a report.
+
+Generated from src/base/error.ts by \`npm run docs\`.
+
+${entries.join("\n")}`;
+}
+
+interface Property {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly items?: Property;
+  readonly properties?: Readonly<Record<string, Property>>;
+  readonly required?: readonly string[];
+  readonly anyOf?: readonly Property[];
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+}
+
+function jsonSchema(): Property {
+  return z.toJSONSchema(Config, { io: "input" }) as Property;
+}
+
+function configPage(): string {
+  return `# Configuration
+
+One YAML file, \`kmodfarm.yaml\` of the current directory or the one that \`--config\` names. Unknown settings are
+errors. Relative paths are relative to the file. Editors find the same in kmodfarm.schema.json; a working example is
+examples/demo.yaml.
+
+Generated from src/farm/config.ts by \`npm run docs\`.
+
+| setting | kind | meaning |
+|---|---|---|
+${settings(jsonSchema(), "").join("\n")}
+`;
+}
+
+function settings(schema: Property, path: string): string[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
+    const here = path === "" ? name : `${path}.${name}`;
+    const isRequired = schema.required?.includes(name) === true;
+    const inner = [property, ...(property.anyOf ?? [])].find(({ properties }) => properties !== undefined) ?? property.items;
+    const row = `| \`${here}\` | ${kindOf(property)}${isRequired ? ", required" : ""} | ${property.description ?? ""} |`;
+    return [row, ...(inner?.properties === undefined ? [] : settings(inner, property.items === undefined ? here : `${here}[]`))];
+  });
+}
+
+function kindOf({ type, items, anyOf, enum: words, const: only }: Property): string {
+  if (only !== undefined) return `\`${String(only)}\``;
+  if (words !== undefined) return words.map((word) => `\`${String(word)}\``).join(" or ");
+  if (anyOf !== undefined) return anyOf.map(kindOf).join(" or ");
+  return type === "array" ? `list of ${items === undefined ? "values" : kindOf(items)}` : (type ?? "value");
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const root = fileURLToPath(new URL("..", import.meta.url));
+  for (const [file, page] of Object.entries(PAGES)) await writeFile(`${root}${file}`, page());
+}

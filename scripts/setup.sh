@@ -1,0 +1,66 @@
+#!/bin/sh
+# Installs what kmodfarm needs and this machine lacks: npm packages in the checkout, Debian packages on the
+# system. Does nothing when everything is there. Usage: setup.sh [test]
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { echo "setup: $*" >&2; }
+fail() {
+	say "$*"
+	exit 3
+}
+
+# program or file : Debian package
+needs='
+bwrap:bubblewrap
+mmdebstrap:mmdebstrap
+qemu-system-x86_64:qemu-system-x86
+qemu-system-aarch64:qemu-system-arm
+gpgv:gpgv
+xz:xz-utils
+zstd:zstd
+setpriv:util-linux
+dpkg-deb:dpkg
+/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+'
+# Real tools that tests compare with.
+test_needs='
+modinfo:kmod
+readelf:binutils
+cpio:cpio
+gpg:gnupg
+apt-ftparchive:apt-utils
+busybox:busybox-static
+'
+[ "${1-}" = test ] && needs="$needs$test_needs"
+
+has() {
+	case $1 in
+	/*) [ -e "$1" ] ;;
+	*) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null 2>&1 ;;
+	esac
+}
+
+missing=
+for need in $needs; do
+	has "${need%%:*}" || missing="$missing ${need#*:}"
+done
+if [ -n "$missing" ]; then
+	command -v apt-get >/dev/null 2>&1 || fail "needs these Debian packages, and there is no apt-get here:$missing"
+	[ "$(id -u)" = 0 ] || fail "needs these Debian packages; install them as root: apt-get install --no-install-recommends$missing"
+	say "installing$missing"
+	log=$(mktemp)
+	if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $missing; } >"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		fail "apt-get could not install$missing (see above)"
+	fi
+	rm -f "$log"
+fi
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+	command -v npm >/dev/null 2>&1 || fail "needs npm: apt-get install npm, or Node.js from its own site"
+	say "npm ci"
+	npm ci --loglevel=error --no-progress >&2 || fail "npm ci failed (see above)"
+	touch node_modules/.package-lock.json
+fi
+./bin/kmodfarm --version >/dev/null
