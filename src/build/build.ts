@@ -1,26 +1,21 @@
 /**
  * One element → its modules and the evidence of how they came to be, whatever the outcome.
  */
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { z } from "zod";
-import { type ErrorCode, FarmError } from "../base/error.ts";
-import { hexOf, sha256, toDocument } from "../base/json.ts";
+import { constants } from "node:fs";
+import { mkdir, open, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
-import { readKernelModule } from "../formats/kernel-module.ts";
+import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
+import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
+import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { diagnose } from "./diagnose.ts";
 import { copyDriverSource, type DriverSource } from "./driver.ts";
 import { type Inputs, nativePaths } from "./inputs.ts";
-import {
-  buildPackages,
-  type InstalledPackage,
-  type Recipe,
-  recipeKey,
-  recipeOf,
-  relevantPackages,
-} from "./recipe.ts";
+import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox } from "./sandboxes/sandbox.ts";
 import { scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
 
@@ -43,31 +38,10 @@ export interface LoadedDriver {
   readonly modules: readonly string[];
 }
 
-const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
-
-/** A try at building an element, as it is kept. `packages` and `compiler` are what the sandbox itself saw. */
-const AttemptRecord = z.object({
-  schema: z.literal("kmodfarm.attempt/1"),
-  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
-  buildMs: z.int(),
-  environment: z.object({ compiler: z.string(), packages: InstalledList }),
-  modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),
-  failure: z.object({ code: z.custom<ErrorCode>(), cause: z.string(), line: z.string() }).optional(),
-});
-type AttemptRecord = z.infer<typeof AttemptRecord>;
-
-export interface Attempt {
-  readonly record: AttemptRecord;
-  readonly recipeKey: string;
-  /** Where its files are: `modules/*.ko`, `build.log`. */
-  readonly directory: string;
-  readonly logFile: string;
-  /** Whether it was found in the cache. */
-  readonly reused: boolean;
-}
-
 const BUILD_TIMEOUT_MS = 15 * 60_000;
 const MEMORY_BYTES = 8 * 1024 ** 3;
+/** No module is anywhere near that; a build that leaves more is not taken over. */
+const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
 const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** The recipe of an element, once its toolchain root is there. */
@@ -86,24 +60,6 @@ export async function planRecipe(
     root: root.packages,
     scripts: await scriptsDigest(context.images),
   });
-}
-
-/** An earlier attempt at this very recipe that ended for good: with modules, or on the driver's own fault. */
-export async function findAttempt(
-  recipe: Recipe,
-  context: Pick<BuildContext, "cache">,
-): Promise<Attempt | undefined> {
-  const key = recipeKey(recipe);
-  const directory = join(context.cache, "attempts", hexOf(key));
-  try {
-    const record = AttemptRecord.parse(JSON.parse(await readFile(join(directory, "attempt.json"), "utf8")));
-    for (const { name, sha256: digest } of record.modules) {
-      if (sha256(await readFile(join(directory, "modules", `${name}.ko`))) !== digest) return undefined;
-    }
-    return { record, recipeKey: key, directory, logFile: join(directory, "build.log"), reused: true };
-  } catch {
-    return undefined;
-  }
 }
 
 /** Headers and build tools of an element, in the cache and unpacked. */
@@ -142,7 +98,7 @@ export async function buildElement(
     );
     const buildMs = Math.round(performance.now() - started);
     const record = await collectEvidence({ element, driver, recipe, result, buildMs, work });
-    return await keepAttempt(record, recipe, work, context);
+    return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
@@ -223,53 +179,77 @@ interface Outcome {
   readonly work: string;
 }
 
-async function collectEvidence({ element, recipe, result, buildMs, work }: Outcome): Promise<AttemptRecord> {
-  const output = join(work, "output");
-  const seen = await readFile(join(output, "packages.tsv"), "utf8").catch(() => "");
-  const packages: InstalledPackage[] = seen.split("\n").flatMap((line) => {
-    const [name, version] = line.split("\t");
-    return name && version ? [{ name, version }] : [];
-  });
+async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
+  const { element, recipe, result, buildMs, work } = outcome;
   const record = {
     schema: "kmodfarm.attempt/1" as const,
     recipe,
     buildMs,
-    environment: {
-      compiler: (await readFile(join(output, "compiler.txt"), "utf8").catch(() => "")).trim(),
-      packages: relevantPackages(packages, architecture(element.architecture)),
-    },
+    environment: await observedEnvironment(join(work, "output"), element),
   };
   if (result.exitCode !== 0 || result.timedOut) {
     return { ...record, modules: [], failure: diagnose(result.output, result.exitCode, result.timedOut) };
   }
-  const modules = [];
-  for (const file of (await entriesOf(output)).filter((name) => name.endsWith(".ko"))) {
-    const bytes = await readFile(join(output, file));
-    readKernelModule(bytes, file); // What cannot be read here is nothing to publish.
-    await copyFile(join(output, file), join(work, "evidence", "modules", file));
-    modules.push({ name: file.slice(0, -".ko".length), sha256: sha256(bytes), size: bytes.length });
+  try {
+    return { ...record, modules: await takeModules(work) };
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.blame !== "source") throw error;
+    return { ...record, modules: [], failure: { code: error.code, cause: error.message, line: "" } };
   }
-  if (modules.length > 0) return { ...record, modules };
-  const cause = "the build gave no modules at all";
-  return { ...record, modules, failure: { code: "MODULE_MISSING", cause, line: "" } };
 }
 
-/** Evidence goes into the cache as one whole. What failed for the machine's sake is kept too, but not found again. */
-async function keepAttempt(
-  record: AttemptRecord,
-  recipe: Recipe,
-  work: string,
-  context: BuildContext,
-): Promise<Attempt> {
-  const key = recipeKey(recipe);
-  const isFinal =
-    record.failure === undefined ||
-    record.failure.code === "BUILD_FAILED" ||
-    record.failure.code === "MODULE_MISSING";
-  const directory = join(context.cache, isFinal ? "attempts" : "unfinished", hexOf(key));
-  await writeFile(join(work, "evidence", "attempt.json"), toDocument(record));
-  await mkdir(join(directory, ".."), { recursive: true });
-  await rm(directory, { recursive: true, force: true });
-  await rename(join(work, "evidence"), directory);
-  return { record, recipeKey: key, directory, logFile: join(directory, "build.log"), reused: false };
+/** What the sandbox itself saw of its compiler and packages. */
+async function observedEnvironment(output: string, element: Element): Promise<AttemptRecord["environment"]> {
+  const read = async (name: string) =>
+    (await readOutput(join(output, name)).catch(() => Buffer.alloc(0))).toString("utf8");
+  const packages = (await read("packages.tsv")).split("\n").flatMap((line): InstalledPackage[] => {
+    const [name, version] = line.split("\t");
+    return name && version ? [{ name, version }] : [];
+  });
+  const compiler = (await read("compiler.txt")).trim();
+  return { compiler, packages: relevantPackages(packages, architecture(element.architecture)) };
+}
+
+/** Takes over what the build left as modules; what cannot be read as one is nothing to publish. */
+async function takeModules(work: string): Promise<AttemptRecord["modules"]> {
+  const output = join(work, "output");
+  const modules = [];
+  for (const file of (await entriesOf(output)).filter((name) => name.endsWith(".ko"))) {
+    const bytes = await readOutput(join(output, file));
+    const { name } = readKernelModule(bytes, file);
+    if (name !== moduleName(file)) {
+      throw new FarmError("MODULE_MALFORMED", { detail: `${file} says that its name is ${name}` });
+    }
+    await writeFile(join(work, "evidence", "modules", file), bytes);
+    modules.push({
+      name: pathSegment(file.slice(0, -".ko".length), "module"),
+      sha256: sha256(bytes),
+      size: bytes.length,
+    });
+  }
+  if (modules.length > 0) return modules;
+  throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
+}
+
+/** A file that a build left: never through a link, which could lead to the host's own files. */
+async function readOutput(path: string): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw new FarmError("MODULE_MALFORMED", {
+        detail: `${basename(path)} is not a plain file (${cause.code})`,
+        cause,
+      });
+    },
+  );
+  try {
+    const status = await file.stat();
+    if (!status.isFile())
+      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is not a plain file` });
+    if (status.size > OUTPUT_LIMIT_BYTES)
+      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is ${status.size} bytes large` });
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
 }

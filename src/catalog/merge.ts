@@ -105,14 +105,16 @@ function present(
   const { compiler, missing, packages, ...rest } = listed;
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
-  const pinned = pinTools(listed, before);
+  // While one of its suites is out of reach, what was known of its packages is better than half of it.
+  const isHalf = missing.length > 0 && before !== undefined && before.missing === undefined;
+  const pinned = isHalf ? before.packages : pinTools(listed, before);
   const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
   return {
     ...rest,
     distribution,
     ...(compiler === undefined ? {} : { compiler }),
     packages: pinned,
-    ...(missing.length === 0 ? {} : { missing: [...missing] }),
+    ...(missing.length === 0 || isHalf ? {} : { missing: [...missing] }),
     sources: [...listed.sources].sort(),
     firstSeen: before?.firstSeen ?? now,
     lastSeen: dates.sort().at(-1) ?? now,

@@ -58,7 +58,7 @@ class PlainBoard implements Board {
 class LiveBoard implements Board {
   readonly #stream: NodeJS.WriteStream;
   readonly #active = new Map<string, { stage: Stage; detail: string | undefined; since: number }>();
-  readonly #counts = { done: 0, failed: 0, unfetchable: 0 };
+  readonly #counts = { done: 0, failed: 0 };
   readonly #started = Date.now();
   readonly #timer: NodeJS.Timeout;
   #drawn = 0;
@@ -81,9 +81,9 @@ class LiveBoard implements Board {
     }
     this.#active.delete(name);
     if (stage === "failed") this.#counts.failed++;
-    else if (stage === "unfetchable") this.#counts.unfetchable++;
+    else if (QUIET.has(stage)) return;
     else this.#counts.done++;
-    if (detail !== NOTHING_CHANGED && !QUIET.has(stage))
+    if (detail !== NOTHING_CHANGED)
       this.#above(`${stage.padEnd(11)} ${name}${detail === undefined ? "" : `: ${detail}`}`);
   }
 
@@ -108,10 +108,9 @@ class LiveBoard implements Board {
   }
 
   #summary(): string {
-    const { done, failed, unfetchable } = this.#counts;
-    const finished = done + failed + unfetchable;
+    const { done, failed } = this.#counts;
     const minutes = (Date.now() - this.#started) / 60_000;
-    const rate = minutes > 0 ? finished / minutes : 0;
+    const rate = minutes > 0 ? (done + failed) / minutes : 0;
     const eta =
       rate > 0 && this.#active.size > 0 ? `, about ${Math.ceil(this.#active.size / rate)} min to go` : "";
     return `── ${done} done, ${failed} failed, ${this.#active.size} to do, ${rate.toFixed(0)} a minute${eta}`;
@@ -125,8 +124,9 @@ class LiveBoard implements Board {
     return `   ${stage.padEnd(10)} ${String(age).padStart(3)} s  ${name}${detail === undefined ? "" : ` (${detail})`}`;
   }
 
+  /** From the first column: a terminal echoes ^C where the cursor is. */
   #erase(): void {
-    if (this.#drawn > 0) this.#stream.write(`\u001b[${this.#drawn}A\u001b[J`);
+    if (this.#drawn > 0) this.#stream.write(`\r\u001b[${this.#drawn}A\u001b[J`);
     this.#drawn = 0;
   }
 }

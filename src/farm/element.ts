@@ -6,14 +6,8 @@ import type PQueue from "p-queue";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
-import {
-  type Attempt,
-  type BuildContext,
-  buildElement,
-  findAttempt,
-  type LoadedDriver,
-  stageInputs,
-} from "../build/build.ts";
+import { type Attempt, findAttempt } from "../build/attempt.ts";
+import { type BuildContext, buildElement, type LoadedDriver, stageInputs } from "../build/build.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
@@ -27,8 +21,8 @@ export interface ElementContext extends LoadTestContext {
   readonly build: BuildContext;
   readonly store: Store;
   readonly progress: Progress;
-  /** Work that keeps the network busy waits for one of these places, as computing does for a processor. */
-  readonly network: PQueue;
+  /** Boot images are large and come one after the other, so that headers never wait for them. */
+  readonly images: PQueue;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
   readonly now: () => Date;
@@ -83,11 +77,12 @@ async function attemptBuild(
   name: string,
   context: ElementContext,
 ): Promise<Attempt> {
-  const { progress, signal, processors, network, build } = context;
-  const known = await findAttempt(recipe, build);
+  const { progress, signal, processors, build } = context;
+  const known = await findAttempt(recipe, build.cache);
   if (known !== undefined) return known;
   progress.element(name, "fetching", "headers");
-  await network.add(() => stageInputs(element, build, signal), { signal, priority: 1 });
+  await stageInputs(element, build, signal);
+  progress.element(name, "waiting");
   return processors.add(
     () => {
       progress.element(name, "building");
@@ -101,7 +96,7 @@ async function attemptBuild(
 function prefetchImage({ packages }: Element, context: ElementContext): Promise<string> | undefined {
   const [image] = packages.image;
   if (image === undefined || !context.isLoaded) return undefined;
-  const fetched = context.network.add(() => fetchBootImage(image, context.boot, context.signal), {
+  const fetched = context.images.add(() => fetchBootImage(image, context.boot, context.signal), {
     signal: context.signal,
   });
   fetched.catch(() => {});
@@ -115,8 +110,11 @@ async function loadOutcome(
   name: string,
   context: ElementContext,
 ): Promise<LoadOutcome> {
-  if (context.isLoaded)
-    return testLoad(element, attempt, image, context, () => context.progress.element(name, "booting"));
+  if (context.isLoaded) {
+    return testLoad(element, attempt, image, context, (stage, detail) =>
+      context.progress.element(name, stage, detail),
+    );
+  }
   return {
     verdict: { check: "load", verdict: "unknown", reasons: ["not tested yet: `kmodfarm run` does it"] },
   };

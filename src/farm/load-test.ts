@@ -7,7 +7,8 @@ import type PQueue from "p-queue";
 import { z } from "zod";
 import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
-import type { Attempt } from "../build/build.ts";
+import type { Stage } from "../base/progress.ts";
+import type { Attempt } from "../build/attempt.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { type LoadReport, loadModules } from "../check/load.ts";
@@ -43,7 +44,7 @@ export async function testLoad(
   attempt: Attempt,
   image: Promise<string> | undefined,
   context: LoadTestContext,
-  onBoot: () => void,
+  onStage: (stage: Stage, detail?: string) => void,
 ): Promise<LoadOutcome> {
   const guest = context.guests.find(
     ({ distribution, architecture }) =>
@@ -52,7 +53,9 @@ export async function testLoad(
   if (image === undefined)
     return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
   if (guest === undefined) return { verdict: unknown("no index lists a userland for the guest") };
+  onStage("fetching", "boot image");
   const missing = await failureOf(image);
+  onStage("waiting");
   if (missing !== undefined) {
     return { verdict: unknown(missing.message), isOutOfReach: missing.code === "NOT_FETCHABLE" };
   }
@@ -65,7 +68,7 @@ export async function testLoad(
   try {
     const report = await context.processors.add(
       () => {
-        onBoot();
+        onStage("booting");
         return bootModules(element, attempt, guest, context);
       },
       { signal: context.signal, priority: 1 },

@@ -76,7 +76,7 @@ class Night {
   readonly #options: RunOptions;
   readonly #drivers: readonly LoadedDriver[];
   readonly #processors: PQueue;
-  readonly #network = new PQueue({ concurrency: 4 });
+  readonly #images: PQueue;
   /** Elements under way: enough that somebody can compute while others fetch. */
   readonly #elements: PQueue;
   #published: Published;
@@ -95,6 +95,7 @@ class Night {
     this.#catalog = options.retry ? forgetLessons(published.catalog) : published.catalog;
     this.#drivers = drivers;
     this.#processors = new PQueue({ concurrency: farm.config.jobs });
+    this.#images = new PQueue({ concurrency: farm.config.jobs });
     this.#elements = new PQueue({ concurrency: farm.config.jobs * 4 });
   }
 
@@ -280,7 +281,7 @@ class Night {
       store,
       progress,
       processors: this.#processors,
-      network: this.#network,
+      images: this.#images,
       guests,
       isLoaded,
       now,

@@ -59,13 +59,21 @@ function parseRelation(text: string): Relation[] {
  */
 export function selectParagraphs(index: Buffer, prefixes: readonly string[]): Paragraph[] {
   const found: Paragraph[] = [];
-  for (const prefix of prefixes) {
-    const needle = Buffer.from(`Package: ${prefix}`);
-    for (let at = index.indexOf(needle); at >= 0; at = index.indexOf(needle, at + 1)) {
-      if (at > 0 && index[at - 1] !== 0x0a) continue;
-      const end = index.indexOf("\n\n", at);
-      found.push(parseParagraph(index.toString("utf8", at, end < 0 ? index.length : end)));
-    }
+  const needles = prefixes.map((prefix) => Buffer.from(prefix));
+  for (let at = nextPackage(index, 0); at >= 0; at = nextPackage(index, at)) {
+    if (!needles.some((needle) => index.compare(needle, 0, needle.length, at, at + needle.length) === 0))
+      continue;
+    const end = index.indexOf("\n\n", at);
+    found.push(parseParagraph(index.toString("utf8", at - FIELD.length, end < 0 ? index.length : end)));
   }
   return found;
+}
+
+const FIELD = "Package: ";
+
+/** Where the next package name begins, or -1. */
+function nextPackage(index: Buffer, from: number): number {
+  if (from === 0 && index.indexOf(FIELD) === 0) return FIELD.length;
+  const at = index.indexOf(`\n${FIELD}`, from);
+  return at < 0 ? -1 : at + 1 + FIELD.length;
 }

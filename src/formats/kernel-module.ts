@@ -3,7 +3,6 @@
  * Source: the kernel's Documentation/kbuild/modules.rst and admin-guide/module-signing.rst, modinfo(8).
  */
 import { FarmError } from "../base/error.ts";
-import { ARCHITECTURES, type ArchitectureName } from "../kernel/architecture.ts";
 import {
   type Elf,
   type ElfSection,
@@ -23,7 +22,8 @@ interface ModuleExport {
 
 export interface KernelModule {
   readonly name: string;
-  readonly architecture: ArchitectureName;
+  /** As `uname -m` says it on a machine that can load it. */
+  readonly architecture: MachineName;
   /** Byte by byte what the kernel compares, its space at the end included. */
   readonly vermagic: string;
   readonly version?: string;
@@ -47,6 +47,14 @@ export interface KernelModule {
   /** Whether something was appended as a signature; whether it is a good one is not judged here. */
   readonly signed: boolean;
 }
+
+type MachineName = "x86_64" | "aarch64";
+
+/** `e_machine` → the machine; a module for any other one is refused. */
+export const MACHINES: ReadonlyMap<number, MachineName> = new Map([
+  [62, "x86_64"],
+  [183, "aarch64"],
+]);
 
 const SIGNATURE_MARKER = "~Module signature appended~\n";
 const SIGNATURE_RECORD_BYTES = 12;
@@ -178,10 +186,10 @@ function theOne(modinfo: readonly (readonly [string, string])[], wanted: string,
   return value;
 }
 
-function architectureOf(elf: Elf, what: string): ArchitectureName {
-  const known = ARCHITECTURES.find(({ elfMachine }) => elfMachine === elf.machine);
-  if (known === undefined) throw malformed(what, `it is for the unknown ELF machine ${elf.machine}`);
-  return known.name;
+function architectureOf({ machine }: Elf, what: string): MachineName {
+  const name = MACHINES.get(machine);
+  if (name === undefined) throw malformed(what, `it is for the unknown ELF machine ${machine}`);
+  return name;
 }
 
 function readBuildId(elf: Elf, what: string): string | undefined {

@@ -14,8 +14,6 @@ export interface Architecture {
   readonly kbuild: string;
   /** GNU triplet, the prefix of a cross compiler without its last dash. */
   readonly triplet: string;
-  /** `e_machine` of its ELF files. */
-  readonly elfMachine: number;
   readonly qemu: {
     readonly program: string;
     /** Debian package that brings it. */
@@ -33,7 +31,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
     debian: "amd64",
     kbuild: "x86",
     triplet: "x86_64-linux-gnu",
-    elfMachine: 62,
     qemu: {
       program: "qemu-system-x86_64",
       package: "qemu-system-x86",
@@ -47,7 +44,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
     debian: "arm64",
     kbuild: "arm64",
     triplet: "aarch64-linux-gnu",
-    elfMachine: 183,
     qemu: {
       program: "qemu-system-aarch64",
       package: "qemu-system-arm",

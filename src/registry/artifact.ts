@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, hexOf, sha256, toDocument } from "../base/json.ts";
-import type { Attempt } from "../build/build.ts";
+import type { Attempt } from "../build/attempt.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";

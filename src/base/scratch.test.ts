@@ -1,0 +1,147 @@
+import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { describe, expect, test } from "vitest";
+import { killNow, startChild } from "../../test/support/children.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { entriesOf, exists, isAlive, openScratch, processName } from "./scratch.ts";
+
+const SCRATCH = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
+
+/** Opens the scratch directory it is given, leaves a file and a directory there, names both, and stays. */
+const LEAVER = `
+import { mkdir, writeFile } from "node:fs/promises";
+import { openScratch } from ${JSON.stringify(SCRATCH)};
+const scratch = await openScratch(process.argv[1]);
+const [file, tree] = [scratch.path(), scratch.path()];
+await writeFile(file, "half");
+await mkdir(tree + "/usr/lib", { recursive: true });
+console.log(JSON.stringify([file, tree]));
+setInterval(() => {}, 1000);
+`;
+
+describe("openScratch", () => {
+  test("leaves alone what a living process is at work on, and sweeps what a killed one left", async () => {
+    const directory = await temporaryDirectory();
+    const { child, said } = await startChild(LEAVER, [directory]);
+    const [file, tree] = JSON.parse(said) as [string, string];
+
+    await openScratch(directory);
+    const whileAlive = await Promise.all([exists(file), exists(tree)]);
+    await killNow(child);
+    await openScratch(directory);
+    const afterwards = await entriesOf(directory);
+
+    expect(whileAlive).toEqual([true, true]);
+    expect(afterwards).toEqual([]);
+  });
+
+  test("sweeps what a process of the same number left that was started at another time", async () => {
+    const directory = await temporaryDirectory();
+    const [pid, startTime] = (processName() as string).split("-");
+    await writeFile(join(directory, `${pid}-${Number(startTime) - 1}-aa`), "");
+    await writeFile(join(directory, `${pid}-${startTime}-bb`), "");
+    await writeFile(join(directory, "somebody else's"), "");
+
+    await openScratch(directory);
+
+    expect(await readdir(directory)).toEqual([`${pid}-${startTime}-bb`]);
+  });
+
+  test("gives paths that are not there yet, each another", async () => {
+    const scratch = await openScratch(await temporaryDirectory());
+
+    const paths = Array.from({ length: 100 }, () => scratch.path());
+
+    expect(new Set(paths).size).toBe(100);
+    expect(await exists(paths[0] as string)).toBe(false);
+  });
+});
+
+describe("write", () => {
+  test("makes a file with its directories and its mode, and leaves nothing beside it", async () => {
+    const directory = await temporaryDirectory();
+    const scratch = await openScratch(join(directory, "tmp"));
+    const target = join(directory, "a", "b", "busybox");
+
+    await scratch.write(target, new Uint8Array([0, 255]), 0o755);
+
+    expect(await readFile(target)).toEqual(Buffer.from([0, 255]));
+    expect((await stat(target)).mode & 0o777).toBe(0o755);
+    expect(await readdir(join(directory, "tmp"))).toEqual([]);
+  });
+
+  test("shows readers the old content or the new, never a part", async () => {
+    const directory = await temporaryDirectory();
+    const scratch = await openScratch(join(directory, "tmp"));
+    const target = join(directory, "file");
+    const [old, fresh] = ["o".repeat(1 << 20), "f".repeat(1 << 21)];
+    await scratch.write(target, old);
+
+    const writing = { isDone: false };
+    const seen = new Set<string>();
+    const reader = (async () => {
+      while (!writing.isDone) seen.add(await readFile(target, "utf8"));
+    })();
+    for (let turn = 0; turn < 20; turn++) await scratch.write(target, turn % 2 === 0 ? fresh : old);
+    writing.isDone = true;
+    await reader;
+
+    expect([...seen].filter((text) => text !== old && text !== fresh)).toEqual([]);
+  });
+
+  test("keeps the old content when the new cannot be put in its place", async () => {
+    const directory = await temporaryDirectory();
+    const scratch = await openScratch(join(directory, "tmp"));
+    await mkdir(join(directory, "taken", "inside"), { recursive: true });
+
+    const writing = scratch.write(join(directory, "taken"), "new");
+
+    await expect(writing).rejects.toThrow(expect.objectContaining({ code: "EISDIR" }));
+    expect(await readdir(join(directory, "taken"))).toEqual(["inside"]);
+  });
+});
+
+describe("close", () => {
+  test("removes what is this process's, and the directory when that empties it", async () => {
+    const directory = join(await temporaryDirectory(), "tmp");
+    const scratch = await openScratch(directory);
+    await writeFile(scratch.path(), "");
+    await mkdir(scratch.path());
+
+    await scratch.close();
+
+    expect(await exists(directory)).toBe(false);
+  });
+
+  test("leaves what another living process is at work on", async () => {
+    const directory = await temporaryDirectory();
+    const { said } = await startChild(LEAVER, [directory]);
+    const scratch = await openScratch(directory);
+    await writeFile(scratch.path(), "");
+
+    await scratch.close();
+
+    const theirs = (JSON.parse(said) as string[]).map((path) => path.slice(directory.length + 1));
+    expect(await entriesOf(directory)).toEqual(theirs.toSorted());
+  });
+});
+
+describe("isAlive", () => {
+  test("knows this process, and nobody by a name that is none", () => {
+    expect(isAlive(processName() as string)).toBe(true);
+    expect(["", "x", "0-0", "-1", `${process.pid}`, `${process.pid}-0`].filter(isAlive)).toEqual([]);
+  });
+});
+
+describe("entriesOf", () => {
+  test("tells a directory that is not there from one that cannot be read", async () => {
+    const directory = await temporaryDirectory();
+    await writeFile(join(directory, "file"), "");
+
+    expect(await entriesOf(join(directory, "none"))).toEqual([]);
+    await expect(entriesOf(join(directory, "file"))).rejects.toThrow(
+      expect.objectContaining({ code: "ENOTDIR" }),
+    );
+  });
+});

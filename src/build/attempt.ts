@@ -1,0 +1,63 @@
+/**
+ * Attempts: what a try at building an element left behind, kept under its recipe key.
+ */
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { hexOf, sha256, toDocument } from "../base/json.ts";
+import { type Recipe, recipeKey } from "./recipe.ts";
+
+const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
+
+/** A try at building an element, as it is kept. `environment` is what the sandbox itself saw. */
+const AttemptRecord = z.object({
+  schema: z.literal("kmodfarm.attempt/1"),
+  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
+  buildMs: z.int(),
+  environment: z.object({ compiler: z.string(), packages: InstalledList }),
+  modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),
+  failure: z.object({ code: z.custom<ErrorCode>(), cause: z.string(), line: z.string() }).optional(),
+});
+export type AttemptRecord = z.infer<typeof AttemptRecord>;
+
+export interface Attempt {
+  readonly record: AttemptRecord;
+  readonly recipeKey: string;
+  /** Where its files are: `modules/*.ko`, `build.log`, `attempt.json`. */
+  readonly directory: string;
+  readonly logFile: string;
+}
+
+/** An earlier attempt at this very recipe that ended for good: with modules, or on the driver's own fault. */
+export async function findAttempt(recipe: Recipe, cache: string): Promise<Attempt | undefined> {
+  const directory = join(cache, "attempts", hexOf(recipeKey(recipe)));
+  try {
+    const record = AttemptRecord.parse(JSON.parse(await readFile(join(directory, "attempt.json"), "utf8")));
+    for (const { name, sha256: digest } of record.modules) {
+      if (sha256(await readFile(join(directory, "modules", `${name}.ko`))) !== digest) return undefined;
+    }
+    return attemptOf(record, directory);
+  } catch {
+    return undefined; // Absent or damaged is the same: it is made anew.
+  }
+}
+
+/**
+ * Moves evidence into the cache as one whole. What failed for the machine's sake is kept too, where nobody
+ * takes it for an answer.
+ */
+export async function keepAttempt(record: AttemptRecord, evidence: string, cache: string): Promise<Attempt> {
+  const blame = record.failure === undefined ? undefined : ERRORS[record.failure.code].blame;
+  const isFinal = blame === undefined || blame === "source";
+  const directory = join(cache, isFinal ? "attempts" : "unfinished", hexOf(recipeKey(record.recipe)));
+  await writeFile(join(evidence, "attempt.json"), toDocument(record));
+  await mkdir(join(directory, ".."), { recursive: true });
+  await rm(directory, { recursive: true, force: true });
+  await rename(evidence, directory);
+  return attemptOf(record, directory);
+}
+
+function attemptOf(record: AttemptRecord, directory: string): Attempt {
+  return { record, recipeKey: recipeKey(record.recipe), directory, logFile: join(directory, "build.log") };
+}
