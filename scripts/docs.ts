@@ -18,7 +18,8 @@ export const PAGES: Readonly<Record<string, () => string>> = {
 
 function errorsPage(): string {
   const entries = Object.entries(ERRORS).map(
-    ([code, { summary, blame, exit, hint }]) => `## ${code}\n\n${summary}. Blame: ${blame}. Exit code: ${exit}.\n\n${hint}\n`,
+    ([code, { summary, blame, exit, hint }]) =>
+      `## ${code}\n\n${summary}. Blame: ${blame}. Exit code: ${exit}.\n\n${hint}\n`,
   );
   return `# Errors
 
@@ -66,9 +67,16 @@ function settings(schema: Property, path: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
     const here = path === "" ? name : `${path}.${name}`;
     const isRequired = schema.required?.includes(name) === true;
-    const inner = [property, ...(property.anyOf ?? [])].find(({ properties }) => properties !== undefined) ?? property.items;
+    const inner =
+      [property, ...(property.anyOf ?? [])].find(({ properties }) => properties !== undefined) ??
+      property.items;
     const row = `| \`${here}\` | ${kindOf(property)}${isRequired ? ", required" : ""} | ${property.description ?? ""} |`;
-    return [row, ...(inner?.properties === undefined ? [] : settings(inner, property.items === undefined ? here : `${here}[]`))];
+    return [
+      row,
+      ...(inner?.properties === undefined
+        ? []
+        : settings(inner, property.items === undefined ? here : `${here}[]`)),
+    ];
   });
 }
 

@@ -72,6 +72,12 @@ export const ERRORS = {
     exit: 2,
     hint: "Name it in full: DISTRIBUTION/ARCHITECTURE/RELEASE_PACKAGEVERSION.",
   },
+  UNVERIFIED: {
+    summary: "A package has no digest to check it by",
+    blame: "input",
+    exit: 2,
+    hint: "Configure the repository itself as a source: lists name packages, repositories vouch for them.",
+  },
   DRIVER_INVALID: {
     summary: "A driver's source tree cannot be used",
     blame: "input",

@@ -26,6 +26,7 @@ describe("run", () => {
     ["exit 1", 1],
     ["exit 42", 42],
     ["exit 126", 126],
+    ["exit 127", 127],
     ["kill -TERM $$", 143],
     ["kill -KILL $$", 137],
     ["kill -SEGV $$", 139],

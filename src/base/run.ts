@@ -3,7 +3,8 @@
  * ended, output capped, and children that do not outlive us.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, type WriteStream } from "node:fs";
+import { createWriteStream, existsSync, type WriteStream } from "node:fs";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { FarmError, isErrno } from "./error.ts";
 
@@ -154,12 +155,17 @@ function exitOf(child: ChildProcess, program: string): Promise<number> {
       );
     });
     child.on("close", (code, signalName) => {
-      // setpriv and unshare answer 127 when there is no such program.
-      if (code === 127)
+      // setpriv and unshare answer 127 when there is no such program; so may a program for reasons of its own.
+      if (code === 127 && !isInstalled(program))
         reject(new FarmError("TOOL_MISSING", { detail: `there is no program '${program}' on this machine` }));
       else resolve(code ?? 128 + (SIGNAL_NUMBERS[signalName ?? ""] ?? 0));
     });
   });
+}
+
+function isInstalled(program: string): boolean {
+  const directories = program.includes("/") ? ["/"] : (PLAIN_ENVIRONMENT.PATH ?? "").split(":");
+  return directories.some((directory) => existsSync(join(directory, program)));
 }
 
 async function collect(

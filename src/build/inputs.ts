@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { type Http, urlOf } from "../base/http.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
-import type { Package } from "../kernel/kernel.ts";
+import { type Package, verified } from "../kernel/kernel.ts";
 import { unpackDeb } from "./unpack.ts";
 
 export interface InputContext {
@@ -30,7 +30,8 @@ export class Inputs {
    * The package's file in the cache, fetched if need be: from its mirror, then from the given other places.
    * @throws FarmError NOT_FETCHABLE when no place has it
    */
-  fetch(wanted: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<string> {
+  fetch(listed: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<string> {
+    const wanted = verified(listed);
     const target = join(this.#context.cache, "inputs", `${wanted.sha256}.deb`);
     return this.#once(target, async () => {
       const { http, scratch } = this.#context;
@@ -54,7 +55,7 @@ export class Inputs {
   /** The package unpacked into a tree of its own. */
   async unpack(wanted: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<string> {
     const file = await this.fetch(wanted, elsewhere, signal);
-    const tree = join(this.#context.cache, "trees", wanted.sha256);
+    const tree = join(this.#context.cache, "trees", verified(wanted).sha256);
     return this.#once(tree, async () => {
       const temporary = this.#context.scratch.path();
       try {
@@ -70,6 +71,7 @@ export class Inputs {
 
   /** Every URL that may have the package, its mirror's first. */
   placesOf(wanted: Package, elsewhere: readonly string[] = []): string[] {
+    if (/^https?:\/\//.test(wanted.path)) return [...new Set([wanted.path, ...elsewhere])];
     const mirror = this.#context.mirrors.get(wanted.source);
     const own = mirror === undefined ? [] : [urlOf(mirror, wanted.path)];
     const fileName = wanted.path.split("/").at(-1) ?? "";

@@ -9,7 +9,7 @@ import {
   type ArchitectureName,
   architecture,
 } from "../kernel/architecture.ts";
-import type { Package } from "../kernel/kernel.ts";
+import { type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 
 export interface InstalledPackage {
@@ -57,6 +57,7 @@ export function recipeOf({ element, source, modules, builder, root, scripts }: R
     kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
     builder,
     headers: buildPackages(element, builder)
+      .map(verified)
       .map(({ name, version, sha256 }) => ({ name, version, sha256 }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     toolchain: relevantPackages(root, architecture(element.architecture)),

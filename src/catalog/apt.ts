@@ -64,7 +64,8 @@ export async function readAptSource(source: AptSource, context: AptContext): Pro
   try {
     const inRelease = await fetchInRelease(source, context);
     if (inRelease === undefined) return { kind: "notServed" };
-    const release = parseRelease(await verifySignature(inRelease, source, context), source);
+    const release = parseRelease(await verifySignature(inRelease.text, source, context), source);
+    await inRelease.remember();
     const packages = await Promise.all(
       ARCHITECTURES.map(({ debian }) =>
         readIndex(source, release, `${source.component}/binary-${debian}`, context),
@@ -72,7 +73,7 @@ export async function readAptSource(source: AptSource, context: AptContext): Pro
     );
     return {
       kind: "read",
-      metadata: { ...release.metadata, digest: sha256(inRelease) },
+      metadata: { ...release.metadata, digest: sha256(inRelease.text) },
       packages: packages.flat(),
     };
   } catch (thrown) {
@@ -85,7 +86,7 @@ export async function readAptSource(source: AptSource, context: AptContext): Pro
 async function fetchInRelease(
   source: AptSource,
   { http, scratch, cache, signal }: AptContext,
-): Promise<string | undefined> {
+): Promise<{ readonly text: string; remember(): Promise<void> } | undefined> {
   const url = urlOf(source.url, `dists/${source.suite}/InRelease`);
   const memory = join(cache, "inrelease", `${sha256(url).slice(7, 39)}.json`);
   const remembered = await readJson(memory, Remembered);
@@ -96,11 +97,11 @@ async function fetchInRelease(
       throw new FarmError("REMOTE_UNAVAILABLE", {
         detail: `${url} answers 'not modified' to a plain request`,
       });
-    return remembered.text;
+    return { text: remembered.text, async remember() {} };
   }
   const text = answer.bytes.toString("utf8");
-  await scratch.write(memory, JSON.stringify({ ...answer.validators, text }));
-  return text;
+  // Only what is verified may be asked for conditionally, or a bad copy would stay for as long as the good one.
+  return { text, remember: () => scratch.write(memory, JSON.stringify({ ...answer.validators, text })) };
 }
 
 /** The text that the keyring's owner signed; what stands around it in the file is not part of that. */

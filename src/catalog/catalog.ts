@@ -20,6 +20,19 @@ export const CatalogKernel = KernelId.extend({
     image: z.array(Package),
     modules: z.array(Package),
   }),
+  /** Its distribution release follows from a rule, not from a repository that serves just that release. */
+  inferred: z.literal(true).optional(),
+  /** Why nothing can be built for it, whatever is fetched: a list gives its configuration only, say. */
+  unbuildable: z.string().optional(),
+  /** What a kernel-crawler list calls it. */
+  crawler: z
+    .object({
+      target: z.string(),
+      kernelrelease: z.string(),
+      kernelversion: z.string(),
+      kernelconfigdata: z.string().optional(),
+    })
+    .optional(),
   /** Packages it needs that no index lists; it cannot be built while there are any. */
   missing: z.array(z.string()).optional(),
   /** Ids of the sources that list it now, or listed it last. */
@@ -52,7 +65,7 @@ const SourceStatus = z.enum([
 
 export const CatalogSource = z.object({
   id: z.string(),
-  kind: z.enum(["apt", "import"]),
+  kind: z.enum(["apt", "rpm-md", "kernel-crawler", "import"]),
   distribution: z.string(),
   url: z.string(),
   status: SourceStatus,

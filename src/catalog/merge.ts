@@ -4,7 +4,7 @@
 import { canonicalJson } from "../base/json.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
-import { kernelName } from "../kernel/kernel.ts";
+import { kernelName, type Package } from "../kernel/kernel.ts";
 import {
   type Catalog,
   type CatalogKernel,
@@ -39,7 +39,10 @@ export function mergeCatalog(
 ): Catalog {
   const reported = new Set(reports.map((report) => report.distribution));
   const untouched = {
-    sources: previous.sources.filter((source) => !reported.has(source.distribution)),
+    // A report speaks of its own sources only: a list says nothing about what a repository serves.
+    sources: previous.sources.filter(
+      ({ id }) => !reports.some((report) => report.sources.some((source) => source.id === id)),
+    ),
     kernels: previous.kernels.filter((kernel) => !reported.has(kernel.distribution)),
     guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
   };
@@ -107,7 +110,9 @@ function present(
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
   // While one of its suites is out of reach, what was known of its packages is better than half of it.
   const isHalf = missing.length > 0 && before !== undefined && before.missing === undefined;
-  const pinned = isHalf ? before.packages : pinTools(listed, before);
+  // A list that gives no digests does not replace packages that have them.
+  const isWorse = before !== undefined && isVerified(before.packages) && !isVerified(listed.packages);
+  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, before);
   const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
   return {
     ...rest,
@@ -115,7 +120,9 @@ function present(
     ...(compiler === undefined ? {} : { compiler }),
     packages: pinned,
     ...(missing.length === 0 || isHalf ? {} : { missing: [...missing] }),
-    sources: [...listed.sources].sort(),
+    sources: [
+      ...new Set([...listed.sources, ...(before?.sources ?? []).filter((id) => !state.has(id))]),
+    ].sort(),
     firstSeen: before?.firstSeen ?? now,
     lastSeen: dates.sort().at(-1) ?? now,
     ...expiry(listing),
@@ -164,6 +171,10 @@ function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): Cata
   };
 }
 
+function isVerified({ headers }: { readonly headers: readonly Package[] }): boolean {
+  return headers.length > 0 && headers.every(({ sha256 }) => sha256 !== undefined);
+}
+
 function isTool(name: string): boolean {
   return name.startsWith("linux-kbuild-");
 }
@@ -173,9 +184,10 @@ function absent(
   state: ReadonlyMap<string, CatalogSource>,
   now: string,
 ): CatalogKernel {
+  if (before.sources.some((id) => !state.has(id))) return before; // Somebody who was not asked may still list it.
   const doubtful = before.sources.some((id) => {
     const status = state.get(id)?.status;
-    return status === undefined || status === "failed" || status === "suspect" || status === "expired";
+    return status === "failed" || status === "suspect" || status === "expired";
   });
   if (doubtful) return { ...before, staleSince: before.staleSince ?? now };
   const { staleSince: _, ...rest } = before;

@@ -1,7 +1,7 @@
 /**
  * One look at every configured source, and the catalog that results.
  */
-import type { FarmError } from "../base/error.ts";
+import type { ErrorCode, FarmError } from "../base/error.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { compareDebVersions } from "../kernel/deb-version.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
@@ -25,6 +25,7 @@ export interface Update {
 export interface SourceProblem {
   readonly source: string;
   readonly detail: string;
+  readonly code: ErrorCode;
   readonly integrity: boolean;
 }
 
@@ -170,7 +171,9 @@ function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProbl
   return catalog.sources.flatMap((source) => {
     const asked = answers.some((answered) => answered.source.id === source.id);
     if (!asked || source.status === "ok" || source.status === "notServed" || source.accepted) return [];
-    const integrity = errors.get(source.id)?.blame === "integrity";
-    return [{ source: source.id, detail: `${source.status}: ${source.detail ?? ""}`, integrity }];
+    const error = errors.get(source.id);
+    const detail = `${source.status}: ${source.detail ?? ""}`;
+    const code = error?.code ?? "CATALOG_SUSPECT";
+    return [{ source: source.id, detail, code, integrity: error?.blame === "integrity" }];
   });
 }

@@ -13,7 +13,7 @@ import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
 import { readDebFiles } from "../build/deb-stream.ts";
 import type { Inputs } from "../build/inputs.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
-import type { Package } from "../kernel/kernel.ts";
+import { type Package, verified } from "../kernel/kernel.ts";
 
 export interface BootContext {
   readonly http: Http;
@@ -29,10 +29,11 @@ const MODULE_LIMIT_BYTES = 128 * 1024 * 1024;
 
 /** The kernel's boot image, taken from its package as it flies by. */
 export async function fetchBootImage(
-  image: Package,
+  listed: Package,
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<string> {
+  const image = verified(listed);
   const target = join(context.cache, "boot", `${image.sha256}-vmlinuz`);
   if (await exists(target)) return target;
   const url = onlyPlace(image, context);
@@ -74,7 +75,7 @@ export async function fetchBusybox(
 }
 
 async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {
-  const target = join(context.cache, "boot", `${wanted.sha256}-busybox`);
+  const target = join(context.cache, "boot", `${verified(wanted).sha256}-busybox`);
   if (await exists(target)) return target;
   const file = await context.inputs.fetch(wanted, [], signal);
   const [busybox] = await readDebFiles(
@@ -100,8 +101,9 @@ export async function fetchTreeModules(
   signal?: AbortSignal,
 ): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>();
-  const holder = packages[0];
-  if (names.length === 0 || holder === undefined) return found;
+  const [listed] = packages;
+  if (names.length === 0 || listed === undefined) return found;
+  const holder = verified(listed);
   const directory = join(context.cache, "boot", `${holder.sha256}-modules`);
   await loadKept(directory, names, found);
   let wanted = missingFrom(found, names);

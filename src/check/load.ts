@@ -129,8 +129,12 @@ function judge(
         "fail",
         `the kernel stopped while ${name} was inserted: ${report.lastWords.at(-1) ?? ""}`,
       );
-    if (inserted.exitCode !== 0)
-      return verdict("fail", `${name} is refused: ${refusal(inserted.message, report.log, name)}`);
+    if (inserted.exitCode !== 0) {
+      const fault = report.log.find((line) => KERNEL_FAULT.test(line));
+      return fault === undefined
+        ? verdict("fail", `${name} is refused: ${refusal(inserted.message, report.log, name)}`)
+        : verdict("fail", `the kernel oopsed while ${name} was inserted: ${withoutTime(fault)}`);
+    }
     const removed = report.removed.get(name);
     if (removed !== undefined && removed.exitCode !== 0)
       return verdict("fail", `${name} cannot be removed: ${removed.message}`);
@@ -147,10 +151,17 @@ function judge(
   return verdict("pass", `${order.join(", ")} inserted and removed again`);
 }
 
+/** How a kernel that goes on living begins to tell of its own fault, on either architecture. */
+const KERNEL_FAULT = /\b(BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault)/;
+
+function withoutTime(line: string): string {
+  return line.replace(/^\[[ 0-9.]+\] /, "");
+}
+
 /** The kernel's own sentence says more than insmod's ("Invalid module format"). */
 function refusal(message: string, log: readonly string[], name: string): string {
   const own = log.findLast((line) => line.includes(`${name}: `));
-  return own === undefined ? message : `${message} (${own.replace(/^\[[ 0-9.]+\] /, "")})`;
+  return own === undefined ? message : `${message} (${withoutTime(own)})`;
 }
 
 function taintWords(taint: number): string {

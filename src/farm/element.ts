@@ -79,7 +79,7 @@ async function attemptBuild(
 ): Promise<Attempt> {
   const { progress, signal, processors, build } = context;
   const known = await findAttempt(recipe, build.cache);
-  if (known !== undefined) return known;
+  if (known !== undefined && !(context.retry && known.record.failure !== undefined)) return known;
   progress.element(name, "fetching", "headers");
   await stageInputs(element, build, signal);
   progress.element(name, "waiting");

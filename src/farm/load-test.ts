@@ -20,6 +20,8 @@ export interface LoadTestContext {
   readonly guests: readonly GuestTools[];
   readonly processors: PQueue;
   readonly signal: AbortSignal;
+  /** Do what failed by its own fault again. */
+  readonly retry: boolean;
 }
 
 export interface LoadOutcome {
@@ -36,8 +38,8 @@ const LOAD_TEST_VERSION = 1;
 const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
 
 /**
- * Tests an element's modules in its kernel. What keeps the test from being made is a verdict too: unknown.
- * @throws FarmError INTERRUPTED
+ * Tests an element's modules in its kernel. That the boot image is nowhere is a verdict too: unknown.
+ * @throws FarmError INTERRUPTED, and what this machine or a mirror does wrong
  */
 export async function testLoad(
   element: Element,
@@ -57,14 +59,16 @@ export async function testLoad(
   const missing = await failureOf(image);
   onStage("waiting");
   if (missing !== undefined) {
-    return { verdict: unknown(missing.message), isOutOfReach: missing.code === "NOT_FETCHABLE" };
+    // That it cannot be had is a fact of the kernel; anything else is one of this night, and not to be passed over.
+    if (missing.code !== "NOT_FETCHABLE") throw missing;
+    return { verdict: unknown(missing.message), isOutOfReach: true };
   }
   const { images, modules } = { images: element.packages.image, modules: attempt.record.modules };
   const subject = digestOf([LOAD_TEST_VERSION, images, element.packages.modules, modules]);
   const place = join(context.boot.cache, "loads", hexOf(subject));
   const logFile = join(place, "load.log");
   const kept = await recall(join(place, "load.json"));
-  if (kept !== undefined) return { ...kept, logFile };
+  if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
   try {
     const report = await context.processors.add(
       () => {
@@ -77,7 +81,7 @@ export async function testLoad(
     return { verdict: report.verdict, bootMs: report.bootMs, logFile };
   } catch (thrown) {
     const error = toFarmError(thrown);
-    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    if (error.code !== "NOT_FETCHABLE") throw error;
     return { verdict: unknown(error.message) };
   }
 }

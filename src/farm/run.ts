@@ -194,7 +194,7 @@ class Night {
     const before = this.#published.matrix.find((old) => elementKey(old) === key);
     if (before === undefined || changeReasons(before, planned).length > 0) return false;
     const note = this.#published.attempts.find((attempt) => attempt.element === key);
-    if (note?.failure !== undefined) return !retry;
+    if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail") return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
     return !isUntested || this.#kernelOf(planned)?.notLoadableSince !== undefined;
   }
@@ -272,7 +272,7 @@ class Night {
     const inputs = new Inputs({ http, scratch, cache, mirrors });
     const toolchains = new Toolchains({ cache, scratch, images, builder, mirrors: this.#farm.mirrors });
     const build: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
-    const { progress, now, signal, without } = this.#options;
+    const { progress, now, signal, without, retry } = this.#options;
     const guests = this.#catalog.guests;
     const isLoaded = !without?.includes("load");
     return {
@@ -286,6 +286,7 @@ class Night {
       isLoaded,
       now,
       signal,
+      retry: retry ?? false,
     };
   }
 

@@ -61,8 +61,7 @@ export function selectParagraphs(index: Buffer, prefixes: readonly string[]): Pa
   const found: Paragraph[] = [];
   const needles = prefixes.map((prefix) => Buffer.from(prefix));
   for (let at = nextPackage(index, 0); at >= 0; at = nextPackage(index, at)) {
-    if (!needles.some((needle) => index.compare(needle, 0, needle.length, at, at + needle.length) === 0))
-      continue;
+    if (!needles.some((needle) => index.subarray(at, at + needle.length).equals(needle))) continue;
     const end = index.indexOf("\n\n", at);
     found.push(parseParagraph(index.toString("utf8", at - FIELD.length, end < 0 ? index.length : end)));
   }

@@ -2,23 +2,45 @@
  * What a kernel is: one build that a distribution published.
  */
 import { z } from "zod";
+import { FarmError } from "../base/error.ts";
 import { ArchitectureName } from "./architecture.ts";
 import { PathSegment } from "./path-segment.ts";
 
-/** One package of a distribution's archive, by content; `source` and `path` say where it lies. */
+/**
+ * One package of a distribution's archive; `source` and `path` say where it lies. A package that only a list
+ * names has no digest, and nothing is made of it before somebody has pinned one.
+ */
 export const Package = z.object({
   name: z.string(),
   version: z.string(),
   /** The package's own architecture in our words, or `all`. */
   architecture: z.enum([...ArchitectureName.options, "all"]),
-  sha256: z.string().regex(/^[0-9a-f]{64}$/),
-  size: z.int().nonnegative(),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+  size: z.int().nonnegative().optional(),
   /** Id of the catalog source that lists it. */
   source: z.string(),
-  /** Location below that source's mirror. */
+  /** Location below that source's mirror, or a whole URL. */
   path: z.string(),
 });
 export type Package = z.infer<typeof Package>;
+
+/** A package whose bytes can be told from any others. */
+export interface VerifiedPackage extends Package {
+  readonly sha256: string;
+  readonly size: number;
+}
+
+/** @throws FarmError UNVERIFIED for a package without a digest */
+export function verified(wanted: Package): VerifiedPackage {
+  const { sha256, size } = wanted;
+  if (sha256 !== undefined && size !== undefined) return { ...wanted, sha256, size };
+  throw new FarmError("UNVERIFIED", {
+    detail: `${wanted.name} ${wanted.version} comes from ${wanted.source}, which gives no digest`,
+  });
+}
 
 /** The compiler a kernel was built with, and how we know. */
 export const Compiler = z.object({

@@ -38,7 +38,7 @@ export function diffMatrix(previous: readonly Element[], current: readonly Eleme
   return { added, changed, removed, unchanged };
 }
 
-/** The elements to build, in the order of the current matrix. */
+/** The elements to build: the added ones, then the changed ones, each in the order of the current matrix. */
 export function elementsToBuild(diff: MatrixDiff): Element[] {
   return [...diff.added, ...diff.changed.map(({ element }) => element)];
 }
@@ -64,7 +64,8 @@ function compare(part: string, a: string, b: string): string | undefined {
 /** What packages are, wherever they lie; lists without digests are compared by file names. */
 function contentOf(packages: readonly Package[]): string {
   const contents = packages.map(
-    ({ name, version, architecture, sha256 }) => `${name}=${version}:${architecture}@${sha256.slice(0, 12)}`,
+    ({ name, version, architecture, sha256 }) =>
+      `${name}=${version}:${architecture}@${sha256?.slice(0, 12) ?? "unverified"}`,
   );
   return [...new Set(contents)].sort().join(" ");
 }

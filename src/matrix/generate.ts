@@ -45,6 +45,7 @@ export function selectKernels(kernels: readonly CatalogKernel[], selection: Sele
     (kernel) =>
       kernel.distribution !== "unknown" &&
       kernel.missing === undefined &&
+      kernel.unbuildable === undefined &&
       isOneOf(
         selection.distributions,
         kernel.distribution,

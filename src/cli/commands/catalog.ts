@@ -5,7 +5,7 @@ import { FarmError } from "../../base/error.ts";
 import { parseDocument } from "../../base/json.ts";
 import { Catalog, type CatalogKernel } from "../../catalog/catalog.ts";
 import { mergeImported } from "../../catalog/merge.ts";
-import { updateCatalog } from "../../catalog/update.ts";
+import { type SourceProblem, updateCatalog } from "../../catalog/update.ts";
 import type { Farm } from "../../farm/open.ts";
 import { selectKernels } from "../../matrix/generate.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
@@ -28,7 +28,7 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
     const { http, scratch, cache, sources } = farm;
     const started = performance.now();
-    const found = { problems: [] as readonly { source: string; detail: string; integrity: boolean }[] };
+    const found = { problems: [] as readonly SourceProblem[] };
     const { before, after } = await changeCatalog(farm, async (previous) => {
       const context = { http, scratch, cache, signal: stopSignal() };
       const acceptWithdrawals = options.acceptWithdrawals ?? false;
@@ -50,7 +50,7 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
     for (const { source, detail } of found.problems) process.stderr.write(`${source}: ${detail}\n`);
     if (found.problems.length === 0) return 0;
     const worst = found.problems.find(({ integrity }) => integrity) ?? found.problems[0];
-    throw new FarmError(worst?.integrity ? "SIGNATURE_INVALID" : "CATALOG_SUSPECT", {
+    throw new FarmError(worst?.integrity ? worst.code : "CATALOG_SUSPECT", {
       detail: `${found.problems.length} of ${sources.length} sources need a look; every kernel known before was kept`,
     });
   });

@@ -5,6 +5,7 @@ import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
+import { elementName } from "../../matrix/element.ts";
 import { openBoard } from "../board.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, seconds, table } from "../output.ts";
@@ -123,9 +124,16 @@ function failureText(report: RunReport): string {
           ? " (not tried again until something changes, or --retry)"
           : "";
       const line = what.line === "" ? "" : `\n  ${what.line}`;
-      return `${element.distribution}/${element.architecture}/${element.kversion}: ${what.cause}${remembered}${line}\n  log: ${note.logFile ?? "none"}\n`;
+      return `${elementName(element)}: ${what.cause}${remembered}${line}\n  log: ${note.logFile ?? "none"}\n${nextStep(note)}`;
     })
     .join("");
+}
+
+function nextStep({ failure, load }: RunRow["note"]): string {
+  const code = failure === undefined ? "LOAD_FAILED" : (failure.code as ErrorCode);
+  if (failure === undefined && load?.verdict.verdict !== "fail")
+    return "  It stays a candidate; `kmodfarm run --retry` tests it again.\n";
+  return `  ${ERRORS[code].hint} [${code}]\n`;
 }
 
 function summaryText(report: RunReport): string {
@@ -140,7 +148,9 @@ function summaryText(report: RunReport): string {
   ];
   const lost =
     report.unfetchable > 0 ? ` ${report.unfetchable} kernels are listed but no longer on their mirror.` : "";
-  const problems = report.problems.map(({ source, detail }) => `${source}: ${detail}\n`).join("");
+  const problems = report.problems
+    .map(({ source, detail, code }) => `${source}: ${detail}\n  ${ERRORS[code].hint} [${code}]\n`)
+    .join("");
   return `${problems}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}\n`;
 }
 

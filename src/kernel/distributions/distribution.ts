@@ -35,8 +35,21 @@ export interface ListedKernel {
   readonly packages: KernelPackages;
   /** Packages that it names and no index of its release has; without them it cannot be built. */
   readonly missing: readonly string[];
+  /** Facts that only lists have; see CatalogKernel. */
+  readonly inferred?: true;
+  readonly unbuildable?: string;
+  readonly crawler?: CrawlerName;
   /** Ids of the sources that list its header package. */
   readonly sources: readonly string[];
+}
+
+/** What a kernel-crawler list calls a kernel. */
+export interface CrawlerName {
+  readonly target: string;
+  readonly kernelrelease: string;
+  readonly kernelversion: string;
+  /** The kernel's configuration in base64, where the list has that instead of headers. */
+  readonly kernelconfigdata?: string | undefined;
 }
 
 interface KernelPackages {

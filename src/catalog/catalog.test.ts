@@ -1,0 +1,72 @@
+import { describe, expect, test } from "vitest";
+import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
+import { compareKernels, findKernel, sameFacts } from "./catalog.ts";
+
+describe("findKernel", () => {
+  const KERNELS = [
+    makeKernel({ kversion: "6.1.0-56-amd64", packageVersion: "6.1.170-3" }),
+    makeKernel({ kversion: "6.1.0-56-amd64", packageVersion: "6.1.172-1" }),
+    makeKernel({ kversion: "6.12.30-amd64", distribution: "debiansid" }),
+    makeKernel({ kversion: "6.12.30-amd64", distribution: "debian14" }),
+    makeKernel({ kversion: "6.1.0-56-arm64", architecture: "aarch64" }),
+  ];
+  const catalog = makeCatalog(KERNELS);
+
+  test.each([
+    ["debian12/x86_64/6.1.0-56-amd64_6.1.170-3", 0],
+    ["6.1.0-56-amd64_6.1.172-1", 1],
+    ["debiansid/6.12.30-amd64", 2],
+    ["debian14/x86_64/6.12.30-amd64", 3],
+    ["aarch64/6.1.0-56-arm64", 4],
+    ["6.1.0-56-arm64", 4],
+  ])("knows %s", (query, index) => {
+    expect(findKernel(catalog, query)).toBe(KERNELS[index]);
+  });
+
+  test.each([
+    ["6.1.0-56-amd64", "debian12/x86_64/6.1.0-56-amd64_6.1.172-1"],
+    ["x86_64/6.12.30-amd64", "debiansid/x86_64/6.12.30-amd64_6.1.170-3"],
+  ])("names the candidates of %s", (query, candidate) => {
+    expect(() => findKernel(catalog, query)).toThrow(
+      expect.objectContaining({
+        code: "KERNEL_AMBIGUOUS",
+        message: expect.stringContaining(candidate),
+      }),
+    );
+  });
+
+  test.each(["", "6.1.0", "debian13/6.1.0-56-arm64", "6.1.0-56-arm64_1", "debian12/aarch64/"])(
+    "does not know %j",
+    (query) => {
+      expect(() => findKernel(catalog, query)).toThrow(expect.objectContaining({ code: "KERNEL_UNKNOWN" }));
+    },
+  );
+});
+
+describe("compareKernels", () => {
+  test("puts the oldest first by Debian's order, within release, architecture and flavour", () => {
+    const kernels = [
+      makeKernel({ kversion: "6.1.0-9-amd64", packageVersion: "6.1.9-1" }),
+      makeKernel({ kversion: "6.1.0-10-amd64", packageVersion: "6.1.9-2~bpo1" }),
+      makeKernel({ kversion: "6.1.0-10-amd64", packageVersion: "6.1.9-2" }),
+      makeKernel({ kversion: "6.1.0-10-amd64", packageVersion: "6.1.10-1" }),
+      makeKernel({ kversion: "6.1.0-1-rt-amd64", packageVersion: "6.1.1-1", flavour: "rt" }),
+      makeKernel({ kversion: "6.1.0-1-amd64", packageVersion: "6.1.1-1", distribution: "debian13" }),
+    ];
+
+    expect(kernels.toReversed().toSorted(compareKernels)).toEqual(kernels);
+  });
+});
+
+describe("sameFacts", () => {
+  test("does not care when we looked, but about everything that we saw", () => {
+    const catalog = makeCatalog([makeKernel()]);
+
+    const later = makeCatalog([makeKernel()], [makeSource({ checkedAt: "2027-01-01T00:00:00.000Z" })]);
+    const worse = makeCatalog([makeKernel()], [makeSource({ status: "failed" })]);
+
+    expect(sameFacts(catalog, later)).toBe(true);
+    expect(sameFacts(catalog, worse)).toBe(false);
+    expect(sameFacts(catalog, makeCatalog([makeKernel({ notFetchableSince: "x" })]))).toBe(false);
+  });
+});

@@ -1,0 +1,233 @@
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { makeSigningKey, startRepository } from "../../test/support/apt-repository.ts";
+import { makeListedPackage } from "../../test/support/kernels.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { Http } from "../base/http.ts";
+import { openScratch } from "../base/scratch.ts";
+import { debian } from "../kernel/distributions/debian.ts";
+import type { ListedPackage } from "../kernel/distributions/distribution.ts";
+import type { AptContext, AptSource } from "./apt.ts";
+import { EMPTY_CATALOG, sameFacts } from "./catalog.ts";
+import { lateness, updateCatalog } from "./update.ts";
+
+const KEY = makeSigningKey();
+const [TUESDAY, WEDNESDAY] = [new Date("2026-02-10T00:00:00Z"), new Date("2026-02-11T00:00:00Z")];
+
+function kernelPackages(abi: number): ListedPackage[] {
+  const kversion = `6.1.0-${abi}-amd64`;
+  return [
+    makeListedPackage({
+      name: `linux-headers-${kversion}`,
+      depends: `linux-headers-6.1.0-${abi}-common, linux-kbuild-6.1, gcc-12`,
+    }),
+    makeListedPackage({ name: `linux-headers-6.1.0-${abi}-common`, architecture: "all" }),
+    makeListedPackage({ name: "linux-kbuild-6.1" }),
+    makeListedPackage({ name: `linux-image-${kversion}` }),
+    makeListedPackage({ name: "busybox-static", version: "1:1.35.0-4" }),
+  ];
+}
+
+/** A repository with one suite, and a way to look at it again and again. */
+async function openCatalog(suites: readonly string[] = ["bookworm"], changes: Partial<AptSource> = {}) {
+  const repository = await startRepository(KEY);
+  const cache = await temporaryDirectory();
+  const http = new Http({ retries: 0, firstDelayMs: 1 });
+  onTestFinished(() => http.close());
+  const context: AptContext = { http, cache, scratch: await openScratch(join(cache, "tmp")) };
+  const sources = suites.map((suite) => ({
+    id: `debian/${suite}`,
+    distribution: debian,
+    release: "debian12",
+    suite,
+    component: "main",
+    url: repository.url,
+    keyring: KEY.keyring,
+    acceptExpired: false,
+    ...changes,
+  }));
+  const look = (previous = EMPTY_CATALOG, now = TUESDAY) =>
+    updateCatalog(previous, sources, context, { now });
+  return { repository, look };
+}
+
+const stateOf = async (looked: ReturnType<typeof updateCatalog>) => {
+  const { catalog, problems } = await looked;
+  return { ...catalog.sources[0], kernels: catalog.kernels.length, problems: problems.length };
+};
+
+describe("updateCatalog", () => {
+  test("knows kernels, their sources and the guest's userland after one look", async () => {
+    const { repository, look } = await openCatalog();
+    repository.publish("bookworm", { packages: [...kernelPackages(55), ...kernelPackages(56)] });
+
+    const { catalog, problems } = await look();
+
+    expect(problems).toEqual([]);
+    expect(catalog.kernels.map(({ kversion, firstSeen }) => [kversion, firstSeen])).toEqual([
+      ["6.1.0-55-amd64", TUESDAY.toISOString()],
+      ["6.1.0-56-amd64", TUESDAY.toISOString()],
+    ]);
+    expect(catalog.sources).toMatchObject([
+      { id: "debian/bookworm", status: "ok", url: repository.url, kernels: { x86_64: 2 } },
+    ]);
+    expect(catalog.guests).toMatchObject([
+      { distribution: "debian12", architecture: "x86_64", packages: [{ name: "busybox-static" }] },
+    ]);
+    expect(JSON.stringify(catalog)).not.toContain("depends");
+  });
+
+  test("says the same the next day when nothing happened", async () => {
+    const { repository, look } = await openCatalog();
+    repository.publish("bookworm", { packages: kernelPackages(56) });
+
+    const first = await look();
+    const second = await look(first.catalog, WEDNESDAY);
+
+    expect(sameFacts(first.catalog, second.catalog)).toBe(true);
+    expect(second.catalog.sources[0]?.checkedAt).toBe(WEDNESDAY.toISOString());
+  });
+
+  test("ties packages of several suites of a release together", async () => {
+    const { repository, look } = await openCatalog(["bookworm", "bookworm-security"]);
+    const [headers, ...rest] = kernelPackages(56);
+    repository.publish("bookworm", { packages: rest });
+    repository.publish("bookworm-security", { packages: [headers!] });
+
+    const { catalog } = await look();
+
+    expect(catalog.kernels).toMatchObject([{ sources: ["debian/bookworm-security"] }]);
+    expect(catalog.kernels[0]?.packages.headers.map(({ source }) => source)).toEqual([
+      "debian/bookworm-security",
+      "debian/bookworm",
+      "debian/bookworm",
+    ]);
+    expect(catalog.kernels[0]).not.toHaveProperty("missing");
+  });
+
+  test("keeps everything of a source that fails, and names it", async () => {
+    const { repository, look } = await openCatalog();
+    repository.publish("bookworm", { packages: kernelPackages(56) });
+    const first = await look();
+    repository.files.set("dists/bookworm/InRelease", Buffer.from("nonsense"));
+
+    const { catalog, problems } = await look(first.catalog, WEDNESDAY);
+
+    expect(problems).toMatchObject([{ source: "debian/bookworm", integrity: true }]);
+    expect(catalog.sources).toMatchObject([
+      { status: "failed", metadataDate: first.catalog.sources[0]?.metadataDate, kernels: {} },
+    ]);
+    expect(catalog.kernels).toMatchObject([
+      { kversion: "6.1.0-56-amd64", staleSince: WEDNESDAY.toISOString() },
+    ]);
+    expect(catalog.guests).toEqual(first.catalog.guests);
+  });
+
+  test("forgets a failure when the source is well again", async () => {
+    const { repository, look } = await openCatalog();
+    repository.publish("bookworm", { packages: kernelPackages(56) });
+    const good = new Map(repository.files);
+    const first = await look();
+    repository.files.clear();
+    const down = await look(first.catalog);
+    for (const [path, bytes] of good) repository.files.set(path, bytes);
+
+    const { catalog, problems } = await look(down.catalog);
+
+    expect(down.problems).toHaveLength(1);
+    expect(problems).toEqual([]);
+    expect(sameFacts(catalog, first.catalog)).toBe(true);
+  });
+
+  test("a suite that never was there is a fact; one that is gone is a failure", async () => {
+    const { repository, look } = await openCatalog();
+
+    const never = await look();
+    repository.publish("bookworm", { packages: kernelPackages(56) });
+    const there = await look(never.catalog);
+    repository.files.clear();
+    const gone = await look(there.catalog);
+
+    expect([never, there, gone].map(({ catalog }) => catalog.sources[0]?.status)).toEqual([
+      "notServed",
+      "ok",
+      "failed",
+    ]);
+    expect([never, there, gone].map(({ problems }) => problems.length)).toEqual([0, 0, 1]);
+  });
+
+  test("expired metadata is not used where nobody accepts it", async () => {
+    const { repository, look } = await openCatalog();
+    const validUntil = "Mon, 09 Feb 2026 10:00:00 UTC";
+    repository.publish("bookworm", { packages: kernelPackages(56), validUntil });
+
+    expect(await stateOf(look())).toMatchObject({
+      status: "expired",
+      detail: "its metadata was valid until 2026-02-09T10:00:00.000Z",
+      kernels: 0,
+      problems: 1,
+    });
+  });
+
+  test("expired metadata that is accepted is used, shows as stale, and is no problem", async () => {
+    const { repository, look } = await openCatalog(["bookworm"], { acceptExpired: true });
+    const validUntil = "Mon, 09 Feb 2026 10:00:00 UTC";
+    repository.publish("bookworm", { packages: kernelPackages(56), validUntil });
+
+    const { catalog, problems } = await look();
+
+    expect(problems).toEqual([]);
+    expect(catalog.sources).toMatchObject([{ status: "expired", accepted: true }]);
+    expect(catalog.kernels).toMatchObject([{ staleSince: "2026-02-09T10:00:00.000Z" }]);
+  });
+
+  test("metadata that goes back in time is suspect, and what it says is not taken", async () => {
+    const { repository, look } = await openCatalog();
+    const [old, fresh] = ["Sat, 07 Feb 2026 10:00:00 UTC", "Sun, 08 Feb 2026 10:00:00 UTC"];
+    repository.publish("bookworm", { packages: kernelPackages(56), date: fresh });
+    const first = await look();
+    repository.publish("bookworm", { packages: kernelPackages(55), date: old });
+
+    const { catalog, problems } = await look(first.catalog);
+
+    expect(problems).toMatchObject([
+      { detail: expect.stringContaining("2026-02-07T10:00:00.000Z is older"), integrity: false },
+    ]);
+    expect(catalog.sources).toMatchObject([{ status: "suspect", metadataDate: "2026-02-08T10:00:00.000Z" }]);
+    expect(catalog.kernels.map(({ kversion }) => kversion)).toEqual(["6.1.0-56-amd64"]);
+  });
+
+  test("a source that lost much at once is a problem, until a person accepts it", async () => {
+    const { repository, look } = await openCatalog();
+    repository.publish("bookworm", { packages: [54, 55, 56].flatMap(kernelPackages) });
+    const first = await look();
+    repository.publish("bookworm", { packages: kernelPackages(56) });
+
+    const { catalog, problems } = await look(first.catalog);
+
+    expect(problems).toMatchObject([{ detail: expect.stringContaining("2 of its 3 kernels are gone") }]);
+    expect(catalog.kernels).toHaveLength(3);
+  });
+});
+
+describe("lateness", () => {
+  const days = (...numbers: number[]) => numbers.map((day) => new Date(Date.UTC(2026, 0, day)).toISOString());
+  const now = new Date(Date.UTC(2026, 0, 100));
+
+  test.each<[string, string | undefined, readonly string[], RegExp | undefined]>([
+    ["Valid-Until is over", days(99)[0], days(97, 98), /valid until 2026-04-09/],
+    ["Valid-Until is not over, whatever the cadence", days(101)[0], days(1, 2, 3), undefined],
+    ["no cadence is known yet", undefined, days(1), undefined],
+    ["one interval proves no cadence", undefined, days(1, 2), undefined],
+    ["thrice the usual interval is over", undefined, days(60, 67, 74), /26 days old.*every 7/],
+    ["thrice the usual interval is not over", undefined, days(60, 70, 80), undefined],
+    ["a fortnight is not over", undefined, days(84, 85, 86), undefined],
+    ["a fortnight is just over", undefined, days(83, 84, 85), /15 days old.*every 1/],
+    ["one long pause does not count for the usual", undefined, days(1, 78, 79, 80), /every 1/],
+  ])("%s", (_, validUntil, cadence, words) => {
+    const late = lateness(cadence.at(-1) as string, validUntil, cadence, now);
+
+    if (words === undefined) expect(late).toBeUndefined();
+    else expect(late).toMatch(words);
+  });
+});

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseParagraph, parseParagraphs, parseRelations, selectParagraphs } from "./deb822.ts";
+
+describe("parseParagraph", () => {
+  test("reads fields, their continuation lines, and no comments", () => {
+    const text = [
+      "Package: linux-headers-6.1.0-56-amd64",
+      "# a comment",
+      "Version:6.1.170-3",
+      "SHA256:",
+      " aa 1 main/binary-amd64/Packages",
+      "\tbb 2 main/binary-arm64/Packages",
+      "Homepage: https://www.kernel.org/",
+    ].join("\n");
+
+    const paragraph = parseParagraph(text);
+
+    expect([...paragraph]).toEqual([
+      ["Package", "linux-headers-6.1.0-56-amd64"],
+      ["Version", "6.1.170-3"],
+      ["SHA256", "\naa 1 main/binary-amd64/Packages\nbb 2 main/binary-arm64/Packages"],
+      ["Homepage", "https://www.kernel.org/"],
+    ]);
+  });
+
+  test("skips what is no field, and what continues it", () => {
+    const paragraph = parseParagraph(" before anything\nno colon here\n lost\n: no name\n lost\nA: 1");
+
+    expect([...paragraph]).toEqual([["A", "1"]]);
+  });
+
+  test("keeps a name like __proto__ as a name", () => {
+    expect(parseParagraph("__proto__: x").get("__proto__")).toBe("x");
+  });
+});
+
+describe("parseParagraphs", () => {
+  test("separates at lines that are empty or blank", () => {
+    const paragraphs = parseParagraphs("\n\nA: 1\n\nA: 2\n \t\n\n\nA: 3\n");
+
+    expect(paragraphs.map((paragraph) => paragraph.get("A"))).toEqual(["1", "2", "3"]);
+  });
+
+  test("gives back what was written, whatever the values", () => {
+    const name = fc.stringMatching(/^[A-Za-z][A-Za-z0-9-]{0,8}$/);
+    const value = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/);
+    const paragraph = fc.uniqueArray(fc.tuple(name, value), { minLength: 1, selector: ([key]) => key });
+    fc.assert(
+      fc.property(fc.array(paragraph), (paragraphs) => {
+        const text = paragraphs.map((fields) => fields.map(([key, word]) => `${key}: ${word}\n`).join(""));
+
+        expect(parseParagraphs(text.join("\n")).map((fields) => [...fields])).toEqual(paragraphs);
+      }),
+    );
+  });
+});
+
+describe("parseRelations", () => {
+  test("reads names, bounds, alternatives and architectures", () => {
+    const field = "linux-headers-6.1.0-56-common (= 6.1.170-3), gcc-12:any | gcc-11 (>= 11~), libc6 (<<2)";
+
+    const relations = parseRelations(field);
+
+    expect(relations).toEqual([
+      [{ name: "linux-headers-6.1.0-56-common", operator: "=", version: "6.1.170-3" }],
+      [{ name: "gcc-12" }, { name: "gcc-11", operator: ">=", version: "11~" }],
+      [{ name: "libc6", operator: "<<", version: "2" }],
+    ]);
+  });
+
+  test.each([
+    ["nothing", ""],
+    ["commas", ", ,"],
+    ["no name", "(>= 1), <!nocheck>, ${misc:Depends}"],
+  ])("finds no relation in %s", (_, field) => {
+    expect(parseRelations(field)).toEqual([]);
+  });
+});
+
+describe("selectParagraphs", () => {
+  const INDEX = [
+    "Package: linux-headers-6.1.0-56-amd64\nVersion: 1\n",
+    "Package: linux-doc\nDescription: about\n Package: linux-headers-not-this\n",
+    "Package: busybox-static\nVersion: 2\n",
+    "Package: busybox-static-extra\nVersion: 3\n",
+    "Package: linux-headers-6.1.0-56-cloud-amd64\nVersion: 4",
+  ].join("\n");
+
+  test("takes the paragraphs whose package name has one of the prefixes", () => {
+    const found = selectParagraphs(Buffer.from(INDEX), ["linux-headers-", "busybox-static\n"]);
+
+    expect(found.map((paragraph) => paragraph.get("Version")).toSorted()).toEqual(["1", "2", "4"]);
+    expect(found.every((paragraph) => paragraph.size === 2)).toBe(true);
+  });
+
+  test("takes the same as one who reads everything", () => {
+    const name = fc.constantFrom("linux-a", "linux", "linux-headers-1", "other", "xlinux-headers-1");
+    const paragraph = fc.tuple(name, fc.constantFrom("Package: linux-a", "x", ""));
+    fc.assert(
+      fc.property(fc.array(paragraph), fc.subarray(["linux-", "other\n", "l"]), (paragraphs, prefixes) => {
+        const text = paragraphs.map(([word, more]) => `Package: ${word}\nDepends: ${more}\n`).join("\n");
+
+        const found = selectParagraphs(Buffer.from(text), prefixes);
+
+        const wanted = parseParagraphs(text).filter((fields) =>
+          prefixes.some((prefix) => `${fields.get("Package")}\n`.startsWith(prefix)),
+        );
+        const order = (fields: ReadonlyMap<string, string>) => JSON.stringify([...fields]);
+        expect([...new Set(found.map(order))].toSorted()).toEqual([...new Set(wanted.map(order))].toSorted());
+      }),
+    );
+  });
+
+  test("finds nothing in nothing", () => {
+    expect(selectParagraphs(Buffer.alloc(0), ["linux-"])).toEqual([]);
+    expect(selectParagraphs(Buffer.from("Package: "), ["linux-"])).toEqual([]);
+  });
+});

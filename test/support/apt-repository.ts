@@ -1,0 +1,106 @@
+/** A small apt repository made while the tests run, signed with a key that lives as long as they do. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll } from "vitest";
+import type { ListedPackage } from "../../src/kernel/distributions/distribution.ts";
+import { startServer } from "./server.ts";
+
+export interface SigningKey {
+  /** Keyring file as gpgv reads it. */
+  readonly keyring: string;
+  /** The text as InRelease files carry it. */
+  sign(text: string): string;
+}
+
+/** Makes a key for the tests of one file. */
+export function makeSigningKey(): SigningKey {
+  // gpg talks to its agent by a socket in this directory, whose path must be short.
+  const home = mkdtempSync("/tmp/kmodfarm-gpg-");
+  afterAll(() => {
+    execFileSync("gpgconf", ["--homedir", home, "--kill", "all"]);
+    rmSync(home, { recursive: true, force: true });
+  });
+  const gpg = (args: readonly string[], input = "") =>
+    execFileSync("gpg", ["--homedir", home, "--batch", "--quiet", "--passphrase", "", ...args], {
+      input,
+      stdio: ["pipe", "pipe", "pipe"],
+    }).toString();
+  gpg(["--quick-generate-key", "Archive <archive@mirror.example>", "ed25519", "sign", "never"]);
+  const keyring = join(home, "keyring.gpg");
+  gpg(["--output", keyring, "--export"]);
+  return { keyring, sign: (text) => gpg(["--clearsign"], text) };
+}
+
+export interface SuiteContent {
+  readonly packages: readonly ListedPackage[];
+  readonly date?: string;
+  readonly validUntil?: string;
+  /** What it calls itself, when that is not where it lies. */
+  readonly codename?: string;
+  readonly compression?: "xz" | "gz";
+}
+
+const DEBIAN_NAMES = { x86_64: "amd64", aarch64: "arm64", all: "all" };
+
+/** Serves suites on the loopback interface, with ETags, for as long as one test runs. */
+export async function startRepository(key: SigningKey) {
+  const files = new Map<string, Buffer>();
+  const server = await startServer(({ url, headers }, response) => {
+    const content = files.get((url ?? "").slice(1));
+    if (content === undefined) return response.writeHead(404).end();
+    const etag = `"${createHash("sha256").update(content).digest("hex")}"`;
+    if (headers["if-none-match"] === etag) return response.writeHead(304).end();
+    return response.writeHead(200, { etag }).end(content);
+  });
+  return {
+    url: server.url,
+    /** Requests so far, the first slash left out. */
+    requests: () => server.requests.map((path) => path.slice(1)),
+    /** Path → bytes, to damage as a test likes. */
+    files,
+    publish(suite: string, content: SuiteContent): void {
+      const { release, indices } = suiteFiles(suite, content);
+      for (const [path, bytes] of indices) files.set(`dists/${suite}/${path}`, bytes);
+      files.set(`dists/${suite}/InRelease`, Buffer.from(key.sign(release)));
+    },
+  };
+}
+
+function suiteFiles(suite: string, content: SuiteContent) {
+  const compression = content.compression ?? "xz";
+  const indices = (["x86_64", "aarch64"] as const).map((architecture): [string, Buffer] => {
+    const own = content.packages.filter(
+      (one) => one.architecture === architecture || one.architecture === "all",
+    );
+    const text = own.map(paragraphOf).join("\n");
+    const bytes = execFileSync(compression === "xz" ? "xz" : "gzip", ["-c"], { input: text });
+    return [`main/binary-${DEBIAN_NAMES[architecture]}/Packages.${compression}`, bytes];
+  });
+  const release = [
+    "Origin: Test",
+    `Suite: ${suite}`,
+    `Codename: ${content.codename ?? suite}`,
+    `Date: ${content.date ?? "Sat, 07 Feb 2026 10:00:00 UTC"}`,
+    ...(content.validUntil === undefined ? [] : [`Valid-Until: ${content.validUntil}`]),
+    "SHA256:",
+    ...indices.map(
+      ([path, bytes]) => ` ${createHash("sha256").update(bytes).digest("hex")} ${bytes.length} ${path}`,
+    ),
+  ].join("\n");
+  return { release: `${release}\n`, indices };
+}
+
+function paragraphOf({ name, version, architecture, sha256, size, path, depends }: ListedPackage): string {
+  return [
+    `Package: ${name}`,
+    `Version: ${version}`,
+    `Architecture: ${DEBIAN_NAMES[architecture]}`,
+    ...(depends === "" ? [] : [`Depends: ${depends}`]),
+    `Filename: ${path}`,
+    `Size: ${size}`,
+    `SHA256: ${sha256}`,
+    "",
+  ].join("\n");
+}

@@ -1,0 +1,38 @@
+/** Real other processes: those that hold something when they are killed, and those somebody else left running. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { onTestFinished } from "vitest";
+
+/**
+ * Starts another Node.js with a module as text, and returns when it has printed its first line. It runs until
+ * it ends by itself, or the test does.
+ */
+export async function startChild(
+  module: string,
+  args: readonly string[] = [],
+): Promise<{ child: ChildProcess; said: string }> {
+  const argv = ["--input-type=module", "--eval", module, ...args];
+  const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const lines = createInterface({ input: child.stdout });
+  const [said] = (await Promise.race([once(lines, "line"), once(child, "exit")])) as [unknown];
+  return { child, said: String(said) };
+}
+
+/** `kill -9`, and waits until the process is gone. */
+export async function killNow(child: ChildProcess): Promise<void> {
+  const gone = once(child, "exit");
+  child.kill("SIGKILL");
+  await gone;
+}
+
+/** Whether a process runs; one that is dead and not yet waited for does not. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}

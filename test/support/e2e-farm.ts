@@ -1,0 +1,457 @@
+/**
+ * Farms for end-to-end tests: a directory of their own each, the real command line, and one bootstrapped
+ * toolchain root that they all share.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { cp, mkdir, open, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll } from "vitest";
+import { CHECKOUT, startMirror, TEST_CACHE, type TestMirror } from "./e2e-mirror.ts";
+
+export interface CliResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly exitCode: number;
+}
+
+export interface CliOptions {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly input?: string;
+  /** Another program of `bin` than kmodfarm. */
+  readonly bin?: "kmodfarm" | "matrix-gen";
+  /** Umask of the process, octal. */
+  readonly umask?: string;
+}
+
+export interface RunningCli {
+  readonly pid: number;
+  /** Resolves when the process has ended; 128 + number when a signal ended it. */
+  readonly ended: Promise<CliResult>;
+  kill(signal: "SIGKILL" | "SIGINT" | "SIGTERM"): void;
+  /** Resolves when what was said on stderr fits, rejects when the process ends before that. */
+  said(expression: RegExp): Promise<void>;
+}
+
+const SIGNAL_NUMBERS: Readonly<Record<string, number>> = { SIGINT: 2, SIGKILL: 9, SIGTERM: 15 };
+
+export function startCli(argv: readonly string[], options: CliOptions = {}): RunningCli {
+  const program = join(CHECKOUT, "bin", options.bin ?? "kmodfarm");
+  const command =
+    options.umask === undefined
+      ? [program, ...argv]
+      : ["sh", "-c", `umask ${options.umask}; exec "$@"`, "sh", program, ...argv];
+  const child: ChildProcess = spawn(command[0] as string, command.slice(1), {
+    cwd: options.cwd ?? TEST_CACHE,
+    env: {
+      PATH: process.env.PATH ?? "/usr/bin:/bin",
+      NO_PROXY: "127.0.0.1",
+      NO_COLOR: "1",
+      ...options.env,
+    },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  const said = { stdout: "", stderr: "" };
+  const waiting = new Set<() => void>();
+  for (const stream of ["stdout", "stderr"] as const) {
+    child[stream]?.setEncoding("utf8").on("data", (text: string) => {
+      said[stream] += text;
+      for (const wake of waiting) wake();
+    });
+  }
+  child.stdin?.on("error", () => {});
+  child.stdin?.end(options.input ?? "");
+  const ended = new Promise<CliResult>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) =>
+      resolve({ ...said, exitCode: code ?? 128 + (SIGNAL_NUMBERS[signal ?? ""] ?? 0) }),
+    );
+  });
+  return {
+    pid: child.pid as number,
+    ended,
+    kill: (signal) => void child.kill(signal),
+    said: (expression) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          if (!expression.test(said.stderr)) return;
+          waiting.delete(look);
+          resolve();
+        };
+        waiting.add(look);
+        ended.then(() => reject(new Error(`ended without saying ${expression}: ${said.stderr}`)), reject);
+        look();
+      }),
+  };
+}
+
+export function cli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+  return startCli(argv, options).ended;
+}
+
+export interface DriverSettings {
+  readonly name: string;
+  readonly source: string;
+  readonly versions: readonly string[];
+  readonly modules?: readonly string[];
+}
+
+type Warm = "roots" | "indices" | "inputs" | "trees" | "boot" | "attempts" | "loads";
+
+export interface FarmSettings {
+  readonly mirror: Pick<TestMirror, "main" | "security">;
+  readonly drivers?: readonly DriverSettings[];
+  readonly releases?: readonly string[];
+  readonly select?: Readonly<Record<string, unknown>>;
+  readonly jobs?: number;
+  /** What the cache begins with; default: all that is the same for everybody, and no work already done. */
+  readonly warm?: readonly Warm[];
+}
+
+export const DOORBELL: DriverSettings = {
+  name: "doorbell",
+  source: "driver",
+  versions: ["0.1.0"],
+  modules: ["tally", "doorbell"],
+};
+
+/** What the shared cache was filled with, and the default of every test farm. */
+const RELEASE = "debian12";
+const CLOUD = { flavours: ["cloud"], newest: 1 };
+const SAME_FOR_EVERYBODY: readonly Warm[] = ["roots", "indices", "inputs", "trees", "boot"];
+export const ALL_DONE: readonly Warm[] = [...SAME_FOR_EVERYBODY, "attempts", "loads"];
+
+export class TestFarm {
+  readonly directory: string;
+  #settings: FarmSettings;
+
+  constructor(directory: string, settings: FarmSettings) {
+    this.directory = directory;
+    this.#settings = settings;
+  }
+
+  get config(): string {
+    return join(this.directory, "kmodfarm.yaml");
+  }
+
+  get store(): string {
+    return join(this.directory, "store");
+  }
+
+  get cache(): string {
+    return join(this.directory, "cache");
+  }
+
+  /** Where `examples/driver` was copied to. */
+  get driver(): string {
+    return join(this.directory, "driver");
+  }
+
+  async configure(changes: Partial<FarmSettings>): Promise<void> {
+    this.#settings = { ...this.#settings, ...changes };
+    const { mirror, drivers, releases, select, jobs } = this.#settings;
+    const config = {
+      drivers: drivers ?? [DOORBELL],
+      sources: [
+        {
+          kind: "apt",
+          releases: releases ?? [RELEASE],
+          mirror: mirror.main,
+          securityMirror: mirror.security,
+        },
+      ],
+      select: select ?? CLOUD,
+      store: "store",
+      cache: "cache",
+      ...(jobs === undefined ? {} : { jobs }),
+    };
+    await writeFile(this.config, JSON.stringify(config, null, 2));
+  }
+
+  cli(...argv: string[]): Promise<CliResult> {
+    return cli([...argv, "--config", this.config], { cwd: this.directory });
+  }
+
+  start(...argv: string[]): RunningCli {
+    return startCli([...argv, "--config", this.config], { cwd: this.directory });
+  }
+
+  /** Removes a package and everything taken from it, so that it must be fetched. */
+  async lose({ sha256 }: SharedPackage): Promise<void> {
+    for (const path of [`inputs/${sha256}.deb`, `trees/${sha256}`, `boot/${sha256}-vmlinuz`])
+      await rm(join(this.cache, path), { recursive: true, force: true });
+  }
+
+  /** Forgets that anything was built for an architecture. */
+  async unbuild(architecture: "x86_64" | "aarch64"): Promise<void> {
+    const attempts = join(this.cache, "attempts");
+    let removed = 0;
+    for (const name of await readdir(attempts)) {
+      const text = await readFile(join(attempts, name, "attempt.json"), "utf8");
+      if (JSON.parse(text).recipe.kernel.architecture !== architecture) continue;
+      await rm(join(attempts, name), { recursive: true });
+      removed++;
+    }
+    if (removed === 0) throw new Error(`nothing was built for ${architecture}`);
+  }
+
+  /** Forgets work that was done, as if this cache were new; inputs stay. */
+  async forget(...kinds: ("attempts" | "loads" | "unfinished" | "roots" | "inputs" | "trees" | "boot")[]) {
+    for (const kind of kinds) await rm(join(this.cache, kind), { recursive: true, force: true });
+  }
+}
+
+export interface Farms {
+  farm(settings: FarmSettings): Promise<TestFarm>;
+  mirror(): Promise<TestMirror>;
+}
+
+/** To be called at the top of a test file: what is made of it goes away with the file. */
+export function useFarms(): Farms {
+  const farms: TestFarm[] = [];
+  const mirrors: TestMirror[] = [];
+  afterAll(async () => {
+    await Promise.all(mirrors.map((mirror) => mirror.stop()));
+    if (process.env.KMODFARM_KEEP_FARMS !== undefined) return;
+    for (const { directory } of farms) await rm(directory, { recursive: true, force: true });
+  });
+  return {
+    async farm(settings) {
+      const shared = await sharedCache();
+      const farm = await makeFarm(settings);
+      farms.push(farm);
+      for (const kind of settings.warm ?? SAME_FOR_EVERYBODY)
+        await linkEntries(join(shared, kind), join(farm.cache, kind));
+      return farm;
+    },
+    async mirror() {
+      const mirror = await startMirror();
+      mirrors.push(mirror);
+      return mirror;
+    },
+  };
+}
+
+/** On the file system of the shared cache, and in nobody's way. */
+async function makeFarm(settings: FarmSettings, name = randomBytes(5).toString("hex")): Promise<TestFarm> {
+  const directory = join(TEST_CACHE, "farms", name);
+  await mkdir(directory, { recursive: true });
+  await copyDriver(join(directory, "driver"));
+  const farm = new TestFarm(directory, settings);
+  await farm.configure({});
+  return farm;
+}
+
+/** A checkout of the example driver. */
+export async function copyDriver(target: string): Promise<void> {
+  await cp(join(CHECKOUT, "examples", "driver"), target, { recursive: true });
+}
+
+/** Each entry is a link: what a farm adds is its own, what it removes is only its link. */
+async function linkEntries(from: string, to: string): Promise<void> {
+  const names = await readdir(from);
+  if (names.length === 0) throw new Error(`the shared cache ${from} is empty`);
+  await mkdir(to, { recursive: true });
+  for (const name of names) await symlink(join(from, name), join(to, name));
+}
+
+/** The cache of one complete run, made once for all tests of all processes. */
+async function sharedCache(): Promise<string> {
+  const cache = join(TEST_CACHE, "farms", "shared", "cache");
+  const stamp = join(TEST_CACHE, "shared.stamp");
+  const wanted = await stampOf();
+  const isReady = async () => (await readFile(stamp, "utf8").catch(() => "")) === wanted;
+  if (await isReady()) return cache;
+  await withLock(join(TEST_CACHE, "shared.lock"), async () => {
+    if (await isReady()) return;
+    const mirror = await startMirror();
+    try {
+      const farm = await makeFarm({ mirror }, "shared");
+      await rm(farm.store, { recursive: true, force: true });
+      const { exitCode, stdout, stderr } = await farm.cli("run");
+      if (exitCode !== 0) throw new Error(`the shared cache cannot be filled: ${stdout}${stderr}`);
+      await writeFile(stamp, wanted);
+    } finally {
+      await mirror.stop();
+    }
+  });
+  return cache;
+}
+
+export interface SharedPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly sha256: string;
+  readonly path: string;
+}
+
+export interface SharedElement {
+  readonly kversion: string;
+  readonly packageVersion: string;
+  readonly architecture: "x86_64" | "aarch64";
+  readonly packages: {
+    readonly headers: readonly [SharedPackage, ...SharedPackage[]];
+    readonly image: readonly [SharedPackage];
+  };
+}
+
+/** The element of an architecture that the shared cache was filled with. */
+export async function sharedElement(architecture: "x86_64" | "aarch64"): Promise<SharedElement> {
+  await sharedCache();
+  const files = await readGeneration(join(TEST_CACHE, "farms", "shared", "store"), "stable");
+  const { elements } = JSON.parse(files.get("matrix.json") ?? "") as { elements: SharedElement[] };
+  const found = elements.find((element) => element.architecture === architecture);
+  if (found === undefined) throw new Error(`the shared store has no element for ${architecture}`);
+  return found;
+}
+
+/** Changes with everything that a root or an attempt is made from, so that the shared cache follows. */
+async function stampOf(): Promise<string> {
+  const hash = createHash("sha256");
+  for (const folder of ["images", "src/build", "src/catalog", "src/check", "examples/driver"]) {
+    const tree = await treeDigests(join(CHECKOUT, folder));
+    hash.update(JSON.stringify([...tree]));
+  }
+  return hash.digest("hex");
+}
+
+/** A lock between processes; one whose owner died is taken over. */
+async function withLock(file: string, work: () => Promise<void>): Promise<void> {
+  await mkdir(TEST_CACHE, { recursive: true });
+  for (;;) {
+    try {
+      const lock = await open(file, "wx");
+      await lock.writeFile(String(process.pid));
+      await lock.close();
+      break;
+    } catch (thrown) {
+      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
+    }
+    const owner = await readFile(file, "utf8").catch(() => "");
+    const isDead =
+      owner !== "" && (await readlink(`/proc/${owner}/exe`).catch(() => undefined)) === undefined;
+    if (isDead) await rm(file, { force: true });
+    else await sleep(200);
+  }
+  try {
+    await work();
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Path below the tree → SHA-256 of the file, for every file; links are not followed. */
+export async function treeDigests(tree: string): Promise<Map<string, string>> {
+  const digests = new Map<string, string>();
+  const entries = await readdir(tree, { recursive: true, withFileTypes: true });
+  for (const entry of entries.filter((one) => one.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    digests.set(relative(tree, path), sha256Of(await readFile(path)));
+  }
+  return new Map([...digests].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export function sha256Of(bytes: string | Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Temporary files and locks that a farm left behind. */
+export async function leftovers({ store, cache }: TestFarm): Promise<string[]> {
+  const inStore = (await readdir(store, { recursive: true }).catch(() => [])).filter((path) =>
+    path.split("/").some((part) => part.startsWith(".") || part === "tmp"),
+  );
+  const inCache = (await readdir(cache)).filter((name) => name.startsWith(".") || name === "tmp");
+  return [...inStore, ...inCache];
+}
+
+export interface StableArtifact {
+  readonly driver: string;
+  readonly driverVersion: string;
+  readonly distribution: string;
+  readonly architecture: "x86_64" | "aarch64";
+  readonly kversion: string;
+  readonly packageVersion: string;
+  readonly output: string;
+  readonly recipe: string;
+  readonly manifest: string;
+  readonly modules: readonly { readonly name: string; readonly digest: string; readonly size: number }[];
+}
+
+interface IndexFile {
+  readonly distribution: string;
+  readonly architecture: "x86_64" | "aarch64";
+  readonly stable: readonly Omit<StableArtifact, "distribution" | "architecture">[];
+  readonly candidate: readonly (Omit<StableArtifact, "distribution" | "architecture"> & {
+    readonly reasons?: readonly string[];
+  })[];
+}
+
+/** What a node would read, every digest on the way checked: channel → generation → index → blobs. */
+export async function readStable(store: string): Promise<StableArtifact[]> {
+  const indices = await readIndices(store, "stable");
+  const artifacts = indices.flatMap(({ distribution, architecture, stable }) =>
+    stable.map((entry) => ({ ...entry, distribution, architecture })),
+  );
+  for (const { manifest, modules } of artifacts) {
+    await readBlob(store, manifest);
+    if (modules.length === 0) throw new Error("an artifact without modules is stable");
+    for (const { digest, size } of modules) {
+      const bytes = await readBlob(store, digest);
+      if (bytes.length !== size) throw new Error(`${digest} has ${bytes.length} bytes, not ${size}`);
+    }
+  }
+  return artifacts;
+}
+
+/** Reads the indices a channel names. */
+export async function readIndices(store: string, channel: "stable" | "candidate"): Promise<IndexFile[]> {
+  const files = await readGeneration(store, channel);
+  return [...files]
+    .filter(([file]) => file.startsWith("index/"))
+    .map(([, text]) => JSON.parse(text) as IndexFile);
+}
+
+/** Text of every file of the generation that a channel names. */
+export async function readGeneration(
+  store: string,
+  channel: "stable" | "candidate",
+): Promise<Map<string, string>> {
+  const pointer = JSON.parse(await readFile(join(store, "channels", channel), "utf8")) as {
+    generation: number;
+    digest: string;
+  };
+  const folder = join(store, "generations", String(pointer.generation));
+  const generation = JSON.parse(await readPromised(join(folder, "generation.json"), pointer.digest)) as {
+    files: Record<string, string>;
+  };
+  const files = new Map<string, string>();
+  for (const [file, digest] of Object.entries(generation.files))
+    files.set(file, await readPromised(join(folder, file), digest));
+  return files;
+}
+
+async function readPromised(path: string, digest: string): Promise<string> {
+  const bytes = await readFile(path);
+  if (`sha256:${sha256Of(bytes)}` !== digest) throw new Error(`${path} is not ${digest}`);
+  return bytes.toString("utf8");
+}
+
+export async function readBlob(store: string, digest: string): Promise<Buffer> {
+  const hex = digest.replace("sha256:", "");
+  const bytes = await readFile(join(store, "blobs", "sha256", hex.slice(0, 2), hex));
+  if (sha256Of(bytes) !== hex) throw new Error(`blob ${digest} holds other bytes`);
+  return bytes;
+}
+
+/** Identities and module digests of what is stable: what must be equal however a farm got there. */
+export async function stableContent(store: string): Promise<string[]> {
+  const artifacts = await readStable(store);
+  return artifacts
+    .map(({ driver, driverVersion, distribution, architecture, kversion, packageVersion, modules }) => {
+      const identity = [driver, driverVersion, distribution, architecture, kversion, packageVersion];
+      return [...identity, ...modules.map(({ name, digest }) => `${name}=${digest}`).sort()].join(" ");
+    })
+    .sort();
+}
