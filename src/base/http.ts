@@ -112,8 +112,8 @@ export class Http {
     await this.#retrying(url, signal, async () => {
       const temporary = scratch.path();
       try {
-        const sink = createWriteStream(temporary, { flags: "wx" });
-        await this.#verified(url, expected, (body) => pipeline(body, sink), signal);
+        const save = (body: Readable) => pipeline(body, createWriteStream(temporary, { flags: "wx" }));
+        await this.#verified(url, expected, save, signal);
         await mkdir(dirname(target), { recursive: true });
         await rename(temporary, target);
       } finally {

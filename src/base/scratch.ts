@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm, rmdir } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isErrno } from "./error.ts";
 
@@ -38,10 +38,10 @@ export interface Scratch {
 
 /** Opens the directory and removes what processes that died left in it. */
 export async function openScratch(directory: string): Promise<Scratch> {
-  await mkdir(directory, { recursive: true });
-  await sweep(directory);
   const owner = processName() ?? String(process.pid);
   const path = () => join(directory, `${owner}-${randomBytes(6).toString("hex")}`);
+  await occupy(directory, path());
+  await sweep(directory);
   return {
     path,
     async write(target, content, mode = 0o644) {
@@ -62,6 +62,18 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
   };
+}
+
+/** A file of ours keeps another process that is done from removing the directory under us. */
+async function occupy(directory: string, mark: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    await mkdir(directory, { recursive: true });
+    try {
+      return await writeFile(mark, "");
+    } catch (thrown) {
+      if (tries === 100 || !isErrno(thrown) || thrown.code !== "ENOENT") throw thrown;
+    }
+  }
 }
 
 async function sweep(directory: string, owner?: string): Promise<void> {

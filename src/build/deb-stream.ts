@@ -79,9 +79,11 @@ async function readTar(
         continue;
       }
       found.push({ path, content: await contentOf(entry) });
-      if (isEnough(found)) break;
+      if (isEnough(found)) return found;
     }
+    if (faults.length === 0 && (await decompressor.exit) !== 0) throw malformed("it cannot be decompressed");
   } catch (cause) {
+    if (cause instanceof FarmError) throw cause;
     throw malformed(`its archive is damaged (${cause instanceof Error ? cause.message : String(cause)})`);
   } finally {
     source.destroy();

@@ -29,7 +29,9 @@ const MACHINE: readonly Pattern[] = [
     cause: "the build ran out of memory",
   },
   {
-    expression: /(?:fatal error: Killed signal|\bKilled\b.*(?:cc1|make))/,
+    // The compiler driver's words, make's, and the shell's.
+    expression:
+      /(?:error: Killed (?:signal|\(program)|\] (?:Killed|Error 137)$|^(?:.*: +\d+ )?Killed(?:\s|$))/,
     code: "OUT_OF_MEMORY",
     cause: "the compiler was killed, usually for want of memory",
   },
@@ -83,12 +85,12 @@ const STRONG: readonly Pattern[] = [
 
 /** Lines that only say that something went wrong before them. */
 const WEAK: readonly Pattern[] = [
+  { expression: /^ERROR: /, code: "BUILD_FAILED", cause: "the kernel's build system refuses the module" },
   {
     expression: /(?:^|\s)(?:fatal )?error: /i,
     code: "BUILD_FAILED",
     cause: "the compiler refuses the source",
   },
-  { expression: /^ERROR: /, code: "BUILD_FAILED", cause: "the kernel's build system refuses the module" },
   { expression: /\*\*\* .*(?:Stop\.|Error \d+)/, code: "BUILD_FAILED", cause: "make gave up" },
 ];
 
@@ -96,7 +98,9 @@ const OUT_OF_MEMORY_EXIT = 137;
 
 export function diagnose(log: string, exitCode: number, timedOut: boolean): Diagnosis {
   if (timedOut) return { code: "TIMED_OUT", cause: "the build took longer than it may", line: lastLine(log) };
-  const lines = log.replaceAll("‘", "'").replaceAll("’", "'").split("\n");
+  const text = log.replaceAll("‘", "'").replaceAll("’", "'");
+  // What compilers quote of the source may hold any words.
+  const lines = text.split("\n").filter((line) => !/^ *\d* \| /.test(line));
   const found =
     search(lines, MACHINE) ??
     search(lines, STRONG) ??

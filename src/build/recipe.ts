@@ -9,7 +9,7 @@ import {
   type ArchitectureName,
   architecture,
 } from "../kernel/architecture.ts";
-import { type Package, verified } from "../kernel/kernel.ts";
+import { isBuildTool, type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 
 export interface InstalledPackage {
@@ -77,8 +77,10 @@ export function buildPackages(element: Element, builder: ArchitectureName): Pack
   const { headers, crossTools } = element.packages;
   if (element.architecture === builder) return headers;
   const replaced = headers.map((one) => {
-    const isTool = one.architecture !== "all" && crossTools.some((tool) => tool.name === one.name);
-    return isTool ? crossTools.find((tool) => tool.name === one.name && tool.architecture === builder) : one;
+    const isForeign = isBuildTool(one) && one.architecture !== builder;
+    return isForeign
+      ? crossTools.find((tool) => tool.name === one.name && tool.architecture === builder)
+      : one;
   });
   const usable = replaced.filter((one) => one !== undefined);
   if (usable.length < headers.length) {

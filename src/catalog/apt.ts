@@ -4,6 +4,10 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
+import { promisify } from "node:util";
+import { gunzip } from "node:zlib";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { type Http, urlOf } from "../base/http.ts";
@@ -49,6 +53,7 @@ export interface AptContext {
   readonly signal?: AbortSignal;
 }
 
+const gunzipAsync = promisify(gunzip);
 const IN_RELEASE_LIMIT_BYTES = 8 * 1024 * 1024;
 const INDEX_LIMIT_BYTES = 512 * 1024 * 1024;
 
@@ -66,11 +71,11 @@ export async function readAptSource(source: AptSource, context: AptContext): Pro
     if (inRelease === undefined) return { kind: "notServed" };
     const release = parseRelease(await verifySignature(inRelease.text, source, context), source);
     await inRelease.remember();
-    const packages = await Promise.all(
-      ARCHITECTURES.map(({ debian }) =>
-        readIndex(source, release, `${source.component}/binary-${debian}`, context),
-      ),
+    const indices = ARCHITECTURES.map(({ debian }) =>
+      readIndex(source, release, `${source.component}/binary-${debian}`, context),
     );
+    await Promise.allSettled(indices); // When one fails, the others must not go on behind our back.
+    const packages = await Promise.all(indices);
     return {
       kind: "read",
       metadata: { ...release.metadata, digest: sha256(inRelease.text) },
@@ -160,7 +165,8 @@ async function readIndex(
   path: string,
   context: AptContext,
 ): Promise<ListedPackage[]> {
-  const name = [`${path}/Packages.xz`, `${path}/Packages.gz`].find((candidate) =>
+  // gzip first: half as large again on the wire, but unpacked in half the time, and off this thread.
+  const name = [`${path}/Packages.gz`, `${path}/Packages.xz`].find((candidate) =>
     release.indices.has(candidate),
   );
   if (name === undefined) return [];
@@ -188,8 +194,20 @@ async function readIndex(
   return packages;
 }
 
-async function decompress(body: NodeJS.ReadableStream, name: string): Promise<Buffer> {
-  const filter = pipeThrough([name.endsWith(".xz") ? "xz" : "gzip", "-dc"]);
+async function decompress(body: Readable, name: string): Promise<Buffer> {
+  return name.endsWith(".gz") ? decompressGzip(await buffer(body), name) : decompressXz(body, name);
+}
+
+async function decompressGzip(packed: Buffer, name: string): Promise<Buffer> {
+  try {
+    return await gunzipAsync(packed, { maxOutputLength: INDEX_LIMIT_BYTES });
+  } catch (cause) {
+    throw new FarmError("DIGEST_MISMATCH", { detail: `${name} cannot be decompressed`, cause });
+  }
+}
+
+async function decompressXz(body: Readable, name: string): Promise<Buffer> {
+  const filter = pipeThrough(["xz", "-dc"]);
   body.pipe(filter.stdin);
   const chunks: Buffer[] = [];
   let size = 0;

@@ -4,7 +4,7 @@
 import { canonicalJson } from "../base/json.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
-import { kernelName, type Package } from "../kernel/kernel.ts";
+import { isBuildTool, kernelName, type Package } from "../kernel/kernel.ts";
 import {
   type Catalog,
   type CatalogKernel,
@@ -161,7 +161,7 @@ function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): Cata
     now.map(
       (one) =>
         then.find(
-          (old) => old.name === one.name && old.architecture === one.architecture && isTool(old.name),
+          (old) => old.name === one.name && old.architecture === one.architecture && isBuildTool(old),
         ) ?? one,
     );
   return {
@@ -173,10 +173,6 @@ function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): Cata
 
 function isVerified({ headers }: { readonly headers: readonly Package[] }): boolean {
   return headers.length > 0 && headers.every(({ sha256 }) => sha256 !== undefined);
-}
-
-function isTool(name: string): boolean {
-  return name.startsWith("linux-kbuild-");
 }
 
 function absent(

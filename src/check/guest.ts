@@ -98,9 +98,10 @@ export function readGuestReport(console: string, nonce: string): GuestReport {
   const lastWords: string[] = [];
   let begin: { release: string; taintBefore: number } | undefined;
   let end: { taint: number } | undefined;
-  for (const raw of console.split("\n")) {
-    const line = raw.replaceAll("\r", "");
-    const mark = line.indexOf(`@${nonce} `);
+  const lines = console.replaceAll("\r", "").split("\n");
+  const cutOff = lines.length - 1;
+  for (const [index, line] of lines.entries()) {
+    const mark = index === cutOff ? -1 : line.indexOf(`@${nonce} `);
     if (mark < 0) {
       const plain = printable(line);
       if (plain !== "") lastWords.push(plain);
@@ -109,7 +110,7 @@ export function readGuestReport(console: string, nonce: string): GuestReport {
     const [verb = "", ...words] = line.slice(mark + nonce.length + 2).split(" ");
     if (verb === "log") log.push(printable(words.join(" ")));
     else if (verb === "begin") begin = { release: words[0] ?? "", taintBefore: Number(words[1]) };
-    else if (verb === "end") end = { taint: Number(words[0]) };
+    else if (verb === "end" && /^\d+$/.test(words[0] ?? "")) end = { taint: Number(words[0]) };
     else if (verb === "inserted") inserted.set(words[0] ?? "", stepOf(words));
     else if (verb === "removed") removed.set(words[0] ?? "", stepOf(words));
   }

@@ -25,6 +25,8 @@ export interface SelectionOptions {
   readonly flavour?: string;
   readonly kernelRelease?: string;
   readonly newest?: number;
+  readonly packageVersion?: string;
+  readonly firstSeen?: string;
 }
 
 const DOCUMENT_LIMIT_BYTES = 512 * 1024 * 1024;
@@ -46,7 +48,10 @@ export function toList(value: string | undefined): string[] | undefined {
 
 /** The selection that flags make, or undefined when there is none. */
 export function selectionOf(options: SelectionOptions): Selection | undefined {
-  const { kernelRelease, newest } = options;
+  const { kernelRelease, newest, packageVersion, firstSeen } = options;
+  if (firstSeen !== undefined && !/^\d{4}-\d\d-\d\d/.test(firstSeen)) {
+    throw new FarmError("USAGE", { detail: `'${firstSeen}' is not a day; write it as 2026-11-01` });
+  }
   const [distributions, flavours, words] = [
     toList(options.distro),
     toList(options.flavour),
@@ -60,10 +65,16 @@ export function selectionOf(options: SelectionOptions): Selection | undefined {
       });
     return parsed.data;
   });
-  const given = [distributions, flavours, architectures, kernelRelease, newest].some(
-    (filter) => filter !== undefined,
-  );
-  return given ? { distributions, flavours, architectures, kernelRelease, newest } : undefined;
+  const selection = {
+    distributions,
+    flavours,
+    architectures,
+    kernelRelease,
+    packageVersion,
+    firstSeen,
+    newest,
+  };
+  return Object.values(selection).some((filter) => filter !== undefined) ? selection : undefined;
 }
 
 /** Opens the farm that the options name, lets `work` have it, and closes it whatever happens. */

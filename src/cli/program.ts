@@ -50,8 +50,12 @@ function defineProgram(setExit: SetExit): Command {
     .option("--retry", "also try again what failed by its own fault or could not be fetched")
     .action(async (options) => setExit(await (await import("./commands/run.ts")).run(options)));
 
-  defineCatalog(program.command("catalog").description("which kernels exist"), setExit);
-  defineMatrix(program.command("matrix").description("which builds are wanted"), setExit);
+  const catalog = program.command("catalog").description("which kernels exist");
+  defineCatalog(catalog, setExit);
+  defineFind(catalog, setExit);
+  const matrix = program.command("matrix").description("which builds are wanted");
+  defineMatrix(matrix, setExit);
+  defineShard(matrix, setExit);
 
   withPlaces(program.command("build"))
     .description("build what the configuration selects, or a given matrix, as candidates without a load test")
@@ -90,10 +94,25 @@ function defineCatalog(catalog: Command, setExit: SetExit): void {
     );
 }
 
+function defineFind(catalog: Command, setExit: SetExit): void {
+  withPlaces(catalog.command("find"))
+    .description("which kernel a node runs; without options, this machine")
+    .option("--uname-r <release>")
+    .option("--uname-v <version>")
+    .option("--uname-m <machine>")
+    .option("--os-release <file>", "the node's /etc/os-release; it only breaks ties")
+    .action(async (options) => setExit(await (await import("./commands/find.ts")).find(options)));
+}
+
 function defineMatrix(matrix: Command, setExit: SetExit): void {
   withSelection(withPlaces(matrix.command("generate")))
     .description("print the matrix as a JSON array")
     .option("--catalog <file>", "a catalog file or URL instead of the store's; may be repeated", collect)
+    .option(
+      "--exclude <file>",
+      "what to leave out: a YAML list of exclusions, or a StackRox BLOCKLIST; may be repeated",
+      collect,
+    )
     .option("--driver <name>", "the driver's name; default: the configured one, else 'driver'")
     .option("--driver-version <versions>", "versions, separated by commas; default: the configured ones")
     .action(async (options) => setExit(await (await import("./commands/matrix.ts")).generate(options)));
@@ -110,6 +129,23 @@ function defineMatrix(matrix: Command, setExit: SetExit): void {
     .argument("[file]")
     .action(async (file, options) =>
       setExit(await (await import("./commands/matrix.ts")).show(file, options)),
+    );
+}
+
+function defineShard(matrix: Command, setExit: SetExit): void {
+  withPlaces(matrix.command("shard"))
+    .description("cut the store's matrix, or a matrix file, into pieces of about equal expected time")
+    .argument("[file]", "a matrix; - is standard input")
+    .option(
+      "--max-shards <n>",
+      "at most so many (default: 256, GitHub's limit for the jobs of a matrix)",
+      toNumber,
+    )
+    .option("--target-minutes <n>", "time that a shard should take (default: 10)", toNumber)
+    .option("--github", "print a job output for `strategy.matrix`: ids only")
+    .option("--id <shard>", "print the elements of one shard as a matrix")
+    .action(async (file, options) =>
+      setExit(await (await import("./commands/shard.ts")).shard(file, options)),
     );
 }
 
@@ -137,6 +173,8 @@ function withSelection(command: Command): Command {
     .option("--arch <list>", "x86_64, aarch64")
     .option("--flavour <list>", "generic, cloud, rt, 16k, …")
     .option("--kernel-release <expression>", "must match the whole kernel release")
+    .option("--package-version <expression>", "must match the whole package version")
+    .option("--first-seen <day>", "only kernels first seen on that day or later")
     .option("--newest <n>", "only so many of the newest of each release, architecture and flavour", toNumber);
 }
 

@@ -13,6 +13,7 @@ import { ArchitectureName } from "../kernel/architecture.ts";
 import { DISTRIBUTIONS } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { seriesOf } from "../matrix/element.ts";
+import { Exclusion } from "../matrix/exclude.ts";
 
 const Names = z.array(PathSegment).min(1);
 
@@ -70,6 +71,7 @@ export const Config = z.strictObject({
     .union([SelectConfig, z.array(SelectConfig).min(1)])
     .default({})
     .describe("Which kernels: a selection, or several of which any may match."),
+  exclude: z.array(Exclusion).default([]).describe("What is not to be built, each with the reason."),
   store: z.string().default(".kmodfarm/store").describe("The registry, relative to this file."),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   jobs: z
@@ -87,6 +89,7 @@ export interface FarmConfig {
   readonly drivers: readonly DriverConfig[];
   readonly sources: readonly SourceConfig[];
   readonly select: readonly SelectConfig[];
+  readonly exclude: readonly Exclusion[];
   /** Absolute paths from here on. */
   readonly store: string;
   readonly cache: string;
@@ -122,6 +125,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   return {
     drivers: config.drivers,
     sources: config.sources,
+    exclude: config.exclude,
     select: Array.isArray(config.select) ? config.select : [config.select],
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
@@ -142,12 +146,25 @@ export function parseConfig(text: string, file: string): z.infer<typeof Config> 
   }
   const value: unknown = document.toJS({ maxAliasCount: 100 });
   const parsed = Config.safeParse(value ?? {});
-  if (!parsed.success)
+  if (!parsed.success) {
+    const error = new z.ZodError(parsed.error.issues.flatMap(tellable).toSorted(unknownFirst));
     throw new FarmError("CONFIG_INVALID", {
-      detail: `${file}: ${describeIssue(parsed.error)}${suggestion(parsed.error)}`,
+      detail: `${file}: ${describeIssue(error)}${suggestion(error)}`,
     });
+  }
   refuseSharedSeries(parsed.data.drivers, file);
   return parsed.data;
+}
+
+/** A YAML list of exclusions; undefined when the text is something else than a YAML list. */
+export function parseExclusions(text: string, file: string): Exclusion[] | undefined {
+  const document = parseYaml(text);
+  if (document.errors.length > 0) return undefined;
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  if (!Array.isArray(value)) return undefined;
+  const parsed = z.array(Exclusion).safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new FarmError("CONFIG_INVALID", { detail: `${file}: ${describeIssue(parsed.error)}` });
 }
 
 function refuseSharedSeries(drivers: readonly DriverConfig[], file: string): void {
@@ -169,6 +186,20 @@ function refuseSharedSeries(drivers: readonly DriverConfig[], file: string): voi
 const KNOWN_KEYS = [Config, DriverConfig, SourceConfig, SelectConfig].flatMap((type) =>
   Object.keys(type.shape),
 );
+
+/** A union tells only that nothing fits; a word that nobody knows inside it is what a person can mend. */
+function tellable(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union") return [issue];
+  const inside = issue.errors.flat().filter(({ code }) => code === "unrecognized_keys");
+  return inside.length === 0
+    ? [issue]
+    : inside.map((one) => ({ ...one, path: [...issue.path, ...one.path] }));
+}
+
+/** A misspelt word is also a missing one: the word is what to tell of. */
+function unknownFirst(a: z.core.$ZodIssue, b: z.core.$ZodIssue): number {
+  return Number(b.code === "unrecognized_keys") - Number(a.code === "unrecognized_keys");
+}
 
 function suggestion(error: z.ZodError): string {
   const issue = error.issues[0];

@@ -15,6 +15,7 @@ import { type SourceProblem, updateCatalog } from "../catalog/update.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import type { AttemptNote, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
@@ -133,10 +134,12 @@ class Night {
     for (const { source, detail } of problems) progress.say(`catalog: ${source} ${detail}`);
   }
 
-  #wanted(): Element[] {
-    return this.#options.matrix === undefined
-      ? generateMatrix(this.#catalog, this.#drivers.map(wantedDriver(this.#farm)), this.#farm.config.select)
-      : [...this.#options.matrix];
+  #wanted(): readonly Element[] {
+    const { matrix, now } = this.#options;
+    if (matrix !== undefined) return matrix;
+    const { select, exclude } = this.#farm.config;
+    const all = generateMatrix(this.#catalog, this.#drivers.map(wantedDriver(this.#farm)), select);
+    return excludeElements(all, exclude, now()).elements;
   }
 
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */

@@ -42,6 +42,11 @@ export function verified(wanted: Package): VerifiedPackage {
   });
 }
 
+/** Whether a package holds programs that run while building, and so must fit the machine that builds. */
+export function isBuildTool({ name }: Pick<Package, "name">): boolean {
+  return name.startsWith("linux-kbuild-");
+}
+
 /** The compiler a kernel was built with, and how we know. */
 export const Compiler = z.object({
   family: z.enum(["gcc", "clang"]),

@@ -159,7 +159,10 @@ describe("changeReasons", () => {
     [
       "header packages, by version",
       {
-        packages: { ...element.packages, headers: [headers, makePackage({ ...tools, version: "6.1.999-1" })] },
+        packages: {
+          ...element.packages,
+          headers: [headers, makePackage({ ...tools, version: "6.1.999-1" })],
+        },
       },
       /^header packages: .*linux-kbuild-6.1=6.1.170-3.* → .*linux-kbuild-6.1=6.1.999-1/,
     ],

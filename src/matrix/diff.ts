@@ -57,6 +57,11 @@ export function changeReasons(a: Element, b: Element): string[] {
   return [`recipe (driver source, toolchain or flags): ${a.recipe} → ${b.recipe}`];
 }
 
+/** The parts whose change changes a module, as text: driver version, header packages, compiler, flavour. */
+export function changeParts(element: Element): readonly [string, string, string, string] {
+  return [element.driverversion, contentOf(element.packages.headers), compilerText(element), element.flavour];
+}
+
 function compare(part: string, a: string, b: string): string | undefined {
   return a === b ? undefined : `${part}: ${a} → ${b}`;
 }

@@ -22,6 +22,10 @@ export interface Selection {
   readonly flavours?: readonly string[] | undefined;
   /** An expression that must match the whole kernel release; runs on a linear-time engine. */
   readonly kernelRelease?: string | undefined;
+  /** Likewise for the package version. */
+  readonly packageVersion?: string | undefined;
+  /** Only kernels first seen on this day or later (2026-11-01, or a whole time). */
+  readonly firstSeen?: string | undefined;
   /** Only the newest so many fetchable kernels of each distribution release, architecture and flavour. */
   readonly newest?: number | undefined;
 }
@@ -34,13 +38,22 @@ export function generateMatrix(
 ): Element[] {
   const mirrors = new Map(catalog.sources.map((source) => [source.id, source.url]));
   const kernels = new Set(selections.flatMap((selection) => selectKernels(catalog.kernels, selection)));
-  return [...kernels]
-    .toSorted(compareKernels)
-    .flatMap((kernel) => drivers.map((driver) => elementOf(kernel, driver, mirrors)));
+  return [...elementsOf([...kernels].toSorted(compareKernels), drivers, mirrors)];
+}
+
+/** The elements of kernels, one after the other: for matrices that are written as they come. */
+export function* elementsOf(
+  kernels: Iterable<CatalogKernel>,
+  drivers: readonly WantedDriver[],
+  mirrors: ReadonlyMap<string, string>,
+): Generator<Element> {
+  const placed = drivers.map((driver) => ({ ...driver, series: seriesOf(driver.version, driver.series) }));
+  for (const kernel of kernels) for (const driver of placed) yield elementOf(kernel, driver, mirrors);
 }
 
 export function selectKernels(kernels: readonly CatalogKernel[], selection: Selection): CatalogKernel[] {
-  const releaseFits = releaseFilter(selection.kernelRelease);
+  const releaseFits = expressionFilter(selection.kernelRelease, "kernel release");
+  const versionFits = expressionFilter(selection.packageVersion, "package version");
   const fitting = kernels.filter(
     (kernel) =>
       kernel.distribution !== "unknown" &&
@@ -53,6 +66,8 @@ export function selectKernels(kernels: readonly CatalogKernel[], selection: Sele
       ) &&
       isOneOf(selection.architectures, kernel.architecture) &&
       isOneOf(selection.flavours, kernel.flavour) &&
+      (selection.firstSeen === undefined || kernel.firstSeen >= selection.firstSeen) &&
+      versionFits(kernel.packageVersion) &&
       releaseFits(kernel.kversion),
   );
   const { newest } = selection;
@@ -70,20 +85,20 @@ function isOneOf(wanted: readonly string[] | undefined, ...names: (string | unde
   return wanted === undefined || names.some((name) => name !== undefined && wanted.includes(name));
 }
 
-function releaseFilter(expression: string | undefined): (kversion: string) => boolean {
+function expressionFilter(expression: string | undefined, what: string): (text: string) => boolean {
   if (expression === undefined) return () => true;
   try {
     const compiled = RE2JS.compile(expression);
-    return (kversion) => compiled.matches(kversion);
+    return (text) => compiled.matches(text);
   } catch (cause) {
     const fact = cause instanceof Error ? cause.message : String(cause);
-    throw new FarmError("USAGE", { detail: `kernel release expression '${expression}': ${fact}`, cause });
+    throw new FarmError("USAGE", { detail: `${what} expression '${expression}': ${fact}`, cause });
   }
 }
 
 function elementOf(
   kernel: CatalogKernel,
-  driver: WantedDriver,
+  driver: WantedDriver & { readonly series: string },
   mirrors: ReadonlyMap<string, string>,
 ): Element {
   const known = findRelease(kernel.distribution);
@@ -92,7 +107,7 @@ function elementOf(
     distribution: kernel.distribution,
     architecture: kernel.architecture,
     kernelurls: urlsOf(kernel.packages.headers, mirrors),
-    output: outputOf(seriesOf(driver.version, driver.series), kernel),
+    output: outputOf(driver.series, kernel),
     driverversion: driver.version,
     driver: driver.name,
     packageVersion: kernel.packageVersion,

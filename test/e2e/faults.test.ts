@@ -36,11 +36,15 @@ afterEach(() => mirror.behave());
 
 describe("a package that is not what the index promised", () => {
   const cases: [Fault["kind"], number, RegExp][] = [
-    ["short", 4, /_arm64\.deb ended after \d+ of \d+ bytes[^]*\[DIGEST_MISMATCH\]/],
-    ["flipped", 4, /_arm64\.deb: sha256 is [0-9a-f]{64}, the index says [0-9a-f]{64}[^]*\[DIGEST_MISMATCH\]/],
-    ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[^]*\[DIGEST_MISMATCH\]/],
-    ["cut", 1, /_arm64\.deb: [^\n]+[^]*\[REMOTE_UNAVAILABLE\]/],
-    ["broken", 1, /_arm64\.deb answers with status 500[^]*\[REMOTE_UNAVAILABLE\]/],
+    ["short", 4, /_arm64\.deb ended after \d+ of \d+ bytes[\s\S]*\[DIGEST_MISMATCH\]/],
+    [
+      "flipped",
+      4,
+      /_arm64\.deb: sha256 is [0-9a-f]{64}, the index says [0-9a-f]{64}[\s\S]*\[DIGEST_MISMATCH\]/,
+    ],
+    ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
+    ["cut", 1, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
+    ["broken", 1, /_arm64\.deb answers with status 500[\s\S]*\[REMOTE_UNAVAILABLE\]/],
   ];
 
   it.each(cases)(
@@ -83,7 +87,7 @@ describe("a package that is not what the index promised", () => {
     expectOneError(
       result,
       `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `,
-      /linux-image[^]*\[DIGEST_MISMATCH\]/,
+      /linux-image[\s\S]*\[DIGEST_MISMATCH\]/,
     );
     expect(await stableArchitectures(farm)).toEqual(["x86_64"]);
     expect(await leftovers(farm)).toEqual([]);
@@ -127,7 +131,7 @@ describe("a package that the index lists and the mirror lacks", () => {
     expect(mirror.misdeeds).toBe(1);
     expect(result.exitCode).toBe(0);
     const fact =
-      /linux-image[^\n]+ is listed in the mirror's index, but the mirror does not have it[^]*--retry/;
+      /linux-image[^\n]+ is listed in the mirror's index, but the mirror does not have it[\s\S]*--retry/;
     expectOneError(result, `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `, fact);
     expect(await stableArchitectures(farm)).toEqual(["x86_64"]);
     expect(await candidateReasons(farm)).toEqual([expect.stringMatching(/^load: unknown: .*linux-image/)]);
@@ -159,7 +163,7 @@ describe("a mirror that goes away", () => {
     expectOneError(
       result,
       `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `,
-      /http[^\n]+[^]*\[REMOTE_UNAVAILABLE\]/,
+      /http[^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/,
     );
     expect(await stableArchitectures(farm)).toEqual(["x86_64"]);
     expect(await leftovers(farm)).toEqual([]);
@@ -211,9 +215,9 @@ describe("metadata that is not what its owner signed", () => {
     const update = await farm.cli("catalog", "update");
 
     for (const { exitCode } of [run, update]) expect(exitCode).toBe(4);
-    const fact = /no key of \S+ signed its InRelease \(gpgv: [^\n]+\)[^]*\[SIGNATURE_INVALID\]/;
+    const fact = /no key of \S+ signed its InRelease \(gpgv: [^\n]+\)[\s\S]*\[SIGNATURE_INVALID\]/;
     expectOneError(run, `debian/${suite}: failed: `, fact);
-    expect(update.stderr).toMatch(/every kernel known before was kept[^]*\[SIGNATURE_INVALID\]/);
+    expect(update.stderr).toMatch(/every kernel known before was kept[\s\S]*\[SIGNATURE_INVALID\]/);
     await expectKept(farm, before);
     expect(await kernelNames(farm)).toEqual(kernels);
     expect(await leftovers(farm)).toEqual([]);
@@ -236,7 +240,7 @@ describe("metadata that is not what its owner signed", () => {
 
     expect(mirror.misdeeds).toBeGreaterThan(0);
     for (const { exitCode } of [run, update]) expect(exitCode).toBe(4);
-    const fact = /binary-arm64\/Packages\.xz: sha256 is [0-9a-f]+, the index says [^]*\[DIGEST_MISMATCH\]/;
+    const fact = /binary-arm64\/Packages\.xz: sha256 is [0-9a-f]+, the index says [\s\S]*\[DIGEST_MISMATCH\]/;
     expectOneError(run, "debian/bookworm-security: failed: ", fact);
     await expectKept(farm, before);
     expect(await kernelNames(farm)).toEqual(kernels);
@@ -268,7 +272,8 @@ describe("a bad driver beside a good one", () => {
     const result = await farm.cli("run");
 
     expect(result.exitCode).toBe(1);
-    const fact = /API changed[^]*tally\.c:14:\d+: error: implicit declaration[^]*log: [^]*\[BUILD_FAILED\]/;
+    const fact =
+      /API changed[\s\S]*tally\.c:14:\d+: error: implicit declaration[\s\S]*log: [\s\S]*\[BUILD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
     const file = log().exec(result.stdout)?.[1] ?? "";
     expect(await readFile(file, "utf8")).toMatch(/implicit declaration of function .atomic64_ad_return/);
@@ -302,7 +307,7 @@ describe("a bad driver beside a good one", () => {
     const result = await farm.cli("run");
 
     expect(result.exitCode).toBe(1);
-    const fact = /tally is refused: [^\n]*Invalid argument[^]*load\.log[^]*\[LOAD_FAILED\]/;
+    const fact = /tally is refused: [^\n]*Invalid argument[\s\S]*load\.log[\s\S]*\[LOAD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
     expect(await stableDrivers(farm)).toEqual(["doorbell"]);
     expect(await candidateReasons(farm)).toEqual([expect.stringMatching(/^load: fail: tally is refused/)]);
@@ -317,7 +322,7 @@ describe("a bad driver beside a good one", () => {
     const retried = await farm.cli("run", "--retry");
 
     for (const { exitCode } of [result, again, retried]) expect(exitCode).toBe(1);
-    const fact = /the kernel oopsed while tally was inserted: BUG: [^\n]*NULL pointer[^]*\[LOAD_FAILED\]/;
+    const fact = /the kernel oopsed while tally was inserted: BUG: [^\n]*NULL pointer[\s\S]*\[LOAD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
     expect(again.stdout).toMatch(/1 stable, 1 candidates, 0 failed, 0 of them new/);
     expect(retried.stdout).toMatch(/1 stable, 1 candidates, 0 failed, 1 of them new/);
@@ -340,7 +345,7 @@ describe("a bad driver beside a good one", () => {
     expectOneError(
       result,
       `broken 1.0.0 debian12/x86_64/${amd.kversion}: `,
-      /the build gave no gong\.ko[^]*\[MODULE_MISSING\]/,
+      /the build gave no gong\.ko[\s\S]*\[MODULE_MISSING\]/,
     );
     expect(await stableDrivers(farm)).toEqual(["doorbell"]);
   });

@@ -2,9 +2,8 @@
  * `kmodfarm build`: the compiling part of the night alone.
  */
 import { FarmError } from "../../base/error.ts";
-import { parseDocument } from "../../base/json.ts";
-import { AnyMatrix } from "../../matrix/element.ts";
-import { type PlaceOptions, readText, withFarm } from "../options.ts";
+import { readMatrix } from "../matrix-io.ts";
+import { type PlaceOptions, withFarm } from "../options.ts";
 import { printReport, runWithBoard } from "./run.ts";
 
 interface BuildOptions extends PlaceOptions {
@@ -13,10 +12,7 @@ interface BuildOptions extends PlaceOptions {
 }
 
 export async function build(options: BuildOptions): Promise<number> {
-  const matrix =
-    options.matrix === undefined
-      ? undefined
-      : parseDocument(AnyMatrix, await readText(options.matrix), options.matrix);
+  const matrix = options.matrix === undefined ? undefined : await readMatrix(options.matrix);
   return withFarm(options, async (farm) => {
     if (farm.config.drivers.length === 0) {
       throw new FarmError("CONFIG_INVALID", {

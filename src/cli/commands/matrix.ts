@@ -5,14 +5,17 @@ import { FarmError } from "../../base/error.ts";
 import { parseDocument } from "../../base/json.ts";
 import { Catalog, EMPTY_CATALOG } from "../../catalog/catalog.ts";
 import { mergeImported } from "../../catalog/merge.ts";
-import type { FarmConfig } from "../../farm/config.ts";
+import { type FarmConfig, parseExclusions } from "../../farm/config.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { diffMatrix, elementsToBuild } from "../../matrix/diff.ts";
-import { AnyMatrix, type Element, elementKey } from "../../matrix/element.ts";
+import { type Element, elementKey } from "../../matrix/element.ts";
+import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, type WantedDriver } from "../../matrix/generate.ts";
+import { diffStreams, type StreamedChange } from "../../matrix/stream.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
+import { isLarge, printMatrix, readMatrix, streamMatrix } from "../matrix-io.ts";
 import {
   configOf,
   type PlaceOptions,
@@ -27,19 +30,38 @@ interface GenerateOptions extends PlaceOptions, SelectionOptions {
   readonly catalog?: readonly string[];
   readonly driver?: string;
   readonly driverVersion?: string;
+  readonly exclude?: readonly string[];
 }
 
 export async function generate(options: GenerateOptions): Promise<number> {
   const config = await configOf(options);
   const catalog = await catalogOf(options, config);
   const selection = selectionOf(options);
-  const elements = generateMatrix(
-    catalog,
-    wantedDrivers(options, config),
-    selection === undefined ? config.select : [selection],
-  );
-  await printJson(elements);
+  const selections = selection === undefined ? config.select : [selection];
+  const all = generateMatrix(catalog, wantedDrivers(options, config), selections);
+  const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
+  const { elements, excluded } = excludeElements(all, exclusions, new Date());
+  for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
+    process.stderr.write(`${members.length} elements excluded: ${reason}\n`);
+  }
+  for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
+    process.stderr.write(`an exclusion ended on ${until} and no longer holds: ${reason}\n`);
+  }
+  await printMatrix(elements);
   return 0;
+}
+
+/** A YAML list of ours, or a BLOCKLIST; what of the latter cannot be carried over is told. */
+async function readExclusions(files: readonly string[]): Promise<Exclusion[]> {
+  const lists = files.map(async (file) => {
+    const text = await readText(file);
+    const ours = parseExclusions(text, file);
+    if (ours !== undefined) return ours;
+    const { exclusions, problems } = parseBlocklist(text);
+    for (const problem of problems) process.stderr.write(`${file}: ${problem}\n`);
+    return exclusions;
+  });
+  return (await Promise.all(lists)).flat();
 }
 
 async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
@@ -83,12 +105,11 @@ interface DiffOptions extends PlaceOptions {
 }
 
 export async function diff(previous: string, current: string, options: DiffOptions): Promise<number> {
-  const [before, after] = await Promise.all(
-    [previous, current].map(async (file) => parseDocument(AnyMatrix, await readText(file), file)),
-  );
-  const result = diffMatrix(before ?? [], after ?? []);
+  if ((await isLarge(previous)) || (await isLarge(current))) return diffLarge(previous, current, options);
+  const [before, after] = await Promise.all([readMatrix(previous), readMatrix(current)]);
+  const result = diffMatrix(before, after);
   if (!options.report) {
-    await printJson(elementsToBuild(result));
+    await printMatrix(elementsToBuild(result));
   } else if (options.json) {
     const changed = result.changed.map(({ element, reasons }) => ({ ...element, reasons }));
     await printJson({ added: result.added, changed, removed: result.removed, unchanged: result.unchanged });
@@ -104,10 +125,41 @@ export async function diff(previous: string, current: string, options: DiffOptio
   return 0;
 }
 
+/** Nothing is held but keys and digests; a report then names the parts that differ, without their old values. */
+async function diffLarge(previous: string, current: string, options: DiffOptions): Promise<number> {
+  const counts = { added: 0, changed: 0 };
+  let isFirst = true;
+  for await (const change of diffStreams(streamMatrix(previous), streamMatrix(current))) {
+    if (change.kind === "end") {
+      const { removed, unchanged } = change;
+      const summary = { ...counts, removed: removed.length, unchanged };
+      if (!options.report) await print(isFirst ? "[]\n" : "\n]\n");
+      else if (options.json) await printJson({ ...summary, removedKeys: removed });
+      else
+        await print(
+          `${removed.map((key) => `- ${key}\n`).join("")}${Object.entries(summary)
+            .map(([name, count]) => `${count} ${name}`)
+            .join(", ")}\n`,
+        );
+      break;
+    }
+    counts[change.kind]++;
+    if (!options.report) await print(`${isFirst ? "[\n" : ",\n"}${JSON.stringify(change.element)}`);
+    else if (!options.json) await print(changeLine(change));
+    isFirst = false;
+  }
+  return 0;
+}
+
+function changeLine(change: Exclude<StreamedChange, { kind: "end" }>): string {
+  const key = elementKey(change.element);
+  return change.kind === "added" ? `+ ${key}\n` : `~ ${key}: ${change.parts.join(", ")}\n`;
+}
+
 export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
   const config = await configOf(options);
   const state = await readPublished(await openFolderStore(config.store), "candidate");
-  const elements = file === undefined ? state.matrix : parseDocument(AnyMatrix, await readText(file), file);
+  const elements = file === undefined ? state.matrix : await readMatrix(file);
   const status = statusOf(state);
   if (options.json) await printJson(elements.map((element) => ({ ...element, status: status(element) })));
   else if (elements.length === 0) await print("The matrix is empty. `kmodfarm run` fills it.\n");

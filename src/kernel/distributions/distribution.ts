@@ -1,28 +1,66 @@
 /**
  * The family of distributions: what a member must tell about its releases and how it packages kernels.
  */
+import { z } from "zod";
 import type { Paragraph } from "../../formats/deb822.ts";
+import type { PrimaryPackage } from "../../formats/rpm-md.ts";
 import type { ArchitectureName } from "../architecture.ts";
-import type { Compiler, Package } from "../kernel.ts";
+import { type Compiler, Package } from "../kernel.ts";
 
 export interface Release {
   /** Distribution release key: `debian12`. */
   readonly key: string;
   /** os-release's VERSION_ID; `sid` where it has none. */
   readonly version: string;
+  /** The word that apt knows it by; its version where there is no apt. */
   readonly codename: string;
+}
+
+export interface DebRelease extends Release {
   /** Suites that carry kernels for it, the toolchain's first. */
   readonly suites: readonly Suite[];
 }
 
-interface Suite {
+/** `ports` is where Ubuntu keeps what is not x86. */
+export type Archive = "main" | "security" | "ports";
+
+export interface Suite {
   readonly name: string;
-  readonly archive: "main" | "security";
+  readonly archive: Archive;
+  /** What that archive has of it; default: every architecture. */
+  readonly architectures?: readonly ArchitectureName[];
 }
 
-/** A package as an index lists it, with the fields that say what it needs. */
-export interface ListedPackage extends Package {
-  readonly depends: string;
+export interface RpmRelease extends Release {
+  /** Repositories that carry kernels for it; none where only subscribers may read them. */
+  readonly repositories: readonly RpmRepository[];
+}
+
+export interface RpmRepository {
+  readonly name: string;
+  readonly location: RpmLocation;
+}
+
+/** Where an rpm-md repository lies; `$basearch` in a URL stands for the architecture. */
+export interface RpmLocation {
+  /** What the URLs lead to: the repository itself, or a list of mirrors that have it. */
+  readonly kind: "baseurl" | "mirrorlist" | "metalink";
+  /** The same thing in several places, the best first. */
+  readonly urls: readonly string[];
+}
+
+/** A package as an index lists it, with the fields that say what it needs and gives. */
+export const ListedPackage = Package.extend({
+  /** The dependency field of a deb package. */
+  depends: z.string(),
+  /** What an rpm package says it gives, as far as that names a kernel release. */
+  provides: z.array(z.object({ name: z.string(), version: z.string() })).optional(),
+});
+export type ListedPackage = z.infer<typeof ListedPackage>;
+
+/** The package without what only its index has to know. */
+export function plainPackage({ depends: _, provides: __, ...plain }: ListedPackage): Package {
+  return plain;
 }
 
 /** A kernel as the indices of one distribution release list it, before the catalog adds its history. */
@@ -63,20 +101,40 @@ interface KernelPackages {
   readonly modules: readonly Package[];
 }
 
-export interface Distribution {
+interface AnyDistribution<R extends Release> {
   /** os-release's ID. */
   readonly id: string;
-  readonly format: "deb";
-  readonly releases: readonly Release[];
-  /** Public mirrors, used where neither the configuration nor the host names one. */
-  readonly mirrors: Readonly<Record<Suite["archive"], string>>;
-  readonly keyring: { readonly path: string; readonly package: string };
-  /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
-  readonly packagePrefixes: readonly string[];
+  /** The releases there are, oldest first. */
+  readonly releases: readonly R[];
+  /** Makes the release of a version that is newer than this program; default: there is none. */
+  releaseOf?(version: string): R | undefined;
   /** Packages that make up the userland of the load test's guest. */
   readonly guestPackages: readonly string[];
-  /** Makes a listed package of an index paragraph; undefined when a needed field is missing or wrong. */
-  readPackage(paragraph: Paragraph, source: string): ListedPackage | undefined;
+  /** The order of its package versions. */
+  compareVersions(a: string, b: string): number;
   /** The kernels that all indices of one release list together. */
   kernelsOf(packages: readonly ListedPackage[]): ListedKernel[];
 }
+
+export interface DebDistribution extends AnyDistribution<DebRelease> {
+  readonly format: "deb";
+  /** Public mirrors, used where neither the configuration nor the host names one. */
+  readonly mirrors: Readonly<Partial<Record<Archive, string>> & Record<"main", string>>;
+  /** Whether the mirrors that the host's own apt uses are mirrors of it. */
+  readonly isHosts: boolean;
+  readonly keyring: { readonly path: string; readonly package: string };
+  /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
+  readonly packagePrefixes: readonly string[];
+  /** Makes a listed package of an index paragraph; undefined when nobody needs it, or a field is missing or wrong. */
+  readPackage(paragraph: Paragraph, source: string): ListedPackage | undefined;
+}
+
+export interface RpmDistribution extends AnyDistribution<RpmRelease> {
+  readonly format: "rpm";
+  /** Names of the packages that `kernelsOf` needs from an index. */
+  readonly packageNames: RegExp;
+  /** Likewise for an entry of primary.xml. */
+  readPackage(entry: PrimaryPackage, source: string): ListedPackage | undefined;
+}
+
+export type Distribution = DebDistribution | RpmDistribution;

@@ -1,10 +1,11 @@
 /**
  * A store in a folder of this machine. A lock of a process that died is taken over; so are its leftovers.
  */
-import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
+import { hexOf, sha256 } from "../../base/json.ts";
 import { entriesOf, isAlive, openScratch, processName, type Scratch } from "../../base/scratch.ts";
 import type { Store } from "./store.ts";
 
@@ -52,19 +53,24 @@ class FolderStore implements Store {
     await writeFile(claim, owner);
     try {
       await this.#claim(claim);
-    } finally {
-      await rm(claim, { force: true });
+    } catch (thrown) {
+      await this.#tidy(scratch);
+      throw thrown;
     }
+    await rm(claim, { force: true });
     return async () => {
-      await scratch.close();
-      this.#scratch = undefined;
+      await this.#tidy(scratch);
       await rm(join(this.place, LOCK), { force: true });
     };
   }
 
+  async #tidy(scratch: Scratch): Promise<void> {
+    await scratch.close();
+    this.#scratch = undefined;
+  }
+
   /** A hard link is made by one process only, whatever the others do at the same time. */
-  async #claim(claim: string): Promise<void> {
-    const lock = join(this.place, LOCK);
+  async #claim(claim: string, lock = join(this.place, LOCK)): Promise<void> {
     for (let tries = 0; tries < 5; tries++) {
       try {
         await link(claim, lock);
@@ -72,12 +78,15 @@ class FolderStore implements Store {
       } catch (thrown) {
         if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
       }
-      const holder = await readFile(lock, "utf8").catch(() => "");
+      const holder = await readText(lock);
+      if (holder === undefined) continue;
       const [process = "", host = ""] = holder.split(" ");
-      if (holder !== "" && (host !== hostname() || isAlive(process))) throw this.#busy(holder);
-      // Dead. Only one of those who see that gets to move it away.
-      await rename(lock, `${claim}-stale`).catch(() => {});
-      await rm(`${claim}-stale`, { force: true });
+      if (host !== hostname() || isAlive(process)) throw this.#busy(holder);
+      // Dead. Only who has claimed its grave may clear it away: a slow one would clear away its successor's.
+      const grave = join(this.place, `${LOCK}-${hexOf(sha256(holder)).slice(0, 16)}`);
+      await this.#claim(claim, grave);
+      if ((await readText(lock)) === holder) await rm(lock, { force: true });
+      await rm(grave, { force: true });
     }
     throw this.#busy("several processes at once");
   }
@@ -97,4 +106,8 @@ class FolderStore implements Store {
     }
     return this.#scratch;
   }
+}
+
+async function readText(path: string): Promise<string | undefined> {
+  return readFile(path, "utf8").catch(() => undefined);
 }

@@ -1,0 +1,174 @@
+import { describe, expect, test } from "vitest";
+import { makeElement } from "../../test/support/elements.ts";
+import { makePackage } from "../../test/support/kernels.ts";
+import { architecture } from "../kernel/architecture.ts";
+import type { Element } from "../matrix/element.ts";
+import { buildPackages, type RecipeInput, recipeKey, recipeOf, relevantPackages } from "./recipe.ts";
+
+const ROOT = [
+  { name: "binutils", version: "2.40-2" },
+  { name: "binutils-aarch64-linux-gnu", version: "2.40-2" },
+  { name: "binutils-common", version: "2.40-2" },
+  { name: "binutils-x86-64-linux-gnu", version: "2.40-2" },
+  { name: "cpp-12", version: "12.2.0-14" },
+  { name: "gcc-12", version: "12.2.0-14" },
+  { name: "gcc-12-aarch64-linux-gnu", version: "12.2.0-14" },
+  { name: "gcc-12-base", version: "12.2.0-14" },
+  { name: "kmod", version: "30" },
+  { name: "libc6", version: "2.36-9" },
+  { name: "make", version: "4.3-4.1" },
+  { name: "pahole", version: "1.24-4.1" },
+  { name: "tzdata", version: "2024a-0" },
+];
+
+function keyOf(changes: Partial<RecipeInput> = {}): string {
+  return recipeKey(
+    recipeOf({
+      element: makeElement(),
+      source: "sha256:aa",
+      modules: ["doorbell"],
+      builder: "x86_64",
+      root: ROOT,
+      scripts: "sha256:bb",
+      ...changes,
+    }),
+  );
+}
+
+/** The root with one package in another version. */
+const bumped = (name: string) => {
+  expect(ROOT.map((one) => one.name)).toContain(name);
+  return ROOT.map((one) => (one.name === name ? { name, version: `${one.version}+deb12u1` } : one));
+};
+
+const withHeaders = (element: Element, headers: Element["packages"]["headers"]): Element => ({
+  ...element,
+  packages: { ...element.packages, headers },
+});
+
+describe("the recipe key", () => {
+  const element = makeElement();
+  const KEY = keyOf();
+
+  test("is a digest, the same for the same recipe", () => {
+    expect(KEY).toMatch(/^sha256:[0-9a-f]{64}$/);
+    expect(keyOf()).toBe(KEY);
+  });
+
+  test.each(["libc6", "tzdata", "gcc-12-base"])("stays with another %s in the root", (name) => {
+    expect(keyOf({ root: bumped(name) })).toBe(KEY);
+  });
+
+  test.each(["gcc-12", "cpp-12", "binutils", "binutils-x86-64-linux-gnu", "make", "kmod", "pahole"])(
+    "changes with another %s in the root",
+    (name) => {
+      expect(keyOf({ root: bumped(name) })).not.toBe(KEY);
+    },
+  );
+
+  test.each(["gcc-12-aarch64-linux-gnu", "binutils-aarch64-linux-gnu"])(
+    "of a native build does not know %s; of a cross build it does",
+    (name) => {
+      const arm = makeElement({ kversion: "6.1.0-56-arm64", architecture: "aarch64" });
+
+      expect(keyOf({ root: bumped(name) })).toBe(KEY);
+      expect(keyOf({ element: arm, root: bumped(name) })).not.toBe(keyOf({ element: arm }));
+    },
+  );
+
+  test.each<[string, Partial<RecipeInput>]>([
+    ["the order of packages in the root", { root: ROOT.toReversed() }],
+    ["the order of headers", { element: withHeaders(element, element.packages.headers.toReversed()) }],
+    [
+      "where headers lie",
+      {
+        element: withHeaders(
+          element,
+          element.packages.headers.map((one) => ({ ...one, source: "elsewhere", path: `x/${one.path}` })),
+        ),
+      },
+    ],
+    ["other URLs", { element: { ...element, kernelurls: [] } }],
+    [
+      "another boot image",
+      { element: { ...element, packages: { ...element.packages, image: [], modules: [] } } },
+    ],
+    ["what the element says of itself", { element: { ...element, recipe: "sha256:00", output: "x" } }],
+  ])("stays with %s", (_, changes) => {
+    expect(keyOf(changes)).toBe(KEY);
+  });
+
+  test.each<[string, Partial<RecipeInput>]>([
+    ["another source", { source: "sha256:cc" }],
+    ["other modules", { modules: ["doorbell", "tally"] }],
+    ["other scripts", { scripts: "sha256:cc" }],
+    ["another driver version", { element: { ...element, driverversion: "0.1.2" } }],
+    ["another package version of the kernel", { element: { ...element, packageVersion: "6.1.172-1" } }],
+    ["another distribution release", { element: { ...element, distribution: "debian13" } }],
+    [
+      "other bytes of a header package",
+      {
+        element: withHeaders(
+          element,
+          element.packages.headers.map((one) => ({ ...one, sha256: "0".repeat(64) })),
+        ),
+      },
+    ],
+    ["one header package less", { element: withHeaders(element, element.packages.headers.slice(1)) }],
+  ])("changes with %s", (_, changes) => {
+    expect(keyOf(changes)).not.toBe(KEY);
+  });
+
+  test("of a cross build is another than that of a native one", () => {
+    const arm = makeElement({ kversion: "6.1.0-56-arm64", architecture: "aarch64" });
+
+    expect(keyOf({ element: arm })).not.toBe(keyOf({ element: arm, builder: "aarch64" }));
+  });
+});
+
+describe("relevantPackages", () => {
+  test("leaves out what cannot change the bytes, and sorts", () => {
+    const names = relevantPackages(ROOT.toReversed(), architecture("x86_64")).map(({ name }) => name);
+
+    expect(names).toEqual([
+      "binutils",
+      "binutils-common",
+      "binutils-x86-64-linux-gnu",
+      "cpp-12",
+      "gcc-12",
+      "kmod",
+      "make",
+      "pahole",
+    ]);
+  });
+});
+
+describe("buildPackages", () => {
+  const arm = makeElement({ kversion: "6.1.0-56-arm64", architecture: "aarch64" });
+
+  test("are the headers as they are on a machine of the kernel's own architecture", () => {
+    expect(buildPackages(arm, "aarch64")).toEqual(arm.packages.headers);
+  });
+
+  test("have the build tools of the machine that builds", () => {
+    const common = makePackage({ name: "linux-headers-6.1.0-56-common", architecture: "all" });
+    const packages = buildPackages(withHeaders(arm, [...arm.packages.headers, common]), "x86_64");
+
+    expect(packages.map(({ name, architecture: its }) => [name, its])).toEqual([
+      ["linux-headers-6.1.0-56-arm64", "aarch64"],
+      ["linux-kbuild-6.1", "x86_64"],
+      ["linux-headers-6.1.0-56-common", "all"],
+    ]);
+  });
+
+  test.each([
+    ["for that machine", [makePackage({ name: "linux-kbuild-6.1", architecture: "aarch64" })]],
+    ["at all", []],
+  ])("cannot be had when no index has those tools %s", (_, crossTools) => {
+    const lacking = { ...arm, packages: { ...arm.packages, crossTools } };
+
+    expect(() => buildPackages(lacking, "x86_64")).toThrow(
+      expect.objectContaining({ code: "NOT_FETCHABLE" }),
+    );
+  });
+});

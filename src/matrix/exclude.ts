@@ -1,0 +1,154 @@
+/**
+ * Exclusions: elements that are not to be built, each with the reason and, where it is to pass, a day.
+ */
+import { RE2JS } from "re2js";
+import { z } from "zod";
+import { FarmError } from "../base/error.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import type { Element } from "./element.ts";
+
+const Words = z.array(z.string()).min(1);
+
+export const Exclusion = z.strictObject({
+  kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
+  unless: z
+    .string()
+    .optional()
+    .describe("Expression; kernel releases that it matches are not excluded after all."),
+  distributions: Words.optional().describe("Release keys (debian12) or distribution ids (debian)."),
+  architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
+  flavours: Words.optional().describe("generic, cloud, rt, 16k, …"),
+  driver: z.string().optional().describe("Name of the driver; default: every driver."),
+  driverVersion: z
+    .string()
+    .optional()
+    .describe("Version of the driver, `*` standing for anything; default: every version."),
+  reason: z.string().min(1).describe("Why; shown wherever the element is missed."),
+  until: z.iso.date().optional().describe("The last day on which it holds (2027-01-31)."),
+});
+export type Exclusion = z.infer<typeof Exclusion>;
+
+export interface Exclusions {
+  readonly elements: readonly Element[];
+  readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
+}
+
+/** Parts elements into those that are wanted and those that are excluded, with the reason of each. */
+export function excludeElements(
+  elements: readonly Element[],
+  exclusions: readonly Exclusion[],
+  now: Date,
+): Exclusions {
+  const reasonOf = makeExcluder(exclusions, now);
+  const wanted: Element[] = [];
+  const excluded: { element: Element; reason: string }[] = [];
+  for (const element of elements) {
+    const reason = reasonOf(element);
+    if (reason === undefined) wanted.push(element);
+    else excluded.push({ element, reason });
+  }
+  return { elements: wanted, excluded };
+}
+
+/** Answers why an element is excluded, or undefined. */
+type Excluder = (element: Element) => string | undefined;
+
+/** Exclusions whose last day is over, on a given day. */
+export function expiredExclusions(exclusions: readonly Exclusion[], now: Date): Exclusion[] {
+  const today = now.toISOString().slice(0, 10);
+  return exclusions.filter(({ until }) => until !== undefined && until < today);
+}
+
+/** @throws FarmError CONFIG_INVALID for an expression that cannot be understood */
+function makeExcluder(exclusions: readonly Exclusion[], now: Date): Excluder {
+  const expired = new Set(expiredExclusions(exclusions, now));
+  const rules = exclusions.filter((exclusion) => !expired.has(exclusion)).map(compile);
+  return (element) => rules.find((rule) => rule.fits(element))?.reason;
+}
+
+function compile(exclusion: Exclusion): { readonly reason: string; fits(element: Element): boolean } {
+  const { distributions, architectures, flavours, driver, reason } = exclusion;
+  const release = expression(exclusion.kernelRelease ?? ".*");
+  const unless = exclusion.unless === undefined ? undefined : expression(exclusion.unless);
+  const version = expression(globToExpression(exclusion.driverVersion ?? "*"));
+  return {
+    reason,
+    fits: (element) =>
+      (driver === undefined || driver === element.driver) &&
+      (distributions === undefined ||
+        [element.distribution, element.distributionId].some((name) => distributions.includes(name))) &&
+      (architectures === undefined || architectures.includes(element.architecture)) &&
+      (flavours === undefined || flavours.includes(element.flavour)) &&
+      version.matches(element.driverversion) &&
+      release.matches(element.kversion) &&
+      !unless?.matches(element.kversion),
+  };
+}
+
+function expression(text: string): RE2JS {
+  try {
+    return RE2JS.compile(text);
+  } catch (cause) {
+    const fact = cause instanceof Error ? cause.message : String(cause);
+    throw new FarmError("CONFIG_INVALID", { detail: `expression '${text}': ${fact}`, cause });
+  }
+}
+
+function globToExpression(glob: string): string {
+  return glob
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replaceAll("*", ".*")
+    .replaceAll("?", ".");
+}
+
+export interface ImportedExclusions {
+  readonly exclusions: readonly Exclusion[];
+  /** Lines that say something which cannot be carried over; nothing is dropped silently. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Reads a StackRox BLOCKLIST: `<release pattern> [<module version>] [bpf|mod]` a line, `~` before a Python
+ * expression that matches from the start, the comment above as the reason. Lines for bpf objects alone do not
+ * concern modules. Source: the header of that file.
+ */
+export function parseBlocklist(text: string): ImportedExclusions {
+  const exclusions: Exclusion[] = [];
+  const problems: string[] = [];
+  let reason = "listed as not building";
+  for (const [index, raw] of text.split("\n").entries()) {
+    const line = raw.trim();
+    if (line.startsWith("#")) reason = line.replace(/^#\s*/, "") || reason;
+    if (line === "" || line.startsWith("#")) continue;
+    const [pattern = "", driverVersion = "*", object = "*", ...rest] = line.split(/\s+/);
+    if (rest.length > 0 || !["*", "mod", "bpf"].includes(object))
+      problems.push(`line ${index + 1}: '${line.slice(0, 120)}' is not understood`);
+    else if (object !== "bpf") {
+      const matcher = pattern.startsWith("~")
+        ? fromPython(pattern.slice(1))
+        : { kernelRelease: globToExpression(pattern) };
+      if (matcher === undefined)
+        problems.push(
+          `line ${index + 1}: the expression '${pattern.slice(0, 120)}' looks around, which no linear-time engine can`,
+        );
+      else exclusions.push({ ...matcher, ...(driverVersion === "*" ? {} : { driverVersion }), reason });
+    }
+  }
+  return { exclusions, problems };
+}
+
+/** A negative look-ahead at the very start says what is not meant; any other look-around has no equal. */
+function fromPython(pattern: string): Pick<Exclusion, "kernelRelease" | "unless"> | undefined {
+  const leading = /^\(\?!((?:[^()\\]|\\.)*)\)(.*)$/.exec(pattern);
+  const [unless, rest] = leading === null ? [undefined, pattern] : [leading[1], leading[2] ?? ""];
+  const exclusion = {
+    kernelRelease: `(?:${rest}).*`,
+    ...(unless === undefined ? {} : { unless: `(?:${unless}).*` }),
+  };
+  try {
+    for (const text of Object.values(exclusion)) RE2JS.compile(text);
+    return exclusion;
+  } catch {
+    return undefined;
+  }
+}

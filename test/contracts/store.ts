@@ -1,0 +1,140 @@
+/** What every store must do, whatever it keeps its files in. */
+import { randomBytes } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import type { Store } from "../../src/registry/stores/store.ts";
+import { killNow, startChild } from "../support/children.ts";
+
+export interface StoreUnderTest {
+  /** Opens the same place again and again, as different processes would. */
+  open(): Promise<Store>;
+  /** Module text that opens the same place as `store` in a process of its own. */
+  readonly openElsewhere: string;
+}
+
+/** Takes the lock or says why not, and lives on. */
+const TRY_LOCK = `
+  console.log(await store.lock().then(() => "locked", (thrown) => thrown.code));
+  setInterval(() => {}, 1000);`;
+
+export function storeContract(name: string, make: () => Promise<StoreUnderTest>): void {
+  describe(`${name} as a store`, () => {
+    test("reads what was written, byte by byte, in other hands too", async () => {
+      const { open } = await make();
+      const bytes = randomBytes(1 << 20);
+
+      await (await open()).write("blobs/sha256/aa/aabb", bytes);
+
+      expect(await (await open()).read("blobs/sha256/aa/aabb")).toEqual(bytes);
+    });
+
+    test("keeps the last of what was written to one place", async () => {
+      const store = await (await make()).open();
+
+      await store.write("channels/stable", "one");
+      await store.write("channels/stable", "two");
+      await store.write("empty", "");
+
+      expect(String(await store.read("channels/stable"))).toBe("two");
+      expect(await store.read("empty")).toEqual(Buffer.alloc(0));
+    });
+
+    test("takes names as Debian makes them", async () => {
+      const store = await (await make()).open();
+      const path = "view/doorbell/0.1.0/debian12/x86_64/6.12.113+deb12-amd64_6.12.113-1~bpo12+1/a.ko";
+
+      await store.write(path, "module");
+
+      expect(String(await store.read(path))).toBe("module");
+    });
+
+    test("has nothing where nothing was written", async () => {
+      const store = await (await make()).open();
+      await store.write("a/b", "file");
+
+      expect(await store.read("none")).toBeUndefined();
+      expect(await store.read("a/none")).toBeUndefined();
+      expect(await store.read("a/b/none")).toBeUndefined();
+      expect(await store.list("none")).toEqual([]);
+    });
+
+    test("lists names directly below a directory, sorted, and nothing temporary", async () => {
+      const store = await (await make()).open();
+      for (const path of ["generations/2/a", "generations/10/a", "generations/10/b/c", "other"])
+        await store.write(path, "");
+
+      expect(await store.list("generations")).toEqual(["10", "2"]);
+      expect(await store.list("generations/10")).toEqual(["a", "b"]);
+    });
+
+    test("removes files and whole directories, and does not mind what is not there", async () => {
+      const store = await (await make()).open();
+      for (const path of ["a/b/c", "a/d", "e"]) await store.write(path, "x");
+
+      await store.remove("a/b");
+      await store.remove("e");
+      await store.remove("none/none");
+
+      expect(await store.list("a")).toEqual(["d"]);
+      expect(await store.read("a/b/c")).toBeUndefined();
+      expect(await store.read("e")).toBeUndefined();
+    });
+
+    test("shows readers a file whole, whoever writes it", async () => {
+      const { open } = await make();
+      const [one, two] = [await open(), await open()];
+      const contents = ["a", "b"].map((letter) => letter.repeat(1 << 18)) as [string, string];
+      await one.write("file", contents[0]);
+
+      const reading = { isOver: false };
+      const seen = new Set<string>();
+      const reader = (async () => {
+        while (!reading.isOver) seen.add(String(await one.read("file")));
+      })();
+      for (let turn = 0; turn < 20; turn++)
+        await Promise.all([one.write("file", contents[0]), two.write("file", contents[1])]);
+      reading.isOver = true;
+      await reader;
+
+      expect([...seen].filter((text) => !contents.includes(text))).toEqual([]);
+    });
+
+    test("lets one writer in at a time", async () => {
+      const { open } = await make();
+      const [one, two] = [await open(), await open()];
+
+      const unlock = await one.lock();
+      await expect(two.lock()).rejects.toThrow(
+        expect.objectContaining({ code: "STORE_BUSY", message: expect.stringContaining(two.place) }),
+      );
+      await one.write("a", "written under the lock");
+      await unlock();
+      const again = await two.lock();
+      await again();
+
+      expect(String(await two.read("a"))).toBe("written under the lock");
+    });
+
+    test("keeps others out while another process lives, and lets one in once it was killed", async () => {
+      const { open, openElsewhere } = await make();
+      const { child, said } = await startChild(
+        `${openElsewhere}
+        await store.lock();
+        await store.write("half", "x".repeat(100));
+        console.log("locked");
+        setInterval(() => {}, 1000);`,
+      );
+      const whileAlive = await (await open()).lock().catch((thrown: unknown) => thrown);
+
+      await killNow(child);
+      const attempts = await Promise.all([1, 2, 3, 4].map(() => startChild(`${openElsewhere}${TRY_LOCK}`)));
+
+      expect(said).toBe("locked");
+      expect(whileAlive).toMatchObject({
+        code: "STORE_BUSY",
+        message: expect.stringContaining(`${child.pid}`),
+      });
+      const outcomes = attempts.map((attempt) => attempt.said).toSorted();
+      expect(outcomes).toEqual(["STORE_BUSY", "STORE_BUSY", "STORE_BUSY", "locked"]);
+    });
+  });
+}

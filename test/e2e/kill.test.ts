@@ -1,0 +1,153 @@
+/**
+ * A farm that is killed, stopped or run twice at once publishes the same as one that nobody disturbs.
+ */
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { leftovers, sharedElement, stableContent, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import {
+  descendants,
+  killRun,
+  moments,
+  recover,
+  startAnew,
+  survivors,
+  undisturbed,
+  waitFor,
+} from "../support/e2e-kill.ts";
+import type { TestMirror } from "../support/e2e-mirror.ts";
+
+/** Another series of moments: KMODFARM_SEED=7. */
+const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
+const KILLS = 10;
+
+const farms = useFarms();
+let mirror: TestMirror;
+let farm: TestFarm;
+let calm: Awaited<ReturnType<typeof undisturbed>>;
+
+beforeAll(async () => {
+  mirror = await farms.mirror();
+  farm = await farms.farm({ mirror });
+  calm = await undisturbed(farm);
+});
+
+describe("kill -9", () => {
+  it(`at ${KILLS} moments of a run: its children end with it, and the next run ends as if nothing had been`, async () => {
+    expect(calm.content).toHaveLength(2);
+    const programs = new Set<string>();
+    let killed = 0;
+    for (const atMs of moments(KILLS, calm.durationMs, SEED)) {
+      await startAnew(farm);
+
+      const kill = await killRun(farm, atMs);
+      const after = await recover(farm);
+
+      const moment = `killed after ${atMs} ms (seed ${SEED}) while ${kill.programs.join(", ")} ran`;
+      expect(kill.survivors, moment).toEqual([]);
+      expect(after, moment).toEqual({ exitCode: 0, said: "", content: calm.content, leftovers: [] });
+      for (const program of kill.programs) programs.add(program);
+      if (kill.wasRunning) killed++;
+    }
+    // Or else the moments were not in the run, and nothing was tried.
+    expect(killed).toBeGreaterThan(KILLS / 2);
+    expect([...programs].join(" ")).toMatch(/qemu-system/);
+    expect([...programs].join(" ")).toMatch(/bwrap/);
+  }, 240_000);
+});
+
+describe("Ctrl-C", () => {
+  it("while something is built: exit 130, says so, leaves nothing behind, and the next run goes on", async () => {
+    await startAnew(farm);
+    const running = farm.start("run");
+    const isBuilding = async () => (await descendants(running.pid)).some(({ name }) => /cc1|make/.test(name));
+    await waitFor(isBuilding, "a compiler runs");
+    const children = await descendants(running.pid);
+
+    running.kill("SIGINT");
+    const { exitCode, stderr } = await running.ended;
+
+    expect(exitCode).toBe(130);
+    expect(stderr).toMatch(/kmodfarm: stopped; \d+ elements of this run are published/);
+    expect(stderr).toMatch(/run the same command again and it goes on from here\. \[INTERRUPTED\]/);
+    expect(children.length).toBeGreaterThan(0);
+    expect(await survivors(farm, children)).toEqual([]);
+    expect(await leftovers(farm)).toEqual([]);
+    expect(await recover(farm)).toEqual({ exitCode: 0, said: "", content: calm.content, leftovers: [] });
+  });
+
+  it("while a mirror is asked: exit 130 at once, nothing left behind", async () => {
+    await startAnew(farm);
+    mirror.misbehave({ match: /InRelease$/, kind: "slow" });
+    mirror.forget();
+    const running = farm.start("run");
+    await waitFor(async () => mirror.asked.length > 0, "the mirror is asked");
+
+    running.kill("SIGINT");
+    const { exitCode, stderr } = await running.ended;
+    mirror.behave();
+
+    expect(exitCode).toBe(130);
+    expect(stderr).toMatch(/\[INTERRUPTED\]/);
+    expect(await leftovers(farm)).toEqual([]);
+  });
+});
+
+describe("a second farm on the same store", () => {
+  it("is told who is writing, changes nothing, and may read", async () => {
+    const busy = await farms.farm({ mirror, warm: ["roots", "indices"] });
+    const first = busy.start("run");
+    const lock = join(busy.store, ".lock");
+    const isLocked = () =>
+      access(lock).then(
+        () => true,
+        () => false,
+      );
+    await waitFor(isLocked, "the store is locked");
+    let isOver = false;
+    void first.ended.then(() => {
+      isOver = true;
+    });
+
+    const second = await busy.cli("run");
+    const update = await busy.cli("catalog", "update");
+    let lists = 0;
+    while (!isOver) {
+      const { exitCode, stderr } = await busy.cli("catalog", "list", "--json");
+      expect(exitCode, stderr).toBe(0);
+      lists++;
+    }
+
+    for (const { exitCode, stdout, stderr } of [second, update]) {
+      expect(exitCode).toBe(3);
+      expect(stdout).toBe("");
+      expect(stderr).toMatch(/store is being written by process \d+-\d+ on \S+\n[\s\S]*\[STORE_BUSY\]/);
+      expect(stderr.match(/kmodfarm: /g)).toHaveLength(1);
+    }
+    expect(lists).toBeGreaterThan(2);
+    const { exitCode, stdout, stderr } = await first.ended;
+    expect(exitCode, `${stdout}${stderr}`).toBe(0);
+    expect(await stableContent(busy.store)).toEqual(calm.content);
+    expect(await leftovers(busy)).toEqual([]);
+  });
+
+  it("may read and end while the first waits for its mirror, and takes nothing away from it", async () => {
+    const header = (await sharedElement("x86_64")).packages.headers[0];
+    const select = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
+    const waiting = await farms.farm({ mirror, select });
+    await waiting.lose(header);
+    const file = header.path.split("/").at(-1) ?? "";
+    mirror.misbehave({ match: { test: (path) => path.endsWith(file) }, kind: "broken" });
+    const first = waiting.start("run");
+    await waitFor(async () => mirror.misdeeds > 1, "the mirror is asked a second time");
+
+    const { exitCode, stderr } = await waiting.cli("catalog", "list");
+    mirror.behave();
+
+    expect(exitCode, stderr).toBe(0);
+    const ended = await first.ended;
+    expect(ended.exitCode, `${ended.stdout}${ended.stderr}`).toBe(0);
+    expect(await stableContent(waiting.store)).toHaveLength(1);
+    expect(await leftovers(waiting)).toEqual([]);
+  });
+});
