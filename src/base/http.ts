@@ -13,6 +13,7 @@ import { type Dispatcher, EnvHttpProxyAgent, interceptors, request } from "undic
 import { FarmError } from "./error.ts";
 import { throwIfAborted } from "./run.ts";
 import type { Scratch } from "./scratch.ts";
+import { type Credentials, credentialsFor } from "./secret.ts";
 
 /** What a server told us to ask with next time. */
 export interface Validators {
@@ -38,6 +39,8 @@ export interface HttpOptions {
   readonly firstDelayMs?: number;
   /** Longest silence of a server before it counts as gone. */
   readonly silenceMs?: number;
+  /** Sent to the servers they are for; a redirect to another one does not take them along. */
+  readonly credentials?: readonly Credentials[];
 }
 
 /** Counts of what went over the wire, for reports and for the promise that a quiet night stays quiet. */
@@ -55,6 +58,7 @@ export class Http {
   readonly #dispatcher: Dispatcher;
   readonly #retries: number;
   readonly #firstDelayMs: number;
+  readonly #credentials: readonly Credentials[];
 
   constructor(options: HttpOptions = {}) {
     const silence = options.silenceMs ?? 30_000;
@@ -66,6 +70,7 @@ export class Http {
     }).compose(interceptors.redirect({ maxRedirections: 5 }));
     this.#retries = options.retries ?? 3;
     this.#firstDelayMs = options.firstDelayMs ?? 500;
+    this.#credentials = options.credentials ?? [];
   }
 
   async close(): Promise<void> {
@@ -178,6 +183,8 @@ export class Http {
     const headers: Record<string, string> = { "user-agent": "kmodfarm" };
     if (validators.etag !== undefined) headers["if-none-match"] = validators.etag;
     if (validators.lastModified !== undefined) headers["if-modified-since"] = validators.lastModified;
+    const credentials = credentialsFor(url, this.#credentials);
+    if (credentials !== undefined) headers.authorization = credentials.authorization.reveal();
     this.traffic.requests++;
     const {
       statusCode,
@@ -270,9 +277,17 @@ function toRemoteError(url: string, thrown: unknown): unknown {
       detail: detail.includes(url) ? detail : `${url}: ${detail}`,
       at: { url },
       cause: thrown,
+      ...(isRefusal(thrown) ? { hint: WANTS_CREDENTIALS } : {}),
     });
   }
   return thrown;
+}
+
+const WANTS_CREDENTIALS =
+  "The server wants other credentials: see `credentials` of sources in docs/config.md.";
+
+function isRefusal(thrown: unknown): boolean {
+  return thrown instanceof StatusError && (thrown.status === 401 || thrown.status === 403);
 }
 
 function isNetworkError(thrown: unknown): boolean {

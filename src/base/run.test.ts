@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -43,7 +44,7 @@ describe("run", () => {
   test("gives the program nothing of our environment but the way to programs", async () => {
     const { stdout } = await run(["env"]);
 
-    const names = stdout.split("\n").map((line) => line.split("=")[0]);
+    const names = stdout.split("\n").map((line) => line.replace(/=.*/, ""));
     expect(names.filter((name) => name !== "").toSorted()).toEqual(["HOME", "LC_ALL", "PATH", "TZ"]);
     expect((await run(["/usr/bin/env"], { env: { A: "1" } })).stdout).toBe("A=1\n");
   });
@@ -77,7 +78,7 @@ describe("run", () => {
       echo started
       wait`;
 
-    const result = await run(sh(script), { timeoutMs: 1500 });
+    const result = await run(sh(script), { timeoutMs: 2500 });
 
     const pids = await Promise.all(
       ["child", "grandchild"].map(async (name) => Number(await readFile(join(directory, name), "utf8"))),
@@ -108,6 +109,18 @@ describe("run", () => {
 
     expect(before).toBe(true);
     await expect.poll(() => isRunning(pid)).toBe(false);
+  });
+
+  test("ends what escapes from the process group with the process namespace that contains it", async () => {
+    const mark = `${randomInt(1e6, 1e7)}`;
+
+    const result = await run(sh(`setsid sleep ${mark} >/dev/null 2>&1 & exec sleep ${mark}`), {
+      contained: true,
+      timeoutMs: 1000,
+    });
+
+    expect(result.timedOut).toBe(true);
+    await expect.poll(async () => (await run(["pgrep", "-f", `sleep ${mark}`])).stdout).toBe("");
   });
 
   test("stops when it is told to", async () => {

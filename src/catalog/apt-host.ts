@@ -41,7 +41,7 @@ export async function readHostMirrors(directory = "/etc/apt"): Promise<HostMirro
 }
 
 /** `deb [signed-by=… arch=…] URI SUITE COMPONENT…` */
-export function parseListFile(text: string): Entry[] {
+function parseListFile(text: string): Entry[] {
   return text.split("\n").flatMap((line) => {
     const match = /^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)/.exec(line.trim());
     if (match === null) return [];
@@ -52,7 +52,7 @@ export function parseListFile(text: string): Entry[] {
 }
 
 /** The deb822 form; an embedded key counts as a key of somebody else. */
-export function parseSourcesFile(text: string): Entry[] {
+function parseSourcesFile(text: string): Entry[] {
   return parseParagraphs(text).flatMap((paragraph) => {
     if (!words(paragraph.get("Types")).includes("deb") || /^no$/i.test(paragraph.get("Enabled") ?? ""))
       return [];

@@ -7,7 +7,8 @@ import { Http } from "../base/http.ts";
 import { canonicalJson } from "../base/json.ts";
 import { openScratch } from "../base/scratch.ts";
 import { debian } from "../kernel/distributions/debian.ts";
-import { type AptContext, type AptSource, readAptSource } from "./apt.ts";
+import { type AptSource, readAptSource } from "./apt.ts";
+import type { SourceContext } from "./source.ts";
 
 const KEY = makeSigningKey();
 const OTHER_KEY = makeSigningKey();
@@ -31,12 +32,14 @@ function sourceAt(url: string, changes: Partial<AptSource> = {}): AptSource {
     component: "main",
     url,
     keyring: KEY.keyring,
+    kind: "apt",
+    architectures: ["x86_64", "aarch64"],
     acceptExpired: false,
     ...changes,
   };
 }
 
-async function openContext(): Promise<AptContext> {
+async function openContext(): Promise<SourceContext> {
   const cache = await temporaryDirectory();
   const http = new Http({ retries: 1, firstDelayMs: 1 });
   onTestFinished(() => http.close());

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { canonicalJson } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
-import { compareDebVersions } from "../kernel/deb-version.ts";
+import { versionOrder } from "../kernel/distributions/index.ts";
 import { Compiler, KernelId, kernelName, Package } from "../kernel/kernel.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 
@@ -77,6 +77,10 @@ export const CatalogSource = z.object({
   metadataDate: Time.optional(),
   validUntil: Time.optional(),
   digest: z.string().optional(),
+  /** Nobody signed its metadata: its digests prove only that nothing is damaged. */
+  unsigned: z.literal(true).optional(),
+  /** The advisories that came with its metadata, below `url`. */
+  updateinfo: z.object({ path: z.string(), sha256: z.string() }).optional(),
   /** Kernels it lists, by architecture. */
   kernels: z.record(z.string(), z.int()),
   /** Dates of the last metadata we got, oldest first: its cadence. */
@@ -103,14 +107,20 @@ export type Catalog = z.infer<typeof Catalog>;
 
 export const EMPTY_CATALOG: Catalog = { schema: "kmodfarm.catalog/1", sources: [], guests: [], kernels: [] };
 
-/** Oldest first within each distribution release, architecture and flavour. */
+/** Oldest first within each distribution release, architecture and flavour, in the distribution's own version order. */
 export function compareKernels(a: CatalogKernel, b: CatalogKernel): number {
-  return (
+  const place =
     order(a.distribution, b.distribution) ||
     order(a.architecture, b.architecture) ||
-    order(a.flavour, b.flavour) ||
-    compareDebVersions(a.packageVersion, b.packageVersion) ||
-    compareDebVersions(a.kversion, b.kversion)
+    order(a.flavour, b.flavour);
+  if (place !== 0) return place;
+  const compare = versionOrder(a.distribution);
+  return (
+    compare(a.packageVersion, b.packageVersion) ||
+    compare(a.kversion, b.kversion) ||
+    // Versions that the distribution calls equal (1.05, 1.5) still stand in one order.
+    order(a.packageVersion, b.packageVersion) ||
+    order(a.kversion, b.kversion)
   );
 }
 

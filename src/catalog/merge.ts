@@ -29,8 +29,8 @@ export interface MergeOptions {
 }
 
 /** Share and number of a release's kernels whose loss makes a source suspect. */
-const SUSPICIOUS_SHARE = 0.1;
-const SUSPICIOUS_COUNT = 2;
+export const SUSPICIOUS_SHARE = 0.1;
+export const SUSPICIOUS_COUNT = 2;
 
 export function mergeCatalog(
   previous: Catalog,
@@ -46,7 +46,10 @@ export function mergeCatalog(
     kernels: previous.kernels.filter((kernel) => !reported.has(kernel.distribution)),
     guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
   };
-  const merged = reports.map((report) => mergeRelease(previous, report, options));
+  const known = Map.groupBy(previous.kernels, ({ distribution }) => distribution);
+  const merged = reports.map((report) =>
+    mergeRelease(previous, known.get(report.distribution) ?? [], report, options),
+  );
   return {
     schema: "kmodfarm.catalog/1",
     sources: [...untouched.sources, ...merged.flatMap((one) => one.sources)].toSorted((a, b) =>
@@ -57,25 +60,26 @@ export function mergeCatalog(
   };
 }
 
-function mergeRelease(previous: Catalog, report: ReleaseReport, options: MergeOptions) {
+function mergeRelease(
+  previous: Catalog,
+  kernels: readonly CatalogKernel[],
+  report: ReleaseReport,
+  options: MergeOptions,
+) {
   const { distribution } = report;
-  const known = new Map(
-    previous.kernels
-      .filter((kernel) => kernel.distribution === distribution)
-      .map((kernel) => [kernelName(kernel), kernel]),
-  );
+  const known = new Map(kernels.map((kernel) => [kernelName(kernel), kernel]));
   const listed = new Map(report.kernels.map((kernel) => [kernelName({ ...kernel, distribution }), kernel]));
   const sources = report.sources.map((source) => judgeLoss(source, known, listed, options));
   const state = new Map(sources.map((source) => [source.id, source]));
 
-  const kernels = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
+  const merged = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
     const now = listed.get(name);
     const before = known.get(name);
     return now === undefined
       ? absent(before as CatalogKernel, state, options.now)
       : present(now, before, distribution, state, options.now);
   });
-  return { sources, kernels, guests: mergeGuests(previous.guests, report) };
+  return { sources, kernels: merged, guests: mergeGuests(previous.guests, report) };
 }
 
 /** A source that is well but lost an unusual share of the kernels it had is suspect, and its loss is not believed. */
@@ -105,21 +109,27 @@ function present(
   state: ReadonlyMap<string, CatalogSource>,
   now: string,
 ): CatalogKernel {
-  const { compiler, missing, packages, ...rest } = listed;
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
   // While one of its suites is out of reach, what was known of its packages is better than half of it.
-  const isHalf = missing.length > 0 && before !== undefined && before.missing === undefined;
+  const isHalf = listed.missing.length > 0 && before !== undefined && before.missing === undefined;
   // A list that gives no digests does not replace packages that have them.
   const isWorse = before !== undefined && isVerified(before.packages) && !isVerified(listed.packages);
   const pinned = isHalf || isWorse ? before.packages : pinTools(listed, before);
   const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
+  const missing = isHalf || isWorse ? (before.missing ?? []) : listed.missing;
+  const { kversion, packageVersion, architecture, unbuildable } = listed;
+  // Who vouches for packages also knows better what they are.
+  const { flavour, compiler, inferred } = isWorse ? before : listed;
+  const crawler = listed.crawler ?? before?.crawler;
   return {
-    ...rest,
-    distribution,
+    ...{ kversion, packageVersion, architecture, flavour, distribution },
     ...(compiler === undefined ? {} : { compiler }),
     packages: pinned,
-    ...(missing.length === 0 || isHalf ? {} : { missing: [...missing] }),
+    ...(inferred === undefined ? {} : { inferred }),
+    ...(unbuildable === undefined || isWorse ? {} : { unbuildable }),
+    ...(crawler === undefined ? {} : { crawler }),
+    ...(missing.length === 0 ? {} : { missing: [...missing] }),
     sources: [
       ...new Set([...listed.sources, ...(before?.sources ?? []).filter((id) => !state.has(id))]),
     ].sort(),

@@ -7,8 +7,9 @@ import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
-import type { AptContext, AptSource } from "./apt.ts";
+import type { AptSource } from "./apt.ts";
 import { EMPTY_CATALOG, sameFacts } from "./catalog.ts";
+import type { SourceContext } from "./source.ts";
 import { lateness, updateCatalog } from "./update.ts";
 
 const KEY = makeSigningKey();
@@ -34,18 +35,22 @@ async function openCatalog(suites: readonly string[] = ["bookworm"], changes: Pa
   const cache = await temporaryDirectory();
   const http = new Http({ retries: 0, firstDelayMs: 1 });
   onTestFinished(() => http.close());
-  const context: AptContext = { http, cache, scratch: await openScratch(join(cache, "tmp")) };
-  const sources = suites.map((suite) => ({
-    id: `debian/${suite}`,
-    distribution: debian,
-    release: "debian12",
-    suite,
-    component: "main",
-    url: repository.url,
-    keyring: KEY.keyring,
-    acceptExpired: false,
-    ...changes,
-  }));
+  const context: SourceContext = { http, cache, scratch: await openScratch(join(cache, "tmp")) };
+  const sources = suites.map(
+    (suite): AptSource => ({
+      id: `debian/${suite}`,
+      distribution: debian,
+      release: "debian12",
+      suite,
+      component: "main",
+      url: repository.url,
+      keyring: KEY.keyring,
+      kind: "apt",
+      architectures: ["x86_64", "aarch64"],
+      acceptExpired: false,
+      ...changes,
+    }),
+  );
   const look = (previous = EMPTY_CATALOG, now = TUESDAY) =>
     updateCatalog(previous, sources, context, { now });
   return { repository, look };

@@ -1,15 +1,19 @@
 /**
  * One look at every configured source, and the catalog that results.
  */
-import type { ErrorCode, FarmError } from "../base/error.ts";
+import { assertNever, type ErrorCode, type FarmError } from "../base/error.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
-import { compareDebVersions } from "../kernel/deb-version.ts";
-import type { ListedPackage } from "../kernel/distributions/distribution.ts";
-import { findRelease } from "../kernel/distributions/index.ts";
+import { type ListedPackage, plainPackage } from "../kernel/distributions/distribution.ts";
+import { findRelease, versionOrder } from "../kernel/distributions/index.ts";
 import type { Package } from "../kernel/kernel.ts";
-import { type AptAnswer, type AptContext, type AptSource, readAptSource } from "./apt.ts";
+import { type AptSource, readAptSource } from "./apt.ts";
 import type { Catalog, CatalogSource, GuestTools } from "./catalog.ts";
 import { countByArchitecture, mergeCatalog, type ReleaseReport } from "./merge.ts";
+import { type RpmSource, readRpmSource } from "./rpm-md.ts";
+import type { SourceAnswer, SourceContext } from "./source.ts";
+
+/** A source of any format. */
+export type Source = AptSource | RpmSource;
 
 export interface UpdateOptions {
   readonly now: Date;
@@ -34,12 +38,12 @@ const REMEMBERED_DATES = 10;
 
 export async function updateCatalog(
   previous: Catalog,
-  sources: readonly AptSource[],
-  context: AptContext,
+  sources: readonly Source[],
+  context: SourceContext,
   options: UpdateOptions,
 ): Promise<Update> {
   const answers = await Promise.all(
-    sources.map(async (source) => ({ source, answer: await readAptSource(source, context) })),
+    sources.map(async (source) => ({ source, answer: await readSource(source, previous, context) })),
   );
   const reports = [...Map.groupBy(answers, ({ source }) => source.release)].map(([release, group]) =>
     reportRelease(release, group, previous, options.now),
@@ -51,9 +55,22 @@ export async function updateCatalog(
   return { catalog, problems: problemsOf(catalog, answers) };
 }
 
+function readSource(source: Source, previous: Catalog, context: SourceContext): Promise<SourceAnswer> {
+  switch (source.kind) {
+    case "apt":
+      return readAptSource(source, context);
+    case "rpm-md": {
+      const lastMirror = previous.sources.find(({ id }) => id === source.id)?.url;
+      return readRpmSource({ ...source, ...(lastMirror === undefined ? {} : { lastMirror }) }, context);
+    }
+    default:
+      return assertNever(source);
+  }
+}
+
 interface Answered {
-  readonly source: AptSource;
-  readonly answer: AptAnswer;
+  readonly source: Source;
+  readonly answer: SourceAnswer;
 }
 
 function reportRelease(
@@ -82,14 +99,14 @@ function reportRelease(
 }
 
 /** The state of a source by its own words: reachable, signed, recent. Losses are judged later, by the union. */
-function judge(source: AptSource, answer: AptAnswer, previous: Catalog, now: Date): CatalogSource {
+function judge(source: Source, answer: SourceAnswer, previous: Catalog, now: Date): CatalogSource {
   const before = previous.sources.find((known) => known.id === source.id);
   const base = {
     ...before,
     id: source.id,
-    kind: "apt" as const,
+    kind: source.kind,
     distribution: source.release,
-    url: source.url,
+    url: placeOf(source, answer, before),
     checkedAt: now.toISOString(),
     kernels: before?.kernels ?? {},
     cadence: before?.cadence ?? [],
@@ -104,23 +121,26 @@ function judge(source: AptSource, answer: AptAnswer, previous: Catalog, now: Dat
       ? { ...base, status: "failed", detail: "the server no longer has this suite" }
       : { ...base, status: "notServed" };
   }
-  const { date, validUntil, digest } = answer.metadata;
+  const { date, validUntil } = answer.metadata;
   if (before?.metadataDate !== undefined && date < before.metadataDate) {
     const detail = `its metadata of ${date} is older than the one of ${before.metadataDate} that we already had`;
     return { ...base, status: "suspect", detail };
   }
-  const { validUntil: _, ...rest } = base;
+  const { validUntil: _, unsigned: __, updateinfo: ___, ...rest } = base;
+  const { date: metadataDate, ...facts } = answer.metadata;
   const cadence = [...new Set([...base.cadence, date])].slice(-REMEMBERED_DATES);
-  const fresh = {
-    ...rest,
-    metadataDate: date,
-    digest,
-    cadence,
-    ...(validUntil === undefined ? {} : { validUntil }),
-  };
+  const fresh = { ...rest, ...facts, metadataDate, cadence };
   const late = lateness(date, validUntil, cadence, now);
   if (late === undefined) return { ...fresh, status: "ok" };
   return { ...fresh, status: "expired", detail: late, ...(source.acceptExpired ? { accepted: true } : {}) };
+}
+
+/** What the source's paths are relative to; for one that lists mirrors, the mirror that answered last. */
+function placeOf(source: Source, answer: SourceAnswer, before: CatalogSource | undefined): string {
+  if (answer.kind === "read") return answer.url;
+  if (source.kind === "apt") return source.url;
+  const [first = ""] = source.location.urls;
+  return source.location.kind === "baseurl" ? first : (before?.url ?? first);
 }
 
 /** Why metadata is too old, or undefined: past its Valid-Until, or silent for thrice its own usual interval. */
@@ -150,11 +170,13 @@ function guestsOf(
   names: readonly string[],
   listed: readonly ListedPackage[],
 ): GuestTools[] {
+  if (names.length === 0) return [];
+  const compare = versionOrder(distribution);
   return ARCHITECTURES.flatMap(({ name: architecture }) => {
     const packages = listed
       .filter((one) => names.includes(one.name) && one.architecture === architecture)
-      .toSorted((a, b) => compareDebVersions(b.version, a.version))
-      .map(({ depends: _, ...plain }) => plain);
+      .toSorted((a, b) => compare(b.version, a.version))
+      .map(plainPackage);
     const hasAll = names.every((name) => packages.some((one) => one.name === name));
     return hasAll ? [{ distribution, architecture, packages: distinct(packages) }] : [];
   });

@@ -58,7 +58,7 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
       "--tmpfs",
       "/tmp",
     ],
-    accelerator === "kvm" ? ["--dev-bind", "/dev", "/dev"] : ["--dev", "/dev"],
+    ["--dev", "/dev", ...(accelerator === "kvm" ? ["--dev-bind", "/dev/kvm", "/dev/kvm"] : [])],
     [
       "--bind",
       guest.console,

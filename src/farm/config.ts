@@ -10,7 +10,7 @@ import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
-import { DISTRIBUTIONS } from "../kernel/distributions/index.ts";
+import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { seriesOf } from "../matrix/element.ts";
 import { Exclusion } from "../matrix/exclude.ts";
@@ -32,20 +32,80 @@ export const DriverConfig = z.strictObject({
   ),
 });
 
-export const SourceConfig = z.strictObject({
+export const CredentialsConfig = z
+  .strictObject({
+    user: z.string().min(1).optional().describe("Name for a password."),
+    passwordFile: z.string().min(1).optional().describe("File with the password, relative to this file."),
+    tokenFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("File with a bearer token, instead of name and password."),
+  })
+  .refine(
+    ({ user, passwordFile, tokenFile }) =>
+      tokenFile === undefined
+        ? user !== undefined && passwordFile !== undefined
+        : user === undefined && passwordFile === undefined,
+    { error: "either `user` and `passwordFile`, or `tokenFile`" },
+  );
+
+/** A password in a URL would stand in the catalog and in every message. */
+const Url = z
+  .url({ protocol: /^https?$/ })
+  .refine((url) => URL.parse(url)?.username === "" && URL.parse(url)?.password === "", {
+    error: "holds a user or a password; use `credentials`",
+  });
+
+const Credentials = CredentialsConfig.optional().describe("Who asks; said to its configured servers only.");
+const Keyring = z.string().min(1).optional();
+const AcceptExpired = z.boolean().optional();
+
+export const AptSourceConfig = z.strictObject({
   kind: z.literal("apt").describe("An apt repository."),
   releases: Names.describe("Distribution release keys, such as debian12."),
-  mirror: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe("Main archive; default: the host's own apt mirror, else a public one."),
-  securityMirror: z
-    .url({ protocol: /^https?$/ })
-    .optional()
-    .describe("Security archive, likewise."),
-  keyring: z.string().optional().describe("Keyring that its signatures must verify against."),
-  acceptExpired: z.boolean().optional().describe("Use metadata past its Valid-Until, shown as stale."),
+  mirror: Url.optional().describe(
+    "Main archive; default: for Debian the host's own apt mirror, else a public one.",
+  ),
+  securityMirror: Url.optional().describe("Security archive, likewise."),
+  portsMirror: Url.optional().describe("Where Ubuntu's kernels of other architectures than x86_64 are."),
+  suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
+  keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
+  acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
+  credentials: Credentials,
 });
+
+export const RpmSourceConfig = z
+  .strictObject({
+    kind: z.literal("rpm-md").describe("An rpm repository."),
+    release: PathSegment.describe("Distribution release key of everything in it, such as almalinux9.4."),
+    name: PathSegment.optional().describe(
+      "What to call it beside others of its release; default: from its URL.",
+    ),
+    baseurl: Url.optional().describe(
+      "The repository; `$basearch` stands for the architecture. Default: the distribution's public ones.",
+    ),
+    mirrorlist: Url.optional().describe("Instead: a text that lists mirrors, such as Amazon's mirror.list."),
+    metalink: Url.optional().describe("Instead: a metalink, such as Fedora's."),
+    architectures: z.array(ArchitectureName).min(1).optional().describe("Default: x86_64 and aarch64."),
+    keyring: Keyring.describe(
+      "Keys of which one must have signed repomd.xml, relative to this file; default: nobody need have.",
+    ),
+    acceptExpired: AcceptExpired.describe("Use metadata older than its usual rhythm, shown as stale."),
+    credentials: Credentials,
+  })
+  .refine((source) => urlsOf(source).length <= 1, {
+    error: "`baseurl`, `mirrorlist` and `metalink` exclude each other",
+  })
+  .refine((source) => source.credentials === undefined || urlsOf(source).length === 1, {
+    error: "`credentials` need a `baseurl`, `mirrorlist` or `metalink` that they are for",
+  });
+
+function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: unknown }): unknown[] {
+  return [source.baseurl, source.mirrorlist, source.metalink].filter((url) => url !== undefined);
+}
+
+export const SourceConfig = z.discriminatedUnion("kind", [AptSourceConfig, RpmSourceConfig]);
 
 export const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
@@ -63,10 +123,8 @@ export const Config = z.strictObject({
   drivers: z.array(DriverConfig).default([]).describe("What to build."),
   sources: z
     .array(SourceConfig)
-    .default([
-      { kind: "apt", releases: DISTRIBUTIONS.flatMap(({ releases }) => releases.map(({ key }) => key)) },
-    ])
-    .describe("Where kernels are listed; default: every release of every distribution known."),
+    .default([{ kind: "apt", releases: debian.releases.map(({ key }) => key) }])
+    .describe("Where kernels are listed; default: every release of Debian."),
   select: z
     .union([SelectConfig, z.array(SelectConfig).min(1)])
     .default({})
@@ -83,6 +141,9 @@ export const Config = z.strictObject({
 
 export type DriverConfig = z.infer<typeof DriverConfig>;
 export type SourceConfig = z.infer<typeof SourceConfig>;
+export type AptSourceConfig = z.infer<typeof AptSourceConfig>;
+export type RpmSourceConfig = z.infer<typeof RpmSourceConfig>;
+export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
 export type SelectConfig = z.infer<typeof SelectConfig>;
 
 export interface FarmConfig {
@@ -183,9 +244,14 @@ function refuseSharedSeries(drivers: readonly DriverConfig[], file: string): voi
   }
 }
 
-const KNOWN_KEYS = [Config, DriverConfig, SourceConfig, SelectConfig].flatMap((type) =>
-  Object.keys(type.shape),
-);
+const KNOWN_KEYS = [
+  Config,
+  DriverConfig,
+  AptSourceConfig,
+  RpmSourceConfig,
+  CredentialsConfig,
+  SelectConfig,
+].flatMap((type) => Object.keys(type.shape));
 
 /** A union tells only that nothing fits; a word that nobody knows inside it is what a person can mend. */
 function tellable(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {

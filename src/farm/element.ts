@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import type PQueue from "p-queue";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { hexOf } from "../base/json.ts";
+import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
 import { type BuildContext, buildElement, type LoadedDriver, stageInputs } from "../build/build.ts";
@@ -65,7 +65,7 @@ export async function tryElement(work: Work, context: ElementContext): Promise<R
     const isGone = error.code === "NOT_FETCHABLE";
     context.progress.element(name, isGone ? "unfetchable" : "failed", error.message);
     return {
-      outcome: await failedOtherwise(work, error, context),
+      outcome: await failedOutcome(work.element, work.recipe, error, context),
       ...(isGone ? { lesson: "notFetchable" as const } : {}),
     };
   }
@@ -164,20 +164,33 @@ function failedBuild(
   return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
 }
 
-/** What never came to a build log leaves its error as one. */
-async function failedOtherwise(work: Work, error: FarmError, context: ElementContext): Promise<Outcome> {
+/** What never came to a build log leaves its error as one. `recipe` is unknown when planning already failed. */
+export async function failedOutcome(
+  element: Element,
+  recipe: Recipe | undefined,
+  error: FarmError,
+  context: ElementContext,
+): Promise<Outcome> {
   const { code, blame, message, at, stack } = error;
-  const logFile = join(context.build.cache, "unfinished", hexOf(recipeKey(work.recipe)), "error.log");
+  const place = recipe === undefined ? digestOf(elementKey(element)) : recipeKey(recipe);
+  const logFile = join(context.build.cache, "unfinished", hexOf(place), "error.log");
   await context.build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${stack ?? ""}\n`);
-  const note = { ...noteOf(work, context), failure: { code, blame, cause: message, line: "" }, logFile };
-  return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
+  const note = {
+    ...noteOf({ element, recipe }, context),
+    failure: { code, blame, cause: message, line: "" },
+    logFile,
+  };
+  return { element, note, isSettled: recipe !== undefined && (blame === "source" || blame === "input") };
 }
 
-function noteOf({ element, recipe }: Work, context: ElementContext) {
+function noteOf(
+  { element, recipe }: Pick<Work, "element"> & { readonly recipe: Recipe | undefined },
+  context: ElementContext,
+) {
   const { compiler } = element;
   return {
     element: elementKey(element),
-    recipe: recipeKey(recipe),
+    ...(recipe === undefined ? {} : { recipe: recipeKey(recipe) }),
     at: context.now().toISOString(),
     compiler: compiler === undefined ? "unknown" : `${compiler.family}-${compiler.version}`,
   };

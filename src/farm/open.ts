@@ -10,13 +10,13 @@ import { type DriverSource, readDriverSource } from "../build/driver.ts";
 import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import type { ReleaseMirror } from "../build/toolchain.ts";
-import type { AptSource } from "../catalog/apt.ts";
-import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
+import { readHostMirrors } from "../catalog/apt-host.ts";
+import type { Source } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
-import { requireRelease } from "../kernel/distributions/index.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { DriverConfig, FarmConfig, SourceConfig } from "./config.ts";
+import type { DriverConfig, FarmConfig } from "./config.ts";
+import { catalogSources, readCredentials, releaseMirrors } from "./sources.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -28,7 +28,7 @@ export interface Farm {
   readonly builder: ArchitectureName;
   /** Directory of the toolchain image definitions and the scripts that run inside. */
   readonly images: string;
-  readonly sources: readonly AptSource[];
+  readonly sources: readonly Source[];
   /** Release key → where its toolchain comes from. */
   readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
   /** Lets connections go and removes what is temporary. */
@@ -39,8 +39,8 @@ export interface Farm {
 const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
-  const host = await readHostMirrors();
-  const http = new Http();
+  const around = { host: await readHostMirrors(), base: config.base };
+  const http = new Http({ credentials: await readCredentials(config.sources, config.base) });
   const scratch = await openScratch(join(config.cache, "tmp"));
   return {
     config,
@@ -51,51 +51,13 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     sandbox: bubblewrap,
     builder: hostArchitecture(process.arch),
     images: IMAGES,
-    sources: config.sources.flatMap((source) => aptSources(source, host)),
-    mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, host))),
+    sources: config.sources.flatMap((source) => catalogSources(source, around)),
+    mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, around))),
     async close() {
       await http.close();
       await scratch.close();
     },
   };
-}
-
-/** The suites of every release that a configured source names. */
-export function aptSources(source: SourceConfig, host: HostMirrors): AptSource[] {
-  return source.releases.flatMap((key) => {
-    const { distribution, release } = requireRelease(key);
-    return release.suites.map((suite) => ({
-      id: `${distribution.id}/${suite.name}`,
-      distribution,
-      release: key,
-      suite: suite.name,
-      component: "main",
-      url: mirrorOf(source, host, key, suite.archive),
-      keyring: source.keyring ?? distribution.keyring.path,
-      acceptExpired: source.acceptExpired ?? false,
-    }));
-  });
-}
-
-function releaseMirrors(source: SourceConfig, host: HostMirrors): [string, ReleaseMirror][] {
-  return source.releases.map((key) => [
-    key,
-    {
-      url: mirrorOf(source, host, key, "main"),
-      keyring: source.keyring ?? requireRelease(key).distribution.keyring.path,
-      acceptExpired: source.acceptExpired ?? false,
-    },
-  ]);
-}
-
-function mirrorOf(
-  source: SourceConfig,
-  host: HostMirrors,
-  key: string,
-  archive: "main" | "security",
-): string {
-  const configured = archive === "main" ? source.mirror : source.securityMirror;
-  return configured ?? host[archive] ?? requireRelease(key).distribution.mirrors[archive];
 }
 
 /** Reads the sources of all configured drivers, once for versions that share a directory. */

@@ -20,7 +20,7 @@ export interface KernelRelease {
 const UPSTREAM = /^(\d{1,4}\.\d{1,4})(?:\.\d{1,6}){0,2}(?:[-~]rc\d{1,3})?(?![\d.]*\.\d)/;
 const RPM = /^[-.]([^+]*)\.(x86_64|aarch64)(?:[+._]([A-Za-z0-9][A-Za-z0-9._+-]*))?$/;
 const DEBIAN = /^(?:([+.][^-]*)?(?:-(\d[^-]*))?)-(?:([a-z][a-z0-9-]*)-)?(amd64|arm64)(?:-(.+))?$/;
-const OTHER = /^(?:[-+.]?(\d[^-~]*))?(?:-([A-Za-z][^~]*))?(?:~(\d\d\.\d\d))?$/;
+const OTHER = /^(?:[-+.]?(\d[^-~]*|(?:arch|zen|hardened)\d+-\d+))?(?:-([A-Za-z][^~]*))?(?:~(\d\d\.\d\d))?$/;
 
 /** Undefined for what is no kernel release at all; never throws, and takes linear time. */
 export function parseKernelRelease(release: string): KernelRelease | undefined {

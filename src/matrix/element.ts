@@ -7,6 +7,7 @@ import { urlOf } from "../base/http.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { Compiler, type KernelId, Package } from "../kernel/kernel.ts";
 import { PathSegment, pathSegment } from "../kernel/path-segment.ts";
+import { packageFormatOf } from "../kernel/release-rules.ts";
 
 export const Element = z.object({
   /** `uname -r` */
@@ -53,10 +54,22 @@ export function seriesOf(version: string, configured?: string): string {
   return parsed === null ? pathSegment(version, "driver version") : `${parsed.major}.${parsed.minor}.0`;
 }
 
-/** Debian's releases do not name the build, so its package version stands beside them. */
+/** Where a release does not name the build, as Debian's and Ubuntu's, the package version stands beside it. */
 export function outputOf(series: string, kernel: KernelId): string {
-  const leaf = pathSegment(`${kernel.kversion}_${kernel.packageVersion}`, "kernel");
-  return `${series}/${kernel.distribution}/${kernel.architecture}/${leaf}`;
+  const name = namesBuild(kernel) ? kernel.kversion : `${kernel.kversion}_${kernel.packageVersion}`;
+  return `${series}/${kernel.distribution}/${kernel.architecture}/${pathSegment(name, "kernel")}`;
+}
+
+/**
+ * Whether the release of an rpm kernel is its package's `version-release`, then the architecture, a flavour or
+ * both: strict enough that one release can only come of one package version.
+ */
+function namesBuild({ distribution, kversion, packageVersion }: KernelId): boolean {
+  const isVersion =
+    /^[^-]+-[^-]+$/.test(packageVersion) && !/\.(x86_64|aarch64)([+._]|$)/.test(packageVersion);
+  if (!isVersion || !kversion.startsWith(packageVersion) || packageFormatOf(distribution) !== "rpm")
+    return false;
+  return /^(\.(x86_64|aarch64)([+._].+)?|-[a-z]\w*)?$/.test(kversion.slice(packageVersion.length));
 }
 
 /** What an element is, whatever its content: two elements of one key are the same wish at different times. */
@@ -77,9 +90,10 @@ export function elementName(element: Pick<Element, keyof KernelId | "driver" | "
   return `${element.driver} ${element.driverversion} ${element.distribution}/${element.architecture}/${element.kversion}`;
 }
 
-/** Full locations of packages, given where each source's mirror is. */
+/** Full locations of packages, given where each source's mirror is; lists give whole ones. */
 export function urlsOf(packages: readonly Package[], mirrors: ReadonlyMap<string, string>): string[] {
   return packages.flatMap(({ source, path }) => {
+    if (/^https?:\/\//.test(path)) return [path];
     const base = mirrors.get(source);
     return base === undefined ? [] : [urlOf(base, path)];
   });

@@ -6,7 +6,7 @@ import { FarmError } from "../base/error.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { compareKernels } from "../catalog/catalog.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
-import { findRelease } from "../kernel/distributions/index.ts";
+import { partsOfRelease } from "../kernel/release-rules.ts";
 import { type Element, outputOf, seriesOf, urlsOf } from "./element.ts";
 
 export interface WantedDriver {
@@ -59,11 +59,7 @@ export function selectKernels(kernels: readonly CatalogKernel[], selection: Sele
       kernel.distribution !== "unknown" &&
       kernel.missing === undefined &&
       kernel.unbuildable === undefined &&
-      isOneOf(
-        selection.distributions,
-        kernel.distribution,
-        findRelease(kernel.distribution)?.distribution.id,
-      ) &&
+      isOneOf(selection.distributions, kernel.distribution, partsOfRelease(kernel.distribution).id) &&
       isOneOf(selection.architectures, kernel.architecture) &&
       isOneOf(selection.flavours, kernel.flavour) &&
       (selection.firstSeen === undefined || kernel.firstSeen >= selection.firstSeen) &&
@@ -101,7 +97,7 @@ function elementOf(
   driver: WantedDriver & { readonly series: string },
   mirrors: ReadonlyMap<string, string>,
 ): Element {
-  const known = findRelease(kernel.distribution);
+  const { id, version } = partsOfRelease(kernel.distribution);
   return {
     kversion: kernel.kversion,
     distribution: kernel.distribution,
@@ -112,8 +108,8 @@ function elementOf(
     driver: driver.name,
     packageVersion: kernel.packageVersion,
     flavour: kernel.flavour,
-    distributionId: known?.distribution.id ?? kernel.distribution,
-    distributionVersion: known?.release.version ?? "",
+    distributionId: id,
+    distributionVersion: version,
     packages: kernel.packages,
     ...(kernel.compiler === undefined ? {} : { compiler: kernel.compiler }),
   };

@@ -80,19 +80,26 @@ export async function* diffStreams(
 
 const PART_NAMES = ["driver version", "header packages", "compiler", "flavour"] as const;
 const PART_CHARACTERS = 12;
+const UNKNOWN = " ".repeat(PART_CHARACTERS);
 
 /** A short digest of each part that matters, then the recipe: fixed places, one string. */
 function fingerprint(element: Element): string {
-  const digests = changeParts(element).map((part) => hash("sha1", part, "base64").slice(0, PART_CHARACTERS));
+  const digests = changeParts(element).map((part) =>
+    part === undefined ? UNKNOWN : hash("sha1", part, "base64").slice(0, PART_CHARACTERS),
+  );
   return digests.join("") + (element.recipe ?? "");
 }
 
 /** The same answer as `changeReasons`: equal recipes are equal, otherwise the parts decide. */
 function differingParts(a: string, b: string): string[] {
-  const end = PART_NAMES.length * PART_CHARACTERS;
+  const end = (PART_NAMES.length + 1) * PART_CHARACTERS;
   const [recipeA, recipeB] = [a.slice(end), b.slice(end)];
   if (recipeA !== "" && recipeA === recipeB) return [];
-  const differing = PART_NAMES.filter((_, index) => partAt(a, index) !== partAt(b, index));
+  const digests = [a, b].map((one) => partAt(one, PART_NAMES.length));
+  const hasOtherDigests = !digests.includes(UNKNOWN) && digests[0] !== digests[1];
+  const differing = PART_NAMES.filter(
+    (name, index) => partAt(a, index) !== partAt(b, index) || (name === "header packages" && hasOtherDigests),
+  );
   return differing.length === 0 && recipeA !== "" && recipeB !== "" ? ["recipe"] : differing;
 }
 

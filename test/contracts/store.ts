@@ -4,9 +4,9 @@ import { describe, expect, test } from "vitest";
 import type { Store } from "../../src/registry/stores/store.ts";
 import { killNow, startChild } from "../support/children.ts";
 
-export interface StoreUnderTest {
+interface StoreUnderTest {
   /** Opens the same place again and again, as different processes would. */
-  open(): Promise<Store>;
+  readonly open: () => Promise<Store>;
   /** Module text that opens the same place as `store` in a process of its own. */
   readonly openElsewhere: string;
 }

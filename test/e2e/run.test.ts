@@ -33,7 +33,7 @@ describe("kmodfarm run", () => {
   it("builds, loads and publishes the newest kernel of each architecture", async () => {
     const { stdout, exitCode } = await farm.cli("run");
 
-    expect(stdout).toMatch(/Generation 1: 2 stable, 0 candidates, 0 failed, 2 of them new/);
+    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed, 2 of them new/);
     expect(exitCode).toBe(0);
     const artifacts = await readStable(farm.store);
     expect(artifacts.map(({ architecture }) => architecture).sort()).toEqual(["aarch64", "x86_64"]);
@@ -107,8 +107,10 @@ describe("kmodfarm run", () => {
 
   it("names every blob by its digest, and every file of a generation in it", async () => {
     const blobs = await treeDigests(join(farm.store, "blobs", "sha256"));
-    const generation = await treeDigests(join(farm.store, "generations", "1"));
-    const named = JSON.parse(await readFile(join(farm.store, "generations/1/generation.json"), "utf8"));
+    const { generation: number } = JSON.parse(await readFile(join(farm.store, "channels/stable"), "utf8"));
+    const folder = join(farm.store, "generations", String(number));
+    const generation = await treeDigests(folder);
+    const named = JSON.parse(await readFile(join(folder, "generation.json"), "utf8"));
 
     // Two artifacts of two modules, a manifest and a log each.
     expect(blobs.size).toBe(8);
@@ -127,7 +129,7 @@ describe("kmodfarm run", () => {
     const { stdout, exitCode } = await farm.cli("run");
 
     expect(exitCode).toBe(0);
-    expect(stdout).toMatch(/Generation 1: 2 stable, 0 candidates, 0 failed, 0 of them new/);
+    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed, 0 of them new/);
     expect(mirror.asked.map(({ path }) => path).sort()).toEqual([
       "debian-security/dists/bookworm-security/InRelease",
       "debian/dists/bookworm-backports/InRelease",

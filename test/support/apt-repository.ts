@@ -10,8 +10,12 @@ import { startServer } from "./server.ts";
 export interface SigningKey {
   /** Keyring file as gpgv reads it. */
   readonly keyring: string;
+  /** The same in ASCII armour. */
+  readonly armoured: string;
   /** The text as InRelease files carry it. */
   sign(text: string): string;
+  /** A signature of its own, as repomd.xml has one. */
+  signBeside(text: string): string;
 }
 
 /** Makes a key for the tests of one file. */
@@ -30,10 +34,17 @@ export function makeSigningKey(): SigningKey {
   gpg(["--quick-generate-key", "Archive <archive@mirror.example>", "ed25519", "sign", "never"]);
   const keyring = join(home, "keyring.gpg");
   gpg(["--output", keyring, "--export"]);
-  return { keyring, sign: (text) => gpg(["--clearsign"], text) };
+  const armoured = join(home, "keyring.asc");
+  gpg(["--armor", "--output", armoured, "--export"]);
+  return {
+    keyring,
+    armoured,
+    sign: (text) => gpg(["--clearsign"], text),
+    signBeside: (text) => gpg(["--armor", "--detach-sign"], text),
+  };
 }
 
-export interface SuiteContent {
+interface SuiteContent {
   readonly packages: readonly ListedPackage[];
   readonly date?: string;
   readonly validUntil?: string;

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { EnvHttpProxyAgent, interceptors, request } from "undici";
 import { readHostMirrors } from "../../src/catalog/apt-host.ts";
-import { DISTRIBUTIONS } from "../../src/kernel/distributions/index.ts";
+import { debian } from "../../src/kernel/distributions/debian.ts";
 
 export const CHECKOUT = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 
@@ -75,11 +75,9 @@ export async function startMirror(): Promise<TestMirror> {
 
 async function upstreams(): Promise<ReadonlyMap<string, string>> {
   const host = await readHostMirrors();
-  const [debian] = DISTRIBUTIONS;
-  if (debian === undefined) throw new Error("there is no distribution");
   return new Map([
     ["debian", host.main ?? debian.mirrors.main],
-    ["debian-security", host.security ?? debian.mirrors.security],
+    ["debian-security", host.security ?? debian.mirrors.security ?? debian.mirrors.main],
   ]);
 }
 

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { onTestFinished } from "vitest";
 
-export interface TestServer {
+interface TestServer {
   /** Without a slash at its end. */
   readonly url: string;
   /** `path` of every request so far, in order. */

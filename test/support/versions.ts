@@ -25,11 +25,11 @@ export function similarPairs(
 
 /** Every header URL of the real lists, or none where the lists are not. */
 export function realUrls(): string[] {
-  return ["kernel-crawler", "catalogs"].flatMap((folder) => {
+  return ["kernel-crawler", "catalogs", "driverkit-configs"].flatMap((folder) => {
     const directory = sharedFile(`data/${folder}`);
     if (!existsSync(directory)) return [];
     return readdirSync(directory)
-      .filter((name) => /\.json(\.gz)?$/.test(name))
+      .filter((name) => /\.(json(\.gz)?|yaml)$/.test(name))
       .flatMap((name) => urlsIn(readFileSync(`${directory}/${name}`), name.endsWith(".gz")));
   });
 }

@@ -43,6 +43,8 @@ function argumentsOf(spec: SandboxSpec): string[] {
     ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
     ["--uid", USER_ID, "--gid", USER_ID, "--hostname", "kmodfarm"],
     ["--ro-bind", spec.root, "/", "--proc", "/proc", "--dev", "/dev"],
+    // When root starts us, nobody in there is root to the kernel still, whose settings ask for no capability.
+    ...["/proc/sys", "/proc/sysrq-trigger"].map((path) => ["--ro-bind-try", path, path]),
     ...[...TEMPORARY, ...spec.emptyDirectories].map((path) => ["--tmpfs", path]),
     ...spec.inputs.map(([outside, inside]) => ["--ro-bind", outside, inside]),
     ...spec.outputs.map(([outside, inside]) => ["--bind", outside, inside]),

@@ -67,7 +67,10 @@ export function debKernels(naming: DebNaming, packages: readonly ListedPackage[]
     const key = `${kversion} ${headers.version} ${headers.architecture}`;
     const known = kernels.get(key);
     const kernel = known ?? kernelOf(naming, { kversion, headers, common, relations }, byName);
-    kernels.set(key, known === undefined ? kernel : { ...known, sources: [...known.sources, headers.source] });
+    kernels.set(
+      key,
+      known === undefined ? kernel : { ...known, sources: [...known.sources, headers.source] },
+    );
   }
   return [...kernels.values()];
 }

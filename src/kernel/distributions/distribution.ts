@@ -122,6 +122,8 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   readonly mirrors: Readonly<Partial<Record<Archive, string>> & Record<"main", string>>;
   /** Whether the mirrors that the host's own apt uses are mirrors of it. */
   readonly isHosts: boolean;
+  /** The field of InRelease that names a suite as `dists/` does. */
+  readonly suiteField: "Codename" | "Suite";
   readonly keyring: { readonly path: string; readonly package: string };
   /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
   readonly packagePrefixes: readonly string[];

@@ -2,31 +2,91 @@
  * Every distribution there is, and the way from a release key to its member.
  */
 import { FarmError } from "../../base/error.ts";
+import { compareDebVersions } from "../deb-version.ts";
+import { almalinux } from "./almalinux.ts";
+import { amazonlinux2 } from "./amazonlinux2.ts";
+import { amazonlinux2023 } from "./amazonlinux2023.ts";
+import { centos } from "./centos.ts";
 import { debian } from "./debian.ts";
-import type { Distribution, Release } from "./distribution.ts";
+import type {
+  DebDistribution,
+  DebRelease,
+  Distribution,
+  RpmDistribution,
+  RpmRelease,
+} from "./distribution.ts";
+import { fedora } from "./fedora.ts";
+import { oracle } from "./oracle.ts";
+import { rhel } from "./rhel.ts";
+import { rocky } from "./rocky.ts";
+import { ubuntu } from "./ubuntu.ts";
 
-export const DISTRIBUTIONS: readonly Distribution[] = [debian];
+export const DISTRIBUTIONS: readonly Distribution[] = [
+  debian,
+  ubuntu,
+  fedora,
+  rhel,
+  almalinux,
+  rocky,
+  centos,
+  oracle,
+  amazonlinux2,
+  amazonlinux2023,
+];
 
-export interface KnownRelease {
-  readonly distribution: Distribution;
-  readonly release: Release;
+export type KnownRelease =
+  | { readonly format: "deb"; readonly distribution: DebDistribution; readonly release: DebRelease }
+  | { readonly format: "rpm"; readonly distribution: RpmDistribution; readonly release: RpmRelease };
+
+const LISTED: ReadonlyMap<string, KnownRelease> = new Map(
+  DISTRIBUTIONS.flatMap(releasesOf).map((known) => [known.release.key, known]),
+);
+
+function releasesOf(distribution: Distribution): KnownRelease[] {
+  return distribution.format === "deb"
+    ? distribution.releases.map((release) => ({ format: "deb", distribution, release }))
+    : distribution.releases.map((release) => ({ format: "rpm", distribution, release }));
 }
 
 /** The release that a key (`debian12`) names, or undefined. */
 export function findRelease(key: string): KnownRelease | undefined {
+  const listed = LISTED.get(key);
+  if (listed !== undefined) return listed;
   for (const distribution of DISTRIBUTIONS) {
-    const release = distribution.releases.find((known) => known.key === key);
-    if (release !== undefined) return { distribution, release };
+    if (!key.startsWith(distribution.id)) continue;
+    const found = releaseOf(distribution, key.slice(distribution.id.length));
+    if (found !== undefined) return found;
   }
   return undefined;
+}
+
+/** A release that is newer than this program. */
+function releaseOf(distribution: Distribution, version: string): KnownRelease | undefined {
+  if (distribution.format === "deb") {
+    const release = distribution.releaseOf?.(version);
+    return release === undefined ? undefined : { format: "deb", distribution, release };
+  }
+  const release = distribution.releaseOf?.(version);
+  return release === undefined ? undefined : { format: "rpm", distribution, release };
 }
 
 /** @throws FarmError CONFIG_INVALID naming the releases there are */
 export function requireRelease(key: string): KnownRelease {
   const known = findRelease(key);
   if (known !== undefined) return known;
-  const keys = DISTRIBUTIONS.flatMap((distribution) => distribution.releases.map((release) => release.key));
   throw new FarmError("CONFIG_INVALID", {
-    detail: `'${key}' is not a distribution release; there are ${keys.join(", ")}`,
+    detail: `'${key}' is not a distribution release; there are ${[...LISTED.keys()].join(", ")}`,
   });
+}
+
+type Order = (a: string, b: string) => number;
+const orders = new Map<string, Order>();
+
+/** The order of a distribution release's package versions; Debian's where nobody knows the release. */
+export function versionOrder(key: string): Order {
+  const known = orders.get(key);
+  if (known !== undefined) return known;
+  const order = findRelease(key)?.distribution.compareVersions ?? compareDebVersions;
+  if (orders.size < 10_000) orders.set(key, order);
+  return order;
 }

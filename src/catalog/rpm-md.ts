@@ -1,0 +1,258 @@
+/**
+ * An rpm-md repository as a source of kernels: repomd.xml of a mirror that answers, primary.xml by its digest and
+ * read as it streams by, nothing fetched twice that did not change.
+ */
+import { createHash } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { decompressed, isUnpackable } from "../base/decompress.ts";
+import { FarmError } from "../base/error.ts";
+import { type Expected, urlOf } from "../base/http.ts";
+import { sha256 } from "../base/json.ts";
+import { run } from "../base/run.ts";
+import {
+  type PrimaryPackage,
+  parseMetalink,
+  parseMirrorList,
+  parseRepomd,
+  primaryReader,
+  type Repomd,
+  type RepomdEntry,
+} from "../formats/rpm-md.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
+import type { ListedPackage, RpmDistribution, RpmLocation } from "../kernel/distributions/distribution.ts";
+import {
+  type AnySource,
+  answering,
+  extractOf,
+  fetchRemembered,
+  type RememberedText,
+  type SourceAnswer,
+  type SourceContext,
+  type SourceMetadata,
+  signatureFault,
+} from "./source.ts";
+
+/** One repository. */
+export interface RpmSource extends AnySource {
+  readonly kind: "rpm-md";
+  readonly distribution: RpmDistribution;
+  /** Packages of others are none of its business. */
+  readonly architectures: readonly ArchitectureName[];
+  readonly location: RpmLocation;
+  /** Keys of which one must have signed repomd.xml; without it the digests prove only that nothing is damaged. */
+  readonly keyring?: string;
+  /** The mirror that answered last: asked first while it is still one, so that a good place stays. */
+  readonly lastMirror?: string;
+}
+
+const LIST_LIMIT_BYTES = 4 * 1024 * 1024;
+const REPOMD_LIMIT_BYTES = 8 * 1024 * 1024;
+const SIGNATURE_LIMIT_BYTES = 64 * 1024;
+const OPEN_LIMIT_BYTES = 2 * 1024 ** 3;
+const MOST_PACKAGES = 200_000;
+/** Mirrors of a list that are tried before the source counts as failed. */
+const MOST_MIRRORS = 5;
+
+/** Reads one repository, from the first of its mirrors that serves it whole. */
+export async function readRpmSource(source: RpmSource, context: SourceContext): Promise<SourceAnswer> {
+  return answering(async () => {
+    const mirrors = await mirrorsOf(source, context);
+    const faults: FarmError[] = [];
+    const last = mirrors.bases.filter((base) => base === source.lastMirror);
+    for (const base of [...new Set([...last, ...mirrors.bases])].slice(0, MOST_MIRRORS)) {
+      const answer = await answering(() => readMirror(base, mirrors.sha256, source, context));
+      if (answer.kind === "read") return answer;
+      if (answer.kind === "failed") faults.push(answer.error);
+    }
+    const fault = faults.find(({ blame }) => blame === "integrity") ?? faults.at(-1);
+    if (fault !== undefined) throw fault;
+    if (mirrors.fault !== undefined) throw mirrors.fault;
+    return { kind: "notServed" };
+  });
+}
+
+interface Mirrors {
+  readonly bases: readonly string[];
+  /** What repomd.xml must be one of, where the list says so. */
+  readonly sha256: ReadonlySet<string>;
+  /** Why there may be no bases although there is a repository. */
+  readonly fault?: FarmError;
+}
+
+async function mirrorsOf(
+  { id, location: { kind, urls } }: RpmSource,
+  context: SourceContext,
+): Promise<Mirrors> {
+  if (kind === "baseurl") return { bases: urls, sha256: new Set() };
+  for (const url of urls) {
+    const list = await fetchRemembered(url, LIST_LIMIT_BYTES, kind, context);
+    if (list === undefined) continue;
+    const found =
+      kind === "metalink"
+        ? parseMetalink(list.text, url)
+        : { bases: parseMirrorList(list.text), sha256: new Set<string>() };
+    if (found.bases.length === 0)
+      return {
+        ...found,
+        fault: new FarmError("REMOTE_UNAVAILABLE", { detail: `${id}: ${url} names no mirror` }),
+      };
+    await list.remember();
+    return found;
+  }
+  return { bases: [], sha256: new Set() };
+}
+
+async function readMirror(
+  base: string,
+  allowed: ReadonlySet<string>,
+  source: RpmSource,
+  context: SourceContext,
+): Promise<SourceAnswer> {
+  const url = urlOf(base, "repodata/repomd.xml");
+  const document = await fetchRemembered(url, REPOMD_LIMIT_BYTES, source.keyring ?? "unsigned", context);
+  if (document === undefined) return { kind: "notServed" };
+  const digest = sha256(document.text);
+  if (allowed.size > 0 && !allowed.has(digest.slice("sha256:".length)))
+    throw new FarmError("DIGEST_MISMATCH", {
+      detail: `${url} is none of those that the metalink vouches for`,
+    });
+  if (source.keyring !== undefined) await verifySignature(document, url, source.keyring, source, context);
+  const repomd = parseRepomd(document.text, url);
+  await document.remember();
+  const packages = await readPrimary(base, repomd, source, context);
+  return { kind: "read", url: base, metadata: metadataOf(repomd, digest, source), packages };
+}
+
+/** What was verified when it was remembered is not verified again: its signature stays with the mirror. */
+async function verifySignature(
+  document: RememberedText,
+  url: string,
+  keyring: string,
+  source: RpmSource,
+  { http, scratch, signal }: SourceContext,
+): Promise<void> {
+  if (document.isKnown) return;
+  const signature = await http.fetchDocument(`${url}.asc`, SIGNATURE_LIMIT_BYTES, {}, signal);
+  if (signature.kind !== "ok")
+    throw new FarmError("SIGNATURE_INVALID", { detail: `${source.id}: there is no signature ${url}.asc` });
+  const [text, detached, keys] = [scratch.path(), scratch.path(), scratch.path()];
+  try {
+    await scratch.write(text, document.text);
+    await scratch.write(detached, signature.bytes);
+    await scratch.write(keys, dearmored(await readKeyring(keyring)));
+    const result = await run(
+      ["gpgv", "--quiet", "--keyring", keys, detached, text],
+      { timeoutMs: 60_000 },
+      signal,
+    );
+    if (result.exitCode !== 0) throw signatureFault(source.id, "repomd.xml", keyring, result);
+  } finally {
+    await Promise.all([text, detached, keys].map((path) => rm(path, { force: true })));
+  }
+}
+
+async function readKeyring(path: string): Promise<Buffer> {
+  return readFile(path).catch((cause) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `the keyring ${path} cannot be read`, cause });
+  });
+}
+
+/** gpgv reads bare keys; distributions with rpm publish theirs in ASCII armour, several in one file. */
+function dearmored(bytes: Buffer): Buffer {
+  const text = bytes.toString("latin1");
+  const blocks = text.matchAll(
+    /-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n([A-Za-z0-9+/=\s]+?)(?:\r?\n=[^\r\n]{4})?\r?\n-----END/g,
+  );
+  const keys = [...blocks].map(([, key = ""]) => Buffer.from(key, "base64"));
+  return keys.length === 0 ? bytes : Buffer.concat(keys);
+}
+
+function metadataOf({ revision, entries }: Repomd, digest: string, source: RpmSource): SourceMetadata {
+  const updateinfo = entries.get("updateinfo");
+  const { href, checksum } = updateinfo ?? {};
+  return {
+    date: dateOf(revision, [...entries.values()], source),
+    digest,
+    ...(source.keyring === undefined ? { unsigned: true } : {}),
+    ...(href !== undefined && checksum?.type === "sha256"
+      ? { updateinfo: { path: href, sha256: checksum.value } }
+      : {}),
+  };
+}
+
+/** The revision where it is a time, as createrepo makes it, else when the youngest of the metadata was made. */
+function dateOf(revision: string, entries: readonly RepomdEntry[], { id }: RpmSource): string {
+  const seconds = /^\d{9,11}$/.test(revision)
+    ? Number(revision)
+    : Math.max(0, ...entries.flatMap(({ timestamp }) => timestamp ?? []));
+  if (seconds <= 0 || seconds > 99_999_999_999)
+    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${id}: its repomd.xml has no date` });
+  return new Date(seconds * 1000).toISOString();
+}
+
+async function readPrimary(
+  base: string,
+  repomd: Repomd,
+  source: RpmSource,
+  context: SourceContext,
+): Promise<ListedPackage[]> {
+  const entry = repomd.entries.get("primary");
+  const href = entry?.href ?? "";
+  if (entry === undefined || !/^(?:[A-Za-z0-9][\w.+~-]*\/)*[A-Za-z0-9][\w.+~-]*$/.test(href))
+    throw new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${source.id}: its repomd.xml names no primary.xml`,
+    });
+  const expected = expectedOf(entry, source);
+  const { distribution, architectures } = source;
+  const url = urlOf(base, href);
+  const listed = await extractOf(expected, String(distribution.packageNames), source.id, context, () =>
+    context.http.streamVerified(
+      url,
+      expected,
+      async (body) => {
+        const found = await readOpen(body, url, entry, distribution.packageNames);
+        return found.flatMap((one) => distribution.readPackage(one, source.id) ?? []);
+      },
+      context.signal,
+    ),
+  );
+  return listed.filter((one) => one.architecture === "all" || architectures.includes(one.architecture));
+}
+
+function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): Expected {
+  if (checksum?.type !== "sha256" || !/^[0-9a-f]{64}$/.test(checksum.value) || size === undefined)
+    throw new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${id}: its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be relied on`,
+    });
+  return { sha256: checksum.value, size };
+}
+
+/** The wanted packages of primary.xml, which is never held as a whole. */
+async function readOpen(
+  body: Readable,
+  url: string,
+  { openChecksum, openSize }: RepomdEntry,
+  wanted: RegExp,
+): Promise<PrimaryPackage[]> {
+  const found: PrimaryPackage[] = [];
+  const reader = primaryReader(url, wanted, (one) => {
+    if (found.length >= MOST_PACKAGES)
+      throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than there are` });
+    found.push(one);
+  });
+  const hash = createHash("sha256");
+  const limit = Math.min(openSize ?? OPEN_LIMIT_BYTES, OPEN_LIMIT_BYTES);
+  const open = isUnpackable(url) ? decompressed(body, url, limit) : (body as AsyncIterable<Buffer>);
+  for await (const chunk of open) {
+    hash.update(chunk);
+    reader.write(chunk);
+  }
+  reader.end();
+  const digest = hash.digest("hex");
+  if (openChecksum?.type === "sha256" && openChecksum.value !== digest)
+    throw new FarmError("DIGEST_MISMATCH", {
+      detail: `${url}: what is inside has the sha256 ${digest}, repomd.xml says ${openChecksum.value}`,
+    });
+  return found;
+}

@@ -1,0 +1,138 @@
+/**
+ * What sources of kernels have in common, whatever the format of their repository: how they answer, and what is
+ * kept of them between nights.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { FarmError, toFarmError } from "../base/error.ts";
+import type { Http } from "../base/http.ts";
+import { sha256 } from "../base/json.ts";
+import type { RunResult } from "../base/run.ts";
+import type { Scratch } from "../base/scratch.ts";
+import { ListedPackage } from "../kernel/distributions/distribution.ts";
+
+/** What a look at any source needs to know of it. */
+export interface AnySource {
+  /** `debian/bookworm-security` */
+  readonly id: string;
+  /** Distribution release key of every kernel in it. */
+  readonly release: string;
+  readonly acceptExpired: boolean;
+}
+
+export interface SourceContext {
+  readonly http: Http;
+  readonly scratch: Scratch;
+  /** Where verified indices' extracts and validators are kept between nights. */
+  readonly cache: string;
+  readonly signal?: AbortSignal;
+}
+
+export type SourceAnswer =
+  | {
+      readonly kind: "read";
+      /** What the paths of its packages are relative to. */
+      readonly url: string;
+      readonly metadata: SourceMetadata;
+      readonly packages: readonly ListedPackage[];
+    }
+  /** The server says that there is no such suite or repository. */
+  | { readonly kind: "notServed" }
+  | { readonly kind: "failed"; readonly error: FarmError };
+
+export interface SourceMetadata {
+  readonly date: string;
+  readonly validUntil?: string;
+  readonly digest: string;
+  /** Nobody signed it: its digests prove only that it is whole. */
+  readonly unsigned?: true;
+  /** The advisories that came with it. */
+  readonly updateinfo?: { readonly path: string; readonly sha256: string };
+}
+
+/** A failure is an answer, not an exception: the other sources go on. Only a stop and our own faults are thrown. */
+export async function answering(read: () => Promise<SourceAnswer>): Promise<SourceAnswer> {
+  try {
+    return await read();
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    return { kind: "failed", error };
+  }
+}
+
+const Remembered = z.object({
+  etag: z.string().optional(),
+  lastModified: z.string().optional(),
+  text: z.string(),
+});
+
+export interface RememberedText {
+  readonly text: string;
+  /** Whether it is the text that an earlier look remembered, and so had verified. */
+  readonly isKnown: boolean;
+  /** Keeps it for conditional requests. Only for what is verified, or a bad copy would stay as long as the good one. */
+  remember(): Promise<void>;
+}
+
+/** A small document, asked for conditionally; undefined when the server has none. `trust` names what verified it. */
+export async function fetchRemembered(
+  url: string,
+  limitBytes: number,
+  trust: string,
+  { http, scratch, cache, signal }: SourceContext,
+): Promise<RememberedText | undefined> {
+  const memory = join(cache, "remembered", `${sha256(`${url}\n${trust}`).slice(7, 39)}.json`);
+  const remembered = await readJson(memory, Remembered);
+  const answer = await http.fetchDocument(url, limitBytes, remembered ?? {}, signal);
+  if (answer.kind === "missing") return undefined;
+  if (answer.kind === "notModified") {
+    if (remembered === undefined)
+      throw new FarmError("REMOTE_UNAVAILABLE", {
+        detail: `${url} answers 'not modified' to a plain request`,
+      });
+    return { text: remembered.text, isKnown: true, async remember() {} };
+  }
+  const text = answer.bytes.toString("utf8");
+  const remember = () => scratch.write(memory, JSON.stringify({ ...answer.validators, text }));
+  return { text, isKnown: text === remembered?.text, remember };
+}
+
+const Extract = z.array(ListedPackage);
+
+/** What we need of an index, from the cache or by reading it. `sought` says what is looked for in it. */
+export async function extractOf(
+  index: { readonly sha256: string },
+  sought: string,
+  source: string,
+  { cache, scratch }: SourceContext,
+  read: () => Promise<ListedPackage[]>,
+): Promise<ListedPackage[]> {
+  const memory = join(cache, "indices", `${index.sha256}-${sha256(sought).slice(7, 15)}.json`);
+  const remembered = await readJson(memory, Extract);
+  if (remembered !== undefined) return remembered.map((listed) => ({ ...listed, source }));
+  const packages = await read();
+  await scratch.write(memory, JSON.stringify(packages));
+  return packages;
+}
+
+/** What gpgv said when it refused. */
+export function signatureFault(source: string, what: string, keyring: string, result: RunResult): FarmError {
+  const said = result.stderr
+    .split("\n")
+    .filter((line) => /BAD|Can't check|keyblock|error|no valid/i.test(line));
+  return new FarmError("SIGNATURE_INVALID", {
+    detail: `${source}: no key of ${keyring} signed its ${what} (${said.join("; ") || `gpgv ended with ${result.exitCode}`})`,
+    at: { source },
+  });
+}
+
+/** Something we wrote ourselves; damaged or absent is the same: it is made anew. */
+async function readJson<T>(path: string, type: z.ZodType<T>): Promise<T | undefined> {
+  try {
+    return type.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,192 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { debian } from "../kernel/distributions/debian.ts";
+import { loadConfig, parseConfig } from "./config.ts";
+
+const FILE = "kmodfarm.yaml";
+const DRIVER = "name: doorbell\n    source: src\n    versions: [0.1.1]";
+
+const refusal = (text: string): string => {
+  try {
+    parseConfig(text, FILE);
+  } catch (thrown) {
+    expect(thrown).toMatchObject({ name: "FarmError", code: "CONFIG_INVALID" });
+    return (thrown as Error).message;
+  }
+  throw new Error("it was not refused");
+};
+
+describe("parseConfig", () => {
+  test("knows what to do without a word", () => {
+    const config = parseConfig("", FILE);
+
+    expect(config).toMatchObject({ drivers: [], select: {}, store: ".kmodfarm/store" });
+    expect(config.sources).toEqual([{ kind: "apt", releases: debian.releases.map(({ key }) => key) }]);
+  });
+
+  test("reads what a farm says", () => {
+    const config = parseConfig(
+      `
+drivers:
+  - name: doorbell
+    source: drivers/doorbell-{version}
+    versions: [0.1.1, 0.2.0]
+    modules: [doorbell, tally]
+sources:
+  - kind: apt
+    releases: [debian12]
+    mirror: http://mirror.example/debian
+    acceptExpired: true
+select:
+  - distributions: [debian12]
+    newest: 2
+  - kernelRelease: 6\\.12\\..*
+jobs: 4
+`,
+      FILE,
+    );
+
+    expect(config).toMatchObject({
+      drivers: [{ name: "doorbell", versions: ["0.1.1", "0.2.0"], modules: ["doorbell", "tally"] }],
+      sources: [{ kind: "apt", mirror: "http://mirror.example/debian", acceptExpired: true }],
+      select: [{ distributions: ["debian12"], newest: 2 }, { kernelRelease: "6\\.12\\..*" }],
+      jobs: 4,
+    });
+  });
+
+  test.each([
+    ["job: 4", /^kmodfarm\.yaml: .*"job".*\(did you mean 'jobs'\?\)$/],
+    ["divers: []", /did you mean 'drivers'\?/],
+    [`drivers:\n  - ${DRIVER}\n    module: [a]`, /drivers\[0\]: .*"module".*did you mean 'modules'\?/],
+    ["sources:\n  - {kind: apt, releases: [debian12], miror: x}", /sources\[0\].*did you mean 'mirror'\?/],
+  ])("names the likely word for an unknown one: %s", (text, words) => {
+    expect(refusal(text)).toMatch(words);
+  });
+
+  test("does not guess at a word that is like no other", () => {
+    expect(refusal("completelyDifferent: 1")).not.toContain("did you mean");
+  });
+
+  test.each([
+    ["a colon too many", "drivers: []\nstore: a: b\n", /^kmodfarm\.yaml: .*line 2, column \d+$/],
+    ["a bracket that is not closed", "store: x\njobs: 1\ndrivers: [\n", /at line \d+, column \d+$/],
+    ["a key twice", "jobs: 1\njobs: 2\n", /unique.*line 2/],
+    ["a tab", "drivers:\n\t- name: a\n", /line 2/],
+  ])("names the line of YAML with %s", (_, text, words) => {
+    expect(refusal(text)).toMatch(words);
+  });
+
+  test.each([
+    ["a list for a configuration", "- a", /object/],
+    ["no jobs at all", "jobs: 0", /^kmodfarm\.yaml: jobs: /],
+    ["half a job", "jobs: 1.5", /jobs: .*int/],
+    [
+      "a driver without versions",
+      "drivers:\n  - {name: a, source: b, versions: []}",
+      /drivers\[0\]\.versions/,
+    ],
+    [
+      "a version that is a number",
+      "drivers:\n  - {name: a, source: b, versions: [1.0]}",
+      /versions\[0\].*string/,
+    ],
+    ["a driver that leads out", "drivers:\n  - {name: ../a, source: b, versions: [a]}", /drivers\[0\]\.name/],
+    [
+      "a mirror that is no web server",
+      "sources:\n  - {kind: apt, releases: [a], mirror: file:///x}",
+      /mirror/,
+    ],
+    ["another architecture", "select: {architectures: [riscv64]}", /select/],
+  ])("refuses %s", (_, text, words) => {
+    expect(refusal(text)).toMatch(words);
+  });
+
+  test("refuses two versions that would share their paths", () => {
+    const text = "drivers:\n  - {name: a, source: b, versions: [0.1.0, 0.2.0, 0.1.1]}";
+
+    expect(refusal(text)).toContain("versions 0.1.0 and 0.1.1 of a would both live at a/0.1.0");
+    expect(refusal("drivers:\n  - {name: a, source: b, series: s, versions: [1.0.0, 2.0.0]}")).toContain(
+      "a/s",
+    );
+  });
+
+  test("takes one series of two drivers, and two series of one", () => {
+    const text =
+      "drivers:\n  - {name: a, source: b, versions: [0.1.0, 0.2.0]}\n  - {name: b, source: b, versions: [0.1.1]}";
+
+    expect(parseConfig(text, FILE).drivers).toHaveLength(2);
+  });
+
+  test("does not grow without end from a few lines", () => {
+    const rows = Array.from({ length: 12 }, (_, row) =>
+      row === 0
+        ? "a0: &a0 [x]"
+        : `a${row}: &a${row} [${Array(10)
+            .fill(`*a${row - 1}`)
+            .join(", ")}]`,
+    );
+
+    expect(() => parseConfig(rows.join("\n"), FILE)).toThrow(/alias/);
+  });
+});
+
+describe("loadConfig", () => {
+  test("takes paths from where the file is, and options from where we are", async () => {
+    const directory = await temporaryDirectory();
+    await mkdir(join(directory, "etc"));
+    await writeFile(
+      join(directory, "etc", "farm.yaml"),
+      "store: ../store\ncache: /var/cache/farm\njobs: 3\n",
+    );
+
+    const config = await loadConfig({ config: "etc/farm.yaml", store: "mine" }, directory);
+    const plain = await loadConfig({ config: "etc/farm.yaml", jobs: 5 }, directory);
+
+    expect(config).toMatchObject({
+      base: join(directory, "etc"),
+      store: join(directory, "mine"),
+      cache: "/var/cache/farm",
+      jobs: 3,
+    });
+    expect(plain).toMatchObject({ store: join(directory, "store"), jobs: 5 });
+  });
+
+  test("takes kmodfarm.yaml of this directory, and the defaults where there is none", async () => {
+    const directory = await temporaryDirectory();
+
+    const defaults = await loadConfig({}, directory);
+    await writeFile(join(directory, "kmodfarm.yaml"), "select: {newest: 1}\n");
+    const found = await loadConfig({}, directory);
+
+    expect(defaults).toMatchObject({
+      select: [{}],
+      store: join(directory, ".kmodfarm/store"),
+      cache: join(directory, ".kmodfarm/cache"),
+      jobs: availableParallelism(),
+    });
+    expect(found.select).toEqual([{ newest: 1 }]);
+  });
+
+  test("wants a file that was named to be there", async () => {
+    const directory = await temporaryDirectory();
+
+    await expect(loadConfig({ config: "none.yaml" }, directory)).rejects.toThrow(
+      expect.objectContaining({
+        code: "FILE_UNREADABLE",
+        message: expect.stringContaining(join(directory, "none.yaml")),
+      }),
+    );
+  });
+
+  test("does not pass over a kmodfarm.yaml that cannot be read", async () => {
+    const directory = await temporaryDirectory();
+    await mkdir(join(directory, "kmodfarm.yaml"));
+
+    await expect(loadConfig({}, directory)).rejects.toThrow(
+      expect.objectContaining({ code: "FILE_UNREADABLE", message: expect.stringContaining("EISDIR") }),
+    );
+  });
+});

@@ -1,0 +1,186 @@
+/**
+ * From configured sources to what a catalog looks at: suites and repositories, where each lies, and who may ask.
+ */
+import { readFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
+import { type Credentials, Secret } from "../base/secret.ts";
+import type { ReleaseMirror } from "../build/toolchain.ts";
+import type { AptSource } from "../catalog/apt.ts";
+import type { HostMirrors } from "../catalog/apt-host.ts";
+import type { RpmSource } from "../catalog/rpm-md.ts";
+import type { Source } from "../catalog/update.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import type {
+  Archive,
+  DebDistribution,
+  DebRelease,
+  RpmRepository,
+  Suite,
+} from "../kernel/distributions/distribution.ts";
+import { requireRelease } from "../kernel/distributions/index.ts";
+import type { AptSourceConfig, CredentialsConfig, RpmSourceConfig, SourceConfig } from "./config.ts";
+
+/** What mirrors and relative paths of the configuration are completed with. */
+export interface Surroundings {
+  readonly host: HostMirrors;
+  /** Directory of the configuration. */
+  readonly base: string;
+}
+
+/** @throws FarmError CONFIG_INVALID */
+export function catalogSources(config: SourceConfig, around: Surroundings): Source[] {
+  return config.kind === "apt" ? aptSources(config, around) : rpmSources(config, around.base);
+}
+
+/** The suites of every release that a configured source names. */
+function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] {
+  return config.releases.flatMap((key) => {
+    const { distribution, release } = debRelease(key);
+    const suites = config.suites?.map((name): Suite => ({ name, archive: "main" })) ?? release.suites;
+    return suites.map((suite) => ({
+      kind: "apt",
+      id: `${distribution.id}/${suite.name}${suite.archive === "ports" ? "/ports" : ""}`,
+      distribution,
+      release: key,
+      suite: suite.name,
+      component: "main",
+      architectures: suite.architectures ?? ArchitectureName.options,
+      url: mirrorOf(config, around.host, distribution, suite.archive),
+      keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+      acceptExpired: config.acceptExpired ?? false,
+    }));
+  });
+}
+
+/** The repository of a configured source, or those of its distribution: one source for each architecture they keep apart. */
+function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
+  const known = requireRelease(config.release);
+  if (known.format !== "rpm") throw wrongKind(config.release, "apt");
+  const configured = configuredRepository(config);
+  const repositories = configured === undefined ? known.release.repositories : [configured];
+  if (repositories.length === 0) {
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `${config.release} has no public repository; give the \`baseurl\` of yours`,
+    });
+  }
+  const keyring = keyringOf(config, base);
+  const all = config.architectures ?? ArchitectureName.options;
+  return repositories.flatMap(({ name, location }) => {
+    const isApart = location.urls.some((url) => url.includes(BASEARCH));
+    const groups = isApart ? all.map((one) => ({ label: `/${one}`, own: [one] })) : [{ label: "", own: all }];
+    return groups.map(({ label, own }) => ({
+      kind: "rpm-md" as const,
+      id: `${config.release}/${name}${label}`,
+      distribution: known.distribution,
+      release: config.release,
+      architectures: own,
+      location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, own[0] ?? "")) },
+      acceptExpired: config.acceptExpired ?? false,
+      ...(keyring === undefined ? {} : { keyring }),
+    }));
+  });
+}
+
+const BASEARCH = "$basearch";
+
+function configuredRepository(config: RpmSourceConfig): RpmRepository | undefined {
+  for (const kind of ["baseurl", "mirrorlist", "metalink"] as const) {
+    const url = config[kind];
+    if (url === undefined) continue;
+    const name = config.name ?? `repository-${sha256(url).slice("sha256:".length).slice(0, 8)}`;
+    return { name, location: { kind, urls: [url] } };
+  }
+  return undefined;
+}
+
+/** Where the toolchains of a configured source's releases come from. */
+export function releaseMirrors(config: SourceConfig, around: Surroundings): [string, ReleaseMirror][] {
+  if (config.kind !== "apt") return [];
+  return config.releases.map((key) => {
+    const { distribution } = debRelease(key);
+    return [
+      key,
+      {
+        url: mirrorOf(config, around.host, distribution, "main"),
+        keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+        acceptExpired: config.acceptExpired ?? false,
+      },
+    ];
+  });
+}
+
+function debRelease(key: string): { distribution: DebDistribution; release: DebRelease } {
+  const known = requireRelease(key);
+  if (known.format !== "deb") throw wrongKind(key, "rpm-md");
+  return known;
+}
+
+function wrongKind(release: string, right: SourceConfig["kind"]): FarmError {
+  return new FarmError("CONFIG_INVALID", { detail: `a source of ${release} must have the kind ${right}` });
+}
+
+function mirrorOf(
+  config: AptSourceConfig,
+  host: HostMirrors,
+  distribution: DebDistribution,
+  archive: Archive,
+): string {
+  const configured = {
+    main: config.mirror,
+    security: config.securityMirror,
+    ports: config.portsMirror,
+  }[archive];
+  const own = distribution.isHosts && archive !== "ports" ? host[archive] : undefined;
+  return configured ?? own ?? distribution.mirrors[archive] ?? distribution.mirrors.main;
+}
+
+function keyringOf({ keyring }: SourceConfig, base: string): string | undefined {
+  return keyring === undefined ? undefined : resolve(base, keyring);
+}
+
+/**
+ * Reads the secrets of all configured sources, each for the servers of its own source.
+ * @throws FarmError FILE_UNREADABLE, CONFIG_INVALID; never with a secret in it
+ */
+export async function readCredentials(
+  sources: readonly SourceConfig[],
+  base: string,
+): Promise<Credentials[]> {
+  const read = sources.map(async (source) => {
+    if (source.credentials === undefined) return [];
+    const authorization = await authorizationOf(source.credentials, base);
+    return placesOf(source).map((url) => ({ url, authorization }));
+  });
+  return (await Promise.all(read)).flat();
+}
+
+function placesOf(source: SourceConfig): string[] {
+  const urls =
+    source.kind === "apt"
+      ? [source.mirror, source.securityMirror, source.portsMirror]
+      : [source.baseurl, source.mirrorlist, source.metalink];
+  // What stands before the first variable is the same for every architecture.
+  return urls.flatMap((url) => (url === undefined ? [] : [url.split("$")[0] as string]));
+}
+
+async function authorizationOf(
+  { user, passwordFile, tokenFile }: CredentialsConfig,
+  base: string,
+): Promise<Secret> {
+  const file = resolve(base, tokenFile ?? passwordFile ?? "");
+  const secret = (
+    await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+      throw new FarmError("FILE_UNREADABLE", {
+        detail: `the credentials file ${file} cannot be read (${cause.code})`,
+        cause,
+      });
+    })
+  ).trim();
+  const isLine = tokenFile === undefined ? !/^$|\p{Cc}/u.test(secret) : /^[!-~]+$/.test(secret);
+  if (!isLine)
+    throw new FarmError("CONFIG_INVALID", { detail: `the credentials file ${file} must hold one line` });
+  if (tokenFile !== undefined) return new Secret(`Bearer ${secret}`);
+  return new Secret(`Basic ${Buffer.from(`${user}:${secret}`).toString("base64")}`);
+}

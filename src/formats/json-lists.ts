@@ -1,0 +1,255 @@
+/**
+ * JSON objects of arrays (`{"debian": [{…}, …], …}`), read as they come: only one array element is held at a
+ * time, so neither the size of the file nor a hostile element in it costs memory. Elements are cut out by the
+ * structure of RFC 8259 and parsed one by one; one that is bad is reported in its place and the rest goes on.
+ */
+import { FarmError } from "../base/error.ts";
+
+export type JsonListItem =
+  | { readonly kind: "element"; readonly list: string; readonly index: number; readonly value: unknown }
+  | { readonly kind: "bad"; readonly list: string; readonly index: number; readonly reason: string };
+
+export interface JsonListLimits {
+  readonly totalBytes: number;
+  readonly elementBytes: number;
+  readonly depth: number;
+}
+
+const DEFAULT_LIMITS: JsonListLimits = { totalBytes: 2 ** 29, elementBytes: 2 ** 22, depth: 32 };
+const NAME_LIMIT_BYTES = 256;
+
+type State =
+  | "start"
+  | "nameOrEnd"
+  | "name"
+  | "colon"
+  | "list"
+  | "elementOrEnd"
+  | "element"
+  | "afterElement"
+  | "afterList"
+  | "end";
+
+/** @throws FarmError DOCUMENT_INVALID for what is no such object, is cut off, or is longer than allowed */
+export async function* readJsonLists(
+  chunks: AsyncIterable<Uint8Array>,
+  source: string,
+  limits: JsonListLimits = DEFAULT_LIMITS,
+): AsyncGenerator<JsonListItem> {
+  const reader = new JsonListReader(source, limits);
+  for await (const chunk of chunks) yield* reader.push(chunk);
+  reader.end();
+}
+
+class JsonListReader {
+  readonly #source: string;
+  readonly #limits: JsonListLimits;
+  readonly #value: ValueScanner;
+  #state: State = "start";
+  #list = "";
+  #index = 0;
+  #total = 0;
+
+  constructor(source: string, limits: JsonListLimits) {
+    this.#source = source;
+    this.#limits = limits;
+    this.#value = new ValueScanner(limits);
+  }
+
+  push(chunk: Uint8Array): JsonListItem[] {
+    const items: JsonListItem[] = [];
+    for (let at = 0; at < chunk.length; ) {
+      const byte = chunk[at] as number;
+      if (this.#value.isOpen) {
+        at = this.#value.scan(chunk, at);
+        if (!this.#value.isOpen) this.#close(items, at);
+      } else if (isSpace(byte)) at++;
+      else at = this.#step(byte, at);
+    }
+    this.#total += chunk.length;
+    if (this.#total > this.#limits.totalBytes)
+      throw this.#fault(`is longer than the ${this.#limits.totalBytes} bytes that a list may have`);
+    return items;
+  }
+
+  end(): void {
+    if (this.#state === "start") throw this.#fault("is empty");
+    if (this.#state !== "end")
+      throw this.#fault(
+        `is cut off after ${this.#total} bytes, in the list ${JSON.stringify(this.#list.slice(0, 60))}`,
+      );
+  }
+
+  /** One byte of structure; a byte that opens a value is left to the value's scanner. */
+  #step(byte: number, at: number): number {
+    switch (this.#state) {
+      case "start":
+        return this.#expect(byte, at, { "{": "nameOrEnd" });
+      case "nameOrEnd":
+        if (byte === QUOTE) return this.#open("name", at, NAME_LIMIT_BYTES);
+        return this.#expect(byte, at, { "}": "end" });
+      case "colon":
+        return this.#expect(byte, at, { ":": "list" });
+      case "list":
+        this.#index = 0;
+        if (byte === OPEN_LIST) return this.#expect(byte, at, { "[": "elementOrEnd" });
+        return this.#open("list", at, 0);
+      case "elementOrEnd":
+        if (byte === CLOSE_LIST) return this.#expect(byte, at, { "]": "afterList" });
+        return this.#open("element", at, this.#limits.elementBytes);
+      case "afterElement":
+        return this.#expect(byte, at, { ",": "elementOrEnd", "]": "afterList" });
+      case "afterList":
+        return this.#expect(byte, at, { ",": "nameOrEnd", "}": "end" });
+      default:
+        throw this.#fault(`has something behind its end (at byte ${this.#total + at})`);
+    }
+  }
+
+  #expect(byte: number, at: number, next: Readonly<Record<string, State>>): number {
+    const state = next[String.fromCharCode(byte)];
+    if (state === undefined) {
+      const wanted = Object.keys(next).join(" or ");
+      throw this.#fault(`is no object of lists: ${wanted} is missing at byte ${this.#total + at}`);
+    }
+    this.#state = state;
+    return at + 1;
+  }
+
+  #open(state: State, at: number, keepBytes: number): number {
+    this.#state = state;
+    this.#value.open(keepBytes);
+    return at;
+  }
+
+  #close(items: JsonListItem[], at: number): void {
+    const text = this.#value.take();
+    const [list, index] = [this.#list, this.#index];
+    switch (this.#state) {
+      case "name": {
+        const name = text.kind === "text" ? parse(text.text) : text;
+        if (name.kind !== "value" || typeof name.value !== "string")
+          throw this.#fault(`is no object of lists: the name at byte ${this.#total + at} cannot be read`);
+        this.#list = name.value;
+        this.#state = "colon";
+        return;
+      }
+      case "list":
+        items.push({ kind: "bad", list, index, reason: "is no list" });
+        this.#state = "afterList";
+        return;
+      default: {
+        const parsed = text.kind === "text" ? parse(text.text) : text;
+        this.#index++;
+        this.#state = "afterElement";
+        if (parsed.kind === "value") items.push({ kind: "element", list, index, value: parsed.value });
+        else items.push({ kind: "bad", list, index, reason: parsed.reason });
+      }
+    }
+  }
+
+  #fault(fact: string): FarmError {
+    return new FarmError("DOCUMENT_INVALID", { detail: `${this.#source} ${fact}` });
+  }
+}
+
+type Text = { readonly kind: "text"; readonly text: string } | Bad;
+type Bad = { readonly kind: "bad"; readonly reason: string };
+
+function parse(text: string): { readonly kind: "value"; readonly value: unknown } | Bad {
+  try {
+    return { kind: "value", value: JSON.parse(text) };
+  } catch {
+    return { kind: "bad", reason: "is not JSON" };
+  }
+}
+
+/** Finds the end of one value by brackets and quotes, and keeps its bytes unless they are too many. */
+class ValueScanner {
+  readonly #limits: JsonListLimits;
+  isOpen = false;
+  #keepBytes = 0;
+  #kept: Uint8Array[] = [];
+  #size = 0;
+  #depth = 0;
+  #deepest = 0;
+  #inString = false;
+  #escaped = false;
+
+  constructor(limits: JsonListLimits) {
+    this.#limits = limits;
+  }
+
+  open(keepBytes: number): void {
+    this.isOpen = true;
+    this.#keepBytes = keepBytes;
+    [this.#kept, this.#size, this.#depth, this.#deepest] = [[], 0, 0, 0];
+    [this.#inString, this.#escaped] = [false, false];
+  }
+
+  /** Reads on from `start`; returns where the value ends, or the length of the chunk. */
+  scan(chunk: Uint8Array, start: number): number {
+    let at = start;
+    while (at < chunk.length && this.isOpen)
+      at = this.#inString ? this.#string(chunk, at) : this.#plain(chunk, at, start);
+    this.#size += at - start;
+    if (this.#size > this.#keepBytes || this.#deepest > this.#limits.depth) this.#kept = [];
+    else this.#kept.push(chunk.subarray(start, at));
+    return at;
+  }
+
+  take(): Text {
+    const kept = this.#kept;
+    this.#kept = [];
+    if (this.#deepest > this.#limits.depth)
+      return { kind: "bad", reason: `is nested more than ${this.#limits.depth} deep` };
+    if (this.#size > this.#keepBytes)
+      return { kind: "bad", reason: `is longer than ${this.#keepBytes} bytes` };
+    return { kind: "text", text: Buffer.concat(kept).toString("utf8") };
+  }
+
+  #string(chunk: Uint8Array, start: number): number {
+    let at = start;
+    for (; at < chunk.length; at++) {
+      const byte = chunk[at];
+      if (this.#escaped) this.#escaped = false;
+      else if (byte === BACKSLASH) this.#escaped = true;
+      else if (byte === QUOTE) {
+        this.#inString = false;
+        if (this.#depth === 0) this.isOpen = false;
+        return at + 1;
+      }
+    }
+    return at;
+  }
+
+  #plain(chunk: Uint8Array, at: number, start: number): number {
+    const byte = chunk[at] as number;
+    if (byte === QUOTE) this.#inString = true;
+    else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      this.#deepest = Math.max(this.#deepest, ++this.#depth);
+    } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
+      if (this.#depth === 0) return this.#ended(at, start);
+      if (--this.#depth === 0) this.isOpen = false;
+    } else if (this.#depth === 0 && (byte === COMMA || isSpace(byte))) return this.#ended(at, start);
+    return at + 1;
+  }
+
+  /** A number or a word ends before the byte that follows it; a value without any byte swallows that byte. */
+  #ended(at: number, start: number): number {
+    this.isOpen = false;
+    return this.#size + (at - start) === 0 ? at + 1 : at;
+  }
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const OPEN_LIST = 0x5b;
+const BACKSLASH = 0x5c;
+const CLOSE_LIST = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}

@@ -1,0 +1,69 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { ERRORS } from "../src/base/error.ts";
+import { Config } from "../src/farm/config.ts";
+
+const read = (file: string) => readFileSync(join(import.meta.dirname, "..", file), "utf8");
+
+describe("docs/errors.md", () => {
+  const sections = read("docs/errors.md").split(/^## /m).slice(1);
+
+  test("has each code once, in the catalogue's order, and no other", () => {
+    expect(sections.map((section) => section.split("\n")[0])).toEqual(Object.keys(ERRORS));
+  });
+
+  test.each(Object.entries(ERRORS))("says of %s what the catalogue says", (code, { blame, exit, hint }) => {
+    const section = sections.find((text) => text.startsWith(`${code}\n`)) ?? "";
+
+    expect(section).toContain(hint);
+    expect(section).toMatch(new RegExp(`\\b${blame}\\b`));
+    expect(section).toMatch(new RegExp(`\\b${exit}\\b`));
+  });
+});
+
+describe("docs/config.md", () => {
+  const documented = [...read("docs/config.md").matchAll(/^\| `([^`]+)` *\|/gm)].map(([, key = ""]) => key);
+
+  test("has every setting of the configuration, and no other", () => {
+    const schema = z.toJSONSchema(Config, { io: "input" });
+
+    expect(documented.toSorted()).toEqual(settingsOf(schema).toSorted());
+    expect(documented).toContain("drivers[].versions");
+  });
+
+  test("docs/kmodfarm.schema.json has them too", () => {
+    const published = JSON.parse(read("docs/kmodfarm.schema.json"));
+
+    expect(settingsOf(published).toSorted()).toEqual(documented.toSorted());
+  });
+});
+
+describe("README.md", () => {
+  test("names only commands that the Makefile has", () => {
+    const named = [...read("README.md").matchAll(/\bmake ([a-z][a-z-]*)/g)].map(([, target]) => target);
+    const targets = [...read("Makefile").matchAll(/^([a-z][a-z-]*):/gm)].map(([, target]) => target);
+
+    expect(named).toEqual(expect.arrayContaining(["demo", "test"]));
+    expect([...new Set(named)].filter((target) => !targets.includes(target))).toEqual([]);
+  });
+});
+
+interface JsonSchema {
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly items?: JsonSchema;
+  readonly anyOf?: readonly JsonSchema[];
+}
+
+/** Names of all settings as the documentation writes them: `drivers[].name`, `select.newest`. */
+function settingsOf(schema: unknown, prefix = ""): string[] {
+  const { properties = {}, items, anyOf = [] } = schema as JsonSchema;
+  const here = Object.entries(properties).flatMap(([key, value]) => [
+    `${prefix}${key}`,
+    ...settingsOf(value, `${prefix}${key}${value.items?.properties === undefined ? "" : "[]"}.`),
+  ]);
+  // A selection or several of them: the same settings, documented once.
+  const inside = [items, ...anyOf].flatMap((one) => (one === undefined ? [] : settingsOf(one, prefix)));
+  return [...new Set([...here, ...inside])];
+}

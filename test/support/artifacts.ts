@@ -1,0 +1,62 @@
+/** What a night leaves in a registry, with only what a test says different. */
+
+import { sha256 } from "../../src/base/json.ts";
+import type { Element } from "../../src/matrix/element.ts";
+import { elementKey } from "../../src/matrix/element.ts";
+import { putBlob } from "../../src/registry/artifact.ts";
+import type { AttemptNote, IndexEntry, Published } from "../../src/registry/documents.ts";
+import type { Outcome } from "../../src/registry/publish.ts";
+import type { Store } from "../../src/registry/stores/store.ts";
+import { makeCatalog, makeKernel } from "./kernels.ts";
+
+export const NOTHING: Published = {
+  head: null,
+  catalog: makeCatalog([]),
+  matrix: [],
+  attempts: [],
+  indices: [],
+};
+
+/** An index entry whose digests follow from `content`. */
+export function makeEntry(element: Element, content = "built"): IndexEntry {
+  return {
+    driver: element.driver,
+    driverVersion: element.driverversion,
+    series: element.output.split("/")[0] ?? "",
+    kversion: element.kversion,
+    packageVersion: element.packageVersion,
+    flavour: element.flavour,
+    output: element.output,
+    recipe: sha256(`recipe ${content}`),
+    manifest: sha256(`manifest ${content}`),
+    modules: [{ name: "doorbell", digest: sha256(`module ${content}`), size: 10 }],
+    log: sha256(`log ${content}`),
+  };
+}
+
+/** Puts the blobs that `makeEntry` names into a store. */
+export async function putBlobs(store: Store, content = "built"): Promise<void> {
+  for (const kind of ["manifest", "module", "log"]) await putBlob(store, `${kind} ${content}`);
+}
+
+export function makeOutcome(
+  element: Element,
+  changes: Partial<Outcome> & { content?: string } = {},
+): Outcome {
+  const { content, ...rest } = changes;
+  const note: AttemptNote = {
+    element: elementKey(element),
+    at: "2026-02-07T00:00:00.000Z",
+    compiler: "gcc-12",
+    buildMs: 1000,
+  };
+  return {
+    element,
+    note,
+    artifact: { entry: makeEntry(element, content), isStable: true },
+    isSettled: true,
+    ...rest,
+  };
+}
+
+export const CATALOG = makeCatalog([makeKernel()]);
