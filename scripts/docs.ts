@@ -24,7 +24,7 @@ function errorsPage(): string {
   return `# Errors
 
 Every error that kmodfarm prints ends with one of these codes; with \`--json\` it is \`error.code\`. Codes are never
-reused. *Blame* decides what happens next: \`source\` and \`input\` are not tried again until something changes,
+reused. _Blame_ decides what happens next: \`source\` and \`input\` are not tried again until something changes,
 \`infra\` and \`remote\` are, \`integrity\` wants a person, \`bug\` wants a report.
 
 Generated from src/base/error.ts by \`npm run docs\`.
@@ -40,6 +40,8 @@ interface Property {
   readonly properties?: Readonly<Record<string, Property>>;
   readonly required?: readonly string[];
   readonly anyOf?: readonly Property[];
+  /** Alternatives that their `kind` tells apart. */
+  readonly oneOf?: readonly Property[];
   readonly enum?: readonly unknown[];
   readonly const?: unknown;
 }
@@ -57,33 +59,50 @@ examples/demo.yaml.
 
 Generated from src/farm/config.ts by \`npm run docs\`.
 
-| setting | kind | meaning |
-|---|---|---|
-${settings(jsonSchema(), "").join("\n")}
+${table([["setting", "kind", "meaning"], ...settings(jsonSchema(), "")])}
 `;
 }
 
-function settings(schema: Property, path: string): string[] {
+/** A table whose columns are as wide as what stands in them, as formatters leave it. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const lines = rows.map(
+    (row) => `| ${widths.map((width, column) => row[column]?.padEnd(width)).join(" | ")} |`,
+  );
+  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
+  return [lines[0], rule, ...lines.slice(1)].join("\n");
+}
+
+/** Setting, kind and meaning of each. */
+function settings(schema: Property, path: string): string[][] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
     const here = path === "" ? name : `${path}.${name}`;
     const isRequired = schema.required?.includes(name) === true;
     const inner =
       [property, ...(property.anyOf ?? [])].find(({ properties }) => properties !== undefined) ??
       property.items;
-    const row = `| \`${here}\` | ${kindOf(property)}${isRequired ? ", required" : ""} | ${property.description ?? ""} |`;
-    return [
-      row,
-      ...(inner?.properties === undefined
-        ? []
-        : settings(inner, property.items === undefined ? here : `${here}[]`)),
+    const row = [
+      `\`${here}\``,
+      `${kindOf(property)}${isRequired ? ", required" : ""}`,
+      property.description ?? "",
     ];
+    return [row, ...alternatives(property, inner, here)];
   });
 }
 
-function kindOf({ type, items, anyOf, enum: words, const: only }: Property): string {
-  if (only !== undefined) return `\`${String(only)}\``;
+function alternatives({ items }: Property, inner: Property | undefined, here: string): string[][] {
+  if (inner?.oneOf !== undefined)
+    return inner.oneOf.flatMap((one) =>
+      settings(one, `${here}[kind: ${kindOf(one.properties?.kind ?? {}).replaceAll("`", "")}]`),
+    );
+  return inner?.properties === undefined ? [] : settings(inner, items === undefined ? here : `${here}[]`);
+}
+
+function kindOf({ type, items, anyOf, oneOf, enum: words, const: only }: Property): string {
+  if (only !== undefined) return `\`${JSON.stringify(only).replaceAll('"', "")}\``;
   if (words !== undefined) return words.map((word) => `\`${String(word)}\``).join(" or ");
   if (anyOf !== undefined) return anyOf.map(kindOf).join(" or ");
+  if (oneOf !== undefined) return [...new Set(oneOf.map(kindOf))].join(" or ");
   return type === "array" ? `list of ${items === undefined ? "values" : kindOf(items)}` : (type ?? "value");
 }
 

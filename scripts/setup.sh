@@ -30,6 +30,9 @@ readelf:binutils
 cpio:cpio
 gpg:gnupg
 apt-ftparchive:apt-utils
+rpmbuild:rpm
+createrepo_c:createrepo-c
+/usr/share/perl5/Dpkg/Version.pm:libdpkg-perl
 busybox:busybox-static
 '
 [ "${1-}" = test ] && needs="$needs$test_needs"

@@ -54,6 +54,8 @@ interface JsonSchema {
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly items?: JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
+  readonly const?: unknown;
 }
 
 /** Names of all settings as the documentation writes them: `drivers[].name`, `select.newest`. */
@@ -61,6 +63,10 @@ function settingsOf(schema: unknown, prefix = ""): string[] {
   const { properties = {}, items, anyOf = [] } = schema as JsonSchema;
   const here = Object.entries(properties).flatMap(([key, value]) => [
     `${prefix}${key}`,
+    // Alternatives that their kind tells apart.
+    ...(value.items?.oneOf ?? []).flatMap((one) =>
+      settingsOf(one, `${prefix}${key}[kind: ${String(one.properties?.kind?.const)}].`),
+    ),
     ...settingsOf(value, `${prefix}${key}${value.items?.properties === undefined ? "" : "[]"}.`),
   ]);
   // A selection or several of them: the same settings, documented once.

@@ -11,11 +11,6 @@ const FILTERS: Readonly<Record<string, readonly string[]>> = {
   zst: ["zstd", "-dc", "--memory=512MB"],
 };
 
-/** Whether the end of a file's name says a compression that we can undo. */
-export function isUnpackable(name: string): boolean {
-  return (name.split(".").at(-1) ?? "") in FILTERS;
-}
-
 /**
  * The bytes inside; what kind of compression it is, the name's end says.
  * @throws FarmError DIGEST_MISMATCH when they are more than the limit, or damaged

@@ -8,8 +8,9 @@ import { text } from "node:stream/consumers";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { type Expected, Http, type HttpOptions, urlOf } from "./http.ts";
+import { type Expected, Http, type HttpOptions } from "./http.ts";
 import { entriesOf, openScratch } from "./scratch.ts";
+import { urlOf } from "./url.ts";
 
 const BYTES = Buffer.alloc(200_000, "0123456789");
 const PROMISED: Expected = {

@@ -231,11 +231,6 @@ export class Http {
   }
 }
 
-/** Joins a base and a relative path of an index; `+`, which some stores read as a space, is escaped. */
-export function urlOf(base: string, path: string): string {
-  return `${base.replace(/\/+$/, "")}/${path.split("/").map(encodeURIComponent).join("/").replaceAll("%7E", "~")}`;
-}
-
 class StatusError extends Error {
   readonly status: number;
   readonly retryAfterMs: number | undefined;

@@ -4,8 +4,9 @@
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { type Http, urlOf } from "../base/http.ts";
+import type { Http } from "../base/http.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
+import { urlOf } from "../base/url.ts";
 import { type Package, verified } from "../kernel/kernel.ts";
 import { unpackDeb } from "./unpack.ts";
 

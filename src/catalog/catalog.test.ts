@@ -56,6 +56,22 @@ describe("compareKernels", () => {
 
     expect(kernels.toReversed().toSorted(compareKernels)).toEqual(kernels);
   });
+
+  test("puts the oldest first by rpm's order where the distribution has that one", () => {
+    // For Debian ^ is a sign like others, and comes after the point.
+    const versions = ["5.14.0-70.el9", "5.14.0-427.13.1.el9_4", "5.14.0^git1-1.el9", "5.14.0.1-1.el9"];
+    const kernels = versions.map((packageVersion) =>
+      makeKernel({ kversion: `${packageVersion}.x86_64`, packageVersion, distribution: "almalinux9.4" }),
+    );
+
+    const sorted = kernels.toReversed().toSorted(compareKernels);
+
+    expect(sorted.map(({ packageVersion }) => packageVersion)).toEqual(versions);
+    const asDebian = kernels
+      .map((kernel) => ({ ...kernel, distribution: "debian12" }))
+      .toSorted(compareKernels);
+    expect(asDebian.map(({ packageVersion }) => packageVersion)).not.toEqual(versions);
+  });
 });
 
 describe("sameFacts", () => {

@@ -48,10 +48,10 @@ export function readDriverkit(
     );
   }
   const list = collector.finish("driverkit");
-  if (list.entries > 0 && list.entries === list.dropped.reduce((sum, { count }) => sum + count, 0)) {
-    const [first] = list.dropped;
+  const [first] = list.dropped;
+  if (first !== undefined && list.entriesByKey.size === 0) {
     throw new FarmError("DOCUMENT_INVALID", {
-      detail: `${options.url} is no driverkit configuration: ${first?.reason}`,
+      detail: `${options.url} is no driverkit configuration: ${first.reason}`,
     });
   }
   return list;

@@ -4,8 +4,9 @@
  * CamelCase until late 2023 and os-release ids since. Read as it comes, written always the same.
  */
 import { z } from "zod";
-import { urlOf } from "../base/http.ts";
+import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
+import { urlOf } from "../base/url.ts";
 import { readJsonLists } from "../formats/json-lists.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { CrawlerName } from "../kernel/distributions/distribution.ts";
@@ -57,7 +58,14 @@ export async function readKernelCrawler(
     if (parsed.success) collector.add(toListEntry(parsed.data), where);
     else collector.drop(describeIssue(parsed.error).replace(/ \(and \d+ more\)$/, ""), where);
   }
-  return collector.finish("kernel-crawler");
+  const list = collector.finish("kernel-crawler");
+  const [first] = list.dropped;
+  if (first !== undefined && list.entriesByKey.size === 0) {
+    throw new FarmError("DOCUMENT_INVALID", {
+      detail: `${options.url} is no kernel list: ${first.examples[0]} ${first.reason}`,
+    });
+  }
+  return list;
 }
 
 function toListEntry({ headers, kernelconfigdata, ...entry }: z.infer<typeof Entry>): ListEntry {

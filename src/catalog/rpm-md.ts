@@ -5,11 +5,12 @@
 import { createHash } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { decompressed, isUnpackable } from "../base/decompress.ts";
+import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
-import { type Expected, urlOf } from "../base/http.ts";
+import type { Expected } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
+import { urlOf } from "../base/url.ts";
 import {
   type PrimaryPackage,
   parseMetalink,
@@ -243,7 +244,7 @@ async function readOpen(
   });
   const hash = createHash("sha256");
   const limit = Math.min(openSize ?? OPEN_LIMIT_BYTES, OPEN_LIMIT_BYTES);
-  const open = isUnpackable(url) ? decompressed(body, url, limit) : (body as AsyncIterable<Buffer>);
+  const open = url.endsWith(".xml") ? plain(body) : decompressed(body, url, limit);
   for await (const chunk of open) {
     hash.update(chunk);
     reader.write(chunk);
@@ -255,4 +256,9 @@ async function readOpen(
       detail: `${url}: what is inside has the sha256 ${digest}, repomd.xml says ${openChecksum.value}`,
     });
   return found;
+}
+
+/** The bytes as they are; whoever stops reading leaves the rest to those who want the digest. */
+function plain(body: Readable): AsyncIterable<Buffer> {
+  return body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
 }

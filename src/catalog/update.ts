@@ -115,10 +115,10 @@ function judge(source: Source, answer: SourceAnswer, previous: Catalog, now: Dat
   delete base.accepted;
   if (answer.kind === "failed") return { ...base, status: "failed", detail: answer.error.message };
   if (answer.kind === "notServed") {
-    // A suite that was there and is gone is a failure; one that never was is a fact.
+    // What was there and is gone is a failure; one that never was is a fact.
     const known = before !== undefined && before.metadataDate !== undefined;
     return known
-      ? { ...base, status: "failed", detail: "the server no longer has this suite" }
+      ? { ...base, status: "failed", detail: "the server no longer has it" }
       : { ...base, status: "notServed" };
   }
   const { date, validUntil } = answer.metadata;

@@ -52,6 +52,7 @@ function defineProgram(setExit: SetExit): Command {
 
   const catalog = program.command("catalog").description("which kernels exist");
   defineCatalog(catalog, setExit);
+  defineExchange(catalog, setExit);
   defineFind(catalog, setExit);
   const matrix = program.command("matrix").description("which builds are wanted");
   defineMatrix(matrix, setExit);
@@ -86,11 +87,30 @@ function defineCatalog(catalog: Command, setExit: SetExit): void {
   withSelection(withPlaces(catalog.command("list")))
     .description("every kernel ever seen")
     .action(async (options) => setExit(await (await import("./commands/catalog.ts")).list(options)));
+}
+
+function defineExchange(catalog: Command, setExit: SetExit): void {
+  const formats = ["kmodfarm", "kernel-crawler", "driverkit"];
   withPlaces(catalog.command("import"))
-    .description("add the kernels of another farm's catalog")
-    .argument("<file>", "a document that `catalog list --json` printed; a URL, or - for standard input")
+    .description("add the kernels of another farm's catalog, a kernel list, or driverkit configurations")
+    .argument("<file>", "a file, a URL, - for standard input, or a directory of configurations")
+    .addOption(new Option("--as <format>", "what it is; default: what it looks like").choices(formats))
+    .option("--name <list>", "the list's name, the same every time (default: its format and architecture)")
+    .option("--arch <arch>", "architecture of entries that do not show theirs")
+    .option("--accept-withdrawals", "believe a list that has far fewer kernels than before")
     .action(async (file, options) =>
-      setExit(await (await import("./commands/catalog.ts")).importFile(file, options)),
+      setExit(await (await import("./commands/catalog-import.ts")).importFile(file, options)),
+    );
+  withPlaces(catalog.command("export"))
+    .description("write the catalog for other tools")
+    .addOption(new Option("--format <format>").choices(formats).default("kmodfarm"))
+    .option("--arch <arch>", "only this architecture")
+    .option("--catalog <file>", "a catalog or list instead of the store's; may be repeated", collect)
+    .option("--driver <name>", "the driver that driverkit's configurations are for", "driver")
+    .option("--driver-version <version>", "its version")
+    .option("--output <dir>", "a directory instead of standard output")
+    .action(async (options) =>
+      setExit(await (await import("./commands/catalog-import.ts")).exportCatalog(options)),
     );
 }
 
@@ -107,7 +127,11 @@ function defineFind(catalog: Command, setExit: SetExit): void {
 function defineMatrix(matrix: Command, setExit: SetExit): void {
   withSelection(withPlaces(matrix.command("generate")))
     .description("print the matrix as a JSON array")
-    .option("--catalog <file>", "a catalog file or URL instead of the store's; may be repeated", collect)
+    .option(
+      "--catalog <file>",
+      "a catalog or kernel list, file or URL, instead of the store's; may be repeated",
+      collect,
+    )
     .option(
       "--exclude <file>",
       "what to leave out: a YAML list of exclusions, or a StackRox BLOCKLIST; may be repeated",

@@ -61,19 +61,25 @@ const Credentials = CredentialsConfig.optional().describe("Who asks; said to its
 const Keyring = z.string().min(1).optional();
 const AcceptExpired = z.boolean().optional();
 
-export const AptSourceConfig = z.strictObject({
-  kind: z.literal("apt").describe("An apt repository."),
-  releases: Names.describe("Distribution release keys, such as debian12."),
-  mirror: Url.optional().describe(
-    "Main archive; default: for Debian the host's own apt mirror, else a public one.",
-  ),
-  securityMirror: Url.optional().describe("Security archive, likewise."),
-  portsMirror: Url.optional().describe("Where Ubuntu's kernels of other architectures than x86_64 are."),
-  suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
-  keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
-  acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
-  credentials: Credentials,
-});
+export const AptSourceConfig = z
+  .strictObject({
+    kind: z.literal("apt").describe("An apt repository."),
+    releases: Names.describe("Distribution release keys, such as debian12."),
+    mirror: Url.optional().describe(
+      "Main archive; default: for Debian the host's own apt mirror, else a public one.",
+    ),
+    securityMirror: Url.optional().describe("Security archive, likewise."),
+    portsMirror: Url.optional().describe("Where Ubuntu's kernels of other architectures than x86_64 are."),
+    suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
+    keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
+    acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
+    credentials: Credentials,
+  })
+  .refine(
+    ({ credentials, mirror, securityMirror, portsMirror }) =>
+      credentials === undefined || [mirror, securityMirror, portsMirror].some((url) => url !== undefined),
+    { error: "`credentials` need a `mirror` that they are for" },
+  );
 
 export const RpmSourceConfig = z
   .strictObject({
@@ -107,7 +113,7 @@ function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: un
 
 export const SourceConfig = z.discriminatedUnion("kind", [AptSourceConfig, RpmSourceConfig]);
 
-export const SelectConfig = z.strictObject({
+const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
   architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
   flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own words."),
@@ -144,7 +150,7 @@ export type SourceConfig = z.infer<typeof SourceConfig>;
 export type AptSourceConfig = z.infer<typeof AptSourceConfig>;
 export type RpmSourceConfig = z.infer<typeof RpmSourceConfig>;
 export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
-export type SelectConfig = z.infer<typeof SelectConfig>;
+type SelectConfig = z.infer<typeof SelectConfig>;
 
 export interface FarmConfig {
   readonly drivers: readonly DriverConfig[];

@@ -101,7 +101,9 @@ class JsonListReader {
         return this.#expect(byte, at, { ",": "elementOrEnd", "]": "afterList" });
       case "afterList":
         return this.#expect(byte, at, { ",": "nameOrEnd", "}": "end" });
-      default:
+      case "name":
+      case "element":
+      case "end":
         throw this.#fault(`has something behind its end (at byte ${this.#total + at})`);
     }
   }
@@ -125,26 +127,21 @@ class JsonListReader {
   #close(items: JsonListItem[], at: number): void {
     const text = this.#value.take();
     const [list, index] = [this.#list, this.#index];
-    switch (this.#state) {
-      case "name": {
-        const name = text.kind === "text" ? parse(text.text) : text;
-        if (name.kind !== "value" || typeof name.value !== "string")
-          throw this.#fault(`is no object of lists: the name at byte ${this.#total + at} cannot be read`);
-        this.#list = name.value;
-        this.#state = "colon";
-        return;
-      }
-      case "list":
-        items.push({ kind: "bad", list, index, reason: "is no list" });
-        this.#state = "afterList";
-        return;
-      default: {
-        const parsed = text.kind === "text" ? parse(text.text) : text;
-        this.#index++;
-        this.#state = "afterElement";
-        if (parsed.kind === "value") items.push({ kind: "element", list, index, value: parsed.value });
-        else items.push({ kind: "bad", list, index, reason: parsed.reason });
-      }
+    if (this.#state === "name") {
+      const name = text.kind === "text" ? parse(text.text) : text;
+      if (name.kind !== "value" || typeof name.value !== "string")
+        throw this.#fault(`is no object of lists: the name at byte ${this.#total + at} cannot be read`);
+      this.#list = name.value;
+      this.#state = "colon";
+    } else if (this.#state === "list") {
+      items.push({ kind: "bad", list, index, reason: "is no list" });
+      this.#state = "afterList";
+    } else {
+      const parsed = text.kind === "text" ? parse(text.text) : text;
+      this.#index++;
+      this.#state = "afterElement";
+      if (parsed.kind === "value") items.push({ kind: "element", list, index, value: parsed.value });
+      else items.push({ kind: "bad", list, index, reason: parsed.reason });
     }
   }
 

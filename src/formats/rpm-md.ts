@@ -4,7 +4,7 @@
 import { FarmError } from "../base/error.ts";
 import { readXml, XmlReader } from "./xml.ts";
 
-export interface Checksum {
+interface Checksum {
   /** sha256, sha512, or one of the broken ones. */
   readonly type: string;
   readonly value: string;

@@ -129,12 +129,15 @@ const DEBIAN_SERIES = table({
   "6.12": "13",
 });
 
+const DEBIAN_STABLE = new Set(DEBIAN_SERIES.values());
+
 /** `~bpo12+1`, `~deb10u3`, `+deb9u2~deb8u1`: the last mark wins; then `0.deb11.4`, `+deb13` of the release. */
 function debianRelease({ packageVersion, kversion }: ReleaseEvidence): string | undefined {
   const mark = [...packageVersion.matchAll(/[~+](?:bpo|deb)(\d{1,2})(?=[u+.]|$)/g)].at(-1);
   if (mark !== undefined) return `debian${mark[1]}`;
-  const named = /(?:\+deb|\.deb)(\d{1,2})(?=[.-])/.exec(kversion);
-  if (named !== null) return `debian${named[1]}`;
+  // The mark of a release still in the making says where a kernel is to go, not where it has arrived.
+  const named = /(?:\+deb|\.deb)(\d{1,2})(?=[.-])/.exec(kversion)?.[1];
+  if (named !== undefined && DEBIAN_STABLE.has(named)) return `debian${named}`;
   const plain = /^(\d+\.\d+)(?:\.\d+)*-\d+$/.exec(packageVersion);
   if (plain === null) return undefined;
   const stable = DEBIAN_SERIES.get(plain[1] as string);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { makePackage } from "../../test/support/kernels.ts";
-import { changeReasons, diffMatrix, elementsToBuild, type MatrixDiff } from "./diff.ts";
+import { changeReasons, diffMatrix, elementsToBuild, formatChangesOf, type MatrixDiff } from "./diff.ts";
 import { type Element, elementKey } from "./element.ts";
 
 const EMPTY: MatrixDiff = { added: [], changed: [], removed: [], unchanged: 0 };
@@ -204,5 +204,59 @@ describe("changeReasons", () => {
   test("compares what both show where only one recipe is known", () => {
     expect(changeReasons(element, { ...element, recipe: "sha256:bb" })).toEqual([]);
     expect(changeReasons(element, { ...element, recipe: "sha256:bb", flavour: "rt" })).toHaveLength(1);
+  });
+});
+
+describe("packages of lists", () => {
+  const withoutDigests = (element: Element): Element => ({
+    ...element,
+    packages: {
+      ...element.packages,
+      headers: element.packages.headers.map(({ sha256: _, size: __, ...rest }) => rest),
+    },
+  });
+  const element = makeElement();
+
+  test("are the same as a repository's of the same names, and otherwise not", () => {
+    const listed = withoutDigests(element);
+    const newer = {
+      ...listed.packages,
+      headers: listed.packages.headers.map((one) => ({ ...one, version: "9" })),
+    };
+
+    expect(changeReasons(element, listed)).toEqual([]);
+    expect(changeReasons(listed, element)).toEqual([]);
+    expect(changeReasons(element, { ...listed, packages: newer })).toEqual([
+      expect.stringMatching(/^header packages: .*=6\.1\.170-3:.* → .*=9:/),
+    ]);
+  });
+});
+
+describe("formatChangesOf", () => {
+  const named = ["55", "56"].map((abi) => makeElement({ kversion: `6.1.0-${abi}-amd64` }));
+  const bare = named.map((element) => ({ ...element, packages: { ...element.packages, headers: [] } }));
+
+  test("finds none where kernels came and went", () => {
+    const diff = diffMatrix(named, [makeElement({ kversion: "6.1.0-57-amd64" })]);
+
+    expect(formatChangesOf(diff)).toEqual([]);
+  });
+
+  test("tells header packages that appear or disappear from packages that change", () => {
+    const detail = (a: readonly Element[], b: readonly Element[]) => formatChangesOf(diffMatrix(a, b));
+
+    expect(detail(bare, named)).toEqual([
+      { distribution: "debian12", elements: 2, detail: "format change: header packages are named only now" },
+    ]);
+    expect(detail(named, bare)).toMatchObject([{ detail: expect.stringContaining("no longer named") }]);
+    expect(elementsToBuild(diffMatrix(bare, named))).toEqual(named);
+  });
+
+  test("tells the same packages under another name from other kernels", () => {
+    const renamed = named.map((element) => ({ ...element, kversion: `${element.kversion}-hwe` }));
+
+    expect(formatChangesOf(diffMatrix(named, renamed))).toEqual([
+      { distribution: "debian12", elements: 2, detail: expect.stringContaining("under another name") },
+    ]);
   });
 });

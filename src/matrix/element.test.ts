@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { makePackage } from "../../test/support/kernels.ts";
@@ -52,6 +53,51 @@ describe("outputOf", () => {
       );
     },
   );
+});
+
+describe("outputOf by the packaging of a release", () => {
+  const machine = { architecture: "x86_64" as const };
+
+  test.each([
+    ["amazonlinux2023", "6.1.12-17.42.amzn2023.x86_64", "6.1.12-17.42.amzn2023"],
+    ["almalinux9.4", "5.14.0-427.13.1.el9_4.x86_64", "5.14.0-427.13.1.el9_4"],
+    ["rhel9.3", "5.14.0-362.13.1.el9_3.x86_64+rt", "5.14.0-362.13.1.el9_3"],
+    ["centos7", "3.10.0-1160.el7.x86_64.debug", "3.10.0-1160.el7"],
+    ["photon4.0", "5.10.83-7.ph4-esx", "5.10.83-7.ph4"],
+    ["photon4.0", "5.10.83-7.ph4", "5.10.83-7.ph4"],
+  ])("%s: %s names the build", (distribution, kversion, packageVersion) => {
+    const kernel = { ...machine, distribution, kversion, packageVersion };
+
+    expect(outputOf("0.1.0", kernel)).toBe(`0.1.0/${distribution}/x86_64/${kversion}`);
+  });
+
+  test.each([
+    ["debian12", "6.1.0-47-amd64", "6.1.170-3"],
+    ["ubuntu22.04", "5.15.0-1021-aws", "5.15.0-1021.25"],
+    ["opensuse-leap15.4", "5.14.21-150400.24.11-default", "5.14.21-150400.24.11.1"],
+    ["arch", "6.4.1-arch1-1", "6.4.1.arch1-1"],
+    ["minikube1.26.0", "5.10.57", "1_1.26.0"],
+  ])("%s: %s does not", (distribution, kversion, packageVersion) => {
+    const kernel = { ...machine, distribution, kversion, packageVersion };
+
+    expect(outputOf("0.1.0", kernel)).toBe(`0.1.0/${distribution}/x86_64/${kversion}_${packageVersion}`);
+  });
+
+  test("two kernels of one release never share a place, however they are named", () => {
+    const part = fc.constantFrom("5.1", "-2", ".el9", ".x86_64", "+rt", "-esx", "_1", ".9", "-");
+    const kversion = fc.array(part, { minLength: 2, maxLength: 7 }).map((parts) => `6${parts.join("")}`);
+    fc.assert(
+      fc.property(kversion, fc.nat(40), fc.nat(40), (release, one, other) => {
+        const [a, b] = [one, other].map((length) => release.slice(0, length + 1)) as [string, string];
+        fc.pre(a !== b);
+        const place = (packageVersion: string) =>
+          outputOf("0.1.0", { ...machine, distribution: "almalinux9.4", kversion: release, packageVersion });
+
+        expect(place(a)).not.toBe(place(b));
+      }),
+      { numRuns: 5000 },
+    );
+  });
 });
 
 describe("elementKey", () => {

@@ -3,7 +3,7 @@
  */
 import semver from "semver";
 import { z } from "zod";
-import { urlOf } from "../base/http.ts";
+import { urlOf } from "../base/url.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { Compiler, type KernelId, Package } from "../kernel/kernel.ts";
 import { PathSegment, pathSegment } from "../kernel/path-segment.ts";

@@ -51,14 +51,17 @@ export function* elementsOf(
   for (const kernel of kernels) for (const driver of placed) yield elementOf(kernel, driver, mirrors);
 }
 
-export function selectKernels(kernels: readonly CatalogKernel[], selection: Selection): CatalogKernel[] {
+/** The kernels that a selection takes; `all` also takes those that cannot be built, for looking at. */
+export function selectKernels(
+  kernels: readonly CatalogKernel[],
+  selection: Selection,
+  which: "wanted" | "all" = "wanted",
+): CatalogKernel[] {
   const releaseFits = expressionFilter(selection.kernelRelease, "kernel release");
   const versionFits = expressionFilter(selection.packageVersion, "package version");
   const fitting = kernels.filter(
     (kernel) =>
-      kernel.distribution !== "unknown" &&
-      kernel.missing === undefined &&
-      kernel.unbuildable === undefined &&
+      (which === "all" || isBuildable(kernel)) &&
       isOneOf(selection.distributions, kernel.distribution, partsOfRelease(kernel.distribution).id) &&
       isOneOf(selection.architectures, kernel.architecture) &&
       isOneOf(selection.flavours, kernel.flavour) &&
@@ -75,6 +78,10 @@ export function selectKernels(kernels: readonly CatalogKernel[], selection: Sele
     [distribution, architecture, flavour].join("/"),
   );
   return [...groups.values()].flatMap((group) => group.toSorted(compareKernels).slice(-newest));
+}
+
+function isBuildable({ distribution, missing, unbuildable }: CatalogKernel): boolean {
+  return distribution !== "unknown" && missing === undefined && unbuildable === undefined;
 }
 
 function isOneOf(wanted: readonly string[] | undefined, ...names: (string | undefined)[]): boolean {

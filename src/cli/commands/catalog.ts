@@ -2,22 +2,13 @@
  * `kmodfarm catalog`: which kernels exist.
  */
 import { FarmError } from "../../base/error.ts";
-import { parseDocument } from "../../base/json.ts";
-import { Catalog, type CatalogKernel } from "../../catalog/catalog.ts";
-import { mergeImported } from "../../catalog/merge.ts";
+import type { Catalog, CatalogKernel } from "../../catalog/catalog.ts";
 import { type SourceProblem, updateCatalog } from "../../catalog/update.ts";
 import type { Farm } from "../../farm/open.ts";
 import { selectKernels } from "../../matrix/generate.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
 import { nextState, saysTheSame } from "../../registry/publish.ts";
-import {
-  type PlaceOptions,
-  readText,
-  type SelectionOptions,
-  selectionOf,
-  stopSignal,
-  withFarm,
-} from "../options.ts";
+import { type PlaceOptions, type SelectionOptions, selectionOf, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 interface UpdateCommandOptions extends PlaceOptions {
@@ -60,7 +51,8 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
   return withFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
     const selection = selectionOf(options);
-    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog.kernels, selection);
+    const kernels =
+      selection === undefined ? catalog.kernels : selectKernels(catalog.kernels, selection, "all");
     if (options.json) await printJson({ ...catalog, kernels });
     else
       await print(
@@ -70,30 +62,8 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
   });
 }
 
-export async function importFile(file: string, options: PlaceOptions): Promise<number> {
-  const imported = parseDocument(Catalog, await readText(file), file);
-  return withFarm(options, async (farm) => {
-    const { before, after } = await changeCatalog(farm, async (previous) =>
-      mergeImported(previous, imported),
-    );
-    const added = after.kernels.length - before.kernels.length;
-    const summary = {
-      schema: "kmodfarm.catalog-import/1",
-      read: imported.kernels.length,
-      added,
-      kernels: after.kernels.length,
-    };
-    if (options.json) await printJson(summary);
-    else
-      await print(
-        `${summary.read} kernels read, ${added} of them new; the catalog has ${summary.kernels}.\n`,
-      );
-    return 0;
-  });
-}
-
 /** Publishes a generation with another catalog and everything else as it was. */
-async function changeCatalog(farm: Farm, change: (previous: Catalog) => Promise<Catalog>) {
+export async function changeCatalog(farm: Farm, change: (previous: Catalog) => Promise<Catalog>) {
   const unlock = await farm.store.lock();
   try {
     await settle(farm.store);
@@ -144,6 +114,7 @@ function stateOf(kernel: CatalogKernel): string {
   const words = facts.flatMap(([word, since]) =>
     since === undefined ? [] : [`${word} ${since.slice(0, 10)}`],
   );
+  if (kernel.unbuildable !== undefined) words.push(`not buildable: ${kernel.unbuildable}`);
   if (kernel.missing !== undefined) words.push(`incomplete: no ${kernel.missing.join(", ")}`);
   return words.join(", ") || "listed";
 }

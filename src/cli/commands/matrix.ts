@@ -2,12 +2,12 @@
  * `kmodfarm matrix`, also known as `matrix-gen`: which builds are wanted.
  */
 import { FarmError } from "../../base/error.ts";
-import { parseDocument } from "../../base/json.ts";
-import { Catalog, EMPTY_CATALOG } from "../../catalog/catalog.ts";
+import { type Catalog, EMPTY_CATALOG } from "../../catalog/catalog.ts";
+import type { KernelList } from "../../catalog/kernel-list.ts";
 import { mergeImported } from "../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../farm/config.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
-import { diffMatrix, elementsToBuild } from "../../matrix/diff.ts";
+import { diffMatrix, elementsToBuild, formatChangesOf } from "../../matrix/diff.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, type WantedDriver } from "../../matrix/generate.ts";
@@ -15,6 +15,7 @@ import { diffStreams, type StreamedChange } from "../../matrix/stream.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
+import { isKernelList, readCatalog } from "../catalog-io.ts";
 import { isLarge, printMatrix, readMatrix, streamMatrix } from "../matrix-io.ts";
 import {
   configOf,
@@ -68,9 +69,27 @@ async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<
   if (options.catalog === undefined)
     return (await readPublished(await openFolderStore(config.store), "candidate")).catalog;
   const catalogs = await Promise.all(
-    options.catalog.map(async (place) => parseDocument(Catalog, await readText(place), place)),
+    options.catalog.map(async (place) => {
+      const { catalog, list } = await readCatalog(place);
+      if (list !== undefined) process.stderr.write(listNote(list));
+      return catalog;
+    }),
   );
   return catalogs.reduce(mergeImported, EMPTY_CATALOG);
+}
+
+/** What of a list no element can be made of: bad entries and kernels nobody can build are no silence. */
+function listNote({ url, entries, kernels, dropped }: KernelList): string {
+  const count = (test: (kernel: KernelList["kernels"][number]) => boolean) => kernels.filter(test).length;
+  const parts = [
+    [dropped.reduce((sum, one) => sum + one.count, 0), "entries dropped"],
+    [count(({ distribution }) => distribution === "unknown"), "of no certain distribution release"],
+    [count(({ missing }) => missing.length > 0), "without all their header packages"],
+    [count(({ unbuildable }) => unbuildable !== undefined), "that nothing can be built for"],
+  ].filter(([number]) => number !== 0);
+  const left = parts.map(([number, what]) => `${number} ${what}`).join(", ");
+  const examples = dropped.map(({ reason, examples: some }) => `  ${reason}: ${some.join(", ")}\n`).join("");
+  return `${url}: ${entries} entries, ${kernels.length} kernels${left === "" ? "" : `; left out: ${left}`}\n${examples}`;
 }
 
 function wantedDrivers(options: GenerateOptions, config: FarmConfig): WantedDriver[] {
@@ -105,6 +124,10 @@ interface DiffOptions extends PlaceOptions {
 }
 
 export async function diff(previous: string, current: string, options: DiffOptions): Promise<number> {
+  if ((await isKernelList(previous)) && (await isKernelList(current))) {
+    const { diffListFiles } = await import("./diff-lists.ts");
+    return diffListFiles(previous, current, options.json ?? false);
+  }
   if ((await isLarge(previous)) || (await isLarge(current))) return diffLarge(previous, current, options);
   const [before, after] = await Promise.all([readMatrix(previous), readMatrix(current)]);
   const result = diffMatrix(before, after);
@@ -112,12 +135,17 @@ export async function diff(previous: string, current: string, options: DiffOptio
     await printMatrix(elementsToBuild(result));
   } else if (options.json) {
     const changed = result.changed.map(({ element, reasons }) => ({ ...element, reasons }));
-    await printJson({ added: result.added, changed, removed: result.removed, unchanged: result.unchanged });
+    const formatChanges = formatChangesOf(result);
+    const { added, removed, unchanged } = result;
+    await printJson({ added, changed, removed, unchanged, formatChanges });
   } else {
     const lines = [
       ...result.added.map((element) => `+ ${elementKey(element)}`),
       ...result.changed.map(({ element, reasons }) => `~ ${elementKey(element)}: ${reasons.join("; ")}`),
       ...result.removed.map((element) => `- ${elementKey(element)}`),
+      ...formatChangesOf(result).map(
+        ({ distribution, elements, detail }) => `${distribution}: ${detail} (${elements} elements)`,
+      ),
       `${result.added.length} added, ${result.changed.length} changed, ${result.removed.length} removed, ${result.unchanged} unchanged`,
     ];
     await print(`${lines.join("\n")}\n`);

@@ -18,10 +18,10 @@ export interface DebNaming {
   /** The package of build tools among them. */
   readonly tools?: RegExp;
   /** Packages with the boot image and with the modules, the likeliest pair first. */
-  boot(kversion: string): readonly BootPackages[];
+  readonly boot: (kversion: string) => readonly BootPackages[];
   /** Whether an image of this version belongs to headers of that one; default: only if they are equal. */
-  imageFits?(version: string, headers: string): boolean;
-  flavourOf(kversion: string): string;
+  readonly imageFits?: (version: string, headers: string) => boolean;
+  readonly flavourOf: (kversion: string) => string;
 }
 
 interface BootPackages {

@@ -107,13 +107,13 @@ interface AnyDistribution<R extends Release> {
   /** The releases there are, oldest first. */
   readonly releases: readonly R[];
   /** Makes the release of a version that is newer than this program; default: there is none. */
-  releaseOf?(version: string): R | undefined;
+  readonly releaseOf?: (version: string) => R | undefined;
   /** Packages that make up the userland of the load test's guest. */
   readonly guestPackages: readonly string[];
   /** The order of its package versions. */
-  compareVersions(a: string, b: string): number;
+  readonly compareVersions: (a: string, b: string) => number;
   /** The kernels that all indices of one release list together. */
-  kernelsOf(packages: readonly ListedPackage[]): ListedKernel[];
+  readonly kernelsOf: (packages: readonly ListedPackage[]) => ListedKernel[];
 }
 
 export interface DebDistribution extends AnyDistribution<DebRelease> {
@@ -128,7 +128,7 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
   readonly packagePrefixes: readonly string[];
   /** Makes a listed package of an index paragraph; undefined when nobody needs it, or a field is missing or wrong. */
-  readPackage(paragraph: Paragraph, source: string): ListedPackage | undefined;
+  readonly readPackage: (paragraph: Paragraph, source: string) => ListedPackage | undefined;
 }
 
 export interface RpmDistribution extends AnyDistribution<RpmRelease> {
@@ -136,7 +136,7 @@ export interface RpmDistribution extends AnyDistribution<RpmRelease> {
   /** Names of the packages that `kernelsOf` needs from an index. */
   readonly packageNames: RegExp;
   /** Likewise for an entry of primary.xml. */
-  readPackage(entry: PrimaryPackage, source: string): ListedPackage | undefined;
+  readonly readPackage: (entry: PrimaryPackage, source: string) => ListedPackage | undefined;
 }
 
 export type Distribution = DebDistribution | RpmDistribution;

@@ -1,0 +1,185 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { inspect } from "node:util";
+import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { parseConfig } from "./config.ts";
+import { catalogSources, readCredentials, releaseMirrors } from "./sources.ts";
+
+const AROUND = { host: { main: "http://host.example/debian" }, base: "/etc/farm" };
+
+function sourcesOf(yaml: string) {
+  return parseConfig(`sources:\n  - ${yaml}`, "kmodfarm.yaml").sources;
+}
+
+const look = (yaml: string) => sourcesOf(yaml).flatMap((source) => catalogSources(source, AROUND));
+
+/** `id url architectures` */
+const words = (yaml: string) =>
+  look(yaml).map((source) => {
+    const place = source.kind === "apt" ? source.url : source.location.urls.join(" ");
+    return `${source.id} ${place} ${source.architectures.join("+")}`;
+  });
+
+describe("apt sources", () => {
+  test("are the suites of a release, of Debian at the host's own mirror", () => {
+    expect(words("{kind: apt, releases: [debian12]}")).toEqual([
+      "debian/bookworm http://host.example/debian x86_64+aarch64",
+      "debian/bookworm-updates http://host.example/debian x86_64+aarch64",
+      "debian/bookworm-security http://security.debian.org/debian-security x86_64+aarch64",
+      "debian/bookworm-backports http://host.example/debian x86_64+aarch64",
+    ]);
+  });
+
+  test("are kept apart by archive for Ubuntu, which the host's Debian mirror does not have", () => {
+    expect(words("{kind: apt, releases: [ubuntu22.04], mirror: 'http://m.example/u'}")).toEqual([
+      "ubuntu/jammy http://m.example/u x86_64",
+      "ubuntu/jammy/ports http://ports.ubuntu.com/ubuntu-ports aarch64",
+      "ubuntu/jammy-updates http://m.example/u x86_64",
+      "ubuntu/jammy-updates/ports http://ports.ubuntu.com/ubuntu-ports aarch64",
+      "ubuntu/jammy-security http://security.ubuntu.com/ubuntu x86_64",
+      "ubuntu/jammy-security/ports http://ports.ubuntu.com/ubuntu-ports aarch64",
+    ]);
+    expect(words("{kind: apt, releases: [ubuntu20.04], portsMirror: 'http://p.example'}")).toContain(
+      "ubuntu/focal-security/ports http://p.example aarch64",
+    );
+  });
+
+  test("may be other suites than the release's own", () => {
+    const yaml =
+      "{kind: apt, releases: [ubuntu20.04], mirror: 'https://esm.example/infra', suites: [focal-infra-security], keyring: esm.gpg}";
+
+    expect(words(yaml)).toEqual(["ubuntu/focal-infra-security https://esm.example/infra x86_64+aarch64"]);
+    expect(look(yaml)).toMatchObject([{ keyring: "/etc/farm/esm.gpg", release: "ubuntu20.04" }]);
+  });
+
+  test("say where a release's toolchain comes from; rpm sources do not", () => {
+    const [apt, rpm] = [
+      sourcesOf("{kind: apt, releases: [debian12]}"),
+      sourcesOf("{kind: rpm-md, release: fedora40}"),
+    ];
+
+    expect(apt.flatMap((source) => releaseMirrors(source, AROUND))).toEqual([
+      [
+        "debian12",
+        {
+          url: "http://host.example/debian",
+          keyring: "/usr/share/keyrings/debian-archive-keyring.gpg",
+          acceptExpired: false,
+        },
+      ],
+    ]);
+    expect(rpm.flatMap((source) => releaseMirrors(source, AROUND))).toEqual([]);
+  });
+});
+
+describe("rpm-md sources", () => {
+  test("are the public repositories of a release, one for each architecture", () => {
+    expect(words("{kind: rpm-md, release: amazonlinux2023}")).toEqual([
+      "amazonlinux2023/core/x86_64 https://cdn.amazonlinux.com/al2023/core/mirrors/latest/x86_64/mirror.list x86_64",
+      "amazonlinux2023/core/aarch64 https://cdn.amazonlinux.com/al2023/core/mirrors/latest/aarch64/mirror.list aarch64",
+    ]);
+    expect(words("{kind: rpm-md, release: almalinux9.17, architectures: [aarch64]}")[0]).toBe(
+      "almalinux9.17/BaseOS/aarch64 https://repo.almalinux.org/almalinux/9.17/BaseOS/aarch64/os/ https://vault.almalinux.org/9.17/BaseOS/aarch64/os/ aarch64",
+    );
+  });
+
+  test("are the one that is configured, for all architectures where its URL names none", () => {
+    expect(words("{kind: rpm-md, release: rhel9.4, baseurl: 'https://m.example/r', name: mine}")).toEqual([
+      "rhel9.4/mine https://m.example/r x86_64+aarch64",
+    ]);
+    const [one, two] = words("{kind: rpm-md, release: rhel9.4, mirrorlist: 'https://m.example/$basearch'}");
+    expect(one).toMatch(/^rhel9\.4\/repository-[0-9a-f]{8}\/x86_64 https:\/\/m\.example\/x86_64 x86_64$/);
+    expect(two).toMatch(/\/aarch64 https:\/\/m\.example\/aarch64 aarch64$/);
+  });
+
+  test("are unsigned where nobody names a keyring", () => {
+    const [plain] = look("{kind: rpm-md, release: fedora40}");
+    const [signed] = look("{kind: rpm-md, release: fedora40, keyring: keys/fedora.asc, acceptExpired: true}");
+
+    expect(plain).not.toHaveProperty("keyring");
+    expect(signed).toMatchObject({ keyring: "/etc/farm/keys/fedora.asc", acceptExpired: true });
+  });
+});
+
+describe("what is refused", () => {
+  test.each([
+    ["{kind: rpm-md, release: rhel9.4}", /rhel9\.4 has no public repository.*baseurl/],
+    ["{kind: rpm-md, release: debian12}", /debian12 must have the kind apt/],
+    ["{kind: apt, releases: [fedora40]}", /fedora40 must have the kind rpm-md/],
+    ["{kind: rpm-md, release: almalinux9}", /'almalinux9' is not a distribution release/],
+    [
+      "{kind: rpm-md, release: fedora40, baseurl: 'http://a.example', metalink: 'http://b.example'}",
+      /exclude each other/,
+    ],
+    ["{kind: rpm-md, release: fedora40, baseurl: 'ftp://a.example'}", /sources\[0\]\.baseurl/],
+    ["{kind: yum, release: fedora40}", /sources\[0\]\.kind/],
+    ["{kind: rpm-md, release: fedora40, bsaeurl: x}", /did you mean 'baseurl'/],
+    ["{kind: rpm-md, release: fedora40, credentials: {tokenFile: a}}", /need a `baseurl`/],
+    ["{kind: apt, releases: [debian12], credentials: {tokenFile: a}}", /need a `mirror`/],
+    [
+      "{kind: rpm-md, release: fedora40, baseurl: 'http://a.example', credentials: {user: me}}",
+      /either `user`/,
+    ],
+    ["{kind: apt, releases: [debian12], credentials: {tokenFile: a, user: me}}", /either `user`/],
+    [
+      "{kind: apt, releases: [debian12], credentials: {user: me, password: x}}",
+      /Unrecognized key: "password"/,
+    ],
+  ])("%s", (yaml, expected) => {
+    expect(() => look(yaml)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+    expect(() => look(yaml)).toThrow(expected);
+  });
+
+  test("a password in a URL, without quoting it", () => {
+    for (const field of ["baseurl", "mirrorlist", "metalink"]) {
+      const text = `{kind: rpm-md, release: fedora40, ${field}: 'https://me:hunter2@a.example/'}`;
+      expect(() => look(text)).toThrow(/use `credentials`/);
+      expect(() => look(text)).not.toThrow(/hunter2/);
+    }
+  });
+});
+
+describe("readCredentials", () => {
+  const read = async (yaml: string, files: Record<string, string>) => {
+    const base = await temporaryDirectory();
+    for (const [name, text] of Object.entries(files)) await writeFile(join(base, name), text);
+    return readCredentials(sourcesOf(yaml), base);
+  };
+  const RPM = "kind: rpm-md, release: rhel9.4, baseurl: 'https://cdn.example/content/$basearch/os'";
+
+  test("makes what each server wants to hear, and shows it to nobody", async () => {
+    const basic = await read(`{${RPM}, credentials: {user: me, passwordFile: pw}}`, { pw: "hunter2\n" });
+    const token = await read(
+      "{kind: apt, releases: [ubuntu20.04], mirror: 'https://esm.example/infra', securityMirror: 'https://s.example', credentials: {tokenFile: t}}",
+      { t: "abc" },
+    );
+
+    expect(basic.map(({ url, authorization }) => [url, authorization.reveal()])).toEqual([
+      ["https://cdn.example/content/", `Basic ${Buffer.from("me:hunter2").toString("base64")}`],
+    ]);
+    expect(token.map(({ url, authorization }) => [url, authorization.reveal()])).toEqual([
+      ["https://esm.example/infra", "Bearer abc"],
+      ["https://s.example", "Bearer abc"],
+    ]);
+    expect(inspect(basic, { depth: 9 }) + JSON.stringify(basic)).not.toMatch(/hunter2|bWU6/);
+  });
+
+  test("are none where none are configured", async () => {
+    expect(await read(`{${RPM}}`, {})).toEqual([]);
+  });
+
+  test.each([
+    ["no file", {}, "FILE_UNREADABLE"],
+    ["an empty file", { pw: "\n" }, "CONFIG_INVALID"],
+    ["two lines", { pw: "hunter2\nhunter3" }, "CONFIG_INVALID"],
+    ["a control character", { pw: "hunter2\0x" }, "CONFIG_INVALID"],
+  ])("names the file when there is %s, and never what is in it", async (_, files, code) => {
+    const refused = await read(`{${RPM}, credentials: {user: me, passwordFile: pw}}`, files).catch(
+      (thrown: unknown) => thrown,
+    );
+
+    expect(refused).toMatchObject({ code, message: expect.stringContaining("/pw") });
+    expect(inspect(refused)).not.toMatch(/hunter/);
+  });
+});
