@@ -4,7 +4,6 @@
  */
 import { parse, stringify } from "yaml";
 import { z } from "zod";
-import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -12,7 +11,7 @@ import type { CatalogKernel } from "./catalog.ts";
 import { crawlerNameOf, headerUrlsOf } from "./kernel-crawler.ts";
 import { type KernelList, ListCollector, type ListOptions } from "./kernel-list.ts";
 
-const DocumentLimit = 4 * 1024 * 1024;
+const CONFIG_LIMIT_CHARACTERS = 4 * 1024 * 1024;
 
 /** Only what says which kernel it is; where the output goes is for whoever builds. */
 const DriverkitConfig = z.object({
@@ -24,7 +23,10 @@ const DriverkitConfig = z.object({
   kernelconfigdata: z.base64().min(1).nullish(),
 });
 
-/** Files by name; a file that is no such configuration is dropped and counted. */
+/**
+ * Files by name; a file that is no such configuration is dropped and counted.
+ * @throws FarmError DOCUMENT_INVALID where none is one
+ */
 export function readDriverkit(
   files: Iterable<{ readonly name: string; readonly text: string }>,
   options: ListOptions,
@@ -47,18 +49,11 @@ export function readDriverkit(
       name,
     );
   }
-  const list = collector.finish("driverkit");
-  const [first] = list.dropped;
-  if (first !== undefined && list.entriesByKey.size === 0) {
-    throw new FarmError("DOCUMENT_INVALID", {
-      detail: `${options.url} is no driverkit configuration: ${first.reason}`,
-    });
-  }
-  return list;
+  return collector.finish("driverkit");
 }
 
 function parseYaml(text: string): unknown {
-  if (text.length > DocumentLimit) return undefined;
+  if (text.length > CONFIG_LIMIT_CHARACTERS) return undefined;
   try {
     return parse(text, { maxAliasCount: 0 });
   } catch {

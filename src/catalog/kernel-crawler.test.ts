@@ -304,7 +304,10 @@ describe("readKernelCrawler", () => {
           const list = await read(document, { architecture: "x86_64" }).catch(
             (error: { code?: string }) => error.code,
           );
-          if (typeof list !== "object") return expect(list).toBe("DOCUMENT_INVALID");
+          if (typeof list !== "object") {
+            expect(list).toBe("DOCUMENT_INVALID");
+            return;
+          }
 
           for (const kernel of list.kernels)
             expect(`${kernel.kversion}/${kernel.distribution}`).toMatch(

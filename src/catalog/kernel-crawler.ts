@@ -4,7 +4,6 @@
  * CamelCase until late 2023 and os-release ids since. Read as it comes, written always the same.
  */
 import { z } from "zod";
-import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
 import { urlOf } from "../base/url.ts";
 import { readJsonLists } from "../formats/json-lists.ts";
@@ -58,14 +57,7 @@ export async function readKernelCrawler(
     if (parsed.success) collector.add(toListEntry(parsed.data), where);
     else collector.drop(describeIssue(parsed.error).replace(/ \(and \d+ more\)$/, ""), where);
   }
-  const list = collector.finish("kernel-crawler");
-  const [first] = list.dropped;
-  if (first !== undefined && list.entriesByKey.size === 0) {
-    throw new FarmError("DOCUMENT_INVALID", {
-      detail: `${options.url} is no kernel list: ${first.examples[0]} ${first.reason}`,
-    });
-  }
-  return list;
+  return collector.finish("kernel-crawler");
 }
 
 function toListEntry({ headers, kernelconfigdata, ...entry }: z.infer<typeof Entry>): ListEntry {

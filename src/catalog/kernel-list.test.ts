@@ -19,7 +19,7 @@ function rpm(release: string, changes: Partial<ListEntry> & { name?: string } = 
 }
 
 function listOf(...entries: readonly ListEntry[]) {
-  const collector = new ListCollector({ url: "list.json", name: "night" });
+  const collector = new ListCollector({ url: "list.json", name: "night", keepEntries: true });
   for (const [index, entry] of entries.entries()) collector.add(entry, `[${index}]`);
   return collector.finish("kernel-crawler");
 }

@@ -2,6 +2,7 @@
  * A whole kernel list: what its entries make, what of them was dropped and why, and what it says to a catalog
  * that may have seen it before. A list is one source per distribution release, so that each is judged alone.
  */
+import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { CrawlerName, ListedKernel } from "../kernel/distributions/distribution.ts";
@@ -19,7 +20,7 @@ export interface KernelList {
   /** Sorted; each names its source `<list id>/<distribution release>`. */
   readonly kernels: readonly PlacedKernel[];
   readonly dropped: readonly Dropped[];
-  /** What each entry names, by the list's own key: for comparing lists as their publisher would. */
+  /** What each entry names, by the list's own key: for comparing lists; empty where nobody asked for it. */
   readonly entriesByKey: ReadonlyMap<string, EntrySignature>;
 }
 
@@ -32,7 +33,7 @@ export interface EntrySignature {
 }
 
 /** Entries that no kernel could be made of. */
-export interface Dropped {
+interface Dropped {
   readonly reason: string;
   readonly count: number;
   readonly examples: readonly string[];
@@ -43,6 +44,8 @@ export interface ListOptions {
   readonly name?: string | undefined;
   /** Architecture of entries that do not show theirs; default: that of all the others. */
   readonly architecture?: ArchitectureName | undefined;
+  /** Whether to keep what each entry names, which a list of many entries makes costly. */
+  readonly keepEntries?: boolean | undefined;
 }
 
 const EXAMPLES = 3;
@@ -57,6 +60,7 @@ export class ListCollector {
   readonly #waiting: { entry: ListEntry; where: string }[] = [];
   readonly #byKey = new Map<string, EntrySignature>();
   #entries = 0;
+  #read = 0;
 
   constructor(options: ListOptions) {
     this.#options = options;
@@ -64,7 +68,8 @@ export class ListCollector {
 
   add(entry: ListEntry, where: string): void {
     this.#entries++;
-    this.#byKey.set(crawlerKey(entry), signatureOf(entry));
+    this.#read++;
+    if (this.#options.keepEntries) this.#byKey.set(crawlerKey(entry), signatureOf(entry));
     this.#make(entry, where, this.#options.architecture, true);
   }
 
@@ -73,7 +78,13 @@ export class ListCollector {
     this.#drop(reason, where);
   }
 
+  /** @throws FarmError DOCUMENT_INVALID where there are entries, and not one that could be read */
   finish(format: string): KernelList {
+    const [[reason, { examples }] = ["", { examples: [] }]] = this.#dropped;
+    if (this.#entries > 0 && this.#read === 0) {
+      const detail = `${this.#options.url} is no ${format} list: ${examples[0]} ${reason}`;
+      throw new FarmError("DOCUMENT_INVALID", { detail });
+    }
     const architectures = new Set([...this.#kernels.values()].map((kernel) => kernel.architecture));
     const only = architectures.size === 1 ? [...architectures][0] : undefined;
     for (const { entry, where } of this.#waiting) this.#make(entry, where, only, false);

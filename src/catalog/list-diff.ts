@@ -18,7 +18,7 @@ export interface ListDiff {
   readonly formatChanges: readonly ListFormatChange[];
 }
 
-export interface ListFormatChange {
+interface ListFormatChange {
   readonly distribution: string;
   readonly entries: number;
   readonly detail: string;

@@ -38,11 +38,10 @@ export function mergeCatalog(
   options: MergeOptions,
 ): Catalog {
   const reported = new Set(reports.map((report) => report.distribution));
+  const asked = new Set(reports.flatMap((report) => report.sources.map(({ id }) => id)));
   const untouched = {
     // A report speaks of its own sources only: a list says nothing about what a repository serves.
-    sources: previous.sources.filter(
-      ({ id }) => !reports.some((report) => report.sources.some((source) => source.id === id)),
-    ),
+    sources: previous.sources.filter(({ id }) => !asked.has(id)),
     kernels: previous.kernels.filter((kernel) => !reported.has(kernel.distribution)),
     guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
   };

@@ -23,7 +23,7 @@ import {
 import { mergeCatalog } from "../catalog/merge.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 
-export const CATALOG_FORMATS = ["kmodfarm", "kernel-crawler", "driverkit"] as const;
+const CATALOG_FORMATS = ["kmodfarm", "kernel-crawler", "driverkit"] as const;
 export type CatalogFormat = (typeof CATALOG_FORMATS)[number];
 
 export type AnyCatalog =
@@ -34,6 +34,7 @@ export interface ReadOptions {
   readonly as?: CatalogFormat | undefined;
   readonly name?: string | undefined;
   readonly architecture?: ArchitectureName | undefined;
+  readonly keepEntries?: boolean | undefined;
 }
 
 /** A document longer than this does not fit into one string of this machine. */
@@ -45,7 +46,7 @@ const HEAD_BYTES = 512;
 export async function readAnyCatalog(place: string, options: ReadOptions = {}): Promise<AnyCatalog> {
   const { as, name } = options;
   const architecture = options.architecture ?? architectureOfPlace(place);
-  const listOptions: ListOptions = { url: place, name, architecture };
+  const listOptions: ListOptions = { url: place, name, architecture, keepEntries: options.keepEntries };
   if ((await stat(place).catch(() => undefined))?.isDirectory()) {
     return { format: "driverkit", list: readDriverkit(await configsBelow(place), listOptions) };
   }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { sharedFile } from "../../test/support/shared.ts";
 import { DISTRIBUTIONS } from "./distributions/index.ts";
 import { kernelOfHeaders, parseHeaderUrl } from "./header-file.ts";
-import { distributionOfTarget, inferRelease, packageFormatOf, partsOfRelease } from "./release-rules.ts";
+import { distributionOfTarget, inferRelease, partsOfRelease } from "./release-rules.ts";
 
 const DOCUMENT = readFileSync(new URL("../../docs/release-rules.md", import.meta.url), "utf8");
 const EXAMPLES = DOCUMENT.split("\n").flatMap((line) => {
@@ -109,15 +109,13 @@ describe("release keys", () => {
     ["arch", "arch", "", "other"],
     ["unknown", "unknown", "", "other"],
   ])("%s is %s %s, packaged as %s", (key, id, version, format) => {
-    expect(partsOfRelease(key)).toEqual({ id, version });
-    expect(packageFormatOf(key)).toBe(format);
+    expect(partsOfRelease(key)).toEqual({ id, version, format });
   });
 
   test("of every distribution there is are taken apart as it says", () => {
     for (const { id, format, releases } of DISTRIBUTIONS)
       for (const { key, version } of releases) {
-        expect(partsOfRelease(key)).toEqual({ id, version });
-        expect(packageFormatOf(key)).toBe(format);
+        expect(partsOfRelease(key)).toEqual({ id, version, format });
       }
   });
 });

@@ -54,20 +54,33 @@ const ALIASES = new Map([
 ]);
 
 /** os-release's ID and VERSION_ID of a release key: `almalinux9.4` → almalinux, 9.4; amazonlinux2 → amzn, 2. */
-export function partsOfRelease(key: string): { readonly id: string; readonly version: string } {
-  const known = findRelease(key);
-  if (known !== undefined) return { id: known.distribution.id, version: known.release.version };
-  const [, id = key, version = ""] = /^(.*?[a-z])((?:v?\d[\w.]*)?)$/.exec(key) ?? [];
-  return { id: id === "amazonlinux" ? "amzn" : id, version };
+export function partsOfRelease(key: string): ReleaseParts {
+  const known = parts.get(key);
+  if (known !== undefined) return known;
+  const made = takeApart(key);
+  if (parts.size < REMEMBERED_KEYS) parts.set(key, made);
+  return made;
 }
 
-/** How a release packages its kernels; rpm kernels' releases name the build, deb kernels' do not. */
-export function packageFormatOf(key: string): "deb" | "rpm" | "other" {
+export interface ReleaseParts {
+  readonly id: string;
+  readonly version: string;
+  /** Releases of rpm kernels name the build, those of deb kernels do not. */
+  readonly format: "deb" | "rpm" | "other";
+}
+
+/** Asked for every element of a matrix; catalogs have few releases. */
+const parts = new Map<string, ReleaseParts>();
+const REMEMBERED_KEYS = 10_000;
+
+function takeApart(key: string): ReleaseParts {
   const known = findRelease(key);
-  if (known !== undefined) return known.distribution.format;
-  const { id } = partsOfRelease(key);
-  if (id === "debian" || id === "ubuntu") return "deb";
-  return RPM_DISTRIBUTIONS.has(id) ? "rpm" : "other";
+  if (known !== undefined)
+    return { id: known.distribution.id, version: known.release.version, format: known.distribution.format };
+  const [, word = key, version = ""] = /^(.*?[a-z])((?:v?\d[\w.]*)?)$/.exec(key) ?? [];
+  const id = word === "amazonlinux" ? "amzn" : word;
+  const isDeb = id === "debian" || id === "ubuntu";
+  return { id, version, format: isDeb ? "deb" : RPM_DISTRIBUTIONS.has(id) ? "rpm" : "other" };
 }
 
 const RPM_DISTRIBUTIONS = new Set([

@@ -7,7 +7,7 @@ import { urlOf } from "../base/url.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { Compiler, type KernelId, Package } from "../kernel/kernel.ts";
 import { PathSegment, pathSegment } from "../kernel/path-segment.ts";
-import { packageFormatOf } from "../kernel/release-rules.ts";
+import { partsOfRelease } from "../kernel/release-rules.ts";
 
 export const Element = z.object({
   /** `uname -r` */
@@ -67,7 +67,7 @@ export function outputOf(series: string, kernel: KernelId): string {
 function namesBuild({ distribution, kversion, packageVersion }: KernelId): boolean {
   const isVersion =
     /^[^-]+-[^-]+$/.test(packageVersion) && !/\.(x86_64|aarch64)([+._]|$)/.test(packageVersion);
-  if (!isVersion || !kversion.startsWith(packageVersion) || packageFormatOf(distribution) !== "rpm")
+  if (!isVersion || !kversion.startsWith(packageVersion) || partsOfRelease(distribution).format !== "rpm")
     return false;
   return /^(\.(x86_64|aarch64)([+._].+)?|-[a-z]\w*)?$/.test(kversion.slice(packageVersion.length));
 }

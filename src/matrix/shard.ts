@@ -93,7 +93,7 @@ function divide(
     shard.elements.push(element);
     shard.seconds += cost;
   }
-  const [distribution = "", architecture = ""] = splitLast(name, ".");
+  const [distribution, architecture] = splitLast(name, ".");
   return shards.map((shard, index) => ({
     id: `${name}.${index}-${count}`,
     distribution,

@@ -29,7 +29,7 @@ export function whyNoRealLists(): string | undefined {
 
 export function readRealList(day: string, machine = "x86_64"): Promise<KernelList> {
   const file = realListFile(day, machine);
-  return readKernelCrawler(createReadStream(file).pipe(createGunzip()), { url: file });
+  return readKernelCrawler(createReadStream(file).pipe(createGunzip()), { url: file, keepEntries: true });
 }
 
 /** What a catalog becomes when a list is imported on a day. */

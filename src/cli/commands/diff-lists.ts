@@ -9,7 +9,7 @@ import { print, printJson } from "../output.ts";
 export async function diffListFiles(previous: string, current: string, asJson: boolean): Promise<number> {
   const [before, after] = await Promise.all(
     [previous, current].map(async (place) => {
-      const read = await readAnyCatalog(place, { as: "kernel-crawler" });
+      const read = await readAnyCatalog(place, { as: "kernel-crawler", keepEntries: true });
       if (read.format === "kmodfarm")
         throw new FarmError("BUG", { detail: `${place} was read as another format` });
       return read.list;
