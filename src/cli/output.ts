@@ -9,12 +9,8 @@ export function printJson(value: unknown): Promise<void> {
 /** Writes and waits until it is taken: the process may end right after. */
 export function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(text, (fault) => (fault && !isClosedPipe(fault) ? reject(fault) : resolve()));
+    process.stdout.write(text, (fault) => (fault ? reject(fault) : resolve()));
   });
-}
-
-function isClosedPipe(fault: Error): boolean {
-  return "code" in fault && fault.code === "EPIPE";
 }
 
 /** Columns as wide as their widest cell; the last one is left as it is. */

@@ -8,6 +8,11 @@ import { toNumber } from "./options.ts";
 /** Runs one command line; returns the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const outcome = { exit: 0 };
+  // `kmodfarm … | head`: who reads no further has what they wanted.
+  process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
+    if (fault.code !== "EPIPE") throw fault;
+    process.exit(0);
+  });
   const program = defineProgram((exit) => {
     outcome.exit = exit;
   });

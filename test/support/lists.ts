@@ -27,8 +27,17 @@ export function whyNoRealLists(): string | undefined {
   return existsSync(realListFile("2022-09-28")) ? undefined : "the real lists are not beside this checkout";
 }
 
+const read = new Map<string, Promise<KernelList>>();
+
+/** Each list is read once; nobody changes it. */
 export function readRealList(day: string, machine = "x86_64"): Promise<KernelList> {
   const file = realListFile(day, machine);
+  const known = read.get(file) ?? readFileOf(file);
+  read.set(file, known);
+  return known;
+}
+
+function readFileOf(file: string): Promise<KernelList> {
   return readKernelCrawler(createReadStream(file).pipe(createGunzip()), { url: file, keepEntries: true });
 }
 
