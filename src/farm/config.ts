@@ -111,7 +111,24 @@ function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: un
   return [source.baseurl, source.mirrorlist, source.metalink].filter((url) => url !== undefined);
 }
 
-export const SourceConfig = z.discriminatedUnion("kind", [AptSourceConfig, RpmSourceConfig]);
+export const ListSourceConfig = z.strictObject({
+  kind: z.literal("kernel-crawler").describe("A list as kernel-crawler writes it."),
+  list: z
+    .string()
+    .min(1)
+    .describe("Its URL, or its path relative to this file; may end in .gz, .xz or .zst."),
+  name: PathSegment.optional().describe("What to call it; default: kernel-crawler and its architecture."),
+  architecture: ArchitectureName.optional().describe(
+    "Of entries that do not show theirs; default: as its name says.",
+  ),
+  credentials: Credentials,
+});
+
+export const SourceConfig = z.discriminatedUnion("kind", [
+  AptSourceConfig,
+  RpmSourceConfig,
+  ListSourceConfig,
+]);
 
 const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
@@ -148,6 +165,7 @@ export const Config = z.strictObject({
 export type DriverConfig = z.infer<typeof DriverConfig>;
 export type SourceConfig = z.infer<typeof SourceConfig>;
 export type AptSourceConfig = z.infer<typeof AptSourceConfig>;
+export type ListSourceConfig = z.infer<typeof ListSourceConfig>;
 export type RpmSourceConfig = z.infer<typeof RpmSourceConfig>;
 export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
 type SelectConfig = z.infer<typeof SelectConfig>;

@@ -11,12 +11,14 @@ import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import type { ReleaseMirror } from "../build/toolchain.ts";
 import { readHostMirrors } from "../catalog/apt-host.ts";
-import type { Source } from "../catalog/update.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import { type ListSource, updateFromLists } from "../catalog/list-source.ts";
+import { type Source, type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { DriverConfig, FarmConfig } from "./config.ts";
-import { catalogSources, readCredentials, releaseMirrors } from "./sources.ts";
+import { catalogSources, listSources, readCredentials, releaseMirrors } from "./sources.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -29,6 +31,8 @@ export interface Farm {
   /** Directory of the toolchain image definitions and the scripts that run inside. */
   readonly images: string;
   readonly sources: readonly Source[];
+  /** Lists that others keep, beside the repositories. */
+  readonly lists: readonly ListSource[];
   /** Release key → where its toolchain comes from. */
   readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
   /** Lets connections go and removes what is temporary. */
@@ -52,12 +56,27 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     builder: hostArchitecture(process.arch),
     images: IMAGES,
     sources: config.sources.flatMap((source) => catalogSources(source, around)),
+    lists: config.sources.flatMap((source) => listSources(source, config.base)),
     mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, around))),
     async close() {
       await http.close();
       await scratch.close();
     },
   };
+}
+
+/** Asks every configured source, repositories first: what they vouch for, lists do not overrule. */
+export async function updateFarmCatalog(
+  farm: Farm,
+  previous: Catalog,
+  options: UpdateOptions,
+  signal: AbortSignal,
+): Promise<Update> {
+  const { http, scratch, cache, sources, lists } = farm;
+  const context = { http, scratch, cache, signal };
+  const repositories = await updateCatalog(previous, sources, context, options);
+  const all = await updateFromLists(repositories.catalog, lists, context, options);
+  return { catalog: all.catalog, problems: [...repositories.problems, ...all.problems] };
 }
 
 /** Reads the sources of all configured drivers, once for versions that share a directory. */

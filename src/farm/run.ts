@@ -9,7 +9,7 @@ import { type BuildContext, type LoadedDriver, planRecipe } from "../build/build
 import { Inputs } from "../build/inputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { Toolchains } from "../build/toolchain.ts";
-import { type SourceProblem, updateCatalog } from "../catalog/update.ts";
+import type { SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
@@ -19,7 +19,7 @@ import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import { type Farm, loadDrivers } from "./open.ts";
+import { type Farm, loadDrivers, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -111,9 +111,13 @@ class Night {
 
   async #updateCatalog(): Promise<void> {
     const { progress, now, signal } = this.#options;
-    const { http, scratch, cache, sources } = this.#farm;
-    const context = { http, scratch, cache, signal };
-    const { catalog, problems } = await updateCatalog(this.#ledger.catalog, sources, context, { now: now() });
+    const { sources } = this.#farm;
+    const { catalog, problems } = await updateFarmCatalog(
+      this.#farm,
+      this.#ledger.catalog,
+      { now: now() },
+      signal,
+    );
     this.#ledger.catalog = catalog;
     this.#problems = problems;
     progress.say(`catalog: ${catalog.kernels.length} kernels from ${sources.length} suites`);

@@ -3,12 +3,14 @@
  */
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { FarmError } from "../base/error.ts";
+import { assertNever, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { type Credentials, Secret } from "../base/secret.ts";
 import type { ReleaseMirror } from "../build/toolchain.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import type { HostMirrors } from "../catalog/apt-host.ts";
+import { architectureOfPlace } from "../catalog/kernel-list.ts";
+import type { ListSource } from "../catalog/list-source.ts";
 import type { RpmSource } from "../catalog/rpm-md.ts";
 import type { Source } from "../catalog/update.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -29,9 +31,27 @@ export interface Surroundings {
   readonly base: string;
 }
 
-/** @throws FarmError CONFIG_INVALID */
+/** The repositories of a configured source. @throws FarmError CONFIG_INVALID */
 export function catalogSources(config: SourceConfig, around: Surroundings): Source[] {
-  return config.kind === "apt" ? aptSources(config, around) : rpmSources(config, around.base);
+  switch (config.kind) {
+    case "apt":
+      return aptSources(config, around);
+    case "rpm-md":
+      return rpmSources(config, around.base);
+    case "kernel-crawler":
+      return [];
+    default:
+      return assertNever(config);
+  }
+}
+
+/** The list of a configured source, if it is one. */
+export function listSources(config: SourceConfig, base: string): ListSource[] {
+  if (config.kind !== "kernel-crawler") return [];
+  const place = /^https?:/.test(config.list) ? config.list : resolve(base, config.list);
+  const architecture = config.architecture ?? architectureOfPlace(place);
+  const id = config.name ?? ["kernel-crawler", architecture].filter((word) => word !== undefined).join("-");
+  return [{ kind: "kernel-crawler", id, place, architecture }];
 }
 
 /** The suites of every release that a configured source names. */
@@ -136,7 +156,7 @@ function mirrorOf(
   return configured ?? own ?? distribution.mirrors[archive] ?? distribution.mirrors.main;
 }
 
-function keyringOf({ keyring }: SourceConfig, base: string): string | undefined {
+function keyringOf({ keyring }: AptSourceConfig | RpmSourceConfig, base: string): string | undefined {
   return keyring === undefined ? undefined : resolve(base, keyring);
 }
 
@@ -157,12 +177,22 @@ export async function readCredentials(
 }
 
 function placesOf(source: SourceConfig): string[] {
-  const urls =
-    source.kind === "apt"
-      ? [source.mirror, source.securityMirror, source.portsMirror]
-      : [source.baseurl, source.mirrorlist, source.metalink];
+  const urls = urlsOf(source);
   // What stands before the first variable is the same for every architecture.
   return urls.flatMap((url) => (url === undefined ? [] : [url.split("$")[0] as string]));
+}
+
+function urlsOf(source: SourceConfig): (string | undefined)[] {
+  switch (source.kind) {
+    case "apt":
+      return [source.mirror, source.securityMirror, source.portsMirror];
+    case "rpm-md":
+      return [source.baseurl, source.mirrorlist, source.metalink];
+    case "kernel-crawler":
+      return /^https?:/.test(source.list) ? [source.list] : [];
+    default:
+      return assertNever(source);
+  }
 }
 
 async function authorizationOf(

@@ -3,8 +3,8 @@
  */
 import { FarmError } from "../../base/error.ts";
 import type { Catalog, CatalogKernel } from "../../catalog/catalog.ts";
-import { type SourceProblem, updateCatalog } from "../../catalog/update.ts";
-import type { Farm } from "../../farm/open.ts";
+import type { SourceProblem } from "../../catalog/update.ts";
+import { type Farm, updateFarmCatalog } from "../../farm/open.ts";
 import { selectKernels } from "../../matrix/generate.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
 import { nextState, saysTheSame } from "../../registry/publish.ts";
@@ -17,13 +17,17 @@ interface UpdateCommandOptions extends PlaceOptions {
 
 export async function update(options: UpdateCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
-    const { http, scratch, cache, sources } = farm;
+    const { http, sources } = farm;
     const started = performance.now();
     const found = { problems: [] as readonly SourceProblem[] };
     const { before, after } = await changeCatalog(farm, async (previous) => {
-      const context = { http, scratch, cache, signal: stopSignal() };
       const acceptWithdrawals = options.acceptWithdrawals ?? false;
-      const result = await updateCatalog(previous, sources, context, { now: new Date(), acceptWithdrawals });
+      const result = await updateFarmCatalog(
+        farm,
+        previous,
+        { now: new Date(), acceptWithdrawals },
+        stopSignal(),
+      );
       found.problems = result.problems;
       return result.catalog;
     });

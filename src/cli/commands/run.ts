@@ -94,7 +94,10 @@ function outcomeOf(row: RunRow): "stable" | "candidate" | "failed" | "unfetchabl
 
 function toText(report: RunReport, farm: Farm): string {
   const place = shortest(farm.store.place);
+  const drivers = new Set(report.rows.map(({ element }) => `${element.driver} ${element.driverversion}`));
+  const isOne = drivers.size === 1;
   const rows = report.rows.map((row) => [
+    ...(isOne ? [] : [`${row.element.driver} ${row.element.driverversion}`]),
     `${row.element.distribution}/${row.element.architecture}`,
     row.element.kversion,
     row.note.compiler,
@@ -103,7 +106,8 @@ function toText(report: RunReport, farm: Farm): string {
     row.path === undefined ? shortest(row.note.logFile ?? "-") : join(place, row.path),
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
-  return `${rows.length > 0 ? `${table(head, rows)}\n` : ""}${failureText(report)}${summaryText(report)}`;
+  const shown = rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : "";
+  return `${shown}${failureText(report)}${summaryText(report)}`;
 }
 
 function loadWord({ note }: RunRow): string {
@@ -147,7 +151,9 @@ function summaryText(report: RunReport): string {
     `${fresh} of them new`,
   ];
   const lost =
-    report.unfetchable > 0 ? ` ${report.unfetchable} kernels are listed but no longer on their mirror.` : "";
+    report.unfetchable > 0
+      ? ` ${report.unfetchable} of them listed but not on their mirror (see \`catalog list\`).`
+      : "";
   const problems = report.problems
     .map(({ source, detail, code }) => `${source}: ${detail}\n  ${ERRORS[code].hint} [${code}]\n`)
     .join("");

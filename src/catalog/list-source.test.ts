@@ -1,0 +1,111 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { sharedDirectory } from "../../test/support/temporary.ts";
+import { Http } from "../base/http.ts";
+import { openScratch } from "../base/scratch.ts";
+import { EMPTY_CATALOG } from "./catalog.ts";
+import { type ListSource, updateFromLists } from "./list-source.ts";
+import type { SourceContext } from "./source.ts";
+
+const NOW = { now: new Date("2026-11-23T00:00:00Z") };
+const LATER = { now: new Date("2026-11-24T00:00:00Z") };
+
+let context: SourceContext;
+let directory: string;
+
+beforeAll(async () => {
+  directory = sharedDirectory();
+  const cache = join(directory, "cache");
+  context = { http: new Http({ retries: 0 }), scratch: await openScratch(join(cache, "tmp")), cache };
+});
+
+afterAll(() => context.http.close());
+
+function entry(build: number) {
+  const release = `6.1.${build}-1.amzn2023.x86_64`;
+  const headers = [`https://mirror.example/kernel-devel-${release}.rpm`];
+  return { kernelversion: 1, kernelrelease: release, target: "amazonlinux2023", headers };
+}
+
+async function listOf(name: string, builds: readonly number[], more: object[] = []): Promise<ListSource> {
+  const place = join(directory, name);
+  const text = JSON.stringify({ AmazonLinux2023: [...builds.map(entry), ...more] });
+  await writeFile(place, name.endsWith(".gz") ? gzipSync(text) : text);
+  return { kind: "kernel-crawler", id: "kernel-crawler-x86_64", place, architecture: "x86_64" };
+}
+
+describe("a configured list", () => {
+  test.each(["list.json", "list.json.gz"])(
+    "brings its kernels as %s, one source for each distribution release",
+    async (name) => {
+      const { catalog, problems } = await updateFromLists(
+        EMPTY_CATALOG,
+        [await listOf(name, [1, 2])],
+        context,
+        NOW,
+      );
+
+      expect(problems).toEqual([]);
+      expect(catalog.kernels.map(({ kversion }) => kversion)).toEqual([
+        "6.1.1-1.amzn2023.x86_64",
+        "6.1.2-1.amzn2023.x86_64",
+      ]);
+      expect(catalog.sources).toMatchObject([{ id: "kernel-crawler-x86_64/amazonlinux2023", status: "ok" }]);
+    },
+  );
+
+  test("that cannot be read makes its kernels stale, loses none, and is a problem", async () => {
+    const source = await listOf("gone.json", [1, 2]);
+    const before = await updateFromLists(EMPTY_CATALOG, [source], context, NOW);
+
+    const after = await updateFromLists(
+      before.catalog,
+      [{ ...source, place: join(directory, "nowhere.json") }],
+      context,
+      LATER,
+    );
+
+    expect(after.problems).toMatchObject([
+      { source: "kernel-crawler-x86_64", detail: expect.stringContaining("nowhere.json") },
+    ]);
+    expect(after.catalog.kernels.map(({ staleSince }) => staleSince)).toEqual([
+      LATER.now.toISOString(),
+      LATER.now.toISOString(),
+    ]);
+    expect(after.catalog.sources).toMatchObject([{ status: "failed" }]);
+  });
+
+  test("that shrinks is suspect by distribution release", async () => {
+    const before = await updateFromLists(
+      EMPTY_CATALOG,
+      [await listOf("full.json", [1, 2, 3, 4, 5])],
+      context,
+      NOW,
+    );
+
+    const after = await updateFromLists(
+      before.catalog,
+      [await listOf("short.json", [1, 2, 3])],
+      context,
+      LATER,
+    );
+
+    expect(after.problems).toMatchObject([
+      { source: "kernel-crawler-x86_64/amazonlinux2023", code: "CATALOG_SUSPECT" },
+    ]);
+    expect(after.catalog.kernels).toHaveLength(5);
+  });
+
+  test("tells which of its entries are of no use, and takes the others", async () => {
+    const source = await listOf("bad.json", [1], [{ kernelrelease: "../../etc", target: 7 }]);
+
+    const { catalog, problems } = await updateFromLists(EMPTY_CATALOG, [source], context, NOW);
+
+    expect(catalog.kernels).toHaveLength(1);
+    expect(problems).toMatchObject([
+      { source: "kernel-crawler-x86_64", detail: expect.stringContaining("1 entries dropped") },
+    ]);
+  });
+});
