@@ -111,7 +111,7 @@ function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: un
   return [source.baseurl, source.mirrorlist, source.metalink].filter((url) => url !== undefined);
 }
 
-export const ListSourceConfig = z.strictObject({
+const ListSourceConfig = z.strictObject({
   kind: z.literal("kernel-crawler").describe("A list as kernel-crawler writes it."),
   list: z
     .string()
@@ -165,7 +165,7 @@ export const Config = z.strictObject({
 export type DriverConfig = z.infer<typeof DriverConfig>;
 export type SourceConfig = z.infer<typeof SourceConfig>;
 export type AptSourceConfig = z.infer<typeof AptSourceConfig>;
-export type ListSourceConfig = z.infer<typeof ListSourceConfig>;
+
 export type RpmSourceConfig = z.infer<typeof RpmSourceConfig>;
 export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
 type SelectConfig = z.infer<typeof SelectConfig>;
