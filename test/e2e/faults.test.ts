@@ -206,7 +206,7 @@ describe("metadata that is not what its owner signed", () => {
     const before = await unchanging(farm);
     const kernels = await kernelNames(farm);
     // Who asks without a memory gets the whole file.
-    await rm(join(farm.cache, "inrelease"), { recursive: true });
+    await rm(join(farm.cache, "remembered"), { recursive: true });
     mirror.misbehave({ match: new RegExp(`/dists/${suite}/InRelease$`), kind: "flipped" });
 
     const run = await farm.cli("run");
