@@ -48,6 +48,12 @@ export const ERRORS = {
     exit: 2,
     hint: "Check the path and its permissions.",
   },
+  PLACE_UNUSABLE: {
+    summary: "A directory that the farm needs cannot be made or written to",
+    blame: "input",
+    exit: 2,
+    hint: "Name another place with --store or --cache, or mend its permissions.",
+  },
   DOCUMENT_INVALID: {
     summary: "A JSON document is not of the kind this command reads",
     blame: "input",

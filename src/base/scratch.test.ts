@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { killNow, startChild } from "../../test/support/children.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { entriesOf, exists, isAlive, openScratch, processName } from "./scratch.ts";
+import { entriesOf, exists, isAlive, makePlace, openScratch, processName } from "./scratch.ts";
 
 const SCRATCH = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
 
@@ -152,5 +152,20 @@ describe("entriesOf", () => {
     await expect(entriesOf(join(directory, "file"))).rejects.toThrow(
       expect.objectContaining({ code: "ENOTDIR" }),
     );
+  });
+});
+
+describe("makePlace", () => {
+  test.each(["/proc/nowhere/store", "/dev/null/store"])("says at once that %s cannot be", async (place) => {
+    await expect(makePlace(place)).rejects.toMatchObject({ code: "PLACE_UNUSABLE" });
+  });
+
+  test("makes a directory with those above it, and is content with one that is there", async () => {
+    const place = join(await temporaryDirectory(), "a", "b");
+
+    await makePlace(place);
+    await makePlace(place);
+
+    expect(await entriesOf(place)).toEqual([]);
   });
 });

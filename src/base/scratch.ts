@@ -3,10 +3,10 @@
  * next can tell a dead owner's leftovers from a living one's work.
  */
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { constants, readFileSync } from "node:fs";
+import { access, mkdir, open, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { isErrno } from "./error.ts";
+import { FarmError, isErrno } from "./error.ts";
 
 /** A name for this process that no later process has: its id and when it was started. */
 export function processName(pid = process.pid): string | undefined {
@@ -40,6 +40,7 @@ export interface Scratch {
 export async function openScratch(directory: string): Promise<Scratch> {
   const owner = processName() ?? String(process.pid);
   const path = () => join(directory, `${owner}-${randomBytes(6).toString("hex")}`);
+  await makePlace(directory);
   await occupy(directory, path());
   await sweep(directory);
   return {
@@ -62,6 +63,29 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
   };
+}
+
+/**
+ * Makes a directory that a user named, with those above it. Not by `recursive`: that tries for ever where a
+ * file system makes no directories (/proc).
+ * @throws FarmError PLACE_UNUSABLE
+ */
+export async function makePlace(directory: string): Promise<void> {
+  try {
+    await makeWithParents(directory);
+    await access(directory, constants.W_OK);
+  } catch (cause) {
+    if (!isErrno(cause)) throw cause;
+    throw new FarmError("PLACE_UNUSABLE", { detail: `${directory} cannot be made (${cause.code})`, cause });
+  }
+}
+
+async function makeWithParents(directory: string): Promise<void> {
+  if ((await stat(directory).catch(() => undefined))?.isDirectory()) return;
+  if (dirname(directory) !== directory) await makeWithParents(dirname(directory));
+  await mkdir(directory).catch((thrown) => {
+    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown; // Another process was faster.
+  });
 }
 
 /** A file of ours keeps another process that is done from removing the directory under us. */

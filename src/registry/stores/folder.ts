@@ -1,12 +1,12 @@
 /**
  * A store in a folder of this machine. A lock of a process that died is taken over; so are its leftovers.
  */
-import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { hexOf, sha256 } from "../../base/json.ts";
-import { entriesOf, isAlive, openScratch, processName, type Scratch } from "../../base/scratch.ts";
+import { entriesOf, isAlive, makePlace, openScratch, processName, type Scratch } from "../../base/scratch.ts";
 import type { Store } from "./store.ts";
 
 const LOCK = ".lock";
@@ -101,7 +101,7 @@ class FolderStore implements Store {
 
   async #temporary(): Promise<Scratch> {
     if (this.#scratch === undefined) {
-      await mkdir(this.place, { recursive: true });
+      await makePlace(this.place);
       this.#scratch = await openScratch(join(this.place, TEMPORARY));
     }
     return this.#scratch;
