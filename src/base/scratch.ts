@@ -83,8 +83,10 @@ export async function makePlace(directory: string): Promise<void> {
 async function makeWithParents(directory: string): Promise<void> {
   if ((await stat(directory).catch(() => undefined))?.isDirectory()) return;
   if (dirname(directory) !== directory) await makeWithParents(dirname(directory));
-  await mkdir(directory).catch((thrown) => {
-    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown; // Another process was faster.
+  await mkdir(directory).catch(async (thrown) => {
+    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+    // Another process was faster; or a file is in the way.
+    if (!(await stat(directory)).isDirectory()) throw thrown;
   });
 }
 

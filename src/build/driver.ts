@@ -30,7 +30,10 @@ export interface DriverSource {
 export async function readDriverSource(directory: string): Promise<DriverSource> {
   const top = await lstat(directory).catch(() => undefined);
   if (!top?.isDirectory())
-    throw new FarmError("DRIVER_INVALID", { detail: `there is no driver source directory ${directory}` });
+    throw new FarmError("DRIVER_INVALID", {
+      detail: `there is no driver source directory ${directory}`,
+      hint: "Correct `source` of the driver; it is relative to the configuration file.",
+    });
   const files = (await walk(directory, "")).toSorted((a, b) => (a.path < b.path ? -1 : 1));
   if (!files.some(({ path }) => path === "Kbuild" || path === "Makefile")) {
     throw new FarmError("DRIVER_INVALID", {

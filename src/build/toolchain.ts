@@ -155,7 +155,11 @@ const BOOTSTRAP_OPTIONS = [
 ];
 
 function bootstrapError(release: string, said: string, timedOut: boolean): FarmError {
-  const words = lastLines(said, 4);
+  // mmdebstrap's last words only repeat that apt failed; why it did stands before them.
+  const causes = said
+    .split("\n")
+    .filter((line) => /^(Err|W|E):/.test(line) && !/mmdebstrap failed|--error-on=any/.test(line));
+  const words = lastLines(causes.length > 0 ? causes.join("\n") : said, 4);
   if (timedOut)
     return new FarmError("TIMED_OUT", {
       detail: `bootstrapping the toolchain root of ${release} took too long`,

@@ -2,12 +2,13 @@
  * Commands, their options, and how their errors are told. Each command's own code loads when it is called.
  */
 import { Command, CommanderError, Option } from "commander";
-import { type FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { toNumber } from "./options.ts";
 
 /** Runs one command line; returns the exit code. */
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const outcome = { exit: 0 };
+  const asJson = argv.includes("--json");
   // `kmodfarm … | head`: who reads no further has what they wanted.
   process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
     if (fault.code !== "EPIPE") throw fault;
@@ -15,14 +16,18 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   });
   const program = defineProgram((exit) => {
     outcome.exit = exit;
-  });
+  }, asJson);
   try {
     await program.parseAsync(argv as string[], { from: "user" });
     return outcome.exit;
   } catch (thrown) {
-    if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
-    const error = toFarmError(thrown);
-    process.stderr.write(describeError(error, argv.includes("--json")));
+    if (thrown instanceof CommanderError && (thrown.exitCode === 0 || !asJson))
+      return thrown.exitCode === 0 ? 0 : 2;
+    const error =
+      thrown instanceof CommanderError
+        ? new FarmError("USAGE", { detail: thrown.message.replace(/^error: /, "") })
+        : toFarmError(thrown);
+    process.stderr.write(describeError(error, asJson));
     return error.exit;
   }
 }
@@ -33,12 +38,12 @@ function describeError(error: FarmError, asJson: boolean): string {
   if (asJson) return `${JSON.stringify({ error: { code, message, blame, at, hint } })}\n`;
   const places = Object.entries(at).map(([name, value]) => `  ${name}: ${value}\n`);
   const trace = error.blame === "bug" ? `${(error.cause as Error | undefined)?.stack ?? error.stack}\n` : "";
-  return `kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n${trace}`;
+  return `${trace}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`;
 }
 
 type SetExit = (exit: number) => void;
 
-function defineProgram(setExit: SetExit): Command {
+function defineProgram(setExit: SetExit, asJson: boolean): Command {
   const program = new Command("kmodfarm")
     .description(
       "Builds, proves and publishes one out-of-tree Linux driver for every kernel its fleet may boot.",
@@ -47,6 +52,8 @@ function defineProgram(setExit: SetExit): Command {
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
     .exitOverride()
     .showHelpAfterError("(see --help)");
+  // A program that reads JSON gets its errors in JSON too, not commander's words beside them.
+  if (asJson) program.configureOutput({ writeErr() {} });
 
   withPlaces(program.command("run"))
     .description(
@@ -122,9 +129,9 @@ function defineExchange(catalog: Command, setExit: SetExit): void {
 function defineFind(catalog: Command, setExit: SetExit): void {
   withPlaces(catalog.command("find"))
     .description("which kernel a node runs; without options, this machine")
-    .option("--uname-r <release>")
-    .option("--uname-v <version>")
-    .option("--uname-m <machine>")
+    .option("--uname-r <release>", "what `uname -r` says there")
+    .option("--uname-v <version>", "what `uname -v` says there; Debian and Ubuntu name the build in it")
+    .option("--uname-m <machine>", "what `uname -m` says there")
     .option("--os-release <file>", "the node's /etc/os-release; it only breaks ties")
     .action(async (options) => setExit(await (await import("./commands/find.ts")).find(options)));
 }

@@ -71,7 +71,10 @@ export function resolveNode<K extends KnownKernel>(kernels: Iterable<K>, node: N
   }
   const built = named.filter((kernel) => isThatBuild(kernel, node));
   if (built.length === 0) {
-    const reason = `uname -v ('${node.version}') names none of the builds known under '${node.release}'`;
+    const reason =
+      node.version === ""
+        ? `the release '${node.release}' does not name its build: what does uname -v say?`
+        : `uname -v ('${node.version}') names none of the builds known under '${node.release}'`;
     return { kind: "unknown", reason, near: named };
   }
   return breakTie(built, node);

@@ -48,6 +48,12 @@ export async function generate(options: GenerateOptions): Promise<number> {
   for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
     process.stderr.write(`an exclusion ended on ${until} and no longer holds: ${reason}\n`);
   }
+  if (all.length === 0) {
+    const hint = catalog.kernels.length === 0 ? "; `kmodfarm catalog update` fills the catalog" : "";
+    process.stderr.write(
+      `no element: the selection takes none of ${catalog.kernels.length} kernels${hint}\n`,
+    );
+  }
   await printMatrix(elements);
   return 0;
 }

@@ -18,7 +18,10 @@ export async function run(options: RunCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
     if (farm.config.drivers.length === 0) {
       throw new FarmError("CONFIG_INVALID", {
-        detail: "the configuration names no driver",
+        detail:
+          options.config === undefined
+            ? "there is no kmodfarm.yaml here that names a driver"
+            : "the configuration names no driver",
         hint: "Name one, as examples/demo.yaml does, and give the file with --config.",
       });
     }
@@ -106,7 +109,10 @@ function toText(report: RunReport, farm: Farm): string {
     row.path === undefined ? shortest(row.note.logFile ?? "-") : join(place, row.path),
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
-  const shown = rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : "";
+  const shown =
+    rows.length > 0
+      ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n`
+      : `Nothing is wanted: the selection takes none of the ${report.kernels} kernels known.\n`;
   return `${shown}${failureText(report)}${summaryText(report)}`;
 }
 
