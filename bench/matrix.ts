@@ -1,6 +1,6 @@
 /**
  * Matrix generate and diff at 10⁴, 10⁵ and 10⁶ synthetic kernels, written and read as streams: time and peak
- * memory for each kernel must not grow. With a kernel-crawler list as argument, the same for its real kernels.
+ * memory for each kernel must not grow. Budget at 10⁶: 60 s, 1.5 GiB.
  *
  *     npm run bench:matrix -- [largest]
  */
