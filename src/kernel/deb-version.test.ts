@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { versionOrderContract } from "../../test/contracts/version-order.ts";
 import { digits, neighbours, realNames, similarPairs } from "../../test/support/versions.ts";
 import { compareDebVersions } from "./deb-version.ts";
 
@@ -89,34 +90,7 @@ describe("compareDebVersions", () => {
     expect(sorted.toReversed().sort(compareDebVersions)).toEqual(sorted);
   });
 
-  test("says that a version equals itself", () => {
-    fc.assert(fc.property(version, (v) => compareDebVersions(v, v) === 0));
-  });
-
-  test("says the opposite of a pair turned round", () => {
-    const turns = (a: string, b: string) =>
-      Math.sign(compareDebVersions(a, b)) + Math.sign(compareDebVersions(b, a)) === 0;
-
-    fc.assert(
-      fc.property(pair, ([a, b]) => turns(a, b)),
-      { numRuns: 2000 },
-    );
-    fc.assert(fc.property(fc.string(), fc.string(), turns));
-  });
-
-  test("keeps an order over three", () => {
-    const triples = fc.tuple(pair, version).map(([both, third]) => [...both, third] as const);
-
-    fc.assert(
-      fc.property(triples, (three) => {
-        const [a, b, c] = [...three].sort(compareDebVersions) as [string, string, string];
-        expect(compareDebVersions(a, b)).toBeLessThanOrEqual(0);
-        expect(compareDebVersions(b, c)).toBeLessThanOrEqual(0);
-        expect(compareDebVersions(a, c)).toBeLessThanOrEqual(0);
-      }),
-      { numRuns: 2000 },
-    );
-  });
+  versionOrderContract(compareDebVersions, version, pair);
 
   test("agrees with dpkg on the traps and on 10,000 random pairs", () => {
     const random = fc.sample(pair, 10_000);

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { versionOrderContract } from "../../test/contracts/version-order.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { digits, neighbours, realNames, similarPairs } from "../../test/support/versions.ts";
 import { compareRpmVersions } from "./rpm-version.ts";
@@ -85,34 +86,7 @@ describe("compareRpmVersions", () => {
     expect(sorted.toReversed().sort(compareRpmVersions)).toEqual(sorted);
   });
 
-  test("says that a version equals itself", () => {
-    fc.assert(fc.property(version, (v) => compareRpmVersions(v, v) === 0));
-  });
-
-  test("says the opposite of a pair turned round", () => {
-    const turns = (a: string, b: string) =>
-      Math.sign(compareRpmVersions(a, b)) + Math.sign(compareRpmVersions(b, a)) === 0;
-
-    fc.assert(
-      fc.property(pair, ([a, b]) => turns(a, b)),
-      { numRuns: 2000 },
-    );
-    fc.assert(fc.property(fc.string(), fc.string(), turns));
-  });
-
-  test("keeps an order over three", () => {
-    const triples = fc.tuple(pair, version).map(([both, third]) => [...both, third] as const);
-
-    fc.assert(
-      fc.property(triples, (three) => {
-        const [a, b, c] = [...three].sort(compareRpmVersions) as [string, string, string];
-        expect(compareRpmVersions(a, b)).toBeLessThanOrEqual(0);
-        expect(compareRpmVersions(b, c)).toBeLessThanOrEqual(0);
-        expect(compareRpmVersions(a, c)).toBeLessThanOrEqual(0);
-      }),
-      { numRuns: 2000 },
-    );
-  });
+  versionOrderContract(compareRpmVersions, version, pair);
 
   test("agrees with rpm on the traps and on 20,000 random pairs", () => {
     const random = fc.sample(pair, 20_000);
