@@ -9,7 +9,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
-import { type BuildContext, buildElement, planRecipe, stageInputs } from "../src/build/build.ts";
+import { type BuildContext, buildElement, planRecipe, rootRequest, stageInputs } from "../src/build/build.ts";
 import { Inputs, nativePaths } from "../src/build/inputs.ts";
 import { Toolchains } from "../src/build/toolchain.ts";
 import { loadConfig } from "../src/farm/config.ts";
@@ -93,7 +93,7 @@ async function timeMake(): Promise<{ wall: number; cpu: number }> {
 async function bareCommand(element: Element, index: number): Promise<string> {
   const trees = await stageInputs(element, context);
   const { family, version } = element.compiler ?? { family: "gcc", version: "" };
-  const root = await toolchains.root(element.distribution, { family, version, source: "package" });
+  const root = await toolchains.root(rootRequest(element, { packages: [] }));
   const { kbuild, triplet } = architecture(element.architecture);
   const prefix = element.architecture === builder ? "" : `${triplet}-`;
   const source = join(work, String(index));

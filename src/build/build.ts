@@ -17,7 +17,7 @@ import { copyDriverSource, type DriverSource } from "./driver.ts";
 import { type Inputs, nativePaths } from "./inputs.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox } from "./sandboxes/sandbox.ts";
-import { scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
+import { type RootRequest, scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
 
 export interface BuildContext {
   readonly inputs: Inputs;
@@ -36,6 +36,8 @@ export interface LoadedDriver {
   readonly source: DriverSource;
   /** Modules it must give; empty: all it gives. */
   readonly modules: readonly string[];
+  /** Packages that its build needs in the toolchain root. */
+  readonly packages: readonly string[];
 }
 
 const BUILD_TIMEOUT_MS = 15 * 60_000;
@@ -51,11 +53,12 @@ export async function planRecipe(
   context: BuildContext,
   signal?: AbortSignal,
 ): Promise<Recipe> {
-  const root = await rootOf(element, context, signal);
+  const root = await context.toolchains.root(rootRequest(element, driver), signal);
   return recipeOf({
     element,
     source: driver.source.digest,
     modules: driver.modules,
+    packages: driver.packages,
     builder: context.builder,
     root: root.packages,
     scripts: await scriptsDigest(context.images),
@@ -84,7 +87,7 @@ export async function buildElement(
   signal?: AbortSignal,
 ): Promise<Attempt> {
   const trees = await stageInputs(element, context, signal);
-  const root = await rootOf(element, context, signal);
+  const root = await context.toolchains.root(rootRequest(element, driver), signal);
   const work = context.scratch.path();
   try {
     await mkdir(join(work, "output"), { recursive: true });
@@ -104,17 +107,15 @@ export async function buildElement(
   }
 }
 
-function rootOf(
-  element: Element,
-  { toolchains }: BuildContext,
-  signal?: AbortSignal,
-): Promise<ToolchainRoot> {
-  if (element.compiler === undefined) {
+/** The toolchain root that an element of this driver is built in. */
+export function rootRequest(element: Element, { packages }: Pick<LoadedDriver, "packages">): RootRequest {
+  const { distribution: release, compiler } = element;
+  if (compiler === undefined) {
     throw new FarmError("BUILD_FAILED", {
       detail: `nobody says which compiler ${element.kversion} was built with`,
     });
   }
-  return toolchains.root(element.distribution, element.compiler, signal);
+  return { release, compiler, packages };
 }
 
 async function sandboxSpec(
@@ -180,12 +181,12 @@ interface Outcome {
 }
 
 async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
-  const { element, recipe, result, buildMs, work } = outcome;
+  const { recipe, result, buildMs, work } = outcome;
   const record = {
     schema: "kmodfarm.attempt/1" as const,
     recipe,
     buildMs,
-    environment: await observedEnvironment(join(work, "output"), element),
+    environment: await observedEnvironment(join(work, "output"), outcome),
   };
   if (result.exitCode !== 0 || result.timedOut) {
     return { ...record, modules: [], failure: diagnose(result.output, result.exitCode, result.timedOut) };
@@ -200,7 +201,10 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
 }
 
 /** What the sandbox itself saw of its compiler and packages. */
-async function observedEnvironment(output: string, element: Element): Promise<AttemptRecord["environment"]> {
+async function observedEnvironment(
+  output: string,
+  { element, driver }: Outcome,
+): Promise<AttemptRecord["environment"]> {
   const read = async (name: string) =>
     (await readOutput(join(output, name)).catch(() => Buffer.alloc(0))).toString("utf8");
   const packages = (await read("packages.tsv")).split("\n").flatMap((line): InstalledPackage[] => {
@@ -208,7 +212,10 @@ async function observedEnvironment(output: string, element: Element): Promise<At
     return name && version ? [{ name, version }] : [];
   });
   const compiler = (await read("compiler.txt")).trim();
-  return { compiler, packages: relevantPackages(packages, architecture(element.architecture)) };
+  return {
+    compiler,
+    packages: relevantPackages(packages, architecture(element.architecture), driver.packages),
+  };
 }
 
 /** Takes over what the build left as modules; what cannot be read as one is nothing to publish. */

@@ -143,6 +143,22 @@ describe("relevantPackages", () => {
   });
 });
 
+describe("relevantPackages of a driver with needs of its own", () => {
+  const root = [
+    ...ROOT,
+    { name: "libelf-dev", version: "0.188-2.1" },
+    { name: "libelf1", version: "0.188-2.1" },
+  ];
+
+  test("has those it named, and not what they brought along", () => {
+    const names = relevantPackages(root, architecture("x86_64"), ["libelf-dev"]).map(({ name }) => name);
+
+    expect(names).toContain("libelf-dev");
+    expect(names).not.toContain("libelf1");
+    expect(names).toContain("gcc-12");
+  });
+});
+
 describe("buildPackages", () => {
   const arm = makeElement({ kversion: "6.1.0-56-arm64", architecture: "aarch64" });
 

@@ -44,12 +44,15 @@ export interface RecipeInput {
   readonly element: Element;
   readonly source: Digest;
   readonly modules: readonly string[];
+  /** What the driver needs in the root beside the release's own list. */
+  readonly packages?: readonly string[];
   readonly builder: ArchitectureName;
   readonly root: readonly InstalledPackage[];
   readonly scripts: Digest;
 }
 
-export function recipeOf({ element, source, modules, builder, root, scripts }: RecipeInput): Recipe {
+export function recipeOf(input: RecipeInput): Recipe {
+  const { element, source, modules, packages, builder, root, scripts } = input;
   const { distribution, kversion, packageVersion } = element;
   return {
     schema: "kmodfarm.recipe/1",
@@ -60,7 +63,7 @@ export function recipeOf({ element, source, modules, builder, root, scripts }: R
       .map(verified)
       .map(({ name, version, sha256 }) => ({ name, version, sha256 }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
-    toolchain: relevantPackages(root, architecture(element.architecture)),
+    toolchain: relevantPackages(root, architecture(element.architecture), packages),
     scripts,
   };
 }
@@ -93,10 +96,14 @@ export function buildPackages(element: Element, builder: ArchitectureName): Pack
 
 const RELEVANT = /^(gcc|cpp|clang|lld|llvm|binutils|make|kmod|pahole|dwarves)(-|$)/;
 
-/** The build-relevant packages of a root, without compilers for architectures that are not the target's. */
+/**
+ * The build-relevant packages of a root, and those that the driver asked for; without compilers for
+ * architectures that are not the target's.
+ */
 export function relevantPackages(
   root: readonly InstalledPackage[],
   target: Architecture,
+  own: readonly string[] = [],
 ): InstalledPackage[] {
   const others = ARCHITECTURES.filter(({ name }) => name !== target.name).map(({ triplet }) =>
     triplet.replace("_", "-"),
@@ -104,9 +111,10 @@ export function relevantPackages(
   return root
     .filter(
       ({ name }) =>
-        RELEVANT.test(name) &&
-        !/-(base|locales|doc)$/.test(name) &&
-        !others.some((other) => name.includes(other)),
+        own.includes(name) ||
+        (RELEVANT.test(name) &&
+          !/-(base|locales|doc)$/.test(name) &&
+          !others.some((other) => name.includes(other))),
     )
     .map(({ name, version }) => ({ name, version }))
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));

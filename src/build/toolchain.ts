@@ -31,6 +31,15 @@ export interface ToolchainContext {
   readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
 }
 
+/** Which root is wanted. */
+export interface RootRequest {
+  /** Distribution release key. */
+  readonly release: string;
+  readonly compiler: Compiler;
+  /** What the driver needs beside the release's own list; every set of them is a root of its own. */
+  readonly packages?: readonly string[];
+}
+
 export interface ToolchainRoot {
   readonly path: string;
   readonly packages: readonly InstalledPackage[];
@@ -48,52 +57,45 @@ export class Toolchains {
   }
 
   /** The root for a compiler of a distribution release; made when there is none yet, by one caller at a time. */
-  root(release: string, compiler: Compiler, signal?: AbortSignal): Promise<ToolchainRoot> {
-    const name = `${release}-${compiler.family}-${compiler.version}`;
-    const known = this.#roots.get(name);
+  root(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
+    const key = keyOf(wanted);
+    const known = this.#roots.get(key);
     if (known !== undefined) return known;
-    const made = this.#open(release, compiler, name, signal);
-    this.#roots.set(name, made);
-    made.catch(() => this.#roots.delete(name));
+    const made = this.#open(wanted, signal);
+    this.#roots.set(key, made);
+    made.catch(() => this.#roots.delete(key));
     return made;
   }
 
   /** The making of a root that is under way, if any. */
-  making(release: string, compiler: Compiler): Promise<ToolchainRoot> | undefined {
-    return this.#roots.get(`${release}-${compiler.family}-${compiler.version}`);
+  making(wanted: RootRequest): Promise<ToolchainRoot> | undefined {
+    return this.#roots.get(keyOf(wanted));
   }
 
   /** Whether that root is there already, so that asking for it costs nothing. */
-  async isReady(release: string, compiler: Compiler): Promise<boolean> {
-    const definition = await this.#define(release, compiler);
-    return exists(
-      join(this.#placeOf(`${release}-${compiler.family}-${compiler.version}`, definition), "packages.json"),
-    );
+  async isReady(wanted: RootRequest): Promise<boolean> {
+    return exists(join(this.#placeOf(wanted, await this.#define(wanted)), "packages.json"));
   }
 
-  async #open(
-    release: string,
-    compiler: Compiler,
-    name: string,
-    signal?: AbortSignal,
-  ): Promise<ToolchainRoot> {
-    const definition = await this.#define(release, compiler);
-    const place = this.#placeOf(name, definition);
+  async #open(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
+    const definition = await this.#define(wanted);
+    const place = this.#placeOf(wanted, definition);
     const list = join(place, "packages.json");
-    if (!(await exists(list))) await this.#bootstrap(release, definition, place, signal);
+    if (!(await exists(list))) await this.#bootstrap(wanted.release, definition, place, signal);
     return {
       path: join(place, "root"),
       packages: PackageList.parse(JSON.parse(await readFile(list, "utf8"))),
     };
   }
 
-  #placeOf(name: string, definition: readonly string[]): string {
+  #placeOf({ release, compiler }: RootRequest, definition: readonly string[]): string {
+    const name = `${release}-${compiler.family}-${compiler.version}`;
     const variant = digestOf([definition, this.#context.builder, BOOTSTRAP_OPTIONS]).slice(7, 19);
     return join(this.#context.cache, "roots", `${name}-${variant}`);
   }
 
-  /** Package names of a release's image definition for one compiler. */
-  async #define(release: string, compiler: Compiler): Promise<string[]> {
+  /** Package names of a release's image definition for one compiler, and those of the driver. */
+  async #define({ release, compiler, packages = [] }: RootRequest): Promise<string[]> {
     const file = join(this.#context.images, release, "packages.txt");
     const text = await readFile(file, "utf8").catch((cause) => {
       throw new FarmError("CONFIG_INVALID", {
@@ -102,7 +104,7 @@ export class Toolchains {
       });
     });
     const foreign = ARCHITECTURES.filter(({ name }) => name !== this.#context.builder);
-    return text
+    const own = text
       .split("\n")
       .map((line) => line.replace(/#.*/, "").trim())
       .filter((line) => line !== "")
@@ -111,6 +113,7 @@ export class Toolchains {
       )
       .map((line) => line.replace("{compiler}", `${compiler.family}-${compiler.version}`))
       .map((line) => line.replace("x86_64-linux-gnu", "x86-64-linux-gnu"));
+    return [...own, ...packages.filter((name) => !own.includes(name)).toSorted()];
   }
 
   async #bootstrap(
@@ -145,6 +148,10 @@ export class Toolchains {
       await rm(temporary, { recursive: true, force: true });
     }
   }
+}
+
+function keyOf({ release, compiler, packages = [] }: RootRequest): string {
+  return [release, compiler.family, compiler.version, ...packages.toSorted()].join(" ");
 }
 
 /** Documentation and translations take a third of a root and no part in a build. */

@@ -99,6 +99,16 @@ jobs: 4
       "sources:\n  - {kind: apt, releases: [a], mirror: file:///x}",
       /mirror/,
     ],
+    [
+      "a package name that apt would take for an order",
+      "drivers: [{name: a, source: b, versions: [1.0.0], packages: [bash-]}]",
+      /drivers\[0\].packages\[0\]: not the name of a package/,
+    ],
+    [
+      "a package name that is a pattern",
+      "drivers: [{name: a, source: b, versions: [1.0.0], packages: ['?essential']}]",
+      /not the name/,
+    ],
     ["another architecture", "select: {architectures: [riscv64]}", /select/],
   ])("refuses %s", (_, text, words) => {
     expect(refusal(text)).toMatch(words);

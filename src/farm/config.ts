@@ -17,6 +17,11 @@ import { Exclusion } from "../matrix/exclude.ts";
 
 const Names = z.array(PathSegment).min(1);
 
+/** What apt and dnf take as a name and as nothing else: no pattern, no path, and no `-` that removes. */
+const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])?$/, {
+  error: "not the name of a package",
+});
+
 export const DriverConfig = z.strictObject({
   name: PathSegment.describe("The driver's name, also the first part of its paths."),
   source: z
@@ -30,6 +35,11 @@ export const DriverConfig = z.strictObject({
   modules: Names.optional().describe(
     "Modules that a build must give, in any order; default: whatever it gives.",
   ),
+  packages: z
+    .array(PackageName)
+    .min(1)
+    .optional()
+    .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
 });
 
 export const CredentialsConfig = z

@@ -95,6 +95,7 @@ export async function loadDrivers(config: FarmConfig): Promise<LoadedDriver[]> {
       name: driver.name,
       version,
       modules: driver.modules ?? [],
+      packages: driver.packages ?? [],
       source: await sourceAt(directoryOf(config.base, driver, version)),
     })),
   );

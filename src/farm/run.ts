@@ -5,7 +5,7 @@
 import PQueue from "p-queue";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
-import { type BuildContext, type LoadedDriver, planRecipe } from "../build/build.ts";
+import { type BuildContext, type LoadedDriver, planRecipe, rootRequest } from "../build/build.ts";
 import { Inputs } from "../build/inputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { Toolchains } from "../build/toolchain.ts";
@@ -200,17 +200,12 @@ class Night {
   async #planRecipe(element: Element, driver: LoadedDriver, context: ElementContext): Promise<Recipe> {
     const { build, progress, processors, signal } = context;
     const plan = () => planRecipe(element, driver, build, signal);
-    if (
-      element.compiler === undefined ||
-      (await build.toolchains.isReady(element.distribution, element.compiler))
-    )
-      return plan();
-    progress.element(
-      elementName(element),
-      "toolchain",
-      `${element.distribution} with ${element.compiler.family}-${element.compiler.version}`,
-    );
-    const making = build.toolchains.making(element.distribution, element.compiler);
+    const wanted = rootRequest(element, driver);
+    if (await build.toolchains.isReady(wanted)) return plan();
+    const { family, version } = wanted.compiler;
+    const words = [`${wanted.release} with ${family}-${version}`, ...driver.packages];
+    progress.element(elementName(element), "toolchain", words.join(", "));
+    const making = build.toolchains.making(wanted);
     if (making !== undefined) {
       await making;
       return plan();
