@@ -14,6 +14,7 @@ import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { seriesOf } from "../matrix/element.ts";
 import { Exclusion } from "../matrix/exclude.ts";
+import { describeProblems } from "./config-problems.ts";
 
 const Names = z.array(PathSegment).min(1);
 
@@ -242,9 +243,8 @@ export function parseConfig(text: string, file: string): z.infer<typeof Config> 
   const value: unknown = document.toJS({ maxAliasCount: 100 });
   const parsed = Config.safeParse(value ?? {});
   if (!parsed.success) {
-    const error = new z.ZodError(parsed.error.issues.flatMap(tellable).toSorted(unknownFirst));
     throw new FarmError("CONFIG_INVALID", {
-      detail: `${file}: ${describeIssue(error)}${suggestion(error)}`,
+      detail: `${file}: ${describeProblems(parsed.error, KNOWN_KEYS)}`,
     });
   }
   refuseSharedSeries(parsed.data.drivers, file);
@@ -286,40 +286,3 @@ const KNOWN_KEYS = [
   CredentialsConfig,
   SelectConfig,
 ].flatMap((type) => Object.keys(type.shape));
-
-/** A union tells only that nothing fits; a word that nobody knows inside it is what a person can mend. */
-function tellable(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
-  if (issue.code !== "invalid_union") return [issue];
-  const inside = issue.errors.flat().filter(({ code }) => code === "unrecognized_keys");
-  return inside.length === 0
-    ? [issue]
-    : inside.map((one) => ({ ...one, path: [...issue.path, ...one.path] }));
-}
-
-/** A misspelt word is also a missing one: the word is what to tell of. */
-function unknownFirst(a: z.core.$ZodIssue, b: z.core.$ZodIssue): number {
-  return Number(b.code === "unrecognized_keys") - Number(a.code === "unrecognized_keys");
-}
-
-function suggestion(error: z.ZodError): string {
-  const issue = error.issues[0];
-  if (issue?.code !== "unrecognized_keys") return "";
-  const close = KNOWN_KEYS.map((known) => ({
-    known,
-    distance: editDistance(known, issue.keys[0] ?? ""),
-  })).sort((a, b) => a.distance - b.distance)[0];
-  return close !== undefined && close.distance <= 3 ? ` (did you mean '${close.known}'?)` : "";
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
-}

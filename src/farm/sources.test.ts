@@ -124,7 +124,7 @@ describe("what is refused", () => {
     ["{kind: apt, releases: [debian12], credentials: {tokenFile: a, user: me}}", /either `user`/],
     [
       "{kind: apt, releases: [debian12], credentials: {user: me, password: x}}",
-      /Unrecognized key: "password"/,
+      /there is no setting "password" \(did you mean 'passwordFile'\?\)/,
     ],
   ])("%s", (yaml, expected) => {
     expect(() => look(yaml)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));

@@ -1,0 +1,31 @@
+import { describe, expect, test } from "vitest";
+import { parseConfig } from "./config.ts";
+
+const DRIVER = "drivers: [{name: d, source: ., versions: [1.0.0]}]\n";
+
+describe("what is wrong with a configuration", () => {
+  test.each([
+    ["select: {architectures: [amd64]}", 'select.architectures[0]: must be "x86_64" or "aarch64"'],
+    ["select: [{}, {architectures: [amd64]}]", 'select[1].architectures[0]: must be "x86_64" or "aarch64"'],
+    ["sources: [{kind: apt, releases: debian12}]", "sources[0].releases: must be a list"],
+    ["sources: [{kind: apt}]", "sources[0].releases: is missing"],
+    ["sources: [{kind: yum}]", "sources[0].kind: Invalid discriminator value. Expected 'apt' | 'rpm-md'"],
+    ["stor: x", `there is no setting "stor" (did you mean 'store'?)`],
+    ["colour: x", 'there is no setting "colour"'],
+    ["jobs: 0", "jobs: "],
+  ])("%s", (text, said) => {
+    expect(() => parseConfig(DRIVER + text, "a.yaml")).toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringContaining(`a.yaml: ${said}`),
+      }),
+    );
+  });
+
+  test("names each misspelt word with the one that was meant, before what is missing for want of it", () => {
+    expect(() => parseConfig("drivers: [{name: d, sorce: ., versons: [1.0.0]}]", "a.yaml")).toThrow(
+      `a.yaml: drivers[0]: there is no setting "sorce" (did you mean 'source'?); ` +
+        `drivers[0]: there is no setting "versons" (did you mean 'versions'?); drivers[0].source: is missing; and 1 more`,
+    );
+  });
+});

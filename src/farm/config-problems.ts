@@ -1,0 +1,75 @@
+/**
+ * What a schema has against a configuration, in words that a person can mend it by.
+ */
+import type { z } from "zod";
+
+/** How many problems one message tells of. */
+const MOST_TOLD = 3;
+
+/**
+ * The problems of a configuration on one line, the ones that explain others first.
+ * @param words every setting there is, for those that are misspelt
+ */
+export function describeProblems(error: z.ZodError, words: readonly string[]): string {
+  const issues = error.issues.flatMap(tellable).toSorted(unknownFirst);
+  const told = issues.slice(0, MOST_TOLD).map((issue) => placeOf(issue) + sentenceOf(issue, words));
+  const more = issues.length > MOST_TOLD ? [`and ${issues.length - MOST_TOLD} more`] : [];
+  return [...told, ...more].join("; ");
+}
+
+/** A union says only that nothing fits: what its likeliest member says is what a person can mend. */
+function tellable(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => ({ ...issue, keys: [key] }));
+  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
+  const likeliest = issue.errors.toSorted((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];
+  return likeliest.flatMap((inside) => tellable({ ...inside, path: [...issue.path, ...inside.path] }));
+}
+
+/** A member that looks deep into a value found its outside right. */
+function depthOf(issues: readonly z.core.$ZodIssue[]): number {
+  return Math.max(...issues.map(({ code, path }) => path.length + (code === "unrecognized_keys" ? 1 : 0)));
+}
+
+/** A misspelt word is also a missing one: the word is what to tell of. */
+function unknownFirst(a: z.core.$ZodIssue, b: z.core.$ZodIssue): number {
+  return Number(b.code === "unrecognized_keys") - Number(a.code === "unrecognized_keys");
+}
+
+function placeOf({ path }: z.core.$ZodIssue): string {
+  const place = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("");
+  return place === "" ? "" : `${place.replace(/^\./, "")}: `;
+}
+
+function sentenceOf(issue: z.core.$ZodIssue, words: readonly string[]): string {
+  if (issue.code === "unrecognized_keys")
+    return `there is no setting "${issue.keys[0]}"${suggestion(issue.keys[0] ?? "", words)}`;
+  if (issue.code === "invalid_value")
+    return `must be ${issue.values.map((value) => JSON.stringify(value)).join(" or ")}`;
+  if (issue.code !== "invalid_type") return issue.message;
+  return /received undefined$/.test(issue.message) ? "is missing" : `must be ${withArticle(issue.expected)}`;
+}
+
+function withArticle(type: string): string {
+  if (type === "array") return "a list";
+  return /^[aeiou]/.test(type) ? `an ${type}` : `a ${type}`;
+}
+
+function suggestion(key: string, words: readonly string[]): string {
+  const [closest] = words
+    .map((word) => ({ word, distance: word.startsWith(key) ? 1 : editDistance(word, key) }))
+    .toSorted((a, b) => a.distance - b.distance);
+  return closest !== undefined && closest.distance <= 3 ? ` (did you mean '${closest.word}'?)` : "";
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
