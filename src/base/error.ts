@@ -174,6 +174,12 @@ export const ERRORS = {
     exit: 1,
     hint: "The log has the whole story; the driver's source must change.",
   },
+  LIMIT_EXCEEDED: {
+    summary: "A build was ended for going over one of its limits",
+    blame: "source",
+    exit: 1,
+    hint: "Look at its log for what it does so much of. If the driver needs that, raise `limits` in the configuration and use `--retry`.",
+  },
   MODULE_MISSING: {
     summary: "The build ended well but a module that the driver should give is not there",
     blame: "source",

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** How much of stdout and stderr together is kept; what comes after is dropped and marked. */
   readonly outputLimitBytes?: number;
+  /** Ends the program when it says more than that. */
+  readonly endsAtOutputLimit?: boolean;
   /** Also writes both streams, as they come, to this file. */
   readonly logFile?: string;
   /** Puts the program and everything it starts into a process namespace that ends with us (needs root). */
@@ -68,7 +70,7 @@ export async function run(
   }, options.timeoutMs ?? 600_000);
   signal?.addEventListener("abort", stop);
   try {
-    const output = collect(child, options);
+    const output = collect(child, options, options.endsAtOutputLimit ? stop : undefined);
     feed(child, options.input);
     const exitCode = await exitOf(child, argv[0] ?? "");
     throwIfAborted(signal);
@@ -171,6 +173,7 @@ function isInstalled(program: string): boolean {
 async function collect(
   child: ChildProcess,
   options: RunOptions,
+  onTooMuch?: () => void,
 ): Promise<Pick<RunResult, "stdout" | "stderr" | "truncated">> {
   const limit = options.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES;
   const kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
@@ -179,6 +182,7 @@ async function collect(
   const take = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
     const room = Math.max(0, limit - total);
     total += chunk.length;
+    if (total > limit) onTooMuch?.();
     if (room === 0) return;
     const part = chunk.subarray(0, room);
     kept[stream].push(part);

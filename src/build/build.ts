@@ -16,7 +16,7 @@ import { diagnose } from "./diagnose.ts";
 import { copyDriverSource, type DriverSource } from "./driver.ts";
 import { type Inputs, nativePaths } from "./inputs.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
-import type { Sandbox } from "./sandboxes/sandbox.ts";
+import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type RootRequest, scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
 
 export interface BuildContext {
@@ -42,6 +42,8 @@ export interface LoadedDriver {
 
 const BUILD_TIMEOUT_MS = 15 * 60_000;
 const MEMORY_BYTES = 8 * 1024 ** 3;
+const PROCESS_LIMIT = 4096;
+const WRITABLE_BYTES = 8 * 1024 ** 3;
 /** No module is anywhere near that; a build that leaves more is not taken over. */
 const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
 const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
@@ -166,6 +168,8 @@ async function sandboxSpec(
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
     timeoutMs: BUILD_TIMEOUT_MS,
     memoryBytes: MEMORY_BYTES,
+    processLimit: PROCESS_LIMIT,
+    writableBytes: WRITABLE_BYTES,
     outputLimitBytes: LOG_LIMIT_BYTES,
     logFile: join(work, "evidence", "build.log"),
   };
@@ -175,7 +179,7 @@ interface Outcome {
   readonly element: Element;
   readonly driver: LoadedDriver;
   readonly recipe: Recipe;
-  readonly result: { readonly exitCode: number; readonly timedOut: boolean; readonly output: string };
+  readonly result: SandboxResult;
   readonly buildMs: number;
   readonly work: string;
 }
@@ -188,8 +192,9 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
     buildMs,
     environment: await observedEnvironment(join(work, "output"), outcome),
   };
-  if (result.exitCode !== 0 || result.timedOut) {
-    return { ...record, modules: [], failure: diagnose(result.output, result.exitCode, result.timedOut) };
+  const { exitCode, stopped, output } = result;
+  if (exitCode !== 0 || stopped !== undefined) {
+    return { ...record, modules: [], failure: diagnose(output, exitCode, stopped) };
   }
   try {
     return { ...record, modules: await takeModules(work) };

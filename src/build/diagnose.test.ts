@@ -199,7 +199,7 @@ ${MAKE_GIVES_UP}`,
 
 describe("diagnose", () => {
   test.each(REAL)("finds %s", (_, log, code, cause, line) => {
-    expect(diagnose(log, 2, false)).toEqual({ code, cause: expect.stringMatching(cause), line });
+    expect(diagnose(log, 2)).toEqual({ code, cause: expect.stringMatching(cause), line });
   });
 
   test("takes the first strong line, not the first line that only says that something is wrong", () => {
@@ -209,7 +209,7 @@ describe("diagnose", () => {
 /build/b.c:1:10: fatal error: linux/second.h: No such file or directory
 ${MAKE_GIVES_UP}`;
 
-    expect(diagnose(log, 2, false).line).toContain("'first'");
+    expect(diagnose(log, 2).line).toContain("'first'");
   });
 
   test("takes the machine's fault before the driver's, wherever it stands", () => {
@@ -217,7 +217,7 @@ ${MAKE_GIVES_UP}`;
 gcc-12: fatal error: Killed signal terminated program cc1
 `;
 
-    expect(diagnose(log, 2, false).code).toBe("OUT_OF_MEMORY");
+    expect(diagnose(log, 2).code).toBe("OUT_OF_MEMORY");
   });
 
   test("does not take the source's words, which a compiler quotes, for the machine's", () => {
@@ -227,23 +227,34 @@ gcc-12: fatal error: Killed signal terminated program cc1
       |         ^~~~~~~~ Killed
 ${MAKE_GIVES_UP}`;
 
-    expect(diagnose(log, 2, false)).toMatchObject({
+    expect(diagnose(log, 2)).toMatchObject({
       code: "BUILD_FAILED",
       line: expect.stringContaining("complain"),
     });
   });
 
   test("knows an end by time, whatever the log says", () => {
-    expect(diagnose("a\n/build/a.c:1:1: error: x\n", 137, true)).toEqual({
+    expect(diagnose("a\n/build/a.c:1:1: error: x\n", 137, "timeLimit")).toEqual({
       code: "TIMED_OUT",
       cause: expect.stringContaining("longer"),
       line: "a.c:1:1: error: x",
     });
   });
 
+  test.each([
+    ["memoryLimit", "OUT_OF_MEMORY", /memory/],
+    ["processLimit", "LIMIT_EXCEEDED", /processes/],
+    ["writeLimit", "LIMIT_EXCEEDED", /disk/],
+    ["outputLimit", "LIMIT_EXCEEDED", /log/],
+  ] as const)("knows an end by its %s, whatever the log says", (stopped, code, cause) => {
+    const log = "/build/a.c:1:1: error: x\nlast\n";
+
+    expect(diagnose(log, 137, stopped)).toEqual({ code, cause: expect.stringMatching(cause), line: "last" });
+  });
+
   test("takes exit code 137 for want of memory, unless the log has a strong reason", () => {
-    expect(diagnose(MAKE_GIVES_UP, 137, false).code).toBe("OUT_OF_MEMORY");
-    expect(diagnose("/build/a.c:1:10: fatal error: a.h: No such file or directory\n", 137, false).code).toBe(
+    expect(diagnose(MAKE_GIVES_UP, 137).code).toBe("OUT_OF_MEMORY");
+    expect(diagnose("/build/a.c:1:10: fatal error: a.h: No such file or directory\n", 137).code).toBe(
       "BUILD_FAILED",
     );
   });
@@ -251,7 +262,7 @@ ${MAKE_GIVES_UP}`;
   test.each(["", "\n\n", "  CC [M]  /build/doorbell.o\n"])(
     "does not blame the source without a reason: %j",
     (log) => {
-      const diagnosis = diagnose(log, 1, false);
+      const diagnosis = diagnose(log, 1);
 
       expect(diagnosis.code).toBe("TOOL_FAILED");
       expect(diagnosis.cause).toContain("exit code 1");
@@ -259,6 +270,6 @@ ${MAKE_GIVES_UP}`;
   );
 
   test("does not quote more of a line than a person reads", () => {
-    expect(diagnose(`a.c:1:1: error: ${"x".repeat(10_000)}`, 1, false).line).toHaveLength(300);
+    expect(diagnose(`a.c:1:1: error: ${"x".repeat(10_000)}`, 1).line).toHaveLength(300);
   });
 });

@@ -2,11 +2,18 @@
  * What a failed build's log says: a table of patterns, strong ones first, and the guilty line.
  */
 import type { ErrorCode } from "../base/error.ts";
+import type { Limit } from "./sandboxes/sandbox.ts";
 
 export interface Diagnosis {
   readonly code: Extract<
     ErrorCode,
-    "BUILD_FAILED" | "MODULE_MISSING" | "OUT_OF_MEMORY" | "DISK_FULL" | "TIMED_OUT" | "TOOL_FAILED"
+    | "BUILD_FAILED"
+    | "MODULE_MISSING"
+    | "OUT_OF_MEMORY"
+    | "DISK_FULL"
+    | "TIMED_OUT"
+    | "TOOL_FAILED"
+    | "LIMIT_EXCEEDED"
   >;
   /** One sentence for a person. */
   readonly cause: string;
@@ -96,8 +103,17 @@ const WEAK: readonly Pattern[] = [
 
 const OUT_OF_MEMORY_EXIT = 137;
 
-export function diagnose(log: string, exitCode: number, timedOut: boolean): Diagnosis {
-  if (timedOut) return { code: "TIMED_OUT", cause: "the build took longer than it may", line: lastLine(log) };
+/** What the sandbox itself ended: no log needs to be asked. */
+const STOPPED: Readonly<Record<Limit, Pick<Diagnosis, "code" | "cause">>> = {
+  timeLimit: { code: "TIMED_OUT", cause: "the build took longer than it may" },
+  memoryLimit: { code: "OUT_OF_MEMORY", cause: "the build took more memory than it may" },
+  processLimit: { code: "LIMIT_EXCEEDED", cause: "the build started more processes than it may" },
+  writeLimit: { code: "LIMIT_EXCEEDED", cause: "the build wrote more to the disk than it may" },
+  outputLimit: { code: "LIMIT_EXCEEDED", cause: "the build said more than its log may hold" },
+};
+
+export function diagnose(log: string, exitCode: number, stopped?: Limit): Diagnosis {
+  if (stopped !== undefined) return { ...STOPPED[stopped], line: lastLine(log) };
   const text = log.replaceAll("‘", "'").replaceAll("’", "'");
   // What compilers quote of the source may hold any words.
   const lines = text.split("\n").filter((line) => !/^ *\d* \| /.test(line));

@@ -9,7 +9,8 @@ import { exists } from "../../base/scratch.ts";
 import type { Sandbox, SandboxSpec } from "./sandbox.ts";
 
 /** Nobody in particular, the same everywhere. */
-const USER_ID = "1000";
+const USER_ID = 1000;
+const HOSTNAME = "kmodfarm";
 const TEMPORARY = ["/tmp", "/run"];
 
 export const bubblewrap: Sandbox = {
@@ -26,22 +27,33 @@ export const bubblewrap: Sandbox = {
       `--as=${spec.memoryBytes}`,
       "--core=0",
       "--",
+      ...withUmask(spec.umask),
       "bwrap",
       ...argumentsOf(spec),
       "--",
       ...spec.argv,
     ];
     const { logFile, timeoutMs, outputLimitBytes } = spec;
-    const result = await run(argv, { logFile, timeoutMs, outputLimitBytes }, signal);
-    const { exitCode, timedOut } = result;
-    return { exitCode, timedOut, output: `${result.stdout}\n${result.stderr}` };
+    const limits = { logFile, timeoutMs, outputLimitBytes, endsAtOutputLimit: true };
+    const result = await run(argv, limits, signal);
+    const stopped = result.timedOut ? "timeLimit" : result.truncated ? "outputLimit" : undefined;
+    return {
+      exitCode: result.exitCode,
+      output: `${result.stdout}\n${result.stderr}`,
+      ...(stopped === undefined ? {} : { stopped }),
+    };
   },
 };
 
+function withUmask(umask = 0o022): string[] {
+  return ["sh", "-c", 'umask "$1"; shift; exec "$@"', "sh", umask.toString(8)];
+}
+
 function argumentsOf(spec: SandboxSpec): string[] {
+  const userId = String(spec.userId ?? USER_ID);
   return [
     ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
-    ["--uid", USER_ID, "--gid", USER_ID, "--hostname", "kmodfarm"],
+    ["--uid", userId, "--gid", userId, "--hostname", spec.hostname ?? HOSTNAME],
     ["--ro-bind", spec.root, "/", "--proc", "/proc", "--dev", "/dev"],
     // When root starts us, nobody in there is root to the kernel still, whose settings ask for no capability.
     ...["/proc/sys", "/proc/sysrq-trigger"].map((path) => ["--ro-bind-try", path, path]),

@@ -19,15 +19,28 @@ export interface SandboxSpec {
   readonly argv: readonly string[];
   readonly timeoutMs: number;
   readonly memoryBytes: number;
+  /** Processes and threads at one time. */
+  readonly processLimit: number;
+  /** What all outputs together, and each empty directory, may hold. */
+  readonly writableBytes: number;
   readonly outputLimitBytes: number;
   /** Gets both output streams as they come. */
   readonly logFile: string;
+  /** Who and where the program believes to be; default: the same everywhere. */
+  readonly hostname?: string;
+  readonly userId?: number;
+  /** Default: 022. */
+  readonly umask?: number;
 }
 
-interface SandboxResult {
+/** A limit that a program went over: everything it started was ended then. */
+export type Limit = "timeLimit" | "memoryLimit" | "processLimit" | "writeLimit" | "outputLimit";
+
+export interface SandboxResult {
   readonly exitCode: number;
-  readonly timedOut: boolean;
-  /** The end of what the program said. */
+  /** Why it was ended, if it did not end by itself. */
+  readonly stopped?: Limit;
+  /** What the program said, on both streams, up to its limit. */
   readonly output: string;
 }
 
