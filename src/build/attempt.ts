@@ -10,6 +10,18 @@ import { type Recipe, recipeKey } from "./recipe.ts";
 
 const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
 
+/** Why an attempt failed, as far as its log tells. */
+export const Failure = z.object({
+  code: z.custom<ErrorCode>((value) => typeof value === "string" && Object.hasOwn(ERRORS, value)),
+  cause: z.string(),
+  /** The guilty line of the driver, where one is known. */
+  file: z.string().optional(),
+  lineNumber: z.int().optional(),
+  line: z.string(),
+  /** What whoever wrote the driver can do; older records have none. */
+  advice: z.string().optional(),
+});
+
 /** A try at building an element, as it is kept. `environment` is what the sandbox itself saw. */
 const AttemptRecord = z.object({
   schema: z.literal("kmodfarm.attempt/1"),
@@ -17,7 +29,7 @@ const AttemptRecord = z.object({
   buildMs: z.int(),
   environment: z.object({ compiler: z.string(), packages: InstalledList }),
   modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),
-  failure: z.object({ code: z.custom<ErrorCode>(), cause: z.string(), line: z.string() }).optional(),
+  failure: Failure.optional(),
 });
 export type AttemptRecord = z.infer<typeof AttemptRecord>;
 

@@ -201,7 +201,11 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.blame !== "source") throw error;
-    return { ...record, modules: [], failure: { code: error.code, cause: error.message, line: "" } };
+    return {
+      ...record,
+      modules: [],
+      failure: { code: error.code, cause: error.message, line: "", advice: error.hint },
+    };
   }
 }
 

@@ -24,7 +24,7 @@ const REAL: readonly (readonly [
 compilation terminated.
 ${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /header file/,
+    /no header linux\/nope\.h/,
     "doorbell.c:1:10: fatal error: linux/nope.h: No such file or directory",
   ],
   [
@@ -36,7 +36,7 @@ ${MAKE_GIVES_UP}`,
 cc1: some warnings being treated as errors
 ${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /no such function/,
+    /no function class_destroy_all/,
     "doorbell.c:4:22: error: implicit declaration of function 'class_destroy_all' [-Werror=implicit-function-declaration]",
   ],
   [
@@ -60,21 +60,21 @@ ${MAKE_GIVES_UP}`,
     "an argument of another type",
     `/build/doorbell.c:4:47: error: passing argument 1 of ‘y’ from incompatible pointer type [-Werror=incompatible-pointer-types]\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /other arguments/,
+    /y\(\) takes an argument of another type/,
     "doorbell.c:4:47: error: passing argument 1 of 'y' from incompatible pointer type [-Werror=incompatible-pointer-types]",
   ],
   [
     "an incompatible type",
     `/build/doorbell.c:6:24: error: incompatible type for argument 1 of ‘g’\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /other arguments/,
+    /g\(\) takes an argument of another type/,
     "doorbell.c:6:24: error: incompatible type for argument 1 of 'g'",
   ],
   [
     "a member that is gone",
     `/build/doorbell.c:3:30: error: ‘struct file_operations’ has no member named ‘ioctl’\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /no such member/,
+    /struct file_operations has no member ioctl/,
     "doorbell.c:3:30: error: 'struct file_operations' has no member named 'ioctl'",
   ],
   [
@@ -90,7 +90,7 @@ ${MAKE_GIVES_UP}`,
     "an option that the compiler does not know",
     `gcc-12: error: unrecognized command-line option ‘-fmin-function-alignment=16’\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /does not know an option/,
+    /does not know the option -fmin-function-alignment=16/,
     "gcc-12: error: unrecognized command-line option '-fmin-function-alignment=16'",
   ],
   [
@@ -108,14 +108,14 @@ ${MAKE_GIVES_UP}`,
 ERROR: modpost: "tally_count" [/build/doorbell.ko] undefined!
 ${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /does not export/,
+    /exports tally_count/,
     'ERROR: modpost: "tally_count" [doorbell.ko] undefined!',
   ],
   [
     "a module that the build does not give",
     "  LD [M]  /build/tally.ko\nkmodfarm: the build gave no doorbell.ko\n",
     "MODULE_MISSING",
-    /no such module/,
+    /gave no doorbell\.ko/,
     "kmodfarm: the build gave no doorbell.ko",
   ],
   [
@@ -129,14 +129,14 @@ ${MAKE_GIVES_UP}`,
     "a namespace that is not imported",
     `ERROR: modpost: module doorbell uses symbol dma_buf_get from namespace DMA_BUF, but does not import it.\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /build system refuses/,
+    /symbol namespace DMA_BUF/,
     "ERROR: modpost: module doorbell uses symbol dma_buf_get from namespace DMA_BUF, but does not import it.",
   ],
   [
     "a makefile that gives up",
     "Makefile:3: *** this driver needs Linux 9.  Stop.\n",
     "BUILD_FAILED",
-    /make gave up/,
+    /this driver needs Linux 9/,
     "Makefile:3: *** this driver needs Linux 9.  Stop.",
   ],
   [
@@ -199,7 +199,7 @@ ${MAKE_GIVES_UP}`,
 
 describe("diagnose", () => {
   test.each(REAL)("finds %s", (_, log, code, cause, line) => {
-    expect(diagnose(log, 2)).toEqual({ code, cause: expect.stringMatching(cause), line });
+    expect(diagnose(log, 2)).toMatchObject({ code, cause: expect.stringMatching(cause), line });
   });
 
   test("takes the first strong line, not the first line that only says that something is wrong", () => {
@@ -234,7 +234,7 @@ ${MAKE_GIVES_UP}`;
   });
 
   test("knows an end by time, whatever the log says", () => {
-    expect(diagnose("a\n/build/a.c:1:1: error: x\n", 137, "timeLimit")).toEqual({
+    expect(diagnose("a\n/build/a.c:1:1: error: x\n", 137, "timeLimit")).toMatchObject({
       code: "TIMED_OUT",
       cause: expect.stringContaining("longer"),
       line: "a.c:1:1: error: x",
@@ -249,7 +249,11 @@ ${MAKE_GIVES_UP}`;
   ] as const)("knows an end by its %s, whatever the log says", (stopped, code, cause) => {
     const log = "/build/a.c:1:1: error: x\nlast\n";
 
-    expect(diagnose(log, 137, stopped)).toEqual({ code, cause: expect.stringMatching(cause), line: "last" });
+    expect(diagnose(log, 137, stopped)).toMatchObject({
+      code,
+      cause: expect.stringMatching(cause),
+      line: "last",
+    });
   });
 
   test("takes exit code 137 for want of memory, unless the log has a strong reason", () => {

@@ -1,153 +1,127 @@
 /**
- * What a failed build's log says: a table of patterns, strong ones first, and the guilty line.
+ * Reads why a build failed from its log: the first line that shows a strong symptom, what it means, which line
+ * of the driver is guilty, and what its author can do.
  */
-import type { ErrorCode } from "../base/error.ts";
 import type { Limit } from "./sandboxes/sandbox.ts";
+import { type DiagnosisCode, LAST, MACHINE, STRONG, type Symptom, WEAK } from "./symptoms/index.ts";
+import { changeOf } from "./symptoms/kernel-changes.ts";
+import { KILLED, STOPPED } from "./symptoms/machine.ts";
+import { findPlace, type Place } from "./symptoms/place.ts";
 
-export interface Diagnosis {
-  readonly code: Extract<
-    ErrorCode,
-    | "BUILD_FAILED"
-    | "MODULE_MISSING"
-    | "OUT_OF_MEMORY"
-    | "DISK_FULL"
-    | "TIMED_OUT"
-    | "TOOL_FAILED"
-    | "LIMIT_EXCEEDED"
-  >;
+export interface Diagnosis extends Partial<Place> {
+  readonly code: DiagnosisCode;
   /** One sentence for a person. */
   readonly cause: string;
   /** The line of the log that says it, with paths as the driver's author knows them. */
   readonly line: string;
+  /** What to do about it. */
+  readonly advice: string;
 }
-
-interface Pattern {
-  readonly expression: RegExp;
-  readonly code: Diagnosis["code"];
-  readonly cause: string;
-}
-
-/** The machine's own faults: they make a compiler fail in odd ways, so they count wherever they stand. */
-const MACHINE: readonly Pattern[] = [
-  { expression: /No space left on device/, code: "DISK_FULL", cause: "the disk is full" },
-  {
-    expression: /(?:Out of memory|Cannot allocate memory|virtual memory exhausted|out of memory allocating)/,
-    code: "OUT_OF_MEMORY",
-    cause: "the build ran out of memory",
-  },
-  {
-    // The compiler driver's words, make's, and the shell's.
-    expression:
-      /(?:error: Killed (?:signal|\(program)|\] (?:Killed|Error 137)$|^(?:.*: +\d+ )?Killed(?:\s|$))/,
-    code: "OUT_OF_MEMORY",
-    cause: "the compiler was killed, usually for want of memory",
-  },
-];
-
-/** Each names its cause by itself; the first in the log counts. */
-const STRONG: readonly Pattern[] = [
-  {
-    expression: /fatal error: (\S+): No such file or directory/,
-    code: "BUILD_FAILED",
-    cause: "a header file is not there",
-  },
-  {
-    expression: /error: implicit declaration of function/,
-    code: "BUILD_FAILED",
-    cause: "the kernel has no such function (its API changed)",
-  },
-  {
-    expression:
-      /error: (?:too (?:few|many) arguments to function|incompatible type for argument|passing argument)/,
-    code: "BUILD_FAILED",
-    cause: "a kernel function takes other arguments (its API changed)",
-  },
-  {
-    expression: /error: '[^']+' has no member named/,
-    code: "BUILD_FAILED",
-    cause: "a kernel structure has no such member (its API changed)",
-  },
-  { expression: /error: .*\[-Werror/, code: "BUILD_FAILED", cause: "a warning is treated as an error" },
-  {
-    expression: /unrecognized command-line option/,
-    code: "BUILD_FAILED",
-    cause: "the compiler does not know an option that the kernel demands",
-  },
-  {
-    expression: /ERROR: modpost: GPL-incompatible module .* uses GPL-only symbol/,
-    code: "BUILD_FAILED",
-    cause: "a module that is not GPL uses a symbol for GPL modules only",
-  },
-  {
-    expression: /ERROR: modpost: .* undefined!/,
-    code: "BUILD_FAILED",
-    cause: "the kernel does not export a symbol that the module needs",
-  },
-  {
-    expression: /kmodfarm: the build gave no (\S+)/,
-    code: "MODULE_MISSING",
-    cause: "the build gave no such module",
-  },
-];
-
-/** Lines that only say that something went wrong before them. */
-const WEAK: readonly Pattern[] = [
-  { expression: /^ERROR: /, code: "BUILD_FAILED", cause: "the kernel's build system refuses the module" },
-  {
-    expression: /(?:^|\s)(?:fatal )?error: /i,
-    code: "BUILD_FAILED",
-    cause: "the compiler refuses the source",
-  },
-  { expression: /\*\*\* .*(?:Stop\.|Error \d+)/, code: "BUILD_FAILED", cause: "make gave up" },
-];
 
 const OUT_OF_MEMORY_EXIT = 137;
+/** More of a line is nothing that a person reads or a compiler says. */
+const LINE_LIMIT = 1000;
+/** Of a log that never ends, its begin and its end are read. */
+const READ_BYTES = 1024 * 1024;
+const READ_LINES = 10_000;
+const SHOWN_LINE_LIMIT = 300;
+const SHOWN_WORD_LIMIT = 160;
 
-/** What the sandbox itself ended: no log needs to be asked. */
-const STOPPED: Readonly<Record<Limit, Pick<Diagnosis, "code" | "cause">>> = {
-  timeLimit: { code: "TIMED_OUT", cause: "the build took longer than it may" },
-  memoryLimit: { code: "OUT_OF_MEMORY", cause: "the build took more memory than it may" },
-  processLimit: { code: "LIMIT_EXCEEDED", cause: "the build started more processes than it may" },
-  writeLimit: { code: "LIMIT_EXCEEDED", cause: "the build wrote more to the disk than it may" },
-  outputLimit: { code: "LIMIT_EXCEEDED", cause: "the build said more than its log may hold" },
-};
-
-export function diagnose(log: string, exitCode: number, stopped?: Limit): Diagnosis {
-  if (stopped !== undefined) return { ...STOPPED[stopped], line: lastLine(log) };
-  const text = log.replaceAll("‘", "'").replaceAll("’", "'");
-  // What compilers quote of the source may hold any words.
-  const lines = text.split("\n").filter((line) => !/^ *\d* \| /.test(line));
-  const found =
-    search(lines, MACHINE) ??
-    search(lines, STRONG) ??
-    (exitCode === OUT_OF_MEMORY_EXIT ? undefined : search(lines, WEAK));
-  if (found !== undefined) return found;
-  if (exitCode === OUT_OF_MEMORY_EXIT)
-    return {
-      code: "OUT_OF_MEMORY",
-      cause: "the build was killed, usually for want of memory",
-      line: lastLine(log),
-    };
+/** @param directory where the driver's source was while it was built */
+export function diagnose(log: string, exitCode: number, stopped?: Limit, directory = "/build"): Diagnosis {
+  const lines = readLines(log);
+  const last = clean(lines.findLast((line) => line.trim() !== "") ?? "", directory);
+  if (stopped !== undefined) return { ...STOPPED[stopped], line: last };
+  const isKilled = exitCode === OUT_OF_MEMORY_EXIT;
+  const tables = isKilled ? [MACHINE, STRONG] : [MACHINE, STRONG, WEAK, LAST];
+  for (const symptoms of tables) {
+    const found = search(lines, symptoms, directory);
+    if (found !== undefined) return found;
+  }
+  if (isKilled) return { ...KILLED, line: last };
   // Nothing says that the source is at fault, so it is not blamed.
   return {
     code: "TOOL_FAILED",
     cause: `the build ended with exit code ${exitCode} and no reason that is known`,
-    line: lastLine(log),
+    line: last,
+    advice: "Look at the whole log; the next run tries again.",
   };
 }
 
-function search(lines: readonly string[], patterns: readonly Pattern[]): Diagnosis | undefined {
-  for (const line of lines) {
-    const pattern = patterns.find(({ expression }) => expression.test(line));
-    if (pattern !== undefined) return { code: pattern.code, cause: pattern.cause, line: clean(line) };
+/** Lines with plain quotes and without colours; what compilers quote of the source may hold any words, and goes. */
+function readLines(log: string): string[] {
+  const plain = beginAndEnd(log)
+    .replaceAll(/\p{Cc}\[[0-9;]*[A-Za-z]/gu, "")
+    .replaceAll(/[‘’`]/g, "'")
+    .split("\n")
+    .filter((_, index, { length }) => index < READ_LINES || index >= length - READ_LINES)
+    .map((line) => line.slice(0, LINE_LIMIT).trimEnd());
+  return plain.filter((line, index) => !isQuotedSource(line, plain[index + 1]));
+}
+
+function beginAndEnd(log: string): string {
+  return log.length <= 2 * READ_BYTES ? log : `${log.slice(0, READ_BYTES)}\n${log.slice(-READ_BYTES)}`;
+}
+
+/** `   12 |  code` since gcc 9 and clang 15; before that a line of code above a line with a caret. */
+function isQuotedSource(line: string, next: string | undefined): boolean {
+  if (/^ *\d* \|(?: |$)/.test(line) || /^\s+[~^][~^ ]*$/.test(line)) return true;
+  return /^\s/.test(line) && next !== undefined && /^\s+[~^][~^ ]*$/.test(next);
+}
+
+function search(
+  lines: readonly string[],
+  symptoms: readonly Symptom[],
+  directory: string,
+): Diagnosis | undefined {
+  for (const [index, line] of lines.entries()) {
+    for (const symptom of symptoms) {
+      const match = symptom.expression.exec(line);
+      if (match !== null && isConfirmed(symptom, lines, index))
+        return tell(symptom, match.groups ?? {}, { lines, index, directory });
+    }
   }
   return undefined;
 }
 
-function clean(line: string): string {
-  return line.replaceAll("/build/", "").trim().slice(0, 300);
+function isConfirmed({ confirmedBy }: Symptom, lines: readonly string[], index: number): boolean {
+  return confirmedBy === undefined || lines.slice(index + 1).some((line) => confirmedBy.test(line));
 }
 
-function lastLine(log: string): string {
-  return clean(log.trimEnd().split("\n").at(-1) ?? "");
+interface Finding {
+  readonly lines: readonly string[];
+  readonly index: number;
+  readonly directory: string;
+}
+
+type Groups = Readonly<Record<string, string | undefined>>;
+
+function tell(symptom: Symptom, groups: Groups, { lines, index, directory }: Finding): Diagnosis {
+  const fill = (text: string) =>
+    text.replaceAll(/\{(\w+)\}/g, (_, name) => {
+      const word = clean(groups[name] ?? "", directory);
+      return word.length > SHOWN_WORD_LIMIT ? `${word.slice(0, SHOWN_WORD_LIMIT)}…` : word || "…";
+    });
+  const place =
+    groups.file !== undefined && groups.number !== undefined
+      ? { file: clean(groups.file, directory), lineNumber: Number(groups.number) }
+      : findPlace(lines, index, directory);
+  return {
+    code: symptom.code ?? "BUILD_FAILED",
+    cause: fill(symptom.cause),
+    ...place,
+    line: clean(lines[index] ?? "", directory),
+    advice: changeOf(groups) ?? fill(symptom.advice),
+  };
+}
+
+/** As the driver's author knows it, and harmless on a terminal. */
+function clean(text: string, directory: string): string {
+  return text
+    .split(`${directory}/`)
+    .reduce((before, after) => (/^[\w.]/.test(after) ? before + after : `${before}${directory}/${after}`))
+    .replaceAll(/(^|[\s'"([])(?:\.\/)+(?=\w)/g, "$1")
+    .replaceAll(/[\p{Cc}\p{Cf}]+/gu, " ")
+    .trim()
+    .slice(0, SHOWN_LINE_LIMIT);
 }

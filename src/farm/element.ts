@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import type PQueue from "p-queue";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS, type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
@@ -152,13 +152,15 @@ function failedBuild(
   name: string,
   context: ElementContext,
 ): Outcome {
-  const { code, cause, line } = record.failure as NonNullable<typeof record.failure>;
-  const { blame } = new FarmError(code, { detail: cause });
-  context.progress.element(name, "failed", `${cause}: ${line} (log: ${logFile})`);
+  const failure = record.failure as NonNullable<typeof record.failure>;
+  const { cause, file, lineNumber, line } = failure;
+  const { blame } = ERRORS[failure.code];
+  const where = file === undefined ? line : `${file}${lineNumber === undefined ? "" : `:${lineNumber}`}`;
+  context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
   const note = {
     ...noteOf(work, context),
     buildMs: record.buildMs,
-    failure: { code, blame, cause, line },
+    failure: { ...failure, blame },
     logFile,
   };
   return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
@@ -171,13 +173,13 @@ export async function failedOutcome(
   error: FarmError,
   context: ElementContext,
 ): Promise<Outcome> {
-  const { code, blame, message, at, stack } = error;
+  const { code, blame, message, at, hint, stack } = error;
   const place = recipe === undefined ? digestOf(elementKey(element)) : recipeKey(recipe);
   const logFile = join(context.build.cache, "unfinished", hexOf(place), "error.log");
   await context.build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${stack ?? ""}\n`);
   const note = {
     ...noteOf({ element, recipe }, context),
-    failure: { code, blame, cause: message, line: "" },
+    failure: { code, blame, cause: message, line: "", advice: hint },
     logFile,
   };
   return { element, note, isSettled: recipe !== undefined && (blame === "source" || blame === "input") };

@@ -2,6 +2,7 @@
  * The documents of a registry: manifests of artifacts, indices of what is published, generations, channels.
  */
 import { z } from "zod";
+import { Failure } from "../build/attempt.ts";
 import type { Recipe } from "../build/recipe.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
@@ -88,7 +89,7 @@ export const AttemptNote = z.object({
   compiler: z.string(),
   buildMs: z.int().optional(),
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
-  failure: z.object({ code: z.string(), blame: z.string(), cause: z.string(), line: z.string() }).optional(),
+  failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),
   logFile: z.string().optional(),
 });
 export type AttemptNote = z.infer<typeof AttemptNote>;

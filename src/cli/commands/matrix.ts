@@ -12,10 +12,12 @@ import { type Element, elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, type WantedDriver } from "../../matrix/generate.ts";
 import { diffStreams, type StreamedChange } from "../../matrix/stream.ts";
+import type { AttemptNote, Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
+import { failureParagraphs, shortFailure } from "../failures.ts";
 import { isLarge, printMatrix, readMatrix, streamMatrix } from "../matrix-io.ts";
 import {
   configOf,
@@ -194,9 +196,14 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
   const config = await configOf(options);
   const state = await readPublished(await openFolderStore(config.store), "candidate");
   const elements = file === undefined ? state.matrix : await readMatrix(file);
-  const status = statusOf(state);
-  if (options.json) await printJson(elements.map((element) => ({ ...element, status: status(element) })));
-  else if (elements.length === 0) await print("The matrix is empty. `kmodfarm run` fills it.\n");
+  const notes = new Map(state.attempts.map((note) => [note.element, note]));
+  const status = statusOf(state, notes);
+  if (options.json) {
+    const failureOf = (element: Element) => notes.get(elementKey(element))?.failure;
+    await printJson(
+      elements.map((element) => ({ ...element, status: status(element), failure: failureOf(element) })),
+    );
+  } else if (elements.length === 0) await print("The matrix is empty. `kmodfarm run` fills it.\n");
   else {
     const rows = elements.map((element) => [
       element.driver,
@@ -204,24 +211,24 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
       element.output,
       status(element),
     ]);
-    await print(table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows));
+    const failed = elements.flatMap((element) => {
+      const note = notes.get(elementKey(element));
+      return note?.failure === undefined ? [] : [{ element, note }];
+    });
+    const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
+    await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed)}`);
   }
   return 0;
 }
 
-function statusOf(state: Awaited<ReturnType<typeof readPublished>>): (element: Element) => string {
+function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (element: Element) => string {
   const stable = new Set(state.indices.flatMap((index) => index.stable.map(viewPath)));
   const candidates = new Set(state.indices.flatMap((index) => index.candidate.map(viewPath)));
-  const failures = new Map(
-    state.attempts.flatMap((note) =>
-      note.failure === undefined ? [] : [[note.element, note.failure.cause]],
-    ),
-  );
   return (element) => {
     const path = viewPath(element);
     if (stable.has(path)) return "stable";
     if (candidates.has(path)) return "candidate";
-    const cause = failures.get(elementKey(element));
-    return cause === undefined ? "not built" : `failed: ${cause}`;
+    const failure = notes.get(elementKey(element))?.failure;
+    return failure === undefined ? "not built" : `failed: ${shortFailure(failure)}`;
   };
 }

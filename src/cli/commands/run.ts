@@ -5,8 +5,8 @@ import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
-import { elementName } from "../../matrix/element.ts";
 import { openBoard } from "../board.ts";
+import { failureParagraphs } from "../failures.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, seconds, table } from "../output.ts";
 
@@ -125,25 +125,9 @@ function loadWord({ note }: RunRow): string {
 }
 
 function failureText(report: RunReport): string {
-  return report.rows
-    .filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate")
-    .map(({ element, note }) => {
-      const what = note.failure ?? { cause: note.load?.verdict.reasons.join("; ") ?? "", line: "" };
-      const remembered =
-        note.failure !== undefined && ["source", "input"].includes(note.failure.blame)
-          ? " (not tried again until something changes, or --retry)"
-          : "";
-      const line = what.line === "" ? "" : `\n  ${what.line}`;
-      return `${elementName(element)}: ${what.cause}${remembered}${line}\n  log: ${note.logFile ?? "none"}\n${nextStep(note)}`;
-    })
-    .join("");
-}
-
-function nextStep({ failure, load }: RunRow["note"]): string {
-  const code = failure === undefined ? "LOAD_FAILED" : (failure.code as ErrorCode);
-  if (failure === undefined && load?.verdict.verdict !== "fail")
-    return "  It stays a candidate; `kmodfarm run --retry` tests it again.\n";
-  return `  ${ERRORS[code].hint} [${code}]\n`;
+  return failureParagraphs(
+    report.rows.filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate"),
+  );
 }
 
 function summaryText(report: RunReport): string {

@@ -1,0 +1,59 @@
+/**
+ * Real logs, and what they mean. `expected.json` was read and judged by a person, log by log; see
+ * test/fixtures/logs/how-made.md.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { diagnose } from "./diagnose.ts";
+import { LAST, MACHINE, STRONG, WEAK } from "./symptoms/index.ts";
+
+const PLACE = join(import.meta.dirname, "../../test/fixtures/logs");
+const LOGS = readdirSync(PLACE).filter((name) => name.endsWith(".log"));
+const EXPECTED: Readonly<Record<string, unknown>> = JSON.parse(
+  readFileSync(join(PLACE, "expected.json"), "utf8"),
+);
+
+const read = (name: string) => readFileSync(join(PLACE, name), "utf8");
+
+describe("real logs", () => {
+  test("are there, and each is judged", () => {
+    expect(LOGS.length).toBeGreaterThan(60);
+    expect(Object.keys(EXPECTED).toSorted()).toEqual(LOGS.toSorted());
+  });
+
+  test.each(LOGS)("%s", (name) => {
+    const { line: _, ...diagnosis } = diagnose(read(name), 2);
+
+    expect(diagnosis).toEqual(EXPECTED[name]);
+  });
+
+  test("hold no path of the machine that made them", () => {
+    for (const name of LOGS) expect(read(name), name).not.toMatch(/\/(?:work|home|root|var\/lib\/[^d])\//);
+  });
+});
+
+describe("symptoms", () => {
+  const all = [...MACHINE, ...STRONG, ...WEAK, ...LAST];
+
+  test("fill every word of their texts from their own expression", () => {
+    for (const { expression, cause, advice } of all) {
+      const groups = new Set([...expression.source.matchAll(/\(\?<(\w+)>/g)].map(([, name]) => name));
+      const words = [...`${cause} ${advice}`.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+      expect(
+        words.filter((word) => !groups.has(word)),
+        expression.source,
+      ).toEqual([]);
+    }
+  });
+
+  test("are read quickly, whatever a line holds", () => {
+    const hostile = ["'", "a ", "error: ", "\\", "[-Werror", ": ", "fatal error: '", "*** ", "/a", " from "];
+    for (const piece of hostile) {
+      const log = `${piece.repeat(4000)}\n`.repeat(20);
+      const started = performance.now();
+      diagnose(log, 2);
+      expect(performance.now() - started, piece).toBeLessThan(2000);
+    }
+  });
+});

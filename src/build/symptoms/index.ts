@@ -1,0 +1,28 @@
+/**
+ * All symptoms, in tables of falling strength.
+ */
+import { API_CHANGES, ASSEMBLY, HEADERS, LINKING, OPTIONS, REFUSALS, WARNINGS } from "./compiler.ts";
+import { FORBIDDEN, KERNEL_TOOLS, MAKE, MODPOST, OURS, SCRIPTS, TOOLS } from "./kbuild.ts";
+import type { Symptom } from "./symptom.ts";
+
+export { LAST, WEAK } from "./kbuild.ts";
+export { MACHINE } from "./machine.ts";
+export type { DiagnosisCode, Symptom } from "./symptom.ts";
+
+/** Each names its cause by itself. The first line that shows one counts, and for one line the first of these. */
+export const STRONG: readonly Symptom[] = [
+  ...HEADERS,
+  ...REFUSALS,
+  ...API_CHANGES,
+  ...OPTIONS,
+  ...KERNEL_TOOLS,
+  ...ASSEMBLY,
+  ...WARNINGS,
+  ...LINKING,
+  ...MODPOST,
+  ...FORBIDDEN,
+  ...SCRIPTS,
+  ...TOOLS,
+  ...MAKE,
+  ...OURS,
+];

@@ -1,0 +1,28 @@
+/**
+ * Symptoms: lines of a build's log that tell why it failed, as data.
+ */
+import type { ErrorCode } from "../../base/error.ts";
+
+export interface Symptom {
+  /** Fits one line of the log, whose quotes are plain ones. Its named groups fill `{name}` of the texts below. */
+  readonly expression: RegExp;
+  /** Default: BUILD_FAILED. */
+  readonly code?: DiagnosisCode;
+  /** One sentence for a person, without its full stop. */
+  readonly cause: string;
+  /** What whoever wrote the driver can do about it. */
+  readonly advice: string;
+  /** A later line must fit this for the symptom to count: the words alone may be harmless. */
+  readonly confirmedBy?: RegExp;
+}
+
+export type DiagnosisCode = Extract<
+  ErrorCode,
+  | "BUILD_FAILED"
+  | "MODULE_MISSING"
+  | "OUT_OF_MEMORY"
+  | "DISK_FULL"
+  | "TIMED_OUT"
+  | "TOOL_FAILED"
+  | "LIMIT_EXCEEDED"
+>;

@@ -1,0 +1,82 @@
+/**
+ * How failures are told: each once, with the kernels that it befell.
+ */
+import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { type Element, elementName } from "../matrix/element.ts";
+import type { AttemptNote } from "../registry/documents.ts";
+
+export interface FailedElement {
+  readonly element: Element;
+  readonly note: AttemptNote;
+}
+
+type Failure = NonNullable<AttemptNote["failure"]>;
+
+/** More kernels of one failure than that are counted, not named. */
+const NAMED_KERNELS = 4;
+
+/** One paragraph for each distinct failure: cause, line, what to do, a log. */
+export function failureParagraphs(failed: readonly FailedElement[]): string {
+  const groups = Map.groupBy(failed, ({ element, note }) => {
+    const { code, cause, file } = failureOf(note);
+    return JSON.stringify([element.driver, element.driverversion, code, cause, file]);
+  });
+  return [...groups.values()].map(paragraph).join("");
+}
+
+/** `cause (file:line)`, for a cell of a table. */
+export function shortFailure({ cause, file, lineNumber }: Failure): string {
+  return file === undefined ? cause : `${cause} (${placeOf({ file, lineNumber })})`;
+}
+
+function paragraph(group: readonly FailedElement[]): string {
+  const [{ element, note }] = group as readonly [FailedElement];
+  const { code, blame, cause, file, lineNumber, line, advice } = failureOf(note);
+  const isRemembered = blame === "source" || blame === "input";
+  const lines = [
+    `${subjectOf(group)}: ${cause}${isRemembered ? " (not tried again until something changes, or --retry)" : ""}`,
+    ...(file === undefined ? [] : [`  at: ${placeOf({ file, lineNumber })} of ${element.driver}`]),
+    ...(line === "" ? [] : [`  said: ${line}`]),
+    ...(group.length === 1 ? [] : [`  kernels: ${kernelsOf(group)}`]),
+    `  log: ${note.logFile ?? "none"}`,
+    `  ${advice} [${code}]`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function subjectOf(group: readonly FailedElement[]): string {
+  const [{ element }] = group as readonly [FailedElement];
+  return group.length === 1
+    ? elementName(element)
+    : `${element.driver} ${element.driverversion} for ${group.length} kernels`;
+}
+
+function kernelsOf(group: readonly FailedElement[]): string {
+  const names = group.map(({ element }) => {
+    const { distribution, architecture, kversion } = element;
+    return `${distribution}/${architecture}/${kversion}`;
+  });
+  const more = names.length > NAMED_KERNELS ? [`and ${names.length - NAMED_KERNELS} more`] : [];
+  return [...names.slice(0, NAMED_KERNELS), ...more].join(", ");
+}
+
+function placeOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): string {
+  return lineNumber === undefined ? (file ?? "") : `${file}:${lineNumber}`;
+}
+
+/** A failed load test, or one that could not be made, is told like a failed build. */
+function failureOf({ failure, load }: AttemptNote): Failure & { readonly advice: string } {
+  if (failure !== undefined) {
+    return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };
+  }
+  const cause = load?.verdict.reasons.join("; ") ?? "";
+  const isFail = load?.verdict.verdict === "fail";
+  const { blame, hint } = ERRORS.LOAD_FAILED;
+  return {
+    code: "LOAD_FAILED",
+    blame: isFail ? blame : "infra",
+    cause,
+    line: "",
+    advice: isFail ? hint : "It stays a candidate; `kmodfarm run --retry` tests it again.",
+  };
+}
