@@ -34,6 +34,8 @@ rpmbuild:rpm
 createrepo_c:createrepo-c
 /usr/share/perl5/Dpkg/Version.pm:libdpkg-perl
 busybox:busybox-static
+podman:podman
+runc:runc
 '
 [ "${1-}" = test ] && needs="$needs$test_needs"
 

@@ -20,6 +20,10 @@ export interface RunOptions {
   readonly endsAtOutputLimit?: boolean;
   /** Also writes both streams, as they come, to this file. */
   readonly logFile?: string;
+  /** Ends the program when it fires, and calls that no error. */
+  readonly until?: AbortSignal;
+  /** Told the program's process id once it runs. */
+  readonly onStart?: (pid: number) => void;
   /** Puts the program and everything it starts into a process namespace that ends with us (needs root). */
   readonly contained?: boolean;
 }
@@ -68,8 +72,11 @@ export async function run(
     end.timedOut = true;
     stop();
   }, options.timeoutMs ?? 600_000);
-  signal?.addEventListener("abort", stop);
+  const orders = [signal, options.until].filter((one) => one !== undefined);
+  for (const order of orders) order.addEventListener("abort", stop);
   try {
+    if (child.pid !== undefined) options.onStart?.(child.pid);
+    if (options.until?.aborted) stop();
     const output = collect(child, options, options.endsAtOutputLimit ? stop : undefined);
     feed(child, options.input);
     const exitCode = await exitOf(child, argv[0] ?? "");
@@ -77,7 +84,7 @@ export async function run(
     return { ...(await output), exitCode: exitCode, timedOut: end.timedOut };
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", stop);
+    for (const order of orders) order.removeEventListener("abort", stop);
     stop();
   }
 }

@@ -92,7 +92,9 @@ export async function buildElement(
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
   const work = context.scratch.path();
   try {
-    await mkdir(join(work, "output"), { recursive: true });
+    // A build may make a file setuid, which is then root's if root started us: nobody else gets in here.
+    await mkdir(work, { recursive: true, mode: 0o700 });
+    for (const name of ["output", "scratch"]) await mkdir(join(work, name));
     await mkdir(join(work, "evidence", "modules"), { recursive: true });
     await copyDriverSource(driver.source, join(work, "build"));
     await writeFile(join(work, "target"), `${element.kversion}\n${element.architecture}\n`);
@@ -145,6 +147,7 @@ async function sandboxSpec(
       [join(work, "build"), "/build"],
       [join(work, "output"), "/output"],
     ] as [string, string][],
+    scratch: join(work, "scratch"),
     emptyDirectories: ["/usr/src", "/lib/modules"],
     links: [[`/usr/src/linux-headers-${element.kversion}`, `${modules}/build`]] as [string, string][],
     env: {

@@ -1,216 +1,374 @@
-/** What every sandbox must do. The root it is given needs busybox and its applets in /bin, nothing more. */
+/** What every sandbox must do. The root it is given is `makeBusyboxRoot`'s. */
 import { randomInt } from "node:crypto";
+import { statSync } from "node:fs";
 import { mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { entriesOf } from "../../src/base/scratch.ts";
 import type { Sandbox, SandboxSpec } from "../../src/build/sandboxes/sandbox.ts";
+import { bytesBelow } from "../../src/build/sandboxes/usage.ts";
+import { killNow, startChild } from "../support/children.ts";
 import { startServer } from "../support/server.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
-/** Directories that the root must have, as toolchain roots do. */
-export const ROOT_DIRECTORIES = ["bin", "dev", "etc", "proc", "run", "tmp", "usr/lib"] as const;
-
 export function sandboxContract(sandbox: Sandbox, root: string): void {
-  /** Runs a shell script with one input (`/input/file`) and one output (`/output`). */
-  async function runScript(script: string, changes: Partial<SandboxSpec> = {}, signal?: AbortSignal) {
+  async function specOf(script: string, changes: Partial<SandboxSpec> = {}) {
     const place = await temporaryDirectory();
-    for (const name of ["input", "output"]) await mkdir(join(place, name));
+    for (const name of ["input", "output", "scratch"]) await mkdir(join(place, name));
     await writeFile(join(place, "input", "file"), "from outside");
     const spec: SandboxSpec = {
       root,
       inputs: [[join(place, "input"), "/input"]],
       outputs: [[join(place, "output"), "/output"]],
+      scratch: join(place, "scratch"),
       links: [],
       emptyDirectories: [],
       env: { PATH: "/bin" },
       argv: ["/bin/sh", "-c", script],
       timeoutMs: 60_000,
-      memoryBytes: 1 << 30,
-      processLimit: 200,
-      writableBytes: 64 << 20,
+      memoryBytes: 256 << 20,
+      processLimit: 100,
+      writableBytes: 32 << 20,
       outputLimitBytes: 1 << 20,
       logFile: join(place, "log"),
       ...changes,
     };
-    const result = await sandbox.run(spec, signal);
-    return { ...result, output: result.output.trim(), place, log: await readFile(spec.logFile, "utf8") };
+    return { place, spec };
+  }
+
+  /** Runs a shell script with one input (`/input/file`) and one output (`/output`). */
+  async function runScript(script: string, changes: Partial<SandboxSpec> = {}, signal?: AbortSignal) {
+    const { place, spec } = await specOf(script, changes);
+    const { exitCode, stopped, output } = await sandbox.run(spec, signal);
+    const log = await readFile(spec.logFile, "utf8");
+    return { exitCode, stopped, output: output.trim(), place, log };
   }
 
   describe(`${sandbox.name} as a sandbox`, () => {
-    test.each([0, 1, 3, 127, 255])("keeps the exit code %i", async (exitCode) => {
-      const result = await runScript(`exit ${exitCode}`);
+    describe("runs a program", () => {
+      test.each([0, 1, 3, 125, 127, 137, 255])("and keeps its exit code %i", async (exitCode) => {
+        const { place: _, log: __, ...result } = await runScript(`exit ${exitCode}`);
 
-      expect([result.exitCode, result.stopped]).toEqual([exitCode, undefined]);
-    });
-
-    test("says what the program says, on both streams, and in the log", async () => {
-      const { output, log } = await runScript("echo out; echo err >&2");
-
-      expect(output.split(/\n+/).toSorted()).toEqual(["err", "out"]);
-      expect(log.split("\n").toSorted()).toEqual(["", "err", "out"]);
-    });
-
-    test("lets the program read its inputs and write its outputs, which is where it starts", async () => {
-      const { place, exitCode } = await runScript("pwd >where; cat /input/file >/output/copy; mkdir -p a/b");
-
-      expect(exitCode).toBe(0);
-      expect(await readFile(join(place, "output", "where"), "utf8")).toBe("/output\n");
-      expect(await readFile(join(place, "output", "copy"), "utf8")).toBe("from outside");
-      expect(await readdir(join(place, "output", "a"))).toEqual(["b"]);
-    });
-
-    test.each([
-      "/bin/x",
-      "/etc/x",
-      "/x",
-      "/usr/lib/x",
-      "/input/x",
-      "/input/file",
-      "/proc/sys/kernel/domainname",
-    ])("lets nobody write to %s", async (path) => {
-      const before = await tree(root);
-
-      const { output, exitCode, place } = await runScript(`echo bad >${path}`);
-
-      expect(exitCode).not.toBe(0);
-      expect(output).toMatch(/read-only|denied|nonexistent|No such file/i);
-      expect(await tree(root)).toEqual(before);
-      expect(await readFile(join(place, "input", "file"), "utf8")).toBe("from outside");
-    });
-
-    test("has no network, not even this machine's own", async () => {
-      const { url, requests } = await startServer((_, response) => response.end("reached"));
-      const { hostname, port } = new URL(url);
-
-      const { output } = await runScript(
-        `readlink /proc/self/ns/net; tail -n +3 /proc/net/dev | cut -d: -f1; tail -n +2 /proc/net/route; echo 'GET /' | nc -w 3 ${hostname} ${port}`,
-      );
-
-      const [network, ...rest] = output.split(/\s+/);
-      expect(network).toMatch(/^net:\[\d+\]$/);
-      expect(network).not.toBe(await readlink("/proc/self/ns/net"));
-      expect(rest[0]).toBe("lo");
-      expect(rest.join(" ")).not.toContain("reached");
-      expect(requests).toEqual([]);
-    });
-
-    test("is nobody in particular, without any right", async () => {
-      const { output } = await runScript("id -u; id -g; grep ^Cap /proc/self/status | cut -f2 | sort -u");
-
-      const [uid, gid, ...capabilities] = output.split("\n");
-      expect([Number(uid), Number(gid)].every((id) => id > 0)).toBe(true);
-      expect(capabilities).toEqual(["0000000000000000"]);
-    });
-
-    test("cannot change a setting of this machine's kernel, though root may have started it", async () => {
-      const { output } = await runScript(
-        "find /proc/sys -type f | while read -r file; do : 2>/dev/null >>$file && echo $file; done",
-      );
-
-      expect(output).toBe("");
-    });
-
-    test("is given its environment, and nothing of ours", async () => {
-      const { output } = await runScript("", { argv: ["/bin/env"], env: { A: "b c", PATH: "/bin" } });
-
-      const given = output.split("\n").filter((line) => !line.startsWith("PWD="));
-      expect(given.toSorted()).toEqual(["A=b c", "PATH=/bin"]);
-    });
-
-    test("is the same host everywhere, and sees no process but its own", async () => {
-      const { output } = await runScript("hostname; ls /proc | grep -c '^[0-9]'");
-
-      const [host, processes] = output.split("\n");
-      expect(host).toBe("kmodfarm");
-      expect(Number(processes)).toBeLessThan(8);
-    });
-
-    test("has empty places to write to, which are gone afterwards", async () => {
-      const script = "ls -A /work /tmp; for d in /work /tmp /run; do echo x >$d/x || exit 9; done";
-
-      const first = await runScript(script, { emptyDirectories: ["/work"] });
-      const second = await runScript(script, { emptyDirectories: ["/work"] });
-
-      expect([first.exitCode, second.exitCode]).toEqual([0, 0]);
-      expect(second.output.split("\n").filter((line) => line.endsWith("x"))).toEqual([]);
-      expect(await entriesOf(join(root, "tmp"))).toEqual([]);
-    });
-
-    test("finds links where they were asked for, and inputs below empty directories", async () => {
-      const { output } = await runScript("cat /work/link/file", {
-        emptyDirectories: ["/work"],
-        links: [["/input", "/work/link"]],
+        expect(result).toEqual({ exitCode, stopped: undefined, output: "" });
       });
 
-      expect(output).toBe("from outside");
-    });
+      test("that a signal ends, and says so", async () => {
+        const { exitCode, stopped } = await runScript("sh -c 'kill -9 $$'; exit $?");
 
-    test("ends everything when its time is over", async () => {
-      const mark = `${randomInt(1e6, 1e7)}`;
-
-      const { stopped, exitCode, output } = await runScript(
-        `trap '' TERM INT; sleep ${mark} & (sleep ${mark} &) ; echo started; sleep ${mark}`,
-        { timeoutMs: 2000 },
-      );
-
-      expect({ stopped, exitCode, output }).toEqual({
-        stopped: "timeLimit",
-        exitCode: 137,
-        output: "started",
+        expect([exitCode, stopped]).toEqual([137, undefined]);
       });
-      await expect.poll(() => processesWith(mark)).toEqual([]);
+
+      test("and says what it says, on both streams, and in the log", async () => {
+        const { output, log } = await runScript("echo out; echo err >&2");
+
+        expect(output.split(/\n+/).toSorted()).toEqual(["err", "out"]);
+        expect(log.split("\n").toSorted()).toEqual(["", "err", "out"]);
+      });
+
+      test("that reads its inputs and writes its outputs, which is where it starts", async () => {
+        const { place, exitCode } = await runScript(
+          "pwd >where; cat /input/file >/output/copy; mkdir -p a/b",
+        );
+
+        expect(exitCode).toBe(0);
+        expect(await readFile(join(place, "output", "where"), "utf8")).toBe("/output\n");
+        expect(await readFile(join(place, "output", "copy"), "utf8")).toBe("from outside");
+        expect(await readdir(join(place, "output", "a"))).toEqual(["b"]);
+      });
+
+      test("in its environment, and nothing of ours", async () => {
+        const { output } = await runScript("", { argv: ["/bin/env"], env: { A: "b c", PATH: "/bin" } });
+
+        const given = output.split("\n").filter((line) => !line.startsWith("PWD="));
+        expect(given.toSorted()).toEqual(["A=b c", "PATH=/bin"]);
+      });
+
+      test("on the same host everywhere, where it sees no process but its own", async () => {
+        const { output } = await runScript("hostname; id -u; umask; ls /proc | grep -c '^[0-9]'");
+
+        const [host, user, umask, processes] = output.split("\n");
+        expect([host, user, umask]).toEqual(["kmodfarm", "1000", "0022"]);
+        expect(Number(processes)).toBeLessThan(8);
+      });
+
+      test("as somebody else elsewhere when it is asked to", async () => {
+        const { output, exitCode } = await runScript("hostname; id -u; id -g; umask; echo x >/output/x", {
+          hostname: "elsewhere",
+          userId: 4321,
+          umask: 0o077,
+        });
+
+        expect([exitCode, output]).toEqual([0, "elsewhere\n4321\n4321\n0077"]);
+      });
+
+      test("with empty places to write to, which are gone afterwards", async () => {
+        const script =
+          "ls -A /work /tmp /dev/shm; for d in /work /tmp /run /dev/shm; do echo x >$d/x || exit 9; done";
+
+        const first = await runScript(script, { emptyDirectories: ["/work"] });
+        const second = await runScript(script, { emptyDirectories: ["/work"] });
+
+        expect([first.exitCode, second.exitCode]).toEqual([0, 0]);
+        expect(second.output.split("\n").filter((line) => line.endsWith("x"))).toEqual([]);
+        expect(await entriesOf(join(root, "tmp"))).toEqual([]);
+      });
+
+      test("with links where they were asked for, and inputs below empty directories", async () => {
+        const place = await temporaryDirectory();
+        await writeFile(join(place, "file"), "file below");
+
+        const { output } = await runScript("cat /work/link/file /work/deep/tree/file /run/deep/file", {
+          emptyDirectories: ["/work"],
+          inputs: [
+            [place, "/work/deep/tree"],
+            [join(place, "file"), "/run/deep/file"],
+          ],
+          links: [["/work/deep/tree", "/work/link"]],
+        });
+
+        expect(output).toBe("file belowfile belowfile below");
+      });
     });
 
-    test("ends everything when the program ends", async () => {
-      const mark = `${randomInt(1e6, 1e7)}`;
+    describe("shuts in", () => {
+      test.each([
+        "/bin/x",
+        "/etc/x",
+        "/x",
+        "/usr/lib/x",
+        "/dev/x",
+        "/input/x",
+        "/input/file",
+        "/proc/sys/kernel/domainname",
+      ])("what would write to %s", async (path) => {
+        const before = await tree(root);
 
-      const { exitCode } = await runScript(`sleep ${mark} >/dev/null 2>&1 &`);
+        const { output, exitCode, place } = await runScript(`echo bad >${path}`);
 
-      expect(exitCode).toBe(0);
-      await expect.poll(() => processesWith(mark)).toEqual([]);
+        expect(exitCode).not.toBe(0);
+        expect(output).toMatch(/read-only|denied|nonexistent|No such file/i);
+        expect(await tree(root)).toEqual(before);
+        expect(await readFile(join(place, "input", "file"), "utf8")).toBe("from outside");
+      });
+
+      test("what would use the network, even this machine's own", async () => {
+        const { url, requests } = await startServer((_, response) => response.end("reached"));
+        const { hostname, port } = new URL(url);
+
+        const { output } = await runScript(
+          `readlink /proc/self/ns/net; tail -n +3 /proc/net/dev | cut -d: -f1; tail -n +2 /proc/net/route; echo 'GET /' | nc -w 3 ${hostname} ${port}`,
+        );
+
+        const [network, ...rest] = output.split(/\s+/);
+        expect(network).toMatch(/^net:\[\d+\]$/);
+        expect(network).not.toBe(await readlink("/proc/self/ns/net"));
+        expect(rest[0]).toBe("lo");
+        expect(rest.join(" ")).not.toContain("reached");
+        expect(requests).toEqual([]);
+      });
+
+      test("somebody who is nobody in particular, without any right or a way to one", async () => {
+        const { output } = await runScript(
+          "id -u; id -g; busybox-suid id -u; busybox-suid grep -h ^Cap /proc/self/status | cut -f2 | sort -u; grep NoNewPrivs /proc/self/status | cut -f2",
+        );
+
+        expect(output.split("\n")).toEqual(["1000", "1000", "1000", "0000000000000000", "1"]);
+      });
+
+      test("what would change a setting of this machine's kernel, though root may have started it", async () => {
+        const { output } = await runScript(
+          "find /proc /sys -type f ! -path '/proc/[0-9]*' | while read -r file; do : 2>/dev/null >>$file && echo $file; done",
+        );
+
+        expect(output).toBe("");
+      });
+
+      test("what would take a device from everybody", async () => {
+        const { output } = await runScript(
+          "for d in null zero full random urandom tty; do chmod 600 /dev/$d 2>/dev/null || echo kept; done; echo x >/dev/null && head -c 3 /dev/zero | wc -c",
+        );
+
+        const modes = ["null", "zero", "full", "random", "urandom", "tty"].map(
+          (name) => statSync(`/dev/${name}`).mode & 0o777,
+        );
+        expect(new Set(modes)).toEqual(new Set([0o666]));
+        expect(output.split(/\s+/)).toEqual([...modes.map(() => "kept"), "3"]);
+      });
     });
 
-    test("ends everything when it is told to stop", async () => {
-      const mark = `${randomInt(1e6, 1e7)}`;
-      const stop = new AbortController();
+    describe("ends a program with everything it started", () => {
+      /** Processes that hide from a process group and a session, and from their parents. */
+      const hide = (mark: string) =>
+        `trap '' TERM INT; sleep ${mark} & (sleep ${mark} &); setsid sleep ${mark} & (setsid sh -c '(sleep ${mark} &)' &)`;
+      const mark = () => `${randomInt(1e6, 1e7)}`;
 
-      const running = runScript(`sleep ${mark}`, {}, stop.signal);
-      const refused = expect(running).rejects.toThrow(expect.objectContaining({ code: "INTERRUPTED" }));
-      await expect.poll(() => processesWith(mark)).not.toEqual([]);
-      stop.abort();
+      test("when its time is over", async () => {
+        const word = mark();
 
-      await refused;
-      await expect.poll(() => processesWith(mark)).toEqual([]);
+        const { stopped, exitCode, output } = await runScript(`${hide(word)}; echo started; sleep ${word}`, {
+          timeoutMs: 4000,
+        });
+
+        expect({ stopped, exitCode, output }).toEqual({
+          stopped: "timeLimit",
+          exitCode: 137,
+          output: "started",
+        });
+        await expect.poll(() => processesWith(word)).toEqual([]);
+      });
+
+      test("when it ends itself", async () => {
+        const word = mark();
+
+        const { exitCode } = await runScript(`{ ${hide(word)}; } >/dev/null 2>&1`);
+
+        expect(exitCode).toBe(0);
+        await expect.poll(() => processesWith(word)).toEqual([]);
+      });
+
+      test("when it is told to stop", async () => {
+        const word = mark();
+        const stop = new AbortController();
+
+        const running = runScript(`${hide(word)}; sleep ${word}`, {}, stop.signal);
+        const refused = expect(running).rejects.toThrow(expect.objectContaining({ code: "INTERRUPTED" }));
+        await expect.poll(() => processesWith(word), SOON).toHaveLength(5);
+        stop.abort();
+
+        await refused;
+        await expect.poll(() => processesWith(word)).toEqual([]);
+      });
+
+      test("when we are killed, whose leftovers the next one removes", async () => {
+        const word = mark();
+        const { spec } = await specOf(`${hide(word)}; sleep ${word}`);
+        const module = pathToFileURL(join(import.meta.dirname, "../../src/build/sandboxes/index.ts")).href;
+        const { child } = await startChild(
+          `import { SANDBOXES } from ${JSON.stringify(module)};
+           console.log("up");
+           const sandbox = SANDBOXES.find(({ name }) => name === ${JSON.stringify(sandbox.name)});
+           await sandbox.run(${JSON.stringify(spec)});`,
+        );
+        await expect.poll(() => processesWith(word), SOON).toHaveLength(5);
+
+        await killNow(child);
+
+        await expect.poll(() => processesWith(word)).toEqual([]);
+        const next = await startChild(
+          `import { SANDBOXES } from ${JSON.stringify(module)};
+           const sandbox = SANDBOXES.find(({ name }) => name === ${JSON.stringify(sandbox.name)});
+           const spec = ${JSON.stringify((await specOf("echo next")).spec)};
+           console.log((await sandbox.run(spec)).output.trim());`,
+        );
+        expect(next.said).toBe("next");
+        await expect.poll(() => groupsOf(child.pid as number)).toEqual([]);
+      });
     });
 
-    test("ends what says more than it may, and keeps what it said until then", async () => {
-      const { stopped, output, log } = await runScript("yes", { outputLimitBytes: 1000 });
+    describe("gives no more than it may", () => {
+      test("output: what was said until then is kept", async () => {
+        const { stopped, output, log } = await runScript("yes | head -c 1000000000", {
+          outputLimitBytes: 1000,
+        });
 
-      expect(stopped).toBe("outputLimit");
+        expect(stopped).toBe("outputLimit");
+        expect(output.length).toBeLessThanOrEqual(1000);
+        expect(log.length).toBeLessThan(1100);
+        expect(log).toContain("the rest was dropped");
+      });
 
-      expect(output.length).toBeLessThanOrEqual(1000);
-      expect(log.length).toBeLessThan(1100);
-      expect(log).toContain("the rest was dropped");
+      test.each([
+        ["one process", "dd if=/dev/zero of=/dev/null bs=400M count=1"],
+        ["many", "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero bs=50M 2>/dev/null | sleep 9 & done; wait"],
+        ["one of whose end nobody takes notice", "dd if=/dev/zero of=/dev/null bs=400M count=1; exit 0"],
+      ])("memory, to %s", async (_, script) => {
+        const { stopped } = await runScript(script);
+
+        expect(stopped).toBe("memoryLimit");
+      });
+
+      test("memory, and that much it does give", async () => {
+        const { stopped, exitCode } = await runScript("dd if=/dev/zero of=/dev/null bs=180M count=1");
+
+        expect([exitCode, stopped]).toEqual([0, undefined]);
+      });
+
+      test("processes", async () => {
+        const started = performance.now();
+
+        const { stopped } = await runScript(
+          "i=0; while [ $i -lt 10000 ]; do sleep 60 & i=$((i+1)); done; wait",
+        );
+
+        expect(stopped).toBe("processLimit");
+        expect(performance.now() - started).toBeLessThan(10_000);
+      });
+
+      test("processes, and that many it does give", async () => {
+        const { stopped, exitCode } = await runScript(
+          "i=0; while [ $i -lt 80 ]; do sleep 1 & i=$((i+1)); done; wait",
+        );
+
+        expect([exitCode, stopped]).toEqual([0, undefined]);
+      });
+
+      test.each(["/output", "/tmp", "/run", "/dev/shm", "/work"])("disk, in %s", async (directory) => {
+        const { stopped, place } = await runScript(
+          `i=0; while :; do dd if=/dev/zero of=${directory}/$i bs=1M count=8 2>/dev/null; i=$((i+1)); sleep 0.01; done`,
+          { emptyDirectories: ["/work"] },
+        );
+
+        expect(stopped).toBe("writeLimit");
+        expect(await bytesBelow([place], 1e12)).toBeLessThan(1e9);
+      });
+
+      test.each([
+        ["one file", "dd if=/dev/zero of=/output/x bs=1M; exit 3"],
+        ["a file that is removed afterwards", "dd if=/dev/zero of=/output/x bs=1M; rm /output/x; exit 3"],
+        [
+          "files without a name",
+          'for i in 3 4 5 6 7; do eval "exec $i>/output/x"; rm /output/x; dd if=/dev/zero bs=1M count=8 >&$i; done; sleep 20',
+        ],
+        ["very many empty files", "i=0; while [ $i -lt 8200 ]; do : >/output/$i; i=$((i+1)); done"],
+        ["a bit of everything", "for d in output tmp run; do dd if=/dev/zero of=/$d/x bs=1M count=12; done"],
+      ])("disk, to %s", async (_, script) => {
+        expect((await runScript(script)).stopped).toBe("writeLimit");
+      });
+
+      test("disk, and that much it does give", async () => {
+        const { stopped, exitCode } = await runScript("dd if=/dev/zero of=/output/x bs=1M count=24");
+
+        expect([exitCode, stopped]).toEqual([0, undefined]);
+      });
     });
 
-    test("gives no more memory than it may", async () => {
-      const take = "dd if=/dev/zero of=/dev/null bs=300M count=1 2>&1";
+    test("leaves nothing behind", async () => {
+      const mounts = await mountPoints();
 
-      const [enough, tooLittle] = await Promise.all([
-        runScript(take, { memoryBytes: 1 << 30 }),
-        runScript(take, { memoryBytes: 1 << 28 }),
-      ]);
+      await Promise.all([runScript("sleep 1"), runScript("sleep 60", { timeoutMs: 2000 })]);
 
-      expect(enough.exitCode).toBe(0);
-      expect(tooLittle.exitCode).not.toBe(0);
-      expect(tooLittle.output).toMatch(/memory/);
+      expect(await mountPoints()).toEqual(mounts);
+      expect(await groupsOf(process.pid)).toEqual([]);
     });
   });
 }
 
+/** An engine may take a while to start. */
+const SOON = { timeout: 20_000 };
+
 async function tree(directory: string): Promise<string[]> {
   return (await readdir(directory, { recursive: true })).toSorted();
+}
+
+async function mountPoints(): Promise<string[]> {
+  return (await readFile("/proc/self/mountinfo", "utf8")).split("\n").map((line) => line.split(" ")[4] ?? "");
+}
+
+/** Control groups that a process made, anywhere. */
+async function groupsOf(pid: number): Promise<string[]> {
+  const names = await readdir("/sys/fs/cgroup", { recursive: true });
+  return names.filter((path) => path.split("/").at(-1)?.startsWith(`kmodfarm-${pid}-`));
 }
 
 /** Processes of this machine that have a word in their command line. */

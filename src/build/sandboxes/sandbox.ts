@@ -10,6 +10,8 @@ export interface SandboxSpec {
   readonly inputs: readonly (readonly [string, string])[];
   /** Directories the build may write to, [outside, inside]. */
   readonly outputs: readonly (readonly [string, string])[];
+  /** An empty directory of the caller's, on disk: what is written to /tmp and to empty directories is there. */
+  readonly scratch: string;
   /** Links to make in otherwise empty directories, [target, inside]. */
   readonly links: readonly (readonly [string, string])[];
   /** Directories that are empty and writable inside, and gone afterwards. */
@@ -21,7 +23,7 @@ export interface SandboxSpec {
   readonly memoryBytes: number;
   /** Processes and threads at one time. */
   readonly processLimit: number;
-  /** What all outputs together, and each empty directory, may hold. */
+  /** What the outputs and the scratch directory may hold, all together. */
   readonly writableBytes: number;
   readonly outputLimitBytes: number;
   /** Gets both output streams as they come. */
@@ -43,6 +45,10 @@ export interface SandboxResult {
   /** What the program said, on both streams, up to its limit. */
   readonly output: string;
 }
+
+/** Nobody in particular, the same everywhere. */
+export const USER_ID = 1000;
+export const HOSTNAME = "kmodfarm";
 
 export interface Sandbox {
   readonly name: string;

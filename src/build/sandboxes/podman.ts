@@ -1,0 +1,116 @@
+/**
+ * Podman on a bare root directory, no image and no service: an OCI runtime with its seccomp profile. Needs root.
+ *
+ * Podman's containers outlive whoever started them. So it runs in a process and a mount namespace that end
+ * with us, and keeps its state in the run's scratch directory: nothing is left to be found and ended later.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { exists } from "../../base/scratch.ts";
+import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
+import { runConfined } from "./confine.ts";
+import { guardingDevices } from "./devices.ts";
+import { layOut, type Mount } from "./layout.ts";
+import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
+
+/** Who the container's root is outside: nobody. It starts the program and owns what the runtime makes. */
+const RUNTIME_USER_ID = 100_000;
+
+let swept: Promise<void> | undefined;
+
+export const podman: Sandbox = {
+  name: "podman",
+  needs: [
+    ["podman", "podman"],
+    ["runc", "runc"],
+    ["unshare", "util-linux"],
+    ["mount", "mount"],
+  ],
+  async run(spec, signal) {
+    swept ??= sweepEverywhere();
+    await swept;
+    const mounts = await layOut(spec);
+    const state = join(spec.scratch, "podman");
+    const parent = newName();
+    const group = await makeGroup(spec);
+    try {
+      await writeState(state, group);
+      await makeRuntimePlaces(spec.root);
+      const argv = [
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"],
+        [
+          ...(await guardingDevices(spec.scratch)),
+          "env",
+          `CONTAINERS_CONF=${join(state, "containers.conf")}`,
+        ],
+        ["podman", ...placesOf(state), "run", ...argumentsOf(spec, mounts), `--cgroup-parent=/${parent}`],
+        ["--rootfs", spec.root, ...commandOf(spec)],
+      ].flat();
+      return await runConfined(argv, spec, group, signal);
+    } finally {
+      await group?.remove();
+      await removeEverywhere(parent);
+    }
+  },
+};
+
+function placesOf(state: string): string[] {
+  const places = ["root", "runroot", "tmpdir"].map((name) => `--${name}=${join(state, name)}`);
+  return [...places, "--storage-driver=vfs", `--hooks-dir=${join(state, "hooks")}`, "--log-level=error"];
+}
+
+function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
+  const userId = spec.userId ?? USER_ID;
+  return [
+    ["--rm", "--network=none", "--read-only", "--read-only-tmpfs=false", "--pids-limit=0", "--systemd=false"],
+    ["--cap-drop=all", "--security-opt=no-new-privileges", "--no-hosts", "--passwd=false"],
+    ["--http-proxy=false", "--log-driver=none", `--hostname=${spec.hostname ?? HOSTNAME}`],
+    [`--user=${userId}:${userId}`, `--umask=${(spec.umask ?? 0o022).toString(8).padStart(4, "0")}`],
+    // Files that are ours outside are the user's inside, as in bubblewrap.
+    ...["--uidmap", "--gidmap"].map((map) => [`${map}=0:${RUNTIME_USER_ID}:1`, `${map}=${userId}:0:1`]),
+    ["--ulimit=nofile=1024:1024", `--ulimit=nproc=${spec.processLimit}:${spec.processLimit}`],
+    [`--ulimit=fsize=${spec.writableBytes}:${spec.writableBytes}`, "--ulimit=core=0:0"],
+    ["--mount=type=tmpfs,dst=/sys,ro=true"],
+    ...mounts.map(({ outside, inside, isWritable }) => [
+      "--volume",
+      `${outside}:${inside}:${isWritable ? "rw" : "ro"}`,
+    ]),
+    [`--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
+  ].flat();
+}
+
+/** The engine has an environment of its own to give: the program gets none of it. */
+function commandOf({ env, argv }: SandboxSpec): string[] {
+  return ["env", "-i", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...argv];
+}
+
+const SETTINGS = `[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "none"
+lock_type = "file"
+`;
+
+/** Moves a container into our group before its program starts: its own group is gone before one can ask it. */
+const ENTER = `pid=$(sed 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/') && for file; do echo "$pid" >"$file" || exit 1; done`;
+
+async function writeState(state: string, group: ControlGroup | undefined): Promise<void> {
+  await mkdir(join(state, "hooks"), { recursive: true });
+  await writeFile(join(state, "containers.conf"), SETTINGS);
+  if (group === undefined) return;
+  const hook = {
+    version: "1.0.0",
+    hook: { path: "/bin/sh", args: ["sh", "-c", ENTER, "sh", ...group.entrances] },
+    when: { always: true },
+    stages: ["createRuntime"],
+  };
+  await writeFile(join(state, "hooks", "enter.json"), JSON.stringify(hook));
+}
+
+/** What the runtime mounts by itself, it would make in the root as a user of its own. */
+async function makeRuntimePlaces(root: string): Promise<void> {
+  await mkdir(join(root, "sys"), { recursive: true });
+  await mkdir(join(root, "etc"), { recursive: true });
+  const hostname = join(root, "etc", "hostname");
+  if (!(await exists(hostname))) await writeFile(hostname, "");
+}
