@@ -10,8 +10,9 @@ import { join } from "node:path";
 import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
 import { type BuildContext, buildElement, planRecipe, rootRequest, stageInputs } from "../src/build/build.ts";
-import { Inputs, nativePaths } from "../src/build/inputs.ts";
+import { Inputs } from "../src/build/inputs.ts";
 import { Toolchains } from "../src/build/toolchain.ts";
+import { nativePaths } from "../src/build/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers, openFarm } from "../src/farm/open.ts";
 import { architecture } from "../src/kernel/architecture.ts";
@@ -91,7 +92,7 @@ async function timeMake(): Promise<{ wall: number; cpu: number }> {
 }
 
 async function bareCommand(element: Element, index: number): Promise<string> {
-  const trees = await stageInputs(element, context);
+  const trees = (await stageInputs(element, context)).map(({ tree }) => tree);
   const { family, version } = element.compiler ?? { family: "gcc", version: "" };
   const root = await toolchains.root(rootRequest(element, { packages: [] }));
   const { kbuild, triplet } = architecture(element.architecture);

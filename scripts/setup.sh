@@ -21,6 +21,7 @@ xz:xz-utils
 zstd:zstd
 setpriv:util-linux
 dpkg-deb:dpkg
+rpm2archive:rpm2cpio
 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
 '
 # Real tools that tests compare with.

@@ -45,6 +45,7 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGSEGV: 11,
   SIGTERM: 15,
 };
+const SAID_LIMIT = 4096;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024;
 
 /** The environment every program gets unless told otherwise: no locale, no time zone, nothing of the user's. */
@@ -94,6 +95,8 @@ export interface Pipe {
   readonly stdin: NodeJS.WritableStream;
   /** Resolves with the exit code when the program has ended. */
   readonly exit: Promise<number>;
+  /** The beginning of what it said on stderr so far. */
+  said(): string;
   /** Ends the program now. */
   stop(): void;
 }
@@ -101,7 +104,10 @@ export interface Pipe {
 /** Starts a filter program (`xz -dc`) whose two ends the caller holds. */
 export function pipeThrough(argv: readonly string[]): Pipe {
   const child = start(argv, {});
-  child.stderr?.resume();
+  let said = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    if (said.length < SAID_LIMIT) said += text;
+  });
   const exit = exitOf(child, argv[0] ?? "");
   // The reader learns of a failure by the exit code; a broken pipe is no news of its own.
   exit.catch(() => {});
@@ -110,6 +116,7 @@ export function pipeThrough(argv: readonly string[]): Pipe {
     stdout: child.stdout as Readable,
     stdin: child.stdin as NodeJS.WritableStream,
     exit,
+    said: () => said,
     stop: () => killGroup(child),
   };
 }

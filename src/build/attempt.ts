@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
+import { InputRecord } from "./input-places.ts";
 import { type Recipe, recipeKey } from "./recipe.ts";
 
 const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
@@ -26,6 +27,8 @@ export const Failure = z.object({
 const AttemptRecord = z.object({
   schema: z.literal("kmodfarm.attempt/1"),
   recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
+  /** Where each package came from. */
+  inputs: z.array(InputRecord).default([]),
   buildMs: z.int(),
   environment: z.object({ compiler: z.string(), packages: InstalledList }),
   modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),

@@ -14,10 +14,13 @@ import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { diagnose } from "./diagnose.ts";
 import { copyDriverSource, type DriverSource } from "./driver.ts";
-import { type Inputs, nativePaths } from "./inputs.ts";
+import type { InputRecord } from "./input-places.ts";
+import type { Inputs, Unpacked } from "./inputs.ts";
+import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type RootRequest, scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
+import { nativePaths } from "./tree.ts";
 
 export interface BuildContext {
   readonly inputs: Inputs;
@@ -72,7 +75,7 @@ export async function stageInputs(
   element: Element,
   context: BuildContext,
   signal?: AbortSignal,
-): Promise<string[]> {
+): Promise<Unpacked[]> {
   const packages = buildPackages(element, context.builder);
   return Promise.all(packages.map((one) => context.inputs.unpack(one, element.kernelurls, signal)));
 }
@@ -88,7 +91,9 @@ export async function buildElement(
   context: BuildContext,
   signal?: AbortSignal,
 ): Promise<Attempt> {
-  const trees = await stageInputs(element, context, signal);
+  const staged = await stageInputs(element, context, signal);
+  const trees = staged.map(({ tree }) => tree);
+  const inputs = staged.map(({ record }) => record);
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
   const work = context.scratch.path();
   try {
@@ -104,7 +109,7 @@ export async function buildElement(
       signal,
     );
     const buildMs = Math.round(performance.now() - started);
-    const record = await collectEvidence({ element, driver, recipe, result, buildMs, work });
+    const record = await collectEvidence({ element, driver, recipe, inputs, result, buildMs, work });
     return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
     await rm(work, { recursive: true, force: true });
@@ -149,7 +154,7 @@ async function sandboxSpec(
     ] as [string, string][],
     scratch: join(work, "scratch"),
     emptyDirectories: ["/usr/src", "/lib/modules"],
-    links: [[`/usr/src/linux-headers-${element.kversion}`, `${modules}/build`]] as [string, string][],
+    links: [[headersDirectory(element), `${modules}/build`]] as [string, string][],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
       HOME: "/build",
@@ -178,20 +183,29 @@ async function sandboxSpec(
   };
 }
 
+function headersDirectory({ kversion, packages }: Element): string {
+  const [headers] = packages.headers;
+  if (headers === undefined)
+    throw new FarmError("NOT_FETCHABLE", { detail: `no index lists the headers of ${kversion}` });
+  return packageFormat(headers).headersDirectory(kversion);
+}
+
 interface Outcome {
   readonly element: Element;
   readonly driver: LoadedDriver;
   readonly recipe: Recipe;
+  readonly inputs: readonly InputRecord[];
   readonly result: SandboxResult;
   readonly buildMs: number;
   readonly work: string;
 }
 
 async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
-  const { recipe, result, buildMs, work } = outcome;
+  const { recipe, inputs, result, buildMs, work } = outcome;
   const record = {
     schema: "kmodfarm.attempt/1" as const,
     recipe,
+    inputs: [...inputs],
     buildMs,
     environment: await observedEnvironment(join(work, "output"), outcome),
   };

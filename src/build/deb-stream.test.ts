@@ -6,7 +6,8 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { makeDeb } from "../../test/support/debs.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
-import { type DebFile, readDebFiles } from "./deb-stream.ts";
+import type { PackageFile } from "./byte-reader.ts";
+import { readDebFiles } from "./deb-stream.ts";
 
 const DIRECTORY = sharedDirectory();
 const COMPRESSIONS = ["xz", "zstd", "gzip", "none"] as const;
@@ -19,7 +20,7 @@ const FILES = {
 
 const all = () => true;
 const never = () => false;
-const one = (found: readonly DebFile[]) => found.length > 0;
+const one = (found: readonly PackageFile[]) => found.length > 0;
 const malformed = expect.objectContaining({ code: "PACKAGE_MALFORMED" });
 
 describe.each(COMPRESSIONS)("a package compressed with %s", (compression) => {

@@ -1,19 +1,13 @@
 /**
- * Single files out of a package while it is being fetched, without keeping the package.
+ * Single files out of a Debian package while it is being fetched, without keeping the package.
  */
 import { Readable } from "node:stream";
 import { extract, type Header } from "tar-stream";
 import { FarmError } from "../base/error.ts";
 import { pipeThrough } from "../base/run.ts";
 import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../formats/ar.ts";
+import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
 
-export interface DebFile {
-  /** Path inside the package, without a leading `./`. */
-  readonly path: string;
-  readonly content: Buffer;
-}
-
-const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
 const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
   "data.tar.xz": ["xz", "-dc"],
   "data.tar.zst": ["zstd", "-dc"],
@@ -29,9 +23,9 @@ const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
 export async function readDebFiles(
   body: Readable,
   isWanted: (path: string) => boolean,
-  isEnough: (found: readonly DebFile[]) => boolean,
-): Promise<DebFile[]> {
-  const reader = new ByteReader(body);
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
+  const reader = ByteReader.of(body);
   try {
     return await readMembers(reader, isWanted, isEnough);
   } finally {
@@ -42,8 +36,8 @@ export async function readDebFiles(
 async function readMembers(
   reader: ByteReader,
   isWanted: (path: string) => boolean,
-  isEnough: (found: readonly DebFile[]) => boolean,
-): Promise<DebFile[]> {
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
   if ((await reader.take(AR_MAGIC.length)).toString("latin1") !== AR_MAGIC)
     throw malformed("it is not an archive");
   for (;;) {
@@ -58,8 +52,8 @@ async function readTar(
   packed: AsyncGenerator<Buffer>,
   filter: readonly string[],
   isWanted: (path: string) => boolean,
-  isEnough: (found: readonly DebFile[]) => boolean,
-): Promise<DebFile[]> {
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
   const decompressor = pipeThrough(filter);
   const source = Readable.from(packed);
   const faults: unknown[] = [];
@@ -70,7 +64,7 @@ async function readTar(
   source.pipe(decompressor.stdin);
   const tar = extract();
   decompressor.stdout.on("error", (fault) => tar.destroy(fault)).pipe(tar);
-  const found: DebFile[] = [];
+  const found: PackageFile[] = [];
   try {
     for await (const entry of tar) {
       const path = pathOf(entry.header);
@@ -106,48 +100,4 @@ async function contentOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
-}
-
-function malformed(fact: string): FarmError {
-  return new FarmError("PACKAGE_MALFORMED", { detail: `a package cannot be read: ${fact}` });
-}
-
-/** Reads a stream in portions, and leaves it open when reading stops. */
-class ByteReader {
-  readonly #chunks: AsyncIterator<Buffer>;
-  #rest: Buffer = Buffer.alloc(0);
-
-  constructor(body: Readable) {
-    this.#chunks = body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
-  }
-
-  /** Lets go of the stream, so that somebody else can read on. */
-  async close(): Promise<void> {
-    await this.#chunks.return?.();
-  }
-
-  async take(size: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    for await (const part of this.pass(size)) parts.push(part);
-    return Buffer.concat(parts);
-  }
-
-  async skip(size: number): Promise<void> {
-    for await (const _ of this.pass(size));
-  }
-
-  /** The next `size` bytes as they come. */
-  async *pass(size: number): AsyncGenerator<Buffer> {
-    for (let left = size; left > 0; ) {
-      if (this.#rest.length === 0) {
-        const next = await this.#chunks.next();
-        if (next.done) throw malformed("it ends in the middle");
-        this.#rest = next.value;
-      }
-      const part = this.#rest.subarray(0, left);
-      this.#rest = this.#rest.subarray(part.length);
-      left -= part.length;
-      yield part;
-    }
-  }
 }

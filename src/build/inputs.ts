@@ -1,14 +1,32 @@
 /**
- * The content-addressed cache of packages, and their unpacked trees: each fetched once, unpacked once.
+ * The packages a build needs, each fetched once and unpacked once. What is seen for the first time is archived.
  */
-import { mkdir, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
-import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
+import { exists, type Scratch } from "../base/scratch.ts";
 import { urlOf } from "../base/url.ts";
-import { type Package, verified } from "../kernel/kernel.ts";
-import { unpackDeb } from "./unpack.ts";
+import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import {
+  archivePlace,
+  fallbackLine,
+  type InputArchive,
+  InputRecord,
+  type Place,
+  takeFirst,
+  urlPlace,
+} from "./input-places.ts";
+import { packageFormat } from "./package-format.ts";
+import { unpackPackage } from "./unpack.ts";
+
+/** What is archived: packages that builds need, those that only booting needs too, or nothing. */
+export const ArchivePolicy = z.enum(["headers", "all", "none"]);
+export type ArchivePolicy = z.infer<typeof ArchivePolicy>;
 
 export interface InputContext {
   readonly http: Http;
@@ -16,94 +34,211 @@ export interface InputContext {
   readonly cache: string;
   /** Catalog source id → where its mirror is now. */
   readonly mirrors: ReadonlyMap<string, string>;
+  /** Read whenever nobody else has a package; written as `archived` says, by default nothing. */
+  readonly archive?: InputArchive;
+  readonly archived?: ArchivePolicy;
+  /** Catalog source ids whose packages may not be passed on. */
+  readonly privateSources?: ReadonlySet<string>;
+  /** Told of every package that did not come from its mirror. */
+  readonly say?: (text: string) => void;
+}
+
+/** What only the load test needs is `boot`. */
+export type InputPurpose = "headers" | "boot";
+
+export interface Unpacked {
+  readonly tree: string;
+  readonly record: InputRecord;
 }
 
 export class Inputs {
   readonly #context: InputContext;
   /** Work under way, so that elements which share a package share its fetching. */
-  readonly #running = new Map<string, Promise<string>>();
+  readonly #running = new Map<string, Promise<void>>();
+  /** Digests that are known to be in the archive. */
+  readonly #archived = new Set<string>();
 
   constructor(context: InputContext) {
     this.#context = context;
   }
 
   /**
-   * The package's file in the cache, fetched if need be: from its mirror, then from the given other places.
-   * @throws FarmError NOT_FETCHABLE when no place has it
+   * The package's file in the cache, fetched if need be: from its mirror, then `elsewhere`, then the archive.
+   * @throws FarmError NOT_FETCHABLE when no place has it, DIGEST_MISMATCH, REMOTE_UNAVAILABLE
    */
-  fetch(listed: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<string> {
+  async fetch(
+    listed: Package,
+    elsewhere: readonly string[] = [],
+    signal?: AbortSignal,
+    purpose: InputPurpose = "headers",
+  ): Promise<string> {
     const wanted = verified(listed);
-    const target = join(this.#context.cache, "inputs", `${wanted.sha256}.deb`);
-    return this.#once(target, async () => {
-      const { http, scratch } = this.#context;
-      const places = this.placesOf(wanted, elsewhere);
-      if (places.length === 0)
-        throw new FarmError("NOT_FETCHABLE", {
-          detail: `nobody says where ${wanted.name} ${wanted.version} is`,
-        });
-      for (const [index, url] of places.entries()) {
-        try {
-          await http.download(url, wanted, target, scratch, signal);
-          return;
-        } catch (thrown) {
-          const isLast = index === places.length - 1;
-          if (isLast || !(thrown instanceof FarmError) || thrown.code === "INTERRUPTED") throw thrown;
-        }
-      }
+    const target = this.#fileOf(wanted);
+    await this.#once(target, async () => {
+      if (!(await exists(target)) || (await this.#recordOf(wanted)) === undefined)
+        await this.#fetchTo(target, wanted, elsewhere, signal);
+      await this.#archive(target, wanted, purpose);
     });
+    return target;
   }
 
-  /** The package unpacked into a tree of its own. */
-  async unpack(wanted: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<string> {
-    const file = await this.fetch(wanted, elsewhere, signal);
-    const tree = join(this.#context.cache, "trees", verified(wanted).sha256);
-    return this.#once(tree, async () => {
-      const temporary = this.#context.scratch.path();
+  /** The package unpacked into a tree of its own, and where it came from. @throws also PACKAGE_MALFORMED */
+  async unpack(listed: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<Unpacked> {
+    const wanted = verified(listed);
+    const tree = join(this.#context.cache, "trees", wanted.sha256);
+    await this.#once(tree, async () => {
+      const isThere = (await exists(tree)) && (await this.#recordOf(wanted)) !== undefined;
+      if (isThere) return this.#archive(this.#fileOf(wanted), wanted, "headers");
+      const file = await this.fetch(wanted, elsewhere, signal);
+      await this.#unpackTo(tree, file, wanted, signal);
+    });
+    const record = await this.#recordOf(wanted);
+    if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
+    return { tree, record };
+  }
+
+  /**
+   * Lets `consume` read a package that only booting needs, without keeping it. It may stop early, and runs anew
+   * when a place turns out to have the wrong bytes.
+   * @throws as `fetch`
+   */
+  async stream<T>(
+    listed: Package,
+    consume: (body: Readable) => Promise<T>,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const wanted = verified(listed);
+    if (this.#context.archived === "all") {
+      const file = this.#context.scratch.path();
       try {
-        await mkdir(temporary, { recursive: true });
-        await unpackDeb(file, temporary, signal);
-        await mkdir(join(tree, ".."), { recursive: true });
-        await rename(temporary, tree);
+        await this.#save(file, wanted, [], signal);
+        await this.#archive(file, wanted, "boot");
+        return await consume(createReadStream(file));
       } finally {
-        await rm(temporary, { recursive: true, force: true });
+        await rm(file, { force: true });
       }
-    });
+    }
+    const { taken, record } = await takeFirst(wanted, this.#placesOf(wanted, [], signal), (place) =>
+      place.take(consume),
+    );
+    this.#tell(record);
+    return taken;
   }
 
-  /** Every URL that may have the package, its mirror's first. */
-  placesOf(wanted: Package, elsewhere: readonly string[] = []): string[] {
-    if (/^https?:\/\//.test(wanted.path)) return [...new Set([wanted.path, ...elsewhere])];
-    const mirror = this.#context.mirrors.get(wanted.source);
-    const own = mirror === undefined ? [] : [urlOf(mirror, wanted.path)];
-    const fileName = wanted.path.split("/").at(-1) ?? "";
-    const others = elsewhere.filter((url) => decodeURIComponent(url.split("/").at(-1) ?? "") === fileName);
-    return [...new Set([...own, ...others])];
+  /** Every place that may have the package, its mirror first. */
+  #placesOf(wanted: VerifiedPackage, elsewhere: readonly string[], signal: AbortSignal | undefined): Place[] {
+    const { mirrors, http, archive } = this.#context;
+    const mirror = /^https?:\/\//.test(wanted.path) ? "" : mirrors.get(wanted.source);
+    const own = mirror === "" ? [wanted.path] : mirror === undefined ? [] : [urlOf(mirror, wanted.path)];
+    const fileName = fileNameOf(wanted.path);
+    const others = elsewhere.filter((url) => !own.includes(url) && fileNameOf(url) === fileName);
+    return [
+      ...own.map((url) => urlPlace(url, "mirror", wanted, http, signal)),
+      ...[...new Set(others)].map((url) => urlPlace(url, "kernelurls", wanted, http, signal)),
+      ...(archive === undefined ? [] : [archivePlace(archive, wanted)]),
+    ];
   }
 
-  async #once(target: string, make: () => Promise<void>): Promise<string> {
+  async #fetchTo(
+    target: string,
+    wanted: VerifiedPackage,
+    elsewhere: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { scratch } = this.#context;
+    const temporary = scratch.path();
+    try {
+      const record = await this.#save(temporary, wanted, elsewhere, signal);
+      await scratch.write(this.#recordFile(wanted), JSON.stringify(record));
+      await rename(temporary, target);
+      this.#tell(record);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  async #save(
+    file: string,
+    wanted: VerifiedPackage,
+    elsewhere: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<InputRecord> {
+    await mkdir(dirname(file), { recursive: true });
+    const { record } = await takeFirst(wanted, this.#placesOf(wanted, elsewhere, signal), (place) =>
+      place.take((body) => pipeline(body, createWriteStream(file))),
+    );
+    return record;
+  }
+
+  async #unpackTo(
+    tree: string,
+    file: string,
+    wanted: VerifiedPackage,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const temporary = this.#context.scratch.path();
+    try {
+      await mkdir(temporary, { recursive: true });
+      await unpackPackage(file, packageFormat(wanted), temporary, signal === undefined ? {} : { signal });
+      await mkdir(dirname(tree), { recursive: true });
+      await rm(tree, { recursive: true, force: true });
+      await rename(temporary, tree);
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+  }
+
+  async #archive(file: string, { sha256, source }: VerifiedPackage, purpose: InputPurpose): Promise<void> {
+    const { archive, archived = "none", privateSources } = this.#context;
+    const isWanted = archived === "all" || archived === purpose;
+    if (archive === undefined || !isWanted || this.#archived.has(sha256) || !(await exists(file))) return;
+    await archive.write(sha256, file, privateSources?.has(source) ?? false);
+    this.#archived.add(sha256);
+  }
+
+  #tell(record: InputRecord): void {
+    const line = fallbackLine(record);
+    if (line !== undefined) this.#context.say?.(line);
+  }
+
+  #fileOf(wanted: VerifiedPackage): string {
+    return join(this.#context.cache, "inputs", `${wanted.sha256}${packageFormat(wanted).ending}`);
+  }
+
+  #recordFile({ sha256 }: VerifiedPackage): string {
+    return join(this.#context.cache, "inputs", `${sha256}.json`);
+  }
+
+  async #recordOf(wanted: VerifiedPackage): Promise<InputRecord | undefined> {
+    try {
+      return InputRecord.parse(JSON.parse(await readFile(this.#recordFile(wanted), "utf8")));
+    } catch {
+      return undefined; // Absent or damaged: the package is fetched anew.
+    }
+  }
+
+  async #once(target: string, make: () => Promise<void>): Promise<void> {
     const running = this.#running.get(target);
     if (running !== undefined) return running;
-    const started = (async () => {
-      if (!(await exists(target))) await make();
-      return target;
-    })();
+    const started = make();
     this.#running.set(target, started);
     try {
-      return await started;
+      await started;
     } finally {
       this.#running.delete(target);
     }
   }
 }
 
-/** Directories of an unpacked package that a build must see, as [in the tree, native path]. */
-export async function nativePaths(tree: string): Promise<[string, string][]> {
-  const found: [string, string][] = [];
-  for (const parent of ["usr/src", "usr/lib"]) {
-    for (const name of await entriesOf(join(tree, parent))) {
-      if (parent === "usr/lib" && !name.startsWith("linux-kbuild-")) continue;
-      found.push([join(tree, parent, name), `/${parent}/${name}`]);
-    }
+function fileNameOf(place: string): string {
+  const name =
+    place
+      .replace(/[?#].*$/, "")
+      .split("/")
+      .at(-1) ?? "";
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
-  return found;
 }

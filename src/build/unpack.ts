@@ -1,21 +1,144 @@
 /**
- * Unpacking a package of unknown virtue: the distribution's own tool, shut in with nothing but its target.
+ * Unpacking a package of unknown virtue: the distribution's own tool opens it and tar writes it down, each shut in
+ * with nothing but its end of a pipe and its target; what is there then is looked at before anybody uses it.
  */
+import { createReadStream } from "node:fs";
+import { Transform } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../base/error.ts";
-import { lastLines, run } from "../base/run.ts";
+import { lastLines, pipeThrough, run, throwIfAborted } from "../base/run.ts";
+import type { PackageFormat } from "./package-format.ts";
+import { inspectTree } from "./tree.ts";
 
-/** @throws FarmError PACKAGE_MALFORMED quoting the tool */
-export async function unpackDeb(file: string, target: string, signal?: AbortSignal): Promise<void> {
-  const system = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
-  const argv = [
-    ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", ...system],
-    ["--tmpfs", "/tmp", "--dev", "/dev", "--ro-bind", file, "/package.deb", "--bind", target, "/target"],
-    ["--", "dpkg-deb", "--extract", "/package.deb", "/target"],
-  ].flat();
-  const result = await run(argv, { timeoutMs: 300_000 }, signal);
-  if (result.exitCode === 0) return;
-  throw new FarmError(result.timedOut ? "TIMED_OUT" : "PACKAGE_MALFORMED", {
-    detail: `${file} cannot be unpacked: ${lastLines(result.stderr, 3)}`,
-    at: { file },
+export interface UnpackLimits {
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/** The largest header packages have 0.3 GB in 40,000 files. */
+const LIMITS: UnpackLimits = { bytes: 4 * 1024 ** 3, files: 400_000 };
+const LAST_WORDS_MS = 500;
+const TIMEOUT_MS = 300_000;
+const MEMORY_BYTES = 2 * 1024 ** 3;
+
+/**
+ * Unpacks into an empty directory.
+ * @throws FarmError PACKAGE_MALFORMED quoting the tool or naming what the package must not hold, TIMED_OUT
+ */
+export async function unpackPackage(
+  file: string,
+  format: Pick<PackageFormat, "toTar">,
+  target: string,
+  { signal, limits = LIMITS }: { readonly signal?: AbortSignal; readonly limits?: UnpackLimits } = {},
+): Promise<void> {
+  throwIfAborted(signal);
+  const opener = pipeThrough(shutIn(format.toTar));
+  const end: { opener?: number } = {};
+  const opened = opener.exit.then((exitCode) => {
+    end.opener = exitCode;
   });
+  const source = createReadStream(file);
+  const meter = tarMeter(limits);
+  try {
+    source.once("error", () => opener.stop());
+    source.pipe(opener.stdin);
+    const archive = opener.stdout.pipe(meter.stream);
+    const argv = shutIn(["tar", "--extract", "--same-permissions", "--no-same-owner"], target);
+    const result = await run(argv, { input: archive, timeoutMs: TIMEOUT_MS }, signal);
+    const refuse = (fact: string) => malformed(file, fact);
+    if (meter.excess() !== undefined) throw refuse(`it holds ${meter.excess()}`);
+    if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${file} takes too long to unpack` });
+    // An opener that fails leaves tar with half an archive, and has the cause. One that tar left alone may wait for ever.
+    await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
+    if (end.opener !== undefined && end.opener !== 0) throw openerError(format.toTar, opener.said(), refuse);
+    if (result.exitCode !== 0) throw refuse(lastLines(result.stderr, 3));
+  } finally {
+    source.destroy();
+    opener.stop();
+  }
+  await inspectTree(target, file);
+}
+
+function openerError(
+  [program = ""]: readonly string[],
+  said: string,
+  refuse: (fact: string) => FarmError,
+): FarmError {
+  if (!said.includes(`execvp ${program}: No such file`)) return refuse(lastLines(said, 3));
+  return new FarmError("TOOL_MISSING", {
+    detail: `there is no program '${program}' on this machine, which opens packages of that kind`,
+    hint: "On Debian, `apt-get install rpm2cpio dpkg` brings what opens packages.",
+  });
+}
+
+/** A program that sees the system's programs, and of everything else only its target. */
+function shutIn(argv: readonly string[], target?: string): string[] {
+  const system = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
+  return [
+    ["prlimit", `--as=${MEMORY_BYTES}`, "--core=0", "--"],
+    ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
+    [
+      "--setenv",
+      "PATH",
+      "/usr/bin:/bin",
+      "--setenv",
+      "LC_ALL",
+      "C",
+      ...system,
+      "--tmpfs",
+      "/tmp",
+      "--dev",
+      "/dev",
+    ],
+    target === undefined ? [] : ["--bind", target, "/target", "--chdir", "/target"],
+    ["--", ...argv],
+  ].flat();
+}
+
+const BLOCK_BYTES = 512;
+
+/** Lets a tar archive pass until it holds too much. */
+function tarMeter(limits: UnpackLimits) {
+  let [bytes, files, untilHeader] = [0, 0, 0];
+  let excess: string | undefined;
+  let header = Buffer.alloc(0);
+  const stream = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      for (let rest = chunk; rest.length > 0; ) {
+        const skipped = Math.min(untilHeader, rest.length);
+        untilHeader -= skipped;
+        rest = rest.subarray(skipped);
+        if (rest.length === 0) break;
+        const part = rest.subarray(0, BLOCK_BYTES - header.length);
+        rest = rest.subarray(part.length);
+        header = Buffer.concat([header, part]);
+        if (header.length < BLOCK_BYTES) break;
+        files++;
+        untilHeader = contentBytes(header);
+        header = Buffer.alloc(0);
+      }
+      if (bytes > limits.bytes) excess = `more than ${limits.bytes} bytes`;
+      else if (files > limits.files) excess = `more than ${limits.files} files`;
+      if (excess === undefined) return done(null, chunk);
+      // Ending here leaves tar with half an archive, and us with the reason.
+      stream.push(null);
+      return undefined;
+    },
+  });
+  return { stream, excess: () => excess };
+}
+
+/** Whole blocks of the content that a tar header announces: octal, or binary when its first bit is set. */
+function contentBytes(header: Buffer): number {
+  const field = header.subarray(124, 136);
+  const size =
+    ((field[0] as number) & 0x80) === 0
+      ? Number.parseInt(field.toString("latin1").replace(/[\0 ]+$/g, "") || "0", 8)
+      : Number(field.readBigUInt64BE(4));
+  return Number.isFinite(size) ? Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES : 0;
+}
+
+function malformed(file: string, fact: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", { detail: `${file} cannot be unpacked: ${fact}`, at: { file } });
 }

@@ -2,27 +2,26 @@
  * What a kernel needs to boot in a test: its image, in-tree modules that the driver uses, a guest userland.
  * Only these files are kept of packages that are a hundred times their size.
  */
-import { createReadStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
-import type { Http } from "../base/http.ts";
 import { pipeThrough } from "../base/run.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
-import { readDebFiles } from "../build/deb-stream.ts";
 import type { Inputs } from "../build/inputs.ts";
+import { packageFormat } from "../build/package-format.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
-import { type Package, verified } from "../kernel/kernel.ts";
+import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 
 export interface BootContext {
-  readonly http: Http;
   readonly inputs: Inputs;
   readonly scratch: Scratch;
   readonly cache: string;
 }
 
-const IMAGE_PATH = /^(boot\/vmlinuz-[^/]+|usr\/lib\/modules\/[^/]+\/vmlinuz)$/;
+const IMAGE_PATH = /^(boot\/vmlinuz-[^/]+|(usr\/)?lib\/modules\/[^/]+\/vmlinuz)$/;
 const MODULE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(?:.+\/)?([^/]+\.ko)(\.xz|\.zst|\.gz)?$/;
 const BUSYBOX_PATH = /^(usr\/)?bin\/busybox$/;
 const MODULE_LIMIT_BYTES = 128 * 1024 * 1024;
@@ -36,12 +35,10 @@ export async function fetchBootImage(
   const image = verified(listed);
   const target = join(context.cache, "boot", `${image.sha256}-vmlinuz`);
   if (await exists(target)) return target;
-  const url = onlyPlace(image, context);
-  const [file] = await context.http.streamVerified(
-    url,
+  const [file] = await context.inputs.stream(
     image,
     (body) =>
-      readDebFiles(
+      packageFormat(image).readFiles(
         body,
         (path) => IMAGE_PATH.test(path),
         (found) => found.length > 0,
@@ -77,8 +74,8 @@ export async function fetchBusybox(
 async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {
   const target = join(context.cache, "boot", `${verified(wanted).sha256}-busybox`);
   if (await exists(target)) return target;
-  const file = await context.inputs.fetch(wanted, [], signal);
-  const [busybox] = await readDebFiles(
+  const file = await context.inputs.fetch(wanted, [], signal, "boot");
+  const [busybox] = await packageFormat(wanted).readFiles(
     createReadStream(file),
     (path) => BUSYBOX_PATH.test(path),
     (found) => found.length > 0,
@@ -91,8 +88,8 @@ async function unpackBusybox(wanted: Package, context: BootContext, signal?: Abo
 }
 
 /**
- * In-tree modules by name, and those they need in turn, in no particular order. Names that the package does
- * not have are built into the kernel or missing: insertion will tell.
+ * In-tree modules by name, and those they need in turn, in no particular order. Names that no package has are
+ * built into the kernel or missing: insertion will tell.
  */
 export async function fetchTreeModules(
   names: readonly string[],
@@ -101,37 +98,56 @@ export async function fetchTreeModules(
   signal?: AbortSignal,
 ): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>();
-  const [listed] = packages;
-  if (names.length === 0 || listed === undefined) return found;
-  const holder = verified(listed);
-  const directory = join(context.cache, "boot", `${holder.sha256}-modules`);
-  await loadKept(directory, names, found);
-  let wanted = missingFrom(found, names);
-  if (wanted.size === 0) return found;
-
-  const temporary = context.scratch.path();
+  const holders = packages.map(verified);
+  for (const holder of holders) await loadKept(directoryOf(holder, context), names, found);
+  const fetched = new Map<string, string>();
   try {
-    await context.http.download(onlyPlace(holder, context), holder, temporary, context.scratch, signal);
-    while (wanted.size > 0) {
-      const isWanted = (path: string) => wanted.has(moduleName(MODULE_PATH.exec(path)?.[1] ?? ""));
-      const files = await readDebFiles(
-        createReadStream(temporary),
-        isWanted,
-        (files) => files.length >= wanted.size,
-      );
-      for (const { path, content } of files) {
-        const [, file = "", suffix] = MODULE_PATH.exec(path) ?? [];
-        const bytes = await decompressModule(content, suffix);
-        found.set(moduleName(file), bytes);
-        await context.scratch.write(join(directory, `${moduleName(file)}.ko`), bytes);
+    // What a module needs may be in a package before its own: once more, until nothing new comes.
+    for (let before = -1; before !== found.size; ) {
+      before = found.size;
+      for (const holder of holders) {
+        if (missingFrom(found, names).size === 0) return found;
+        const file = fetched.get(holder.sha256) ?? context.scratch.path();
+        if (!fetched.has(holder.sha256)) {
+          fetched.set(holder.sha256, file);
+          await context.inputs.stream(holder, (body) => pipeline(body, createWriteStream(file)), signal);
+        }
+        await takeModules(names, holder, file, found, context);
       }
-      if (files.length === 0) break;
-      wanted = missingFrom(found, names);
     }
   } finally {
-    await rm(temporary, { force: true });
+    for (const file of fetched.values()) await rm(file, { force: true });
   }
   return found;
+}
+
+/** Adds what one package has of the missing modules, and of those that they need in turn. */
+async function takeModules(
+  names: readonly string[],
+  holder: VerifiedPackage,
+  file: string,
+  found: Map<string, Buffer>,
+  context: BootContext,
+): Promise<void> {
+  for (;;) {
+    const wanted = missingFrom(found, names);
+    const files = await packageFormat(holder).readFiles(
+      createReadStream(file),
+      (path) => wanted.has(moduleName(MODULE_PATH.exec(path)?.[1] ?? "")),
+      (files) => files.length >= wanted.size,
+    );
+    for (const { path, content } of files) {
+      const [, name = "", suffix] = MODULE_PATH.exec(path) ?? [];
+      const bytes = await decompressModule(content, suffix);
+      found.set(moduleName(name), bytes);
+      await context.scratch.write(join(directoryOf(holder, context), `${moduleName(name)}.ko`), bytes);
+    }
+    if (files.length === 0 || missingFrom(found, names).size === 0) return;
+  }
+}
+
+function directoryOf({ sha256 }: VerifiedPackage, { cache }: BootContext): string {
+  return join(cache, "boot", `${sha256}-modules`);
 }
 
 /** Names asked for, and those that what was found depends on, which are not there yet. */
@@ -190,11 +206,4 @@ async function decompressXz(content: Buffer): Promise<Buffer> {
   if ((await filter.exit) !== 0)
     throw new FarmError("PACKAGE_MALFORMED", { detail: "an in-tree module is not valid xz" });
   return Buffer.concat(chunks);
-}
-
-function onlyPlace(wanted: Package, { inputs }: BootContext): string {
-  const [url] = inputs.placesOf(wanted);
-  if (url === undefined)
-    throw new FarmError("NOT_FETCHABLE", { detail: `nobody says where ${wanted.name} ${wanted.version} is` });
-  return url;
 }

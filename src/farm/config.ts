@@ -9,6 +9,7 @@ import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
+import { ArchivePolicy } from "../build/inputs.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -71,6 +72,10 @@ const Url = z
 const Credentials = CredentialsConfig.optional().describe("Who asks; said to its configured servers only.");
 const Keyring = z.string().min(1).optional();
 const AcceptExpired = z.boolean().optional();
+const Redistributable = z
+  .boolean()
+  .optional()
+  .describe("Whether its packages may be passed on; those that may not are archived apart. Default: true.");
 
 export const AptSourceConfig = z
   .strictObject({
@@ -84,6 +89,7 @@ export const AptSourceConfig = z
     suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
     keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
     acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
+    redistributable: Redistributable,
     credentials: Credentials,
   })
   .refine(
@@ -109,6 +115,7 @@ export const RpmSourceConfig = z
       "Keys of which one must have signed repomd.xml, relative to this file; default: nobody need have.",
     ),
     acceptExpired: AcceptExpired.describe("Use metadata older than its usual rhythm, shown as stale."),
+    redistributable: Redistributable,
     credentials: Credentials,
   })
   .refine((source) => urlsOf(source).length <= 1, {
@@ -132,6 +139,7 @@ const ListSourceConfig = z.strictObject({
   architecture: ArchitectureName.optional().describe(
     "Of entries that do not show theirs; default: as its name says.",
   ),
+  redistributable: Redistributable,
   credentials: Credentials,
 });
 
@@ -165,6 +173,9 @@ export const Config = z.strictObject({
     .describe("Which kernels: a selection, or several of which any may match."),
   exclude: z.array(Exclusion).default([]).describe("What is not to be built, each with the reason."),
   store: z.string().default(".kmodfarm/store").describe("The registry, relative to this file."),
+  archive: ArchivePolicy.default("headers").describe(
+    "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
+  ),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   jobs: z
     .int()
@@ -189,6 +200,7 @@ export interface FarmConfig {
   /** Absolute paths from here on. */
   readonly store: string;
   readonly cache: string;
+  readonly archive: ArchivePolicy;
   readonly jobs: number;
   /** What relative paths of the file are relative to. */
   readonly base: string;
@@ -222,6 +234,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     drivers: config.drivers,
     sources: config.sources,
     exclude: config.exclude,
+    archive: config.archive,
     select: Array.isArray(config.select) ? config.select : [config.select],
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),

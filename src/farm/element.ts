@@ -138,6 +138,7 @@ async function publishable(
   );
   const note: AttemptNote = {
     ...noteOf(work, context),
+    ...fallbacksOf(attempt),
     buildMs: attempt.record.buildMs,
     load: { verdict, ...(bootMs === undefined ? {} : { bootMs }) },
     ...(isStable ? {} : { logFile: logFile ?? attempt.logFile }),
@@ -146,12 +147,13 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
-function failedBuild(
-  work: Work,
-  { record, logFile }: Attempt,
-  name: string,
-  context: ElementContext,
-): Outcome {
+function fallbacksOf({ record }: Attempt): Pick<AttemptNote, "inputs"> {
+  const inputs = record.inputs.filter(({ from, tried }) => from !== "mirror" || tried.length > 0);
+  return inputs.length === 0 ? {} : { inputs };
+}
+
+function failedBuild(work: Work, attempt: Attempt, name: string, context: ElementContext): Outcome {
+  const { record, logFile } = attempt;
   const failure = record.failure as NonNullable<typeof record.failure>;
   const { cause, file, lineNumber, line } = failure;
   const { blame } = ERRORS[failure.code];
@@ -159,6 +161,7 @@ function failedBuild(
   context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
   const note = {
     ...noteOf(work, context),
+    ...fallbacksOf(attempt),
     buildMs: record.buildMs,
     failure: { ...failure, blame },
     logFile,

@@ -7,6 +7,7 @@ import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import type { LoadedDriver } from "../build/build.ts";
 import { type DriverSource, readDriverSource } from "../build/driver.ts";
+import { type InputContext, Inputs } from "../build/inputs.ts";
 import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import type { ReleaseMirror } from "../build/toolchain.ts";
@@ -15,10 +16,11 @@ import type { Catalog } from "../catalog/catalog.ts";
 import { type ListSource, updateFromLists } from "../catalog/list-source.ts";
 import { type Source, type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
+import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { DriverConfig, FarmConfig } from "./config.ts";
-import { catalogSources, listSources, readCredentials, releaseMirrors } from "./sources.ts";
+import { catalogSources, listSources, privateSources, readCredentials, releaseMirrors } from "./sources.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -33,6 +35,8 @@ export interface Farm {
   readonly sources: readonly Source[];
   /** Lists that others keep, beside the repositories. */
   readonly lists: readonly ListSource[];
+  /** Ids of sources whose packages may not be passed on. */
+  readonly privateSources: ReadonlySet<string>;
   /** Release key → where its toolchain comes from. */
   readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
   /** Lets connections go and removes what is temporary. */
@@ -57,12 +61,26 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     images: IMAGES,
     sources: config.sources.flatMap((source) => catalogSources(source, around)),
     lists: config.sources.flatMap((source) => listSources(source, config.base)),
+    privateSources: new Set(config.sources.flatMap((source) => privateSources(source, around))),
     mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, around))),
     async close() {
       await http.close();
       await scratch.close();
     },
   };
+}
+
+/** The packages of a catalog's kernels; what differs from the configuration may be given. */
+export function openInputs(
+  farm: Farm,
+  catalog: Catalog,
+  changes: Pick<InputContext, "archived" | "say"> = {},
+): Inputs {
+  const { http, scratch, cache, store, privateSources, config } = farm;
+  const mirrors = new Map(catalog.sources.map(({ id, url }) => [id, url]));
+  const archive = inputArchive(store);
+  const { archive: archived } = config;
+  return new Inputs({ http, scratch, cache, mirrors, archive, archived, privateSources, ...changes });
 }
 
 /** Asks every configured source, repositories first: what they vouch for, lists do not overrule. */

@@ -6,7 +6,6 @@ import PQueue from "p-queue";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { type BuildContext, type LoadedDriver, planRecipe, rootRequest } from "../build/build.ts";
-import { Inputs } from "../build/inputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { Toolchains } from "../build/toolchain.ts";
 import type { SourceProblem } from "../catalog/update.ts";
@@ -19,7 +18,7 @@ import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import { type Farm, loadDrivers, updateFarmCatalog } from "./open.ts";
+import { type Farm, loadDrivers, openInputs, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -214,9 +213,9 @@ class Night {
   }
 
   #elementContext(): ElementContext {
-    const { http, scratch, cache, images, builder, sandbox, store } = this.#farm;
-    const mirrors = new Map(this.#ledger.catalog.sources.map(({ id, url }) => [id, url]));
-    const inputs = new Inputs({ http, scratch, cache, mirrors });
+    const { scratch, cache, images, builder, sandbox, store } = this.#farm;
+    const say = (text: string) => this.#options.progress.say(text);
+    const inputs = openInputs(this.#farm, this.#ledger.catalog, { say });
     const toolchains = new Toolchains({ cache, scratch, images, builder, mirrors: this.#farm.mirrors });
     const build: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
     const { progress, now, signal, without, retry } = this.#options;
@@ -224,7 +223,7 @@ class Night {
     const isLoaded = !without?.includes("load");
     return {
       build,
-      boot: { http, inputs, scratch, cache },
+      boot: { inputs, scratch, cache },
       store,
       progress,
       processors: this.#processors,

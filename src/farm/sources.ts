@@ -54,6 +54,12 @@ export function listSources(config: SourceConfig, base: string): ListSource[] {
   return [{ kind: "kernel-crawler", id, place, architecture }];
 }
 
+/** Ids of a configured source's repositories and lists, if their packages may not be passed on. */
+export function privateSources(config: SourceConfig, around: Surroundings): string[] {
+  if (config.redistributable !== false) return [];
+  return [...catalogSources(config, around), ...listSources(config, around.base)].map(({ id }) => id);
+}
+
 /** The suites of every release that a configured source names. */
 function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] {
   return config.releases.flatMap((key) => {

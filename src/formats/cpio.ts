@@ -1,6 +1,7 @@
 /**
- * Writes cpio archives of the kind "newc", from which the kernel fills its initramfs. Source: the kernel's
- * Documentation/driver-api/early-userspace/buffer-format.rst. The same entries give the same bytes.
+ * cpio archives of the kind "newc". Written: from them the kernel fills its initramfs, and the same entries give the
+ * same bytes. Read: the headers of rpm payloads. Source: the kernel's
+ * Documentation/driver-api/early-userspace/buffer-format.rst; rpm's lib/rpmcpio.c for its own short headers.
  */
 import { FarmError } from "../base/error.ts";
 
@@ -100,4 +101,62 @@ function zeros(length: number, multiple: number): Buffer {
 
 function senseless(entry: CpioEntry, fact: string): FarmError {
   return new FarmError("BUG", { detail: `the archive's entry ${JSON.stringify(entry.path)} ${fact}` });
+}
+
+export const CPIO_MAGIC_BYTES = 6;
+/** What follows the magic. */
+export const CPIO_HEADER_BYTES = 104;
+/** What follows the magic of a header that only tells the number of its file. */
+export const CPIO_SHORT_HEADER_BYTES = 8;
+
+export type CpioMagic = "whole" | "short";
+
+/** Which kind of header a magic begins. @throws FarmError PACKAGE_MALFORMED */
+export function cpioMagic(magic: Buffer): CpioMagic {
+  const text = magic.toString("latin1");
+  if (text === "070701" || text === "070702") return "whole";
+  if (text === "07070X") return "short";
+  throw damaged("an entry does not begin like one");
+}
+
+export interface CpioHeader {
+  readonly mode: number;
+  readonly size: number;
+  /** Length of the name that follows, its zero included. */
+  readonly nameBytes: number;
+}
+
+/** @throws FarmError PACKAGE_MALFORMED */
+export function parseCpioHeader(header: Buffer): CpioHeader {
+  const field = (index: number) => hexadecimalAt(header, index * 8);
+  const [mode, size, nameBytes] = [field(1), field(6), field(11)];
+  if (nameBytes < 1 || nameBytes > NAME_LIMIT_BYTES)
+    throw damaged("the name of an entry has a senseless length");
+  return { mode, size, nameBytes };
+}
+
+/** The number of a file in its package's header. @throws FarmError PACKAGE_MALFORMED */
+export function parseCpioShortHeader(header: Buffer): number {
+  return hexadecimalAt(header, 0);
+}
+
+/** How many bytes fill something up to a multiple of four. */
+export function cpioPadding(length: number): number {
+  return (4 - (length % 4)) % 4;
+}
+
+export function isCpioTrailer(name: string): boolean {
+  return name === TRAILER;
+}
+
+const NAME_LIMIT_BYTES = 4096;
+
+function hexadecimalAt(header: Buffer, at: number): number {
+  const text = header.toString("latin1", at, at + 8);
+  if (!/^[0-9a-fA-F]{8}$/.test(text)) throw damaged("a number of an entry is none");
+  return Number.parseInt(text, 16);
+}
+
+function damaged(fact: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", { detail: `a cpio archive is damaged: ${fact}` });
 }

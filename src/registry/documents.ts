@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import { Failure } from "../build/attempt.ts";
+import { InputRecord } from "../build/input-places.ts";
 import type { Recipe } from "../build/recipe.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
@@ -87,6 +88,8 @@ export const AttemptNote = z.object({
   recipe: Digest.optional(),
   at: z.iso.datetime(),
   compiler: z.string(),
+  /** Packages that did not come from their mirror at once. */
+  inputs: z.array(InputRecord).optional(),
   buildMs: z.int().optional(),
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
   failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),

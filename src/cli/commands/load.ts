@@ -4,9 +4,9 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { FarmError } from "../../base/error.ts";
-import { Inputs } from "../../build/inputs.ts";
 import { findKernel } from "../../catalog/catalog.ts";
 import { loadModules } from "../../check/load.ts";
+import { openInputs } from "../../farm/open.ts";
 import { readKernelModule } from "../../formats/kernel-module.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";
@@ -30,13 +30,12 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
         detail: `${foreign.name} is a module for ${foreign.architecture}, ${kernelName(kernel)} is not`,
       });
     }
-    const { http, scratch, cache } = farm;
-    const mirrors = new Map(catalog.sources.map(({ id, url }) => [id, url]));
+    const { scratch, cache } = farm;
     const guest = catalog.guests.find(
       ({ distribution, architecture }) =>
         distribution === kernel.distribution && architecture === kernel.architecture,
     );
-    const context = { http, scratch, cache, inputs: new Inputs({ http, scratch, cache, mirrors }) };
+    const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
     const report = await loadModules(
       { kernel, guest: guest?.packages ?? [], modules },
       context,

@@ -1,0 +1,231 @@
+import { createHash } from "node:crypto";
+import { readFileSync, rmSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { makeDeb } from "../../test/support/debs.ts";
+import { makeRpm } from "../../test/support/rpms.ts";
+import { startServer } from "../../test/support/server.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { Http } from "../base/http.ts";
+import { openScratch } from "../base/scratch.ts";
+import type { Package } from "../kernel/kernel.ts";
+import { inputArchive } from "../registry/input-archive.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
+import { type InputContext, Inputs } from "./inputs.ts";
+
+const FILES = { "usr/src/linux-headers-6.1/Makefile": "all:" };
+
+/** A package, two servers that may have it, a store, and machines that share it. */
+async function openWorld(ending: "deb" | "rpm" = "deb") {
+  const directory = await temporaryDirectory();
+  const file =
+    ending === "deb"
+      ? await makeDeb(directory, "headers", FILES)
+      : makeRpm(directory, "devel", { files: FILES });
+  const bytes = readFileSync(file);
+  const answers = { mirror: bytes as Buffer | number, other: 404 as Buffer | number };
+  const server = await startServer((request, response) => {
+    const answer = answers[(request.url ?? "").split("/")[1] as keyof typeof answers];
+    if (Buffer.isBuffer(answer)) response.writeHead(200).end(answer);
+    else response.writeHead(answer ?? 404).end();
+  });
+  const wanted: Package = {
+    name: "linux-headers-6.1",
+    version: "6.1.1-1",
+    architecture: "x86_64",
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    size: bytes.length,
+    source: "debian/bookworm",
+    path: `pool/a+b.${ending}`,
+  };
+  const store = await openFolderStore(join(directory, "store"));
+  const said: string[] = [];
+  const machine = async (changes: Partial<InputContext> = {}) => {
+    const cache = await temporaryDirectory();
+    const http = new Http({ retries: 0 });
+    onTestFinished(() => http.close());
+    const inputs = new Inputs({
+      http,
+      cache,
+      scratch: await openScratch(join(cache, "tmp")),
+      mirrors: new Map([["debian/bookworm", `${server.url}/mirror`]]),
+      archive: inputArchive(store),
+      archived: "headers",
+      say: (line) => said.push(line),
+      ...changes,
+    });
+    return { inputs, cache };
+  };
+  const files = () => readdir(join(directory, "store"), { recursive: true }).catch((): string[] => []);
+  return { wanted, bytes, server, answers, machine, said, files, store: join(directory, "store") };
+}
+
+const otherPlace = (url: string) => [`${url}/other/old/a%2Bb.deb`, `${url}/other/old/unrelated.deb`];
+
+describe("a package", () => {
+  test.each(["deb", "rpm"] as const)(
+    "(%s) is fetched and unpacked once, under a name of its format",
+    async (ending) => {
+      const { wanted, machine, server, said } = await openWorld(ending);
+      const { inputs, cache } = await machine();
+
+      const [first, second] = await Promise.all([inputs.unpack(wanted), inputs.unpack(wanted)]);
+      const third = await (await machine({})).inputs.unpack(wanted);
+
+      expect(await readFile(join(first.tree, "usr/src/linux-headers-6.1/Makefile"), "utf8")).toBe("all:");
+      expect(second).toEqual(first);
+      expect(first.record).toMatchObject({ name: wanted.name, from: "mirror", tried: [] });
+      expect(third.record).toEqual(first.record);
+      expect((await readdir(join(cache, "inputs"))).toSorted()).toEqual(
+        [`${wanted.sha256}.${ending}`, `${wanted.sha256}.json`].toSorted(),
+      );
+      expect(server.requests.length).toBe(2);
+      expect(said).toEqual([]);
+    },
+  );
+
+  test("that left its mirror comes from where it lay, and that is said and kept", async () => {
+    const { wanted, bytes, machine, server, said, answers } = await openWorld();
+    answers.mirror = 404;
+    answers.other = bytes;
+    const { inputs, cache } = await machine();
+
+    const { record } = await inputs.unpack(wanted, otherPlace(server.url));
+
+    const mirror = `${server.url}/mirror/pool/a%2Bb.deb`;
+    expect(record).toMatchObject({
+      from: "kernelurls",
+      tried: [{ place: mirror, fault: "does not have it" }],
+    });
+    expect(said).toEqual([
+      `linux-headers-6.1 6.1.1-1 came from where it lay before: ${mirror} does not have it`,
+    ]);
+    expect(server.requests).toEqual(["/mirror/pool/a%2Bb.deb", "/other/old/a%2Bb.deb"]);
+    // Another process that finds it in the cache knows it too.
+    const later = await (await machine({ cache })).inputs.unpack(wanted);
+    expect(later.record).toEqual(record);
+  });
+
+  test("that left every server comes from the archive, on another machine too", async () => {
+    const { wanted, machine, said, answers } = await openWorld();
+    await (await machine()).inputs.unpack(wanted);
+    answers.mirror = 404;
+
+    const { record, tree } = await (await machine()).inputs.unpack(wanted);
+
+    expect(record).toMatchObject({ from: "archive", tried: [{ fault: "does not have it" }] });
+    expect(await readFile(join(tree, "usr/src/linux-headers-6.1/Makefile"), "utf8")).toBe("all:");
+    expect(said).toEqual([expect.stringMatching(/came from the archive: http.* does not have it$/)]);
+  });
+
+  test.each<[string, (bytes: Buffer) => Buffer]>([
+    ["other bytes", (bytes) => Buffer.concat([Buffer.from("x"), bytes.subarray(1)])],
+    ["half of it", (bytes) => bytes.subarray(0, 100)],
+    ["more than it", (bytes) => Buffer.concat([bytes, bytes])],
+  ])("of which a mirror has %s comes from the next place, and that is said", async (_, damage) => {
+    const { wanted, bytes, machine, said, answers } = await openWorld();
+    await (await machine()).inputs.unpack(wanted);
+    answers.mirror = damage(bytes);
+
+    const { record } = await (await machine()).inputs.unpack(wanted);
+
+    expect(record.from).toBe("archive");
+    expect(record.tried).toEqual([
+      { place: expect.any(String), fault: expect.stringMatching(/not the ones that were promised/) },
+    ]);
+    expect(said).toHaveLength(1);
+  });
+
+  test("whose archived copy was changed is refused: better none than another", async () => {
+    const { wanted, machine, answers, store } = await openWorld();
+    await (await machine()).inputs.unpack(wanted);
+    const { sha256 = "" } = wanted;
+    const blob = join(store, "blobs/sha256", sha256.slice(0, 2), sha256);
+    await writeFile(blob, "another");
+    answers.mirror = 404;
+    const { inputs, cache } = await machine();
+
+    await expect(inputs.unpack(wanted)).rejects.toThrow(
+      expect.objectContaining({ code: "DIGEST_MISMATCH", message: expect.stringContaining("archive") }),
+    );
+    expect(await readdir(cache)).not.toContain("inputs");
+  });
+
+  test("that nobody has is not fetchable; where somebody cannot be asked, that is not known", async () => {
+    const { wanted, machine, answers } = await openWorld();
+    answers.mirror = 404;
+    const { inputs } = await machine();
+
+    await expect(inputs.unpack(wanted)).rejects.toThrow(expect.objectContaining({ code: "NOT_FETCHABLE" }));
+    answers.mirror = 503;
+    await expect(inputs.unpack(wanted)).rejects.toThrow(
+      expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
+    );
+  });
+
+  test("whose cached file lost the record of its origin is fetched again", async () => {
+    const { wanted, machine, server } = await openWorld();
+    const { inputs, cache } = await machine();
+    await inputs.unpack(wanted);
+    rmSync(join(cache, "inputs", `${wanted.sha256}.json`));
+
+    expect((await inputs.unpack(wanted)).record.from).toBe("mirror");
+    expect(server.requests.length).toBe(2);
+  });
+});
+
+describe("the archive", () => {
+  test("has what builds need, and what only booting needs when it is told so", async () => {
+    const { wanted, machine, files } = await openWorld();
+    const { inputs } = await machine();
+
+    expect(await inputs.stream(wanted, text)).toContain("debian-binary");
+    await inputs.fetch(wanted, [], undefined, "boot");
+    expect(await files()).toEqual([]);
+
+    await (await machine({ archived: "all" })).inputs.stream(wanted, text);
+    expect(await files()).toContain(`blobs/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`);
+  });
+
+  test("gives what booting needs when the mirror does not", async () => {
+    const { wanted, machine, answers, said } = await openWorld();
+    await (await machine({ archived: "all" })).inputs.stream(wanted, text);
+    answers.mirror = 404;
+
+    expect(await (await machine()).inputs.stream(wanted, text)).toContain("debian-binary");
+    expect(said).toEqual([expect.stringContaining("came from the archive")]);
+  });
+
+  test("stays empty when it is told so", async () => {
+    const { wanted, machine, files } = await openWorld();
+
+    await (await machine({ archived: "none" })).inputs.unpack(wanted);
+
+    expect(await files()).toEqual([]);
+  });
+
+  test("keeps what may not be passed on where no registry is served, and finds it there", async () => {
+    const { wanted, machine, files, answers } = await openWorld();
+    const isPrivate = { privateSources: new Set(["debian/bookworm"]) };
+
+    await (await machine(isPrivate)).inputs.unpack(wanted);
+
+    const made = (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
+    expect(made).toEqual([`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`]);
+    answers.mirror = 404;
+    expect((await (await machine()).inputs.unpack(wanted)).record.from).toBe("archive");
+  });
+
+  test("gets what is in the cache already, as when a store is new", async () => {
+    const { wanted, machine, files } = await openWorld();
+    const { cache } = await machine({ archived: "none" });
+    await (await machine({ archived: "none", cache })).inputs.unpack(wanted);
+    expect(await files()).toEqual([]);
+
+    await (await machine({ cache })).inputs.unpack(wanted);
+
+    expect((await files()).some((path) => path.endsWith(wanted.sha256 ?? "?"))).toBe(true);
+  });
+});

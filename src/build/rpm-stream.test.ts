@@ -1,0 +1,129 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { createReadStream, readFileSync } from "node:fs";
+import { Readable } from "node:stream";
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { makeRpm } from "../../test/support/rpms.ts";
+import { sharedDirectory } from "../../test/support/temporary.ts";
+import type { PackageFile } from "./byte-reader.ts";
+import { readRpmFiles } from "./rpm-stream.ts";
+
+const DIRECTORY = sharedDirectory();
+const FILES = {
+  "lib/modules/5.14.0-427.el9.x86_64/vmlinuz": randomBytes(300_000),
+  "lib/modules/5.14.0-427.el9.x86_64/kernel/a.ko": Buffer.from("module a"),
+  "lib/modules/5.14.0-427.el9.x86_64/kernel/b.ko": Buffer.alloc(0),
+  "usr/share/doc/readme": "words".repeat(10_000),
+};
+
+const all = () => true;
+const never = () => false;
+const malformed = expect.objectContaining({ code: "PACKAGE_MALFORMED" });
+const contentsOf = (found: readonly PackageFile[]) =>
+  Object.fromEntries(found.map(({ path, content }) => [path, content]));
+
+describe.each(["gzip", "xz", "zstd", "none"] as const)("a package compressed with %s", (compression) => {
+  let rpm = "";
+  beforeAll(() => {
+    rpm = makeRpm(DIRECTORY, `kernel-${compression}`, { files: FILES, compression });
+  });
+
+  test("gives its files with their bytes", async () => {
+    const found = await readRpmFiles(createReadStream(rpm), all, never);
+
+    expect(contentsOf(found)).toEqual(
+      Object.fromEntries(Object.entries(FILES).map(([path, content]) => [path, Buffer.from(content)])),
+    );
+  });
+
+  test("gives only what is wanted, however small its pieces come", async () => {
+    const bytes = readFileSync(rpm);
+    const pieces = Array.from({ length: Math.ceil(bytes.length / 997) }, (_, index) =>
+      bytes.subarray(index * 997, (index + 1) * 997),
+    );
+
+    const found = await readRpmFiles(
+      Readable.from(pieces),
+      (path) => path.endsWith(".ko"),
+      (files) => files.length === 2,
+    );
+
+    expect(found.map(({ content }) => content.toString())).toEqual(["module a", ""]);
+  });
+
+  test("is refused wherever it is cut off", async () => {
+    const bytes = readFileSync(rpm);
+    for (const size of [0, 50, 96, 110, 1000, Math.floor(bytes.length / 2), bytes.length - 200]) {
+      const cut = Readable.from([bytes.subarray(0, size)]);
+      await expect(readRpmFiles(cut, all, never), `${size} bytes`).rejects.toThrow(malformed);
+    }
+  });
+});
+
+describe("a package with links", () => {
+  test("gives the content of a file with two names once, and no links", async () => {
+    const install = "mkdir -p $R/d; echo one >$R/d/a; ln $R/d/a $R/d/b; ln -s a $R/d/c";
+    const rpm = makeRpm(DIRECTORY, "links", { install, list: ["/d"] });
+
+    const found = await readRpmFiles(createReadStream(rpm), all, never);
+
+    expect(found.map(({ path }) => path)).toEqual(["d/a", "d/b"]);
+    expect(found.map(({ content }) => content.toString()).toSorted()).toEqual(["", "one\n"]);
+  });
+
+  test("gives the same from the short headers of packages that hold very large files", async () => {
+    const install = "mkdir -p $R/d; echo one >$R/d/a; ln $R/d/a $R/d/b; ln -s a $R/d/c; echo last >$R/d/e";
+    const rpm = readFileSync(makeRpm(DIRECTORY, "short", { install, list: ["/d"], compression: "none" }));
+    // Only files beyond 4 GiB make rpmbuild write such headers: the payload is written anew as it would be.
+    const start = rpm.indexOf("070701");
+    const short = (number: number, content: string) =>
+      `07070X${number.toString(16).padStart(8, "0")}\0\0${content}${"\0".repeat((4 - (content.length % 4)) % 4)}`;
+    const trailer = rpm.subarray(rpm.lastIndexOf("070701"));
+    const entries = [short(0, ""), short(1, ""), short(2, "one\n"), short(3, "a"), short(4, "last\n")];
+    const bytes = Buffer.concat([rpm.subarray(0, start), Buffer.from(entries.join("")), trailer]);
+
+    const found = await readRpmFiles(Readable.from([bytes]), all, never);
+
+    expect(contentsOf(found)).toEqual({
+      "d/a": Buffer.alloc(0),
+      "d/b": Buffer.from("one\n"),
+      "d/e": Buffer.from("last\n"),
+    });
+  });
+});
+
+describe("hostile bytes", () => {
+  test("are refused, whichever of a package are others", async () => {
+    const rpm = readFileSync(makeRpm(DIRECTORY, "hostile", { files: { a: "content" } }));
+    await fc.assert(
+      fc.asyncProperty(fc.nat(rpm.length - 1), fc.integer({ min: 1, max: 255 }), async (at, difference) => {
+        const bytes = Buffer.from(rpm);
+        bytes[at] = (bytes[at] as number) ^ difference;
+        const outcome = await readRpmFiles(Readable.from([bytes]), all, never).catch((thrown) => thrown);
+        expect(Array.isArray(outcome) || outcome.code === "PACKAGE_MALFORMED").toBe(true);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("that claim endless headers are refused before anything is read for them", async () => {
+    const rpm = readFileSync(makeRpm(DIRECTORY, "endless", { files: { a: "content" } }));
+    rpm.writeUInt32BE(0xffffffff, 96 + 12);
+
+    await expect(readRpmFiles(Readable.from([rpm]), all, never)).rejects.toThrow(malformed);
+  });
+
+  test.each(["", "!<arch>\n", "<html>404</html>".repeat(20)])(
+    "that are no package are refused: %j",
+    async (text) => {
+      await expect(readRpmFiles(Readable.from([Buffer.from(text)]), all, never)).rejects.toThrow(malformed);
+    },
+  );
+
+  test("are what rpm says they are", () => {
+    const rpm = makeRpm(DIRECTORY, "oracle", { files: { "usr/x": "content" } });
+
+    expect(execFileSync("rpm", ["-qlp", rpm], { encoding: "utf8" })).toBe("/usr/x\n");
+  });
+});

@@ -1,0 +1,137 @@
+/**
+ * Single files out of an rpm package while it is being fetched, without keeping the package.
+ */
+import { Readable } from "node:stream";
+import { FarmError } from "../base/error.ts";
+import { pipeThrough } from "../base/run.ts";
+import {
+  CPIO_HEADER_BYTES,
+  CPIO_MAGIC_BYTES,
+  CPIO_SHORT_HEADER_BYTES,
+  cpioMagic,
+  cpioPadding,
+  isCpioTrailer,
+  parseCpioHeader,
+  parseCpioShortHeader,
+} from "../formats/cpio.ts";
+import {
+  checkRpmLead,
+  RPM_HEADER_INTRO_BYTES,
+  RPM_LEAD_BYTES,
+  type RpmFile,
+  type RpmHeader,
+  readRpmHeader,
+  rpmHeaderBytes,
+} from "../formats/rpm.ts";
+import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
+
+const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
+  // What is not compressed at all says gzip too, and rpm's own reader lets it pass.
+  gzip: ["gzip", "-dcf"],
+  xz: ["xz", "-dc", "--memlimit-decompress=512MiB"],
+  lzma: ["xz", "--format=lzma", "-dc", "--memlimit-decompress=512MiB"],
+  zstd: ["zstd", "-dc", "--memory=512MB"],
+};
+
+const FILE_TYPE = { mask: 0o170000, plain: 0o100000, link: 0o120000 } as const;
+
+/**
+ * Reads the files of a package that `isWanted` names, until `isEnough` says so. The rest of `body` is left
+ * unread, not closed: its digest may still be wanted.
+ * @throws FarmError PACKAGE_MALFORMED
+ */
+export async function readRpmFiles(
+  body: Readable,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
+  const reader = ByteReader.of(body);
+  try {
+    const header = await readFront(reader);
+    return await readPayload(reader, header, isWanted, isEnough);
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Lead, signatures, and the header that tells of the payload. */
+async function readFront(reader: ByteReader): Promise<RpmHeader> {
+  checkRpmLead(await reader.take(RPM_LEAD_BYTES));
+  const signatures = rpmHeaderBytes(await reader.take(RPM_HEADER_INTRO_BYTES));
+  await reader.skip(signatures.bytes + ((8 - (signatures.bytes % 8)) % 8));
+  const { entries, bytes } = rpmHeaderBytes(await reader.take(RPM_HEADER_INTRO_BYTES));
+  return readRpmHeader(entries, await reader.take(bytes));
+}
+
+async function readPayload(
+  reader: ByteReader,
+  { compressor, files }: RpmHeader,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
+  const filter = DECOMPRESSORS[compressor];
+  if (filter === undefined)
+    throw malformed(`nobody here can undo ${JSON.stringify(compressor.slice(0, 40))}`);
+  const decompressor = pipeThrough(filter);
+  const source = Readable.from(reader.passAll());
+  const faults: unknown[] = [];
+  source.on("error", (fault) => {
+    faults.push(fault);
+    decompressor.stop();
+  });
+  source.pipe(decompressor.stdin);
+  try {
+    return await readEntries(ByteReader.of(decompressor.stdout), files, isWanted, isEnough);
+  } catch (thrown) {
+    throw faults[0] ?? (thrown instanceof FarmError ? thrown : malformed("its payload is damaged"));
+  } finally {
+    source.destroy();
+    decompressor.stop();
+  }
+}
+
+async function readEntries(
+  reader: ByteReader,
+  files: readonly RpmFile[],
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<PackageFile[]> {
+  const found: PackageFile[] = [];
+  for (;;) {
+    const entry = await nextEntry(reader, files);
+    if (entry === undefined) return found;
+    const path = entry.path.replace(/^(?:\.?\/)+/, "");
+    const isPlain = (entry.mode & FILE_TYPE.mask) === FILE_TYPE.plain;
+    if (!isPlain || !isWanted(path)) await reader.skip(entry.size);
+    else {
+      if (entry.size > FILE_LIMIT_BYTES)
+        throw malformed(`a file in it is larger than ${FILE_LIMIT_BYTES} bytes`);
+      found.push({ path, content: await reader.take(entry.size) });
+      if (isEnough(found)) return found;
+    }
+    await reader.skip(cpioPadding(entry.size));
+  }
+}
+
+type PayloadEntry = Pick<RpmFile, "path" | "mode" | "size">;
+
+/** The next file of the payload, up to its content; undefined at the end. */
+async function nextEntry(reader: ByteReader, files: readonly RpmFile[]): Promise<PayloadEntry | undefined> {
+  if (cpioMagic(await reader.take(CPIO_MAGIC_BYTES)) === "short") {
+    const number = parseCpioShortHeader(await reader.take(CPIO_SHORT_HEADER_BYTES));
+    await reader.skip(cpioPadding(CPIO_MAGIC_BYTES + CPIO_SHORT_HEADER_BYTES));
+    const file = files[number];
+    if (file === undefined) throw malformed("its payload has a file that its header does not know");
+    return { ...file, size: contentSize(file) };
+  }
+  const { mode, size, nameBytes } = parseCpioHeader(await reader.take(CPIO_HEADER_BYTES));
+  const path = (await reader.take(nameBytes)).toString("utf8", 0, nameBytes - 1);
+  await reader.skip(cpioPadding(CPIO_MAGIC_BYTES + CPIO_HEADER_BYTES + nameBytes));
+  return isCpioTrailer(path) ? undefined : { path, mode, size };
+}
+
+function contentSize({ mode, size, hasContent }: RpmFile): number {
+  const type = mode & FILE_TYPE.mask;
+  if (type === FILE_TYPE.link) return size;
+  return type === FILE_TYPE.plain && hasContent ? size : 0;
+}
