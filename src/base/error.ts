@@ -204,6 +204,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
   },
+  CACHE_BUSY: {
+    summary: "Another kmodfarm is using the cache",
+    blame: "infra",
+    exit: 3,
+    hint: "Nothing was removed: a cache gets smaller only when nobody works in it. Try again later.",
+  },
   STORE_CORRUPT: {
     summary: "The store does not hold what it says it holds",
     blame: "integrity",

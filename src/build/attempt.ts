@@ -4,6 +4,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { markUsed } from "../base/cache.ts";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { InputRecord } from "./input-places.ts";
@@ -52,6 +53,7 @@ export async function findAttempt(recipe: Recipe, cache: string): Promise<Attemp
     for (const { name, sha256: digest } of record.modules) {
       if (sha256(await readFile(join(directory, "modules", `${name}.ko`))) !== digest) return undefined;
     }
+    await markUsed(directory);
     return attemptOf(record, directory);
   } catch {
     return undefined; // Absent or damaged is the same: it is made anew.

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
@@ -79,6 +80,7 @@ export class Inputs {
         await this.#fetchTo(target, wanted, elsewhere, signal);
       await this.#archive(target, wanted, purpose);
     });
+    await this.#markUsed(wanted);
     return target;
   }
 
@@ -92,6 +94,7 @@ export class Inputs {
       const file = await this.fetch(wanted, elsewhere, signal);
       await this.#unpackTo(tree, file, wanted, signal);
     });
+    await this.#markUsed(wanted, tree);
     const record = await this.#recordOf(wanted);
     if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
     return { tree, record };
@@ -194,6 +197,11 @@ export class Inputs {
     if (archive === undefined || !isWanted || this.#archived.has(sha256) || !(await exists(file))) return;
     await archive.write(sha256, file, privateSources?.has(source) ?? false);
     this.#archived.add(sha256);
+  }
+
+  /** A package, its record and its tree stay or go together. */
+  async #markUsed(wanted: VerifiedPackage, ...more: readonly string[]): Promise<void> {
+    await Promise.all([this.#fileOf(wanted), this.#recordFile(wanted), ...more].map(markUsed));
   }
 
   #tell(record: InputRecord): void {

@@ -5,6 +5,7 @@
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
 import { lastLines, run } from "../base/run.ts";
@@ -82,6 +83,7 @@ export class Toolchains {
     const place = this.#placeOf(wanted, definition);
     const list = join(place, "packages.json");
     if (!(await exists(list))) await this.#bootstrap(wanted.release, definition, place, signal);
+    await markUsed(place);
     return {
       path: join(place, "root"),
       packages: PackageList.parse(JSON.parse(await readFile(list, "utf8"))),

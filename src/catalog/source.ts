@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { markUsed } from "../base/cache.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
@@ -85,6 +86,7 @@ export async function fetchRemembered(
 ): Promise<RememberedText | undefined> {
   const memory = join(cache, "remembered", `${sha256(`${url}\n${trust}`).slice(7, 39)}.json`);
   const remembered = await readJson(memory, Remembered);
+  await markUsed(memory);
   const answer = await http.fetchDocument(url, limitBytes, remembered ?? {}, signal);
   if (answer.kind === "missing") return undefined;
   if (answer.kind === "notModified") {
@@ -111,6 +113,7 @@ export async function extractOf(
 ): Promise<ListedPackage[]> {
   const memory = join(cache, "indices", `${index.sha256}-${sha256(sought).slice(7, 15)}.json`);
   const remembered = await readJson(memory, Extract);
+  await markUsed(memory);
   if (remembered !== undefined) return remembered.map((listed) => ({ ...listed, source }));
   const packages = await read();
   await scratch.write(memory, JSON.stringify(packages));

@@ -7,9 +7,10 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { isCached, markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { pipeThrough } from "../base/run.ts";
-import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
+import { entriesOf, type Scratch } from "../base/scratch.ts";
 import type { Inputs } from "../build/inputs.ts";
 import { packageFormat } from "../build/package-format.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
@@ -34,7 +35,7 @@ export async function fetchBootImage(
 ): Promise<string> {
   const image = verified(listed);
   const target = join(context.cache, "boot", `${image.sha256}-vmlinuz`);
-  if (await exists(target)) return target;
+  if (await isCached(target)) return target;
   const [file] = await context.inputs.stream(
     image,
     (body) =>
@@ -73,7 +74,7 @@ export async function fetchBusybox(
 
 async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {
   const target = join(context.cache, "boot", `${verified(wanted).sha256}-busybox`);
-  if (await exists(target)) return target;
+  if (await isCached(target)) return target;
   const file = await context.inputs.fetch(wanted, [], signal, "boot");
   const [busybox] = await packageFormat(wanted).readFiles(
     createReadStream(file),
@@ -99,7 +100,10 @@ export async function fetchTreeModules(
 ): Promise<Map<string, Buffer>> {
   const found = new Map<string, Buffer>();
   const holders = packages.map(verified);
-  for (const holder of holders) await loadKept(directoryOf(holder, context), names, found);
+  for (const holder of holders) {
+    await loadKept(directoryOf(holder, context), names, found);
+    await markUsed(directoryOf(holder, context));
+  }
   const fetched = new Map<string, string>();
   try {
     // What a module needs may be in a package before its own: once more, until nothing new comes.

@@ -77,6 +77,16 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     .option("--retry", "also try again what failed by its own fault")
     .action(async (options) => setExit(await (await import("./commands/build.ts")).build(options)));
 
+  const cache = withPlaces(program.command("cache"))
+    .description("what the local cache holds, room by room")
+    .action(async (options) => setExit(await (await import("./commands/cache.ts")).list(options)));
+  withPlaces(cache.command("prune"))
+    .description("remove what was not used for longest until the cache is within its limit")
+    .option("--limit <size>", "20G, 500M, … (default: the configured `cacheLimit`)")
+    .action(async (_, command) =>
+      setExit(await (await import("./commands/cache.ts")).prune(command.optsWithGlobals())),
+    );
+
   withPlaces(program.command("load"))
     .description("boot a kernel in a virtual machine, insert modules, remove them")
     .argument("<module...>", "uncompressed .ko files, in any order")

@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
+import { parseSize } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { describeIssue } from "../base/json.ts";
 import { ArchivePolicy } from "../build/inputs.ts";
@@ -177,6 +178,13 @@ export const Config = z.strictObject({
     "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
   ),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
+  cacheLimit: z
+    .string()
+    .refine((text) => parseSize(text) !== undefined, { error: "not a size such as 20G or 500M" })
+    .optional()
+    .describe(
+      "What the cache may take of the disk, such as 20G: after a run the least recently used goes. Default: no limit.",
+    ),
   jobs: z
     .int()
     .positive()
@@ -200,6 +208,7 @@ export interface FarmConfig {
   /** Absolute paths from here on. */
   readonly store: string;
   readonly cache: string;
+  readonly cacheLimitBytes?: number;
   readonly archive: ArchivePolicy;
   readonly jobs: number;
   /** What relative paths of the file are relative to. */
@@ -230,6 +239,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   });
   const config = parseConfig(text, file);
   const base = dirname(file);
+  const cacheLimitBytes = config.cacheLimit === undefined ? undefined : parseSize(config.cacheLimit);
   return {
     drivers: config.drivers,
     sources: config.sources,
@@ -238,6 +248,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     select: Array.isArray(config.select) ? config.select : [config.select],
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
+    ...(cacheLimitBytes === undefined ? {} : { cacheLimitBytes }),
     jobs: places.jobs ?? config.jobs ?? availableParallelism(),
     base,
   };

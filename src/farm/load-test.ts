@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type PQueue from "p-queue";
 import { z } from "zod";
+import { markUsed } from "../base/cache.ts";
 import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Stage } from "../base/progress.ts";
@@ -68,6 +69,7 @@ export async function testLoad(
   const place = join(context.boot.cache, "loads", hexOf(subject));
   const logFile = join(place, "load.log");
   const kept = await recall(join(place, "load.json"));
+  if (kept !== undefined) await markUsed(place);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
   try {
     const report = await context.processors.add(

@@ -3,6 +3,7 @@
  */
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { awaitEviction } from "../base/cache.ts";
 import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import type { LoadedDriver } from "../build/build.ts";
@@ -50,6 +51,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const around = { host: await readHostMirrors(), base: config.base };
   const http = new Http({ credentials: await readCredentials(config.sources, config.base) });
   const scratch = await openScratch(join(config.cache, "tmp"));
+  await awaitEviction(config.cache);
   return {
     config,
     store: await openFolderStore(config.store),

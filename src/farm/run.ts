@@ -3,6 +3,7 @@
  * with what is there, so it may be stopped anywhere and run again.
  */
 import PQueue from "p-queue";
+import { evict, formatSize } from "../base/cache.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { type BuildContext, type LoadedDriver, planRecipe, rootRequest } from "../build/build.ts";
@@ -59,9 +60,24 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
     const ledger = new Ledger(farm.store, await readPublished(farm.store, "candidate"), options.now);
     if (options.retry) ledger.forgetLessons();
     const night = new Night(farm, options, ledger, await loadDrivers(farm.config));
-    return await night.run();
+    const report = await night.run();
+    await keepCacheWithin(farm, options.progress);
+    return report;
   } finally {
     await unlock();
+  }
+}
+
+/** After the work: nothing of the cache is used by this process any more. */
+async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progress): Promise<void> {
+  if (config.cacheLimitBytes === undefined) return;
+  const eviction = await evict(cache, config.cacheLimitBytes, scratch);
+  if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
+  else if (eviction.evicted.length > 0) {
+    const { evicted, freedBytes, keptBytes } = eviction;
+    progress.say(
+      `cache: ${evicted.length} entries removed, ${formatSize(freedBytes)} freed, ${formatSize(keptBytes)} left`,
+    );
   }
 }
 

@@ -63,12 +63,24 @@ export const MAKE: readonly Symptom[] = [
   },
   {
     expression:
+      /\*\*\* (?:specified external module directory "(?<path>[^"]+)" does not exist|(?<path>\/\S+): No such file or directory)\.\s+Stop/,
+    cause: "the driver's makefile calls make in {path}, which is not there",
+    advice:
+      "Let it use $(src), $(CURDIR) or $(M) for its own directory, and /lib/modules/$(KERNELRELEASE)/build for the kernel's.",
+  },
+  {
+    expression: /\*\*\* (?<message>\.NOTINTERMEDIATE and \.SECONDARY are mutually exclusive)/,
+    cause: "the driver's makefile has a fault: {message}",
+    advice: "Leave .SECONDARY out of its Kbuild: newer kernels set .NOTINTERMEDIATE themselves.",
+  },
+  {
+    expression:
       /\*\*\* (?<message>missing separator|missing 'endif'|unterminated [^.]*|recipe commences before first target|mixed implicit [^.]*|multiple target patterns|extraneous '\w+'|commands commence before first target)/,
     cause: "the driver's makefile has a fault: {message}",
     advice: "Correct the named line; commands of a rule begin with a tab.",
   },
   {
-    expression: /\*\*\* (?<message>(?!\[)(?!No )(?!Deleting|Waiting).+?)\.?\s+Stop\.$/,
+    expression: /\*\*\* (?<message>(?!\[)(?!No )(?!Deleting|Waiting|wait:).+?)\.?\s+Stop\.$/,
     cause: "a makefile refuses this kernel: {message}",
     advice: `Correct it, or ${NOT_HERE}.`,
   },
@@ -206,6 +218,11 @@ export const WEAK: readonly Symptom[] = [
     expression: /(?:undefined reference to|cannot find) '?(?<name>[^']+)'?/,
     cause: "the driver's files do not fit together: {name} is missing",
     advice: "Name every file of the module in Kbuild (…-y).",
+  },
+  {
+    expression: /^(?<message>[a-z][\w.+-]*: (?:cannot|can't|could not|failed to|unable to) .*)/,
+    cause: "a command of the build fails: {message}",
+    advice: "The log has the whole story; the driver's source must change.",
   },
   {
     expression: /(?<![\w.+-])(?<tool>[\w.+-]+): (?:command not found|not found)$/,

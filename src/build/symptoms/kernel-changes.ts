@@ -3,8 +3,8 @@
  */
 
 interface KernelChange {
-  /** The release of the kernel that brought it; distributions that backport may have it earlier. */
-  readonly since: string;
+  /** The release of the kernel that brought it, where one must choose; distributions that backport have it earlier. */
+  readonly since?: string;
   readonly change: string;
 }
 
@@ -53,6 +53,7 @@ const CHANGES: Readonly<Record<string, KernelChange>> = {
   set_fs: { since: "5.18", change: "there is none; use kernel_read(), kernel_write() and their like" },
   "stdarg.h": { since: "5.16", change: "it is <linux/stdarg.h>" },
   strlcpy: { since: "6.8", change: "strscpy() takes its place; it gives -E2BIG where the text was cut" },
+  strncpy: { change: "gone; strscpy() and strscpy_pad() do it in every kernel since 4.14" },
   "struct timeval": { since: "5.6", change: "there is none; use struct timespec64 or ktime_t" },
   "struct timespec": { since: "5.6", change: "there is none; use struct timespec64 or ktime_t" },
   u64_stats_fetch_begin_irq: { since: "6.3", change: "u64_stats_fetch_begin() does the same" },
@@ -64,6 +65,7 @@ export function changeOf(words: Readonly<Record<string, string | undefined>>): s
   for (const word of [words.name, words.header]) {
     const known = word === undefined || !Object.hasOwn(CHANGES, word) ? undefined : CHANGES[word];
     if (known === undefined || word === undefined) continue;
+    if (known.since === undefined) return `${word} is ${known.change}.`;
     const [major, minor] = known.since.split(".");
     return `${word}: since Linux ${known.since}, ${known.change}. Keep both ways, chosen by \`#if LINUX_VERSION_CODE >= KERNEL_VERSION(${major}, ${minor}, 0)\`.`;
   }

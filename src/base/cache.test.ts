@@ -1,0 +1,155 @@
+import { spawn } from "node:child_process";
+import { mkdir, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import {
+  awaitEviction,
+  type CacheEntry,
+  chooseEvictions,
+  evict,
+  formatSize,
+  markUsed,
+  parseSize,
+  readCache,
+} from "./cache.ts";
+import { openScratch, processName } from "./scratch.ts";
+
+/** A cache with entries of 4 KiB and more, each last used so many seconds after 1970. */
+async function makeCache(entries: Readonly<Record<string, number>>) {
+  const cache = join(await temporaryDirectory(), "cache");
+  for (const [path, lastUse] of Object.entries(entries)) {
+    const isDirectory = path.startsWith("trees/");
+    const file = join(cache, path, ...(isDirectory ? ["below", "file"] : []));
+    await mkdir(join(file, ".."), { recursive: true });
+    await writeFile(file, Buffer.alloc(4096, 1));
+    await utimes(join(cache, path), lastUse, lastUse);
+  }
+  return { cache, scratch: await openScratch(join(cache, "tmp")) };
+}
+
+const names = (entries: readonly CacheEntry[]) => entries.map(({ room, name }) => `${room}/${name}`).sort();
+
+describe("chooseEvictions", () => {
+  const entry = fc.record({
+    room: fc.constantFrom("trees", "inputs"),
+    name: fc.uuid(),
+    sizeBytes: fc.nat(1000),
+    lastUse: fc.nat(50).map((seconds) => new Date(seconds * 1000)),
+  });
+  const sum = (entries: readonly CacheEntry[]) => entries.reduce((all, { sizeBytes }) => all + sizeBytes, 0);
+
+  test("leaves what is within the limit, takes the oldest, and not one more than it must", () => {
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 30 }), fc.nat(20_000), (entries, limit) => {
+        const chosen = chooseEvictions(entries, limit);
+
+        const kept = entries.filter((one) => !chosen.includes(one));
+        expect(sum(kept)).toBeLessThanOrEqual(limit);
+        const last = chosen.at(-1);
+        if (last !== undefined) {
+          expect(sum(kept) + last.sizeBytes).toBeGreaterThan(limit);
+          for (const one of kept)
+            expect(one.lastUse.getTime()).toBeGreaterThanOrEqual(last.lastUse.getTime());
+        }
+      }),
+    );
+  });
+});
+
+describe("evict", () => {
+  test("takes the least recently used, whole, and leaves nothing behind", async () => {
+    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "trees/b": 50, "inputs/c.deb": 200 });
+    const all = await readCache(cache);
+    const total = all.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+    const eviction = await evict(cache, total - 1, scratch);
+
+    expect(eviction).toMatchObject({ kind: "done", keptBytes: 8192 });
+    expect(names(await readCache(cache))).toEqual(["inputs/a.deb", "inputs/c.deb"]);
+    await scratch.close();
+    expect((await readdir(cache)).sort()).toEqual(["inputs", "sizes.json", "trees"]);
+  });
+
+  test("takes what was marked as used for the youngest", async () => {
+    const { cache, scratch } = await makeCache({ "trees/a": 100, "trees/b": 200 });
+    await markUsed(join(cache, "trees/a"));
+
+    await evict(cache, (await readCache(cache))[0]?.sizeBytes ?? 0, scratch);
+
+    expect(names(await readCache(cache))).toEqual(["trees/a"]);
+  });
+
+  test("measures again what was made anew under the same name", async () => {
+    const { cache } = await makeCache({ "trees/a": 100 });
+    const [before] = await readCache(cache);
+    await rm(join(cache, "trees/a"), { recursive: true });
+    await mkdir(join(cache, "trees", "between"));
+    await mkdir(join(cache, "trees", "a"));
+    await writeFile(join(cache, "trees", "a", "file"), Buffer.alloc(65536, 1));
+
+    const after = (await readCache(cache)).find(({ name }) => name === "a");
+
+    expect(before?.sizeBytes).toBeGreaterThanOrEqual(4096);
+    expect(after?.sizeBytes).toBeGreaterThanOrEqual(65536);
+  });
+
+  test("leaves all alone while another living process works in the cache, and not when it is dead", async () => {
+    const { cache, scratch } = await makeCache({ "trees/a": 100 });
+    const child = spawn("sleep", ["60"]);
+    const other = processName(child.pid) ?? "";
+    await writeFile(join(cache, "tmp", `${other}-mark`), "");
+
+    const while_ = await evict(cache, 0, scratch);
+    child.kill("SIGKILL");
+    await new Promise((resolve) => child.on("close", resolve));
+    const after = await evict(cache, 0, scratch);
+
+    expect(while_).toEqual({ kind: "busy", process: other });
+    expect(after).toMatchObject({ kind: "done", keptBytes: 0 });
+  });
+
+  test("is waited for by who begins meanwhile, but not when it died", async () => {
+    const { cache } = await makeCache({ "trees/a": 100 });
+    const child = spawn("sleep", ["60"]);
+    const gate = join(cache, "tmp", `${processName(child.pid)}-evicting`);
+    await writeFile(gate, "");
+    let isThrough = false;
+    const waiting = awaitEviction(cache).then(() => {
+      isThrough = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    expect(isThrough).toBe(false);
+
+    child.kill("SIGKILL");
+    await waiting;
+
+    expect(isThrough).toBe(true);
+    expect((await stat(gate)).isFile()).toBe(true);
+  });
+});
+
+describe("sizes", () => {
+  test.each([
+    ["20G", 20 * 1024 ** 3],
+    ["1.5M", 1.5 * 1024 ** 2],
+    ["512", 512],
+    ["4KiB", 4096],
+    ["", undefined],
+    ["-1G", undefined],
+    ["1X", undefined],
+    ["1e9", undefined],
+  ])("%j is %j bytes", (text, bytes) => {
+    expect(parseSize(text)).toBe(bytes);
+  });
+
+  test.each([
+    [0, "0 B"],
+    [1023, "1023 B"],
+    [1536, "1.5 KiB"],
+    [20 * 1024 ** 3, "20.0 GiB"],
+  ])("%j bytes are told as %j", (bytes, text) => {
+    expect(formatSize(bytes)).toBe(text);
+  });
+});
