@@ -75,11 +75,26 @@ export function parseDocument<T>(type: z.ZodType<T>, text: string, source: strin
 
 /** The first problem of a schema check in one line: `sources[0].kind: …`. */
 export function describeIssue(error: z.ZodError): string {
-  const issue = error.issues[0];
+  const [issue, ...others] = error.issues.flatMap(innermostIssues);
   if (issue === undefined) return "not valid";
-  const path = issue.path
-    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
-    .join("");
-  const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : "";
-  return `${path.replace(/^\./, "") || "document"}: ${issue.message}${more}`;
+  const more = others.length > 0 ? ` (and ${others.length} more)` : "";
+  return `${placeOfIssue(issue) || "document"}: ${issue.message}${more}`;
+}
+
+/** `sources[0].kind`; empty for the whole document. */
+export function placeOfIssue({ path }: z.core.$ZodIssue): string {
+  const place = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("");
+  return place.replace(/^\./, "");
+}
+
+/** A union says only that nothing fits: what its likeliest member says is what a person can mend. */
+export function innermostIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
+  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
+  const likeliest = issue.errors.toSorted((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];
+  return likeliest.flatMap((inside) => innermostIssues({ ...inside, path: [...issue.path, ...inside.path] }));
+}
+
+/** A member that looks deep into a value found its outside right. */
+function depthOf(issues: readonly z.core.$ZodIssue[]): number {
+  return Math.max(...issues.map(({ code, path }) => path.length + (code === "unrecognized_keys" ? 1 : 0)));
 }

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { parseDocument } from "../base/json.ts";
 import { AnyMatrix, type Element } from "../matrix/element.ts";
 import { isLineMatrix, matrixLines, parseMatrixLines } from "../matrix/stream.ts";
-import { readText } from "./options.ts";
+import { readText } from "./input.ts";
 import { print } from "./output.ts";
 
 const CHUNK_CHARACTERS = 1 << 20;

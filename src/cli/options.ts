@@ -1,10 +1,7 @@
 /**
  * From the words of a command line to values.
  */
-import { readFile } from "node:fs/promises";
-import { text as readStream } from "node:stream/consumers";
 import { FarmError } from "../base/error.ts";
-import { Http } from "../base/http.ts";
 import { type FarmConfig, loadConfig } from "../farm/config.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -29,8 +26,6 @@ export interface SelectionOptions {
   readonly firstSeen?: string;
 }
 
-const DOCUMENT_LIMIT_BYTES = 512 * 1024 * 1024;
-
 /** @throws FarmError USAGE */
 export function toNumber(value: string): number {
   if (!/^[1-9]\d{0,5}$/.test(value))
@@ -49,7 +44,7 @@ export function toList(value: string | undefined): string[] | undefined {
 /** The selection that flags make, or undefined when there is none. */
 export function selectionOf(options: SelectionOptions): Selection | undefined {
   const { kernelRelease, newest, packageVersion, firstSeen } = options;
-  if (firstSeen !== undefined && !/^\d{4}-\d\d-\d\d/.test(firstSeen)) {
+  if (firstSeen !== undefined && !isDay(firstSeen)) {
     throw new FarmError("USAGE", { detail: `'${firstSeen}' is not a day; write it as 2026-11-01` });
   }
   const [distributions, flavours, words] = [
@@ -77,6 +72,10 @@ export function selectionOf(options: SelectionOptions): Selection | undefined {
   return Object.values(selection).some((filter) => filter !== undefined) ? selection : undefined;
 }
 
+function isDay(text: string): boolean {
+  return /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) && !Number.isNaN(Date.parse(text));
+}
+
 /** Opens the farm that the options name, lets `work` have it, and closes it whatever happens. */
 export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => Promise<T>): Promise<T> {
   const farm = await openFarm(await loadConfig(options));
@@ -89,26 +88,6 @@ export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => P
 
 export function configOf(options: PlaceOptions): Promise<FarmConfig> {
   return loadConfig(options);
-}
-
-/** The text of a file, of a URL, or of standard input (`-`). */
-export async function readText(place: string): Promise<string> {
-  if (place === "-") return readStream(process.stdin);
-  if (/^https?:\/\//.test(place)) return fetchText(place);
-  return readFile(place, "utf8").catch((cause: NodeJS.ErrnoException) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `${place} cannot be read (${cause.code})`, cause });
-  });
-}
-
-async function fetchText(url: string): Promise<string> {
-  const http = new Http();
-  try {
-    const answer = await http.fetchDocument(url, DOCUMENT_LIMIT_BYTES);
-    if (answer.kind !== "ok") throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there` });
-    return answer.bytes.toString("utf8");
-  } finally {
-    await http.close();
-  }
 }
 
 /** A signal that fires at the first Ctrl-C or SIGTERM; the second one ends the process at once. */

@@ -11,8 +11,10 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
   const asJson = argv.includes("--json");
   // `kmodfarm … | head`: who reads no further has what they wanted.
   process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
-    if (fault.code !== "EPIPE") throw fault;
-    process.exit(0);
+    if (fault.code === "EPIPE") process.exit(0);
+    const error = toFarmError(fault);
+    process.stderr.write(describeError(error, asJson));
+    process.exit(error.exit);
   });
   const program = defineProgram((exit) => {
     outcome.exit = exit;
@@ -21,8 +23,9 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv as string[], { from: "user" });
     return outcome.exit;
   } catch (thrown) {
-    if (thrown instanceof CommanderError && (thrown.exitCode === 0 || !asJson))
-      return thrown.exitCode === 0 ? 0 : 2;
+    if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;
+    // Called without a command it has shown its help, which says more than an error.
+    if (thrown instanceof CommanderError && thrown.code === "commander.help" && !asJson) return 2;
     const error =
       thrown instanceof CommanderError
         ? new FarmError("USAGE", { detail: thrown.message.replace(/^error: /, "") })
@@ -50,10 +53,9 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     )
     .option("-V, --version", "print the version")
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
-    .exitOverride()
-    .showHelpAfterError("(see --help)");
-  // A program that reads JSON gets its errors in JSON too, not commander's words beside them.
-  if (asJson) program.configureOutput({ writeErr() {} });
+    // Errors are told in one place, as all others are.
+    .configureOutput({ outputError() {}, ...(asJson ? { writeErr() {} } : {}) })
+    .exitOverride();
 
   withPlaces(program.command("run"))
     .description(

@@ -2,6 +2,7 @@
  * What a schema has against a configuration, in words that a person can mend it by.
  */
 import type { z } from "zod";
+import { innermostIssues, placeOfIssue } from "../base/json.ts";
 
 /** How many problems one message tells of. */
 const MOST_TOLD = 3;
@@ -17,17 +18,11 @@ export function describeProblems(error: z.ZodError, words: readonly string[]): s
   return [...told, ...more].join("; ");
 }
 
-/** A union says only that nothing fits: what its likeliest member says is what a person can mend. */
+/** Each unknown key by itself, each union as its likeliest member. */
 function tellable(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => ({ ...issue, keys: [key] }));
-  if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
-  const likeliest = issue.errors.toSorted((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];
-  return likeliest.flatMap((inside) => tellable({ ...inside, path: [...issue.path, ...inside.path] }));
-}
-
-/** A member that looks deep into a value found its outside right. */
-function depthOf(issues: readonly z.core.$ZodIssue[]): number {
-  return Math.max(...issues.map(({ code, path }) => path.length + (code === "unrecognized_keys" ? 1 : 0)));
+  return innermostIssues(issue).flatMap((one): z.core.$ZodIssue[] =>
+    one.code === "unrecognized_keys" ? one.keys.map((key) => ({ ...one, keys: [key] })) : [one],
+  );
 }
 
 /** A misspelt word is also a missing one: the word is what to tell of. */
@@ -35,9 +30,9 @@ function unknownFirst(a: z.core.$ZodIssue, b: z.core.$ZodIssue): number {
   return Number(b.code === "unrecognized_keys") - Number(a.code === "unrecognized_keys");
 }
 
-function placeOf({ path }: z.core.$ZodIssue): string {
-  const place = path.map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`)).join("");
-  return place === "" ? "" : `${place.replace(/^\./, "")}: `;
+function placeOf(issue: z.core.$ZodIssue): string {
+  const place = placeOfIssue(issue);
+  return place === "" ? "" : `${place}: `;
 }
 
 function sentenceOf(issue: z.core.$ZodIssue, words: readonly string[]): string {

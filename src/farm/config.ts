@@ -9,13 +9,12 @@ import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
 import { parseSize } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import { describeIssue } from "../base/json.ts";
 import { ArchivePolicy } from "../build/inputs.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
-import { seriesOf } from "../matrix/element.ts";
 import { Exclusion } from "../matrix/exclude.ts";
+import { refuseSharedPlaces } from "../matrix/generate.ts";
 import { describeProblems } from "./config-problems.ts";
 
 const Names = z.array(PathSegment).min(1);
@@ -271,35 +270,29 @@ export function parseConfig(text: string, file: string): z.infer<typeof Config> 
       detail: `${file}: ${describeProblems(parsed.error, KNOWN_KEYS)}`,
     });
   }
-  refuseSharedSeries(parsed.data.drivers, file);
+  refuseSharedPlaces(
+    parsed.data.drivers.flatMap(({ name, versions, series }) =>
+      versions.map((version) => ({ name, version, series })),
+    ),
+    `${file}: `,
+  );
   return parsed.data;
 }
 
-/** A YAML list of exclusions; undefined when the text is something else than a YAML list. */
+/**
+ * A YAML list of exclusions, alone or as the `exclude` of a configuration; undefined when the text is no YAML
+ * structure.
+ */
 export function parseExclusions(text: string, file: string): Exclusion[] | undefined {
   const document = parseYaml(text);
   if (document.errors.length > 0) return undefined;
   const value: unknown = document.toJS({ maxAliasCount: 100 });
-  if (!Array.isArray(value)) return undefined;
-  const parsed = z.array(Exclusion).safeParse(value);
+  if (typeof value !== "object" || value === null) return undefined;
+  const parsed = z.array(Exclusion).safeParse("exclude" in value ? value.exclude : value);
   if (parsed.success) return parsed.data;
-  throw new FarmError("CONFIG_INVALID", { detail: `${file}: ${describeIssue(parsed.error)}` });
-}
-
-function refuseSharedSeries(drivers: readonly DriverConfig[], file: string): void {
-  const seen = new Map<string, string>();
-  for (const { name, versions, series } of drivers) {
-    for (const version of versions) {
-      const place = `${name}/${seriesOf(version, series)}`;
-      const other = seen.get(place);
-      if (other !== undefined) {
-        throw new FarmError("CONFIG_INVALID", {
-          detail: `${file}: versions ${other} and ${version} of ${name} would both live at ${place}`,
-        });
-      }
-      seen.set(place, version);
-    }
-  }
+  throw new FarmError("CONFIG_INVALID", {
+    detail: `${file}: ${describeProblems(parsed.error, Object.keys(Exclusion.shape))}`,
+  });
 }
 
 const KNOWN_KEYS = [

@@ -8,6 +8,10 @@ const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$/;
 
 export const PathSegment = z.string().regex(SEGMENT, { error: "not a safe name" });
 
+export function isPathSegment(value: string): boolean {
+  return SEGMENT.test(value);
+}
+
 /** @throws FarmError UNSAFE_NAME quoting the value */
 export function pathSegment(value: string, what: string): string {
   if (SEGMENT.test(value)) return value;

@@ -6,8 +6,15 @@ import { z } from "zod";
 import { urlOf } from "../base/url.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { Compiler, type KernelId, Package } from "../kernel/kernel.ts";
-import { PathSegment, pathSegment } from "../kernel/path-segment.ts";
+import { isPathSegment, PathSegment, pathSegment } from "../kernel/path-segment.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
+
+/** `<series>/<distribution>/<architecture>/<leaf>`, each a safe name: it becomes a path of the view. */
+export const OutputPath = z
+  .string()
+  .refine((path) => path.split("/").length === 4 && path.split("/").every(isPathSegment), {
+    error: "is not four safe names with / between them",
+  });
 
 export const Element = z.object({
   /** `uname -r` */
@@ -18,7 +25,7 @@ export const Element = z.object({
   /** Where the header packages lay when the element was made: the way out when a mirror purges them. */
   kernelurls: z.array(z.url({ protocol: /^https?$/ })),
   /** Place below the view of its driver: `<series>/<distribution>/<architecture>/<leaf>` */
-  output: z.string(),
+  output: OutputPath,
   driverversion: PathSegment,
   driver: PathSegment,
   packageVersion: z.string(),

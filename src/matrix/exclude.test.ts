@@ -82,10 +82,26 @@ describe("parseBlocklist", () => {
   });
 
   test("tells what it cannot carry over", () => {
-    const { exclusions, problems } = parseBlocklist("~a(?=b)\none two three four\n");
+    const { exclusions, problems } = parseBlocklist("~a(?=b)\n5.4.*\none two three four\n~[ 1.0\n");
 
-    expect(exclusions).toEqual([]);
-    expect(problems).toEqual([expect.stringContaining("line 1"), expect.stringContaining("line 2")]);
+    expect(exclusions).toHaveLength(1);
+    expect(problems).toEqual([
+      expect.stringMatching(/^line 1: '~a\(\?=b\)' looks around/),
+      expect.stringMatching(/^line 3: .* is not understood/),
+      expect.stringMatching(/^line 4: '~\[ 1.0' is no expression/),
+    ]);
+  });
+
+  test("refuses a text of which it understands nothing", () => {
+    expect(() => parseBlocklist("- flavours: [rt]\n")).toThrow(/it excludes nothing: line 1/);
+  });
+
+  test("takes the whole comment above a line as its reason, and only the last line of the file's first", () => {
+    const { exclusions } = parseBlocklist(
+      "# Format:\n# a pattern\n# Broken\n1.*\n# No longer\n# supported: x/1\n2.*\n",
+    );
+
+    expect(exclusions.map(({ reason }) => reason)).toEqual(["Broken", "No longer supported: x/1"]);
   });
 
   const real = sharedFile("data/kernel-releases/BLOCKLIST");

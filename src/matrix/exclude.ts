@@ -111,34 +111,52 @@ export interface ImportedExclusions {
  * Reads a StackRox BLOCKLIST: `<release pattern> [<module version>] [bpf|mod]` a line, `~` before a Python
  * expression that matches from the start, the comment above as the reason. Lines for bpf objects alone do not
  * concern modules. Source: the header of that file.
+ * @throws FarmError CONFIG_INVALID when not one line of it is understood
  */
 export function parseBlocklist(text: string): ImportedExclusions {
   const exclusions: Exclusion[] = [];
   const problems: string[] = [];
   let reason = "listed as not building";
+  let comment: string[] = [];
+  let isHeader = true;
   for (const [index, raw] of text.split("\n").entries()) {
     const line = raw.trim();
-    if (line.startsWith("#")) reason = line.replace(/^#\s*/, "") || reason;
+    if (line.startsWith("#")) comment.push(line.replace(/^#\s*/, ""));
     if (line === "" || line.startsWith("#")) continue;
-    const [pattern = "", driverVersion = "*", object = "*", ...rest] = line.split(/\s+/);
-    if (rest.length > 0 || !["*", "mod", "bpf"].includes(object))
-      problems.push(`line ${index + 1}: '${line.slice(0, 120)}' is not understood`);
-    else if (object !== "bpf") {
-      const matcher = pattern.startsWith("~")
-        ? fromPython(pattern.slice(1))
-        : { kernelRelease: globToExpression(pattern) };
-      if (matcher === undefined)
-        problems.push(
-          `line ${index + 1}: the expression '${pattern.slice(0, 120)}' looks around, which no linear-time engine can`,
-        );
-      else exclusions.push({ ...matcher, ...(driverVersion === "*" ? {} : { driverVersion }), reason });
-    }
+    // The first comment explains the format; only its last line can be a reason.
+    if (comment.length > 0)
+      reason =
+        comment
+          .slice(isHeader ? -1 : 0)
+          .join(" ")
+          .trim() || reason;
+    [comment, isHeader] = [[], false];
+    const parsed = parseBlockline(line, reason);
+    if (typeof parsed === "string") problems.push(`line ${index + 1}: '${line.slice(0, 120)}' ${parsed}`);
+    else if (parsed !== undefined) exclusions.push(parsed);
   }
+  if (exclusions.length === 0 && problems.length > 0)
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `it excludes nothing: ${problems[0]}`,
+      hint: "Give a YAML list of exclusions (docs/config.md, `exclude`) or a BLOCKLIST.",
+    });
   return { exclusions, problems };
 }
 
+/** The exclusion that a line makes, undefined for one that does not concern modules, or what is wrong with it. */
+function parseBlockline(line: string, reason: string): Exclusion | string | undefined {
+  const [pattern = "", driverVersion = "*", object = "*", ...rest] = line.split(/\s+/);
+  const isExpression = pattern.startsWith("~");
+  if (rest.length > 0 || !["*", "mod", "bpf"].includes(object)) return "is not understood";
+  if (!isExpression && !/^[\w.+~*?-]+$/.test(pattern)) return "begins with no kernel release";
+  if (object === "bpf") return undefined;
+  const matcher = isExpression ? fromPython(pattern.slice(1)) : { kernelRelease: globToExpression(pattern) };
+  if (typeof matcher === "string") return matcher;
+  return { ...matcher, ...(driverVersion === "*" ? {} : { driverVersion }), reason };
+}
+
 /** A negative look-ahead at the very start says what is not meant; any other look-around has no equal. */
-function fromPython(pattern: string): Pick<Exclusion, "kernelRelease" | "unless"> | undefined {
+function fromPython(pattern: string): Pick<Exclusion, "kernelRelease" | "unless"> | string {
   const leading = /^\(\?!((?:[^()\\]|\\.)*)\)(.*)$/.exec(pattern);
   const [unless, rest] = leading === null ? [undefined, pattern] : [leading[1], leading[2] ?? ""];
   const exclusion = {
@@ -148,7 +166,8 @@ function fromPython(pattern: string): Pick<Exclusion, "kernelRelease" | "unless"
   try {
     for (const text of Object.values(exclusion)) RE2JS.compile(text);
     return exclusion;
-  } catch {
-    return undefined;
+  } catch (cause) {
+    if (/\(\?<?[=!]/.test(rest)) return "looks around, which no linear-time engine can";
+    return `is no expression: ${cause instanceof Error ? cause.message : String(cause)}`;
   }
 }

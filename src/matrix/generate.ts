@@ -30,6 +30,24 @@ export interface Selection {
   readonly newest?: number | undefined;
 }
 
+/**
+ * Two versions of one series would share their paths.
+ * @throws FarmError CONFIG_INVALID naming both; `where` stands before it
+ */
+export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = ""): void {
+  const seen = new Map<string, string>();
+  for (const { name, version, series } of drivers) {
+    const place = `${name}/${seriesOf(version, series)}`;
+    const other = seen.get(place);
+    if (other !== undefined) {
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `${where}versions ${other} and ${version} of ${name} would both live at ${place}`,
+      });
+    }
+    seen.set(place, version);
+  }
+}
+
 /** Elements in a fixed order: the same input gives the same matrix, byte for byte. */
 export function generateMatrix(
   catalog: Catalog,

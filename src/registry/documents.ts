@@ -8,7 +8,7 @@ import type { Recipe } from "../build/recipe.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
-import type { Element } from "../matrix/element.ts";
+import { type Element, OutputPath } from "../matrix/element.ts";
 
 const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
 const NamedVersion = z.object({ name: z.string(), version: z.string() });
@@ -63,7 +63,7 @@ export const IndexEntry = z.object({
   kversion: z.string(),
   packageVersion: z.string(),
   flavour: z.string(),
-  output: z.string(),
+  output: OutputPath,
   recipe: Digest,
   manifest: Digest,
   modules: z.array(z.object({ name: z.string(), digest: Digest, size: z.int() })),

@@ -58,10 +58,7 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
     const kernels =
       selection === undefined ? catalog.kernels : selectKernels(catalog.kernels, selection, "all");
     if (options.json) await printJson({ ...catalog, kernels });
-    else
-      await print(
-        kernels.length === 0 ? "No kernels. Try `kmodfarm catalog update`.\n" : kernelTable(kernels),
-      );
+    else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
     return 0;
   });
 }
@@ -121,4 +118,10 @@ function stateOf(kernel: CatalogKernel): string {
   if (kernel.unbuildable !== undefined) words.push(`not buildable: ${kernel.unbuildable}`);
   if (kernel.missing !== undefined) words.push(`incomplete: no ${kernel.missing.join(", ")}`);
   return words.join(", ") || "listed";
+}
+
+function nothingListed(known: number): string {
+  return known === 0
+    ? "No kernels. Try `kmodfarm catalog update`.\n"
+    : `No kernels: the selection takes none of ${known}.\n`;
 }

@@ -7,7 +7,8 @@ import { kernelName } from "../../kernel/kernel.ts";
 import { type Node, parseOsRelease, resolveNode } from "../../kernel/node.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
-import { configOf, type PlaceOptions, readText } from "../options.ts";
+import { readText } from "../input.ts";
+import { configOf, type PlaceOptions } from "../options.ts";
 import { print, printJson } from "../output.ts";
 
 interface FindOptions extends PlaceOptions {
@@ -35,12 +36,14 @@ export async function find(options: FindOptions): Promise<number> {
   return answer.kind === "found" ? 0 : 1;
 }
 
+const OS_RELEASE_LIMIT_BYTES = 1 << 20;
+
 /** This machine, as far as the options do not say otherwise: another node's words come with its own os-release or none. */
 async function describeNode({ unameR, unameV, unameM, osRelease }: FindOptions): Promise<Node> {
   const isHere = unameR === undefined && unameV === undefined && unameM === undefined;
   const text =
     osRelease !== undefined
-      ? await readText(osRelease)
+      ? await readText(osRelease, OS_RELEASE_LIMIT_BYTES)
       : isHere
         ? await readFile("/etc/os-release", "utf8").catch(() => "")
         : "";

@@ -10,7 +10,7 @@ import { PathSegment } from "../../kernel/path-segment.ts";
 import { diffMatrix, elementsToBuild, formatChangesOf } from "../../matrix/diff.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
-import { generateMatrix, type WantedDriver } from "../../matrix/generate.ts";
+import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../matrix/generate.ts";
 import { diffStreams, type StreamedChange } from "../../matrix/stream.ts";
 import type { AttemptNote, Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
@@ -18,15 +18,9 @@ import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
 import { failureParagraphs, shortFailure } from "../failures.ts";
+import { readText } from "../input.ts";
 import { isLarge, printMatrix, readMatrix, streamMatrix } from "../matrix-io.ts";
-import {
-  configOf,
-  type PlaceOptions,
-  readText,
-  type SelectionOptions,
-  selectionOf,
-  toList,
-} from "../options.ts";
+import { configOf, type PlaceOptions, type SelectionOptions, selectionOf, toList } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 interface GenerateOptions extends PlaceOptions, SelectionOptions {
@@ -41,7 +35,9 @@ export async function generate(options: GenerateOptions): Promise<number> {
   const catalog = await catalogOf(options, config);
   const selection = selectionOf(options);
   const selections = selection === undefined ? config.select : [selection];
-  const all = generateMatrix(catalog, wantedDrivers(options, config), selections);
+  const drivers = wantedDrivers(options, config);
+  refuseSharedPlaces(drivers);
+  const all = generateMatrix(catalog, drivers, selections);
   const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
   const { elements, excluded } = excludeElements(all, exclusions, new Date());
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
@@ -66,11 +62,22 @@ async function readExclusions(files: readonly string[]): Promise<Exclusion[]> {
     const text = await readText(file);
     const ours = parseExclusions(text, file);
     if (ours !== undefined) return ours;
-    const { exclusions, problems } = parseBlocklist(text);
+    const { exclusions, problems } = inFile(file, () => parseBlocklist(text));
     for (const problem of problems) process.stderr.write(`${file}: ${problem}\n`);
     return exclusions;
   });
   return (await Promise.all(lists)).flat();
+}
+
+/** Puts the file's name before what is wrong with its content. */
+function inFile<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError)) throw thrown;
+    const { code, message, hint, cause } = thrown;
+    throw new FarmError(code, { detail: `${file}: ${message}`, hint, cause });
+  }
 }
 
 async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
