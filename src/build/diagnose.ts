@@ -117,9 +117,9 @@ function tell(symptom: Symptom, groups: Groups, { lines, index, directory }: Fin
 
 /** As the driver's author knows it, and harmless on a terminal. */
 function clean(text: string, directory: string): string {
+  const escaped = directory.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
   return text
-    .split(`${directory}/`)
-    .reduce((before, after) => (/^[\w.]/.test(after) ? before + after : `${before}${directory}/${after}`))
+    .replaceAll(new RegExp(`(?<![\\w.+~-])${escaped}/(?=[\\w.])`, "g"), "")
     .replaceAll(/(^|[\s'"([])(?:\.\/)+(?=\w)/g, "$1")
     .replaceAll(/[\p{Cc}\p{Cf}]+/gu, " ")
     .trim()

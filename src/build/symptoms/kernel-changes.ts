@@ -10,6 +10,7 @@ interface KernelChange {
 
 /** By the name that a compiler complains of: a function, type, member, macro or header. */
 const CHANGES: Readonly<Record<string, KernelChange>> = {
+  DEFINE_SEMAPHORE: { since: "6.4", change: "it takes the count too, 1 for what it was before" },
   PDE_DATA: { since: "5.17", change: "it is called pde_data()" },
   VFL_TYPE_GRABBER: { since: "5.7", change: "it is called VFL_TYPE_VIDEO" },
   access_ok: { since: "5.0", change: "it takes address and size alone, without VERIFY_READ or VERIFY_WRITE" },
