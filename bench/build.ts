@@ -11,10 +11,9 @@ import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
 import { type BuildContext, buildElement, planRecipe, rootRequest, stageInputs } from "../src/build/build.ts";
 import { Inputs } from "../src/build/inputs.ts";
-import { Toolchains } from "../src/build/toolchain.ts";
 import { nativePaths } from "../src/build/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
-import { loadDrivers, openFarm } from "../src/farm/open.ts";
+import { loadDrivers, openFarm, openToolchains } from "../src/farm/open.ts";
 import { architecture } from "../src/kernel/architecture.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";
@@ -35,7 +34,7 @@ const inputs = new Inputs({
   cache,
   mirrors: new Map(catalog.sources.map(({ id, url }) => [id, url])),
 });
-const toolchains = new Toolchains({ cache, scratch, images, builder, mirrors: farm.mirrors });
+const toolchains = openToolchains(farm);
 const context: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
 
 // Spread over releases and architectures, not the first few of one.
@@ -92,7 +91,7 @@ async function timeMake(): Promise<{ wall: number; cpu: number }> {
 }
 
 async function bareCommand(element: Element, index: number): Promise<string> {
-  const trees = (await stageInputs(element, context)).map(({ tree }) => tree);
+  const trees = (await stageInputs(element, { builder }, context)).map(({ tree }) => tree);
   const { family, version } = element.compiler ?? { family: "gcc", version: "" };
   const root = await toolchains.root(rootRequest(element, { packages: [] }));
   const { kbuild, triplet } = architecture(element.architecture);

@@ -162,6 +162,18 @@ export const ERRORS = {
     exit: 4,
     hint: "Nothing was kept. Fetch it by hand and compare.",
   },
+  COMPILER_UNAVAILABLE: {
+    summary: "The compiler that built a kernel cannot be had, or is not known",
+    blame: "input",
+    exit: 2,
+    hint: "Allow another one of its family with `compilers: nearest`, or name another toolchain under `toolchains`.",
+  },
+  ARCHITECTURE_UNAVAILABLE: {
+    summary: "This machine cannot build for that architecture",
+    blame: "infra",
+    exit: 3,
+    hint: "Build on a machine of that architecture, or let this one emulate it: apt-get install qemu-user-static binfmt-support.",
+  },
   MODULE_MALFORMED: {
     summary: "A file is not a kernel module that can be read",
     blame: "source",

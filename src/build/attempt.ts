@@ -9,6 +9,7 @@ import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { InputRecord } from "./input-places.ts";
 import { type Recipe, recipeKey } from "./recipe.ts";
+import { CompilerMismatch } from "./toolchain.ts";
 
 const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
 
@@ -30,6 +31,8 @@ const AttemptRecord = z.object({
   recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
   /** Where each package came from. */
   inputs: z.array(InputRecord).default([]),
+  /** The compiler was not the kernel's own, as configuration allows. */
+  mismatch: CompilerMismatch.optional(),
   buildMs: z.int(),
   environment: z.object({ compiler: z.string(), packages: InstalledList }),
   modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),

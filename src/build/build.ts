@@ -8,7 +8,8 @@ import { FarmError, toFarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
-import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
+import { type Architecture, type ArchitectureName, architecture } from "../kernel/architecture.ts";
+import type { Compiler } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
@@ -19,7 +20,13 @@ import type { Inputs, Unpacked } from "./inputs.ts";
 import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
-import { type RootRequest, scriptsDigest, type ToolchainRoot, type Toolchains } from "./toolchain.ts";
+import {
+  type CompilerMismatch,
+  type RootRequest,
+  scriptsDigest,
+  type ToolchainRoot,
+  type Toolchains,
+} from "./toolchain.ts";
 import { nativePaths } from "./tree.ts";
 
 export interface BuildContext {
@@ -64,7 +71,8 @@ export async function planRecipe(
     source: driver.source.digest,
     modules: driver.modules,
     packages: driver.packages,
-    builder: context.builder,
+    builder: root.builder,
+    emulation: root.emulation,
     root: root.packages,
     scripts: await scriptsDigest(context.images),
   });
@@ -73,10 +81,11 @@ export async function planRecipe(
 /** Headers and build tools of an element, in the cache and unpacked. */
 export async function stageInputs(
   element: Element,
-  context: BuildContext,
+  { builder }: Pick<Recipe, "builder">,
+  context: Pick<BuildContext, "inputs">,
   signal?: AbortSignal,
 ): Promise<Unpacked[]> {
-  const packages = buildPackages(element, context.builder);
+  const packages = buildPackages(element, builder);
   return Promise.all(packages.map((one) => context.inputs.unpack(one, element.kernelurls, signal)));
 }
 
@@ -91,7 +100,7 @@ export async function buildElement(
   context: BuildContext,
   signal?: AbortSignal,
 ): Promise<Attempt> {
-  const staged = await stageInputs(element, context, signal);
+  const staged = await stageInputs(element, recipe, context, signal);
   const trees = staged.map(({ tree }) => tree);
   const inputs = staged.map(({ record }) => record);
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
@@ -109,7 +118,17 @@ export async function buildElement(
       signal,
     );
     const buildMs = Math.round(performance.now() - started);
-    const record = await collectEvidence({ element, driver, recipe, inputs, result, buildMs, work });
+    const { mismatch } = root;
+    const record = await collectEvidence({
+      element,
+      driver,
+      recipe,
+      inputs,
+      mismatch,
+      result,
+      buildMs,
+      work,
+    });
     return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
     await rm(work, { recursive: true, force: true });
@@ -118,13 +137,13 @@ export async function buildElement(
 
 /** The toolchain root that an element of this driver is built in. */
 export function rootRequest(element: Element, { packages }: Pick<LoadedDriver, "packages">): RootRequest {
-  const { distribution: release, compiler } = element;
+  const { distribution: release, architecture: target, compiler } = element;
   if (compiler === undefined) {
-    throw new FarmError("BUILD_FAILED", {
+    throw new FarmError("COMPILER_UNAVAILABLE", {
       detail: `nobody says which compiler ${element.kversion} was built with`,
     });
   }
-  return { release, compiler, packages };
+  return { release, compiler, architecture: target, packages };
 }
 
 async function sandboxSpec(
@@ -136,8 +155,6 @@ async function sandboxSpec(
   context: BuildContext,
 ) {
   const target = architecture(element.architecture);
-  const { family, version } = element.compiler ?? { family: "gcc", version: "" };
-  const isCross = element.architecture !== context.builder;
   const modules = `/lib/modules/${element.kversion}`;
   return {
     root: root.path,
@@ -170,8 +187,7 @@ async function sandboxSpec(
       JOBS: "1",
       DRIVER_VERSION: element.driverversion,
       MODULES: driver.modules.join(" "),
-      COMPILER: `${family}-${version}`,
-      ...(isCross ? { CROSS_COMPILE: `${target.triplet}-` } : {}),
+      ...compilerEnvironment(root, target, element.compiler?.linker),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
     timeoutMs: BUILD_TIMEOUT_MS,
@@ -181,6 +197,18 @@ async function sandboxSpec(
     outputLimitBytes: LOG_LIMIT_BYTES,
     logFile: join(work, "evidence", "build.log"),
   };
+}
+
+/** clang is every architecture's compiler, and brings tools of its own where the kernel was linked by them. */
+function compilerEnvironment(
+  { compiler, builder }: ToolchainRoot,
+  target: Architecture,
+  linker: Compiler["linker"],
+): Record<string, string> {
+  const { family, command } = compiler;
+  if (family === "gcc")
+    return { COMPILER: command, ...(target.name === builder ? {} : { CROSS_COMPILE: `${target.triplet}-` }) };
+  return { COMPILER: command, ...(linker === "lld" ? { LLVM_SUFFIX: command.replace(/^.*clang/, "") } : {}) };
 }
 
 function headersDirectory({ kversion, packages }: Element): string {
@@ -195,17 +223,19 @@ interface Outcome {
   readonly driver: LoadedDriver;
   readonly recipe: Recipe;
   readonly inputs: readonly InputRecord[];
+  readonly mismatch: CompilerMismatch | undefined;
   readonly result: SandboxResult;
   readonly buildMs: number;
   readonly work: string;
 }
 
 async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
-  const { recipe, inputs, result, buildMs, work } = outcome;
+  const { recipe, inputs, mismatch, result, buildMs, work } = outcome;
   const record = {
     schema: "kmodfarm.attempt/1" as const,
     recipe,
     inputs: [...inputs],
+    ...(mismatch === undefined ? {} : { mismatch }),
     buildMs,
     environment: await observedEnvironment(join(work, "output"), outcome),
   };

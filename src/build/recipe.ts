@@ -33,6 +33,8 @@ export interface Recipe {
   };
   /** The architecture that runs the compiler; another one than the kernel's means a cross build. */
   readonly builder: ArchitectureName;
+  /** How the compiler's programs run on a machine of another architecture; absent where they are its own. */
+  readonly emulation?: "qemu-user";
   readonly headers: readonly { readonly name: string; readonly version: string; readonly sha256: string }[];
   /** Only what can change the bytes: a new libc or tzdata in the root rebuilds nothing. */
   readonly toolchain: readonly InstalledPackage[];
@@ -47,18 +49,20 @@ export interface RecipeInput {
   /** What the driver needs in the root beside the release's own list. */
   readonly packages?: readonly string[];
   readonly builder: ArchitectureName;
+  readonly emulation?: "qemu-user" | undefined;
   readonly root: readonly InstalledPackage[];
   readonly scripts: Digest;
 }
 
 export function recipeOf(input: RecipeInput): Recipe {
-  const { element, source, modules, packages, builder, root, scripts } = input;
+  const { element, source, modules, packages, builder, emulation, root, scripts } = input;
   const { distribution, kversion, packageVersion } = element;
   return {
     schema: "kmodfarm.recipe/1",
     driver: { name: element.driver, version: element.driverversion, source, modules },
     kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
     builder,
+    ...(emulation === undefined ? {} : { emulation }),
     headers: buildPackages(element, builder)
       .map(verified)
       .map(({ name, version, sha256 }) => ({ name, version, sha256 }))
@@ -94,7 +98,7 @@ export function buildPackages(element: Element, builder: ArchitectureName): Pack
   return usable;
 }
 
-const RELEVANT = /^(gcc|cpp|clang|lld|llvm|binutils|make|kmod|pahole|dwarves)(-|$)/;
+const RELEVANT = /^((gcc|cpp|clang|lld|llvm)\d*|binutils|make|kmod|pahole|dwarves)(-|$)/;
 
 /**
  * The build-relevant packages of a root, and those that the driver asked for; without compilers for

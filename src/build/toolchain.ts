@@ -1,6 +1,6 @@
 /**
  * Toolchain roots: the distribution release's own compiler in a small root of its own, bootstrapped once
- * from the package list under images/ and kept.
+ * from its image definition and kept.
  */
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -8,28 +8,41 @@ import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
-import { lastLines, run } from "../base/run.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
-import { ARCHITECTURES, type ArchitectureName, architecture } from "../kernel/architecture.ts";
-import { requireRelease } from "../kernel/distributions/index.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Compiler } from "../kernel/kernel.ts";
+import {
+  type CompilerPolicy,
+  chooseCompiler,
+  compilerPackages,
+  type ImageDefinition,
+  imageFolder,
+  isCross,
+  type OfferedCompiler,
+  readImage,
+  type WantedPackage,
+} from "./image.ts";
 import type { InstalledPackage } from "./recipe.ts";
-
-/** Where a distribution release's packages come from. */
-export interface ReleaseMirror {
-  readonly url: string;
-  readonly keyring: string;
-  readonly acceptExpired: boolean;
-}
+import { makeRoot, rootOptions } from "./roots/index.ts";
+import type { ReleaseMirror } from "./roots/root-method.ts";
 
 export interface ToolchainContext {
   readonly cache: string;
   readonly scratch: Scratch;
   /** Directory of the image definitions. */
   readonly images: string;
+  /** The architecture of this machine. */
   readonly builder: ArchitectureName;
-  /** Distribution release key → mirror of its main archive. */
-  readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
+  /** Architectures whose programs it runs beside its own. */
+  readonly emulated: ReadonlySet<ArchitectureName>;
+  /** Where a release's packages for builders of an architecture come from. @throws FarmError CONFIG_INVALID */
+  readonly mirrorOf: (release: string, builder: ArchitectureName) => ReleaseMirror;
+  /** Releases whose toolchain is another release's: almalinux9.4 → almalinux9.5. */
+  readonly substitutes: ReadonlyMap<string, string>;
+  readonly compilers: CompilerPolicy;
+  /** Whether a cross compiler is used where there is one; else another architecture is emulated. */
+  readonly isCrossWanted: boolean;
+  readonly say?: (text: string) => void;
 }
 
 /** Which root is wanted. */
@@ -37,6 +50,8 @@ export interface RootRequest {
   /** Distribution release key. */
   readonly release: string;
   readonly compiler: Compiler;
+  /** What is built for. */
+  readonly architecture: ArchitectureName;
   /** What the driver needs beside the release's own list; every set of them is a root of its own. */
   readonly packages?: readonly string[];
 }
@@ -44,10 +59,35 @@ export interface RootRequest {
 export interface ToolchainRoot {
   readonly path: string;
   readonly packages: readonly InstalledPackage[];
+  /** The architecture of the programs in it; another one than what is built for means a cross build. */
+  readonly builder: ArchitectureName;
+  /** How this machine runs them, where they are not its own. */
+  readonly emulation?: "qemu-user";
+  readonly compiler: OfferedCompiler;
+  /** The compiler in it, where it is not the one that the kernel was built with. */
+  readonly mismatch?: CompilerMismatch;
 }
 
-const BOOTSTRAP_TIMEOUT_MS = 20 * 60_000;
-const PackageList = z.array(z.object({ name: z.string(), version: z.string() }));
+export const CompilerMismatch = z.object({ declared: z.string(), used: z.string() });
+export type CompilerMismatch = z.infer<typeof CompilerMismatch>;
+
+const RootRecord = z.object({
+  builder: ArchitectureName,
+  packages: z.array(z.object({ name: z.string(), version: z.string() })),
+});
+
+/** What a request comes to. */
+interface RootPlan {
+  /** The release whose packages it is made of. */
+  readonly release: string;
+  readonly image: ImageDefinition;
+  readonly compiler: OfferedCompiler;
+  readonly builder: ArchitectureName;
+  readonly packages: readonly WantedPackage[];
+  readonly lock: ReadonlyMap<string, string>;
+  readonly mirror: ReleaseMirror;
+  readonly place: string;
+}
 
 export class Toolchains {
   readonly #context: ToolchainContext;
@@ -57,92 +97,83 @@ export class Toolchains {
     this.#context = context;
   }
 
-  /** The root for a compiler of a distribution release; made when there is none yet, by one caller at a time. */
-  root(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
-    const key = keyOf(wanted);
-    const known = this.#roots.get(key);
-    if (known !== undefined) return known;
-    const made = this.#open(wanted, signal);
-    this.#roots.set(key, made);
-    made.catch(() => this.#roots.delete(key));
-    return made;
+  /**
+   * The root for a compiler of a distribution release; made when there is none yet, by one caller at a time.
+   * @throws FarmError COMPILER_UNAVAILABLE, ARCHITECTURE_UNAVAILABLE, CONFIG_INVALID, and what making one throws
+   */
+  async root(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
+    const plan = await this.#plan(wanted);
+    const making = this.#roots.get(plan.place) ?? this.#open(plan, signal);
+    this.#roots.set(plan.place, making);
+    making.catch(() => this.#roots.delete(plan.place));
+    return { ...(await making), ...mismatchOf(wanted.compiler, plan.compiler) };
   }
 
   /** The making of a root that is under way, if any. */
-  making(wanted: RootRequest): Promise<ToolchainRoot> | undefined {
-    return this.#roots.get(keyOf(wanted));
+  async making(wanted: RootRequest): Promise<Promise<ToolchainRoot> | undefined> {
+    return this.#roots.get((await this.#plan(wanted)).place);
   }
 
   /** Whether that root is there already, so that asking for it costs nothing. */
   async isReady(wanted: RootRequest): Promise<boolean> {
-    return exists(join(this.#placeOf(wanted, await this.#define(wanted)), "packages.json"));
+    return exists(join((await this.#plan(wanted)).place, RECORD));
   }
 
-  async #open(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
-    const definition = await this.#define(wanted);
-    const place = this.#placeOf(wanted, definition);
-    const list = join(place, "packages.json");
-    if (!(await exists(list))) await this.#bootstrap(wanted.release, definition, place, signal);
-    await markUsed(place);
-    return {
-      path: join(place, "root"),
-      packages: PackageList.parse(JSON.parse(await readFile(list, "utf8"))),
-    };
+  async #plan({ release, compiler: wanted, architecture, packages = [] }: RootRequest): Promise<RootPlan> {
+    const { images, substitutes, compilers, cache } = this.#context;
+    const substitute = substitutes.get(release) ?? release;
+    const image = await readImage(images, await imageFolder(images, substitute));
+    const compiler = chooseCompiler(image, wanted, compilers);
+    const builder = this.#builderFor(architecture, compiler, image.folder);
+    const own = image.packages.filter(({ name }) => !packages.includes(name));
+    const names = [...compilerPackages(compiler, builder), ...packages.toSorted()];
+    const all = [...names.map((name) => ({ name, isOptional: false })), ...own];
+    const lock = new Map(
+      image.lock.filter((one) => one.architecture === builder).map(({ name, version }) => [name, version]),
+    );
+    const mirror = this.#context.mirrorOf(substitute, builder);
+    const locks = all.flatMap(({ name }) => lock.get(name) ?? []);
+    const variant = digestOf([all, locks, builder, rootOptions(mirror.format)]).slice(7, 19);
+    const place = join(cache, "roots", `${substitute}-${compiler.family}-${compiler.version}-${variant}`);
+    return { release: substitute, image, compiler, builder, packages: all, lock, mirror, place };
   }
 
-  #placeOf({ release, compiler }: RootRequest, definition: readonly string[]): string {
-    const name = `${release}-${compiler.family}-${compiler.version}`;
-    const variant = digestOf([definition, this.#context.builder, BOOTSTRAP_OPTIONS]).slice(7, 19);
-    return join(this.#context.cache, "roots", `${name}-${variant}`);
-  }
-
-  /** Package names of a release's image definition for one compiler, and those of the driver. */
-  async #define({ release, compiler, packages = [] }: RootRequest): Promise<string[]> {
-    const file = join(this.#context.images, release, "packages.txt");
-    const text = await readFile(file, "utf8").catch((cause) => {
-      throw new FarmError("CONFIG_INVALID", {
-        detail: `there is no toolchain image definition ${file}`,
-        cause,
-      });
+  /** @throws FarmError ARCHITECTURE_UNAVAILABLE */
+  #builderFor(target: ArchitectureName, compiler: OfferedCompiler, folder: string): ArchitectureName {
+    const { builder, emulated, isCrossWanted } = this.#context;
+    if (target === builder) return builder;
+    if (isCross(compiler) && isCrossWanted) return builder;
+    if (emulated.has(target)) return target;
+    const fact = isCross(compiler)
+      ? "cross compilers are not to be used"
+      : `the image ${folder} has no cross compiler`;
+    throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
+      detail: `${fact}, and this ${builder} machine does not run ${target} programs`,
     });
-    const foreign = ARCHITECTURES.filter(({ name }) => name !== this.#context.builder);
-    const own = text
-      .split("\n")
-      .map((line) => line.replace(/#.*/, "").trim())
-      .filter((line) => line !== "")
-      .flatMap((line) =>
-        line.includes("{cross}") ? foreign.map(({ triplet }) => line.replace("{cross}", triplet)) : line,
-      )
-      .map((line) => line.replace("{compiler}", `${compiler.family}-${compiler.version}`))
-      .map((line) => line.replace("x86_64-linux-gnu", "x86-64-linux-gnu"));
-    return [...own, ...packages.filter((name) => !own.includes(name)).toSorted()];
   }
 
-  async #bootstrap(
-    release: string,
-    packages: readonly string[],
-    place: string,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const { scratch, builder } = this.#context;
-    const { release: known } = requireRelease(release);
-    const mirror = this.#context.mirrors.get(release);
-    if (mirror === undefined)
-      throw new FarmError("CONFIG_INVALID", { detail: `no source of the configuration serves ${release}` });
+  async #open(plan: RootPlan, signal?: AbortSignal): Promise<ToolchainRoot> {
+    const file = join(plan.place, RECORD);
+    if (!(await exists(file))) await this.#make(plan, signal);
+    await markUsed(plan.place);
+    const { packages } = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
+    const { compiler, builder, place } = plan;
+    const emulation = builder === this.#context.builder ? {} : { emulation: "qemu-user" as const };
+    return { path: join(place, "root"), packages, compiler, builder, ...emulation };
+  }
+
+  async #make(plan: RootPlan, signal?: AbortSignal): Promise<void> {
+    const { scratch, say } = this.#context;
+    const { release, builder, packages, lock, mirror, place } = plan;
     const temporary = scratch.path();
-    const root = join(temporary, "root");
+    const work = join(temporary, "work");
     try {
-      await mkdir(temporary, { recursive: true });
-      const argv = [
-        ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", ...BOOTSTRAP_OPTIONS],
-        mirror.acceptExpired ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : [],
-        [`--architectures=${architecture(builder).debian}`, `--keyring=${mirror.keyring}`],
-        [`--include=${packages.join(",")}`, known.codename, root, mirror.url],
-      ].flat();
-      const result = await run(argv, { timeoutMs: BOOTSTRAP_TIMEOUT_MS, contained: true }, signal);
-      if (result.exitCode !== 0) throw bootstrapError(release, result.stderr, result.timedOut);
-      const installed = await installedPackages(join(root, "var/lib/dpkg/status"));
-      await scratch.write(join(temporary, "packages.json"), JSON.stringify(installed));
+      await mkdir(work, { recursive: true });
+      const spec = { what: release, builder, packages, lock, root: join(temporary, "root"), work };
+      const made = await makeRoot(spec, mirror, signal);
+      for (const note of made.notes) say?.(note);
+      await rm(work, { recursive: true, force: true });
+      await scratch.write(join(temporary, RECORD), JSON.stringify({ builder, packages: made.packages }));
       await mkdir(join(place, ".."), { recursive: true });
       await rm(place, { recursive: true, force: true });
       await rename(temporary, place);
@@ -152,41 +183,13 @@ export class Toolchains {
   }
 }
 
-function keyOf({ release, compiler, packages = [] }: RootRequest): string {
-  return [release, compiler.family, compiler.version, ...packages.toSorted()].join(" ");
-}
+const RECORD = "root.json";
 
-/** Documentation and translations take a third of a root and no part in a build. */
-const BOOTSTRAP_OPTIONS = [
-  "--variant=essential",
-  '--aptopt=Acquire::Languages "none"',
-  ...["man", "locale", "doc", "info"].map((kind) => `--dpkgopt=path-exclude=/usr/share/${kind}/*`),
-];
-
-function bootstrapError(release: string, said: string, timedOut: boolean): FarmError {
-  // mmdebstrap's last words only repeat that apt failed; why it did stands before them.
-  const causes = said
-    .split("\n")
-    .filter((line) => /^(Err|W|E):/.test(line) && !/mmdebstrap failed|--error-on=any/.test(line));
-  const words = lastLines(causes.length > 0 ? causes.join("\n") : said, 4);
-  if (timedOut)
-    return new FarmError("TIMED_OUT", {
-      detail: `bootstrapping the toolchain root of ${release} took too long`,
-    });
-  const remote = /Failed to fetch|Could not connect|Temporary failure|Unable to fetch/i.test(said);
-  return new FarmError(remote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {
-    detail: `the toolchain root of ${release} cannot be bootstrapped: ${words}`,
-  });
-}
-
-async function installedPackages(statusFile: string): Promise<InstalledPackage[]> {
-  const text = await readFile(statusFile, "utf8");
-  const packages = text.split("\n\n").flatMap((block) => {
-    const name = /^Package: (.+)$/m.exec(block)?.[1];
-    const version = /^Version: (.+)$/m.exec(block)?.[1];
-    return name === undefined || version === undefined ? [] : [{ name, version }];
-  });
-  return packages.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+function mismatchOf(declared: Compiler, used: OfferedCompiler): { readonly mismatch?: CompilerMismatch } {
+  if (`${declared.version}.`.startsWith(`${used.version}.`)) return {};
+  return {
+    mismatch: { declared: `${declared.family}-${declared.version}`, used: `${used.family}-${used.version}` },
+  };
 }
 
 /** Digest of the scripts that run inside a sandbox. */

@@ -1,8 +1,8 @@
 /**
  * Unpacked trees: what of a package may lie on our disk, and reading in it without being led out of it.
  */
-import type { Stats } from "node:fs";
-import { lstat, readdir, readlink } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { lstat, open, readdir, readlink } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
@@ -10,6 +10,7 @@ import { pathSegment } from "../kernel/path-segment.ts";
 const SET_ID_BITS = 0o6000;
 /** Where absolute links of packages lead: to what other packages of the same kernel have there. */
 const NATIVE = /^\/(usr\/(src|lib|share)|lib)\//;
+const LINK_LIMIT = 40;
 
 /**
  * Looks at every entry of a tree that nothing else has touched; `what` names the package in errors.
@@ -104,4 +105,68 @@ async function directoriesIn(path: string): Promise<string[]> {
     if (isErrno(thrown) && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR")) return [];
     throw thrown;
   }
+}
+
+/**
+ * The beginning of a file that several trees may hold together, links followed as in the root they make;
+ * undefined when there is none.
+ */
+export async function readInTrees(
+  trees: readonly string[],
+  path: string,
+  limitBytes: number,
+): Promise<Buffer | undefined> {
+  for (const tree of trees) {
+    const found = await resolveIn(trees, tree, path.split("/"), 0);
+    if (found === undefined) continue;
+    const file = await open(found, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const buffer = Buffer.alloc(Math.min(limitBytes, (await file.stat()).size));
+      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  }
+  return undefined;
+}
+
+/** The real place of a plain file, found step by step so that no link leads anywhere but into a tree. */
+async function resolveIn(
+  trees: readonly string[],
+  tree: string,
+  segments: readonly string[],
+  followed: number,
+): Promise<string | undefined> {
+  const done: string[] = [];
+  for (const [index, segment] of segments.entries()) {
+    if (segment === "" || segment === ".") continue;
+    if (segment === "..") {
+      done.pop();
+      continue;
+    }
+    const path = join(tree, ...done, segment);
+    const status = await lstat(path).catch(() => undefined);
+    if (status === undefined) return undefined;
+    if (status.isSymbolicLink()) {
+      if (followed >= LINK_LIMIT) return undefined;
+      const target = (await readlink(path)).split("/");
+      const start = target[0] === "" ? [] : done;
+      // Up from real directories: another tree need not have them.
+      while (target[0] === "..") {
+        target.shift();
+        start.pop();
+      }
+      const rest = [...start, ...target, ...segments.slice(index + 1)];
+      for (const other of trees) {
+        const found = await resolveIn(trees, other, rest, followed + 1);
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    }
+    done.push(segment);
+    if (status.isFile()) return index === segments.length - 1 ? path : undefined;
+    if (!status.isDirectory()) return undefined;
+  }
+  return undefined;
 }

@@ -119,7 +119,9 @@ function present(
   const missing = isHalf || isWorse ? (before.missing ?? []) : listed.missing;
   const { kversion, packageVersion, architecture, unbuildable } = listed;
   // Who vouches for packages also knows better what they are.
-  const { flavour, compiler, inferred } = isWorse ? before : listed;
+  const { flavour, inferred } = isWorse ? before : listed;
+  // What an index does not say may have been learned from the package itself.
+  const compiler = (isWorse ? undefined : listed.compiler) ?? before?.compiler;
   const crawler = listed.crawler ?? before?.crawler;
   return {
     ...{ kversion, packageVersion, architecture, flavour, distribution },

@@ -9,6 +9,7 @@ import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
 import { parseSize } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
+import type { CompilerPolicy } from "../build/image.ts";
 import { ArchivePolicy } from "../build/inputs.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
@@ -173,6 +174,20 @@ export const Config = z.strictObject({
     .describe("Which kernels: a selection, or several of which any may match."),
   exclude: z.array(Exclusion).default([]).describe("What is not to be built, each with the reason."),
   store: z.string().default(".kmodfarm/store").describe("The registry, relative to this file."),
+  toolchains: z
+    .record(PathSegment, PathSegment)
+    .default({})
+    .describe("Releases that are built with another release's toolchain: `almalinux9.4: almalinux9.5`."),
+  compilers: z
+    .enum(["exact", "nearest"])
+    .default("exact")
+    .describe(
+      "What to do where a toolchain lacks the compiler that built a kernel: fail (exact), or take the nearest of its family, on the record.",
+    ),
+  crossCompile: z
+    .boolean()
+    .default(true)
+    .describe("Use cross compilers where there are some; without, other architectures are emulated."),
   archive: ArchivePolicy.default("headers").describe(
     "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
   ),
@@ -209,6 +224,9 @@ export interface FarmConfig {
   readonly cache: string;
   readonly cacheLimitBytes?: number;
   readonly archive: ArchivePolicy;
+  readonly toolchains: Readonly<Record<string, string>>;
+  readonly compilers: CompilerPolicy;
+  readonly crossCompile: boolean;
   readonly jobs: number;
   /** What relative paths of the file are relative to. */
   readonly base: string;
@@ -244,6 +262,9 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     sources: config.sources,
     exclude: config.exclude,
     archive: config.archive,
+    toolchains: config.toolchains,
+    compilers: config.compilers,
+    crossCompile: config.crossCompile,
     select: Array.isArray(config.select) ? config.select : [config.select],
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),

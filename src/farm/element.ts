@@ -81,7 +81,7 @@ async function attemptBuild(
   const known = await findAttempt(recipe, build.cache);
   if (known !== undefined && !(context.retry && known.record.failure !== undefined)) return known;
   progress.element(name, "fetching", "headers");
-  await stageInputs(element, build, signal);
+  await stageInputs(element, recipe, build, signal);
   progress.element(name, "waiting");
   return processors.add(
     () => {
@@ -138,7 +138,7 @@ async function publishable(
   );
   const note: AttemptNote = {
     ...noteOf(work, context),
-    ...fallbacksOf(attempt),
+    ...oddities(attempt),
     buildMs: attempt.record.buildMs,
     load: { verdict, ...(bootMs === undefined ? {} : { bootMs }) },
     ...(isStable ? {} : { logFile: logFile ?? attempt.logFile }),
@@ -147,9 +147,13 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
-function fallbacksOf({ record }: Attempt): Pick<AttemptNote, "inputs"> {
-  const inputs = record.inputs.filter(({ from, tried }) => from !== "mirror" || tried.length > 0);
-  return inputs.length === 0 ? {} : { inputs };
+/** What of an attempt was not as it should be, though it came to something. */
+function oddities({ record: { inputs, mismatch } }: Attempt): Pick<AttemptNote, "inputs" | "mismatch"> {
+  const found = inputs.filter(({ from, tried }) => from !== "mirror" || tried.length > 0);
+  return {
+    ...(found.length === 0 ? {} : { inputs: found }),
+    ...(mismatch === undefined ? {} : { mismatch }),
+  };
 }
 
 function failedBuild(work: Work, attempt: Attempt, name: string, context: ElementContext): Outcome {
@@ -161,7 +165,7 @@ function failedBuild(work: Work, attempt: Attempt, name: string, context: Elemen
   context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
   const note = {
     ...noteOf(work, context),
-    ...fallbacksOf(attempt),
+    ...oddities(attempt),
     buildMs: record.buildMs,
     failure: { ...failure, blame },
     logFile,

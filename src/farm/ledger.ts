@@ -3,7 +3,7 @@
  * only writer of generations.
  */
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
-import { type KernelId, kernelName } from "../kernel/kernel.ts";
+import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
 import type { AttemptNote, Published } from "../registry/documents.ts";
@@ -81,6 +81,11 @@ export class Ledger {
     if (kernel === undefined) return;
     const fact = lesson === "notFetchable" ? "notFetchableSince" : "notLoadableSince";
     this.#kernels.set(kernelName(kernel), { ...kernel, [fact]: kernel[fact] ?? this.#now().toISOString() });
+  }
+
+  learnCompiler(element: Element, compiler: Compiler): void {
+    const kernel = this.kernelOf(element);
+    if (kernel !== undefined) this.#kernels.set(kernelName(kernel), { ...kernel, compiler });
   }
 
   /** Forgets what failed fetches taught, so that all is asked for again. */

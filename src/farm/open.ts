@@ -8,10 +8,11 @@ import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import type { LoadedDriver } from "../build/build.ts";
 import { type DriverSource, readDriverSource } from "../build/driver.ts";
+import { emulatedArchitectures } from "../build/emulation.ts";
 import { type InputContext, Inputs } from "../build/inputs.ts";
 import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
-import type { ReleaseMirror } from "../build/toolchain.ts";
+import { type ToolchainContext, Toolchains } from "../build/toolchain.ts";
 import { readHostMirrors } from "../catalog/apt-host.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { type ListSource, updateFromLists } from "../catalog/list-source.ts";
@@ -21,7 +22,7 @@ import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { DriverConfig, FarmConfig } from "./config.ts";
-import { catalogSources, listSources, privateSources, readCredentials, releaseMirrors } from "./sources.ts";
+import { catalogSources, listSources, privateSources, readCredentials, toolchainMirror } from "./sources.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -38,8 +39,10 @@ export interface Farm {
   readonly lists: readonly ListSource[];
   /** Ids of sources whose packages may not be passed on. */
   readonly privateSources: ReadonlySet<string>;
-  /** Release key → where its toolchain comes from. */
-  readonly mirrors: ReadonlyMap<string, ReleaseMirror>;
+  /** Where a release's toolchain for builders of an architecture comes from. */
+  readonly mirrorOf: ToolchainContext["mirrorOf"];
+  /** Architectures whose programs this machine runs beside its own. */
+  readonly emulated: ReadonlySet<ArchitectureName>;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -64,7 +67,8 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     sources: config.sources.flatMap((source) => catalogSources(source, around)),
     lists: config.sources.flatMap((source) => listSources(source, config.base)),
     privateSources: new Set(config.sources.flatMap((source) => privateSources(source, around))),
-    mirrors: new Map(config.sources.flatMap((source) => releaseMirrors(source, around))),
+    mirrorOf: (release, builder) => toolchainMirror(config.sources, around, release, builder),
+    emulated: await emulatedArchitectures(),
     async close() {
       await http.close();
       await scratch.close();
@@ -83,6 +87,18 @@ export function openInputs(
   const archive = inputArchive(store);
   const { archive: archived } = config;
   return new Inputs({ http, scratch, cache, mirrors, archive, archived, privateSources, ...changes });
+}
+
+/** The toolchain roots that the configuration allows; `say` is told what is odd about one. */
+export function openToolchains(farm: Farm, say?: (text: string) => void): Toolchains {
+  const { cache, scratch, images, builder, emulated, mirrorOf, config } = farm;
+  return new Toolchains({
+    ...{ cache, scratch, images, builder, emulated, mirrorOf },
+    substitutes: new Map(Object.entries(config.toolchains)),
+    compilers: config.compilers,
+    isCrossWanted: config.crossCompile,
+    ...(say === undefined ? {} : { say }),
+  });
 }
 
 /** Asks every configured source, repositories first: what they vouch for, lists do not overrule. */

@@ -7,9 +7,10 @@ import { evict, formatSize } from "../base/cache.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { type BuildContext, type LoadedDriver, planRecipe, rootRequest } from "../build/build.ts";
+import { learnCompiler } from "../build/compiler.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
-import { Toolchains } from "../build/toolchain.ts";
 import type { SourceProblem } from "../catalog/update.ts";
+import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
@@ -19,7 +20,7 @@ import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import { type Farm, loadDrivers, openInputs, updateFarmCatalog } from "./open.ts";
+import { type Farm, loadDrivers, openInputs, openToolchains, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -174,8 +175,11 @@ class Night {
     } catch (thrown) {
       const error = toFarmError(thrown);
       if (error.code === "INTERRUPTED" || signal.aborted) return;
-      progress.element(name, "failed", error.message);
-      this.#finish(await failedOutcome(element, undefined, error, context), undefined, context);
+      // Its headers were sought to learn its compiler; other things may lack for this builder only.
+      const isGone = error.code === "NOT_FETCHABLE" && this.#compilerOf(element) === undefined;
+      progress.element(name, isGone ? "unfetchable" : "failed", error.message);
+      const outcome = await failedOutcome(element, undefined, error, context);
+      this.#finish(outcome, isGone ? "notFetchable" : undefined, context);
     }
     await this.#ledger.publishSometimes();
   }
@@ -207,8 +211,23 @@ class Night {
         detail: `the configuration has no driver ${element.driver} ${element.driverversion}`,
       });
     }
-    const recipe = await this.#planRecipe(element, driver, context);
-    return { element: { ...element, recipe: recipeKey(recipe) }, driver, recipe };
+    const known = await this.#withCompiler(element, context);
+    const recipe = await this.#planRecipe(known, driver, context);
+    return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe };
+  }
+
+  #compilerOf(element: Element): Compiler | undefined {
+    return element.compiler ?? this.#ledger.kernelOf(element)?.compiler;
+  }
+
+  /** What no index says is read from the kernel's own headers, once. */
+  async #withCompiler(element: Element, { build, progress, signal }: ElementContext): Promise<Element> {
+    const known = this.#compilerOf(element);
+    if (known !== undefined) return { ...element, compiler: known };
+    progress.element(elementName(element), "fetching", "headers, to learn the compiler");
+    const compiler = await learnCompiler(element, build.inputs, signal);
+    this.#ledger.learnCompiler(element, compiler);
+    return { ...element, compiler };
   }
 
   /** The recipe needs the toolchain root; making one keeps a processor busy, finding one does not. */
@@ -220,7 +239,7 @@ class Night {
     const { family, version } = wanted.compiler;
     const words = [`${wanted.release} with ${family}-${version}`, ...driver.packages];
     progress.element(elementName(element), "toolchain", words.join(", "));
-    const making = build.toolchains.making(wanted);
+    const making = await build.toolchains.making(wanted);
     if (making !== undefined) {
       await making;
       return plan();
@@ -232,7 +251,7 @@ class Night {
     const { scratch, cache, images, builder, sandbox, store } = this.#farm;
     const say = (text: string) => this.#options.progress.say(text);
     const inputs = openInputs(this.#farm, this.#ledger.catalog, { say });
-    const toolchains = new Toolchains({ cache, scratch, images, builder, mirrors: this.#farm.mirrors });
+    const toolchains = openToolchains(this.#farm, say);
     const build: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
     const { progress, now, signal, without, retry } = this.#options;
     const { guests } = this.#ledger.catalog;

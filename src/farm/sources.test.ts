@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { parseConfig } from "./config.ts";
-import { catalogSources, readCredentials, releaseMirrors } from "./sources.ts";
+import { catalogSources, readCredentials, toolchainMirror } from "./sources.ts";
 
 const AROUND = { host: { main: "http://host.example/debian" }, base: "/etc/farm" };
 
@@ -52,24 +52,84 @@ describe("apt sources", () => {
     expect(words(yaml)).toEqual(["ubuntu/focal-infra-security https://esm.example/infra x86_64+aarch64"]);
     expect(look(yaml)).toMatchObject([{ keyring: "/etc/farm/esm.gpg", release: "ubuntu20.04" }]);
   });
+});
 
-  test("say where a release's toolchain comes from; rpm sources do not", () => {
-    const [apt, rpm] = [
-      sourcesOf("{kind: apt, releases: [debian12]}"),
-      sourcesOf("{kind: rpm-md, release: fedora40}"),
-    ];
+describe("toolchains", () => {
+  const mirrorFor = (yaml: string, release: string, builder: "x86_64" | "aarch64" = "x86_64") =>
+    toolchainMirror(sourcesOf(yaml), AROUND, release, builder);
 
-    expect(apt.flatMap((source) => releaseMirrors(source, AROUND))).toEqual([
-      [
+  test("of Debian come from the configured mirror, else from the host's own", () => {
+    const main = { suite: "bookworm", components: ["main"] };
+    const rest = { format: "deb", keyring: "/usr/share/keyrings/debian-archive-keyring.gpg" };
+
+    expect(
+      mirrorFor(
+        "{kind: apt, releases: [debian12], mirror: 'http://m.example', acceptExpired: true}",
         "debian12",
-        {
-          url: "http://host.example/debian",
-          keyring: "/usr/share/keyrings/debian-archive-keyring.gpg",
-          acceptExpired: false,
-        },
-      ],
+      ),
+    ).toEqual({
+      ...rest,
+      lines: [{ ...main, url: "http://m.example" }],
+      acceptExpired: true,
+    });
+    expect(mirrorFor("{kind: rpm-md, release: fedora40}", "debian12")).toEqual({
+      ...rest,
+      lines: [{ ...main, url: "http://host.example/debian" }],
+      acceptExpired: false,
+    });
+  });
+
+  test("of Ubuntu come with its updates, each architecture from its archive", () => {
+    const linesOf = (builder: "x86_64" | "aarch64") => {
+      const mirror = mirrorFor(
+        "{kind: apt, releases: [ubuntu22.04], suites: [jammy-infra], mirror: 'http://esm.example'}",
+        "ubuntu22.04",
+        builder,
+      );
+      return mirror.format === "deb"
+        ? mirror.lines.map(({ url, suite, components }) => [url, suite, ...components].join(" "))
+        : [];
+    };
+
+    expect(linesOf("x86_64")).toEqual([
+      "http://archive.ubuntu.com/ubuntu jammy main universe",
+      "http://archive.ubuntu.com/ubuntu jammy-updates main universe",
+      "http://security.ubuntu.com/ubuntu jammy-security main universe",
     ]);
-    expect(rpm.flatMap((source) => releaseMirrors(source, AROUND))).toEqual([]);
+    expect(linesOf("aarch64").map((line) => line.split(" ")[0])).toEqual(
+      Array.from({ length: 3 }, () => "http://ports.ubuntu.com/ubuntu-ports"),
+    );
+  });
+
+  test("of rpm distributions come from their configured repositories, else from the public ones", () => {
+    expect(
+      mirrorFor(
+        "{kind: rpm-md, release: almalinux9.4, baseurl: 'http://m.example/$basearch/', keyring: key.asc}",
+        "almalinux9.4",
+        "aarch64",
+      ),
+    ).toEqual({
+      format: "rpm",
+      version: "9.4",
+      keyring: "/etc/farm/key.asc",
+      repositories: [
+        { name: expect.any(String), location: { kind: "baseurl", urls: ["http://m.example/aarch64/"] } },
+      ],
+    });
+    const open = mirrorFor("{kind: apt, releases: [debian12]}", "almalinux9.4");
+    expect(open.format === "rpm" && open.repositories.map(({ name }) => name)).toEqual([
+      "BaseOS",
+      "AppStream",
+      "RT",
+      "NFV",
+    ]);
+    expect(open).not.toHaveProperty("keyring");
+  });
+
+  test("of a release that only subscribers may read must be configured", () => {
+    expect(() => mirrorFor("{kind: apt, releases: [debian12]}", "rhel9.4")).toThrow(
+      expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining("rhel9.4") }),
+    );
   });
 });
 

@@ -6,7 +6,7 @@ import { resolve } from "node:path";
 import { assertNever, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { type Credentials, Secret } from "../base/secret.ts";
-import type { ReleaseMirror } from "../build/toolchain.ts";
+import type { AptLine, DebMirror, ReleaseMirror, RpmMirror } from "../build/roots/root-method.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import type { HostMirrors } from "../catalog/apt-host.ts";
 import { architectureOfPlace } from "../catalog/kernel-list.ts";
@@ -18,6 +18,7 @@ import type {
   Archive,
   DebDistribution,
   DebRelease,
+  RpmRelease,
   RpmRepository,
   Suite,
 } from "../kernel/distributions/distribution.ts";
@@ -121,20 +122,78 @@ function configuredRepository(config: RpmSourceConfig): RpmRepository | undefine
   return undefined;
 }
 
-/** Where the toolchains of a configured source's releases come from. */
-export function releaseMirrors(config: SourceConfig, around: Surroundings): [string, ReleaseMirror][] {
-  if (config.kind !== "apt") return [];
-  return config.releases.map((key) => {
-    const { distribution } = debRelease(key);
-    return [
-      key,
-      {
-        url: mirrorOf(config, around.host, distribution, "main"),
-        keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
-        acceptExpired: config.acceptExpired ?? false,
-      },
-    ];
-  });
+/**
+ * Where the packages of a release's toolchain come from: its configured sources, else the host's own mirror or
+ * the public ones.
+ * @throws FarmError CONFIG_INVALID
+ */
+export function toolchainMirror(
+  sources: readonly SourceConfig[],
+  around: Surroundings,
+  key: string,
+  builder: ArchitectureName,
+): ReleaseMirror {
+  const known = requireRelease(key);
+  return known.format === "deb"
+    ? debMirror(sources, around, known.distribution, known.release, builder)
+    : rpmMirror(sources, around, known.release, builder);
+}
+
+function debMirror(
+  sources: readonly SourceConfig[],
+  around: Surroundings,
+  distribution: DebDistribution,
+  release: DebRelease,
+  builder: ArchitectureName,
+): DebMirror {
+  const configured = sources.find(
+    // One with suites of its own, such as ESM's, has more kernels and no whole distribution.
+    (source): source is AptSourceConfig =>
+      source.kind === "apt" && source.suites === undefined && source.releases.includes(release.key),
+  );
+  const config: AptSourceConfig = configured ?? { kind: "apt", releases: [release.key] };
+  const { components, isUpdated } = distribution.toolchain;
+  const usable = release.suites.filter(({ architectures }) => architectures?.includes(builder) ?? true);
+  const lines = (isUpdated ? usable : usable.slice(0, 1)).map(({ name, archive }) => ({
+    url: mirrorOf(config, around.host, distribution, archive),
+    suite: name,
+    components,
+  }));
+  return {
+    format: "deb",
+    lines: lines as [AptLine, ...AptLine[]],
+    keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+    acceptExpired: config.acceptExpired ?? false,
+  };
+}
+
+function rpmMirror(
+  sources: readonly SourceConfig[],
+  around: Surroundings,
+  release: RpmRelease,
+  builder: ArchitectureName,
+): RpmMirror {
+  const own = sources.filter(
+    (source): source is RpmSourceConfig => source.kind === "rpm-md" && source.release === release.key,
+  );
+  const configured = own.flatMap((source) => configuredRepository(source) ?? []);
+  const repositories = configured.length > 0 ? configured : release.repositories;
+  if (repositories.length === 0) {
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `${release.key} has no public repository to take a toolchain from`,
+      hint: "Configure a source of it, or name another release for it under `toolchains`.",
+    });
+  }
+  const keyring = own.map((source) => keyringOf(source, around.base)).find((file) => file !== undefined);
+  return {
+    format: "rpm",
+    version: release.version,
+    repositories: repositories.map(({ name, location }) => ({
+      name,
+      location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, builder)) },
+    })),
+    ...(keyring === undefined ? {} : { keyring }),
+  };
 }
 
 function debRelease(key: string): { distribution: DebDistribution; release: DebRelease } {

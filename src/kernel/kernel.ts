@@ -52,6 +52,8 @@ export const Compiler = z.object({
   family: z.enum(["gcc", "clang"]),
   version: z.string().regex(/^\d+(\.\d+)*$/),
   source: z.enum(["package", "config", "header", "table"]),
+  /** What linked it, where that is not the GNU linker: clang's own. */
+  linker: z.literal("lld").optional(),
 });
 export type Compiler = z.infer<typeof Compiler>;
 

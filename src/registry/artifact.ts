@@ -82,7 +82,7 @@ function manifestOf(
   verdicts: readonly Verdict[],
   log: Manifest["log"],
 ): Manifest {
-  const { recipe, environment } = record;
+  const { recipe, environment, mismatch } = record;
   const compiler =
     element.compiler === undefined ? "unknown" : `${element.compiler.family}-${element.compiler.version}`;
   return {
@@ -101,9 +101,10 @@ function manifestOf(
     recipeKey: recipeKey as Digest,
     modules,
     environment: {
-      declared: { compiler, packages: [...recipe.toolchain] },
+      declared: { compiler: mismatch?.used ?? compiler, packages: [...recipe.toolchain] },
       observed: environment,
       target: { compiler },
+      ...(mismatch === undefined ? {} : { mismatch }),
     },
     verdicts: [...verdicts],
     log,

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { Failure } from "../build/attempt.ts";
 import { InputRecord } from "../build/input-places.ts";
 import type { Recipe } from "../build/recipe.ts";
+import { CompilerMismatch } from "../build/toolchain.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -49,6 +50,8 @@ export const Manifest = z.object({
     observed: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
     /** What the kernel's own record demands. */
     target: z.object({ compiler: z.string() }),
+    /** The compiler was not the kernel's own: the nearest there was. */
+    mismatch: CompilerMismatch.optional(),
   }),
   verdicts: z.array(Verdict),
   log: z.object({ digest: Digest, size: z.int() }),
@@ -90,6 +93,7 @@ export const AttemptNote = z.object({
   compiler: z.string(),
   /** Packages that did not come from their mirror at once. */
   inputs: z.array(InputRecord).optional(),
+  mismatch: CompilerMismatch.optional(),
   buildMs: z.int().optional(),
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
   failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),

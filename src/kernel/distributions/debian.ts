@@ -38,6 +38,7 @@ export const debian: DebDistribution = {
   isHosts: true,
   suiteField: "Codename",
   keyring: { path: "/usr/share/keyrings/debian-archive-keyring.gpg", package: "debian-archive-keyring" },
+  toolchain: { components: ["main"], isUpdated: false },
   packagePrefixes: [
     "linux-headers-",
     "linux-kbuild-",

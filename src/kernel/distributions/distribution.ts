@@ -125,6 +125,8 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   /** The field of InRelease that names a suite as `dists/` does. */
   readonly suiteField: "Codename" | "Suite";
   readonly keyring: { readonly path: string; readonly package: string };
+  /** Where its compilers are: components, and whether a release's later suites have other versions of them. */
+  readonly toolchain: { readonly components: readonly string[]; readonly isUpdated: boolean };
   /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
   readonly packagePrefixes: readonly string[];
   /** Makes a listed package of an index paragraph; undefined when nobody needs it, or a field is missing or wrong. */

@@ -43,6 +43,7 @@ export const ubuntu: DebDistribution = {
   isHosts: false,
   suiteField: "Suite",
   keyring: { path: "/usr/share/keyrings/ubuntu-archive-keyring.gpg", package: "ubuntu-keyring" },
+  toolchain: { components: ["main", "universe"], isUpdated: true },
   packagePrefixes: ["linux-", "busybox-static\n"],
   guestPackages: ["busybox-static"],
   compareVersions: compareDebVersions,

@@ -1,0 +1,63 @@
+/**
+ * The family of root methods: how a toolchain root comes to be from packages of one format.
+ */
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+import type { RpmRepository } from "../../kernel/distributions/distribution.ts";
+import type { WantedPackage } from "../image.ts";
+import type { InstalledPackage } from "../recipe.ts";
+
+/** One line of an apt sources list. */
+export interface AptLine {
+  readonly url: string;
+  readonly suite: string;
+  readonly components: readonly string[];
+}
+
+export interface DebMirror {
+  readonly format: "deb";
+  /** The suite's own first. */
+  readonly lines: readonly [AptLine, ...AptLine[]];
+  readonly keyring: string;
+  readonly acceptExpired: boolean;
+}
+
+export interface RpmMirror {
+  readonly format: "rpm";
+  /** os-release's VERSION_ID. */
+  readonly version: string;
+  readonly repositories: readonly RpmRepository[];
+  /** Keys in ASCII armour of which one must have signed each package; without, nobody need have. */
+  readonly keyring?: string;
+}
+
+/** Where the packages of a release's toolchain come from. */
+export type ReleaseMirror = DebMirror | RpmMirror;
+
+export interface RootSpec {
+  /** For people: the release, and what of it. */
+  readonly what: string;
+  readonly builder: ArchitectureName;
+  readonly packages: readonly WantedPackage[];
+  /** Versions to ask for, by package name, as long as the mirror has them. */
+  readonly lock: ReadonlyMap<string, string>;
+  /** An empty directory's path, for the root. */
+  readonly root: string;
+  /** A directory for whatever the method needs meanwhile. */
+  readonly work: string;
+}
+
+export interface MadeRoot {
+  readonly packages: readonly InstalledPackage[];
+  /** What a person should know of it, one line each. */
+  readonly notes: readonly string[];
+}
+
+export interface RootMethod<M extends ReleaseMirror = ReleaseMirror> {
+  readonly format: M["format"];
+  /** What it always asks its tool for: part of what a root is. */
+  readonly options: readonly string[];
+  /** @throws FarmError TOOL_MISSING, TOOL_FAILED, REMOTE_UNAVAILABLE, TIMED_OUT */
+  readonly make: (spec: RootSpec, mirror: M, signal?: AbortSignal) => Promise<MadeRoot>;
+}
+
+export const BOOTSTRAP_TIMEOUT_MS = 20 * 60_000;
