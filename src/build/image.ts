@@ -36,7 +36,7 @@ export interface OfferedCompiler {
 }
 
 /** A version seen when the lock was refreshed. */
-export interface LockedPackage {
+interface LockedPackage {
   readonly architecture: ArchitectureName;
   readonly name: string;
   readonly version: string;

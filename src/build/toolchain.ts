@@ -109,8 +109,8 @@ export class Toolchains {
     return { ...(await making), ...mismatchOf(wanted.compiler, plan.compiler) };
   }
 
-  /** The making of a root that is under way, if any. */
-  async making(wanted: RootRequest): Promise<Promise<ToolchainRoot> | undefined> {
+  /** Waits for the making of a root that is under way, if any. */
+  async making(wanted: RootRequest): Promise<ToolchainRoot | undefined> {
     return this.#roots.get((await this.#plan(wanted)).place);
   }
 

@@ -239,11 +239,7 @@ class Night {
     const { family, version } = wanted.compiler;
     const words = [`${wanted.release} with ${family}-${version}`, ...driver.packages];
     progress.element(elementName(element), "toolchain", words.join(", "));
-    const making = await build.toolchains.making(wanted);
-    if (making !== undefined) {
-      await making;
-      return plan();
-    }
+    if ((await build.toolchains.making(wanted)) !== undefined) return plan();
     return processors.add(plan, { signal, priority: 2 });
   }
 
