@@ -33,6 +33,7 @@ gpg:gnupg
 apt-ftparchive:apt-utils
 rpmbuild:rpm
 createrepo_c:createrepo-c
+dnf:dnf
 /usr/share/perl5/Dpkg/Version.pm:libdpkg-perl
 busybox:busybox-static
 podman:podman

@@ -14,7 +14,9 @@ import { entriesOf, type Scratch } from "../base/scratch.ts";
 import type { Inputs } from "../build/inputs.ts";
 import { packageFormat } from "../build/package-format.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import { hostBusybox } from "./guest-tools.ts";
 
 export interface BootContext {
   readonly inputs: Inputs;
@@ -54,22 +56,33 @@ export async function fetchBootImage(
   return target;
 }
 
-/** A static busybox of the guest's architecture: the newest that can be had. */
+/**
+ * A static busybox of the guest's architecture: the first of the packages that can be had, else this machine's own.
+ * @throws FarmError NOT_FETCHABLE
+ */
 export async function fetchBusybox(
   guest: readonly Package[],
+  architecture: ArchitectureName,
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<string> {
-  const builds = guest.filter((one) => one.name === "busybox-static");
-  for (const [index, wanted] of builds.entries()) {
+  const faults: FarmError[] = [];
+  for (const wanted of guest.filter((one) => one.name === "busybox-static")) {
     try {
       return await unpackBusybox(wanted, context, signal);
     } catch (thrown) {
-      const isLast = index === builds.length - 1;
-      if (isLast || !(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
+      if (!(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
+      faults.push(thrown);
     }
   }
-  throw new FarmError("NOT_FETCHABLE", { detail: "no index lists a busybox-static for the guest" });
+  const own = await hostBusybox(architecture);
+  if (own !== undefined) return own;
+  throw (
+    faults[0] ??
+    new FarmError("NOT_FETCHABLE", {
+      detail: `no index lists a busybox-static for an ${architecture} guest, and this machine has none`,
+    })
+  );
 }
 
 async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {

@@ -19,7 +19,7 @@ export interface LoadRequest {
     readonly architecture: ArchitectureName;
     readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
   };
-  /** Userland of the guest. */
+  /** Packages with a userland for the guest, the likeliest first. */
   readonly guest: readonly Package[];
   /** The driver's modules, uncompressed. */
   readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
@@ -54,7 +54,7 @@ export async function loadModules(
   const foreign = [...new Set(read.flatMap(({ depends }) => depends))].filter((name) => !own.has(name));
   const [vmlinuz, busybox, tree] = await Promise.all([
     fetchBootImage(image, context, signal),
-    fetchBusybox(request.guest, context, signal),
+    fetchBusybox(request.guest, kernel.architecture, context, signal),
     fetchTreeModules(foreign, kernel.packages.modules, context, signal),
   ]);
   const bytesOf = new Map([

@@ -12,8 +12,10 @@ import type { Stage } from "../base/progress.ts";
 import type { Attempt } from "../build/attempt.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
+import { guestPackages } from "../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../check/load.ts";
 import { Verdict } from "../check/verdict.ts";
+import type { Package } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 
 export interface LoadTestContext {
@@ -49,13 +51,9 @@ export async function testLoad(
   context: LoadTestContext,
   onStage: (stage: Stage, detail?: string) => void,
 ): Promise<LoadOutcome> {
-  const guest = context.guests.find(
-    ({ distribution, architecture }) =>
-      distribution === element.distribution && architecture === element.architecture,
-  );
+  const guest = guestPackages(context.guests, element);
   if (image === undefined)
     return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
-  if (guest === undefined) return { verdict: unknown("no index lists a userland for the guest") };
   onStage("fetching", "boot image");
   const missing = await failureOf(image);
   onStage("waiting");
@@ -106,7 +104,7 @@ async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined>
 async function bootModules(
   element: Element,
   attempt: Attempt,
-  guest: GuestTools,
+  guest: readonly Package[],
   context: LoadTestContext,
 ): Promise<LoadReport> {
   const modules = await Promise.all(
@@ -115,7 +113,7 @@ async function bootModules(
       bytes: await readFile(join(attempt.directory, "modules", `${name}.ko`)),
     })),
   );
-  return loadModules({ kernel: element, guest: guest.packages, modules }, context.boot, context.signal);
+  return loadModules({ kernel: element, guest, modules }, context.boot, context.signal);
 }
 
 async function recall(file: string): Promise<z.infer<typeof KeptLoad> | undefined> {

@@ -32,6 +32,7 @@ const PACKAGE_LIST = "usr/share/kmodfarm/packages.tsv";
 
 async function make(spec: RootSpec, mirror: RpmMirror, signal?: AbortSignal): Promise<MadeRoot> {
   const { root, work, packages } = spec;
+  await requireTools();
   const environment = await prepare(spec, mirror);
   const device = join(root, "dev/null");
   await mkdir(join(root, "dev"), { recursive: true });
@@ -65,10 +66,25 @@ async function make(spec: RootSpec, mirror: RpmMirror, signal?: AbortSignal): Pr
   };
 }
 
+async function requireTools(): Promise<void> {
+  for (const tool of ["dnf", "rpm"]) {
+    await run([tool, "--version"], { env: { PATH: "/usr/bin:/bin", HOME: "/nonexistent" } }).catch(
+      (cause) => {
+        throw new FarmError("TOOL_MISSING", {
+          detail: `there is no program '${tool}' on this machine, which makes toolchains of rpm distributions`,
+          hint: "On Debian and Ubuntu: apt-get install --no-install-recommends dnf rpm.",
+          cause,
+        });
+      },
+    );
+  }
+}
+
 /** Configuration of dnf and rpm, so that nothing of this machine's own takes part. */
 async function prepare({ work }: RootSpec, mirror: RpmMirror): Promise<Record<string, string>> {
   const home = join(work, "home");
-  await mkdir(home, { recursive: true });
+  for (const directory of [home, ...["cache", "log", "persist"].map((name) => join(work, name))])
+    await mkdir(directory, { recursive: true });
   // Debian's rpm keeps its database in the user's home unless told otherwise.
   await writeFile(join(home, ".rpmmacros"), `%_dbpath ${DATABASE}\n`);
   await writeFile(join(work, "dnf.conf"), dnfConfiguration(mirror));

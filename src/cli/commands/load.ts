@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { findKernel } from "../../catalog/catalog.ts";
+import { guestPackages } from "../../check/guest-tools.ts";
 import { loadModules } from "../../check/load.ts";
 import { openInputs } from "../../farm/open.ts";
 import { readKernelModule } from "../../formats/kernel-module.ts";
@@ -31,16 +32,9 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
       });
     }
     const { scratch, cache } = farm;
-    const guest = catalog.guests.find(
-      ({ distribution, architecture }) =>
-        distribution === kernel.distribution && architecture === kernel.architecture,
-    );
+    const guest = guestPackages(catalog.guests, kernel);
     const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
-    const report = await loadModules(
-      { kernel, guest: guest?.packages ?? [], modules },
-      context,
-      stopSignal(),
-    );
+    const report = await loadModules({ kernel, guest, modules }, context, stopSignal());
     const { verdict, bootMs, accelerator, log } = report;
     if (options.json)
       await printJson({

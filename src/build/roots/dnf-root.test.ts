@@ -1,0 +1,194 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { makeSigningKey } from "../../../test/support/apt-repository.ts";
+import { createRepository, serveFiles } from "../../../test/support/rpm-repository.ts";
+import { makeRpm } from "../../../test/support/rpms.ts";
+import { sharedDirectory, temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch } from "../../base/scratch.ts";
+import { hostArchitecture } from "../../kernel/architecture.ts";
+import { bubblewrap } from "../sandboxes/bubblewrap.ts";
+import { Toolchains } from "../toolchain.ts";
+import type { RpmMirror } from "./root-method.ts";
+
+const BUILDER = hostArchitecture(process.arch);
+const SHARED = sharedDirectory();
+const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
+const BUSYBOX = readFileSync("/bin/busybox");
+const APPLETS = ["sh", "cat", "echo", "ls", "head", "find", "cp", "mkdir"];
+
+/** A distribution of a few packages with the names of AlmaLinux's, that run because busybox does. */
+beforeAll(() => {
+  const directory = join(SHARED, "repository");
+  mkdirSync(directory);
+  const make = (name: string, content: Parameters<typeof makeRpm>[2] = {}) =>
+    makeRpm(directory, name, { version: "1.0", release: "1.el9", architecture: BUILDER, ...content });
+  make("filesystem", {
+    install:
+      "mkdir -p $R/usr/bin $R/usr/lib $R/usr/sbin $R/proc $R/tmp $R/etc; for d in bin lib sbin; do ln -s usr/$d $R/$d; done",
+    list: ["/usr", "/bin", "/lib", "/sbin", "/proc", "/tmp", "/etc"],
+  });
+  make("bash", {
+    head: ["Requires: filesystem"],
+    files: { "usr/bin/busybox": BUSYBOX },
+    install: `chmod 755 $R/usr/bin/busybox; for a in ${APPLETS.join(" ")}; do ln -s busybox $R/usr/bin/$a; done`,
+    list: APPLETS.map((name) => `/usr/bin/${name}`),
+  });
+  const tool = (name: string, word: string) =>
+    make(name, {
+      head: ["Requires: bash"],
+      files: { [`usr/bin/${name}`]: `#!/bin/sh\necho ${word}\n` },
+      install: `chmod 755 $R/usr/bin/${name}`,
+    });
+  tool("gcc", "gcc 11 stand-in");
+  tool("make", "make stand-in");
+  for (const name of [
+    "coreutils",
+    "findutils",
+    "diffutils",
+    "grep",
+    "sed",
+    "gawk",
+    "kmod",
+    "elfutils-libelf",
+    "openssl-libs",
+    "perl-interpreter",
+  ])
+    make(name);
+});
+
+async function toolchains(mirror: Omit<RpmMirror, "format" | "version">, said: string[] = []) {
+  const cache = await temporaryDirectory();
+  const scratch = await openScratch(join(cache, "tmp"));
+  onTestFinished(() => scratch.close());
+  return {
+    cache,
+    roots: new Toolchains({
+      ...{ cache, scratch, images: IMAGES, builder: BUILDER, emulated: new Set(), compilers: "exact" },
+      mirrorOf: () => ({ format: "rpm", version: "9.4", ...mirror }),
+      substitutes: new Map(),
+      isCrossWanted: true,
+      say: (line) => said.push(line),
+    }),
+  };
+}
+
+const serve = async (files: Map<string, Buffer> = createRepository(join(SHARED, "repository"))) => {
+  const { url, requests } = await serveFiles(files);
+  return {
+    requests,
+    mirror: { repositories: [{ name: "BaseOS", location: { kind: "baseurl" as const, urls: [url] } }] },
+  };
+};
+const wanted = {
+  release: "almalinux9.4",
+  architecture: BUILDER,
+  compiler: { family: "gcc" as const, version: "11.4.1", source: "config" as const },
+};
+
+describe("a root of an rpm distribution", () => {
+  test("is installed by dnf, works in the sandbox, and tells its packages inside and outside", async () => {
+    const said: string[] = [];
+    const { mirror, requests } = await serve();
+    const { roots, cache } = await toolchains(mirror, said);
+
+    const root = await roots.root(wanted);
+
+    const place = await temporaryDirectory();
+    for (const name of ["output", "scratch"]) await mkdir(join(place, name));
+    const result = await bubblewrap.run({
+      root: root.path,
+      scratch: join(place, "scratch"),
+      inputs: [],
+      outputs: [[join(place, "output"), "/output"]],
+      links: [],
+      emptyDirectories: [],
+      env: { PATH: "/usr/bin" },
+      argv: ["/bin/sh", "-c", "make && gcc && cat /usr/share/kmodfarm/packages.tsv"],
+      ...{
+        timeoutMs: 60_000,
+        memoryBytes: 1 << 30,
+        processLimit: 100,
+        writableBytes: 1 << 20,
+        outputLimitBytes: 1 << 20,
+      },
+      logFile: join(place, "log"),
+    });
+    expect(result.output).toContain("make stand-in\ngcc 11 stand-in\n");
+    expect(result.output).toContain("kmod\t1.0-1.el9\n");
+    expect(root.packages).toContainEqual({ name: "gcc", version: "1.0-1.el9" });
+    expect(root).toMatchObject({ builder: BUILDER, compiler: { command: "gcc" } });
+    expect(root.mismatch).toBeUndefined();
+    expect(said).toEqual([
+      "almalinux9.4: nobody's signature is asked of its packages",
+      "almalinux9.4: its repositories have no dwarves",
+    ]);
+    expect(await readdir(join(root.path, "dev"))).toEqual([]);
+    // Nothing of this machine's rpm or dnf took part, and the next one costs nothing.
+    expect(await readdir(join(root.path, "var/lib/rpm"))).not.toEqual([]);
+    expect(await readdir(join(cache, "roots"))).toHaveLength(1);
+    const before = requests().length;
+    expect(await roots.isReady(wanted)).toBe(true);
+    expect((await roots.root(wanted)).path).toBe(root.path);
+    expect(requests().length).toBe(before);
+  });
+
+  test("without a package it needs is a fault that names it, and leaves nothing", async () => {
+    const files = createRepository(join(SHARED, "repository"));
+    const lacking = new Map(
+      [...files].filter(([path]) => !path.includes("/primary") && !path.startsWith("kmod")),
+    );
+    const { mirror } = await serve(lacking);
+    const { roots, cache } = await toolchains(mirror);
+
+    await expect(roots.root(wanted)).rejects.toThrow(
+      expect.objectContaining({
+        code: "REMOTE_UNAVAILABLE",
+        message: expect.stringContaining("almalinux9.4"),
+      }),
+    );
+    expect(await readdir(cache)).not.toContain("roots");
+  });
+
+  test("takes signed packages only, where a key is given", async () => {
+    const key = makeSigningKey();
+    const { mirror } = await serve();
+    const { roots } = await toolchains({ ...mirror, keyring: key.armoured });
+
+    await expect(roots.root(wanted)).rejects.toThrow(
+      expect.objectContaining({ message: expect.stringMatching(/sign|GPG/i) }),
+    );
+    expect(await readFile(key.armoured, "utf8")).toContain("PUBLIC KEY");
+  });
+
+  test("of a compiler that the release does not offer is refused, or the nearest taken on the record", async () => {
+    const { mirror } = await serve();
+    const { roots } = await toolchains(mirror);
+    const strange = { ...wanted, compiler: { ...wanted.compiler, version: "15.1.0" } };
+
+    await expect(roots.root(strange)).rejects.toThrow(
+      expect.objectContaining({ code: "COMPILER_UNAVAILABLE" }),
+    );
+  });
+
+  test("for another architecture needs a machine that runs its programs", async () => {
+    const { mirror } = await serve();
+    const { roots } = await toolchains(mirror);
+    const other = BUILDER === "x86_64" ? "aarch64" : "x86_64";
+
+    await expect(roots.root({ ...wanted, architecture: other })).rejects.toThrow(
+      expect.objectContaining({
+        code: "ARCHITECTURE_UNAVAILABLE",
+        message: `the image almalinux9 has no cross compiler, and this ${BUILDER} machine does not run ${other} programs`,
+      }),
+    );
+  });
+});
+
+test("the packages that the test serves are what rpm takes them for", () => {
+  const file = join(SHARED, "repository", `gcc-1.0-1.el9.${BUILDER}.rpm`);
+
+  expect(execFileSync("rpm", ["-qp", "--requires", file], { encoding: "utf8" })).toContain("bash\n");
+});
