@@ -9,8 +9,17 @@ import { dirname } from "node:path";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Dispatcher, EnvHttpProxyAgent, interceptors, request } from "undici";
+import { type Dispatcher, EnvHttpProxyAgent, request } from "undici";
 import { FarmError } from "./error.ts";
+import {
+  CutOff,
+  type Patience,
+  retryAfterMs,
+  StatusError,
+  TooSlow,
+  toRemoteError,
+  waitBeforeRetry,
+} from "./network-faults.ts";
 import { throwIfAborted } from "./run.ts";
 import type { Scratch } from "./scratch.ts";
 import { type Credentials, credentialsFor } from "./secret.ts";
@@ -39,6 +48,8 @@ export interface HttpOptions {
   readonly firstDelayMs?: number;
   /** Longest silence of a server before it counts as gone. */
   readonly silenceMs?: number;
+  /** Longest time for a whole small document, and for the least that must come of anything else. */
+  readonly slowMs?: number;
   /** Sent to the servers they are for; a redirect to another one does not take them along. */
   readonly credentials?: readonly Credentials[];
 }
@@ -50,8 +61,11 @@ export interface Traffic {
   bytes: number;
 }
 
-const RETRIED_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
-const LONGEST_WAIT_MS = 60_000;
+const MOST_REDIRECTS = 5;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+const CONNECT_MS = 10_000;
+/** What a server must give on average while we wait for it: 10 kB a second. */
+const LEAST_BYTES_PER_MS = 10;
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
@@ -59,15 +73,19 @@ export class Http {
   readonly #retries: number;
   readonly #firstDelayMs: number;
   readonly #credentials: readonly Credentials[];
+  readonly #patience: Patience;
+  readonly #slowMs: number;
 
   constructor(options: HttpOptions = {}) {
-    const silence = options.silenceMs ?? 30_000;
+    const silenceMs = options.silenceMs ?? 30_000;
+    this.#patience = { connectMs: CONNECT_MS, silenceMs };
+    this.#slowMs = options.slowMs ?? 60_000;
     this.#dispatcher = new EnvHttpProxyAgent({
       connections: 8,
-      connect: { timeout: 10_000 },
-      headersTimeout: silence,
-      bodyTimeout: silence,
-    }).compose(interceptors.redirect({ maxRedirections: 5 }));
+      connect: { timeout: CONNECT_MS },
+      headersTimeout: silenceMs,
+      bodyTimeout: silenceMs,
+    });
     this.#retries = options.retries ?? 3;
     this.#firstDelayMs = options.firstDelayMs ?? 500;
     this.#credentials = options.credentials ?? [];
@@ -75,6 +93,11 @@ export class Http {
 
   async close(): Promise<void> {
     await this.#dispatcher.close();
+  }
+
+  /** The catalogue's error for what went wrong while a body of `get` was read. */
+  toError(url: string, thrown: unknown): unknown {
+    return toRemoteError(url, thrown, this.#patience);
   }
 
   /**
@@ -97,7 +120,7 @@ export class Http {
       if (answer.kind !== "ok") return answer;
       return {
         kind: "ok",
-        bytes: await readAll(answer.body, url, limitBytes),
+        bytes: await readAll(answer.body, url, limitBytes, this.#slowMs),
         validators: answer.validators,
       };
     });
@@ -183,23 +206,9 @@ export class Http {
     const headers: Record<string, string> = { "user-agent": "kmodfarm" };
     if (validators.etag !== undefined) headers["if-none-match"] = validators.etag;
     if (validators.lastModified !== undefined) headers["if-modified-since"] = validators.lastModified;
-    const credentials = credentialsFor(url, this.#credentials);
-    if (credentials !== undefined) headers.authorization = credentials.authorization.reveal();
-    this.traffic.requests++;
-    const {
-      statusCode,
-      headers: answered,
-      body,
-    } = await request(url, {
-      headers,
-      dispatcher: this.#dispatcher,
-      ...(signal ? { signal } : {}),
-    });
+    const { statusCode, headers: answered, body } = await this.#follow(url, headers, signal);
     if (statusCode === 200) {
-      body.on("data", (chunk: Buffer) => {
-        this.traffic.bytes += chunk.length;
-      });
-      body.pause();
+      watch(body, url, this.#slowMs, this.traffic);
       return {
         kind: "ok",
         body,
@@ -215,6 +224,33 @@ export class Http {
     throw new StatusError(url, statusCode, retryAfterMs(one(answered["retry-after"])));
   }
 
+  /** Goes where the server sends us, never in circles, and without a name as soon as that is another server. */
+  async #follow(
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal | undefined,
+  ): Promise<Dispatcher.ResponseData> {
+    const visited: string[] = [];
+    for (let place = url; ; ) {
+      visited.push(place);
+      const isElsewhere = visited.some((one) => URL.parse(one)?.origin !== URL.parse(url)?.origin);
+      const credentials = isElsewhere ? undefined : credentialsFor(place, this.#credentials);
+      this.traffic.requests++;
+      const answer = await request(place, {
+        headers:
+          credentials === undefined
+            ? headers
+            : { ...headers, authorization: credentials.authorization.reveal() },
+        dispatcher: this.#dispatcher,
+        ...(signal ? { signal } : {}),
+      });
+      const location = one(answer.headers.location);
+      if (!REDIRECTS.has(answer.statusCode) || location === undefined) return answer;
+      await answer.body.dump();
+      place = nextPlace(location, visited);
+    }
+  }
+
   async #retrying<T>(url: string, signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
     for (let tried = 0; ; tried++) {
       throwIfAborted(signal);
@@ -224,26 +260,10 @@ export class Http {
         throwIfAborted(signal);
         const wait =
           tried < this.#retries ? waitBeforeRetry(thrown, this.#firstDelayMs * 2 ** tried) : undefined;
-        if (wait === undefined) throw toRemoteError(url, thrown);
+        if (wait === undefined) throw this.toError(url, thrown);
         await sleep(wait, undefined, signal ? { signal } : {}).catch(() => {});
       }
     }
-  }
-}
-
-class StatusError extends Error {
-  readonly status: number;
-  readonly retryAfterMs: number | undefined;
-  constructor(url: string, status: number, retryAfter: number | undefined) {
-    super(`${url} answers with status ${status}`);
-    this.status = status;
-    this.retryAfterMs = retryAfter;
-  }
-}
-
-class CutOff extends Error {
-  constructor(url: string, got: number, wanted: number) {
-    super(`${url} ended after ${got} of ${wanted} bytes`);
   }
 }
 
@@ -251,69 +271,60 @@ function mismatch(url: string, fact: string): FarmError {
   return new FarmError("DIGEST_MISMATCH", { detail: `${url}: ${fact}`, at: { url } });
 }
 
-/** How long to wait before the next try, or undefined when another try cannot help. */
-function waitBeforeRetry(thrown: unknown, backOffMs: number): number | undefined {
-  if (thrown instanceof StatusError) {
-    if (!RETRIED_STATUS.has(thrown.status)) return undefined;
-    return Math.min(thrown.retryAfterMs ?? backOffMs, LONGEST_WAIT_MS);
-  }
-  // A mirror caught in the middle of an update heals by itself; any other of our errors is final.
-  if (thrown instanceof FarmError) return thrown.code === "DIGEST_MISMATCH" ? backOffMs : undefined;
-  return isNetworkError(thrown) ? backOffMs : undefined;
+/** @throws FarmError REMOTE_UNAVAILABLE for what we do not follow */
+function nextPlace(location: string, visited: readonly string[]): string {
+  const [first = ""] = visited;
+  const next = URL.parse(location, visited.at(-1));
+  const refused = (fact: string) =>
+    new FarmError("REMOTE_UNAVAILABLE", { detail: `${first} ${fact}`, at: { url: first } });
+  if (next === null) throw refused("redirects to something that is no address");
+  if (next.protocol !== "http:" && next.protocol !== "https:")
+    throw refused(`redirects to a ${next.protocol} address, which is refused`);
+  if (visited.includes(next.href)) throw refused(`redirects in a circle: ${next.href} comes again`);
+  if (visited.length > MOST_REDIRECTS) throw refused(`redirects more than ${MOST_REDIRECTS} times`);
+  return next.href;
 }
 
-function toRemoteError(url: string, thrown: unknown): unknown {
-  if (thrown instanceof FarmError) return thrown;
-  if (thrown instanceof CutOff)
-    return new FarmError("DIGEST_MISMATCH", { detail: thrown.message, at: { url }, cause: thrown });
-  if (thrown instanceof StatusError || isNetworkError(thrown)) {
-    const detail = (thrown as Error).message || String((thrown as { code?: unknown }).code);
-    return new FarmError("REMOTE_UNAVAILABLE", {
-      detail: detail.includes(url) ? detail : `${url}: ${detail}`,
-      at: { url },
-      cause: thrown,
-      ...(isRefusal(thrown) ? { hint: WANTS_CREDENTIALS } : {}),
-    });
-  }
-  return thrown;
+/**
+ * Counts a body's bytes, and ends it when it would take for ever. Time in which bytes wait for their reader is
+ * not the server's.
+ */
+function watch(body: Readable, url: string, windowMs: number, traffic: Traffic): void {
+  const tickMs = Math.min(1000, windowMs / 4);
+  let [waitedMs, bytes] = [0, 0];
+  body.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    traffic.bytes += chunk.length;
+  });
+  body.pause();
+  // Ticks instead of a clock: none pass while this process is busy or asleep.
+  const timer = setInterval(() => {
+    if (body.readableLength > 0) return;
+    waitedMs += tickMs;
+    if (waitedMs < windowMs) return;
+    if (bytes < windowMs * LEAST_BYTES_PER_MS) body.destroy(new TooSlow(url, bytes, waitedMs));
+    [waitedMs, bytes] = [0, 0];
+  }, tickMs);
+  timer.unref();
+  body.once("close", () => clearInterval(timer));
 }
 
-const WANTS_CREDENTIALS =
-  "The server wants other credentials: see `credentials` of sources in docs/config.md.";
-
-function isRefusal(thrown: unknown): boolean {
-  return thrown instanceof StatusError && (thrown.status === 401 || thrown.status === 403);
-}
-
-function isNetworkError(thrown: unknown): boolean {
-  if (thrown instanceof CutOff || thrown instanceof StatusError) return true;
-  if (!(thrown instanceof Error)) return false;
-  const code = "code" in thrown ? String(thrown.code) : "";
-  return (
-    code.startsWith("UND_ERR_") ||
-    /^(E(CONN|HOST|NET|ADDR|PIPE|AI_|TIMEDOUT|NOTFOUND)|ENOTFOUND)/.test(code) ||
-    thrown instanceof AggregateError
-  );
-}
-
-function retryAfterMs(value: string | undefined): number | undefined {
-  if (value === undefined) return undefined;
-  if (/^\d+$/.test(value)) return Number(value) * 1000;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - Date.now());
-}
-
-async function readAll(body: Readable, url: string, limitBytes: number): Promise<Buffer> {
+async function readAll(body: Readable, url: string, limitBytes: number, limitMs: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > limitBytes)
-      throw new FarmError("REMOTE_UNAVAILABLE", {
-        detail: `${url} is longer than ${limitBytes} bytes`,
-        at: { url },
-      });
-    chunks.push(chunk);
+  const timer = setTimeout(() => body.destroy(new TooSlow(url, size, limitMs)), limitMs);
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > limitBytes)
+        throw new FarmError("REMOTE_UNAVAILABLE", {
+          detail: `${url} is longer than ${limitBytes} bytes`,
+          at: { url },
+        });
+      chunks.push(chunk);
+    }
+  } finally {
+    clearTimeout(timer);
   }
   return Buffer.concat(chunks);
 }
