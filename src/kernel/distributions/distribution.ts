@@ -77,6 +77,8 @@ export interface ListedKernel {
   readonly inferred?: true;
   readonly unbuildable?: string;
   readonly crawler?: CrawlerName;
+  /** Other header packages that claim to be for this very kernel, and were left out. */
+  readonly rivals?: readonly string[];
   /** Ids of the sources that list its header package. */
   readonly sources: readonly string[];
 }

@@ -69,11 +69,26 @@ export function rpmKernels(stems: readonly string[], packages: readonly ListedPa
     const kversion = kversionOf(stem, devel, devel.architecture);
     if (!PathSegment.safeParse(kversion).success) continue;
     const key = `${kversion} ${devel.version} ${devel.architecture}`;
+    const kernel = kernelOf(stem, kversion, devel, byName);
     const known = kernels.get(key);
-    const kernel = known ?? kernelOf(stem, kversion, devel, byName);
-    kernels.set(key, known === undefined ? kernel : { ...known, sources: [...known.sources, devel.source] });
+    kernels.set(key, known === undefined ? kernel : united(known, kernel));
   }
   return [...kernels.values()];
+}
+
+/**
+ * Of two packages that claim one kernel: the same one from two repositories, or a rival, as where the debug
+ * kernel says the plain one's `uname -r`. The plainest name counts; the others are told.
+ */
+function united(a: ListedKernel, b: ListedKernel): ListedKernel {
+  const nameOf = ({ packages }: ListedKernel) => packages.headers[0]?.name ?? "";
+  if (nameOf(a) === nameOf(b)) return { ...a, sources: [...a.sources, ...b.sources] };
+  const isPlain = ({ flavour }: ListedKernel) => (flavour === "generic" ? 1 : 0);
+  const order =
+    isPlain(b) - isPlain(a) || nameOf(a).length - nameOf(b).length || (nameOf(a) < nameOf(b) ? -1 : 1);
+  const [kept, left] = order < 0 ? [a, b] : [b, a];
+  const rivals = [...(kept.rivals ?? []), ...(left.rivals ?? []), nameOf(left)];
+  return { ...kept, rivals: [...new Set(rivals)].sort() };
 }
 
 /** The package's own word on `uname -r`, else what its name and version make it. */
