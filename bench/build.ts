@@ -35,7 +35,8 @@ const inputs = new Inputs({
   mirrors: new Map(catalog.sources.map(({ id, url }) => [id, url])),
 });
 const toolchains = openToolchains(farm);
-const context: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
+const { limits } = farm.config;
+const context: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
 
 // Spread over releases and architectures, not the first few of one.
 const step = Math.max(1, Math.floor(matrix.length / count));

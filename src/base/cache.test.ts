@@ -4,16 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import {
-  awaitEviction,
-  type CacheEntry,
-  chooseEvictions,
-  evict,
-  formatSize,
-  markUsed,
-  parseSize,
-  readCache,
-} from "./cache.ts";
+import { awaitEviction, type CacheEntry, chooseEvictions, evict, markUsed, readCache } from "./cache.ts";
 import { openScratch, processName } from "./scratch.ts";
 
 /** A cache with entries of 4 KiB and more, each last used so many seconds after 1970. */
@@ -127,29 +118,5 @@ describe("evict", () => {
 
     expect(isThrough).toBe(true);
     expect((await stat(gate)).isFile()).toBe(true);
-  });
-});
-
-describe("sizes", () => {
-  test.each([
-    ["20G", 20 * 1024 ** 3],
-    ["1.5M", 1.5 * 1024 ** 2],
-    ["512", 512],
-    ["4KiB", 4096],
-    ["", undefined],
-    ["-1G", undefined],
-    ["1X", undefined],
-    ["1e9", undefined],
-  ])("%j is %j bytes", (text, bytes) => {
-    expect(parseSize(text)).toBe(bytes);
-  });
-
-  test.each([
-    [0, "0 B"],
-    [1023, "1023 B"],
-    [1536, "1.5 KiB"],
-    [20 * 1024 ** 3, "20.0 GiB"],
-  ])("%j bytes are told as %j", (bytes, text) => {
-    expect(formatSize(bytes)).toBe(text);
   });
 });

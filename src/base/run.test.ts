@@ -84,7 +84,7 @@ describe("run", () => {
       ["child", "grandchild"].map(async (name) => Number(await readFile(join(directory, name), "utf8"))),
     );
     expect(result).toMatchObject({ timedOut: true, exitCode: 137, stdout: "started\n" });
-    expect(pids.map(isRunning)).toEqual([false, false]);
+    await expect.poll(() => pids.map(isRunning)).toEqual([false, false]);
   });
 
   test("ends what a program left running behind it", async () => {

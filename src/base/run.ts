@@ -179,7 +179,8 @@ function exitOf(child: ChildProcess, program: string): Promise<number> {
   });
 }
 
-function isInstalled(program: string): boolean {
+/** Whether `run` would find a program of this name. */
+export function isInstalled(program: string): boolean {
   const directories = program.includes("/") ? ["/"] : (PLAIN_ENVIRONMENT.PATH ?? "").split(":");
   return directories.some((directory) => existsSync(join(directory, program)));
 }

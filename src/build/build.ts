@@ -13,10 +13,11 @@ import type { Compiler } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
-import { diagnose } from "./diagnose.ts";
+import { type Diagnosis, diagnose } from "./diagnose.ts";
 import { copyDriverSource, type DriverSource } from "./driver.ts";
 import type { InputRecord } from "./input-places.ts";
 import type { Inputs, Unpacked } from "./inputs.ts";
+import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
@@ -33,6 +34,7 @@ export interface BuildContext {
   readonly inputs: Inputs;
   readonly toolchains: Toolchains;
   readonly sandbox: Sandbox;
+  readonly limits: BuildLimits;
   readonly scratch: Scratch;
   readonly cache: string;
   readonly images: string;
@@ -50,13 +52,8 @@ export interface LoadedDriver {
   readonly packages: readonly string[];
 }
 
-const BUILD_TIMEOUT_MS = 15 * 60_000;
-const MEMORY_BYTES = 8 * 1024 ** 3;
-const PROCESS_LIMIT = 4096;
-const WRITABLE_BYTES = 8 * 1024 ** 3;
 /** No module is anywhere near that; a build that leaves more is not taken over. */
 const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
-const LOG_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** The recipe of an element, once its toolchain root is there. */
 export async function planRecipe(
@@ -126,6 +123,7 @@ export async function buildElement(
       inputs,
       mismatch,
       result,
+      limits: context.limits,
       buildMs,
       work,
     });
@@ -190,11 +188,7 @@ async function sandboxSpec(
       ...compilerEnvironment(root, target, element.compiler?.linker),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
-    timeoutMs: BUILD_TIMEOUT_MS,
-    memoryBytes: MEMORY_BYTES,
-    processLimit: PROCESS_LIMIT,
-    writableBytes: WRITABLE_BYTES,
-    outputLimitBytes: LOG_LIMIT_BYTES,
+    ...sandboxLimits(context.limits),
     logFile: join(work, "evidence", "build.log"),
   };
 }
@@ -225,6 +219,7 @@ interface Outcome {
   readonly inputs: readonly InputRecord[];
   readonly mismatch: CompilerMismatch | undefined;
   readonly result: SandboxResult;
+  readonly limits: BuildLimits;
   readonly buildMs: number;
   readonly work: string;
 }
@@ -239,9 +234,8 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
     buildMs,
     environment: await observedEnvironment(join(work, "output"), outcome),
   };
-  const { exitCode, stopped, output } = result;
-  if (exitCode !== 0 || stopped !== undefined) {
-    return { ...record, modules: [], failure: diagnose(output, exitCode, stopped) };
+  if (result.exitCode !== 0 || result.stopped !== undefined) {
+    return { ...record, modules: [], failure: failureOf(result, outcome.limits) };
   }
   try {
     return { ...record, modules: await takeModules(work) };
@@ -254,6 +248,13 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
       failure: { code: error.code, cause: error.message, line: "", advice: error.hint },
     };
   }
+}
+
+/** Whoever meets a limit wants to know which setting that is. */
+function failureOf({ exitCode, stopped, output }: SandboxResult, limits: BuildLimits): Diagnosis {
+  const failure = diagnose(output, exitCode, stopped);
+  if (stopped === undefined) return failure;
+  return { ...failure, cause: `${failure.cause} (${settingOf(stopped, limits)})` };
 }
 
 /** What the sandbox itself saw of its compiler and packages. */

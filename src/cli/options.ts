@@ -2,6 +2,7 @@
  * From the words of a command line to values.
  */
 import { FarmError } from "../base/error.ts";
+import type { SandboxName } from "../build/sandboxes/sandbox.ts";
 import { type FarmConfig, loadConfig } from "../farm/config.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -12,6 +13,7 @@ export interface PlaceOptions {
   readonly store?: string;
   readonly cache?: string;
   readonly jobs?: number;
+  readonly sandbox?: SandboxName;
   readonly json?: boolean;
   readonly logFormat?: "text" | "json";
 }

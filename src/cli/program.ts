@@ -3,6 +3,7 @@
  */
 import { Command, CommanderError, Option } from "commander";
 import { FarmError, toFarmError } from "../base/error.ts";
+import { SANDBOX_NAMES } from "../build/sandboxes/sandbox.ts";
 import { toNumber } from "./options.ts";
 
 /** Runs one command line; returns the exit code. */
@@ -61,6 +62,7 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     .description(
       "the night, end to end: catalog, matrix, build, load test, publish; goes on where it was stopped",
     )
+    .addOption(sandboxOption())
     .option("--retry", "also try again what failed by its own fault or could not be fetched")
     .action(async (options) => setExit(await (await import("./commands/run.ts")).run(options)));
 
@@ -75,7 +77,7 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
   withPlaces(program.command("build"))
     .description("build what the configuration selects, or a given matrix, as candidates without a load test")
     .option("--matrix <file>", "elements to build, as `matrix generate` prints them; - is standard input")
-    .addOption(new Option("--sandbox <name>", "where builds run").choices(["bwrap"]).default("bwrap"))
+    .addOption(sandboxOption())
     .option("--retry", "also try again what failed by its own fault")
     .action(async (options) => setExit(await (await import("./commands/build.ts")).build(options)));
 
@@ -224,6 +226,12 @@ function withSelection(command: Command): Command {
     .option("--package-version <expression>", "must match the whole package version")
     .option("--first-seen <day>", "only kernels first seen on that day or later")
     .option("--newest <n>", "only so many of the newest of each release, architecture and flavour", toNumber);
+}
+
+function sandboxOption(): Option {
+  return new Option("--sandbox <name>", "where builds run (default: the configured one, bwrap)").choices(
+    SANDBOX_NAMES,
+  );
 }
 
 function collect(value: string, previous: string[] | undefined): string[] {

@@ -200,3 +200,32 @@ describe("loadConfig", () => {
     );
   });
 });
+
+describe("limits of a build", () => {
+  const limitsOf = (text: string) => parseConfig(text, "kmodfarm.yaml").limits;
+
+  test("have defaults, each by itself", () => {
+    expect(limitsOf("{}")).toEqual({
+      minutes: 15,
+      memory: 8 * 1024 ** 3,
+      processes: 4096,
+      disk: 8 * 1024 ** 3,
+      output: 64 * 1024 ** 2,
+    });
+    expect(limitsOf("limits: { memory: 512M, minutes: 0.5 }")).toMatchObject({
+      minutes: 0.5,
+      memory: 512 * 1024 ** 2,
+      processes: 4096,
+    });
+  });
+
+  test.each([
+    ["memory: 8", /limits\.memory: must be a string/],
+    ["memory: 8 gigs", /limits\.memory: must be a size such as 20G or 500M/],
+    ["minutes: 0", /limits\.minutes/],
+    ["processes: 4", /limits\.processes/],
+    ["memroy: 8G", /did you mean 'memory'/],
+  ])("are not %o", (text, message) => {
+    expect(() => limitsOf(`limits: { ${text} }`)).toThrow(message);
+  });
+});

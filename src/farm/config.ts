@@ -7,10 +7,12 @@ import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
 import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
-import { parseSize } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
+import { Size } from "../base/size.ts";
 import type { CompilerPolicy } from "../build/image.ts";
 import { ArchivePolicy } from "../build/inputs.ts";
+import type { BuildLimits } from "../build/limits.ts";
+import { SANDBOX_NAMES, type SandboxName } from "../build/sandboxes/sandbox.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -162,6 +164,14 @@ const SelectConfig = z.strictObject({
     .describe("Only so many of the newest fetchable kernels of each release, architecture and flavour."),
 });
 
+const LimitsConfig = z.strictObject({
+  minutes: z.number().positive().max(10_000).default(15).describe("Time, in minutes. Default: 15."),
+  memory: Size.prefault("8G").describe("Memory of all its processes. Default: 8G."),
+  processes: z.int().min(16).default(4096).describe("Processes and threads at one time. Default: 4096."),
+  disk: Size.prefault("8G").describe("What it leaves on the disk at one time, /tmp included. Default: 8G."),
+  output: Size.prefault("64M").describe("Length of its log. Default: 64M."),
+});
+
 export const Config = z.strictObject({
   drivers: z.array(DriverConfig).default([]).describe("What to build."),
   sources: z
@@ -192,13 +202,14 @@ export const Config = z.strictObject({
     "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
   ),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
-  cacheLimit: z
-    .string()
-    .refine((text) => parseSize(text) !== undefined, { error: "not a size such as 20G or 500M" })
-    .optional()
-    .describe(
-      "What the cache may take of the disk, such as 20G: after a run the least recently used goes. Default: no limit.",
-    ),
+  cacheLimit: Size.optional().describe(
+    "What the cache may take of the disk, such as 20G: after a run the least recently used goes. Default: no limit.",
+  ),
+  sandbox: z
+    .enum(SANDBOX_NAMES)
+    .default("bwrap")
+    .describe("Where builds run; `kmodfarm doctor` tries them out."),
+  limits: LimitsConfig.prefault({}).describe("What one build may take; over any of it, it is ended."),
   jobs: z
     .int()
     .positive()
@@ -228,6 +239,8 @@ export interface FarmConfig {
   readonly compilers: CompilerPolicy;
   readonly crossCompile: boolean;
   readonly jobs: number;
+  readonly sandbox: SandboxName;
+  readonly limits: BuildLimits;
   /** What relative paths of the file are relative to. */
   readonly base: string;
 }
@@ -237,6 +250,7 @@ export interface ConfigPlaces {
   readonly store?: string | undefined;
   readonly cache?: string | undefined;
   readonly jobs?: number | undefined;
+  readonly sandbox?: SandboxName | undefined;
 }
 
 const DEFAULT_FILE = "kmodfarm.yaml";
@@ -256,7 +270,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   });
   const config = parseConfig(text, file);
   const base = dirname(file);
-  const cacheLimitBytes = config.cacheLimit === undefined ? undefined : parseSize(config.cacheLimit);
+  const { cacheLimit } = config;
   return {
     drivers: config.drivers,
     sources: config.sources,
@@ -268,8 +282,10 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     select: Array.isArray(config.select) ? config.select : [config.select],
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
-    ...(cacheLimitBytes === undefined ? {} : { cacheLimitBytes }),
+    ...(cacheLimit === undefined ? {} : { cacheLimitBytes: cacheLimit }),
     jobs: places.jobs ?? config.jobs ?? availableParallelism(),
+    sandbox: places.sandbox ?? config.sandbox,
+    limits: config.limits,
     base,
   };
 }
@@ -323,4 +339,5 @@ const KNOWN_KEYS = [
   RpmSourceConfig,
   CredentialsConfig,
   SelectConfig,
+  LimitsConfig,
 ].flatMap((type) => Object.keys(type.shape));

@@ -10,7 +10,7 @@ import type { LoadedDriver } from "../build/build.ts";
 import { type DriverSource, readDriverSource } from "../build/driver.ts";
 import { emulatedArchitectures } from "../build/emulation.ts";
 import { type InputContext, Inputs } from "../build/inputs.ts";
-import { bubblewrap } from "../build/sandboxes/bubblewrap.ts";
+import { sandboxOf } from "../build/sandboxes/index.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import { type ToolchainContext, Toolchains } from "../build/toolchain.ts";
 import { readHostMirrors } from "../catalog/apt-host.ts";
@@ -61,7 +61,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     cache: config.cache,
     scratch,
     http,
-    sandbox: bubblewrap,
+    sandbox: sandboxOf(config.sandbox),
     builder: hostArchitecture(process.arch),
     images: IMAGES,
     sources: config.sources.flatMap((source) => catalogSources(source, around)),

@@ -3,9 +3,10 @@
  * with what is there, so it may be stopped anywhere and run again.
  */
 import PQueue from "p-queue";
-import { evict, formatSize } from "../base/cache.ts";
+import { evict } from "../base/cache.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
+import { formatSize } from "../base/size.ts";
 import { type BuildContext, type LoadedDriver, planRecipe, rootRequest } from "../build/build.ts";
 import { learnCompiler } from "../build/compiler.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
@@ -244,11 +245,12 @@ class Night {
   }
 
   #elementContext(): ElementContext {
-    const { scratch, cache, images, builder, sandbox, store } = this.#farm;
+    const { scratch, cache, images, builder, sandbox, store, config } = this.#farm;
     const say = (text: string) => this.#options.progress.say(text);
     const inputs = openInputs(this.#farm, this.#ledger.catalog, { say });
     const toolchains = openToolchains(this.#farm, say);
-    const build: BuildContext = { inputs, toolchains, sandbox, scratch, cache, images, builder };
+    const { limits } = config;
+    const build: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
     const { progress, now, signal, without, retry } = this.#options;
     const { guests } = this.#ledger.catalog;
     const isLoaded = !without?.includes("load");

@@ -1,6 +1,24 @@
 /** Container engines as sandboxes: the contract that bubblewrap keeps. */
+import { execFileSync } from "node:child_process";
+import { describe, test } from "vitest";
+import { docker } from "../../src/build/sandboxes/docker.ts";
 import { podman } from "../../src/build/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { sandboxContract } from "./sandbox.ts";
 
 sandboxContract(podman, makeBusyboxRoot());
+
+if (answers("docker")) sandboxContract(docker, makeBusyboxRoot());
+else
+  describe("docker as a sandbox", () => {
+    test("keeps the contract", ({ skip }) => skip("no docker engine answers on this machine"));
+  });
+
+function answers(program: string): boolean {
+  try {
+    execFileSync(program, ["version"], { stdio: "ignore", timeout: 10_000 });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -2,7 +2,7 @@
  * Bubblewrap: namespaces without a daemon, 10 ms to start. Uses nothing that 0.4 (Debian 11) lacks.
  */
 import { makeGroup } from "./cgroup.ts";
-import { entering, runConfined } from "./confine.ts";
+import { entering, requirePrograms, runConfined } from "./confine.ts";
 import { guardingDevices } from "./devices.ts";
 import { layOut, type Mount } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
@@ -16,6 +16,7 @@ export const bubblewrap: Sandbox = {
     ["mount", "mount"],
   ],
   async run(spec, signal) {
+    requirePrograms(bubblewrap);
     const mounts = await layOut(spec);
     const devices = await guardingDevices(spec.scratch);
     const group = await makeGroup(spec);

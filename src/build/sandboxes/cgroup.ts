@@ -160,6 +160,25 @@ export async function makeGroup(limits: GroupLimits): Promise<ControlGroup | und
   const name = newName();
   const groups = here.map((place) => ({ ...place, directory: join(place.directory, name) }));
   for (const group of groups) await prepare(group, limits);
+  return controlGroup(groups);
+}
+
+/** The groups that somebody else made for a process: to be asked, not to be entered or removed. */
+export async function groupOf(pid: number): Promise<ControlGroup | undefined> {
+  const membership = await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
+  const hierarchies = hierarchiesOf(await readFile("/proc/self/mountinfo", "utf8"), membership);
+  const groups = (["memory", "pids"] as const).flatMap((controller): GroupPlace[] => {
+    const found = hierarchies.find(({ version, controllers }) =>
+      version === 1 ? controllers.includes(controller) : true,
+    );
+    return found === undefined
+      ? []
+      : [{ version: found.version, directory: found.own, controllers: [controller] }];
+  });
+  return groups.length === 0 ? undefined : { ...controlGroup(groups), entrances: [], async remove() {} };
+}
+
+function controlGroup(groups: readonly GroupPlace[]): ControlGroup {
   const directories = groups.map(({ directory }) => directory);
   return {
     entrances: directories.map((directory) => join(directory, "cgroup.procs")),

@@ -3,9 +3,10 @@
  * processes where there are control groups; time, output and disk are watched, and so is what it does not keep.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { run } from "../../base/run.ts";
+import { FarmError } from "../../base/error.ts";
+import { isInstalled, run } from "../../base/run.ts";
 import type { ControlGroup } from "./cgroup.ts";
-import type { Limit, SandboxResult, SandboxSpec } from "./sandbox.ts";
+import type { Limit, Sandbox, SandboxResult, SandboxSpec } from "./sandbox.ts";
 import { bytesBelow, bytesUnnamed, memoryOf, processesUnder } from "./usage.ts";
 
 const LOOK_EVERY_MS = 500;
@@ -14,6 +15,16 @@ const LOOK_SHARE = 20;
 
 /** What programs and shells say of a file that would grow beyond RLIMIT_FSIZE. */
 const FILE_TOO_LARGE = /File size limit exceeded|File too large/;
+
+/** @throws FarmError TOOL_MISSING: the programs on the way would only say that one of them found nothing */
+export function requirePrograms({ name, needs }: Sandbox): void {
+  const missing = needs.filter(([program]) => !isInstalled(program));
+  if (missing.length === 0) return;
+  throw new FarmError("TOOL_MISSING", {
+    detail: `the sandbox ${name} needs ${missing.map(([program]) => program).join(" and ")}, which this machine lacks`,
+    hint: `apt-get install --no-install-recommends ${missing.map(([, debianPackage]) => debianPackage).join(" ")}`,
+  });
+}
 
 /** Runs `argv`, which is the sandbox's own program; everything it starts must end with it. */
 export async function runConfined(

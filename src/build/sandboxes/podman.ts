@@ -8,7 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../../base/scratch.ts";
 import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
-import { runConfined } from "./confine.ts";
+import { requirePrograms, runConfined } from "./confine.ts";
 import { guardingDevices } from "./devices.ts";
 import { layOut, type Mount } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
@@ -27,6 +27,7 @@ export const podman: Sandbox = {
     ["mount", "mount"],
   ],
   async run(spec, signal) {
+    requirePrograms(podman);
     swept ??= sweepEverywhere();
     await swept;
     const mounts = await layOut(spec);

@@ -50,8 +50,11 @@ export interface SandboxResult {
 export const USER_ID = 1000;
 export const HOSTNAME = "kmodfarm";
 
+export const SANDBOX_NAMES = ["bwrap", "podman", "docker"] as const;
+export type SandboxName = (typeof SANDBOX_NAMES)[number];
+
 export interface Sandbox {
-  readonly name: string;
+  readonly name: SandboxName;
   /** Programs it needs on the host, with the Debian packages that bring them. */
   readonly needs: readonly (readonly [program: string, debianPackage: string])[];
   run(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxResult>;

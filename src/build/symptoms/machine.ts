@@ -57,26 +57,30 @@ export const STOPPED: Readonly<
   timeLimit: {
     code: "TIMED_OUT",
     cause: "the build took longer than it may",
-    advice: "The log's last line shows where it was; the machine may be overloaded (lower `jobs`).",
+    advice:
+      "The log's last line shows where it was. Raise `limits.minutes`, or lower `jobs` where the machine is overloaded.",
   },
   memoryLimit: {
     code: "OUT_OF_MEMORY",
     cause: "the build took more memory than it may",
-    advice: MORE_MEMORY,
+    advice: "If it needs that much, raise `limits.memory`, with fewer `jobs` where the machine has no more.",
   },
   processLimit: {
     code: "LIMIT_EXCEEDED",
     cause: "the build started more processes than it may",
-    advice: "Look in its makefiles for a rule that calls itself, or a -j without a number.",
+    advice:
+      "Look in its makefiles for a rule that calls itself, or a -j without a number. If it needs that many, raise `limits.processes` and use --retry.",
   },
   writeLimit: {
     code: "LIMIT_EXCEEDED",
     cause: "the build wrote more to the disk than it may",
-    advice: "Look at its log for what it unpacks, copies or writes without end.",
+    advice:
+      "Look at its log for what it unpacks, copies or writes without end. If it needs that much, raise `limits.disk` and use --retry.",
   },
   outputLimit: {
     code: "LIMIT_EXCEEDED",
     cause: "the build said more than its log may hold",
-    advice: "Look at the log's end for what it says over and over.",
+    advice:
+      "Look at the log's end for what it says over and over. If it needs that much, raise `limits.output` and use --retry.",
   },
 };

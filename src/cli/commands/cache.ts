@@ -1,8 +1,9 @@
 /**
  * `kmodfarm cache`: what the local cache holds, and making it smaller.
  */
-import { type CacheEntry, evict, formatSize, parseSize, readCache } from "../../base/cache.ts";
+import { type CacheEntry, evict, readCache } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
+import { formatSize, parseSize } from "../../base/size.ts";
 import { configOf, type PlaceOptions, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 

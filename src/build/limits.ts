@@ -1,0 +1,45 @@
+/**
+ * What one build may take of this machine: as configured, and as a failure tells of it.
+ */
+import { formatSize } from "../base/size.ts";
+import type { Limit, SandboxSpec } from "./sandboxes/sandbox.ts";
+
+/** Sizes in bytes. */
+export interface BuildLimits {
+  readonly minutes: number;
+  readonly memory: number;
+  readonly processes: number;
+  readonly disk: number;
+  readonly output: number;
+}
+
+type SandboxLimits = Pick<
+  SandboxSpec,
+  "timeoutMs" | "memoryBytes" | "processLimit" | "writableBytes" | "outputLimitBytes"
+>;
+
+export function sandboxLimits(limits: BuildLimits): SandboxLimits {
+  return {
+    timeoutMs: limits.minutes * 60_000,
+    memoryBytes: limits.memory,
+    processLimit: limits.processes,
+    writableBytes: limits.disk,
+    outputLimitBytes: limits.output,
+  };
+}
+
+/** The setting that a stopped build met, and what it is set to. */
+export function settingOf(stopped: Limit, limits: BuildLimits): string {
+  switch (stopped) {
+    case "timeLimit":
+      return `limits.minutes: ${limits.minutes}`;
+    case "memoryLimit":
+      return `limits.memory: ${formatSize(limits.memory)}`;
+    case "processLimit":
+      return `limits.processes: ${limits.processes}`;
+    case "writeLimit":
+      return `limits.disk: ${formatSize(limits.disk)}`;
+    case "outputLimit":
+      return `limits.output: ${formatSize(limits.output)}`;
+  }
+}
