@@ -22,7 +22,7 @@ const [pairs = 5, count = 8] = process.argv.slice(2).map(Number);
 const cores = availableParallelism();
 const farm = await openFarm(await loadConfig({ config: "examples/demo.yaml" }));
 const { catalog, matrix } = await readPublished(farm.store, "stable");
-const [driver] = await loadDrivers(farm.config);
+const [driver] = await loadDrivers(farm);
 if (driver === undefined || matrix.length === 0) throw new Error("nothing to measure: run `make demo` first");
 
 const { http, scratch, images, builder, sandbox } = farm;
@@ -94,7 +94,7 @@ async function timeMake(): Promise<{ wall: number; cpu: number }> {
 async function bareCommand(element: Element, index: number): Promise<string> {
   const trees = (await stageInputs(element, { builder }, context)).map(({ tree }) => tree);
   const { family, version } = element.compiler ?? { family: "gcc", version: "" };
-  const root = await toolchains.root(rootRequest(element, { packages: [] }));
+  const root = await toolchains.root(rootRequest(element, { build: { packages: [] } }));
   const { kbuild, triplet } = architecture(element.architecture);
   const prefix = element.architecture === builder ? "" : `${triplet}-`;
   const source = join(work, String(index));

@@ -1,13 +1,22 @@
 #!/bin/sh
 # Builds one driver for one kernel, inside the sandbox. Shared by every distribution; POSIX sh only.
 #
-#   /build     the driver's source, writable
-#   /output    where modules and the record of the environment go
+#   $BUILD_DIRECTORY   the driver's tree, writable; for one of DKMS the directory that holds it as `source`
+#   /output            where modules, files and the record of the environment go
 #
-# Environment: KVERSION KBUILD_ARCH JOBS DRIVER_VERSION MODULES COMPILER [CROSS_COMPILE]
+# Environment: KVERSION KBUILD_ARCH JOBS COMPILER [CROSS_COMPILE], and what driver-place.ts tells of the
+# driver. What its own lines find is told in docs/drivers.md.
 set -eu
 
-headers=/lib/modules/$KVERSION/build
+fail() {
+	echo "kmodfarm: $*" >&2
+	exit 66
+}
+
+export KERNEL_SOURCE="/lib/modules/$KVERSION/build" CC="${CROSS_COMPILE-}$COMPILER"
+work=/tmp/kmodfarm
+tree=$BUILD_DIRECTORY
+mkdir -p $work/bin /output/modules
 
 # What built it, as seen from inside: written first, so that it is there when the build fails.
 own_list=/usr/share/kmodfarm/packages.tsv
@@ -18,30 +27,91 @@ elif [ -e $own_list ]; then
 else
 	rpm -qa --queryformat '%{NAME}\t%{VERSION}-%{RELEASE}\n'
 fi >/output/packages.tsv
-"${CROSS_COMPILE-}$COMPILER" --version | head -n 1 >/output/compiler.txt
+"$CC" --version | head -n 1 >/output/compiler.txt
+
+# Whoever says just cc or gcc gets the kernel's own compiler: roots have no other.
+case $COMPILER in *clang*) family=clang ;; *) family=gcc ;; esac
+for word in cc $family; do
+	ln -s "$(command -v "$COMPILER")" "$work/bin/$word"
+	[ -z "${CROSS_COMPILE-}" ] || ln -s "$(command -v "$CC")" "$work/bin/$CROSS_COMPILE$word"
+done
+export PATH="$work/bin:$PATH"
 
 # A module's bytes must not tell where or by whom it was built.
-maps="-ffile-prefix-map=/build=."
+maps="-ffile-prefix-map=$tree=."
 
-# A kernel that clang linked wants its other tools too.
-set --
+# What make is told of them, in a form without spaces. A kernel that clang linked wants its other tools too.
+tools="CC=$CC" strip=${CROSS_COMPILE-}strip
 if [ "${LLVM_SUFFIX-no}" != no ]; then
-	set -- LLVM=1 LD="ld.lld$LLVM_SUFFIX" HOSTCC="$COMPILER"
+	tools="$tools LLVM=1 LD=ld.lld$LLVM_SUFFIX HOSTCC=$COMPILER" strip=llvm-strip$LLVM_SUFFIX
 	for tool in ar nm strip objcopy objdump readelf; do
-		set -- "$@" "$(echo "$tool" | tr a-z A-Z)=llvm-$tool$LLVM_SUFFIX"
+		tools="$tools $(echo "$tool" | tr a-z A-Z)=llvm-$tool$LLVM_SUFFIX"
 	done
 fi
 
-make -C "$headers" M=/build -j "$JOBS" "$@" \
-	ARCH="$KBUILD_ARCH" CROSS_COMPILE="${CROSS_COMPILE-}" CC="${CROSS_COMPILE-}$COMPILER" \
-	DRIVER_VERSION="$DRIVER_VERSION" KCFLAGS="$maps" KAFLAGS="$maps" \
-	modules
+# Runs a command whose make lines are the driver's: they need not name compiler and target, and may.
+own() (
+	MAKEFLAGS="$tools${CROSS_COMPILE:+ ARCH=$KBUILD_ARCH CROSS_COMPILE=$CROSS_COMPILE}"
+	export MAKEFLAGS KCFLAGS="$maps" KAFLAGS="$maps"
+	"$@"
+)
 
-for module in $MODULES; do
-	found=$(find /build -type f -name "$module.ko" | head -n 1)
-	if [ -z "$found" ]; then
-		echo "kmodfarm: the build gave no $module.ko" >&2
-		exit 66
+kbuild() {
+	cd "$tree"
+	[ ! -e /run/kmodfarm/prepare ] || own sh -e /run/kmodfarm/prepare
+	cd "$tree/${DIRECTORY-}"
+	if [ -e /run/kmodfarm/make ]; then
+		own sh -e /run/kmodfarm/make
+	else
+		# shellcheck disable=SC2086
+		make -C "$KERNEL_SOURCE" M="$tree${DIRECTORY:+/$DIRECTORY}" -j "$JOBS" $tools \
+			ARCH="$KBUILD_ARCH" CROSS_COMPILE="${CROSS_COMPILE-}" \
+			DRIVER_VERSION="$DRIVER_VERSION" KCFLAGS="$maps" KAFLAGS="$maps" \
+			modules
 	fi
-	cp -- "$found" "/output/$module.ko"
+	find "$tree" -type f -name '*.ko' | LC_ALL=C sort | while read -r file; do
+		name=${file##*/}
+		echo "${name%.ko} no $file"
+	done >$work/modules
+}
+
+# Each way leaves a list of modules: name, whether to strip it, file.
+if [ "$KIND" = dkms ]; then
+	own bash /run/kmodfarm/dkms.sh $work/modules /output/tree.txt
+	tree=$(cat /output/tree.txt)
+else
+	kbuild
+fi
+
+# Takes one module over in every shape that is wanted, with the flags of the kernel's own modules_install.
+take() {
+	cp -- "$3" "/output/modules/$1.ko"
+	final=/output/modules/$1.ko
+	if [ "${STRIP:-$2}" = yes ]; then
+		mkdir -p /output/stripped
+		"$strip" --strip-debug -o "/output/stripped/$1.ko" "$final"
+		final=/output/stripped/$1.ko
+	fi
+	[ -z "${COMPRESS-}" ] || mkdir -p /output/compressed
+	case ${COMPRESS-} in
+	xz) xz --check=crc32 --lzma2=dict=1MiB -c "$final" >"/output/compressed/$1.ko.xz" ;;
+	zstd) zstd -q -T1 -c "$final" >"/output/compressed/$1.ko.zst" ;;
+	gz) gzip -n -9 -c "$final" >"/output/compressed/$1.ko.gz" ;;
+	esac
+}
+
+# Without a list, all there are; of two files with one name the first.
+for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do
+	line=$(grep -m 1 "^$module " $work/modules) || fail "the build gave no $module.ko"
+	line=${line#* }
+	take "$module" "${line%% *}" "${line#* }"
+done
+
+cd "$tree"
+IFS='
+'
+for file in ${FILES-}; do
+	[ -f "$file" ] || fail "the build gave no $file"
+	case $file in */*) mkdir -p "/output/files/${file%/*}" ;; *) mkdir -p /output/files ;; esac
+	cp -- "$file" "/output/files/$file"
 done

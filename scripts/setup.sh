@@ -19,6 +19,8 @@ qemu-system-aarch64:qemu-system-arm
 gpgv:gpgv
 xz:xz-utils
 zstd:zstd
+bzip2:bzip2
+git:git
 setpriv:util-linux
 dpkg-deb:dpkg
 rpm2archive:rpm2cpio

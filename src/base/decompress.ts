@@ -7,6 +7,7 @@ import { pipeThrough } from "./run.ts";
 
 const FILTERS: Readonly<Record<string, readonly string[]>> = {
   gz: ["gzip", "-dc"],
+  bz2: ["bzip2", "-dc"],
   xz: ["xz", "-dc", "--memlimit-decompress=512MiB"],
   zst: ["zstd", "-dc", "--memory=512MB"],
 };

@@ -192,6 +192,12 @@ export const ERRORS = {
     exit: 1,
     hint: "Look at its log for what it does so much of. If the driver needs that, raise `limits` in the configuration and use `--retry`.",
   },
+  KERNEL_EXCLUDED: {
+    summary: "The driver itself says that it does not want this kernel",
+    blame: "source",
+    exit: 1,
+    hint: "Nothing failed: its dkms.conf names the kernels it is for.",
+  },
   MODULE_MISSING: {
     summary: "The build ended well but a module that the driver should give is not there",
     blame: "source",

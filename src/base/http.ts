@@ -39,8 +39,12 @@ export type Answer =
 /** Bytes as an index promised them. */
 export interface Expected {
   readonly sha256: string;
-  readonly size: number;
+  /** Unknown where a person wrote the digest down. */
+  readonly size?: number;
 }
+
+/** No file that we fetch is larger; what has no promised size ends there. */
+const UNKNOWN_SIZE_LIMIT_BYTES = 4 * 1024 ** 3;
 
 export interface HttpOptions {
   /** Tries after the first one. */
@@ -178,12 +182,12 @@ export class Http {
       });
     }
     const hash = createHash("sha256");
+    const limit = expected.size ?? UNKNOWN_SIZE_LIMIT_BYTES;
     let size = 0;
     const meter = new Transform({
       transform(chunk: Buffer, _encoding, done) {
         size += chunk.length;
-        if (size > expected.size)
-          return done(mismatch(url, `longer than the ${expected.size} bytes of the index`));
+        if (size > limit) return done(mismatch(url, `longer than the ${limit} bytes of the index`));
         hash.update(chunk);
         done(null, chunk);
       },
@@ -194,7 +198,7 @@ export class Http {
     const drained = consumed.catch(() => {}).then(() => drain(meter));
     const [outcome, flow] = await Promise.allSettled([consumed, moved, drained]);
     if (flow.status === "rejected") throw flow.reason;
-    if (size !== expected.size) throw new CutOff(url, size, expected.size);
+    if (expected.size !== undefined && size !== expected.size) throw new CutOff(url, size, expected.size);
     const digest = hash.digest("hex");
     if (digest !== expected.sha256)
       throw mismatch(url, `sha256 is ${digest}, the index says ${expected.sha256}`);

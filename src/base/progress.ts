@@ -10,6 +10,7 @@ export type Stage =
   | "booting"
   | "published"
   | "candidate"
+  | "excluded"
   | "failed"
   | "unfetchable";
 

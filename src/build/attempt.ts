@@ -8,6 +8,7 @@ import { markUsed } from "../base/cache.ts";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { InputRecord } from "./input-places.ts";
+import { BuiltFile, BuiltModule, compressedPath, modulePath, strippedPath } from "./outputs.ts";
 import { type Recipe, recipeKey } from "./recipe.ts";
 import { CompilerMismatch } from "./toolchain.ts";
 
@@ -35,7 +36,8 @@ const AttemptRecord = z.object({
   mismatch: CompilerMismatch.optional(),
   buildMs: z.int(),
   environment: z.object({ compiler: z.string(), packages: InstalledList }),
-  modules: z.array(z.object({ name: z.string(), sha256: z.string(), size: z.int() })),
+  modules: z.array(BuiltModule),
+  files: z.array(BuiltFile).optional(),
   failure: Failure.optional(),
 });
 export type AttemptRecord = z.infer<typeof AttemptRecord>;
@@ -43,7 +45,7 @@ export type AttemptRecord = z.infer<typeof AttemptRecord>;
 export interface Attempt {
   readonly record: AttemptRecord;
   readonly recipeKey: string;
-  /** Where its files are: `modules/*.ko`, `build.log`, `attempt.json`. */
+  /** Where its files are: `modules/*.ko`, `build.log`, `attempt.json`, and what else outputs.ts keeps. */
   readonly directory: string;
   readonly logFile: string;
 }
@@ -53,8 +55,8 @@ export async function findAttempt(recipe: Recipe, cache: string): Promise<Attemp
   const directory = join(cache, "attempts", hexOf(recipeKey(recipe)));
   try {
     const record = AttemptRecord.parse(JSON.parse(await readFile(join(directory, "attempt.json"), "utf8")));
-    for (const { name, sha256: digest } of record.modules) {
-      if (sha256(await readFile(join(directory, "modules", `${name}.ko`))) !== digest) return undefined;
+    for (const { path, sha256: digest } of keptFiles(record)) {
+      if (sha256(await readFile(join(directory, path))) !== digest) return undefined;
     }
     await markUsed(directory);
     return attemptOf(record, directory);
@@ -80,4 +82,23 @@ export async function keepAttempt(record: AttemptRecord, evidence: string, cache
 
 function attemptOf(record: AttemptRecord, directory: string): Attempt {
   return { record, recipeKey: recipeKey(record.recipe), directory, logFile: join(directory, "build.log") };
+}
+
+/** Every file of an attempt that is part of its result, with its place in the attempt's directory. */
+function keptFiles({
+  recipe,
+  modules,
+  files = [],
+}: AttemptRecord): { readonly path: string; readonly sha256: string }[] {
+  const compression = recipe.driver.build?.compress;
+  return [
+    ...modules.flatMap(({ name, sha256: digest, stripped, compressed }) => [
+      { path: modulePath(name), sha256: digest },
+      ...(stripped === undefined ? [] : [{ path: strippedPath(name), sha256: stripped.sha256 }]),
+      ...(compressed === undefined || compression === undefined
+        ? []
+        : [{ path: compressedPath(name, compression), sha256: compressed.sha256 }]),
+    ]),
+    ...files.map(({ path, sha256: digest }) => ({ path: `files/${path}`, sha256: digest })),
+  ];
 }

@@ -1,24 +1,22 @@
 /**
  * One element → its modules and the evidence of how they came to be, whatever the outcome.
  */
-import { constants } from "node:fs";
-import { mkdir, open, rm, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { sha256 } from "../base/json.ts";
-import { entriesOf, type Scratch } from "../base/scratch.ts";
-import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import type { Scratch } from "../base/scratch.ts";
 import { type Architecture, type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { Compiler } from "../kernel/kernel.ts";
-import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
-import { copyDriverSource, type DriverSource } from "./driver.ts";
 import type { InputRecord } from "./input-places.ts";
 import type { Inputs, Unpacked } from "./inputs.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { packageFormat } from "./package-format.ts";
+import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
+import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
+import { readNote, takeFiles, takeModules } from "./outputs.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import {
@@ -41,19 +39,6 @@ export interface BuildContext {
   readonly builder: ArchitectureName;
 }
 
-/** A driver version whose source has been read. */
-export interface LoadedDriver {
-  readonly name: string;
-  readonly version: string;
-  readonly source: DriverSource;
-  /** Modules it must give; empty: all it gives. */
-  readonly modules: readonly string[];
-  /** Packages that its build needs in the toolchain root. */
-  readonly packages: readonly string[];
-}
-
-/** No module is anywhere near that; a build that leaves more is not taken over. */
-const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
 
 /** The recipe of an element, once its toolchain root is there. */
 export async function planRecipe(
@@ -65,9 +50,7 @@ export async function planRecipe(
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
   return recipeOf({
     element,
-    source: driver.source.digest,
-    modules: driver.modules,
-    packages: driver.packages,
+    driver,
     builder: root.builder,
     emulation: root.emulation,
     root: root.packages,
@@ -105,9 +88,8 @@ export async function buildElement(
   try {
     // A build may make a file setuid, which is then root's if root started us: nobody else gets in here.
     await mkdir(work, { recursive: true, mode: 0o700 });
-    for (const name of ["output", "scratch"]) await mkdir(join(work, name));
-    await mkdir(join(work, "evidence", "modules"), { recursive: true });
-    await copyDriverSource(driver.source, join(work, "build"));
+    for (const name of ["output", "scratch", "evidence"]) await mkdir(join(work, name));
+    await layDriver(driver, work);
     await writeFile(join(work, "target"), `${element.kversion}\n${element.architecture}\n`);
     const started = performance.now();
     const result = await context.sandbox.run(
@@ -134,14 +116,17 @@ export async function buildElement(
 }
 
 /** The toolchain root that an element of this driver is built in. */
-export function rootRequest(element: Element, { packages }: Pick<LoadedDriver, "packages">): RootRequest {
+export function rootRequest(
+  element: Element,
+  driver: { readonly build: Pick<DriverBuild, "packages"> },
+): RootRequest {
   const { distribution: release, architecture: target, compiler } = element;
   if (compiler === undefined) {
     throw new FarmError("COMPILER_UNAVAILABLE", {
       detail: `nobody says which compiler ${element.kversion} was built with`,
     });
   }
-  return { release, compiler, architecture: target, packages };
+  return { release, compiler, architecture: target, packages: driver.build.packages };
 }
 
 async function sandboxSpec(
@@ -154,22 +139,27 @@ async function sandboxSpec(
 ) {
   const target = architecture(element.architecture);
   const modules = `/lib/modules/${element.kversion}`;
+  const native = (await Promise.all(trees.map(nativePaths))).flat();
   return {
     root: root.path,
     inputs: [
-      ...(await Promise.all(trees.map(nativePaths))).flat(),
-      [join(context.images, "build.sh"), "/run/kmodfarm/build.sh"],
+      ...native,
+      ...(await driverInputs(driver, work, context.images)),
       // `/bin` is a link in merged roots, and where uname is in older ones.
       [join(context.images, "uname.sh"), "/bin/uname"],
       [join(work, "target"), "/run/kmodfarm/target"],
     ] as [string, string][],
     outputs: [
-      [join(work, "build"), "/build"],
+      [join(work, "build"), buildDirectory(driver)],
       [join(work, "output"), "/output"],
     ] as [string, string][],
     scratch: join(work, "scratch"),
-    emptyDirectories: ["/usr/src", "/lib/modules"],
-    links: [[headersDirectory(element), `${modules}/build`]] as [string, string][],
+    emptyDirectories: ["/usr/src", "/lib/modules", "/boot"],
+    links: [
+      [headersDirectory(element), `${modules}/build`],
+      [commonHeaders(native) ?? `${modules}/build`, `${modules}/source`],
+      [`${modules}/build/.config`, `/boot/config-${element.kversion}`],
+    ] as [string, string][],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
       HOME: "/build",
@@ -183,8 +173,7 @@ async function sandboxSpec(
       KBUILD_ARCH: target.kbuild,
       // One driver is small: elements run side by side, each on one core.
       JOBS: "1",
-      DRIVER_VERSION: element.driverversion,
-      MODULES: driver.modules.join(" "),
+      ...driverEnvironment(driver),
       ...compilerEnvironment(root, target, element.compiler?.linker),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
@@ -212,6 +201,11 @@ function headersDirectory({ kversion, packages }: Element): string {
   return packageFormat(headers).headersDirectory(kversion);
 }
 
+/** Where the kernel's sources proper are, which Debian keeps in a package of their own. */
+function commonHeaders(native: readonly (readonly [string, string])[]): string | undefined {
+  return native.find(([, inside]) => /^\/usr\/src\/linux-headers-.+-common(-|$)/.test(inside))?.[1];
+}
+
 interface Outcome {
   readonly element: Element;
   readonly driver: LoadedDriver;
@@ -225,20 +219,25 @@ interface Outcome {
 }
 
 async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
-  const { recipe, inputs, mismatch, result, buildMs, work } = outcome;
+  const { driver, recipe, inputs, mismatch, result, buildMs, work } = outcome;
+  const [left, evidence] = [join(work, "output"), join(work, "evidence")];
   const record = {
     schema: "kmodfarm.attempt/1" as const,
     recipe,
     inputs: [...inputs],
     ...(mismatch === undefined ? {} : { mismatch }),
     buildMs,
-    environment: await observedEnvironment(join(work, "output"), outcome),
+    environment: await observedEnvironment(left, outcome),
   };
+  const excluded = result.exitCode === EXCLUDED_EXIT ? await readNote(left, "excluded.txt") : "";
+  if (excluded !== "") return { ...record, modules: [], failure: exclusionOf(excluded) };
   if (result.exitCode !== 0 || result.stopped !== undefined) {
-    return { ...record, modules: [], failure: failureOf(result, outcome.limits) };
+    return { ...record, modules: [], failure: failureOf(result, outcome.limits, await treeOf(left)) };
   }
   try {
-    return { ...record, modules: await takeModules(work) };
+    const modules = await takeModules(left, evidence, driver.build);
+    const files = await takeFiles(left, evidence);
+    return { ...record, modules, ...(files.length === 0 ? {} : { files }) };
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.blame !== "source") throw error;
@@ -251,10 +250,25 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
 }
 
 /** Whoever meets a limit wants to know which setting that is. */
-function failureOf({ exitCode, stopped, output }: SandboxResult, limits: BuildLimits): Diagnosis {
-  const failure = diagnose(output, exitCode, stopped);
+function failureOf({ exitCode, stopped, output }: SandboxResult, limits: BuildLimits, tree: string): Diagnosis {
+  const failure = diagnose(output, exitCode, stopped, tree);
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause} (${settingOf(stopped, limits)})` };
+}
+
+/** How the scripts say that the driver does not want this kernel. */
+const EXCLUDED_EXIT = 77;
+
+function exclusionOf(reason: string) {
+  const [first = ""] = reason.split("\n");
+  const words = first.replaceAll(/\p{Cc}/gu, "").slice(0, 300);
+  return { code: "KERNEL_EXCLUDED" as const, cause: `the driver excludes this kernel: ${words}`, line: "" };
+}
+
+/** Where the tree was: one of DKMS moves to a place that its dkms.conf names. */
+async function treeOf(output: string): Promise<string> {
+  const said = (await readNote(output, "tree.txt")).trim();
+  return /^\/[\w.+~:/-]+$/.test(said) ? said : "/build";
 }
 
 /** What the sandbox itself saw of its compiler and packages. */
@@ -262,58 +276,13 @@ async function observedEnvironment(
   output: string,
   { element, driver }: Outcome,
 ): Promise<AttemptRecord["environment"]> {
-  const read = async (name: string) =>
-    (await readOutput(join(output, name)).catch(() => Buffer.alloc(0))).toString("utf8");
-  const packages = (await read("packages.tsv")).split("\n").flatMap((line): InstalledPackage[] => {
-    const [name, version] = line.split("\t");
-    return name && version ? [{ name, version }] : [];
-  });
-  const compiler = (await read("compiler.txt")).trim();
-  return {
-    compiler,
-    packages: relevantPackages(packages, architecture(element.architecture), driver.packages),
-  };
-}
-
-/** Takes over what the build left as modules; what cannot be read as one is nothing to publish. */
-async function takeModules(work: string): Promise<AttemptRecord["modules"]> {
-  const output = join(work, "output");
-  const modules = [];
-  for (const file of (await entriesOf(output)).filter((name) => name.endsWith(".ko"))) {
-    const bytes = await readOutput(join(output, file));
-    const { name } = readKernelModule(bytes, file);
-    if (name !== moduleName(file)) {
-      throw new FarmError("MODULE_MALFORMED", { detail: `${file} says that its name is ${name}` });
-    }
-    await writeFile(join(work, "evidence", "modules", file), bytes);
-    modules.push({
-      name: pathSegment(file.slice(0, -".ko".length), "module"),
-      sha256: sha256(bytes),
-      size: bytes.length,
+  const packages = (await readNote(output, "packages.tsv"))
+    .split("\n")
+    .flatMap((line): InstalledPackage[] => {
+      const [name, version] = line.split("\t");
+      return name && version ? [{ name, version }] : [];
     });
-  }
-  if (modules.length > 0) return modules;
-  throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
-}
-
-/** A file that a build left: never through a link, which could lead to the host's own files. */
-async function readOutput(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (cause: NodeJS.ErrnoException) => {
-      throw new FarmError("MODULE_MALFORMED", {
-        detail: `${basename(path)} is not a plain file (${cause.code})`,
-        cause,
-      });
-    },
-  );
-  try {
-    const status = await file.stat();
-    if (!status.isFile())
-      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is not a plain file` });
-    if (status.size > OUTPUT_LIMIT_BYTES)
-      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is ${status.size} bytes large` });
-    return await file.readFile();
-  } finally {
-    await file.close();
-  }
+  const compiler = (await readNote(output, "compiler.txt")).trim();
+  const own = ownPackages(driver.build);
+  return { compiler, packages: relevantPackages(packages, architecture(element.architecture), own) };
 }

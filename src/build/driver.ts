@@ -1,108 +1,114 @@
 /**
- * A driver's source tree: what belongs to it, and a digest that does not depend on where, when or by whom
- * it was checked out.
+ * A driver as the configuration describes it: its source, and how that becomes modules.
  */
-import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { chmod, copyFile, lstat, mkdir, readdir, readFile, readlink, symlink } from "node:fs/promises";
-import { dirname, join, normalize } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { type Digest, digestOf } from "../base/json.ts";
+import type { OriginRecord } from "./origins/origin.ts";
+import type { SourceTree } from "./source-tree.ts";
 
-interface SourceFile {
-  /** Path below the tree, `/` between its parts. */
-  readonly path: string;
-  readonly kind: "file" | "executable" | "link";
-  /** SHA-256 of a file's bytes, or a link's target. */
-  readonly content: string;
+/** How modules are compressed where nodes want them so; the words are those of the kernel's own build. */
+export type Compression = "xz" | "zstd" | "gz";
+
+export interface DriverBuild {
+  /** A tree with a Kbuild or Makefile, or one with a dkms.conf. */
+  readonly kind: "kbuild" | "dkms";
+  /** Where in the tree its Kbuild, Makefile or dkms.conf is; default: at the top. */
+  readonly directory?: string;
+  /** Shell lines before everything else, as configure-style trees want them. */
+  readonly prepare?: readonly string[];
+  /** Shell lines in place of the usual `make`. */
+  readonly make?: readonly string[];
+  /** Packages that the build needs in the toolchain root. */
+  readonly packages: readonly string[];
+  /** Patterns of further files to keep: firmware, tables. */
+  readonly files: readonly string[];
+  /** Whether debugging information is taken out; default: as dkms.conf says, else no. */
+  readonly strip?: boolean;
+  readonly compress?: Compression;
 }
 
-export interface DriverSource {
-  readonly directory: string;
-  readonly files: readonly SourceFile[];
-  readonly digest: Digest;
+/** A driver version whose source has been read. */
+export interface LoadedDriver {
+  readonly name: string;
+  readonly version: string;
+  readonly source: SourceTree;
+  /** Where it came from; no part of any recipe. */
+  readonly origin: OriginRecord;
+  /** Modules it must give; empty: all it gives. */
+  readonly modules: readonly string[];
+  readonly build: DriverBuild;
 }
+
+/** How the configuration says it; what it leaves out the tree itself tells. */
+export interface BuildSettings {
+  readonly directory?: string | undefined;
+  readonly strip?: boolean | undefined;
+  readonly compress?: Compression | undefined;
+  readonly build?: DriverBuild["kind"] | undefined;
+  readonly prepare?: ShellLines | undefined;
+  readonly make?: ShellLines | undefined;
+  readonly packages?: readonly string[] | undefined;
+  readonly files?: readonly string[] | undefined;
+}
+type ShellLines = string | readonly string[];
 
 /**
- * Reads a source tree. Version control's own files and what an earlier build left in the tree are no part of it.
- * @throws FarmError DRIVER_INVALID
+ * How a tree is built.
+ * @throws FarmError DRIVER_INVALID when nothing in it can be
  */
-export async function readDriverSource(directory: string): Promise<DriverSource> {
-  const top = await lstat(directory).catch(() => undefined);
-  if (!top?.isDirectory())
+export function driverBuild(tree: SourceTree, settings: BuildSettings): DriverBuild {
+  const { directory, prepare, make, strip, compress, packages = [], files = [] } = settings;
+  const has = (name: string) =>
+    tree.files.some(({ path }) => path === (directory === undefined ? name : `${directory}/${name}`));
+  const kind = settings.build ?? (has("dkms.conf") && make === undefined ? "dkms" : "kbuild");
+  const wanted = kind === "dkms" ? ["dkms.conf"] : ["Kbuild", "Makefile", "GNUmakefile"];
+  // What a configure step will make cannot be seen yet.
+  const isMade = kind === "kbuild" && (make !== undefined || prepare !== undefined);
+  if (!isMade && !wanted.some(has)) {
+    const place = directory === undefined ? "at its top" : `in ${directory}`;
     throw new FarmError("DRIVER_INVALID", {
-      detail: `there is no driver source directory ${directory}`,
-      hint: "Correct `source` of the driver; it is relative to the configuration file.",
-    });
-  const files = (await walk(directory, "")).toSorted((a, b) => (a.path < b.path ? -1 : 1));
-  if (!files.some(({ path }) => path === "Kbuild" || path === "Makefile")) {
-    throw new FarmError("DRIVER_INVALID", {
-      detail: `${directory} has neither a Kbuild nor a Makefile at its top`,
+      detail:
+        kind === "dkms"
+          ? `${tree.directory} has no dkms.conf ${place}`
+          : `${tree.directory} has neither a Kbuild, a Makefile nor a dkms.conf ${place}`,
     });
   }
   return {
-    directory,
+    kind,
+    packages,
     files,
-    digest: digestOf(files.map(({ path, kind, content }) => [path, kind, content])),
+    ...(directory === undefined ? {} : { directory }),
+    ...(prepare === undefined ? {} : { prepare: [prepare].flat() }),
+    ...(make === undefined ? {} : { make: [make].flat() }),
+    ...(strip === undefined ? {} : { strip }),
+    ...(compress === undefined ? {} : { compress }),
   };
 }
 
-/** Copies the tree to a place where a build may write, with the same modes everywhere. */
-export async function copyDriverSource(source: DriverSource, target: string): Promise<void> {
-  for (const { path, kind, content } of source.files) {
-    const to = join(target, path);
-    await mkdir(dirname(to), { recursive: true });
-    if (kind === "link") {
-      await symlink(content, to);
-      continue;
-    }
-    await copyFile(join(source.directory, path), to, constants.COPYFILE_FICLONE);
-    await chmod(to, kind === "executable" ? 0o755 : 0o644);
-  }
+/** What the release's own list of packages has beside the compiler, and a compressor that bytes depend on. */
+const COMPRESSORS: Readonly<Record<Compression, readonly string[]>> = {
+  xz: ["xz-utils", "xz"],
+  zstd: ["zstd"],
+  gz: ["gzip"],
+};
+
+/** Packages beside compiler and make that can change the bytes of this driver's output. */
+export function ownPackages({ packages, compress }: DriverBuild): string[] {
+  return [...packages, ...(compress === undefined ? [] : COMPRESSORS[compress])];
 }
 
-async function walk(root: string, below: string): Promise<SourceFile[]> {
-  const entries = await readdir(join(root, below), { withFileTypes: true });
-  const names = new Set(entries.map((entry) => entry.name));
-  const found: SourceFile[] = [];
-  for (const entry of entries) {
-    const path = below === "" ? entry.name : `${below}/${entry.name}`;
-    if (entry.isDirectory()) {
-      if (!IGNORED_DIRECTORIES.has(entry.name)) found.push(...(await walk(root, path)));
-    } else if (!isLeftover(entry.name, names)) {
-      found.push(await readEntry(root, path));
-    }
-  }
-  return found;
-}
+/** The part of it that changes bytes, without what is as usual: a plain driver's recipe stays short. */
+export type RecipeBuild = Partial<Omit<DriverBuild, "packages">>;
 
-const IGNORED_DIRECTORIES = new Set([".git", ".hg", ".svn", ".tmp_versions"]);
-
-/** Kbuild leaves `.foo.o.cmd` beside each `foo.o` it made; an object without one was shipped with the source. */
-function isLeftover(name: string, beside: ReadonlySet<string>): boolean {
-  if (name === "Module.symvers" || name === "modules.order" || name === ".gitignore") return true;
-  if (/^\..+\.cmd$/.test(name)) return true;
-  const made = name.endsWith(".mod.c") ? name.slice(0, -2) : name;
-  return beside.has(`.${made}.cmd`);
-}
-
-async function readEntry(root: string, path: string): Promise<SourceFile> {
-  const full = join(root, path);
-  const status = await lstat(full);
-  if (status.isSymbolicLink()) {
-    const target = await readlink(full);
-    const lands = normalize(join(dirname(path), target));
-    if (target.startsWith("/") || lands === ".." || lands.startsWith("../")) {
-      throw new FarmError("DRIVER_INVALID", {
-        detail: `${path} is a link that leads out of the driver's tree, to ${target}`,
-      });
-    }
-    return { path, kind: "link", content: target };
-  }
-  if (!status.isFile())
-    throw new FarmError("DRIVER_INVALID", { detail: `${path} is neither a file, a directory nor a link` });
-  const content = createHash("sha256")
-    .update(await readFile(full))
-    .digest("hex");
-  return { path, kind: (status.mode & 0o100) === 0 ? "file" : "executable", content };
+export function recipeBuild(build: DriverBuild): RecipeBuild | undefined {
+  const { kind, directory, prepare, make, files, strip, compress } = build;
+  const parts = {
+    ...(kind === "dkms" ? { kind } : {}),
+    ...(directory === undefined ? {} : { directory }),
+    ...(prepare === undefined ? {} : { prepare }),
+    ...(make === undefined ? {} : { make }),
+    ...(files.length === 0 ? {} : { files }),
+    ...(strip === undefined || (!strip && kind === "kbuild") ? {} : { strip }),
+    ...(compress === undefined ? {} : { compress }),
+  };
+  return Object.keys(parts).length === 0 ? undefined : parts;
 }

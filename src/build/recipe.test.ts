@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { makePackage } from "../../test/support/kernels.ts";
+import type { Digest } from "../base/json.ts";
 import { architecture } from "../kernel/architecture.ts";
 import type { Element } from "../matrix/element.ts";
+import type { DriverBuild, LoadedDriver } from "./driver.ts";
 import { buildPackages, type RecipeInput, recipeKey, recipeOf, relevantPackages } from "./recipe.ts";
 
 const ROOT = [
@@ -21,12 +23,25 @@ const ROOT = [
   { name: "tzdata", version: "2024a-0" },
 ];
 
+function makeDriver(
+  changes: { digest?: Digest; modules?: readonly string[] } = {},
+  build: Partial<DriverBuild> = {},
+): LoadedDriver {
+  return {
+    name: "doorbell",
+    version: "0.1.1",
+    source: { directory: "/driver", files: [], digest: changes.digest ?? "sha256:aa" },
+    origin: { kind: "directory", place: "/driver" },
+    modules: changes.modules ?? ["doorbell"],
+    build: { kind: "kbuild", packages: [], files: [], ...build },
+  };
+}
+
 function keyOf(changes: Partial<RecipeInput> = {}): string {
   return recipeKey(
     recipeOf({
       element: makeElement(),
-      source: "sha256:aa",
-      modules: ["doorbell"],
+      driver: makeDriver(),
       builder: "x86_64",
       root: ROOT,
       scripts: "sha256:bb",
@@ -99,8 +114,16 @@ describe("the recipe key", () => {
   });
 
   test.each<[string, Partial<RecipeInput>]>([
-    ["another source", { source: "sha256:cc" }],
-    ["other modules", { modules: ["doorbell", "tally"] }],
+    ["another source", { driver: makeDriver({ digest: "sha256:cc" }) }],
+    ["other modules", { driver: makeDriver({ modules: ["doorbell", "tally"] }) }],
+    ["a tree of DKMS", { driver: makeDriver({}, { kind: "dkms" }) }],
+    ["another directory", { driver: makeDriver({}, { directory: "src" }) }],
+    ["a step before", { driver: makeDriver({}, { prepare: ["./configure"] }) }],
+    ["a make of its own", { driver: makeDriver({}, { make: ["make"] }) }],
+    ["files to keep", { driver: makeDriver({}, { files: ["*.bin"] }) }],
+    ["stripping", { driver: makeDriver({}, { strip: true }) }],
+    ["compression", { driver: makeDriver({}, { compress: "xz" }) }],
+    ["a package that is in the root", { driver: makeDriver({}, { packages: ["libc6"] }) }],
     ["other scripts", { scripts: "sha256:cc" }],
     ["another driver version", { element: { ...element, driverversion: "0.1.2" } }],
     ["another package version of the kernel", { element: { ...element, packageVersion: "6.1.172-1" } }],
@@ -117,6 +140,22 @@ describe("the recipe key", () => {
     ["one header package less", { element: withHeaders(element, element.packages.headers.slice(1)) }],
   ])("changes with %s", (_, changes) => {
     expect(keyOf(changes)).not.toBe(KEY);
+  });
+
+  test("knows the compressor only where it takes part", () => {
+    const root = [...ROOT, { name: "xz-utils", version: "5.4.1-1" }];
+    const key = (version: string, build: Partial<DriverBuild>) =>
+      keyOf({ root: [...ROOT, { name: "xz-utils", version }], driver: makeDriver({}, build) });
+
+    expect(keyOf({ root })).toBe(KEY);
+    expect(key("5.4.1-1", { compress: "xz" })).not.toBe(key("5.6.0-1", { compress: "xz" }));
+  });
+
+  test("does not say what is as usual", () => {
+    expect(keyOf({ driver: makeDriver({}, { strip: false }) })).toBe(KEY);
+    expect(keyOf({ driver: makeDriver({}, { kind: "dkms", strip: false }) })).not.toBe(
+      keyOf({ driver: makeDriver({}, { kind: "dkms" }) }),
+    );
   });
 
   test("of a cross build is another than that of a native one", () => {

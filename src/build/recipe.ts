@@ -11,6 +11,7 @@ import {
 } from "../kernel/architecture.ts";
 import { isBuildTool, type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
+import { type LoadedDriver, ownPackages, type RecipeBuild, recipeBuild } from "./driver.ts";
 
 export interface InstalledPackage {
   readonly name: string;
@@ -24,6 +25,8 @@ export interface Recipe {
     readonly version: string;
     readonly source: Digest;
     readonly modules: readonly string[];
+    /** How it is built, where that is not the usual way. */
+    readonly build?: RecipeBuild;
   };
   readonly kernel: {
     readonly distribution: string;
@@ -44,10 +47,7 @@ export interface Recipe {
 
 export interface RecipeInput {
   readonly element: Element;
-  readonly source: Digest;
-  readonly modules: readonly string[];
-  /** What the driver needs in the root beside the release's own list. */
-  readonly packages?: readonly string[];
+  readonly driver: LoadedDriver;
   readonly builder: ArchitectureName;
   readonly emulation?: "qemu-user" | undefined;
   readonly root: readonly InstalledPackage[];
@@ -55,11 +55,18 @@ export interface RecipeInput {
 }
 
 export function recipeOf(input: RecipeInput): Recipe {
-  const { element, source, modules, packages, builder, emulation, root, scripts } = input;
+  const { element, driver, builder, emulation, root, scripts } = input;
+  const build = recipeBuild(driver.build);
   const { distribution, kversion, packageVersion } = element;
   return {
     schema: "kmodfarm.recipe/1",
-    driver: { name: element.driver, version: element.driverversion, source, modules },
+    driver: {
+      name: element.driver,
+      version: element.driverversion,
+      source: driver.source.digest,
+      modules: driver.modules,
+      ...(build === undefined ? {} : { build }),
+    },
     kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
     builder,
     ...(emulation === undefined ? {} : { emulation }),
@@ -67,7 +74,7 @@ export function recipeOf(input: RecipeInput): Recipe {
       .map(verified)
       .map(({ name, version, sha256 }) => ({ name, version, sha256 }))
       .toSorted((a, b) => (a.name < b.name ? -1 : 1)),
-    toolchain: relevantPackages(root, architecture(element.architecture), packages),
+    toolchain: relevantPackages(root, architecture(element.architecture), ownPackages(driver.build)),
     scripts,
   };
 }

@@ -13,7 +13,7 @@ interface BoardOptions {
   readonly stream: NodeJS.WriteStream;
 }
 
-const FINAL: ReadonlySet<Stage> = new Set(["published", "candidate", "failed", "unfetchable"]);
+const FINAL: ReadonlySet<Stage> = new Set(["published", "candidate", "excluded", "failed", "unfetchable"]);
 /** Counted, but not worth a line each: a mirror may lack a whole suite. */
 const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
 const REDRAW_MS = 200;

@@ -19,33 +19,9 @@ import { PathSegment } from "../kernel/path-segment.ts";
 import { Exclusion } from "../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../matrix/generate.ts";
 import { describeProblems } from "./config-problems.ts";
+import { DriverConfig } from "./driver-config.ts";
 
 const Names = z.array(PathSegment).min(1);
-
-/** What apt and dnf take as a name and as nothing else: no pattern, no path, and no `-` that removes. */
-const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])?$/, {
-  error: "not the name of a package",
-});
-
-export const DriverConfig = z.strictObject({
-  name: PathSegment.describe("The driver's name, also the first part of its paths."),
-  source: z
-    .string()
-    .min(1)
-    .describe("Directory of its source, relative to this file; `{version}` stands for the version."),
-  versions: Names.describe(
-    "Versions to build. Two versions of one series would share their paths, and are refused.",
-  ),
-  series: PathSegment.optional().describe("Place of its artifacts; default: the version with patch 0."),
-  modules: Names.optional().describe(
-    "Modules that a build must give, in any order; default: whatever it gives.",
-  ),
-  packages: z
-    .array(PackageName)
-    .min(1)
-    .optional()
-    .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
-});
 
 export const CredentialsConfig = z
   .strictObject({
@@ -217,7 +193,6 @@ export const Config = z.strictObject({
     .describe("Elements built or booted at once; default: the number of processors."),
 });
 
-export type DriverConfig = z.infer<typeof DriverConfig>;
 export type SourceConfig = z.infer<typeof SourceConfig>;
 export type AptSourceConfig = z.infer<typeof AptSourceConfig>;
 

@@ -7,7 +7,9 @@ import { ERRORS, type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
-import { type BuildContext, buildElement, type LoadedDriver, stageInputs } from "../build/build.ts";
+import { type BuildContext, buildElement, stageInputs } from "../build/build.ts";
+import type { LoadedDriver } from "../build/driver.ts";
+import type { OriginRecord } from "../build/origins/origin.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
@@ -137,7 +139,7 @@ async function publishable(
     isStable ? undefined : verdict.reasons.join("; "),
   );
   const note: AttemptNote = {
-    ...noteOf(work, context),
+    ...noteOf({ ...work, origin: work.driver.origin }, context),
     ...oddities(attempt),
     buildMs: attempt.record.buildMs,
     load: { verdict, ...(bootMs === undefined ? {} : { bootMs }) },
@@ -162,9 +164,10 @@ function failedBuild(work: Work, attempt: Attempt, name: string, context: Elemen
   const { cause, file, lineNumber, line } = failure;
   const { blame } = ERRORS[failure.code];
   const where = file === undefined ? line : `${file}${lineNumber === undefined ? "" : `:${lineNumber}`}`;
-  context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
+  if (failure.code === "KERNEL_EXCLUDED") context.progress.element(name, "excluded", cause);
+  else context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
   const note = {
-    ...noteOf(work, context),
+    ...noteOf({ ...work, origin: work.driver.origin }, context),
     ...oddities(attempt),
     buildMs: record.buildMs,
     failure: { ...failure, blame },
@@ -185,21 +188,26 @@ export async function failedOutcome(
   const logFile = join(context.build.cache, "unfinished", hexOf(place), "error.log");
   await context.build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${stack ?? ""}\n`);
   const note = {
-    ...noteOf({ element, recipe }, context),
+    ...noteOf({ element, recipe, origin: undefined }, context),
     failure: { code, blame, cause: message, line: "", advice: hint },
     logFile,
   };
   return { element, note, isSettled: recipe !== undefined && (blame === "source" || blame === "input") };
 }
 
-function noteOf(
-  { element, recipe }: Pick<Work, "element"> & { readonly recipe: Recipe | undefined },
-  context: ElementContext,
-) {
+interface NoteSubject {
+  readonly element: Element;
+  readonly recipe: Recipe | undefined;
+  readonly origin: OriginRecord | undefined;
+}
+
+function noteOf({ element, recipe, origin }: NoteSubject, context: ElementContext) {
   const { compiler } = element;
   return {
     element: elementKey(element),
     ...(recipe === undefined ? {} : { recipe: recipeKey(recipe) }),
+    // A directory is where the configuration says; the others are resolved to something that stays.
+    ...(origin === undefined || origin.kind === "directory" ? {} : { origin }),
     at: context.now().toISOString(),
     compiler: compiler === undefined ? "unknown" : `${compiler.family}-${compiler.version}`,
   };

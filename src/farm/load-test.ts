@@ -10,6 +10,7 @@ import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Stage } from "../base/progress.ts";
 import type { Attempt } from "../build/attempt.ts";
+import { modulePath, strippedPath } from "../build/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { guestPackages } from "../check/guest-tools.ts";
@@ -108,9 +109,12 @@ async function bootModules(
   context: LoadTestContext,
 ): Promise<LoadReport> {
   const modules = await Promise.all(
-    attempt.record.modules.map(async ({ name }) => ({
+    attempt.record.modules.map(async ({ name, stripped }) => ({
       name,
-      bytes: await readFile(join(attempt.directory, "modules", `${name}.ko`)),
+      // What a node would insert.
+      bytes: await readFile(
+        join(attempt.directory, stripped === undefined ? modulePath(name) : strippedPath(name)),
+      ),
     })),
   );
   return loadModules({ kernel: element, guest, modules }, context.boot, context.signal);

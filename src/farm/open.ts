@@ -1,19 +1,22 @@
 /**
  * Opening a farm: from a configuration to the sources, caches and tools that the night works with.
  */
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { awaitEviction } from "../base/cache.ts";
 import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
-import type { LoadedDriver } from "../build/build.ts";
-import { type DriverSource, readDriverSource } from "../build/driver.ts";
+import { driverBuild, type LoadedDriver } from "../build/driver.ts";
 import { emulatedArchitectures } from "../build/emulation.ts";
 import { type InputContext, Inputs } from "../build/inputs.ts";
+import { fetchSource } from "../build/origins/index.ts";
+import type { OriginContext } from "../build/origins/origin.ts";
 import { sandboxOf } from "../build/sandboxes/index.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
+import { readSourceTree } from "../build/source-tree.ts";
 import { type ToolchainContext, Toolchains } from "../build/toolchain.ts";
-import { readHostMirrors } from "../catalog/apt-host.ts";
+import type { AptSource } from "../catalog/apt.ts";
+import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { type ListSource, updateFromLists } from "../catalog/list-source.ts";
 import { type Source, type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
@@ -21,7 +24,8 @@ import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.
 import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { DriverConfig, FarmConfig } from "./config.ts";
+import type { FarmConfig } from "./config.ts";
+import type { DriverConfig } from "./driver-config.ts";
 import { catalogSources, listSources, privateSources, readCredentials, toolchainMirror } from "./sources.ts";
 
 export interface Farm {
@@ -32,6 +36,8 @@ export interface Farm {
   readonly http: Http;
   readonly sandbox: Sandbox;
   readonly builder: ArchitectureName;
+  /** What the host's own apt uses. */
+  readonly host: HostMirrors;
   /** Directory of the toolchain image definitions and the scripts that run inside. */
   readonly images: string;
   readonly sources: readonly Source[];
@@ -51,7 +57,8 @@ export interface Farm {
 const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
-  const around = { host: await readHostMirrors(), base: config.base };
+  const host = await readHostMirrors();
+  const around = { host, base: config.base };
   const http = new Http({ credentials: await readCredentials(config.sources, config.base) });
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
@@ -63,6 +70,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     http,
     sandbox: sandboxOf(config.sandbox),
     builder: hostArchitecture(process.arch),
+    host,
     images: IMAGES,
     sources: config.sources.flatMap((source) => catalogSources(source, around)),
     lists: config.sources.flatMap((source) => listSources(source, config.base)),
@@ -79,7 +87,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
 /** The packages of a catalog's kernels; what differs from the configuration may be given. */
 export function openInputs(
   farm: Farm,
-  catalog: Catalog,
+  catalog: Pick<Catalog, "sources">,
   changes: Pick<InputContext, "archived" | "say"> = {},
 ): Inputs {
   const { http, scratch, cache, store, privateSources, config } = farm;
@@ -115,28 +123,52 @@ export async function updateFarmCatalog(
   return { catalog: all.catalog, problems: [...repositories.problems, ...all.problems] };
 }
 
-/** Reads the sources of all configured drivers, once for versions that share a directory. */
-export async function loadDrivers(config: FarmConfig): Promise<LoadedDriver[]> {
-  const read = new Map<string, Promise<DriverSource>>();
-  const sourceAt = (directory: string) => {
-    const known = read.get(directory) ?? readDriverSource(directory);
-    read.set(directory, known);
+/**
+ * Brings the sources of all configured drivers here and reads them, once for versions that share one.
+ * @throws FarmError as their origins do
+ */
+export async function loadDrivers(
+  farm: Farm,
+  say: (text: string) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<LoadedDriver[]> {
+  const { config, http, scratch, cache } = farm;
+  const inputs = openInputs(farm, { sources: [] }, { say });
+  const suites = (release: string) => packageSuites(release, farm);
+  const context: OriginContext = { http, scratch, cache, inputs, base: config.base, suites, say, signal };
+  const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
+  const sourceOf = (driver: DriverConfig, version: string) => {
+    const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
+    const known = read.get(key) ?? readSource(driver.source, version, context);
+    read.set(key, known);
     return known;
   };
-  const versions = config.drivers.flatMap((driver) =>
-    driver.versions.map((version) => ({ driver, version })),
-  );
+  const wanted = config.drivers.flatMap((driver) => driver.versions.map((version) => ({ driver, version })));
   return Promise.all(
-    versions.map(async ({ driver, version }) => ({
-      name: driver.name,
-      version,
-      modules: driver.modules ?? [],
-      packages: driver.packages ?? [],
-      source: await sourceAt(directoryOf(config.base, driver, version)),
-    })),
+    wanted.map(async ({ driver, version }) => {
+      const { source, origin } = await sourceOf(driver, version);
+      const { name, modules = [] } = driver;
+      return { name, version, modules, source, origin, build: driverBuild(source, driver) };
+    }),
   );
 }
 
-function directoryOf(base: string, driver: DriverConfig, version: string): string {
-  return resolve(base, driver.source.replaceAll("{version}", version));
+/** Whether what a place holds depends on the version. */
+function isVersioned(source: DriverConfig["source"]): boolean {
+  return typeof source === "object" || source.includes("{version}");
+}
+
+async function readSource(source: DriverConfig["source"], version: string, context: OriginContext) {
+  const { directory, origin } = await fetchSource(source, version, context);
+  return { source: await readSourceTree(directory), origin };
+}
+
+/** Where source packages of a release are looked for: the configured suites of it, else its own. */
+function packageSuites(release: string, { sources, host, config, builder }: Farm): AptSource[] {
+  const configured = sources.filter((source) => source.kind === "apt" && source.release === release);
+  const all =
+    configured.length > 0
+      ? configured
+      : catalogSources({ kind: "apt", releases: [release] }, { host, base: config.base });
+  return all.flatMap((source) => (source.kind === "apt" ? [{ ...source, architectures: [builder] }] : []));
 }

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
+import { compressedPath, modulePath, SUFFIXES, strippedPath } from "../build/outputs.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
@@ -30,29 +31,9 @@ export async function storeArtifact(
   attempt: Attempt,
   verdicts: readonly Verdict[],
 ): Promise<IndexEntry> {
-  const modules: Manifest["modules"] = [];
-  for (const { name } of attempt.record.modules) {
-    const bytes = await readFile(join(attempt.directory, "modules", `${name}.ko`));
-    const { vermagic, version, srcversion, license, depends, buildId, buildSalt, compilers } =
-      readKernelModule(bytes, `${name}.ko`);
-    modules.push({
-      name,
-      digests: { unsigned: await putBlob(store, bytes) },
-      size: bytes.length,
-      witnesses: {
-        vermagic,
-        version,
-        srcversion,
-        license,
-        depends: [...depends],
-        buildId,
-        buildSalt,
-        compilers: [...compilers],
-      },
-    });
-  }
+  const { modules, files } = await storeOutputs(store, attempt);
   const log = await readFile(attempt.logFile);
-  const manifest = manifestOf(element, attempt, modules, verdicts, {
+  const manifest = manifestOf(element, attempt, { modules, files }, verdicts, {
     digest: await putBlob(store, log),
     size: log.length,
   });
@@ -69,16 +50,80 @@ export async function storeArtifact(
     output: element.output,
     recipe: manifest.recipeKey,
     manifest: await putBlob(store, toDocument(manifest)),
-    modules: modules.map(({ name, digests, size }) => ({ name, digest: digests.unsigned, size })),
+    modules: modules.map((module) => listedModule(module, attempt)),
+    ...(files.length === 0 ? {} : { files }),
     log: manifest.log.digest,
     ...(reasons.length === 0 ? {} : { reasons }),
+  };
+}
+
+interface Outputs {
+  readonly modules: Manifest["modules"];
+  readonly files: NonNullable<Manifest["files"]>;
+}
+
+async function storeOutputs(store: Store, { record, directory }: Attempt): Promise<Outputs> {
+  const put = async (path: string) => putBlob(store, await readFile(join(directory, path)));
+  const compression = record.recipe.driver.build?.compress;
+  const modules: Manifest["modules"] = [];
+  for (const { name, size, stripped, compressed } of record.modules) {
+    const bytes = await readFile(join(directory, modulePath(name)));
+    const isPacked = compressed !== undefined && compression !== undefined;
+    modules.push({
+      name,
+      digests: {
+        unsigned: await putBlob(store, bytes),
+        ...(stripped === undefined ? {} : { stripped: await put(strippedPath(name)) }),
+        ...(isPacked ? { compressed: await put(compressedPath(name, compression)) } : {}),
+      },
+      size,
+      witnesses: witnessesOf(bytes, `${name}.ko`),
+    });
+  }
+  const files = [];
+  for (const { path, size } of record.files ?? [])
+    files.push({ path, digest: await put(`files/${path}`), size });
+  return { modules, files };
+}
+
+function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
+  const { vermagic, version, srcversion, license, depends, buildId, buildSalt, compilers } = readKernelModule(
+    bytes,
+    file,
+  );
+  return {
+    vermagic,
+    version,
+    srcversion,
+    license,
+    depends: [...depends],
+    buildId,
+    buildSalt,
+    compilers: [...compilers],
+  };
+}
+
+function listedModule(
+  { name, digests, size }: Manifest["modules"][number],
+  { record }: Attempt,
+): IndexEntry["modules"][number] {
+  const { unsigned, stripped, compressed } = digests;
+  const compression = record.recipe.driver.build?.compress;
+  return {
+    name,
+    digest: unsigned,
+    size,
+    ...(stripped === undefined ? {} : { stripped }),
+    ...(compressed === undefined || compression === undefined
+      ? {}
+      : { compressed: { file: `${name}.ko${SUFFIXES[compression]}`, digest: compressed } }),
   };
 }
 
 function manifestOf(
   element: Element,
   { record, recipeKey }: Attempt,
-  modules: Manifest["modules"],
+  { modules, files }: Outputs,
   verdicts: readonly Verdict[],
   log: Manifest["log"],
 ): Manifest {
@@ -100,6 +145,7 @@ function manifestOf(
     recipe,
     recipeKey: recipeKey as Digest,
     modules,
+    ...(files.length === 0 ? {} : { files }),
     environment: {
       declared: { compiler: mismatch?.used ?? compiler, packages: [...recipe.toolchain] },
       observed: environment,

@@ -4,15 +4,23 @@
 import { z } from "zod";
 import { Failure } from "../build/attempt.ts";
 import { InputRecord } from "../build/input-places.ts";
+import { OriginRecord } from "../build/origins/origin.ts";
 import type { Recipe } from "../build/recipe.ts";
 import { CompilerMismatch } from "../build/toolchain.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
 import { type Element, OutputPath } from "../matrix/element.ts";
 
 const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
 const NamedVersion = z.object({ name: z.string(), version: z.string() });
+
+/** A file beside the modules, by its path in the driver's tree. */
+const FilePath = z.string().refine((path) => path.split("/").every((part) => PathSegment.safeParse(part).success), {
+  error: "not a safe path",
+});
+const NamedFile = z.object({ path: FilePath, digest: Digest, size: z.int() });
 
 /** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
 export const Manifest = z.object({
@@ -28,7 +36,8 @@ export const Manifest = z.object({
   modules: z.array(
     z.object({
       name: z.string(),
-      digests: z.object({ unsigned: Digest }),
+      /** As it was built, without debugging information, and compressed, where the driver wants them so. */
+      digests: z.object({ unsigned: Digest, stripped: Digest.optional(), compressed: Digest.optional() }),
       size: z.int(),
       /** Facts read from the module itself. */
       witnesses: z.object({
@@ -43,6 +52,8 @@ export const Manifest = z.object({
       }),
     }),
   ),
+  /** Firmware and what else the driver's patterns chose. */
+  files: z.array(NamedFile).optional(),
   environment: z.object({
     /** What the recipe says. */
     declared: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
@@ -69,7 +80,16 @@ export const IndexEntry = z.object({
   output: OutputPath,
   recipe: Digest,
   manifest: Digest,
-  modules: z.array(z.object({ name: z.string(), digest: Digest, size: z.int() })),
+  modules: z.array(
+    z.object({
+      name: z.string(),
+      digest: Digest,
+      size: z.int(),
+      stripped: Digest.optional(),
+      compressed: z.object({ file: PathSegment, digest: Digest }).optional(),
+    }),
+  ),
+  files: z.array(NamedFile).optional(),
   log: Digest,
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
@@ -94,6 +114,8 @@ export const AttemptNote = z.object({
   /** Packages that did not come from their mirror at once. */
   inputs: z.array(InputRecord).optional(),
   mismatch: CompilerMismatch.optional(),
+  /** Where the driver's source came from. */
+  origin: OriginRecord.optional(),
   buildMs: z.int().optional(),
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
   failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),

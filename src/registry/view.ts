@@ -18,19 +18,28 @@ export async function refreshView(store: Store, state: Published): Promise<numbe
     const folder = viewPath(entry);
     const shown = await store.read(`${folder}/manifest.json`);
     if (shown !== undefined && sha256(shown) === entry.manifest) continue;
-    const files: [string, string][] = [
-      ...entry.modules.map(({ name, digest }): [string, string] => [`${name}.ko`, digest]),
-      ["build.log", entry.log],
-      // Last: who sees the manifest finds everything that it names.
-      ["manifest.json", entry.manifest],
-    ];
+    const files = filesOf(entry);
     for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
-    const names = new Set(files.map(([file]) => file));
+    const names = new Set(files.map(([file]) => file.split("/")[0]));
     for (const stray of await store.list(folder))
       if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
     written++;
   }
   return written;
+}
+
+/** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
+function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, string][] {
+  return [
+    ...modules.flatMap(({ name, digest, stripped, compressed }): [string, string][] => [
+      [`${name}.ko`, stripped ?? digest],
+      ...(compressed === undefined ? [] : [[compressed.file, compressed.digest] as [string, string]]),
+    ]),
+    ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
+    ["build.log", log],
+    // Last: who sees the manifest finds everything that it names.
+    ["manifest.json", manifest],
+  ];
 }
 
 async function readBlob(store: Store, digest: string): Promise<Buffer> {

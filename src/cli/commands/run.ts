@@ -67,7 +67,8 @@ export async function printReport(report: RunReport, farm: Farm, asJson: boolean
 
 function isFailed({ note }: RunRow): boolean {
   const code = note.failure?.code as ErrorCode | undefined;
-  return (code !== undefined && code !== "NOT_FETCHABLE") || note.load?.verdict.verdict === "fail";
+  const isAnswer = code === "NOT_FETCHABLE" || code === "KERNEL_EXCLUDED";
+  return (code !== undefined && !isAnswer) || note.load?.verdict.verdict === "fail";
 }
 
 function toJson(report: RunReport, farm: Farm) {
@@ -89,8 +90,9 @@ function toJson(report: RunReport, farm: Farm) {
   };
 }
 
-function outcomeOf(row: RunRow): "stable" | "candidate" | "failed" | "unfetchable" {
+function outcomeOf(row: RunRow): "stable" | "candidate" | "failed" | "excluded" | "unfetchable" {
   if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
+  if (row.note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
   if (row.note.failure !== undefined) return "failed";
   return row.path === undefined || row.note.load?.verdict.verdict !== "pass" ? "candidate" : "stable";
 }
@@ -121,6 +123,7 @@ function loadWord({ note }: RunRow): string {
     return note.load.verdict.verdict === "pass"
       ? `pass ${seconds(note.load.bootMs)} s`
       : note.load.verdict.verdict;
+  if (note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
   return note.failure?.code === "NOT_FETCHABLE" ? "not there" : "failed";
 }
 
@@ -138,6 +141,7 @@ function summaryText(report: RunReport): string {
     `${count("stable")} stable`,
     `${count("candidate")} candidates`,
     `${count("failed")} failed`,
+    ...(count("excluded") > 0 ? [`${count("excluded")} excluded`] : []),
     `${fresh} of them new`,
   ];
   const lost =

@@ -15,7 +15,7 @@ import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { copyDriverSource, readDriverSource } from "./driver.ts";
+import { copySourceTree, readSourceTree } from "./source-tree.ts";
 
 const FILES = {
   Kbuild: "obj-m := doorbell.o\n",
@@ -33,7 +33,7 @@ async function makeTree(files: Readonly<Record<string, string>> = FILES): Promis
   return directory;
 }
 
-const digestOf = async (directory: string) => (await readDriverSource(directory)).digest;
+const digestOf = async (directory: string) => (await readSourceTree(directory)).digest;
 const invalid = expect.objectContaining({ code: "DRIVER_INVALID" });
 
 describe("the digest of a driver's source", () => {
@@ -104,11 +104,11 @@ describe("the digest of a driver's source", () => {
       fc.asyncProperty(fc.dictionary(path, fc.string()), async (files) => {
         const directory = await makeTree({ Makefile: "", ...files });
         const target = await temporaryDirectory();
-        const source = await readDriverSource(directory);
+        const source = await readSourceTree(directory);
 
-        await copyDriverSource(source, target);
+        await copySourceTree(source, target);
 
-        const copy = await readDriverSource(target);
+        const copy = await readSourceTree(target);
         expect([copy.digest, copy.files]).toEqual([source.digest, source.files]);
       }),
       { numRuns: 20 },
@@ -117,16 +117,11 @@ describe("the digest of a driver's source", () => {
 });
 
 describe("a tree that is no driver", () => {
-  test("is one without Makefile and Kbuild at its top", async () => {
-    await expect(readDriverSource(await makeTree({ "src/Makefile": "" }))).rejects.toThrow(invalid);
-    expect((await readDriverSource(await makeTree({ Makefile: "" }))).files).toHaveLength(1);
-  });
-
   test("is one that is not there, or is a file", async () => {
     const directory = await makeTree();
 
-    await expect(readDriverSource(join(directory, "none"))).rejects.toThrow(invalid);
-    await expect(readDriverSource(join(directory, "Kbuild"))).rejects.toThrow(invalid);
+    await expect(readSourceTree(join(directory, "none"))).rejects.toThrow(invalid);
+    await expect(readSourceTree(join(directory, "Kbuild"))).rejects.toThrow(invalid);
   });
 
   test.each([
@@ -138,7 +133,7 @@ describe("a tree that is no driver", () => {
     const directory = await makeTree();
     await symlink(target, join(directory, "link"));
 
-    await expect(readDriverSource(directory)).rejects.toThrow(
+    await expect(readSourceTree(directory)).rejects.toThrow(
       expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringContaining(`to ${target}`) }),
     );
   });
@@ -147,13 +142,13 @@ describe("a tree that is no driver", () => {
     const directory = await makeTree();
     execFileSync("mkfifo", [join(directory, "include", "pipe")]);
 
-    await expect(readDriverSource(directory)).rejects.toThrow(
+    await expect(readSourceTree(directory)).rejects.toThrow(
       expect.objectContaining({ message: expect.stringContaining("include/pipe") }),
     );
   });
 });
 
-describe("copyDriverSource", () => {
+describe("copySourceTree", () => {
   test("copies files and links with the same modes everywhere, and nothing that is left over", async () => {
     const directory = await makeTree({ ...FILES, "doorbell.o": "left", ".doorbell.o.cmd": "" });
     await chmod(join(directory, "doorbell.c"), 0o600);
@@ -161,7 +156,7 @@ describe("copyDriverSource", () => {
     await symlink("../doorbell.c", join(directory, "include", "link.c"));
     const target = join(await temporaryDirectory(), "build");
 
-    await copyDriverSource(await readDriverSource(directory), target);
+    await copySourceTree(await readSourceTree(directory), target);
 
     const mode = async (path: string) => ((await lstat(join(target, path))).mode & 0o777).toString(8);
     expect(await mode("doorbell.c")).toBe("644");
@@ -174,8 +169,8 @@ describe("copyDriverSource", () => {
   test("leaves the driver's own tree as it was when the copy is changed", async () => {
     const directory = await makeTree();
     const target = join(await temporaryDirectory(), "build");
-    const source = await readDriverSource(directory);
-    await copyDriverSource(source, target);
+    const source = await readSourceTree(directory);
+    await copySourceTree(source, target);
 
     await writeFile(join(target, "doorbell.c"), "changed");
     await cp(join(target, "Kbuild"), join(target, "doorbell.h"));

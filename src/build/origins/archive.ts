@@ -1,0 +1,98 @@
+/**
+ * A source in a .tar archive: a file, or what a web server has under a digest that is known beforehand.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { isCached } from "../../base/cache.ts";
+import { decompressed } from "../../base/decompress.ts";
+import { FarmError } from "../../base/error.ts";
+import {
+  invalidDriver,
+  keepTree,
+  type Origin,
+  type OriginContext,
+  type Place,
+  type UrlPlace,
+  withoutTop,
+} from "./origin.ts";
+import { UNPACKED_LIMIT_BYTES, unpackTar } from "./unpack-tar.ts";
+
+/** Name's end → what base/decompress.ts calls the compression. */
+const ENDINGS: readonly (readonly [ending: string, compression: string | undefined])[] = [
+  [".tar", undefined],
+  [".tar.gz", "gz"],
+  [".tgz", "gz"],
+  [".tar.xz", "xz"],
+  [".txz", "xz"],
+  [".tar.zst", "zst"],
+  [".tar.bz2", "bz2"],
+  [".tbz2", "bz2"],
+];
+
+export function isArchiveName(place: string): boolean {
+  return ENDINGS.some(([ending]) => place.endsWith(ending));
+}
+
+export const archive: Origin = {
+  kind: "archive",
+  fits: (place) => (typeof place === "string" ? isArchiveName(place) : "url" in place),
+  async fetch(place, version, context) {
+    const { file, name, sha256 } = await archiveFile(place, version, context);
+    const directory = await keepTree(`tar-${sha256}`, context, async (empty) => {
+      await unpackTar(() => bytesOf(file, name), name, empty, context.signal);
+      return withoutTop(empty);
+    });
+    return { directory, origin: { kind: "archive", place: name, sha256 } };
+  },
+};
+
+interface ArchiveFile {
+  readonly file: string;
+  /** As the configuration says it; its end tells the compression. */
+  readonly name: string;
+  readonly sha256: string;
+}
+
+async function archiveFile(place: Place, version: string, context: OriginContext): Promise<ArchiveFile> {
+  if (typeof place !== "string") return fetchArchive(place as UrlPlace, version, context);
+  if (/^https?:/.test(place)) {
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `the source ${place} needs a digest: write {url: ${place}, sha256: …}`,
+    });
+  }
+  const file = resolve(context.base, place);
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(file), hash).catch((cause: NodeJS.ErrnoException) => {
+    throw invalidDriver(`the archive ${file} cannot be read (${cause.code})`, cause);
+  });
+  return { file, name: file, sha256: hash.digest("hex") };
+}
+
+async function fetchArchive(
+  { url, sha256: configured }: UrlPlace,
+  version: string,
+  { http, scratch, cache, signal }: OriginContext,
+): Promise<ArchiveFile> {
+  const sha256 = typeof configured === "string" ? configured : configured[version];
+  if (sha256 === undefined)
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `the source ${url} has no sha256 for version ${version}`,
+    });
+  if (!isArchiveName(new URL(url).pathname))
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `the source ${url} is no archive that we read: ${ENDINGS.map(([ending]) => ending).join(" ")}`,
+    });
+  const file = join(cache, "inputs", `${sha256}.tar`);
+  if (!(await isCached(file))) await http.download(url, { sha256 }, file, scratch, signal);
+  return { file, name: url, sha256 };
+}
+
+async function* bytesOf(file: string, name: string): AsyncGenerator<Buffer> {
+  const path = /^https?:/.test(name) ? new URL(name).pathname : basename(name);
+  const compression = ENDINGS.find(([ending]) => path.endsWith(ending))?.[1];
+  const body = createReadStream(file);
+  if (compression === undefined) yield* body as AsyncIterable<Buffer>;
+  else yield* decompressed(body, `${basename(path)}.${compression}`, UNPACKED_LIMIT_BYTES);
+}

@@ -1,0 +1,130 @@
+/**
+ * The family of origins: where a driver's source may come from, and how it becomes a tree on disk. The tree
+ * tells nothing of its origin: the same files have the same digest wherever they came from.
+ */
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { isCached } from "../../base/cache.ts";
+import { FarmError } from "../../base/error.ts";
+import type { Http } from "../../base/http.ts";
+import { exists, type Scratch } from "../../base/scratch.ts";
+import type { AptSource } from "../../catalog/apt.ts";
+import { PathSegment } from "../../kernel/path-segment.ts";
+import type { Inputs } from "../inputs.ts";
+
+const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
+
+/** A git repository, by URL or by path. */
+export const GitPlace = z.strictObject({
+  git: z.string().min(1).describe("Repository: an http(s) URL, or a path relative to this file."),
+  revision: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._/+~-]*$/, { error: "not the name of a revision" })
+    .describe("Tag, branch or commit; `{version}` stands for the version."),
+});
+export type GitPlace = z.infer<typeof GitPlace>;
+
+/** An archive on a web server. */
+export const UrlPlace = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe("A .tar archive; `{version}` stands for the version."),
+  sha256: z
+    .union([Sha256, z.record(PathSegment, Sha256)])
+    .describe("Its digest; with several versions one for each: `{1.2.0: …}`."),
+});
+export type UrlPlace = z.infer<typeof UrlPlace>;
+
+/** A package of a Debian-like distribution with a tree for DKMS in it. */
+export const PackagePlace = z.strictObject({
+  package: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9+.-]+$/, { error: "not the name of a package" })
+    .describe("Name of the package, such as v4l2loopback-dkms."),
+  release: PathSegment.describe("Distribution release whose index lists it, such as debian13."),
+  component: z
+    .enum(["main", "contrib", "non-free"])
+    .optional()
+    .describe("Part of the archive it is in; default: main."),
+});
+export type PackagePlace = z.infer<typeof PackagePlace>;
+
+/** Where a source is, as the configuration says it, with the version put in. */
+export type Place = string | GitPlace | UrlPlace | PackagePlace;
+
+/** What is remembered of where a source came from; no part of any digest. */
+export const OriginRecord = z.object({
+  kind: z.enum(["directory", "archive", "git", "package"]),
+  /** Path, URL, or package and version. */
+  place: z.string(),
+  /** Digest of the archive or package. */
+  sha256: z.string().optional(),
+  /** What a git revision was when it was asked for. */
+  commit: z.string().optional(),
+});
+export type OriginRecord = z.infer<typeof OriginRecord>;
+
+export interface FetchedSource {
+  readonly directory: string;
+  readonly origin: OriginRecord;
+}
+
+export interface OriginContext {
+  readonly http: Http;
+  readonly scratch: Scratch;
+  readonly cache: string;
+  readonly inputs: Pick<Inputs, "fetch">;
+  /** What relative paths are relative to. */
+  readonly base: string;
+  /** The suites of a distribution release, as far as they matter to source packages. */
+  readonly suites: (release: string) => readonly AptSource[];
+  readonly say: (text: string) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface Origin {
+  readonly kind: OriginRecord["kind"];
+  /** Whether a configured place is one of this kind. */
+  fits(place: Place): boolean;
+  /**
+   * Brings the source of one version here.
+   * @throws FarmError DRIVER_INVALID, CONFIG_INVALID, and what mirrors do wrong
+   */
+  fetch(place: Place, version: string, context: OriginContext): Promise<FetchedSource>;
+}
+
+/** A source tree of the cache, under a name that says what it was made from; made when there is none yet. */
+export async function keepTree(
+  name: string,
+  { cache, scratch }: Pick<OriginContext, "cache" | "scratch">,
+  make: (empty: string) => Promise<string>,
+): Promise<string> {
+  const target = join(cache, "sources", name);
+  if (await isCached(target)) return target;
+  const temporary = scratch.path();
+  try {
+    await mkdir(temporary, { recursive: true });
+    const tree = await make(temporary);
+    await mkdir(dirname(target), { recursive: true });
+    await rename(tree, target).catch(async (thrown) => {
+      if (!(await exists(target))) throw thrown; // Another process was faster.
+    });
+    return target;
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+}
+
+/** The tree proper: archives usually hold everything in one directory that is named after the version. */
+export async function withoutTop(directory: string): Promise<string> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const [only] = entries;
+  return entries.length === 1 && only?.isDirectory() ? join(directory, only.name) : directory;
+}
+
+export function invalidDriver(detail: string, cause?: unknown): FarmError {
+  return new FarmError("DRIVER_INVALID", {
+    detail,
+    hint: "Correct `source` of the driver; docs/drivers.md shows what it may be.",
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

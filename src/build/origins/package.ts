@@ -1,0 +1,172 @@
+/**
+ * A source in a Debian package made for DKMS: a .deb file, or what a release's signed index lists.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { FarmError, toFarmError } from "../../base/error.ts";
+import { sha256 as digestOfText } from "../../base/json.ts";
+import { pipeThrough } from "../../base/run.ts";
+import { entriesOf, exists } from "../../base/scratch.ts";
+import { urlOf } from "../../base/url.ts";
+import { type AptSource, readAptSource } from "../../catalog/apt.ts";
+import { compareDebVersions } from "../../kernel/deb-version.ts";
+import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
+import { Package } from "../../kernel/kernel.ts";
+import { invalidDriver, keepTree, type Origin, type OriginContext, type PackagePlace } from "./origin.ts";
+import { unpackTar } from "./unpack-tar.ts";
+
+export function isPackageName(place: string): boolean {
+  return place.endsWith(".deb");
+}
+
+export const debianPackage: Origin = {
+  kind: "package",
+  fits: (place) => (typeof place === "string" ? isPackageName(place) : "package" in place),
+  async fetch(place, version, context) {
+    if (typeof place === "string") {
+      const file = resolve(context.base, place);
+      const { directory, sha256 } = await treeOf(file, context);
+      return { directory, origin: { kind: "package", place: file, sha256 } };
+    }
+    const listed = await choose(place as PackagePlace, version, context);
+    const file = await context.inputs.fetch(listed, [], context.signal);
+    const { directory, sha256, treeVersion } = await treeOf(file, context);
+    if (!namesOf(listed.version).includes(version) && treeVersion !== version)
+      throw otherVersion(place as PackagePlace, version, [listed], treeVersion);
+    return { directory, origin: { kind: "package", place: `${listed.name} ${listed.version}`, sha256 } };
+  },
+};
+
+/** The one package of a release that is this version, else the newest, whose tree will tell. */
+async function choose(place: PackagePlace, version: string, context: OriginContext): Promise<Package> {
+  const packages = await remembering(place, context, () => listedPackages(place, context));
+  const newest = packages.toSorted((a, b) => compareDebVersions(b.version, a.version));
+  const chosen = newest.find((one) => namesOf(one.version).includes(version)) ?? newest[0];
+  if (chosen !== undefined) return chosen;
+  throw new FarmError("CONFIG_INVALID", {
+    detail: `${place.release} has no package ${place.package} in ${place.component ?? "main"}`,
+    hint: "Check `package`, `release` and `component` of the driver's source.",
+  });
+}
+
+/** How a package version may stand in a configuration: whole, or without epoch, or only upstream's part. */
+function namesOf(version: string): string[] {
+  const plain = version.replace(/^\d+:/, "");
+  return [plain, plain.replace(/-[^-]*$/, "")];
+}
+
+function otherVersion(
+  { release, package: name }: PackagePlace,
+  version: string,
+  found: readonly Package[],
+  treeVersion: string | undefined,
+): FarmError {
+  const versions = found.map((one) => namesOf(one.version)[0]).join(", ");
+  const tree = treeVersion === undefined ? "" : ` (its tree is ${treeVersion})`;
+  return new FarmError("CONFIG_INVALID", {
+    detail: `${release} has ${name} ${versions}${tree}, not ${version}`,
+    hint: "Write the version that there is into `versions`, or name another release.",
+  });
+}
+
+/** Every version of the package that the suites of a release list. */
+async function listedPackages(place: PackagePlace, context: OriginContext): Promise<Package[]> {
+  const { http, scratch, cache, signal } = context;
+  const answers = await Promise.all(
+    context.suites(place.release).map(async (suite) => ({
+      suite,
+      answer: await readAptSource(forPackage(suite, place), { http, scratch, cache, signal }),
+    })),
+  );
+  const failed = answers.flatMap(({ answer }) => (answer.kind === "failed" ? [answer.error] : []));
+  const found = answers.flatMap(({ suite, answer }) =>
+    answer.kind === "read"
+      ? answer.packages.map((one) => Package.parse({ ...one, path: urlOf(suite.url, one.path) }))
+      : [],
+  );
+  if (failed[0] !== undefined) throw failed[0];
+  return found;
+}
+
+/** A suite as it is read for one package alone. */
+function forPackage(suite: AptSource, { package: name, component = "main" }: PackagePlace): AptSource {
+  const distribution = {
+    ...suite.distribution,
+    packagePrefixes: [`${name}\n`],
+    readPackage: readDebPackage,
+  };
+  return { ...suite, component, distribution };
+}
+
+/** When a mirror is down, what it said last is good enough: the package itself is in the cache or archived. */
+async function remembering(
+  place: PackagePlace,
+  { cache, scratch, say }: OriginContext,
+  ask: () => Promise<Package[]>,
+): Promise<Package[]> {
+  const memory = join(cache, "remembered", `${digestOfText(JSON.stringify(place)).slice(7, 39)}.json`);
+  try {
+    const found = await ask();
+    await scratch.write(memory, JSON.stringify(found));
+    return found;
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.blame !== "remote" || !(await exists(memory))) throw error;
+    say(
+      `${place.package} of ${place.release}: as last seen, since its mirror cannot be asked (${error.message})`,
+    );
+    return Package.array().parse(JSON.parse(await readFile(memory, "utf8")));
+  }
+}
+
+interface PackagedTree {
+  readonly directory: string;
+  readonly sha256: string;
+  /** The version in the name of its directory. */
+  readonly treeVersion: string | undefined;
+}
+
+async function treeOf(file: string, context: OriginContext): Promise<PackagedTree> {
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(file), hash).catch((cause: NodeJS.ErrnoException) => {
+    throw invalidDriver(`the package ${file} cannot be read (${cause.code})`, cause);
+  });
+  const sha256 = hash.digest("hex");
+  const kept = await keepTree(`deb-${sha256}`, context, async (empty) => {
+    await unpackTar(() => dataOf(file), file, empty, context.signal, SOURCES);
+    return join(empty, SOURCES);
+  });
+  const trees = [];
+  for (const name of await entriesOf(kept)) if (await exists(join(kept, name, "dkms.conf"))) trees.push(name);
+  const [tree, other] = trees;
+  if (tree === undefined) throw invalidDriver(`${file} has no tree with a dkms.conf in /${SOURCES}`);
+  if (other !== undefined)
+    throw invalidDriver(
+      `${file} has several trees in /${SOURCES}: ${trees.join(", ")}; unpack it, and name one`,
+    );
+  return { directory: join(kept, tree), sha256, treeVersion: /^[^-]+(?:-[^\d][^-]*)*-(.+)$/.exec(tree)?.[1] };
+}
+
+const SOURCES = "usr/src";
+
+/** The package's files as a tar archive. */
+async function* dataOf(file: string): AsyncGenerator<Buffer> {
+  const system = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
+  const pipe = pipeThrough(
+    [
+      ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", ...system],
+      ["--tmpfs", "/tmp", "--dev", "/dev", "--ro-bind", file, "/package.deb"],
+      ["--", "dpkg-deb", "--fsys-tarfile", "/package.deb"],
+    ].flat(),
+  );
+  try {
+    pipe.stdin.end();
+    yield* pipe.stdout as AsyncIterable<Buffer>;
+    if ((await pipe.exit) !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
+  } finally {
+    pipe.stop();
+  }
+}

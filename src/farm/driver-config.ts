@@ -1,0 +1,81 @@
+/**
+ * A driver in the configuration: where its source is, and how it is built where that is not the usual way.
+ */
+import { z } from "zod";
+import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+
+const Names = z.array(PathSegment).min(1);
+
+/** What apt and dnf take as a name and as nothing else: no pattern, no path, and no `-` that removes. */
+const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])?$/, {
+  error: "not the name of a package",
+});
+
+/** A path that cannot lead out of the tree. */
+const isInside = (path: string) =>
+  !path.startsWith("/") && path.split("/").every((part) => part !== "" && part !== ".." && part !== ".");
+
+const Directory = z
+  .string()
+  .regex(/^[A-Za-z0-9._+~/-]+$/, { error: "not a plain path" })
+  .refine(isInside, { error: "must be a path inside the tree" });
+
+const FilePattern = z
+  .string()
+  .regex(/^[A-Za-z0-9._+~*?[\]/-]+$/, { error: "not a plain pattern (* ? [ ] are what it may hold)" })
+  .refine((pattern) => isInside(pattern) && !pattern.startsWith("-"), {
+    error: "must be a pattern inside the tree",
+  });
+
+const ShellLines = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
+
+export const DriverConfig = z
+  .strictObject({
+    name: PathSegment.describe("The driver's name, also the first part of its paths."),
+    source: z
+      .union([z.string().min(1), GitPlace, UrlPlace, PackagePlace])
+      .describe(
+        "Where its source is: a directory, a .tar archive or a .deb package, relative to this file, or one of the places below. `{version}` stands for the version.",
+      ),
+    versions: Names.describe(
+      "Versions to build. Two versions of one series would share their paths, and are refused.",
+    ),
+    series: PathSegment.optional().describe("Place of its artifacts; default: the version with patch 0."),
+    modules: Names.optional().describe(
+      "Modules that a build must give, in any order; default: whatever it gives.",
+    ),
+    build: z
+      .enum(["kbuild", "dkms"])
+      .optional()
+      .describe("What kind of tree it is; default: dkms where there is a dkms.conf and no `make`."),
+    directory: Directory.optional().describe(
+      "Where in the tree its Kbuild, Makefile or dkms.conf is; default: at the top.",
+    ),
+    prepare: ShellLines.optional().describe(
+      "Shell lines that run in the sandbox before anything is built: autogen.sh, configure.",
+    ),
+    make: ShellLines.optional().describe("Shell lines that build, in place of the kernel's own `make M=`."),
+    packages: z
+      .array(PackageName)
+      .min(1)
+      .optional()
+      .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
+    files: z
+      .array(FilePattern)
+      .min(1)
+      .optional()
+      .describe("Further files to publish, as patterns inside the tree: `firmware/*.bin`."),
+    strip: z
+      .boolean()
+      .optional()
+      .describe("Publish modules without debugging information too; default: as dkms.conf says, else no."),
+    compress: z
+      .enum(["xz", "zstd", "gz"])
+      .optional()
+      .describe("Publish modules compressed too, as the kernel's own modules_install does it."),
+  })
+  .refine(({ build, make }) => build !== "dkms" || make === undefined, {
+    error: "`make` stands in place of what dkms.conf says: give one of `build: dkms` and `make`",
+  });
+export type DriverConfig = z.infer<typeof DriverConfig>;

@@ -1,0 +1,336 @@
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmod, cp, mkdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { buffer } from "node:stream/consumers";
+import { pack } from "tar-stream";
+import { describe, expect, test } from "vitest";
+import { ORIGINS } from "../../src/build/origins/index.ts";
+import { debian } from "../../src/kernel/distributions/debian.ts";
+import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
+import { startServer } from "../support/server.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+import {
+  digestOf,
+  makeTar,
+  makeTree,
+  type OriginCase,
+  originContext,
+  originContract,
+  VERSION,
+} from "./origin.ts";
+
+const key = makeSigningKey();
+const sha256Of = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+
+async function makeGit(tree: string): Promise<string> {
+  const git = (...argv: string[]) =>
+    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", ...argv], { cwd: tree })
+      .toString()
+      .trim();
+  git("init", "--quiet", "--initial-branch=main");
+  git("add", "--all");
+  git("commit", "--quiet", "--message=first");
+  git("tag", `v${VERSION}`);
+  await writeFile(join(tree, "later.c"), "");
+  git("add", "--all");
+  git("commit", "--quiet", "--message=later");
+  return git("rev-parse", `v${VERSION}`);
+}
+
+async function makePackage(tree: string, base: string): Promise<string> {
+  const root = join(base, "deb");
+  await mkdir(join(root, "usr/src"), { recursive: true });
+  await cp(tree, join(root, "usr/src", `doorbell-${VERSION}`), { recursive: true, verbatimSymlinks: true });
+  await mkdir(join(root, "DEBIAN"), { mode: 0o755 });
+  await chmod(root, 0o755);
+  const control = `Package: doorbell-dkms\nVersion: 1:${VERSION}-3\nArchitecture: all\nMaintainer: nobody\nDescription: test\n`;
+  await writeFile(join(root, "DEBIAN/control"), control);
+  const file = join(base, "doorbell-dkms.deb");
+  execFileSync("dpkg-deb", ["--root-owner-group", "--build", root, file], { stdio: "ignore" });
+  return file;
+}
+
+/** The package in a repository of its own, whose suite is the only one of debian13. */
+async function publishPackage(file: string) {
+  const repository = await startRepository(key);
+  const bytes = await readFile(file);
+  const path = "pool/main/d/doorbell-dkms.deb";
+  repository.files.set(path, bytes);
+  repository.publish("trixie", {
+    packages: [
+      {
+        name: "doorbell-dkms",
+        version: `1:${VERSION}-3`,
+        architecture: "all",
+        sha256: sha256Of(bytes),
+        size: bytes.length,
+        source: "x",
+        path,
+        depends: "",
+      },
+    ],
+  });
+  const suites = () => [
+    {
+      kind: "apt" as const,
+      id: "debian/trixie",
+      distribution: debian,
+      release: "debian13",
+      suite: "trixie",
+      component: "main",
+      architectures: ["x86_64" as const],
+      url: repository.url,
+      keyring: key.keyring,
+      acceptExpired: false,
+    },
+  ];
+  return { repository, suites };
+}
+
+const ODD = ["--owner=1234", "--group=5678", "--mtime=2001-01-01"];
+const tarCase = (ending: string, ...options: string[]): OriginCase => ({
+  title: `a ${ending} archive made with ${options.join(" ") || "nothing special"}`,
+  async make(tree, base) {
+    const file = await makeTar(tree, join(base, `driver-{version}${ending}`.replace("{version}", VERSION)), [
+      ...options,
+      basename(tree),
+    ]);
+    return { place: file.replace(VERSION, "{version}") };
+  },
+  nowhere: `none${ending}`,
+});
+
+const CASES: readonly OriginCase[] = [
+  { title: "a directory", make: async (tree) => ({ place: tree }), nowhere: "none" },
+  tarCase(".tar", ...ODD, "--sort=name"),
+  tarCase(".tar.gz", "--gzip", "--format=pax"),
+  tarCase(".tar.xz", "--xz", "--format=gnu", "--numeric-owner"),
+  tarCase(".tar.zst", "--zstd", "--format=v7"),
+  tarCase(".tar.bz2", "--bzip2", ...ODD),
+  {
+    title: "an archive without a directory of its own",
+    async make(tree, base) {
+      return { place: await makeTar(`${tree}/.`, join(base, "flat.tgz"), ["--gzip", "."]) };
+    },
+    nowhere: "none.tgz",
+  },
+  {
+    title: "an archive on a web server",
+    async make(tree, base) {
+      const bytes = await readFile(await makeTar(tree, join(base, "d.tar"), [basename(tree)]));
+      const server = await startServer((_, response) => response.end(bytes));
+      return {
+        place: { url: `${server.url}/d-{version}.tar?x=1`, sha256: { [VERSION]: sha256Of(bytes) } },
+      };
+    },
+    nowhere: { url: "http://127.0.0.1:9/d.tar", sha256: { "9.9.9": "0".repeat(64) } },
+  },
+  ...["v{version}", "commit", "short"].map(
+    (revision): OriginCase => ({
+      title: `a git revision by ${revision}`,
+      async make(tree) {
+        const commit = await makeGit(tree);
+        const names: Record<string, string> = { commit, short: commit.slice(0, 9) };
+        return { place: { git: tree, revision: names[revision] ?? revision } };
+      },
+      nowhere: { git: "none", revision: "main" },
+    }),
+  ),
+  {
+    title: "a .deb file",
+    make: async (tree, base) => ({ place: await makePackage(tree, base) }),
+    nowhere: "none.deb",
+  },
+  {
+    title: "a package of a release",
+    async make(tree, base) {
+      const { suites } = await publishPackage(await makePackage(tree, base));
+      return { place: { package: "doorbell-dkms", release: "debian13" }, context: { suites } };
+    },
+    nowhere: { package: "none-dkms", release: "debian13" },
+  },
+];
+
+for (const one of CASES) originContract(one);
+
+test("every kind of origin is tried here", async () => {
+  const kinds = new Set<string>();
+  for (const { nowhere } of CASES) kinds.add(ORIGINS.find((one) => one.fits(nowhere))?.kind ?? "none");
+
+  expect([...kinds].toSorted()).toEqual(ORIGINS.map(({ kind }) => kind).toSorted());
+});
+
+describe("a hostile archive", () => {
+  type Entry = Parameters<ReturnType<typeof pack>["entry"]>[0];
+  const refusals: readonly [string, Entry, RegExp][] = [
+    ["a path that leads out", { name: "d/../../x" }, /leads out of the archive/],
+    ["an absolute path", { name: "/etc/x" }, /leads out of the archive/],
+    [
+      "a link to an absolute path",
+      { name: "d/l", type: "symlink", linkname: "/etc/passwd" },
+      /to \/etc\/passwd/,
+    ],
+    ["a link that leads out", { name: "d/l", type: "symlink", linkname: "../../x" }, /to \.\.\/\.\.\/x/],
+    ["a hard link that leads out", { name: "d/l", type: "link", linkname: "../x" }, /to \.\.\/x/],
+    ["a device", { name: "d/null", type: "character-device", devmajor: 1, devminor: 3 }, /character-device/],
+    ["a pipe", { name: "d/pipe", type: "fifo" }, /fifo/],
+    ["a setuid file", { name: "d/su", mode: 0o4755 }, /setuid/],
+  ];
+
+  test.each(refusals)("with %s is refused, and named", async (_, entry, words) => {
+    const context = await originContext();
+    const file = join(context.base, "bad.tar");
+    const archive = pack();
+    archive.entry({ name: "d/Kbuild" }, "obj-m := x.o\n");
+    archive.entry(entry, entry.type === undefined ? "x" : "");
+    archive.finalize();
+    await writeFile(file, await buffer(archive));
+
+    await expect(digestOf(file, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(words) }),
+    );
+  });
+
+  test.each([".tar", ".tar.gz"])("that is damaged is refused (%s)", async (ending) => {
+    const context = await originContext();
+    const file = join(context.base, `bad${ending}`);
+    await writeFile(file, Buffer.alloc(2000, 7));
+
+    await expect(digestOf(file, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID" }),
+    );
+  });
+
+  test("of another digest than was promised is refused", async () => {
+    const server = await startServer((_, response) => response.end("other"));
+    const place = { url: `${server.url}/d.tar`, sha256: "0".repeat(64) };
+
+    await expect(digestOf(place, await originContext())).rejects.toThrow(
+      expect.objectContaining({ code: "DIGEST_MISMATCH" }),
+    );
+  });
+
+  test("on a web server needs a digest", async () => {
+    await expect(digestOf("https://host.example/d.tar.gz", await originContext())).rejects.toThrow(/sha256/);
+  });
+});
+
+describe("a git repository", () => {
+  test.each(["ext::sh -c 'touch /tmp/x'", "ssh://host.example/x", "-u./x", "git@host.example:x"])(
+    "is not reached by %s",
+    async (git) => {
+      await expect(digestOf({ git, revision: "main" }, await originContext())).rejects.toThrow(
+        expect.objectContaining({ code: expect.stringMatching(/INVALID$/) }),
+      );
+    },
+  );
+
+  test("runs none of its hooks, filters and commands", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    const mark = join(await temporaryDirectory(), "ran");
+    await writeFile(join(tree, ".gitattributes"), "*.c filter=evil\n");
+    await makeGit(tree);
+    const hook = join(tree, ".git/hooks/post-checkout");
+    await mkdir(join(tree, ".git/hooks"), { recursive: true });
+    await writeFile(hook, `#!/bin/sh\ntouch ${mark}\n`, { mode: 0o755 });
+    const evil = `touch ${mark}`;
+    for (const [name, value] of [
+      ["filter.evil.smudge", evil],
+      ["core.fsmonitor", evil],
+      ["uploadpack.packObjectsHook", evil],
+      ["core.pager", evil],
+    ] as const)
+      execFileSync("git", ["config", name, value], { cwd: tree });
+
+    await digestOf({ git: tree, revision: "main" }, context);
+
+    await expect(readFile(mark)).rejects.toThrow("ENOENT");
+  });
+
+  test("says which revision it does not have, and follows a branch that moves", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    const before = await digestOf({ git: tree, revision: "main" }, context);
+    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", "rm", "-q", "later.c"], {
+      cwd: tree,
+    });
+    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", "commit", "-qm", "less"], {
+      cwd: tree,
+    });
+
+    expect(await digestOf({ git: tree, revision: "main" }, context)).not.toBe(before);
+    await expect(digestOf({ git: tree, revision: "v9" }, context)).rejects.toThrow(/has no revision v9/);
+  });
+});
+
+describe("a package of a release", () => {
+  async function published() {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    const { repository, suites } = await publishPackage(await makePackage(tree, context.base));
+    return { repository, context: { ...context, suites } };
+  }
+  const place = { package: "doorbell-dkms", release: "debian13" };
+
+  test.each([`${VERSION}-3`, VERSION])("is found by its version as %s", async (version) => {
+    const { context } = await published();
+
+    expect(await digestOf(place, context, version)).toMatch(/^sha256:/);
+  });
+
+  test("is refused under another version, which names the one there is", async () => {
+    const { context } = await published();
+
+    await expect(digestOf(place, context, "1.3.0")).rejects.toThrow(
+      /debian13 has doorbell-dkms 1\.2\.0-3 \(its tree is 1\.2\.0\), not 1\.3\.0/,
+    );
+  });
+
+  test("is refused when its bytes are not those of the index", async () => {
+    const { context, repository } = await published();
+    const [path] = [...repository.files.keys()].filter((name) => name.endsWith(".deb"));
+    const bytes = Buffer.from(repository.files.get(path as string) as Buffer);
+    bytes.writeUInt8(bytes.readUInt8(200) ^ 1, 200);
+    repository.files.set(path as string, bytes);
+
+    await expect(digestOf(place, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DIGEST_MISMATCH" }),
+    );
+  });
+
+  test("is as it was last seen while its mirror is down", async () => {
+    const { context, repository } = await published();
+    const before = await digestOf(place, context);
+    const said: string[] = [];
+    const down = context.suites().map((suite) => ({ ...suite, url: "http://127.0.0.1:9" }));
+
+    expect(repository.requests().length).toBeGreaterThan(0);
+    expect(await digestOf(place, { ...context, suites: () => down, say: (text) => said.push(text) })).toBe(
+      before,
+    );
+    expect(said.join()).toMatch(/as last seen/);
+  });
+
+  test("without a tree of DKMS is refused", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await rename(join(tree, "dkms.conf"), join(tree, "dkms.conf.in"));
+
+    await expect(digestOf(await makePackage(tree, context.base), context)).rejects.toThrow(
+      /no tree with a dkms\.conf/,
+    );
+  });
+
+  test("may hold links out elsewhere, but not in its tree", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await symlink("/etc/passwd", join(tree, "link"));
+
+    await expect(digestOf(await makePackage(tree, context.base), context)).rejects.toThrow(
+      /to \/etc\/passwd/,
+    );
+  });
+});
