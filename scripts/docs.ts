@@ -78,15 +78,16 @@ function settings(schema: Property, path: string): string[][] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
     const here = path === "" ? name : `${path}.${name}`;
     const isRequired = schema.required?.includes(name) === true;
-    const inner =
-      [property, ...(property.anyOf ?? [])].find(({ properties }) => properties !== undefined) ??
-      property.items;
+    const objects = [property, ...(property.anyOf ?? [])].filter(
+      ({ properties }) => properties !== undefined,
+    );
+    const inner = objects.length > 0 ? objects : [property.items];
     const row = [
       `\`${here}\``,
       `${kindOf(property)}${isRequired ? ", required" : ""}`,
       property.description ?? "",
     ];
-    return [row, ...alternatives(property, inner, here)];
+    return [row, ...inner.flatMap((one) => alternatives(property, one, here))];
   });
 }
 

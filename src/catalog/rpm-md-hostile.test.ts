@@ -74,7 +74,7 @@ describe("what is damaged or hostile", () => {
       "another compression",
       "REMOTE_UNAVAILABLE",
       /cannot undo/,
-      (files) => replacePrimary(files, Buffer.from("BZh9"), "bz2"),
+      (files) => replacePrimary(files, Buffer.from("\x04\x22\x4d\x18"), "lz4"),
     ],
     [
       "plain XML that is none",

@@ -114,6 +114,22 @@ jobs: 4
     expect(refusal(text)).toMatch(words);
   });
 
+  test.each<[string, string, RegExp]>([
+    ["a revision without a repository", "source: {revision: v1}", /git.*missing/],
+    ["a repository without a revision", "source: {git: x}", /revision.*missing/],
+    ["a git place with a word too many", "source: {git: x, revision: v1, depth: 1}", /no setting "depth"/],
+    ["an archive of an unknown digest", "source: {url: 'https://a.example/x.tar'}", /sha256/],
+    ["a digest that is none", "source: {url: 'https://a.example/x.tar', sha256: abc}", /not a SHA-256/],
+    ["a package without a release", "source: {package: x-dkms}", /release.*missing/],
+    ["a directory that leads out", "source: b, directory: ../c", /must be a path inside the tree/],
+    ["an absolute pattern", "source: b, files: [/etc/passwd]", /inside the tree/],
+    ["a pattern with a shell's own signs", "source: b, files: ['$(id)']", /not a plain pattern/],
+    ["another compression", "source: b, compress: lzma", /"xz" or "zstd" or "gz"/],
+    ["two ways to build at once", "source: b, build: dkms, make: make", /give one of/],
+  ])("refuses a driver with %s", (_, text, words) => {
+    expect(refusal(`drivers: [{name: a, versions: [1.0.0], ${text}}]`)).toMatch(words);
+  });
+
   test("refuses two versions that would share their paths", () => {
     const text = "drivers:\n  - {name: a, source: b, versions: [0.1.0, 0.2.0, 0.1.1]}";
 

@@ -13,6 +13,7 @@ import type { CompilerPolicy } from "../build/image.ts";
 import { ArchivePolicy } from "../build/inputs.ts";
 import type { BuildLimits } from "../build/limits.ts";
 import { SANDBOX_NAMES, type SandboxName } from "../build/sandboxes/sandbox.ts";
+import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -310,6 +311,9 @@ export function parseExclusions(text: string, file: string): Exclusion[] | undef
 const KNOWN_KEYS = [
   Config,
   DriverConfig,
+  GitPlace,
+  UrlPlace,
+  PackagePlace,
   AptSourceConfig,
   RpmSourceConfig,
   CredentialsConfig,

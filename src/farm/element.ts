@@ -165,7 +165,8 @@ function failedBuild(work: Work, attempt: Attempt, name: string, context: Elemen
   const { blame } = ERRORS[failure.code];
   const where = file === undefined ? line : `${file}${lineNumber === undefined ? "" : `:${lineNumber}`}`;
   if (failure.code === "KERNEL_EXCLUDED") context.progress.element(name, "excluded", cause);
-  else context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
+  else
+    context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
   const note = {
     ...noteOf({ ...work, origin: work.driver.origin }, context),
     ...oddities(attempt),

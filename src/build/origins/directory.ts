@@ -10,7 +10,7 @@ export const directory: Origin = {
   kind: "directory",
   fits: (place) => typeof place === "string" && !isArchiveName(place) && !isPackageName(place),
   async fetch(place, _version, { base }) {
-    const path = resolve(base, String(place));
+    const path = resolve(base, place as string);
     return { directory: path, origin: { kind: "directory", place: path } };
   },
 };

@@ -84,23 +84,17 @@ async function judgeEntries(
 /** What is wrong with an entry; undefined when nothing is. */
 function faultOf({ name, type, linkname, mode }: Header): string | undefined {
   if (leadsOut(name)) return "which leads out of the archive";
-  switch (type) {
-    case "file":
-    case "contiguous-file":
-    case "directory":
-      return ((mode ?? 0) & 0o6000) !== 0 && type !== "directory" ? "which is setuid or setgid" : undefined;
-    case "link":
-      return leadsOut(linkname ?? "") ? `a link out of the archive, to ${linkname}` : undefined;
-    case "symlink": {
-      const target = linkname ?? "";
-      // Seen from the directory that the link is in.
-      const isOutside =
-        target.startsWith("/") || leadsOut([...name.split("/").slice(0, -1), target].join("/"));
-      return isOutside ? `a link out of the archive, to ${target}` : undefined;
-    }
-    default:
-      return `which is a ${type}`;
+  if (type === "link")
+    return leadsOut(linkname ?? "") ? `a link out of the archive, to ${linkname}` : undefined;
+  if (type === "symlink") {
+    const target = linkname ?? "";
+    // Seen from the directory that the link is in.
+    const isOutside = target.startsWith("/") || leadsOut([...name.split("/").slice(0, -1), target].join("/"));
+    return isOutside ? `a link out of the archive, to ${target}` : undefined;
   }
+  if (type === "directory") return undefined;
+  if (type !== "file" && type !== "contiguous-file") return `which is a ${type}`;
+  return ((mode ?? 0) & 0o6000) !== 0 ? "which is setuid or setgid" : undefined;
 }
 
 function leadsOut(path: string): boolean {
