@@ -10,13 +10,13 @@ import type { Compiler } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
-import type { InputRecord } from "./input-places.ts";
-import type { Inputs, Unpacked } from "./inputs.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
-import { packageFormat } from "./package-format.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
+import type { InputRecord } from "./input-places.ts";
+import type { Inputs, Unpacked } from "./inputs.ts";
 import { readNote, takeFiles, takeModules } from "./outputs.ts";
+import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import {

@@ -17,9 +17,11 @@ const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]
 const NamedVersion = z.object({ name: z.string(), version: z.string() });
 
 /** A file beside the modules, by its path in the driver's tree. */
-const FilePath = z.string().refine((path) => path.split("/").every((part) => PathSegment.safeParse(part).success), {
-  error: "not a safe path",
-});
+const FilePath = z
+  .string()
+  .refine((path) => path.split("/").every((part) => PathSegment.safeParse(part).success), {
+    error: "not a safe path",
+  });
 const NamedFile = z.object({ path: FilePath, digest: Digest, size: z.int() });
 
 /** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
