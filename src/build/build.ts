@@ -10,11 +10,11 @@ import type { Compiler } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
-import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
 import type { InputRecord } from "./input-places.ts";
 import type { Inputs, Unpacked } from "./inputs.ts";
+import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { readNote, takeFiles, takeModules } from "./outputs.ts";
 import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
@@ -38,7 +38,6 @@ export interface BuildContext {
   readonly images: string;
   readonly builder: ArchitectureName;
 }
-
 
 /** The recipe of an element, once its toolchain root is there. */
 export async function planRecipe(
@@ -250,7 +249,11 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
 }
 
 /** Whoever meets a limit wants to know which setting that is. */
-function failureOf({ exitCode, stopped, output }: SandboxResult, limits: BuildLimits, tree: string): Diagnosis {
+function failureOf(
+  { exitCode, stopped, output }: SandboxResult,
+  limits: BuildLimits,
+  tree: string,
+): Diagnosis {
   const failure = diagnose(output, exitCode, stopped, tree);
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause} (${settingOf(stopped, limits)})` };
