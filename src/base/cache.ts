@@ -2,7 +2,7 @@
  * The local cache as a whole: rooms (`inputs`, `trees`, `roots`, …) of entries that are made once, used often, and
  * may go at any time nobody uses them. Least recently used goes first.
  */
-import { lstat, mkdir, opendir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
+import { lstat, lutimes, mkdir, opendir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
@@ -38,7 +38,7 @@ const GATE_POLL_MS = 50;
 /** Remembers that an entry was used just now; one that is not there is none's business. */
 export async function markUsed(path: string): Promise<void> {
   const now = new Date();
-  await utimes(path, now, now).catch(() => {});
+  await lutimes(path, now, now).catch(() => {});
 }
 
 /** Whether an entry is there; asking is using it. */

@@ -21,6 +21,7 @@ import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPa
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import {
   type CompilerMismatch,
+  type RootFacts,
   type RootRequest,
   scriptsDigest,
   type ToolchainRoot,
@@ -39,14 +40,15 @@ export interface BuildContext {
   readonly builder: ArchitectureName;
 }
 
-/** The recipe of an element, once its toolchain root is there. */
+/** The recipe of an element, once its toolchain root is there, or known. */
 export async function planRecipe(
   element: Element,
   driver: LoadedDriver,
   context: BuildContext,
   signal?: AbortSignal,
+  known?: RootFacts,
 ): Promise<Recipe> {
-  const root = await context.toolchains.root(rootRequest(element, driver), signal);
+  const root = known ?? (await context.toolchains.root(rootRequest(element, driver), signal));
   return recipeOf({
     element,
     driver,

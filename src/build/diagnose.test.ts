@@ -197,9 +197,215 @@ ${MAKE_GIVES_UP}`,
   ],
 ];
 
+/** Wordings of compilers and tools that no root here has, as their sources and public reports have them. */
+const KNOWN: readonly (readonly [
+  what: string,
+  log: string,
+  code: Diagnosis["code"],
+  cause: RegExp,
+  place?: string,
+])[] = [
+  [
+    "clang: a header",
+    "/build/a.c:1:10: fatal error: 'linux/nope.h' file not found\n",
+    "BUILD_FAILED",
+    /no header linux\/nope\.h/,
+    "a.c:1",
+  ],
+  [
+    "clang: a function that is gone",
+    "/build/a.c:4:9: error: call to undeclared function 'strlcpy'; ISO C99 and later do not support implicit function declarations [-Wimplicit-function-declaration]\n",
+    "BUILD_FAILED",
+    /no function strlcpy/,
+    "a.c:4",
+  ],
+  [
+    "clang: arguments",
+    "/build/a.c:4:30: error: too many arguments to function call, expected single argument 'name', have 2 arguments\n",
+    "BUILD_FAILED",
+    /other arguments/,
+    "a.c:4",
+  ],
+  [
+    "clang: a callback",
+    "/build/a.c:9:12: error: incompatible function pointer types initializing 'void (*)(struct platform_device *)' with an expression of type 'int (struct platform_device *)' [-Wincompatible-function-pointer-types]\n",
+    "BUILD_FAILED",
+    /calls the driver back/,
+    "a.c:9",
+  ],
+  [
+    "clang: a member",
+    "/build/a.c:5:12: error: no member named 'mmap_sem' in 'struct mm_struct'; did you mean 'mmap_base'?\n",
+    "BUILD_FAILED",
+    /struct mm_struct has no member mmap_sem/,
+    "a.c:5",
+  ],
+  [
+    "clang: a designated member",
+    "/build/a.c:5:3: error: field designator 'ioctl' does not refer to any field in type 'const struct file_operations'\n",
+    "BUILD_FAILED",
+    /no member ioctl/,
+    "a.c:5",
+  ],
+  [
+    "clang: a type",
+    "/build/a.c:3:17: error: variable has incomplete type 'struct timeval'\n",
+    "BUILD_FAILED",
+    /not defined/,
+    "a.c:3",
+  ],
+  [
+    "clang: const",
+    "/build/a.c:7:16: error: cannot assign to non-static data member 'vm_flags' with const-qualified type 'const vm_flags_t' (aka 'const unsigned long')\n",
+    "BUILD_FAILED",
+    /write to vm_flags/,
+    "a.c:7",
+  ],
+  [
+    "clang: -Werror",
+    "/build/a.c:5:6: error: unused variable 'x' [-Werror,-Wunused-variable]\n",
+    "BUILD_FAILED",
+    /unused-variable is treated as an error/,
+    "a.c:5",
+  ],
+  [
+    "clang: a stack frame",
+    "/build/a.c:5:5: error: stack frame size (4112) exceeds limit (2048) in 'f' [-Werror,-Wframe-larger-than]\n",
+    "BUILD_FAILED",
+    /4112 bytes/,
+    "a.c:5",
+  ],
+  [
+    "clang: an option",
+    "clang: error: unknown argument: '-fno-such-flag'\n",
+    "BUILD_FAILED",
+    /option -fno-such-flag/,
+  ],
+  [
+    "gcc: a stack frame",
+    "/build/a.c:8:1: error: the frame size of 4128 bytes is larger than 2048 bytes [-Werror=frame-larger-than=]\n",
+    "BUILD_FAILED",
+    /4128 bytes/,
+    "a.c:8",
+  ],
+  [
+    "gcc 8: a quoted line without a bar",
+    "/build/a.c: In function 'f':\n/build/a.c:3:9: error: implicit declaration of function 'g' [-Werror=implicit-function-declaration]\n  return g(\"No space left on device\");\n         ^\n",
+    "BUILD_FAILED",
+    /no function g/,
+    "a.c:3",
+  ],
+  [
+    "gcc 4.8: a field",
+    "/build/a.c:5:2: error: unknown field `ioctl' specified in initializer\n",
+    "BUILD_FAILED",
+    /no member ioctl/,
+    "a.c:5",
+  ],
+  [
+    "gcc in colours",
+    "\u001b[01m\u001b[K/build/a.c:4:2:\u001b[m\u001b[K \u001b[01;31m\u001b[Kerror: \u001b[m\u001b[Kimplicit declaration of function '\u001b[01m\u001b[Kg\u001b[m\u001b[K'\n",
+    "BUILD_FAILED",
+    /no function g/,
+    "a.c:4",
+  ],
+  [
+    "an old modpost",
+    'ERROR: "tally_count" [/build/doorbell.ko] undefined!\n',
+    "BUILD_FAILED",
+    /exports tally_count/,
+  ],
+  [
+    "an old modpost of licences",
+    "FATAL: modpost: GPL-incompatible module doorbell.ko uses GPL-only symbol 'class_create'\n",
+    "BUILD_FAILED",
+    /doorbell is not GPL/,
+  ],
+  [
+    "section mismatches",
+    "FATAL: modpost: Section mismatches detected.\nSet CONFIG_SECTION_MISMATCH_WARN_ONLY=y to allow them.\n",
+    "BUILD_FAILED",
+    /goes away after init/,
+  ],
+  [
+    "BTF",
+    "/bin/sh: 1: pahole: not found\nmake[2]: *** [scripts/Makefile.modfinal:57: /build/a.ko] Error 127\n",
+    "BUILD_FAILED",
+    /pahole/,
+  ],
+  [
+    "ORC",
+    `make: Entering directory '/usr/src/linux-headers-6.1.0-56-amd64'\nMakefile:1012: *** "Cannot generate ORC metadata for CONFIG_UNWINDER_ORC=y, please install libelf-dev, libelf-devel or elfutils-libelf-devel".  Stop.\n`,
+    "BUILD_FAILED",
+    /libelf/,
+  ],
+  [
+    "objtool",
+    "/build/a.o: error: objtool: f+0x1: stack state mismatch: cfa1=4+16 cfa2=4+8\n",
+    "BUILD_FAILED",
+    /objtool refuses.*stack state mismatch/,
+  ],
+  [
+    "a shell with line numbers",
+    "/build/version.sh: line 3: bc: command not found\nmake: *** [Makefile:4: version.h] Error 127\n",
+    "BUILD_FAILED",
+    /calls bc/,
+  ],
+  [
+    "a fault of dkms.conf",
+    "/var/lib/dkms/source/dkms.conf: line 7: syntax error near unexpected token `('\n",
+    "BUILD_FAILED",
+    /dkms\.conf cannot be read/,
+    "dkms.conf:7",
+  ],
+  [
+    "a patch",
+    "kmodfarm: the patch linux-6.patch of dkms.conf does not apply\n",
+    "BUILD_FAILED",
+    /linux-6\.patch/,
+  ],
+  [
+    "the network",
+    "fatal: unable to access 'https://example.org/x.git/': Could not resolve host: example.org\nmake: *** [Makefile:9: sub] Error 128\n",
+    "BUILD_FAILED",
+    /asks the network/,
+  ],
+  [
+    "a place that is not the driver's",
+    "mkdir: cannot create directory '/lib/modules/extra': Read-only file system\nmake: *** [Makefile:12: install] Error 1\n",
+    "BUILD_FAILED",
+    /writes to \/lib\/modules\/extra/,
+  ],
+];
+
 describe("diagnose", () => {
   test.each(REAL)("finds %s", (_, log, code, cause, line) => {
     expect(diagnose(log, 2)).toMatchObject({ code, cause: expect.stringMatching(cause), line });
+  });
+
+  const known = KNOWN.map(([what, log, code, cause, place]) => ({ what, log, code, cause, place }));
+  test.each(known)("knows the words of $what", ({ log, code, cause, place }) => {
+    const { file, lineNumber, ...diagnosis } = diagnose(log, 2);
+
+    expect(diagnosis).toMatchObject({ code, cause: expect.stringMatching(cause) });
+    expect(diagnosis.advice.length).toBeGreaterThan(20);
+    expect(`${diagnosis.cause}${diagnosis.advice}`).not.toMatch(/\{\w+\}/);
+    expect(file === undefined ? undefined : `${file}:${lineNumber}`).toBe(place);
+  });
+
+  test("does not take for a missing tool what a makefile only asked for", () => {
+    const log = `/bin/sh: 1: pkg-config: not found
+/build/a.c:4:9: error: too few arguments to function 'g'
+make: *** [Makefile:4: a.o] Error 1
+`;
+
+    expect(diagnose(log, 2).cause).toContain("g() takes other arguments");
+  });
+
+  test("shows nothing of a log that a terminal would obey", () => {
+    const { line, cause } = diagnose("/build/a.c:1:1: error: #error \u001b]0;owned\u0007\u202e x\n", 2);
+
+    expect(`${line}${cause}`).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
 
   test("takes the first strong line, not the first line that only says that something is wrong", () => {

@@ -3,7 +3,7 @@
  * from its image definition and kept.
  */
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
@@ -43,6 +43,13 @@ export interface ToolchainContext {
   /** Whether a cross compiler is used where there is one; else another architecture is emulated. */
   readonly isCrossWanted: boolean;
   readonly say?: (text: string) => void;
+  readonly known?: KnownRoots;
+}
+
+/** What is installed in roots that were made here or elsewhere, by their names. */
+export interface KnownRoots {
+  rootOf(name: string): readonly InstalledPackage[] | undefined;
+  learnRoot(name: string, packages: readonly InstalledPackage[]): void;
 }
 
 /** Which root is wanted. */
@@ -67,6 +74,9 @@ export interface ToolchainRoot {
   /** The compiler in it, where it is not the one that the kernel was built with. */
   readonly mismatch?: CompilerMismatch;
 }
+
+/** What a recipe says of a root. */
+export type RootFacts = Pick<ToolchainRoot, "packages" | "builder" | "emulation">;
 
 export const CompilerMismatch = z.object({ declared: z.string(), used: z.string() });
 export type CompilerMismatch = z.infer<typeof CompilerMismatch>;
@@ -119,6 +129,13 @@ export class Toolchains {
     return exists(join((await this.#plan(wanted)).place, RECORD));
   }
 
+  /** What a root that is not here would hold, as far as whoever made it last has told. */
+  async remembered(wanted: RootRequest): Promise<RootFacts | undefined> {
+    const plan = await this.#plan(wanted);
+    const packages = this.#context.known?.rootOf(basename(plan.place));
+    return packages === undefined ? undefined : { packages, ...this.#machineOf(plan) };
+  }
+
   async #plan({ release, compiler: wanted, architecture, packages = [] }: RootRequest): Promise<RootPlan> {
     const { images, substitutes, compilers, cache } = this.#context;
     const substitute = substitutes.get(release) ?? release;
@@ -157,9 +174,13 @@ export class Toolchains {
     if (!(await exists(file))) await this.#make(plan, signal);
     await markUsed(plan.place);
     const { packages } = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
-    const { compiler, builder, place } = plan;
-    const emulation = builder === this.#context.builder ? {} : { emulation: "qemu-user" as const };
-    return { path: join(place, "root"), packages, compiler, builder, ...emulation };
+    const { compiler, place } = plan;
+    this.#context.known?.learnRoot(basename(place), packages);
+    return { path: join(place, "root"), packages, compiler, ...this.#machineOf(plan) };
+  }
+
+  #machineOf({ builder }: RootPlan): Pick<RootFacts, "builder" | "emulation"> {
+    return { builder, ...(builder === this.#context.builder ? {} : { emulation: "qemu-user" as const }) };
   }
 
   async #make(plan: RootPlan, signal?: AbortSignal): Promise<void> {

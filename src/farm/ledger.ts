@@ -2,6 +2,7 @@
  * The ledger of a run: what is published, what this run adds to it, and what it learned about kernels. The
  * only writer of generations.
  */
+import type { InstalledPackage } from "../build/recipe.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
@@ -25,6 +26,7 @@ export class Ledger {
   readonly #kernels = new Map<string, CatalogKernel>();
   #catalog: Omit<Catalog, "kernels">;
   #pending: Outcome[] = [];
+  readonly #roots = new Map<string, readonly InstalledPackage[]>();
   #publishing: Promise<void> = Promise.resolve();
   #lastPublished = performance.now();
 
@@ -88,6 +90,15 @@ export class Ledger {
     if (kernel !== undefined) this.#kernels.set(kernelName(kernel), { ...kernel, compiler });
   }
 
+  /** What is installed in a toolchain root of that name, wherever it was made. */
+  rootOf(name: string): readonly InstalledPackage[] | undefined {
+    return this.#roots.get(name) ?? this.#published.roots[name];
+  }
+
+  learnRoot(name: string, packages: readonly InstalledPackage[]): void {
+    this.#roots.set(name, packages);
+  }
+
   /** Forgets what failed fetches taught, so that all is asked for again. */
   forgetLessons(): void {
     for (const [name, { notFetchableSince: _a, notLoadableSince: _b, ...kernel }] of this.#kernels) {
@@ -106,7 +117,8 @@ export class Ledger {
   }
 
   async #publishPending(): Promise<void> {
-    const next = nextState(this.#published, this.catalog, this.#pending);
+    const roots = Object.fromEntries([...this.#roots].map(([name, packages]) => [name, [...packages]]));
+    const next = nextState(this.#published, this.catalog, this.#pending, roots);
     this.#pending = [];
     this.#lastPublished = performance.now();
     if (saysTheSame(this.#published, next)) return;

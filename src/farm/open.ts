@@ -14,7 +14,7 @@ import type { OriginContext } from "../build/origins/origin.ts";
 import { sandboxOf } from "../build/sandboxes/index.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import { readSourceTree } from "../build/source-tree.ts";
-import { type ToolchainContext, Toolchains } from "../build/toolchain.ts";
+import { type KnownRoots, type ToolchainContext, Toolchains } from "../build/toolchain.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -98,7 +98,7 @@ export function openInputs(
 }
 
 /** The toolchain roots that the configuration allows; `say` is told what is odd about one. */
-export function openToolchains(farm: Farm, say?: (text: string) => void): Toolchains {
+export function openToolchains(farm: Farm, say?: (text: string) => void, known?: KnownRoots): Toolchains {
   const { cache, scratch, images, builder, emulated, mirrorOf, config } = farm;
   return new Toolchains({
     ...{ cache, scratch, images, builder, emulated, mirrorOf },
@@ -106,6 +106,7 @@ export function openToolchains(farm: Farm, say?: (text: string) => void): Toolch
     compilers: config.compilers,
     isCrossWanted: config.crossCompile,
     ...(say === undefined ? {} : { say }),
+    ...(known === undefined ? {} : { known }),
   });
 }
 

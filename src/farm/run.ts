@@ -240,6 +240,12 @@ class Night {
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
     if (await build.toolchains.isReady(wanted)) return plan();
+    // Nothing to do needs no root: what one would hold is known from whoever made it.
+    const remembered = await build.toolchains.remembered(wanted);
+    if (remembered !== undefined) {
+      const recipe = await planRecipe(element, driver, build, signal, remembered);
+      if (this.#isDone({ ...element, recipe: recipeKey(recipe) })) return recipe;
+    }
     const { family, version } = wanted.compiler;
     const words = [`${wanted.release} with ${family}-${version}`, ...driver.build.packages];
     progress.element(elementName(element), "toolchain", words.join(", "));
@@ -251,7 +257,7 @@ class Night {
     const { scratch, cache, images, builder, sandbox, store, config } = this.#farm;
     const say = (text: string) => this.#options.progress.say(text);
     const inputs = openInputs(this.#farm, this.#ledger.catalog, { say });
-    const toolchains = openToolchains(this.#farm, say);
+    const toolchains = openToolchains(this.#farm, say, this.#ledger);
     const { limits } = config;
     const build: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
     const { progress, now, signal, without, retry } = this.#options;

@@ -130,6 +130,16 @@ export const Attempts = z.object({
   attempts: z.array(AttemptNote),
 });
 
+/**
+ * What is installed in the toolchain roots, by their names: recipes are known by it without a root, so that who has
+ * nothing to build needs none.
+ */
+export const Roots = z.object({
+  schema: z.literal("kmodfarm.roots/1"),
+  roots: z.record(z.string(), z.array(NamedVersion)),
+});
+type Roots = z.infer<typeof Roots>["roots"];
+
 export const Generation = z.object({
   schema: z.literal("kmodfarm.generation/1"),
   number: z.int().positive(),
@@ -161,4 +171,5 @@ export interface Published {
   readonly matrix: readonly Element[];
   readonly attempts: readonly AttemptNote[];
   readonly indices: readonly Index[];
+  readonly roots: Readonly<Roots>;
 }

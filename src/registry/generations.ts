@@ -6,10 +6,25 @@ import { FarmError } from "../base/error.ts";
 import { parseDocument, sha256, toDocument } from "../base/json.ts";
 import { Catalog, EMPTY_CATALOG } from "../catalog/catalog.ts";
 import { Matrix } from "../matrix/element.ts";
-import { Attempts, Channel, type ChannelName, Generation, Index, type Published } from "./documents.ts";
+import {
+  Attempts,
+  Channel,
+  type ChannelName,
+  Generation,
+  Index,
+  type Published,
+  Roots,
+} from "./documents.ts";
 import type { Store } from "./stores/store.ts";
 
-const EMPTY: Published = { head: null, catalog: EMPTY_CATALOG, matrix: [], attempts: [], indices: [] };
+const EMPTY: Published = {
+  head: null,
+  catalog: EMPTY_CATALOG,
+  matrix: [],
+  attempts: [],
+  indices: [],
+  roots: {},
+};
 
 /** `candidate` is written first, so it is what the farm goes on from; `stable` is what nodes read. */
 const CHANNELS: readonly ChannelName[] = ["candidate", "stable"];
@@ -30,13 +45,15 @@ export async function readPublished(store: Store, channel: ChannelName): Promise
     return readChecked(store, `${folder}/${file}`, promised, type);
   };
   const indexFiles = Object.keys(generation.files).filter((file) => file.startsWith("index/"));
-  const [catalog, matrix, { attempts }, indices] = await Promise.all([
+  const [catalog, matrix, { attempts }, indices, { roots }] = await Promise.all([
     load("catalog.json", Catalog),
     load("matrix.json", Matrix),
     load("attempts.json", Attempts),
     Promise.all(indexFiles.sort().map((file) => load(file, Index))),
+    // Generations of earlier versions have none.
+    "roots.json" in generation.files ? load("roots.json", Roots) : { roots: {} },
   ]);
-  return { head: { number, digest }, catalog, matrix: matrix.elements, attempts, indices };
+  return { head: { number, digest }, catalog, matrix: matrix.elements, attempts, indices, roots };
 }
 
 /** Writes the next generation and points both channels at it. A kill at any moment leaves one or the other. */
@@ -46,6 +63,7 @@ export async function writePublished(store: Store, state: Published, now: Date):
   const documents: Record<string, unknown> = {
     "catalog.json": state.catalog,
     "matrix.json": { schema: "kmodfarm.matrix/1", generatedAt: publishedAt, elements: state.matrix },
+    "roots.json": { schema: "kmodfarm.roots/1", roots: state.roots },
     "attempts.json": { schema: "kmodfarm.attempts/1", attempts: state.attempts },
   };
   for (const index of state.indices)

@@ -17,7 +17,12 @@ export interface Outcome {
 }
 
 /** The next state. Pure: nothing is written here, and what is not mentioned stays. */
-export function nextState(state: Published, catalog: Catalog, outcomes: readonly Outcome[]): Published {
+export function nextState(
+  state: Published,
+  catalog: Catalog,
+  outcomes: readonly Outcome[],
+  roots: Published["roots"] = {},
+): Published {
   const matrix = new Map(state.matrix.map((element) => [elementKey(element), element]));
   const attempts = new Map(state.attempts.map((note) => [note.element, note]));
   const indices = new Map(state.indices.map((index) => [indexName(index), index]));
@@ -46,12 +51,14 @@ export function nextState(state: Published, catalog: Catalog, outcomes: readonly
     matrix: sorted(matrix),
     attempts: sorted(attempts),
     indices: sorted(indices),
+    roots: { ...state.roots, ...roots },
   };
 }
 
 /** Whether publishing would tell anybody anything new. */
 export function saysTheSame(a: Published, b: Published): boolean {
-  const rest = ({ matrix, attempts, indices }: Published) => canonicalJson([matrix, attempts, indices]);
+  const rest = ({ matrix, attempts, indices, roots }: Published) =>
+    canonicalJson([matrix, attempts, indices, roots]);
   return sameFacts(a.catalog, b.catalog) && rest(a) === rest(b);
 }
 

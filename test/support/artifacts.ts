@@ -15,6 +15,7 @@ export const NOTHING: Published = {
   matrix: [],
   attempts: [],
   indices: [],
+  roots: {},
 };
 
 /** An index entry whose digests follow from `content`. */

@@ -106,6 +106,7 @@ export interface FarmSettings {
   readonly releases?: readonly string[];
   readonly select?: Readonly<Record<string, unknown>>;
   readonly jobs?: number;
+  readonly cacheLimit?: string;
   /** What the cache begins with; default: all that is the same for everybody, and no work already done. */
   readonly warm?: readonly Warm[];
 }
@@ -151,7 +152,7 @@ export class TestFarm {
 
   async configure(changes: Partial<FarmSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...changes };
-    const { mirror, drivers, releases, select, jobs } = this.#settings;
+    const { mirror, drivers, releases, select, jobs, cacheLimit } = this.#settings;
     const config = {
       drivers: drivers ?? [DOORBELL],
       sources: [
@@ -166,6 +167,7 @@ export class TestFarm {
       store: "store",
       cache: "cache",
       ...(jobs === undefined ? {} : { jobs }),
+      ...(cacheLimit === undefined ? {} : { cacheLimit }),
     };
     await writeFile(this.config, JSON.stringify(config, null, 2));
   }

@@ -200,10 +200,20 @@ export const OURS: readonly Symptom[] = [
     advice:
       "Compare `modules` of the driver in the configuration with obj-m of its Kbuild: a module may depend on a kernel option.",
   },
+  {
+    expression: /^kmodfarm: the patch (?<patch>\S+) of dkms\.conf does not apply/,
+    cause: "the patch {patch} of the driver does not fit its source",
+    advice: "Refresh the patch, or let PATCH_MATCH take only the kernels that need it.",
+  },
 ];
 
 /** Lines that only say that something went wrong before them. */
 export const WEAK: readonly Symptom[] = [
+  {
+    expression: /^kmodfarm: (?<message>the step '\w+' failed|there is no .+|the tree cannot be moved .+)/,
+    cause: "the driver's build cannot begin: {message}",
+    advice: "The lines above that one in the log say why.",
+  },
   {
     expression: /^(?:ERROR|FATAL): (?:modpost: )?(?<message>.*)/,
     cause: "the kernel's build system refuses the module: {message}",
