@@ -16,6 +16,8 @@ import {
 /** What one night's look at all sources of one distribution release found. */
 export interface ReleaseReport {
   readonly distribution: string;
+  /** What was asked for: of kernels of other architectures nothing was learned. Default: all. */
+  readonly architectures?: readonly ArchitectureName[];
   /** One per configured source, whatever its state. */
   readonly sources: readonly CatalogSource[];
   readonly kernels: readonly ListedKernel[];
@@ -37,15 +39,17 @@ export function mergeCatalog(
   reports: readonly ReleaseReport[],
   options: MergeOptions,
 ): Catalog {
-  const reported = new Set(reports.map((report) => report.distribution));
+  const reported = new Map(reports.map((report) => [report.distribution, report]));
+  const isReported = ({ distribution, architecture }: CatalogKernel) =>
+    reported.has(distribution) && (reported.get(distribution)?.architectures?.includes(architecture) ?? true);
   const asked = new Set(reports.flatMap((report) => report.sources.map(({ id }) => id)));
   const untouched = {
     // A report speaks of its own sources only: a list says nothing about what a repository serves.
     sources: previous.sources.filter(({ id }) => !asked.has(id)),
-    kernels: previous.kernels.filter((kernel) => !reported.has(kernel.distribution)),
+    kernels: previous.kernels.filter((kernel) => !isReported(kernel)),
     guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
   };
-  const known = Map.groupBy(previous.kernels, ({ distribution }) => distribution);
+  const known = Map.groupBy(previous.kernels.filter(isReported), ({ distribution }) => distribution);
   const merged = reports.map((report) =>
     mergeRelease(previous, known.get(report.distribution) ?? [], report, options),
   );

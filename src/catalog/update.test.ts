@@ -5,6 +5,7 @@ import { makeListedPackage } from "../../test/support/kernels.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
 import type { AptSource } from "./apt.ts";
@@ -46,13 +47,18 @@ async function openCatalog(suites: readonly string[] = ["bookworm"], changes: Pa
       url: repository.url,
       keyring: KEY.keyring,
       kind: "apt",
-      architectures: ["x86_64", "aarch64"],
+      architectures: [],
       acceptExpired: false,
       ...changes,
     }),
   );
-  const look = (previous = EMPTY_CATALOG, now = TUESDAY) =>
-    updateCatalog(previous, sources, context, { now });
+  const look = (previous = EMPTY_CATALOG, now = TUESDAY, architectures = ArchitectureName.options) =>
+    updateCatalog(
+      previous,
+      sources.map((source) => ({ ...source, architectures })),
+      context,
+      { now },
+    );
   return { repository, look };
 }
 
@@ -91,6 +97,30 @@ describe("updateCatalog", () => {
 
     expect(sameFacts(first.catalog, second.catalog)).toBe(true);
     expect(second.catalog.sources[0]?.checkedAt).toBe(WEDNESDAY.toISOString());
+  });
+
+  test("learns nothing of kernels whose architecture nobody asks for", async () => {
+    const { repository, look } = await openCatalog();
+    const arm = kernelPackages(57).map((one) => ({
+      ...one,
+      name: one.name.replace("-amd64", "-arm64"),
+      architecture: one.architecture === "all" ? ("all" as const) : ("aarch64" as const),
+    }));
+    repository.publish("bookworm", { packages: [...kernelPackages(56), ...arm] });
+    const both = await look();
+
+    const { catalog, problems } = await look(both.catalog, WEDNESDAY, ["x86_64"]);
+
+    expect(both.catalog.kernels).toHaveLength(2);
+    expect(problems).toEqual([]);
+    expect(catalog.sources).toMatchObject([{ status: "ok", kernels: { x86_64: 1 } }]);
+    expect(catalog.kernels.map(({ architecture, withdrawnSince }) => [architecture, withdrawnSince])).toEqual(
+      [
+        ["aarch64", undefined],
+        ["x86_64", undefined],
+      ],
+    );
+    expect(catalog.guests).toEqual(both.catalog.guests);
   });
 
   test("ties packages of several suites of a release together", async () => {

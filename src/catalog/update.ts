@@ -89,6 +89,7 @@ function reportRelease(
   const kernels = distribution?.kernelsOf(usable) ?? [];
   return {
     distribution: release,
+    architectures: [...new Set(group.flatMap(({ source }) => source.architectures))],
     kernels,
     guests: guestsOf(release, distribution?.guestPackages ?? [], usable),
     sources: judged.map(({ state }) => ({

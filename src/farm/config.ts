@@ -51,6 +51,7 @@ const Url = z
 
 const Credentials = CredentialsConfig.optional().describe("Who asks; said to its configured servers only.");
 const Keyring = z.string().min(1).optional();
+const Architectures = z.array(ArchitectureName).min(1).optional();
 const AcceptExpired = z.boolean().optional();
 const Redistributable = z
   .boolean()
@@ -67,6 +68,9 @@ export const AptSourceConfig = z
     securityMirror: Url.optional().describe("Security archive, likewise."),
     portsMirror: Url.optional().describe("Where Ubuntu's kernels of other architectures than x86_64 are."),
     suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
+    architectures: Architectures.describe(
+      "Indices to read; default: all. Cross builds for Debian need the builder's own too.",
+    ),
     keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
     acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
     redistributable: Redistributable,
@@ -90,7 +94,7 @@ export const RpmSourceConfig = z
     ),
     mirrorlist: Url.optional().describe("Instead: a text that lists mirrors, such as Amazon's mirror.list."),
     metalink: Url.optional().describe("Instead: a metalink, such as Fedora's."),
-    architectures: z.array(ArchitectureName).min(1).optional().describe("Default: x86_64 and aarch64."),
+    architectures: Architectures.describe("Default: x86_64 and aarch64."),
     keyring: Keyring.describe(
       "Keys of which one must have signed repomd.xml, relative to this file; default: nobody need have.",
     ),
@@ -131,7 +135,7 @@ export const SourceConfig = z.discriminatedUnion("kind", [
 
 const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
-  architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
+  architectures: Architectures.describe("x86_64, aarch64."),
   flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own words."),
   kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
   newest: z

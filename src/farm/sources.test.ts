@@ -45,6 +45,15 @@ describe("apt sources", () => {
     );
   });
 
+  test("may be those of one architecture, and of no archive that has none of it", () => {
+    const yaml = "{kind: apt, releases: [ubuntu22.04, debian14], architectures: [x86_64]}";
+
+    expect(words(yaml).filter((line) => !/-(updates|security|backports)/.test(line))).toEqual([
+      "ubuntu/jammy http://archive.ubuntu.com/ubuntu x86_64",
+      "debian/forky http://host.example/debian x86_64",
+    ]);
+  });
+
   test("may be other suites than the release's own", () => {
     const yaml =
       "{kind: apt, releases: [ubuntu20.04], mirror: 'https://esm.example/infra', suites: [focal-infra-security], keyring: esm.gpg}";

@@ -66,18 +66,25 @@ function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] 
   return config.releases.flatMap((key) => {
     const { distribution, release } = debRelease(key);
     const suites = config.suites?.map((name): Suite => ({ name, archive: "main" })) ?? release.suites;
-    return suites.map((suite) => ({
-      kind: "apt",
-      id: `${distribution.id}/${suite.name}${suite.archive === "ports" ? "/ports" : ""}`,
-      distribution,
-      release: key,
-      suite: suite.name,
-      component: "main",
-      architectures: suite.architectures ?? ArchitectureName.options,
-      url: mirrorOf(config, around.host, distribution, suite.archive),
-      keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
-      acceptExpired: config.acceptExpired ?? false,
-    }));
+    return suites.flatMap((suite): AptSource[] => {
+      const wanted = config.architectures ?? ArchitectureName.options;
+      const architectures = wanted.filter((name) => suite.architectures?.includes(name) ?? true);
+      if (architectures.length === 0) return [];
+      return [
+        {
+          kind: "apt",
+          id: `${distribution.id}/${suite.name}${suite.archive === "ports" ? "/ports" : ""}`,
+          distribution,
+          release: key,
+          suite: suite.name,
+          component: "main",
+          architectures,
+          url: mirrorOf(config, around.host, distribution, suite.archive),
+          keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+          acceptExpired: config.acceptExpired ?? false,
+        },
+      ];
+    });
   });
 }
 
