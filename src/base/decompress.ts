@@ -2,11 +2,11 @@
  * Compressed bytes from outside, unpacked as they come and never beyond a limit.
  */
 import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
 import { FarmError } from "./error.ts";
-import { pipeThrough } from "./run.ts";
+import { type Pipe, pipeThrough } from "./run.ts";
 
 const FILTERS: Readonly<Record<string, readonly string[]>> = {
-  gz: ["gzip", "-dc"],
   bz2: ["bzip2", "-dc"],
   xz: ["xz", "-dc", "--memlimit-decompress=512MiB"],
   zst: ["zstd", "-dc", "--memory=512MB"],
@@ -21,12 +21,7 @@ export async function* decompressed(
   name: string,
   limitBytes: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const argv = FILTERS[name.split(".").at(-1) ?? ""];
-  if (argv === undefined)
-    throw new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `${name} is compressed in a way that we cannot undo`,
-    });
-  const filter = pipeThrough(argv);
+  const filter = filterFor(name);
   body.pipe(filter.stdin);
   // A pipe passes an end on, but no failure: without this the filter would wait for the rest for ever.
   body.once("close", () => {
@@ -43,9 +38,33 @@ export async function* decompressed(
         });
       yield chunk;
     }
-    if ((await filter.exit) !== 0)
-      throw new FarmError("DIGEST_MISMATCH", { detail: `${name} cannot be decompressed` });
+    if ((await filter.exit) !== 0) throw damaged(name);
+  } catch (thrown) {
+    throw thrown instanceof FarmError ? thrown : damaged(name, thrown);
   } finally {
     filter.stop();
   }
+}
+
+type Filter = Omit<Pipe, "said">;
+
+function filterFor(name: string): Filter {
+  const compression = name.split(".").at(-1) ?? "";
+  if (compression === "gz") return gunzip();
+  const argv = FILTERS[compression];
+  if (argv !== undefined) return pipeThrough(argv);
+  throw new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `${name} is compressed in a way that we cannot undo`,
+  });
+}
+
+/** Unpacked by Node's own zlib, which is faster than gzip and works on threads of its own. */
+function gunzip(): Filter {
+  // Each chunk is a trip to another thread and back: by default one for every 16 KiB.
+  const stream = createGunzip({ chunkSize: 1024 * 1024 });
+  return { stdin: stream, stdout: stream, exit: Promise.resolve(0), stop: () => stream.destroy() };
+}
+
+function damaged(name: string, cause?: unknown): FarmError {
+  return new FarmError("DIGEST_MISMATCH", { detail: `${name} cannot be decompressed`, cause });
 }

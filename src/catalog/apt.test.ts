@@ -1,3 +1,4 @@
+import { copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { makeSigningKey, startRepository } from "../../test/support/apt-repository.ts";
@@ -106,6 +107,40 @@ describe("readAptSource", () => {
       "dists/bookworm/InRelease",
       "dists/bookworm/main/binary-arm64/Packages.xz",
     ]);
+  });
+
+  test("verifies a signature again only when the keyring changed", async () => {
+    const repository = await startRepository(KEY);
+    repository.publish("bookworm", { packages: PACKAGES });
+    const context = await openContext();
+    const keyring = join(context.cache, "keyring.gpg");
+    const look = () => readAptSource(sourceAt(repository.url, { keyring }), context);
+    await copyFile(KEY.keyring, keyring);
+    const first = await look();
+
+    await copyFile(OTHER_KEY.keyring, keyring);
+    const other = await look();
+    await copyFile(KEY.keyring, keyring);
+    const again = await look();
+    await rm(keyring);
+    const none = await look();
+
+    expect(again).toEqual(first);
+    expect(other).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
+    expect(none).toMatchObject({ kind: "failed", error: { code: "FILE_UNREADABLE" } });
+  });
+
+  test("what one suite's InRelease says does not count for another", async () => {
+    const repository = await startRepository(KEY);
+    repository.publish("bookworm", { packages: PACKAGES });
+    const context = await openContext();
+    await readAptSource(sourceAt(repository.url), context);
+    const same = repository.files.get("dists/bookworm/InRelease") as Buffer;
+    repository.files.set("dists/trixie/InRelease", same);
+
+    const answer = await readAptSource(sourceAt(repository.url, { suite: "trixie" }), context);
+
+    expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
 
   test("says which source lists a package, also where two suites share an index", async () => {

@@ -3,12 +3,10 @@
  * fetched twice that did not change.
  */
 import type { Readable } from "node:stream";
-import { buffer } from "node:stream/consumers";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
+import { z } from "zod";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
-import { sha256 } from "../base/json.ts";
+import { hexOf, sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
 import { urlOf } from "../base/url.ts";
 import { parseParagraph, selectParagraphs } from "../formats/deb822.ts";
@@ -19,9 +17,10 @@ import {
   answering,
   extractOf,
   fetchRemembered,
+  madeOnce,
+  readKeyring,
   type SourceAnswer,
   type SourceContext,
-  type SourceMetadata,
   signatureFault,
 } from "./source.ts";
 
@@ -36,7 +35,6 @@ export interface AptSource extends AnySource {
   readonly keyring: string;
 }
 
-const gunzipAsync = promisify(gunzip);
 const IN_RELEASE_LIMIT_BYTES = 8 * 1024 * 1024;
 const INDEX_LIMIT_BYTES = 512 * 1024 * 1024;
 
@@ -44,10 +42,9 @@ const INDEX_LIMIT_BYTES = 512 * 1024 * 1024;
 export async function readAptSource(source: AptSource, context: SourceContext): Promise<SourceAnswer> {
   return answering(async () => {
     const url = urlOf(source.url, `dists/${source.suite}/InRelease`);
-    // Its signature is verified every time: a keyring may have lost a key since.
     const inRelease = await fetchRemembered(url, IN_RELEASE_LIMIT_BYTES, "", context);
     if (inRelease === undefined) return { kind: "notServed" };
-    const release = parseRelease(await verifySignature(inRelease.text, source, context), source);
+    const release = await verifiedRelease(inRelease.text, source, context);
     await inRelease.remember();
     const indices = source.architectures.map((name) =>
       readIndex(source, release, `${source.component}/binary-${architecture(name).debian}`, context),
@@ -63,6 +60,22 @@ export async function readAptSource(source: AptSource, context: SourceContext): 
   });
 }
 
+/**
+ * What a signed InRelease says. That these very keys signed these very bytes stays true: it is verified once,
+ * and again as soon as either changes.
+ */
+async function verifiedRelease(
+  inRelease: string,
+  source: AptSource,
+  context: SourceContext,
+): Promise<ReleaseFile> {
+  const keys = sha256(await readKeyring(source.keyring));
+  const origin = hexOf(sha256([source.id, source.suite, keys, inRelease].join("\n")));
+  return madeOnce("verified", origin, ReleaseFile, context, async () =>
+    parseRelease(await verifySignature(inRelease, source, context), source),
+  );
+}
+
 /** The text that the keyring's owner signed; what stands around it in the file is not part of that. */
 async function verifySignature(
   inRelease: string,
@@ -75,11 +88,12 @@ async function verifySignature(
   throw signatureFault(source.id, "InRelease", source.keyring, result);
 }
 
-interface ReleaseFile {
-  readonly metadata: Pick<SourceMetadata, "date" | "validUntil">;
-  /** Index path below the suite → what it must be. */
-  readonly indices: ReadonlyMap<string, { readonly sha256: string; readonly size: number }>;
-}
+const ReleaseFile = z.object({
+  metadata: z.object({ date: z.string(), validUntil: z.string().exactOptional() }),
+  /** Path of a package index below the suite → what it must be. */
+  indices: z.record(z.string(), z.object({ sha256: z.string(), size: z.int() })),
+});
+type ReleaseFile = z.infer<typeof ReleaseFile>;
 
 function parseRelease(text: string, source: AptSource): ReleaseFile {
   const fields = parseParagraph(text);
@@ -93,11 +107,11 @@ function parseRelease(text: string, source: AptSource): ReleaseFile {
   if (date === undefined)
     throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${source.id}: its InRelease has no date` });
   const validUntil = toTime(fields.get("Valid-Until"));
-  const indices = new Map<string, { sha256: string; size: number }>();
-  for (const line of (fields.get("SHA256") ?? "").split("\n")) {
+  const indices: Record<string, { sha256: string; size: number }> = {};
+  for (const line of fields.get("SHA256")?.split("\n") ?? []) {
+    if (!line.endsWith("/Packages.gz") && !line.endsWith("/Packages.xz")) continue;
     const match = /^([0-9a-f]{64})\s+(\d+)\s+(\S+)$/.exec(line);
-    if (match !== null)
-      indices.set(match[3] as string, { sha256: match[1] as string, size: Number(match[2]) });
+    if (match !== null) indices[match[3] as string] = { sha256: match[1] as string, size: Number(match[2]) };
   }
   return { metadata: { date, ...(validUntil === undefined ? {} : { validUntil }) }, indices };
 }
@@ -114,28 +128,18 @@ async function readIndex(
   context: SourceContext,
 ): Promise<ListedPackage[]> {
   // gzip first: half as large again on the wire, but unpacked in half the time, and off this thread.
-  const name = [`${path}/Packages.gz`, `${path}/Packages.xz`].find((candidate) =>
-    release.indices.has(candidate),
-  );
-  if (name === undefined) return [];
-  const expected = release.indices.get(name) as { sha256: string; size: number };
+  const names = [`${path}/Packages.gz`, `${path}/Packages.xz`];
+  const name = names.find((candidate) => release.indices[candidate] !== undefined);
+  const expected = release.indices[name ?? ""];
+  if (name === undefined || expected === undefined) return [];
   const { distribution } = source;
   const prefixes = distribution.packagePrefixes;
   return extractOf(expected, `${distribution.id} ${prefixes.join()}`, source.id, context, async () => {
     const url = urlOf(source.url, `dists/${source.suite}/${name}`);
     const { http, signal } = context;
-    const index = await http.streamVerified(url, expected, (body) => decompress(body, name), signal);
-    return selectParagraphs(index, prefixes).flatMap(
-      (paragraph) => distribution.readPackage(paragraph, source.id) ?? [],
-    );
+    const select = (body: Readable) =>
+      selectParagraphs(decompressed(body, name, INDEX_LIMIT_BYTES), prefixes);
+    const paragraphs = await http.streamVerified(url, expected, select, signal);
+    return paragraphs.flatMap((paragraph) => distribution.readPackage(paragraph, source.id) ?? []);
   });
-}
-
-async function decompress(body: Readable, name: string): Promise<Buffer> {
-  if (!name.endsWith(".gz")) return buffer(decompressed(body, name, INDEX_LIMIT_BYTES));
-  try {
-    return await gunzipAsync(await buffer(body), { maxOutputLength: INDEX_LIMIT_BYTES });
-  } catch (cause) {
-    throw new FarmError("DIGEST_MISMATCH", { detail: `${name} cannot be decompressed`, cause });
-  }
 }

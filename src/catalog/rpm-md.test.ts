@@ -1,4 +1,6 @@
 import { cpSync } from "node:fs";
+import { copyFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { makeSigningKey } from "../../test/support/apt-repository.ts";
 import { createRepository, entryOf, serveFiles } from "../../test/support/rpm-repository.ts";
@@ -183,6 +185,21 @@ describe("signatures", () => {
 
     const answer = await readRpmSource(sourceAt(url, { keyring: KEY.keyring }), context);
 
+    expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
+  });
+
+  test("are verified again when the keyring changed", async () => {
+    const { url, files } = await serveFiles(await repositoryOf("alma"));
+    sign(files);
+    const context = await openContext();
+    const keyring = join(context.cache, "keyring.gpg");
+    await copyFile(KEY.keyring, keyring);
+    const before = await readRpmSource(sourceAt(url, { keyring }), context);
+    await copyFile(OTHER_KEY.keyring, keyring);
+
+    const answer = await readRpmSource(sourceAt(url, { keyring }), context);
+
+    expect(before).toMatchObject({ kind: "read" });
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
 });

@@ -3,7 +3,7 @@
  * read as it streams by, nothing fetched twice that did not change.
  */
 import { createHash } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
@@ -28,6 +28,7 @@ import {
   extractOf,
   fetchRemembered,
   type RememberedText,
+  readKeyring,
   type SourceAnswer,
   type SourceContext,
   type SourceMetadata,
@@ -111,7 +112,8 @@ async function readMirror(
   context: SourceContext,
 ): Promise<SourceAnswer> {
   const url = urlOf(base, "repodata/repomd.xml");
-  const document = await fetchRemembered(url, REPOMD_LIMIT_BYTES, source.keyring ?? "unsigned", context);
+  const trust = source.keyring === undefined ? "unsigned" : sha256(await readKeyring(source.keyring));
+  const document = await fetchRemembered(url, REPOMD_LIMIT_BYTES, trust, context);
   if (document === undefined) return { kind: "notServed" };
   const digest = sha256(document.text);
   if (allowed.size > 0 && !allowed.has(digest.slice("sha256:".length)))
@@ -151,12 +153,6 @@ async function verifySignature(
   } finally {
     await Promise.all([text, detached, keys].map((path) => rm(path, { force: true })));
   }
-}
-
-async function readKeyring(path: string): Promise<Buffer> {
-  return readFile(path).catch((cause) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `the keyring ${path} cannot be read`, cause });
-  });
 }
 
 /** gpgv reads bare keys; distributions with rpm publish theirs in ASCII armour, several in one file. */

@@ -96,9 +96,35 @@ export async function fetchRemembered(
       });
     return { text: remembered.text, isKnown: true, async remember() {} };
   }
-  const text = answer.bytes.toString("utf8");
-  const remember = () => scratch.write(memory, JSON.stringify({ ...answer.validators, text }));
-  return { text, isKnown: text === remembered?.text, remember };
+  const fresh = { ...answer.validators, text: answer.bytes.toString("utf8") };
+  const isKnown = fresh.text === remembered?.text;
+  const isSame = isKnown && fresh.etag === remembered.etag && fresh.lastModified === remembered.lastModified;
+  const remember = async () => (isSame ? undefined : scratch.write(memory, JSON.stringify(fresh)));
+  return { text: fresh.text, isKnown, remember };
+}
+
+/** The bytes of a keyring: a key may come or go while its path stays the same. */
+export async function readKeyring(path: string): Promise<Buffer> {
+  return readFile(path).catch((cause) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `the keyring ${path} cannot be read`, cause });
+  });
+}
+
+/** What is made of verified bytes, from a room of the cache or made now; `origin` names all that determines it. */
+export async function madeOnce<T>(
+  room: string,
+  origin: string,
+  type: z.ZodType<T>,
+  { cache, scratch }: SourceContext,
+  make: () => Promise<T>,
+): Promise<T> {
+  const memory = join(cache, room, `${origin}.json`);
+  const remembered = await readJson(memory, type);
+  await markUsed(memory);
+  if (remembered !== undefined) return remembered;
+  const made = await make();
+  await scratch.write(memory, JSON.stringify(made));
+  return made;
 }
 
 const Extract = z.array(ListedPackage);
@@ -108,16 +134,13 @@ export async function extractOf(
   index: { readonly sha256: string },
   sought: string,
   source: string,
-  { cache, scratch }: SourceContext,
+  context: SourceContext,
   read: () => Promise<ListedPackage[]>,
 ): Promise<ListedPackage[]> {
-  const memory = join(cache, "indices", `${index.sha256}-${sha256(sought).slice(7, 15)}.json`);
-  const remembered = await readJson(memory, Extract);
-  await markUsed(memory);
-  if (remembered !== undefined) return remembered.map((listed) => ({ ...listed, source }));
-  const packages = await read();
-  await scratch.write(memory, JSON.stringify(packages));
-  return packages;
+  const origin = `${index.sha256}-${sha256(sought).slice(7, 15)}`;
+  const packages = await madeOnce("indices", origin, Extract, context, read);
+  // Suites share indices; who lists a package is not part of that.
+  return packages.map((listed) => ({ ...listed, source }));
 }
 
 /** What gpgv said when it refused. */

@@ -87,33 +87,53 @@ describe("selectParagraphs", () => {
     "Package: linux-headers-6.1.0-56-cloud-amd64\nVersion: 4",
   ].join("\n");
 
-  test("takes the paragraphs whose package name has one of the prefixes", () => {
-    const found = selectParagraphs(Buffer.from(INDEX), ["linux-headers-", "busybox-static\n"]);
+  test("takes the paragraphs whose package name has one of the prefixes", async () => {
+    const found = await selectParagraphs([Buffer.from(INDEX)], ["linux-headers-", "busybox-static\n"]);
 
-    expect(found.map((paragraph) => paragraph.get("Version") ?? "").toSorted()).toEqual(["1", "2", "4"]);
+    expect(found.map((paragraph) => paragraph.get("Version"))).toEqual(["1", "2", "4"]);
     expect(found.every((paragraph) => paragraph.size === 2)).toBe(true);
   });
 
-  test("takes the same as one who reads everything", () => {
+  test("takes the same as one who reads everything, wherever the chunks are cut", async () => {
     const name = fc.constantFrom("linux-a", "linux", "linux-headers-1", "other", "xlinux-headers-1");
     const paragraph = fc.tuple(name, fc.constantFrom("Package: linux-a", "x", ""));
-    fc.assert(
-      fc.property(fc.array(paragraph), fc.subarray(["linux-", "other\n", "l"]), (paragraphs, prefixes) => {
+    const prefix = fc.subarray(["linux-", "other\n", "l"]);
+    const cuts = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(paragraph), prefix, cuts, async (paragraphs, prefixes, lengths) => {
         const text = paragraphs.map(([word, more]) => `Package: ${word}\nDepends: ${more}\n`).join("\n");
 
-        const found = selectParagraphs(Buffer.from(text), prefixes);
+        const found = await selectParagraphs(chunksOf(text, lengths), prefixes);
 
         const wanted = parseParagraphs(text).filter((fields) =>
-          prefixes.some((prefix) => `${fields.get("Package")}\n`.startsWith(prefix)),
+          prefixes.some((word) => `${fields.get("Package")}\n`.startsWith(word)),
         );
-        const order = (fields: ReadonlyMap<string, string>) => JSON.stringify([...fields]);
-        expect([...new Set(found.map(order))].toSorted()).toEqual([...new Set(wanted.map(order))].toSorted());
+        expect(found.map((fields) => [...fields])).toEqual(wanted.map((fields) => [...fields]));
       }),
     );
   });
 
-  test("finds nothing in nothing", () => {
-    expect(selectParagraphs(Buffer.alloc(0), ["linux-"])).toEqual([]);
-    expect(selectParagraphs(Buffer.from("Package: "), ["linux-"])).toEqual([]);
+  test("finds nothing in nothing", async () => {
+    expect(await selectParagraphs([], ["linux-"])).toEqual([]);
+    expect(await selectParagraphs([Buffer.alloc(0)], ["linux-"])).toEqual([]);
+    expect(await selectParagraphs([Buffer.from("Package: ")], ["linux-"])).toEqual([]);
+  });
+
+  test("gives up on a paragraph without an end", async () => {
+    const endless = Array.from({ length: 100 }, () => Buffer.alloc(64 * 1024, "x"));
+
+    await expect(selectParagraphs(endless, ["linux-"])).rejects.toThrow(
+      expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
+    );
   });
 });
+
+/** The text in pieces of these lengths, over and over. */
+function* chunksOf(text: string, lengths: readonly number[]): Generator<Buffer> {
+  const bytes = Buffer.from(text);
+  for (let at = 0, piece = 0; at < bytes.length; piece++) {
+    const length = lengths[piece % lengths.length] as number;
+    yield bytes.subarray(at, at + length);
+    at += length;
+  }
+}

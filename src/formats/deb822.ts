@@ -1,6 +1,7 @@
 /**
  * Debian's control file format (deb822(5)): paragraphs of `Field: value` with continuation lines.
  */
+import { FarmError } from "../base/error.ts";
 
 export type Paragraph = ReadonlyMap<string, string>;
 
@@ -17,16 +18,22 @@ export function parseParagraphs(text: string): Paragraph[] {
 export function parseParagraph(block: string): Paragraph {
   const fields = new Map<string, string>();
   let current: string | undefined;
+  let lines: string[] = [];
+  const keep = () => {
+    if (current !== undefined) fields.set(current, lines.join("\n"));
+  };
   for (const line of block.split("\n")) {
     if (line.startsWith("#")) continue;
-    if (/^[ \t]/.test(line)) {
-      if (current !== undefined) fields.set(current, `${fields.get(current)}\n${line.trim()}`);
+    if (line.startsWith(" ") || line.startsWith("\t")) {
+      lines.push(line.trim());
       continue;
     }
+    keep();
     const colon = line.indexOf(":");
     current = colon > 0 ? line.slice(0, colon) : undefined;
-    if (current !== undefined) fields.set(current, line.slice(colon + 1).trim());
+    lines = [line.slice(colon + 1).trim()];
   }
+  keep();
   return fields;
 }
 
@@ -53,26 +60,66 @@ function parseRelation(text: string): Relation[] {
   return [{ name, ...(operator !== undefined && version !== undefined ? { operator, version } : {}) }];
 }
 
+const LONGEST_PARAGRAPH_BYTES = 1024 * 1024;
+
 /**
- * Cuts out of a package index only the paragraphs whose package name has one of the prefixes: an index is
- * 65 MB, and what a farm needs of it is a few hundred kilobytes.
+ * Cuts out of a package index, as it comes, only the paragraphs whose package name has one of the prefixes: an
+ * index is 65 MB, and what a farm needs of it is a few hundred kilobytes.
+ * @throws FarmError REMOTE_UNAVAILABLE when it has a paragraph longer than any package needs
  */
-export function selectParagraphs(index: Buffer, prefixes: readonly string[]): Paragraph[] {
-  const found: Paragraph[] = [];
+export async function selectParagraphs(
+  index: AsyncIterable<Buffer> | Iterable<Buffer>,
+  prefixes: readonly string[],
+): Promise<Paragraph[]> {
   const needles = prefixes.map((prefix) => Buffer.from(prefix));
-  for (let at = nextPackage(index, 0); at >= 0; at = nextPackage(index, at)) {
-    if (!needles.some((needle) => index.subarray(at, at + needle.length).equals(needle))) continue;
-    const end = index.indexOf("\n\n", at);
-    found.push(parseParagraph(index.toString("utf8", at - FIELD.length, end < 0 ? index.length : end)));
+  const found: Paragraph[] = [];
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of index) {
+    const first = chunk.indexOf(BLANK_LINE);
+    if (rest.length + (first < 0 ? chunk.length : first) > LONGEST_PARAGRAPH_BYTES) throw tooLong();
+    if (first < 0) {
+      rest = Buffer.concat([rest, chunk]);
+      continue;
+    }
+    // Only what the seam of two chunks cuts through is copied.
+    const last = chunk.lastIndexOf(BLANK_LINE);
+    found.push(...selectFrom(Buffer.concat([rest, chunk.subarray(0, first + 1)]), needles));
+    found.push(...selectFrom(chunk.subarray(first, last + 1), needles));
+    rest = Buffer.from(chunk.subarray(last + 1));
+  }
+  return [...found, ...selectFrom(rest, needles)];
+}
+
+const FIELD_LINE = Buffer.from("\nPackage: ");
+const FIELD = FIELD_LINE.subarray(1);
+const BLANK_LINE = Buffer.from("\n\n");
+
+function selectFrom(paragraphs: Buffer, needles: readonly Buffer[]): Paragraph[] {
+  const found: Paragraph[] = [];
+  for (let at = nextPackage(paragraphs, 0); at >= 0; at = nextPackage(paragraphs, at)) {
+    if (!needles.some((needle) => standsAt(paragraphs, at, needle))) continue;
+    const end = paragraphs.indexOf(BLANK_LINE, at);
+    const text = paragraphs.toString("utf8", at - FIELD.length, end < 0 ? paragraphs.length : end);
+    found.push(parseParagraph(text));
   }
   return found;
 }
 
-const FIELD = "Package: ";
-
 /** Where the next package name begins, or -1. */
-function nextPackage(index: Buffer, from: number): number {
-  if (from === 0 && index.indexOf(FIELD) === 0) return FIELD.length;
-  const at = index.indexOf(`\n${FIELD}`, from);
-  return at < 0 ? -1 : at + 1 + FIELD.length;
+function nextPackage(paragraphs: Buffer, from: number): number {
+  if (from === 0 && standsAt(paragraphs, 0, FIELD)) return FIELD.length;
+  const at = paragraphs.indexOf(FIELD_LINE, from);
+  return at < 0 ? -1 : at + FIELD_LINE.length;
+}
+
+/** Byte by byte: most names differ in the first few, and a view of each would cost more than they do. */
+function standsAt(bytes: Buffer, at: number, needle: Buffer): boolean {
+  for (let i = 0; i < needle.length; i++) if (bytes[at + i] !== needle[i]) return false;
+  return true;
+}
+
+function tooLong(): FarmError {
+  return new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `the index has a paragraph of more than ${LONGEST_PARAGRAPH_BYTES} bytes`,
+  });
 }
