@@ -19,6 +19,7 @@ import {
   fetchRemembered,
   madeOnce,
   readKeyring,
+  relyOn,
   type SourceAnswer,
   type SourceContext,
   signatureFault,
@@ -43,20 +44,21 @@ export async function readAptSource(source: AptSource, context: SourceContext): 
   return answering(async () => {
     const url = urlOf(source.url, `dists/${source.suite}/InRelease`);
     const inRelease = await fetchRemembered(url, IN_RELEASE_LIMIT_BYTES, "", context);
-    if (inRelease === undefined) return { kind: "notServed" };
-    const release = await verifiedRelease(inRelease.text, source, context);
-    await inRelease.remember();
-    const indices = source.architectures.map((name) =>
-      readIndex(source, release, `${source.component}/binary-${architecture(name).debian}`, context),
-    );
-    await Promise.allSettled(indices); // When one fails, the others must not go on behind our back.
-    const packages = await Promise.all(indices);
-    return {
-      kind: "read",
-      url: source.url,
-      metadata: { ...release.metadata, digest: sha256(inRelease.text) },
-      packages: packages.flat(),
-    };
+    if (inRelease === undefined) return { kind: "notServed", url };
+    return relyOn(inRelease, async () => {
+      const release = await verifiedRelease(inRelease.text, source, context);
+      const indices = source.architectures.map((name) =>
+        readIndex(source, release, `${source.component}/binary-${architecture(name).debian}`, context),
+      );
+      await Promise.allSettled(indices); // When one fails, the others must not go on behind our back.
+      const packages = await Promise.all(indices);
+      return {
+        kind: "read",
+        url: source.url,
+        metadata: { ...release.metadata, digest: sha256(inRelease.text) },
+        packages: packages.flat(),
+      };
+    });
   });
 }
 

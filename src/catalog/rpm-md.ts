@@ -29,6 +29,7 @@ import {
   fetchRemembered,
   type RememberedText,
   readKeyring,
+  relyOn,
   type SourceAnswer,
   type SourceContext,
   type SourceMetadata,
@@ -59,18 +60,13 @@ const MOST_MIRRORS = 5;
 /** Reads one repository, from the first of its mirrors that serves it whole. */
 export async function readRpmSource(source: RpmSource, context: SourceContext): Promise<SourceAnswer> {
   return answering(async () => {
-    const mirrors = await mirrorsOf(source, context);
-    const faults: FarmError[] = [];
-    const last = mirrors.bases.filter((base) => base === source.lastMirror);
-    for (const base of [...new Set([...last, ...mirrors.bases])].slice(0, MOST_MIRRORS)) {
-      const answer = await answering(() => readMirror(base, mirrors.sha256, source, context));
-      if (answer.kind === "read") return answer;
-      if (answer.kind === "failed") faults.push(answer.error);
+    const { kind, urls } = source.location;
+    if (kind === "baseurl") return readFirst({ bases: urls, sha256: new Set() }, source, context);
+    for (const url of urls) {
+      const list = await fetchRemembered(url, LIST_LIMIT_BYTES, kind, context);
+      if (list !== undefined) return relyOn(list, () => readListed(list.text, url, source, context));
     }
-    const fault = faults.find(({ blame }) => blame === "integrity") ?? faults.at(-1);
-    if (fault !== undefined) throw fault;
-    if (mirrors.fault !== undefined) throw mirrors.fault;
-    return { kind: "notServed" };
+    return { kind: "notServed", url: urls[0] ?? "" };
   });
 }
 
@@ -78,31 +74,41 @@ interface Mirrors {
   readonly bases: readonly string[];
   /** What repomd.xml must be one of, where the list says so. */
   readonly sha256: ReadonlySet<string>;
-  /** Why there may be no bases although there is a repository. */
-  readonly fault?: FarmError;
 }
 
-async function mirrorsOf(
-  { id, location: { kind, urls } }: RpmSource,
+/** From one of the mirrors that a list names: the repository is there, whoever has it. */
+async function readListed(
+  text: string,
+  url: string,
+  source: RpmSource,
   context: SourceContext,
-): Promise<Mirrors> {
-  if (kind === "baseurl") return { bases: urls, sha256: new Set() };
-  for (const url of urls) {
-    const list = await fetchRemembered(url, LIST_LIMIT_BYTES, kind, context);
-    if (list === undefined) continue;
-    const found =
-      kind === "metalink"
-        ? parseMetalink(list.text, url)
-        : { bases: parseMirrorList(list.text), sha256: new Set<string>() };
-    if (found.bases.length === 0)
-      return {
-        ...found,
-        fault: new FarmError("REMOTE_UNAVAILABLE", { detail: `${id}: ${url} names no mirror` }),
-      };
-    await list.remember();
-    return found;
+): Promise<SourceAnswer> {
+  const mirrors =
+    source.location.kind === "metalink"
+      ? parseMetalink(text, url)
+      : { bases: parseMirrorList(text), sha256: new Set<string>() };
+  const fault = (fact: string) =>
+    new FarmError("REMOTE_UNAVAILABLE", { detail: `${source.id}: ${url} ${fact}`, at: { url } });
+  if (mirrors.bases.length === 0) throw fault("names no mirror");
+  const answer = await readFirst(mirrors, source, context);
+  if (answer.kind !== "notServed") return answer;
+  throw fault(`names ${mirrors.bases.length} mirrors, and those asked have no repository (${answer.url})`);
+}
+
+/** @throws FarmError when no mirror serves it whole and one of them should */
+async function readFirst(mirrors: Mirrors, source: RpmSource, context: SourceContext): Promise<SourceAnswer> {
+  const faults: FarmError[] = [];
+  const missing: string[] = [];
+  const last = mirrors.bases.filter((base) => base === source.lastMirror);
+  for (const base of [...new Set([...last, ...mirrors.bases])].slice(0, MOST_MIRRORS)) {
+    const answer = await answering(() => readMirror(base, mirrors.sha256, source, context));
+    if (answer.kind === "read") return answer;
+    if (answer.kind === "failed") faults.push(answer.error);
+    else missing.push(answer.url);
   }
-  return { bases: [], sha256: new Set() };
+  const fault = faults.find(({ blame }) => blame === "integrity") ?? faults.at(-1);
+  if (fault !== undefined) throw fault;
+  return { kind: "notServed", url: missing[0] ?? "" };
 }
 
 async function readMirror(
@@ -114,17 +120,19 @@ async function readMirror(
   const url = urlOf(base, "repodata/repomd.xml");
   const trust = source.keyring === undefined ? "unsigned" : sha256(await readKeyring(source.keyring));
   const document = await fetchRemembered(url, REPOMD_LIMIT_BYTES, trust, context);
-  if (document === undefined) return { kind: "notServed" };
-  const digest = sha256(document.text);
-  if (allowed.size > 0 && !allowed.has(digest.slice("sha256:".length)))
-    throw new FarmError("DIGEST_MISMATCH", {
-      detail: `${url} is none of those that the metalink vouches for`,
-    });
-  if (source.keyring !== undefined) await verifySignature(document, url, source.keyring, source, context);
-  const repomd = parseRepomd(document.text, url);
-  await document.remember();
-  const packages = await readPrimary(base, repomd, source, context);
-  return { kind: "read", url: base, metadata: metadataOf(repomd, digest, source), packages };
+  if (document === undefined) return { kind: "notServed", url };
+  return relyOn(document, async () => {
+    const digest = sha256(document.text);
+    if (allowed.size > 0 && !allowed.has(digest.slice("sha256:".length)))
+      throw new FarmError("DIGEST_MISMATCH", {
+        detail: `${url} is none of those that the metalink vouches for`,
+      });
+    if (source.keyring !== undefined) await verifySignature(document, url, source.keyring, source, context);
+    const repomd = parseRepomd(document.text, url);
+    const metadata = metadataOf(repomd, digest, source);
+    const packages = await readPrimary(base, repomd, source, context);
+    return { kind: "read", url: base, metadata, packages };
+  });
 }
 
 /** What was verified when it was remembered is not verified again: its signature stays with the mirror. */

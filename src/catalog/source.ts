@@ -2,7 +2,7 @@
  * What sources of kernels have in common, whatever the format of their repository: how they answer, and what is
  * kept of them between nights.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
@@ -20,6 +20,10 @@ export interface AnySource {
   /** Distribution release key of every kernel in it. */
   readonly release: string;
   readonly acceptExpired: boolean;
+  /** The configuration names it, or its release is nothing without it: that it is not there is a failure. */
+  readonly isRequired: boolean;
+  /** A place that the configuration names: where nothing that should be there is, the place is wrong. */
+  readonly place?: string;
 }
 
 export interface SourceContext {
@@ -39,8 +43,14 @@ export type SourceAnswer =
       readonly packages: readonly ListedPackage[];
     }
   /** The server says that there is no such suite or repository. */
-  | { readonly kind: "notServed" }
+  | { readonly kind: "notServed"; readonly url: string }
   | { readonly kind: "failed"; readonly error: FarmError };
+
+/** What should be there and is not: somebody has to look at the configuration, or at the server. */
+export function missingError(detail: string): FarmError {
+  const hint = "Compare mirror, release, suites or list in the configuration with what the server has.";
+  return new FarmError("REMOTE_UNAVAILABLE", { detail, hint });
+}
 
 export interface SourceMetadata {
   readonly date: string;
@@ -73,8 +83,26 @@ export interface RememberedText {
   readonly text: string;
   /** Whether it is the text that an earlier look remembered, and so had verified. */
   readonly isKnown: boolean;
-  /** Keeps it for conditional requests. Only for what is verified, or a bad copy would stay as long as the good one. */
+  /** Keeps it for conditional requests. */
   remember(): Promise<void>;
+  /** Has it asked for without conditions the next time. */
+  forget(): Promise<void>;
+}
+
+/**
+ * Works with a document, and remembers it only once everything that it leads to proved good: a bad copy would
+ * come back with every "not modified", even when the server has the good one again.
+ */
+export async function relyOn<T>(document: RememberedText, work: () => Promise<T>): Promise<T> {
+  let made: T;
+  try {
+    made = await work();
+  } catch (thrown) {
+    if (toFarmError(thrown).code !== "INTERRUPTED") await document.forget();
+    throw thrown;
+  }
+  await document.remember();
+  return made;
 }
 
 /** A small document, asked for conditionally; undefined when the server has none. `trust` names what verified it. */
@@ -87,6 +115,7 @@ export async function fetchRemembered(
   const memory = join(cache, "remembered", `${sha256(`${url}\n${trust}`).slice(7, 39)}.json`);
   const remembered = await readJson(memory, Remembered);
   await markUsed(memory);
+  const forget = () => rm(memory, { force: true });
   const answer = await http.fetchDocument(url, limitBytes, remembered ?? {}, signal);
   if (answer.kind === "missing") return undefined;
   if (answer.kind === "notModified") {
@@ -94,13 +123,13 @@ export async function fetchRemembered(
       throw new FarmError("REMOTE_UNAVAILABLE", {
         detail: `${url} answers 'not modified' to a plain request`,
       });
-    return { text: remembered.text, isKnown: true, async remember() {} };
+    return { text: remembered.text, isKnown: true, async remember() {}, forget };
   }
   const fresh = { ...answer.validators, text: answer.bytes.toString("utf8") };
   const isKnown = fresh.text === remembered?.text;
   const isSame = isKnown && fresh.etag === remembered.etag && fresh.lastModified === remembered.lastModified;
   const remember = async () => (isSame ? undefined : scratch.write(memory, JSON.stringify(fresh)));
-  return { text: fresh.text, isKnown, remember };
+  return { text: fresh.text, isKnown, remember, forget };
 }
 
 /** The bytes of a keyring: a key may come or go while its path stays the same. */

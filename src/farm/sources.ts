@@ -9,10 +9,10 @@ import { type Credentials, Secret } from "../base/secret.ts";
 import type { AptLine, DebMirror, ReleaseMirror, RpmMirror } from "../build/roots/root-method.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import type { HostMirrors } from "../catalog/apt-host.ts";
+import type { Source } from "../catalog/ask.ts";
 import { architectureOfPlace } from "../catalog/kernel-list.ts";
 import type { ListSource } from "../catalog/list-source.ts";
 import type { RpmSource } from "../catalog/rpm-md.ts";
-import type { Source } from "../catalog/update.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type {
   Archive,
@@ -70,6 +70,7 @@ function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] 
       const wanted = config.architectures ?? ArchitectureName.options;
       const architectures = wanted.filter((name) => suite.architectures?.includes(name) ?? true);
       if (architectures.length === 0) return [];
+      const configured = configuredMirror(config, suite.archive);
       return [
         {
           kind: "apt",
@@ -82,6 +83,9 @@ function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] 
           url: mirrorOf(config, around.host, distribution, suite.archive),
           keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
           acceptExpired: config.acceptExpired ?? false,
+          // Without its first suite a release has no toolchain; the others come and go with its age.
+          isRequired: config.suites !== undefined || suite.name === release.suites[0]?.name,
+          ...(configured === undefined ? {} : { place: configured }),
         },
       ];
     });
@@ -112,6 +116,9 @@ function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
       architectures: own,
       location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, own[0] ?? "")) },
       acceptExpired: config.acceptExpired ?? false,
+      // One repository for each architecture: a place may well have only one of them, unless they are named.
+      isRequired: configured !== undefined && config.architectures !== undefined,
+      ...(configured === undefined ? {} : { place: configured.location.urls.join() }),
       ...(keyring === undefined ? {} : { keyring }),
     }));
   });
@@ -219,13 +226,14 @@ function mirrorOf(
   distribution: DebDistribution,
   archive: Archive,
 ): string {
-  const configured = {
-    main: config.mirror,
-    security: config.securityMirror,
-    ports: config.portsMirror,
-  }[archive];
   const own = distribution.isHosts && archive !== "ports" ? host[archive] : undefined;
-  return configured ?? own ?? distribution.mirrors[archive] ?? distribution.mirrors.main;
+  return (
+    configuredMirror(config, archive) ?? own ?? distribution.mirrors[archive] ?? distribution.mirrors.main
+  );
+}
+
+function configuredMirror(config: AptSourceConfig, archive: Archive): string | undefined {
+  return { main: config.mirror, security: config.securityMirror, ports: config.portsMirror }[archive];
 }
 
 function keyringOf({ keyring }: AptSourceConfig | RpmSourceConfig, base: string): string | undefined {

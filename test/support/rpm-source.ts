@@ -81,6 +81,7 @@ export function sourceAt(url: string, changes: Partial<RpmSource> = {}): RpmSour
     architectures: ["x86_64"],
     location: { kind: "baseurl", urls: [url] },
     acceptExpired: false,
+    isRequired: false,
     ...changes,
   };
 }
