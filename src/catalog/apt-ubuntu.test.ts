@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { makeSigningKey } from "../../test/support/apt-repository.ts";
+import { lookAtSources } from "../../test/support/look.ts";
 import { serveFiles } from "../../test/support/rpm-repository.ts";
 import { openContext } from "../../test/support/rpm-source.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
@@ -13,7 +14,6 @@ import { Secret } from "../base/secret.ts";
 import { parseConfig } from "../farm/config.ts";
 import { catalogSources } from "../farm/sources.ts";
 import { EMPTY_CATALOG } from "./catalog.ts";
-import { updateCatalog } from "./update.ts";
 
 const KEY = makeSigningKey();
 const ROOT = sharedDirectory();
@@ -161,7 +161,7 @@ describe("Ubuntu's archives", () => {
   test("give every flavour's kernels with their headers, images and modules", async () => {
     const { main, sources } = await openUbuntu();
 
-    const { catalog, problems } = await updateCatalog(EMPTY_CATALOG, sources, await openContext(), {
+    const { catalog, problems } = await lookAtSources(EMPTY_CATALOG, sources, await openContext(), {
       now: NOW,
     });
 
@@ -197,7 +197,7 @@ describe("Ubuntu's archives", () => {
   test("are named by source: the ports beside the archive, a kernel of two suites with both", async () => {
     const { sources, ports } = await openUbuntu();
 
-    const { catalog } = await updateCatalog(EMPTY_CATALOG, sources, await openContext(), { now: NOW });
+    const { catalog } = await lookAtSources(EMPTY_CATALOG, sources, await openContext(), { now: NOW });
 
     expect(catalog.sources.map(({ id, status, kernels }) => [id, status, kernels])).toEqual([
       ["ubuntu/jammy", "ok", { x86_64: 1 }],
@@ -216,10 +216,10 @@ describe("Ubuntu's archives", () => {
   test("are asked for nothing but their InRelease when nothing changed", async () => {
     const { main, sources } = await openUbuntu();
     const context = await openContext();
-    const first = await updateCatalog(EMPTY_CATALOG, sources, context, { now: NOW });
+    const first = await lookAtSources(EMPTY_CATALOG, sources, context, { now: NOW });
     const asked = main.requests().length;
 
-    const second = await updateCatalog(first.catalog, sources, context, { now: NOW });
+    const second = await lookAtSources(first.catalog, sources, context, { now: NOW });
 
     expect(second).toEqual(first);
     expect(main.requests().slice(asked).toSorted()).toEqual([
@@ -232,7 +232,7 @@ describe("Ubuntu's archives", () => {
     const { main, sources } = await openUbuntu();
     main.files.set("dists/jammy/InRelease", main.files.get("dists/jammy-updates/InRelease") as Buffer);
 
-    const { problems } = await updateCatalog(EMPTY_CATALOG, sources, await openContext(), { now: NOW });
+    const { problems } = await lookAtSources(EMPTY_CATALOG, sources, await openContext(), { now: NOW });
 
     expect(problems).toMatchObject([
       {
@@ -251,7 +251,7 @@ describe("Ubuntu's archives", () => {
       credentials: [{ url: main.url, authorization: new Secret("Bearer hunter2") }],
     });
 
-    const { catalog, problems } = await updateCatalog(EMPTY_CATALOG, sources, await openContext(http), {
+    const { catalog, problems } = await lookAtSources(EMPTY_CATALOG, sources, await openContext(http), {
       now: NOW,
     });
 

@@ -147,7 +147,12 @@ export function crawlerKey({ target, kernelrelease, kernelversion }: CrawlerName
  * What the list says of each distribution release, those it has no more included: a release that vanished
  * is a loss, not silence.
  */
-export function reportsOfList(list: KernelList, previous: Catalog, now: string): ReleaseReport[] {
+export function reportsOfList(
+  list: KernelList,
+  previous: Catalog,
+  now: string,
+  acceptWithdrawals = false,
+): ReleaseReport[] {
   const prefix = `${list.id}/`;
   const before = previous.sources.filter(({ id }) => id.startsWith(prefix));
   const known = Map.groupBy(
@@ -157,7 +162,7 @@ export function reportsOfList(list: KernelList, previous: Catalog, now: string):
   const listed = Map.groupBy(list.kernels, ({ distribution }) => distribution);
   const keys = new Set(list.kernels.map(({ crawler }) => stableKey(crawler)));
   const releases = new Set([...listed.keys(), ...before.map(({ distribution }) => distribution)]);
-  const vanished = vanishedReleases(releases, listed, known);
+  const vanished = acceptWithdrawals ? new Map<string, string>() : vanishedReleases(releases, listed, known);
   return [...releases].toSorted().map((distribution) => {
     const id = `${prefix}${distribution}`;
     const kernels = withRotatedFlavours(

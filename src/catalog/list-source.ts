@@ -5,14 +5,22 @@
 import { createReadStream } from "node:fs";
 import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, isErrno, toFarmError } from "../base/error.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
 import { type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
-import type { SourceContext } from "./source.ts";
-import type { SourceProblem, Update, UpdateOptions } from "./update.ts";
+import { missingError, type SourceContext } from "./source.ts";
+import {
+  ACCEPT_LOSS,
+  failureOf,
+  type SourceProblem,
+  type SourceWarning,
+  suspicionOf,
+  type Update,
+  type UpdateOptions,
+} from "./update.ts";
 
 export interface ListSource {
   readonly kind: "kernel-crawler";
@@ -25,30 +33,66 @@ export interface ListSource {
 
 const LIST_LIMIT_BYTES = 512 * 1024 * 1024;
 
-/** Lays configured lists over a catalog, one after the other; a list that cannot be read changes no kernel. */
-export async function updateFromLists(
+export interface ReadList {
+  readonly source: ListSource;
+  readonly read: KernelList | FarmError;
+}
+
+/** Reads configured lists, one after the other: each may be large. */
+export async function askLists(lists: readonly ListSource[], context: SourceContext): Promise<ReadList[]> {
+  const answers: ReadList[] = [];
+  for (const source of lists) answers.push({ source, read: await readList(source, context) });
+  return answers;
+}
+
+/** Lays lists over a catalog, one after the other; a list that cannot be read changes no kernel. */
+export function updateFromLists(
   previous: Catalog,
-  lists: readonly ListSource[],
-  context: SourceContext,
-  options: UpdateOptions,
-): Promise<Update> {
-  const now = options.now.toISOString();
-  const problems: SourceProblem[] = [];
+  answers: readonly ReadList[],
+  { now, acceptWithdrawals = false }: UpdateOptions,
+): Update {
+  const time = now.toISOString();
   let catalog = previous;
-  for (const source of lists) {
-    const read = await readList(source, context);
-    const reports =
-      read instanceof FarmError
-        ? failedReports(catalog, source, read, now)
-        : reportsOfList(read, catalog, now);
-    catalog = mergeCatalog(catalog, reports, {
-      now,
-      ...(options.acceptWithdrawals ? { acceptWithdrawals: true } : {}),
-    });
-    problems.push(...(read instanceof FarmError ? [problemOf(source, read)] : suspectsOf(catalog, source)));
-    if (!(read instanceof FarmError) && read.dropped.length > 0) problems.push(droppedOf(source, read));
+  const [sources, problems, warnings]: [CatalogSource[], SourceProblem[], SourceWarning[]] = [[], [], []];
+  for (const { source, read } of answers) {
+    const isFailed = read instanceof FarmError;
+    const reports = isFailed
+      ? failedReports(catalog, source, read, time)
+      : reportsOfList(read, catalog, time, acceptWithdrawals);
+    catalog = mergeCatalog(catalog, reports, { now: time, acceptWithdrawals });
+    const own = sourcesOf(catalog, source.id);
+    sources.push(...(own.length > 0 ? own : [emptySource(source, read, time)]));
+    if (isFailed) problems.push(failureOf(source.id, read));
+    else problems.push(...own.filter(isSuspect).map((one) => suspicionOf(one, ACCEPT_LOSS)));
+    if (!isFailed && read.dropped.length > 0) warnings.push(droppedOf(source, read));
   }
-  return { catalog, problems };
+  return { catalog, sources, problems, warnings };
+}
+
+function isSuspect({ status }: CatalogSource): boolean {
+  return status === "suspect";
+}
+
+/** The row of a list that no kernel was ever known of. */
+function emptySource(
+  { id, kind, place }: ListSource,
+  read: KernelList | FarmError,
+  now: string,
+): CatalogSource {
+  const state =
+    read instanceof FarmError
+      ? { status: "failed" as const, detail: read.message }
+      : { status: "ok" as const };
+  return {
+    id,
+    kind,
+    distribution: "unknown",
+    url: place,
+    ...state,
+    checkedAt: now,
+    kernels: {},
+    cadence: [],
+  };
 }
 
 async function readList(source: ListSource, context: SourceContext): Promise<KernelList | FarmError> {
@@ -58,7 +102,7 @@ async function readList(source: ListSource, context: SourceContext): Promise<Ker
     const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
     return await readKernelCrawler(bytes as AsyncIterable<Uint8Array>, { url, name, architecture });
   } catch (thrown) {
-    const error = toListError(source, thrown);
+    const error = toListError(source, thrown, context);
     if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
     return error;
   }
@@ -68,14 +112,18 @@ async function openList(place: string, { http, signal }: SourceContext): Promise
   if (!/^https?:/.test(place)) return createReadStream(place);
   const answer = await http.get(place, {}, signal);
   if (answer.kind === "ok") return answer.body;
-  throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${place} is not there`, at: { url: place } });
+  throw missingError(`the server has no ${place}`);
 }
 
 /** A connection that breaks while the list is read, or a file that cannot be, is no fault of ours. */
-function toListError({ place }: ListSource, thrown: unknown): FarmError {
-  const error = toFarmError(thrown);
-  if (error.code !== "BUG" || !(thrown instanceof Error) || !("code" in thrown)) return error;
-  return new FarmError("REMOTE_UNAVAILABLE", { detail: `${place}: ${thrown.message}`, cause: thrown });
+function toListError({ place }: ListSource, thrown: unknown, { http }: SourceContext): FarmError {
+  const error = toFarmError(http.toError(place, thrown));
+  if (error.code !== "BUG" || !isErrno(thrown)) return error;
+  const detail = `${place} cannot be read (${thrown.code})`;
+  return new FarmError(/^https?:/.test(place) ? "REMOTE_UNAVAILABLE" : "FILE_UNREADABLE", {
+    detail,
+    cause: thrown,
+  });
 }
 
 /** Every release that the list was known for, with nothing said of its kernels. */
@@ -92,25 +140,13 @@ function sourcesOf(catalog: Catalog, id: string): CatalogSource[] {
   return catalog.sources.filter((source) => source.id.startsWith(`${id}/`));
 }
 
-function problemOf({ id }: ListSource, { code, message, blame }: FarmError): SourceProblem {
-  return { source: id, detail: `failed: ${message}`, code, integrity: blame === "integrity" };
-}
-
-function suspectsOf(catalog: Catalog, { id }: ListSource): SourceProblem[] {
-  return sourcesOf(catalog, id)
-    .filter(({ status }) => status === "suspect")
-    .map((source) => ({
-      source: source.id,
-      detail: `suspect: ${source.detail ?? ""}`,
-      code: "CATALOG_SUSPECT",
-      integrity: false,
-    }));
-}
-
 /** Bad entries cost the list nothing but themselves, and are told. */
-function droppedOf({ id }: ListSource, { dropped }: KernelList): SourceProblem {
+function droppedOf({ id }: ListSource, { dropped }: KernelList): SourceWarning {
   const detail = dropped
-    .map(({ reason, count, examples }) => `${count} entries dropped: ${reason} (${examples[0] ?? ""})`)
+    .map(
+      ({ reason, count, examples }) =>
+        `${count} ${count === 1 ? "entry" : "entries"} dropped: ${reason} (${examples[0] ?? ""})`,
+    )
     .join("; ");
-  return { source: id, detail, code: "CATALOG_SUSPECT", integrity: false };
+  return { source: id, count: dropped.reduce((sum, { count }) => sum + count, 0), detail };
 }

@@ -102,7 +102,9 @@ function judgeLoss(
   if (lost.length < SUSPICIOUS_COUNT || lost.length < had.length * SUSPICIOUS_SHARE) return source;
   const [name] = lost[0] as [string, CatalogKernel];
   const detail = `${lost.length} of its ${had.length} kernels are gone at once (${name}, …)`;
-  return { ...source, status: "suspect", detail };
+  const fresh = [...listed].filter(([name, { sources }]) => !known.has(name) && sources.includes(source.id));
+  const kept = [...had, ...fresh].map(([, kernel]) => kernel);
+  return { ...source, status: "suspect", detail, kernels: countByArchitecture(kept) };
 }
 
 function present(

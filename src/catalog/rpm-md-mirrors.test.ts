@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
+import { lookAtSources } from "../../test/support/look.ts";
 import {
   below,
   editPrimary,
@@ -21,7 +22,6 @@ import { Secret } from "../base/secret.ts";
 import { amazonlinux2023 } from "../kernel/distributions/amazonlinux2023.ts";
 import { EMPTY_CATALOG } from "./catalog.ts";
 import { readRpmSource } from "./rpm-md.ts";
-import { updateCatalog } from "./update.ts";
 
 const { repositoryOf } = makeRpmRepositories();
 
@@ -87,13 +87,13 @@ describe("lists of mirrors", () => {
     const { requests, publish, source, url } = await amazon();
     const context = await openContext();
     publish(GUID);
-    const first = await updateCatalog(EMPTY_CATALOG, [source], context, {
+    const first = await lookAtSources(EMPTY_CATALOG, [source], context, {
       now: new Date("2026-02-10T00:00:00Z"),
     });
     const asked = requests().length;
     publish(OTHER_GUID);
 
-    const second = await updateCatalog(first.catalog, [source], context, {
+    const second = await lookAtSources(first.catalog, [source], context, {
       now: new Date("2026-02-11T00:00:00Z"),
     });
 

@@ -3,6 +3,7 @@ import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { makeSigningKey } from "../../test/support/apt-repository.ts";
+import { lookAtSources } from "../../test/support/look.ts";
 import { createRepository, entryOf, serveFiles } from "../../test/support/rpm-repository.ts";
 import {
   EVR,
@@ -17,7 +18,6 @@ import { sha256 } from "../base/json.ts";
 import { EMPTY_CATALOG } from "./catalog.ts";
 import { readRpmSource } from "./rpm-md.ts";
 import type { SourceAnswer } from "./source.ts";
-import { updateCatalog } from "./update.ts";
 
 const KEY = makeSigningKey();
 const OTHER_KEY = makeSigningKey();
@@ -111,7 +111,7 @@ describe("readRpmSource", () => {
   test("a repository that the server does not have is not served, and no failure", async () => {
     const { url } = await serveFiles(new Map());
 
-    expect(await readRpmSource(sourceAt(url), await openContext())).toEqual({ kind: "notServed" });
+    expect(await readRpmSource(sourceAt(url), await openContext())).toMatchObject({ kind: "notServed" });
   });
 
   test("takes the age of the youngest metadata where the revision is no time", async () => {
@@ -216,12 +216,12 @@ describe("a catalog of rpm repositories", () => {
       files.clear();
       for (const [path, content] of await repositoryOf("alma", { revision: seconds(number) }))
         files.set(path, content);
-      ({ catalog } = await updateCatalog(catalog, [sourceAt(url)], context, { now: day(number) }));
+      ({ catalog } = await lookAtSources(catalog, [sourceAt(url)], context, { now: day(number) }));
     }
 
-    const soon = await updateCatalog(catalog, [sourceAt(url)], context, { now: day(35) });
-    const late = await updateCatalog(catalog, [sourceAt(url)], context, { now: day(40) });
-    const accepted = await updateCatalog(catalog, [sourceAt(url, { acceptExpired: true })], context, {
+    const soon = await lookAtSources(catalog, [sourceAt(url)], context, { now: day(35) });
+    const late = await lookAtSources(catalog, [sourceAt(url)], context, { now: day(40) });
+    const accepted = await lookAtSources(catalog, [sourceAt(url, { acceptExpired: true })], context, {
       now: day(40),
     });
 
@@ -236,7 +236,7 @@ describe("a catalog of rpm repositories", () => {
     const { url } = await serveFiles(await repositoryOf("alma"));
     const context = await openContext();
 
-    const { catalog } = await updateCatalog(EMPTY_CATALOG, [sourceAt(url)], context, { now: day(40) });
+    const { catalog } = await lookAtSources(EMPTY_CATALOG, [sourceAt(url)], context, { now: day(40) });
 
     expect(catalog.kernels).toMatchObject([
       { distribution: "almalinux9.4", kversion: `${EVR}.x86_64`, packageVersion: EVR, flavour: "generic" },

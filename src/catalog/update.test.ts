@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { makeSigningKey, startRepository } from "../../test/support/apt-repository.ts";
 import { makeListedPackage } from "../../test/support/kernels.ts";
+import { lookAtSources } from "../../test/support/look.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
@@ -10,8 +11,8 @@ import { debian } from "../kernel/distributions/debian.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
 import type { AptSource } from "./apt.ts";
 import { EMPTY_CATALOG, sameFacts } from "./catalog.ts";
+import { lateness } from "./judge.ts";
 import type { SourceContext } from "./source.ts";
-import { lateness, updateCatalog } from "./update.ts";
 
 const KEY = makeSigningKey();
 const [TUESDAY, WEDNESDAY] = [new Date("2026-02-10T00:00:00Z"), new Date("2026-02-11T00:00:00Z")];
@@ -49,20 +50,26 @@ async function openCatalog(suites: readonly string[] = ["bookworm"], changes: Pa
       kind: "apt",
       architectures: [],
       acceptExpired: false,
+      isRequired: false,
       ...changes,
     }),
   );
-  const look = (previous = EMPTY_CATALOG, now = TUESDAY, architectures = ArchitectureName.options) =>
-    updateCatalog(
+  const look = (
+    previous = EMPTY_CATALOG,
+    now = TUESDAY,
+    architectures: AptSource["architectures"] = ArchitectureName.options,
+    change = (source: AptSource) => source,
+  ) =>
+    lookAtSources(
       previous,
-      sources.map((source) => ({ ...source, architectures })),
+      sources.map((source) => change({ ...source, architectures })),
       context,
       { now },
     );
   return { repository, look };
 }
 
-const stateOf = async (looked: ReturnType<typeof updateCatalog>) => {
+const stateOf = async (looked: ReturnType<typeof lookAtSources>) => {
   const { catalog, problems } = await looked;
   return { ...catalog.sources[0], kernels: catalog.kernels.length, problems: problems.length };
 };
@@ -150,7 +157,7 @@ describe("updateCatalog", () => {
 
     expect(problems).toMatchObject([{ source: "debian/bookworm", integrity: true }]);
     expect(catalog.sources).toMatchObject([
-      { status: "failed", metadataDate: first.catalog.sources[0]?.metadataDate, kernels: {} },
+      { status: "failed", metadataDate: first.catalog.sources[0]?.metadataDate, kernels: { x86_64: 1 } },
     ]);
     expect(catalog.kernels).toMatchObject([
       { kversion: "6.1.0-56-amd64", staleSince: WEDNESDAY.toISOString() },
@@ -175,20 +182,57 @@ describe("updateCatalog", () => {
   });
 
   test("a suite that never was there is a fact; one that is gone is a failure", async () => {
-    const { repository, look } = await openCatalog();
+    const { repository, look } = await openCatalog(["bookworm", "bookworm-backports"]);
+    repository.publish("bookworm", { packages: kernelPackages(55) });
 
     const never = await look();
-    repository.publish("bookworm", { packages: kernelPackages(56) });
+    repository.publish("bookworm-backports", { packages: kernelPackages(56) });
     const there = await look(never.catalog);
-    repository.files.clear();
+    repository.files.delete("dists/bookworm-backports/InRelease");
     const gone = await look(there.catalog);
 
-    expect([never, there, gone].map(({ catalog }) => catalog.sources[0]?.status)).toEqual([
+    expect([never, there, gone].map(({ catalog }) => catalog.sources[1]?.status)).toEqual([
       "notServed",
       "ok",
       "failed",
     ]);
-    expect([never, there, gone].map(({ problems }) => problems.length)).toEqual([0, 0, 1]);
+    expect([never, there].flatMap(({ problems }) => problems)).toEqual([]);
+    expect(gone.problems).toMatchObject([
+      { detail: `failed: the server no longer has ${repository.url}/dists/bookworm-backports/InRelease` },
+    ]);
+    expect(gone.catalog.sources[1]?.kernels).toEqual({ x86_64: 1 });
+  });
+
+  test.each<[string, Partial<AptSource>, string, readonly string[]]>([
+    ["that the configuration names", { isRequired: true }, "bookworm", ["debian/nosuch"]],
+    ["of a release that has none at all", {}, "trixie", ["debian/bookworm", "debian/nosuch"]],
+  ])("a suite %s must be there", async (_, changes, served, failed) => {
+    const { repository, look } = await openCatalog(["bookworm", "nosuch"], changes);
+    repository.publish(served, { packages: kernelPackages(55) });
+
+    const { catalog, problems } = await look();
+
+    expect(problems.map(({ source, detail }) => [source, detail])).toEqual(
+      failed.map((id) => [
+        id,
+        `failed: the server has no ${repository.url}/dists/${id.slice("debian/".length)}/InRelease`,
+      ]),
+    );
+    expect(catalog.sources.flatMap(({ id, status }) => (status === "failed" ? [id] : []))).toEqual(failed);
+  });
+
+  test("a place that the configuration names and that has nothing is a failure, whatever others have", async () => {
+    const { repository, look } = await openCatalog(["bookworm", "bookworm-security", "trixie-security"]);
+    repository.publish("bookworm", { packages: kernelPackages(55) });
+    const at = (place: string) => (source: AptSource) =>
+      source.suite.endsWith("-security") ? { ...source, url: place, place } : source;
+
+    const { problems } = await look(EMPTY_CATALOG, TUESDAY, ["x86_64"], at(`${repository.url}/wrong`));
+
+    expect(problems.map(({ source }) => source)).toEqual([
+      "debian/bookworm-security",
+      "debian/trixie-security",
+    ]);
   });
 
   test("expired metadata is not used where nobody accepts it", async () => {

@@ -1,19 +1,15 @@
 /**
- * One look at every configured source, and the catalog that results.
+ * What every source answered, laid over the catalog, and what a person should know of it.
  */
-import { assertNever, type ErrorCode, type FarmError } from "../base/error.ts";
+import type { ErrorCode, FarmError } from "../base/error.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
-import { type ListedPackage, plainPackage } from "../kernel/distributions/distribution.ts";
+import { type ListedKernel, type ListedPackage, plainPackage } from "../kernel/distributions/distribution.ts";
 import { findRelease, versionOrder } from "../kernel/distributions/index.ts";
 import type { Package } from "../kernel/kernel.ts";
-import { type AptSource, readAptSource } from "./apt.ts";
+import type { Answered } from "./ask.ts";
 import type { Catalog, CatalogSource, GuestTools } from "./catalog.ts";
+import { demandPresence, judge } from "./judge.ts";
 import { countByArchitecture, mergeCatalog, type ReleaseReport } from "./merge.ts";
-import { type RpmSource, readRpmSource } from "./rpm-md.ts";
-import type { SourceAnswer, SourceContext } from "./source.ts";
-
-/** A source of any format. */
-export type Source = AptSource | RpmSource;
 
 export interface UpdateOptions {
   readonly now: Date;
@@ -22,29 +18,37 @@ export interface UpdateOptions {
 
 export interface Update {
   readonly catalog: Catalog;
+  /** The state of every source that was asked. */
+  readonly sources: readonly CatalogSource[];
   /** What a person should look at: sources that failed, are too old, or lost kernels. Empty on a good night. */
   readonly problems: readonly SourceProblem[];
+  /** What was left out of sources that are well. */
+  readonly warnings: readonly SourceWarning[];
 }
 
 export interface SourceProblem {
   readonly source: string;
   readonly detail: string;
+  /** The next step of the person. */
+  readonly hint: string;
   readonly code: ErrorCode;
   readonly integrity: boolean;
 }
 
-const DAY_MS = 86_400_000;
-const REMEMBERED_DATES = 10;
+export interface SourceWarning {
+  readonly source: string;
+  /** How many entries or packages. */
+  readonly count: number;
+  readonly detail: string;
+}
 
-export async function updateCatalog(
+/** Lays the answers of repositories over a catalog; whoever failed changes no kernel. */
+export function updateCatalog(
   previous: Catalog,
-  sources: readonly Source[],
-  context: SourceContext,
+  answered: readonly Answered[],
   options: UpdateOptions,
-): Promise<Update> {
-  const answers = await Promise.all(
-    sources.map(async (source) => ({ source, answer: await readSource(source, previous, context) })),
-  );
+): Update {
+  const answers = demandPresence(answered, previous);
   const reports = [...Map.groupBy(answers, ({ source }) => source.release)].map(([release, group]) =>
     reportRelease(release, group, previous, options.now),
   );
@@ -52,25 +56,13 @@ export async function updateCatalog(
     now: options.now.toISOString(),
     ...(options.acceptWithdrawals ? { acceptWithdrawals: true } : {}),
   });
-  return { catalog, problems: problemsOf(catalog, answers) };
-}
-
-function readSource(source: Source, previous: Catalog, context: SourceContext): Promise<SourceAnswer> {
-  switch (source.kind) {
-    case "apt":
-      return readAptSource(source, context);
-    case "rpm-md": {
-      const lastMirror = previous.sources.find(({ id }) => id === source.id)?.url;
-      return readRpmSource({ ...source, ...(lastMirror === undefined ? {} : { lastMirror }) }, context);
-    }
-    default:
-      return assertNever(source);
-  }
-}
-
-interface Answered {
-  readonly source: Source;
-  readonly answer: SourceAnswer;
+  const asked = new Set(answers.map(({ source }) => source.id));
+  return {
+    catalog,
+    sources: catalog.sources.filter(({ id }) => asked.has(id)),
+    problems: problemsOf(catalog, answers),
+    warnings: rivalsOf(reports.flatMap(({ kernels }) => kernels)),
+  };
 }
 
 function reportRelease(
@@ -81,9 +73,7 @@ function reportRelease(
 ): ReleaseReport {
   const judged = group.map(({ source, answer }) => ({ answer, state: judge(source, answer, previous, now) }));
   const usable = judged.flatMap(({ answer, state }) =>
-    answer.kind === "read" && (state.status === "ok" || (state.status === "expired" && state.accepted))
-      ? answer.packages
-      : [],
+    answer.kind === "read" && isTaken(state) ? answer.packages : [],
   );
   const distribution = findRelease(release)?.distribution;
   const kernels = distribution?.kernelsOf(usable) ?? [];
@@ -92,78 +82,19 @@ function reportRelease(
     architectures: [...new Set(group.flatMap(({ source }) => source.architectures))],
     kernels,
     guests: guestsOf(release, distribution?.guestPackages ?? [], usable),
-    sources: judged.map(({ state }) => ({
-      ...state,
-      kernels: countByArchitecture(kernels.filter((kernel) => kernel.sources.includes(state.id))),
-    })),
+    sources: judged.map(({ state }) =>
+      isTaken(state) ? { ...state, kernels: countOf(state, kernels) } : state,
+    ),
   };
 }
 
-/** The state of a source by its own words: reachable, signed, recent. Losses are judged later, by the union. */
-function judge(source: Source, answer: SourceAnswer, previous: Catalog, now: Date): CatalogSource {
-  const before = previous.sources.find((known) => known.id === source.id);
-  const base = {
-    ...before,
-    id: source.id,
-    kind: source.kind,
-    distribution: source.release,
-    url: placeOf(source, answer, before),
-    checkedAt: now.toISOString(),
-    kernels: before?.kernels ?? {},
-    cadence: before?.cadence ?? [],
-  };
-  delete base.detail;
-  delete base.accepted;
-  if (answer.kind === "failed") return { ...base, status: "failed", detail: answer.error.message };
-  if (answer.kind === "notServed") {
-    // What was there and is gone is a failure; one that never was is a fact.
-    const known = before !== undefined && before.metadataDate !== undefined;
-    return known
-      ? { ...base, status: "failed", detail: "the server no longer has it" }
-      : { ...base, status: "notServed" };
-  }
-  const { date, validUntil } = answer.metadata;
-  if (before?.metadataDate !== undefined && date < before.metadataDate) {
-    const detail = `its metadata of ${date} is older than the one of ${before.metadataDate} that we already had`;
-    return { ...base, status: "suspect", detail };
-  }
-  const { validUntil: _, unsigned: __, updateinfo: ___, ...rest } = base;
-  const { date: metadataDate, ...facts } = answer.metadata;
-  const cadence = [...new Set([...base.cadence, date])].slice(-REMEMBERED_DATES);
-  const fresh = { ...rest, ...facts, metadataDate, cadence };
-  const late = lateness(date, validUntil, cadence, now);
-  if (late === undefined) return { ...fresh, status: "ok" };
-  return { ...fresh, status: "expired", detail: late, ...(source.acceptExpired ? { accepted: true } : {}) };
+/** Whether what a source lists counts; else what it listed last stays. */
+function isTaken({ status, accepted }: CatalogSource): boolean {
+  return status === "ok" || (status === "expired" && accepted === true);
 }
 
-/** What the source's paths are relative to; for one that lists mirrors, the mirror that answered last. */
-function placeOf(source: Source, answer: SourceAnswer, before: CatalogSource | undefined): string {
-  if (answer.kind === "read") return answer.url;
-  if (source.kind === "apt") return source.url;
-  const [first = ""] = source.location.urls;
-  return source.location.kind === "baseurl" ? first : (before?.url ?? first);
-}
-
-/** Why metadata is too old, or undefined: past its Valid-Until, or silent for thrice its own usual interval. */
-export function lateness(
-  date: string,
-  validUntil: string | undefined,
-  cadence: readonly string[],
-  now: Date,
-): string | undefined {
-  if (validUntil !== undefined) {
-    return Date.parse(validUntil) < now.getTime() ? `its metadata was valid until ${validUntil}` : undefined;
-  }
-  const times = cadence.map((time) => Date.parse(time));
-  const intervals = times
-    .slice(1)
-    .map((time, index) => time - (times[index] as number))
-    .sort((a, b) => a - b);
-  const median = intervals[Math.floor(intervals.length / 2)];
-  const age = now.getTime() - Date.parse(date);
-  if (median === undefined || intervals.length < 2 || age <= 3 * median || age <= 14 * DAY_MS)
-    return undefined;
-  return `its metadata is ${Math.round(age / DAY_MS)} days old, and used to be renewed every ${Math.round(median / DAY_MS)}`;
+function countOf({ id }: CatalogSource, kernels: readonly ListedKernel[]): CatalogSource["kernels"] {
+  return countByArchitecture(kernels.filter(({ sources }) => sources.includes(id)));
 }
 
 function guestsOf(
@@ -189,14 +120,58 @@ function distinct(packages: readonly Package[]): Package[] {
 }
 
 function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProblem[] {
-  const errors = new Map<string, FarmError>();
-  for (const { source, answer } of answers) if (answer.kind === "failed") errors.set(source.id, answer.error);
-  return catalog.sources.flatMap((source) => {
-    const asked = answers.some((answered) => answered.source.id === source.id);
-    if (!asked || source.status === "ok" || source.status === "notServed" || source.accepted) return [];
-    const error = errors.get(source.id);
-    const detail = `${source.status}: ${source.detail ?? ""}`;
-    const code = error?.code ?? "CATALOG_SUSPECT";
-    return [{ source: source.id, detail, code, integrity: error?.blame === "integrity" }];
+  const said = new Map(answers.map(({ source, answer }) => [source.id, answer]));
+  return catalog.sources.flatMap((source): SourceProblem[] => {
+    const answer = said.get(source.id);
+    if (answer === undefined || isTaken(source) || source.status === "notServed") return [];
+    if (answer.kind === "failed") return [failureOf(source.id, answer.error)];
+    // What went back in time keeps the date it had.
+    const isOlder = answer.kind === "read" && answer.metadata.date !== source.metadataDate;
+    const hint = source.status === "expired" ? ACCEPT_EXPIRED : isOlder ? MIRROR_IS_OLD : ACCEPT_LOSS;
+    return [suspicionOf(source, hint)];
+  });
+}
+
+export const ACCEPT_LOSS =
+  "If the kernels of a suspect source are really gone, accept that once with `kmodfarm catalog update --accept-withdrawals`.";
+const ACCEPT_EXPIRED = "A source that is only out of date can be accepted with `acceptExpired: true`.";
+const MIRROR_IS_OLD = "A mirror that went back in time catches up by itself, or name another one.";
+const DISTRUST =
+  "Nothing that a source with wrong digests sent was taken: its mirror may be in the middle of an update. Try again, then distrust it.";
+
+export function failureOf(source: string, { code, message, blame, hint }: FarmError): SourceProblem {
+  return {
+    source,
+    detail: `failed: ${withoutName(message, source)}`,
+    hint: code === "DIGEST_MISMATCH" ? DISTRUST : hint,
+    code,
+    integrity: blame === "integrity",
+  };
+}
+
+/** Errors that name the source themselves are shown beside its name. */
+function withoutName(message: string, source: string): string {
+  return message.startsWith(`${source}: `) ? message.slice(source.length + 2) : message;
+}
+
+export function suspicionOf({ id, status, detail }: CatalogSource, hint: string): SourceProblem {
+  return {
+    source: id,
+    detail: `${status}: ${detail ?? ""}`,
+    hint,
+    code: "CATALOG_SUSPECT",
+    integrity: false,
+  };
+}
+
+/** Kernel packages that others of the same `uname -r` stand in the way of. */
+function rivalsOf(kernels: readonly ListedKernel[]): SourceWarning[] {
+  const contested = kernels.filter(({ rivals }) => rivals !== undefined);
+  const groups = Map.groupBy(contested, ({ sources }) => sources[0] ?? "");
+  return [...groups].map(([source, group]) => {
+    const [{ kversion, rivals = [], packages }] = group as [ListedKernel];
+    const count = group.reduce((sum, one) => sum + (one.rivals?.length ?? 0), 0);
+    const detail = `${count} header packages left out that say another one's uname -r (${rivals.join(", ")} that of ${packages.headers[0]?.name}, ${kversion})`;
+    return { source, count, detail };
   });
 }

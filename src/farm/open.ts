@@ -17,9 +17,10 @@ import { readSourceTree } from "../build/source-tree.ts";
 import { type KnownRoots, type ToolchainContext, Toolchains } from "../build/toolchain.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
+import { type Answered, askSources, type Source } from "../catalog/ask.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { type ListSource, updateFromLists } from "../catalog/list-source.ts";
-import { type Source, type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
+import { askLists, type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
+import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
@@ -110,18 +111,30 @@ export function openToolchains(farm: Farm, say?: (text: string) => void, known?:
   });
 }
 
-/** Asks every configured source, repositories first: what they vouch for, lists do not overrule. */
-export async function updateFarmCatalog(
-  farm: Farm,
-  previous: Catalog,
-  options: UpdateOptions,
-  signal: AbortSignal,
-): Promise<Update> {
+/** What every configured source said; nothing of it is believed yet. */
+export interface FarmAnswers {
+  readonly repositories: readonly Answered[];
+  readonly lists: readonly ReadList[];
+}
+
+/** Asks every configured source. `previous` only tells which mirrors answered last. */
+export async function askSourcesOf(farm: Farm, previous: Catalog, signal: AbortSignal): Promise<FarmAnswers> {
   const { http, scratch, cache, sources, lists } = farm;
   const context = { http, scratch, cache, signal };
-  const repositories = await updateCatalog(previous, sources, context, options);
-  const all = await updateFromLists(repositories.catalog, lists, context, options);
-  return { catalog: all.catalog, problems: [...repositories.problems, ...all.problems] };
+  const repositories = await askSources(sources, previous, context);
+  return { repositories, lists: await askLists(lists, context) };
+}
+
+/** Lays what was said over a catalog, repositories first: what they vouch for, lists do not overrule. */
+export function updateFarmCatalog(previous: Catalog, answers: FarmAnswers, options: UpdateOptions): Update {
+  const { catalog, ...first } = updateCatalog(previous, answers.repositories, options);
+  const second = updateFromLists(catalog, answers.lists, options);
+  return {
+    catalog: second.catalog,
+    sources: [...first.sources, ...second.sources],
+    problems: [...first.problems, ...second.problems],
+    warnings: [...first.warnings, ...second.warnings],
+  };
 }
 
 /**

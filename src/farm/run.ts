@@ -22,7 +22,14 @@ import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import { type Farm, loadDrivers, openInputs, openToolchains, updateFarmCatalog } from "./open.ts";
+import {
+  askSourcesOf,
+  type Farm,
+  loadDrivers,
+  openInputs,
+  openToolchains,
+  updateFarmCatalog,
+} from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -132,16 +139,13 @@ class Night {
   async #updateCatalog(): Promise<void> {
     const { progress, now, signal } = this.#options;
     const { sources } = this.#farm;
-    const { catalog, problems } = await updateFarmCatalog(
-      this.#farm,
-      this.#ledger.catalog,
-      { now: now() },
-      signal,
-    );
+    const previous = this.#ledger.catalog;
+    const answers = await askSourcesOf(this.#farm, previous, signal);
+    const { catalog, problems, warnings } = updateFarmCatalog(previous, answers, { now: now() });
     this.#ledger.catalog = catalog;
     this.#problems = problems;
     progress.say(`catalog: ${catalog.kernels.length} kernels from ${sources.length} suites`);
-    for (const { source, detail } of problems) progress.say(`catalog: ${source} ${detail}`);
+    for (const { source, detail } of [...problems, ...warnings]) progress.say(`catalog: ${source} ${detail}`);
   }
 
   #wanted(): readonly Element[] {

@@ -83,6 +83,7 @@ async function publishPackage(file: string) {
       url: repository.url,
       keyring: key.keyring,
       acceptExpired: false,
+      isRequired: false,
     },
   ];
   return { repository, suites };

@@ -15,7 +15,7 @@ import { readPublished } from "../../registry/generations.ts";
 import { type AnyCatalog, type CatalogFormat, catalogOfList, readAnyCatalog } from "../catalog-io.ts";
 import { type PlaceOptions, withFarm } from "../options.ts";
 import { print, printJson } from "../output.ts";
-import { changeCatalog } from "./catalog.ts";
+import { changeCatalog, withdrawnSince } from "./catalog.ts";
 
 interface ImportOptions extends PlaceOptions {
   readonly as?: CatalogFormat;
@@ -32,7 +32,10 @@ export async function importFile(file: string, options: ImportOptions): Promise<
     architecture: toArchitecture(options.arch),
   });
   return withFarm(options, async (farm) => {
-    const { before, after } = await changeCatalog(farm, async (previous) => merged(previous, read, options));
+    const { before, result } = await changeCatalog(farm, async ({ catalog }) => ({
+      catalog: merged(catalog, read, options),
+    }));
+    const after = result.catalog;
     const summary = summaryOf(read, before, after);
     if (options.json) await printJson(summary);
     else await print(toText(summary));
@@ -49,20 +52,16 @@ function merged(previous: Catalog, read: AnyCatalog, { acceptWithdrawals = false
   if (read.format === "kmodfarm") return mergeImported(previous, read.catalog);
   if (read.format === "driverkit") return mergeImported(previous, catalogOfList(read.list));
   const now = new Date().toISOString();
-  return mergeCatalog(previous, reportsOfList(read.list, previous, now), { now, acceptWithdrawals });
+  return mergeCatalog(previous, reportsOfList(read.list, previous, now, acceptWithdrawals), {
+    now,
+    acceptWithdrawals,
+  });
 }
 
 function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {
   const list = read.format === "kmodfarm" ? undefined : read.list;
   const kernels = read.format === "kmodfarm" ? read.catalog.kernels : read.list.kernels;
-  const known = new Set(before.kernels.filter(({ withdrawnSince }) => withdrawnSince !== undefined));
   const mine = list === undefined ? [] : after.sources.filter(({ id }) => id.startsWith(`${list.id}/`));
-  const ids = new Set(mine.map(({ id }) => id));
-  const withdrawn = after.kernels.filter(
-    (kernel) => kernel.withdrawnSince !== undefined && kernel.sources.some((id) => ids.has(id)),
-  );
-  const fresh =
-    withdrawn.length - [...known].filter(({ sources }) => sources.some((id) => ids.has(id))).length;
   const count = (test: (kernel: (typeof kernels)[number]) => boolean) => kernels.filter(test).length;
   return {
     schema: "kmodfarm.catalog-import/1",
@@ -75,7 +74,7 @@ function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {
     unbuildable: count(({ unbuildable }) => unbuildable !== undefined),
     incomplete: count(({ missing }) => missing !== undefined && missing.length > 0),
     dropped: list?.dropped ?? [],
-    withdrawn: Math.max(0, fresh),
+    withdrawn: withdrawnSince(before, after),
     suspect: mine.flatMap(({ id, status, detail }) => (status === "suspect" ? [{ source: id, detail }] : [])),
     formatChanges: list === undefined ? [] : formatChangesOf(list, before),
   };

@@ -2,10 +2,12 @@
  * `kmodfarm catalog`: which kernels exist.
  */
 import { FarmError } from "../../base/error.ts";
-import type { Catalog, CatalogKernel } from "../../catalog/catalog.ts";
-import type { SourceProblem } from "../../catalog/update.ts";
-import { type Farm, updateFarmCatalog } from "../../farm/open.ts";
+import type { Catalog, CatalogKernel, CatalogSource } from "../../catalog/catalog.ts";
+import type { SourceProblem, SourceWarning, Update } from "../../catalog/update.ts";
+import { askSourcesOf, type Farm, updateFarmCatalog } from "../../farm/open.ts";
+import { kernelName } from "../../kernel/kernel.ts";
 import { selectKernels } from "../../matrix/generate.ts";
+import type { Published } from "../../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
 import { nextState, saysTheSame } from "../../registry/publish.ts";
 import { type PlaceOptions, type SelectionOptions, selectionOf, stopSignal, withFarm } from "../options.ts";
@@ -17,38 +19,55 @@ interface UpdateCommandOptions extends PlaceOptions {
 
 export async function update(options: UpdateCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
-    const { http, sources } = farm;
     const started = performance.now();
-    const found = { problems: [] as readonly SourceProblem[] };
-    const { before, after } = await changeCatalog(farm, async (previous) => {
-      const acceptWithdrawals = options.acceptWithdrawals ?? false;
-      const result = await updateFarmCatalog(
-        farm,
-        previous,
-        { now: new Date(), acceptWithdrawals },
-        stopSignal(),
-      );
-      found.problems = result.problems;
-      return result.catalog;
-    });
+    const { before, result } = await updateStore(farm, options);
+    const { catalog, sources, problems, warnings } = result;
     const summary = {
       schema: "kmodfarm.catalog-update/1",
-      kernels: after.kernels.length,
-      added: after.kernels.length - before.kernels.length,
-      problems: found.problems,
-      sources: after.sources,
-      traffic: http.traffic,
+      kernels: catalog.kernels.length,
+      added: catalog.kernels.length - before.kernels.length,
+      withdrawn: withdrawnSince(before, catalog),
+      problems,
+      warnings,
+      sources,
+      traffic: farm.http.traffic,
       ms: Math.round(performance.now() - started),
     };
     if (options.json) await printJson(summary);
-    else await print(`${sourceTable(after)}\n${summary.kernels} kernels, ${summary.added} of them new.\n`);
-    for (const { source, detail } of found.problems) process.stderr.write(`${source}: ${detail}\n`);
-    if (found.problems.length === 0) return 0;
-    const worst = found.problems.find(({ integrity }) => integrity) ?? found.problems[0];
-    throw new FarmError(worst?.integrity ? worst.code : "CATALOG_SUSPECT", {
-      detail: `${found.problems.length} of ${sources.length} sources need a look; every kernel known before was kept`,
-    });
+    else {
+      await print(`${sourceTable(result)}\n${notAsked(result)}${summaryLine(summary)}`);
+      for (const { source, detail } of warnings) process.stderr.write(`warning: ${source}: ${detail}\n`);
+      for (const { source, detail } of problems) process.stderr.write(`${source}: ${detail}\n`);
+    }
+    if (problems.length > 0) throw needsALook(result);
+    return 0;
   });
+}
+
+/** Servers are asked before the store is taken: they may be slow, and others may want to write to it. */
+async function updateStore(farm: Farm, { acceptWithdrawals = false }: UpdateCommandOptions) {
+  const seen = await readPublished(farm.store, "candidate");
+  const heard = await askSourcesOf(farm, seen.catalog, stopSignal());
+  return changeCatalog(farm, async ({ catalog: previous, head }) => {
+    // Who published meanwhile may have heard newer things, beside which ours would seem to go back in time.
+    const isCurrent = head?.digest === seen.head?.digest;
+    const answers = isCurrent ? heard : await askSourcesOf(farm, previous, stopSignal());
+    return updateFarmCatalog(previous, answers, { now: new Date(), acceptWithdrawals });
+  });
+}
+
+function needsALook({ sources, problems }: Update): FarmError {
+  const count = sources.filter(({ id }) => isTold(problems, id)).length;
+  const verb = count === 1 ? "needs" : "need";
+  return new FarmError(problems.find(({ integrity }) => integrity)?.code ?? "CATALOG_SUSPECT", {
+    detail: `${count} of ${sources.length} sources ${verb} a look; every kernel known before was kept`,
+    hint: [...new Set(problems.map(({ hint }) => hint))].join(" "),
+  });
+}
+
+/** A list's own problem is that of each of its releases. */
+function isTold(problems: readonly SourceProblem[], id: string): boolean {
+  return problems.some(({ source }) => id === source || id.startsWith(`${source}/`));
 }
 
 export async function list(options: PlaceOptions & SelectionOptions): Promise<number> {
@@ -64,32 +83,88 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
 }
 
 /** Publishes a generation with another catalog and everything else as it was. */
-export async function changeCatalog(farm: Farm, change: (previous: Catalog) => Promise<Catalog>) {
+export async function changeCatalog<T extends { readonly catalog: Catalog }>(
+  farm: Farm,
+  change: (state: Published) => Promise<T>,
+): Promise<{ before: Catalog; result: T }> {
   const unlock = await farm.store.lock();
   try {
     await settle(farm.store);
     const state = await readPublished(farm.store, "candidate");
-    const after = await change(state.catalog);
-    const next = nextState(state, after, []);
+    const result = await change(state);
+    const next = nextState(state, result.catalog, []);
     if (!saysTheSame(state, next)) await writePublished(farm.store, next, new Date());
-    return { before: state.catalog, after };
+    return { before: state.catalog, result };
   } finally {
     await unlock();
   }
 }
 
-function sourceTable(catalog: Catalog): string {
-  const rows = catalog.sources.map(
-    ({ id, distribution, status, accepted, kernels, metadataDate, detail }) => [
-      id,
-      distribution,
-      accepted ? `${status}, accepted` : status,
-      String(Object.values(kernels).reduce((sum, count) => sum + count, 0)),
-      metadataDate?.slice(0, 10) ?? "-",
-      detail ?? "",
-    ],
-  );
-  return table(["SOURCE", "RELEASE", "STATUS", "KERNELS", "DATE", "DETAIL"], rows);
+/** How many kernels are listed no more that were. */
+export function withdrawnSince(before: Catalog, after: Catalog): number {
+  const isGone = ({ withdrawnSince }: CatalogKernel) => withdrawnSince !== undefined;
+  const known = new Set(before.kernels.filter(isGone).map(kernelName));
+  return after.kernels.filter((kernel) => isGone(kernel) && !known.has(kernelName(kernel))).length;
+}
+
+interface Counts {
+  readonly kernels: number;
+  readonly added: number;
+  readonly withdrawn: number;
+  readonly warnings: readonly SourceWarning[];
+}
+
+function summaryLine({ kernels, added, withdrawn, warnings }: Counts): string {
+  const left = warnings.reduce((sum, { count }) => sum + count, 0);
+  const parts = [
+    `${kernels} ${kernels === 1 ? "kernel" : "kernels"}`,
+    `${added} of them new`,
+    ...(withdrawn > 0 ? [`${withdrawn} withdrawn (no source lists them any more)`] : []),
+    ...(left > 0 ? [`${left} left out`] : []),
+  ];
+  return `${parts.join(", ")}.\n`;
+}
+
+/** What the catalog has from elsewhere is not silently there. */
+function notAsked({ catalog, sources }: Update): string {
+  const asked = new Set(sources.map(({ id }) => id));
+  const others = catalog.sources
+    .filter((source) => !asked.has(source.id) && kernelsOf(source) > 0)
+    .map((source) => `${source.id} (${kernelsOf(source)})`);
+  if (others.length === 0) return "";
+  const more = others.length > NAMED_SOURCES ? ` and ${others.length - NAMED_SOURCES} more` : "";
+  const named = others.slice(0, NAMED_SOURCES).join(", ");
+  return `Not configured, so not asked; their kernels stay: ${named}${more}.\n`;
+}
+
+const NAMED_SOURCES = 4;
+
+function kernelsOf({ kernels }: CatalogSource): number {
+  return Object.values(kernels).reduce((sum, count) => sum + count, 0);
+}
+
+function sourceTable({ sources, problems }: Update): string {
+  const rows = sources.map((source) => [
+    source.id,
+    source.distribution,
+    source.accepted ? `${source.status}, accepted` : source.status,
+    String(kernelsOf(source)),
+    source.metadataDate?.slice(0, 10) ?? "-",
+    // Problems are told below.
+    isTold(problems, source.id) ? "" : noteOn(source),
+  ]);
+  const head = ["SOURCE", "RELEASE", "STATUS", "KERNELS", "DATE", "NOTE"];
+  const isPlain = rows.every((row) => row.at(-1) === "");
+  return isPlain
+    ? table(
+        head.slice(0, -1),
+        rows.map((row) => row.slice(0, -1)),
+      )
+    : table(head, rows);
+}
+
+function noteOn({ status, detail = "" }: CatalogSource): string {
+  return status === "notServed" ? "optional, and the server has none" : detail;
 }
 
 function kernelTable(kernels: readonly CatalogKernel[]): string {

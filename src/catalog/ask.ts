@@ -1,0 +1,41 @@
+/**
+ * Asking every repository. What comes of it is believed only when it is laid over a catalog, which may be much
+ * later: nobody has to hold the store while servers take their time.
+ */
+import { assertNever } from "../base/error.ts";
+import { type AptSource, readAptSource } from "./apt.ts";
+import type { Catalog } from "./catalog.ts";
+import { type RpmSource, readRpmSource } from "./rpm-md.ts";
+import type { SourceAnswer, SourceContext } from "./source.ts";
+
+/** A source of any format. */
+export type Source = AptSource | RpmSource;
+
+export interface Answered {
+  readonly source: Source;
+  readonly answer: SourceAnswer;
+}
+
+/** `previous` only tells which mirrors answered last. */
+export async function askSources(
+  sources: readonly Source[],
+  previous: Catalog,
+  context: SourceContext,
+): Promise<Answered[]> {
+  return Promise.all(
+    sources.map(async (source) => ({ source, answer: await readSource(source, previous, context) })),
+  );
+}
+
+function readSource(source: Source, previous: Catalog, context: SourceContext): Promise<SourceAnswer> {
+  switch (source.kind) {
+    case "apt":
+      return readAptSource(source, context);
+    case "rpm-md": {
+      const lastMirror = previous.sources.find(({ id }) => id === source.id)?.url;
+      return readRpmSource({ ...source, ...(lastMirror === undefined ? {} : { lastMirror }) }, context);
+    }
+    default:
+      return assertNever(source);
+  }
+}
