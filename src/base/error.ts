@@ -142,7 +142,7 @@ export const ERRORS = {
     summary: "A source of the catalog failed, is too old, or lost kernels",
     blame: "remote",
     exit: 3,
-    hint: "Everything known was kept. A source that is only old can be accepted with `acceptExpired: true`.",
+    hint: "Each such source is named above with what helps. Everything known was kept.",
   },
   SIGNATURE_INVALID: {
     summary: "A repository's signature does not verify",

@@ -231,11 +231,12 @@ describe("while servers take their time", () => {
     repository.publish("bookworm", { packages: kernelPackages(55) });
     const gate = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
-    const slow = await startServer(async ({ url = "" }, response) => {
+    const slow = await startServer(({ url = "" }, response) => {
       if (url.includes("InRelease")) asked.resolve();
-      await gate.promise;
-      const content = repository.files.get(url.slice(1));
-      response.writeHead(content === undefined ? 404 : 200).end(content);
+      void gate.promise.then(() => {
+        const content = repository.files.get(url.slice(1));
+        response.writeHead(content === undefined ? 404 : 200).end(content);
+      });
     });
     const { directory } = await openFarm(debian12(slow.url));
     const list = {

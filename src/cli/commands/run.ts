@@ -149,7 +149,7 @@ function summaryText(report: RunReport): string {
       ? ` ${report.unfetchable} of them listed but not on their mirror (see \`catalog list\`).`
       : "";
   const problems = report.problems
-    .map(({ source, detail, code }) => `${source}: ${detail}\n  ${ERRORS[code].hint} [${code}]\n`)
+    .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
     .join("");
   return `${problems}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}\n`;
 }
