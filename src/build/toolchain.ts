@@ -190,7 +190,9 @@ export class Toolchains {
     const work = join(temporary, "work");
     try {
       await mkdir(work, { recursive: true });
-      const spec = { what: release, builder, packages, lock, root: join(temporary, "root"), work };
+      const isEmulated = builder !== this.#context.builder;
+      const root = join(temporary, "root");
+      const spec = { what: release, builder, isEmulated, packages, lock, root, work };
       const made = await makeRoot(spec, mirror, signal);
       for (const note of made.notes) say?.(note);
       await rm(work, { recursive: true, force: true });

@@ -39,7 +39,7 @@ async function make(spec: RootSpec, mirror: DebMirror, signal?: AbortSignal): Pr
 const LOCK_IS_GONE = /Version '[^']*' for '[^']*' was not found/;
 
 function bootstrap(
-  { builder, packages, root }: RootSpec,
+  { builder, isEmulated, packages, root }: RootSpec,
   { lines, keyring, acceptExpired }: DebMirror,
   lock: ReadonlyMap<string, string>,
   signal: AbortSignal | undefined,
@@ -47,6 +47,7 @@ function bootstrap(
   const wanted = packages.map(({ name }) => (lock.has(name) ? `${name}=${lock.get(name)}` : name));
   const argv = [
     ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", ...OPTIONS],
+    isEmulated ? ["--skip=check/qemu"] : [],
     acceptExpired ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : [],
     [`--architectures=${architecture(builder).debian}`, `--keyring=${keyring}`],
     [`--include=${wanted.join(",")}`, lines[0].suite, root],

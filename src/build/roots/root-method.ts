@@ -37,6 +37,8 @@ export interface RootSpec {
   /** For people: the release, and what of it. */
   readonly what: string;
   readonly builder: ArchitectureName;
+  /** This machine runs that architecture's programs by emulation, which was looked at before. */
+  readonly isEmulated: boolean;
   readonly packages: readonly WantedPackage[];
   /** Versions to ask for, by package name, as long as the mirror has them. */
   readonly lock: ReadonlyMap<string, string>;
