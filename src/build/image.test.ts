@@ -9,7 +9,7 @@ import { chooseCompiler, compilerPackages, imageFolder, isCross, readImage } fro
 
 const IMAGES = join(import.meta.dirname, "..", "..", "images");
 const FOLDERS = readdirSync(IMAGES, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
+  .filter((entry) => entry.isDirectory() && entry.name !== "container")
   .map(({ name }) => name);
 const compiler = (family: Compiler["family"], version: string): Compiler => ({
   family,

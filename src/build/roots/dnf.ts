@@ -8,7 +8,7 @@ import { lastLines, type RunResult, run } from "../../base/run.ts";
 import type { RpmRepository } from "../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../recipe.ts";
 import {
-  BOOTSTRAP_TIMEOUT_MS,
+  bootstrapTimeoutMs,
   type MadeRoot,
   type RootMethod,
   type RootSpec,
@@ -41,7 +41,7 @@ async function make(spec: RootSpec, mirror: RpmMirror, signal?: AbortSignal): Pr
   const install = (names: readonly string[], ...options: string[]) =>
     run(
       [...dnfArguments(spec, mirror, work), ...options, "install", ...names],
-      { timeoutMs: BOOTSTRAP_TIMEOUT_MS, contained: true, env: environment },
+      { timeoutMs: bootstrapTimeoutMs(spec), contained: true, env: environment },
       signal,
     );
   const required = packages.filter(({ isOptional }) => !isOptional).map(({ name }) => name);

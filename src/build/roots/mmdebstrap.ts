@@ -8,7 +8,7 @@ import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { architecture } from "../../kernel/architecture.ts";
 import type { InstalledPackage } from "../recipe.ts";
 import {
-  BOOTSTRAP_TIMEOUT_MS,
+  bootstrapTimeoutMs,
   type DebMirror,
   type MadeRoot,
   type RootMethod,
@@ -53,7 +53,7 @@ function bootstrap(
     [`--include=${wanted.join(",")}`, lines[0].suite, root],
     lines.map(({ url, suite, components }) => `deb ${url} ${suite} ${components.join(" ")}`),
   ].flat();
-  return run(argv, { timeoutMs: BOOTSTRAP_TIMEOUT_MS, contained: true }, signal);
+  return run(argv, { timeoutMs: bootstrapTimeoutMs({ isEmulated }), contained: true }, signal);
 }
 
 function bootstrapError(what: string, { stderr, timedOut }: RunResult): FarmError {

@@ -62,4 +62,7 @@ export interface RootMethod<M extends ReleaseMirror = ReleaseMirror> {
   readonly make: (spec: RootSpec, mirror: M, signal?: AbortSignal) => Promise<MadeRoot>;
 }
 
-export const BOOTSTRAP_TIMEOUT_MS = 20 * 60_000;
+/** How long making a root may take: programs that are emulated run ten times as long. */
+export function bootstrapTimeoutMs({ isEmulated }: Pick<RootSpec, "isEmulated">): number {
+  return (isEmulated ? 90 : 20) * 60_000;
+}

@@ -1,0 +1,84 @@
+/** What deploy/ ships: workflows that a machine can read, whose commands and images exist. */
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { parseDocument } from "yaml";
+
+const ROOT = join(import.meta.dirname, "..");
+const WORKFLOWS = globSync("deploy/github/*.yml", { cwd: ROOT });
+
+interface Workflow {
+  readonly name: string;
+  readonly on: Record<string, unknown>;
+  readonly permissions: Record<string, string>;
+  readonly jobs: Record<
+    string,
+    {
+      readonly "runs-on": string;
+      readonly "timeout-minutes": number;
+      readonly strategy?: { readonly matrix: { readonly include?: readonly Record<string, string>[] } };
+      readonly steps: readonly { readonly uses?: string; readonly run?: string }[];
+    }
+  >;
+}
+
+test("there are workflows", () => {
+  expect(WORKFLOWS.length).toBeGreaterThan(0);
+});
+
+describe.each(WORKFLOWS)("%s", (file) => {
+  const document = parseDocument(readFileSync(join(ROOT, file), "utf8"));
+  const workflow = document.toJS() as Workflow;
+  const steps = Object.values(workflow.jobs).flatMap((job) => job.steps);
+
+  test("is a workflow: each step uses an action of a fixed version or runs commands", () => {
+    expect(document.errors).toEqual([]);
+    expect(document.warnings).toEqual([]);
+    expect(workflow.name).not.toBe("");
+    expect(Object.keys(workflow.on).length).toBeGreaterThan(0);
+    expect(workflow.permissions).toEqual({ contents: "read" });
+    for (const job of Object.values(workflow.jobs)) {
+      expect(job["runs-on"]).toMatch(/^ubuntu-\d+\.\d+$/);
+      expect(job["timeout-minutes"]).toBeGreaterThan(0);
+    }
+    for (const { uses, run } of steps) {
+      expect([uses, run].filter((word) => word !== undefined)).toHaveLength(1);
+      if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@v\d+$/);
+    }
+  });
+
+  test("puts nothing from outside into a shell command", () => {
+    for (const { run } of steps) expect(run ?? "").not.toMatch(/\$\{\{(?! matrix\.)/);
+  });
+
+  test("names scripts and images that exist", () => {
+    for (const { run } of steps) {
+      for (const [path] of (run ?? "").matchAll(/(?:\.\/bin|scripts|examples)\/[\w./-]+/g))
+        expect(existsSync(join(ROOT, path)), path).toBe(true);
+    }
+    for (const job of Object.values(workflow.jobs)) {
+      for (const { image } of job.strategy?.matrix.include ?? [])
+        if (image !== undefined)
+          expect(existsSync(join(ROOT, "images", image, "Dockerfile")), image).toBe(true);
+    }
+  });
+});
+
+test("each image has a Dockerfile of its own name and a compiler that it offers", () => {
+  const folders = readdirSync(join(ROOT, "images"), { withFileTypes: true }).filter(
+    (entry) => entry.isDirectory() && entry.name !== "container",
+  );
+  for (const { name } of folders) {
+    const text = readFileSync(join(ROOT, "images", name, "Dockerfile"), "utf8");
+    const [, family, version] = /ARG FAMILY=(\w+)\nARG VERSION=([\d.]+)/.exec(text) ?? [];
+    expect(text).toMatch(/^# .*\nARG BASE=\S+:\S+\nFROM \$\{BASE\}\n/);
+    expect(text).toContain(`${name}/*.txt`);
+    expect(readFileSync(join(ROOT, "images", name, "compilers.txt"), "utf8")).toMatch(
+      new RegExp(`^${family} ${version} `, "m"),
+    );
+    expect(readFileSync(join(ROOT, "docs/images.md"), "utf8")).toMatch(
+      new RegExp(name.replace(/\d.*|sid/, "")),
+    );
+  }
+  expect(folders.length).toBeGreaterThan(15);
+});
