@@ -46,6 +46,11 @@ beforeAll(() => {
   tool("make", "make stand-in");
   for (const name of [
     "coreutils",
+    "patch",
+    "xz",
+    "zstd",
+    "gzip",
+    "tar",
     "findutils",
     "diffutils",
     "grep",
