@@ -66,8 +66,7 @@ export async function stageInputs(
   context: Pick<BuildContext, "inputs">,
   signal?: AbortSignal,
 ): Promise<Unpacked[]> {
-  const packages = buildPackages(element, builder);
-  return Promise.all(packages.map((one) => context.inputs.unpack(one, element.kernelurls, signal)));
+  return context.inputs.unpackAll(buildPackages(element, builder), element.kernelurls, signal);
 }
 
 /**

@@ -21,7 +21,7 @@ export async function learnCompiler(
   inputs: Inputs,
   signal?: AbortSignal,
 ): Promise<Compiler> {
-  const staged = await Promise.all(packages.headers.map((one) => inputs.unpack(one, kernelurls, signal)));
+  const staged = await inputs.unpackAll(packages.headers, kernelurls, signal);
   const [headers] = packages.headers;
   const found =
     headers === undefined

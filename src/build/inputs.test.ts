@@ -165,6 +165,17 @@ describe("a package", () => {
     );
   });
 
+  test("that fails is told of when the others beside it have ended", async () => {
+    const { wanted, machine } = await openWorld();
+    const { inputs, cache } = await machine();
+    const gone = { ...wanted, path: "nowhere.deb", source: "nobody", sha256: "0".repeat(64) };
+
+    await expect(inputs.unpackAll([gone, wanted])).rejects.toThrow(
+      expect.objectContaining({ code: "NOT_FETCHABLE" }),
+    );
+    expect(await readdir(join(cache, "trees"))).toEqual([wanted.sha256]);
+  });
+
   test("whose cached file lost the record of its origin is fetched again", async () => {
     const { wanted, machine, server } = await openWorld();
     const { inputs, cache } = await machine();

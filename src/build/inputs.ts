@@ -100,6 +100,17 @@ export class Inputs {
     return { tree, record };
   }
 
+  /** Several packages, as `unpack`. When one fails, the others end before that is told: nothing goes on behind it. */
+  async unpackAll(
+    listed: readonly Package[],
+    elsewhere: readonly string[] = [],
+    signal?: AbortSignal,
+  ): Promise<Unpacked[]> {
+    const unpacked = listed.map((one) => this.unpack(one, elsewhere, signal));
+    await Promise.allSettled(unpacked);
+    return Promise.all(unpacked);
+  }
+
   /**
    * Lets `consume` read a package that only booting needs, without keeping it. It may stop early, and runs anew
    * when a place turns out to have the wrong bytes.
