@@ -134,6 +134,28 @@ export function sandboxContract(sandbox: Sandbox, root: string): void {
       });
     });
 
+    test("takes no blame away from a root that lacks the program", async () => {
+      const running = runScript("", { argv: ["/bin/no-such-program"] });
+
+      await expect(running).rejects.toThrow(expect.objectContaining({ code: "TOOL_FAILED" }));
+    });
+
+    test("takes places with any name", async () => {
+      const place = join(await temporaryDirectory(), 'a b,c:d=e"f#g\\h\ti');
+      for (const name of ["in", "out", "scratch"]) await mkdir(join(place, name), { recursive: true });
+      await writeFile(join(place, "in", "file"), "read");
+
+      const { output, exitCode } = await runScript("cat /in/file | tee /out/file /tmp/file", {
+        inputs: [[join(place, "in"), "/in"]],
+        outputs: [[join(place, "out"), "/out"]],
+        scratch: join(place, "scratch"),
+        env: { PATH: "/bin", A: "$(id) 'b' \"c\"\n--d" },
+      });
+
+      expect([exitCode, output]).toEqual([0, "read"]);
+      expect(await readFile(join(place, "out", "file"), "utf8")).toBe("read");
+    });
+
     describe("shuts in", () => {
       test.each([
         "/bin/x",

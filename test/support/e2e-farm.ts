@@ -107,6 +107,7 @@ export interface FarmSettings {
   readonly select?: Readonly<Record<string, unknown>>;
   readonly jobs?: number;
   readonly cacheLimit?: string;
+  readonly limits?: Readonly<Record<string, number | string>>;
   /** What the cache begins with; default: all that is the same for everybody, and no work already done. */
   readonly warm?: readonly Warm[];
 }
@@ -152,7 +153,7 @@ export class TestFarm {
 
   async configure(changes: Partial<FarmSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...changes };
-    const { mirror, drivers, releases, select, jobs, cacheLimit } = this.#settings;
+    const { mirror, drivers, releases, select, jobs, cacheLimit, limits } = this.#settings;
     const config = {
       drivers: drivers ?? [DOORBELL],
       sources: [
@@ -168,6 +169,7 @@ export class TestFarm {
       cache: "cache",
       ...(jobs === undefined ? {} : { jobs }),
       ...(cacheLimit === undefined ? {} : { cacheLimit }),
+      ...(limits === undefined ? {} : { limits }),
     };
     await writeFile(this.config, JSON.stringify(config, null, 2));
   }

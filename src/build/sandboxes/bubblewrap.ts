@@ -22,12 +22,21 @@ export const bubblewrap: Sandbox = {
     const group = await makeGroup(spec);
     try {
       const inside = ["bwrap", ...argumentsOf(spec, mounts), "--", ...spec.argv];
-      return await runConfined([...entering(spec, group), ...devices, ...inside], spec, group, signal);
+      const argv = [...entering(spec, group), ...devices, ...inside];
+      return await runConfined({ argv, group, isOwnFailure }, spec, signal);
     } finally {
       await group?.remove();
     }
   },
 };
+
+/** They speak first, or not at all. */
+function isOwnFailure(exitCode: number, output: string): boolean {
+  return (
+    /^(?:bwrap|unshare|prlimit|setpriv): /.test(output) ||
+    (exitCode === 125 && /^(?:sh|mount): /.test(output))
+  );
+}
 
 /** What shells on the way add to the environment. */
 const ADDED = ["PATH", "LC_ALL", "TZ", "HOME", "PWD", "OLDPWD", "SHLVL", "_"];

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../base/error.ts";
-import { isInstalled, run } from "../../base/run.ts";
+import { isInstalled, lastLines, run } from "../../base/run.ts";
 import type { ControlGroup } from "./cgroup.ts";
 import type { Limit, Sandbox, SandboxResult, SandboxSpec } from "./sandbox.ts";
 import { bytesBelow, bytesUnnamed, memoryOf, processesUnder } from "./usage.ts";
@@ -26,11 +26,18 @@ export function requirePrograms({ name, needs }: Sandbox): void {
   });
 }
 
-/** Runs `argv`, which is the sandbox's own program; everything it starts must end with it. */
+export interface Confinement {
+  /** The sandbox's own program; everything it starts must end with it. */
+  readonly argv: readonly string[];
+  readonly group: ControlGroup | undefined;
+  /** Whether it was the sandbox that failed, before it came to start anything. */
+  readonly isOwnFailure: (exitCode: number, output: string) => boolean;
+}
+
+/** @throws FarmError TOOL_FAILED when it is not the program that failed */
 export async function runConfined(
-  argv: readonly string[],
+  { argv, group, isOwnFailure }: Confinement,
   spec: SandboxSpec,
-  group: ControlGroup | undefined,
   signal?: AbortSignal,
 ): Promise<SandboxResult> {
   const [end, over] = [new AbortController(), new AbortController()];
@@ -53,6 +60,11 @@ export async function runConfined(
     (await group?.exceeded()) ??
     (result.timedOut ? "timeLimit" : undefined) ??
     ((await look.isDiskFull()) || (exitCode !== 0 && FILE_TOO_LARGE.test(output)) ? "writeLimit" : undefined);
+  if (stopped === undefined && exitCode !== 0 && isOwnFailure(exitCode, output.trim()))
+    throw new FarmError("TOOL_FAILED", {
+      detail: `the sandbox could not start the build: ${lastLines(output, 2)}`,
+      hint: "Ask `kmodfarm doctor` what this machine lacks.",
+    });
   return { exitCode, output, ...(stopped === undefined ? {} : { stopped }) };
 }
 

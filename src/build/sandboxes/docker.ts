@@ -13,7 +13,7 @@ import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { isAlive, processName } from "../../base/scratch.ts";
 import { type ControlGroup, groupOf, newName } from "./cgroup.ts";
 import { requirePrograms, runConfined } from "./confine.ts";
-import { layOut, type Mount } from "./layout.ts";
+import { layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxResult, type SandboxSpec, USER_ID } from "./sandbox.ts";
 
 /** An orphan may run so much longer than it would have been given. */
@@ -152,12 +152,14 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[], name: string, 
     [`--hostname=${spec.hostname ?? HOSTNAME}`, `--memory=${memoryBytes}`, `--memory-swap=${memoryBytes}`],
     [`--pids-limit=${processLimit}`, `--ulimit=fsize=${writableBytes}:${writableBytes}`, "--ulimit=core=0:0"],
     ["--ulimit=nofile=1024:1024", `--ulimit=nproc=${processLimit}:${processLimit}`],
-    ...mounts.map(({ outside, inside, isWritable }) => [
-      "--volume",
-      `${outside}:${inside}:${isWritable ? "rw" : "ro"}`,
-    ]),
+    ...mounts.map((mount) => ["--mount", mountOption(mount)]),
     ["--log-driver=none", `--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
   ].flat();
+}
+
+/** The engine's own exit codes, with its own words. */
+function isOwnFailure(exitCode: number, output: string): boolean {
+  return [125, 126, 127].includes(exitCode) && /^(?:docker|Cannot connect|Error)\b/.test(output);
 }
 
 /** The first process ends the container with it: `timeout` does, should nobody be left to do so. */
@@ -188,7 +190,7 @@ export const docker: Sandbox = {
     const name = newName();
     const argv = ["docker", "run", ...argumentsOf(spec, mounts, name, user), image, ...commandOf(spec)];
     try {
-      const result = await runConfined(argv, spec, engine.groupOf(name), signal);
+      const result = await runConfined({ argv, group: engine.groupOf(name), isOwnFailure }, spec, signal);
       return await engine.judge(name, result);
     } finally {
       await engine.remove(name);

@@ -16,6 +16,12 @@ export interface Mount {
 /** Everything that programs expect to be writable. On disk and not in memory: so it is measured like outputs. */
 const TEMPORARY = ["/tmp", "/run", "/dev/shm"];
 
+/** As a container engine's `--mount` wants it: comma-separated values, quoted where they hold a comma. */
+export function mountOption({ outside, inside, isWritable }: Mount): string {
+  const fields = ["type=bind", `src=${outside}`, `dst=${inside}`, ...(isWritable ? [] : ["readonly"])];
+  return fields.map((field) => (/[",]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field)).join();
+}
+
 /** Makes the directories that are empty inside, and what mounts need to stand on. In order of mounting. */
 export async function layOut(spec: SandboxSpec): Promise<Mount[]> {
   const empty = [...TEMPORARY, ...spec.emptyDirectories].map((inside) => ({

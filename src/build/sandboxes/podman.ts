@@ -4,17 +4,25 @@
  * Podman's containers outlive whoever started them. So it runs in a process and a mount namespace that end
  * with us, and keeps its state in the run's scratch directory: nothing is left to be found and ended later.
  */
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, realpath, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { FarmError } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
 import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
 import { requirePrograms, runConfined } from "./confine.ts";
 import { guardingDevices } from "./devices.ts";
-import { layOut, type Mount } from "./layout.ts";
+import { layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
 
 /** Who the container's root is outside: nobody. It starts the program and owns what the runtime makes. */
 const RUNTIME_USER_ID = 100_000;
+
+/** Where the state is seen in the run's own mount namespace: podman refuses long paths. */
+const PLACE = "/run/kmodfarm";
+const PLACES = [
+  ...["root", "runroot", "tmpdir"].map((name) => `--${name}=${PLACE}/${name}`),
+  ...["--storage-driver=vfs", `--hooks-dir=${PLACE}/hooks`, "--log-level=error"],
+];
 
 let swept: Promise<void> | undefined;
 
@@ -28,7 +36,8 @@ export const podman: Sandbox = {
   ],
   async run(spec, signal) {
     requirePrograms(podman);
-    swept ??= sweepEverywhere();
+    requireRoot();
+    swept ??= sweep();
     await swept;
     const mounts = await layOut(spec);
     const state = join(spec.scratch, "podman");
@@ -39,15 +48,13 @@ export const podman: Sandbox = {
       await makeRuntimePlaces(spec.root);
       const argv = [
         ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"],
-        [
-          ...(await guardingDevices(spec.scratch)),
-          "env",
-          `CONTAINERS_CONF=${join(state, "containers.conf")}`,
-        ],
-        ["podman", ...placesOf(state), "run", ...argumentsOf(spec, mounts), `--cgroup-parent=/${parent}`],
-        ["--rootfs", spec.root, ...commandOf(spec)],
+        await guardingDevices(spec.scratch, [[state, PLACE]]),
+        ["env", `CONTAINERS_CONF=${PLACE}/containers.conf`, "podman", ...PLACES],
+        ["run", ...argumentsOf(spec, mounts), `--cgroup-parent=/${parent}`],
+        // Runtimes take no root that is a link.
+        ["--rootfs", await realpath(spec.root), ...commandOf(spec)],
       ].flat();
-      return await runConfined(argv, spec, group, signal);
+      return await runConfined({ argv, group, isOwnFailure }, spec, signal);
     } finally {
       await group?.remove();
       await removeEverywhere(parent);
@@ -55,9 +62,22 @@ export const podman: Sandbox = {
   },
 };
 
-function placesOf(state: string): string[] {
-  const places = ["root", "runroot", "tmpdir"].map((name) => `--${name}=${join(state, name)}`);
-  return [...places, "--storage-driver=vfs", `--hooks-dir=${join(state, "hooks")}`, "--log-level=error"];
+async function sweep(): Promise<void> {
+  await mkdir(PLACE, { recursive: true });
+  await sweepEverywhere();
+}
+
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new FarmError("CONFIG_INVALID", {
+    detail: "the sandbox podman needs root",
+    hint: "Run as root, or with `sandbox: bwrap`, which does not.",
+  });
+}
+
+/** The engine's own exit codes, with its own words. */
+function isOwnFailure(exitCode: number, output: string): boolean {
+  return [125, 126, 127].includes(exitCode) && /^(?:Error|mount|unshare|env|sh): /.test(output);
 }
 
 function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
@@ -72,10 +92,7 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
     ["--ulimit=nofile=1024:1024", `--ulimit=nproc=${spec.processLimit}:${spec.processLimit}`],
     [`--ulimit=fsize=${spec.writableBytes}:${spec.writableBytes}`, "--ulimit=core=0:0"],
     ["--mount=type=tmpfs,dst=/sys,ro=true"],
-    ...mounts.map(({ outside, inside, isWritable }) => [
-      "--volume",
-      `${outside}:${inside}:${isWritable ? "rw" : "ro"}`,
-    ]),
+    ...mounts.map((mount) => ["--mount", mountOption(mount)]),
     [`--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
   ].flat();
 }
