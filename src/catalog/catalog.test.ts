@@ -9,6 +9,11 @@ describe("findKernel", () => {
     makeKernel({ kversion: "6.12.30-amd64", distribution: "debiansid" }),
     makeKernel({ kversion: "6.12.30-amd64", distribution: "debian14" }),
     makeKernel({ kversion: "6.1.0-56-arm64", architecture: "aarch64" }),
+    makeKernel({
+      kversion: "5.14.0-427.el9_4.x86_64",
+      packageVersion: "5.14.0-427.el9_4",
+      distribution: "almalinux9.4",
+    }),
   ];
   const catalog = makeCatalog(KERNELS);
 
@@ -19,6 +24,8 @@ describe("findKernel", () => {
     ["debian14/x86_64/6.12.30-amd64", 3],
     ["aarch64/6.1.0-56-arm64", 4],
     ["6.1.0-56-arm64", 4],
+    ["5.14.0-427.el9_4.x86_64", 5],
+    ["almalinux9.4/x86_64/5.14.0-427.el9_4.x86_64_5.14.0-427.el9_4", 5],
   ])("knows %s", (query, index) => {
     expect(findKernel(catalog, query)).toBe(KERNELS[index]);
   });
@@ -35,12 +42,16 @@ describe("findKernel", () => {
     );
   });
 
-  test.each(["", "6.1.0", "debian13/6.1.0-56-arm64", "6.1.0-56-arm64_1", "debian12/aarch64/"])(
-    "does not know %j",
-    (query) => {
-      expect(() => findKernel(catalog, query)).toThrow(expect.objectContaining({ code: "KERNEL_UNKNOWN" }));
-    },
-  );
+  test.each([
+    "",
+    "6.1.0",
+    "debian13/6.1.0-56-arm64",
+    "6.1.0-56-arm64_1",
+    "5.14.0-427.el9",
+    "debian12/aarch64/",
+  ])("does not know %j", (query) => {
+    expect(() => findKernel(catalog, query)).toThrow(expect.objectContaining({ code: "KERNEL_UNKNOWN" }));
+  });
 });
 
 describe("compareKernels", () => {

@@ -143,12 +143,12 @@ export function sameFacts(a: Catalog, b: Catalog): boolean {
  */
 export function findKernel(catalog: Catalog, query: string): CatalogKernel {
   const parts = query.split("/");
-  const [release, packageVersion] = splitOnce(parts.at(-1) ?? "", "_");
+  // Releases of rpm kernels have underscores of their own: nothing is cut at one.
+  const name = parts.at(-1) ?? "";
   const places = new Set(parts.slice(0, -1));
   const found = catalog.kernels.filter(
     (kernel) =>
-      kernel.kversion === release &&
-      (packageVersion === undefined || kernel.packageVersion === packageVersion) &&
+      (name === kernel.kversion || name === `${kernel.kversion}_${kernel.packageVersion}`) &&
       [...places].every((place) => place === kernel.distribution || place === kernel.architecture),
   );
   const [only] = found;
@@ -159,9 +159,4 @@ export function findKernel(catalog: Catalog, query: string): CatalogKernel {
     throw new FarmError("KERNEL_AMBIGUOUS", { detail: `'${query}' may be any of ${names}` });
   }
   return only;
-}
-
-function splitOnce(text: string, separator: string): [string, string?] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
