@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { makeSigningKey } from "../../test/support/apt-repository.ts";
 import { lookAtSources } from "../../test/support/look.ts";
-import { createRepository, entryOf, serveFiles } from "../../test/support/rpm-repository.ts";
+import { buildRpms, createRepository, entryOf, serveFiles } from "../../test/support/rpm-repository.ts";
 import {
   EVR,
   kernelsIn,
@@ -253,5 +253,31 @@ describe("a catalog of rpm repositories", () => {
       },
     ]);
     expect(JSON.stringify(catalog.kernels)).not.toMatch(/provides|depends/);
+  });
+
+  test("says how many header packages another one stands in the way of", async () => {
+    const directory = await temporaryDirectory();
+    const uname = `${EVR}.x86_64`;
+    const packages = ["kernel-devel", "kernel-debug-devel"].map((name) => ({ name, release: uname }));
+    buildRpms(directory, { evr: EVR, architecture: "x86_64", packages });
+    const { url } = await serveFiles(createRepository(directory));
+
+    const { catalog, problems, warnings } = await lookAtSources(
+      EMPTY_CATALOG,
+      [sourceAt(url)],
+      await openContext(),
+      { now: new Date("2026-02-10T00:00:00Z") },
+    );
+
+    expect(catalog.kernels).toMatchObject([{ kversion: uname, flavour: "generic" }]);
+    expect(JSON.stringify(catalog)).not.toContain("rivals");
+    expect(problems).toEqual([]);
+    expect(warnings).toMatchObject([
+      {
+        source: "almalinux9.4/BaseOS/x86_64",
+        count: 1,
+        detail: expect.stringContaining("kernel-debug-devel"),
+      },
+    ]);
   });
 });

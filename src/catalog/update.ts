@@ -171,7 +171,8 @@ function rivalsOf(kernels: readonly ListedKernel[]): SourceWarning[] {
   return [...groups].map(([source, group]) => {
     const [{ kversion, rivals = [], packages }] = group as [ListedKernel];
     const count = group.reduce((sum, one) => sum + (one.rivals?.length ?? 0), 0);
-    const detail = `${count} header packages left out that say another one's uname -r (${rivals.join(", ")} that of ${packages.headers[0]?.name}, ${kversion})`;
+    const what = count === 1 ? "header package" : "header packages";
+    const detail = `${count} ${what} left out: ${rivals.join(", ")} with the uname -r of ${packages.headers[0]?.name}, ${kversion}${group.length > 1 ? ", …" : ""}`;
     return { source, count, detail };
   });
 }
