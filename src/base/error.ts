@@ -222,6 +222,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
   },
+  RECIPE_DIFFERS: {
+    summary: "What is here would build something else than what was built there",
+    blame: "input",
+    exit: 2,
+    hint: "Use the driver's source, the configuration and the toolchain images of that build; the manifest's recipe names them.",
+  },
   CACHE_BUSY: {
     summary: "Another kmodfarm is using the cache",
     blame: "infra",

@@ -19,6 +19,7 @@ import { readNote, takeFiles, takeModules } from "./outputs.ts";
 import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
+import { type Surroundings, USUAL } from "./surroundings.ts";
 import {
   type CompilerMismatch,
   type RootFacts,
@@ -38,6 +39,8 @@ export interface BuildContext {
   readonly cache: string;
   readonly images: string;
   readonly builder: ArchitectureName;
+  /** Default: the usual ones. */
+  readonly surroundings?: Surroundings;
 }
 
 /** The recipe of an element, once its toolchain root is there, or known. */
@@ -108,6 +111,7 @@ export async function buildElement(
       limits: context.limits,
       buildMs,
       work,
+      directory: buildDirectory(driver, context.surroundings ?? USUAL),
     });
     return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
@@ -138,6 +142,8 @@ async function sandboxSpec(
   context: BuildContext,
 ) {
   const target = architecture(element.architecture);
+  const surroundings = context.surroundings ?? USUAL;
+  const { hostname, userId, umask, timeZone, locale, jobs } = surroundings;
   const modules = `/lib/modules/${element.kversion}`;
   const native = (await Promise.all(trees.map(nativePaths))).flat();
   return {
@@ -150,7 +156,7 @@ async function sandboxSpec(
       [join(work, "target"), "/run/kmodfarm/target"],
     ] as [string, string][],
     outputs: [
-      [join(work, "build"), buildDirectory(driver)],
+      [join(work, "build"), buildDirectory(driver, surroundings)],
       [join(work, "output"), "/output"],
     ] as [string, string][],
     scratch: join(work, "scratch"),
@@ -162,23 +168,25 @@ async function sandboxSpec(
     ] as [string, string][],
     env: {
       PATH: "/usr/sbin:/usr/bin:/sbin:/bin",
-      HOME: "/build",
-      LC_ALL: "C",
-      TZ: "UTC",
+      HOME: buildDirectory(driver, surroundings),
+      LC_ALL: locale,
+      TZ: timeZone,
       SOURCE_DATE_EPOCH: "0",
       KBUILD_BUILD_TIMESTAMP: "Thu Jan  1 00:00:00 UTC 1970",
       KBUILD_BUILD_USER: "kmodfarm",
       KBUILD_BUILD_HOST: "kmodfarm",
       KVERSION: element.kversion,
       KBUILD_ARCH: target.kbuild,
-      // One driver is small: elements run side by side, each on one core.
-      JOBS: "1",
-      ...driverEnvironment(driver),
+      JOBS: String(jobs),
+      ...driverEnvironment(driver, surroundings),
       ...compilerEnvironment(root, target, element.compiler?.linker),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
     ...sandboxLimits(context.limits),
     logFile: join(work, "evidence", "build.log"),
+    ...(hostname === undefined ? {} : { hostname }),
+    ...(userId === undefined ? {} : { userId }),
+    ...(umask === undefined ? {} : { umask }),
   };
 }
 
@@ -216,6 +224,8 @@ interface Outcome {
   readonly limits: BuildLimits;
   readonly buildMs: number;
   readonly work: string;
+  /** Where the build was in its sandbox. */
+  readonly directory: string;
 }
 
 async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
@@ -232,7 +242,11 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
   const excluded = result.exitCode === EXCLUDED_EXIT ? await readNote(left, "excluded.txt") : "";
   if (excluded !== "") return { ...record, modules: [], failure: exclusionOf(excluded) };
   if (result.exitCode !== 0 || result.stopped !== undefined) {
-    return { ...record, modules: [], failure: failureOf(result, outcome.limits, await treeOf(left)) };
+    return {
+      ...record,
+      modules: [],
+      failure: failureOf(result, outcome.limits, await treeOf(left, outcome.directory)),
+    };
   }
   try {
     const modules = await takeModules(left, evidence, driver.build);
@@ -270,9 +284,9 @@ function exclusionOf(reason: string) {
 }
 
 /** Where the tree was: one of DKMS moves to a place that its dkms.conf names. */
-async function treeOf(output: string): Promise<string> {
+async function treeOf(output: string, usual: string): Promise<string> {
   const said = (await readNote(output, "tree.txt")).trim();
-  return /^\/[\w.+~:/-]+$/.test(said) ? said : "/build";
+  return /^\/[\w.+~:/-]+$/.test(said) ? said : usual;
 }
 
 /** What the sandbox itself saw of its compiler and packages. */

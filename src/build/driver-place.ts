@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { exists } from "../base/scratch.ts";
 import type { LoadedDriver } from "./driver.ts";
 import { copySourceTree } from "./source-tree.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 const PLACE = "/run/kmodfarm";
 
@@ -22,8 +23,8 @@ export async function layDriver({ source, build }: LoadedDriver, work: string): 
  * What the sandbox shows as writable: the tree itself, or all that DKMS keeps, where trees of that kind
  * expect to be below a directory named after them.
  */
-export function buildDirectory({ build }: LoadedDriver): string {
-  return build.kind === "dkms" ? "/var/lib/dkms" : "/build";
+export function buildDirectory({ build }: LoadedDriver, { place }: Pick<Surroundings, "place">): string {
+  return `${place}${build.kind === "dkms" ? "/var/lib/dkms" : "/build"}`;
 }
 
 /** Scripts, [outside, inside]. */
@@ -42,10 +43,10 @@ export async function driverInputs(
 }
 
 /** The part of the scripts' environment that the driver decides. */
-export function driverEnvironment(driver: LoadedDriver): Record<string, string> {
+export function driverEnvironment(driver: LoadedDriver, surroundings: Surroundings): Record<string, string> {
   const { kind, directory, files, strip, compress } = driver.build;
   return {
-    BUILD_DIRECTORY: buildDirectory(driver),
+    BUILD_DIRECTORY: buildDirectory(driver, surroundings),
     KIND: kind,
     DRIVER_NAME: driver.name,
     DRIVER_VERSION: driver.version,

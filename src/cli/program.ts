@@ -81,6 +81,13 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     .option("--retry", "also try again what failed by its own fault")
     .action(async (options) => setExit(await (await import("./commands/build.ts")).build(options)));
 
+  withPlaces(program.command("rebuild"))
+    .description("build a published artifact again, in other surroundings, and compare byte by byte")
+    .argument("<artifact>", "a manifest.json, or words that name one artifact of the store")
+    .action(async (subject, options) =>
+      setExit(await (await import("./commands/rebuild.ts")).rebuild(subject, options)),
+    );
+
   const cache = withPlaces(program.command("cache"))
     .description("what the local cache holds, room by room")
     .action(async (options) => setExit(await (await import("./commands/cache.ts")).list(options)));

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { awaitEviction } from "../base/cache.ts";
 import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
+import type { BuildContext } from "../build/build.ts";
 import { driverBuild, type LoadedDriver } from "../build/driver.ts";
 import { emulatedArchitectures } from "../build/emulation.ts";
 import { type InputContext, Inputs } from "../build/inputs.ts";
@@ -109,6 +110,22 @@ export function openToolchains(farm: Farm, say?: (text: string) => void, known?:
     ...(say === undefined ? {} : { say }),
     ...(known === undefined ? {} : { known }),
   });
+}
+
+/** All that a build needs of a farm; `known` remembers what is in its toolchain roots. */
+export function openBuild(
+  farm: Farm,
+  catalog: Pick<Catalog, "sources">,
+  say: (text: string) => void,
+  known?: KnownRoots,
+): BuildContext {
+  const { sandbox, scratch, cache, images, builder, config } = farm;
+  return {
+    inputs: openInputs(farm, catalog, { say }),
+    toolchains: openToolchains(farm, say, known),
+    limits: config.limits,
+    ...{ sandbox, scratch, cache, images, builder },
+  };
 }
 
 /** What every configured source said; nothing of it is believed yet. */

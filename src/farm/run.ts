@@ -7,7 +7,7 @@ import { evict } from "../base/cache.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
-import { type BuildContext, planRecipe, rootRequest } from "../build/build.ts";
+import { planRecipe, rootRequest } from "../build/build.ts";
 import { learnCompiler } from "../build/compiler.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
@@ -22,14 +22,7 @@ import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import {
-  askSourcesOf,
-  type Farm,
-  loadDrivers,
-  openInputs,
-  openToolchains,
-  updateFarmCatalog,
-} from "./open.ts";
+import { askSourcesOf, type Farm, loadDrivers, openBuild, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -258,18 +251,15 @@ class Night {
   }
 
   #elementContext(): ElementContext {
-    const { scratch, cache, images, builder, sandbox, store, config } = this.#farm;
+    const { scratch, cache, store } = this.#farm;
     const say = (text: string) => this.#options.progress.say(text);
-    const inputs = openInputs(this.#farm, this.#ledger.catalog, { say });
-    const toolchains = openToolchains(this.#farm, say, this.#ledger);
-    const { limits } = config;
-    const build: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
+    const build = openBuild(this.#farm, this.#ledger.catalog, say, this.#ledger);
     const { progress, now, signal, without, retry } = this.#options;
     const { guests } = this.#ledger.catalog;
     const isLoaded = !without?.includes("load");
     return {
       build,
-      boot: { inputs, scratch, cache },
+      boot: { inputs: build.inputs, scratch, cache },
       store,
       progress,
       processors: this.#processors,

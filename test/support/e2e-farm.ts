@@ -93,7 +93,7 @@ export function cli(argv: readonly string[], options: CliOptions = {}): Promise<
 
 export interface DriverSettings {
   readonly name: string;
-  readonly source: string;
+  readonly source: string | Readonly<Record<string, string>>;
   readonly versions: readonly string[];
   readonly modules?: readonly string[];
 }

@@ -116,13 +116,13 @@ export const API_CHANGES: readonly Symptom[] = [
   },
   {
     expression:
-      /error: (?:storage size of '(?<name>\w+)' isn't known|'(?<name>\w+)' has an? incomplete type|variable '?(?<name>\w*)'? ?has incomplete type)/,
+      /error: (?:storage size of '(?<name>\w+)' isn't known|'(?<name>\w+)' has an? incomplete type)/,
     cause: "the type of {name} is not defined in this kernel (its API changed)",
     advice: `If it moved to another header, include that. ${WHERE_TO}`,
   },
   {
     expression:
-      /error: (?:invalid use of undefined type|dereferencing pointer to incomplete type|invalid application of 'sizeof' to incomplete type|incomplete definition of type) '(?<name>[^']+)'/,
+      /error: (?:invalid use of undefined type|dereferencing pointer to incomplete type|invalid application of 'sizeof' to incomplete type|incomplete definition of type|variable has incomplete type) '(?<name>[^']+)'/,
     cause: "{name} is not defined in this kernel (its API changed)",
     advice: `If it moved to another header, include that; if the kernel hides it now, there is a function for what the driver does with it. ${WHERE_TO}`,
   },
@@ -160,12 +160,12 @@ export const API_CHANGES: readonly Symptom[] = [
 
 export const REFUSALS: readonly Symptom[] = [
   {
-    expression: /error: #error "?(?<message>.*\b(?<option>CONFIG_\w+).*?)"?$/,
+    expression: /error: (?:#error "?|")(?<message>.*\b(?<option>CONFIG_\w+).*?)"?$/,
     cause: "the kernel was configured without what the driver demands: {message}",
     advice: `Kernels without {option} cannot have this driver: ${NOT_HERE}.`,
   },
   {
-    expression: /error: #error "?(?<message>.+?)"?$/,
+    expression: /error: (?:#error "?|")(?<message>.+?)"?$/,
     cause: "the driver refuses this kernel: {message}",
     advice: `Teach it the kernel, or ${NOT_HERE}.`,
   },

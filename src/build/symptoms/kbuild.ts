@@ -9,6 +9,12 @@ const COMMAND_FAILED = /\*\*\* .*Error 12[67]\b|^kmodfarm: .* failed/;
 export const MODPOST: readonly Symptom[] = [
   {
     expression:
+      /"__(?:float|fix|add|sub|mul|div|extend|trunc|[lg][te]|eq|ne)\w*[sd]f\w*" \[[^\]]*\] undefined!/,
+    cause: "the driver counts with floating point numbers, which kernel code cannot",
+    advice: "Use integers; what is known beforehand can be written as a constant.",
+  },
+  {
+    expression:
       /modpost: GPL-incompatible module (?<module>\S+?)(?:\.ko)? uses GPL-only symbol '(?<name>\w+)'/,
     cause: "{module} is not GPL and uses {name}, which is for GPL modules only",
     advice:

@@ -1,0 +1,140 @@
+/**
+ * `kmodfarm rebuild`: the same recipe in other surroundings, and whether it gives the same bytes.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { FarmError } from "../../base/error.ts";
+import { parseDocument } from "../../base/json.ts";
+import type { ModuleComparison } from "../../check/compare-modules.ts";
+import type { SectionDifference } from "../../check/difference-causes.ts";
+import type { Farm } from "../../farm/open.ts";
+import { type RebuildReport, rebuild as rebuildArtifact } from "../../farm/rebuild.ts";
+import { elementName } from "../../matrix/element.ts";
+import { blobPath } from "../../registry/artifact.ts";
+import { Manifest } from "../../registry/documents.ts";
+import { readPublished } from "../../registry/generations.ts";
+import { viewPath } from "../../registry/view.ts";
+import { openBoard } from "../board.ts";
+import { readText } from "../input.ts";
+import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { print, printJson, table } from "../output.ts";
+
+export async function rebuild(subject: string, options: PlaceOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    const { manifest, original } = await findManifest(subject, farm);
+    const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
+    try {
+      const report = await rebuildArtifact(farm, manifest, {
+        progress: board,
+        signal: stopSignal(),
+        original,
+      });
+      await (options.json ? printJson(toJson(report)) : print(toText(report)));
+      return report.result === "equal" ? 0 : 1;
+    } finally {
+      board.close();
+    }
+  });
+}
+
+interface Found {
+  readonly manifest: Manifest;
+  readonly original: (module: string) => Promise<Buffer | undefined>;
+}
+
+/** A manifest file, a directory that holds one, or words that name an artifact of the store. */
+async function findManifest(subject: string, farm: Farm): Promise<Found> {
+  const status = await stat(subject).catch(() => undefined);
+  if (status === undefined)
+    return { manifest: await findPublished(subject, farm), original: async () => undefined };
+  const file = status.isDirectory() ? join(subject, "manifest.json") : subject;
+  const manifest = parseDocument(Manifest, await readText(file), file);
+  return {
+    manifest,
+    original: (module) => readFile(join(dirname(file), `${module}.ko`)).catch(() => undefined),
+  };
+}
+
+async function findPublished(subject: string, { store }: Farm): Promise<Manifest> {
+  const { indices } = await readPublished(store, "candidate");
+  const entries = indices.flatMap(({ stable, candidate }) => [...stable, ...candidate]);
+  const words = subject.replace(/\/+$/, "");
+  const found = entries.filter((entry) => {
+    const path = viewPath(entry);
+    const named = path.replace(/_[^/]*$/, "");
+    return [path, named].some((one) => one === words || one.endsWith(`/${words}`));
+  });
+  const [entry] = found;
+  if (entry === undefined || found.length > 1) {
+    const which = found.map((one) => viewPath(one)).join(", ");
+    throw new FarmError(entry === undefined ? "KERNEL_UNKNOWN" : "KERNEL_AMBIGUOUS", {
+      detail:
+        entry === undefined
+          ? `there is no file ${subject}, and the store has no artifact of that name`
+          : `${subject} may be ${which}`,
+      hint: "Name a manifest.json, or DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION, shorter where that is unique.",
+    });
+  }
+  const place = blobPath(entry.manifest);
+  const bytes = await store.read(place);
+  if (bytes === undefined)
+    throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is not there` });
+  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${place}`);
+}
+
+function toJson({ element, recipe, surroundings, result, attempt, modules, files }: RebuildReport) {
+  const { failure, buildMs } = attempt.record;
+  return {
+    schema: "kmodfarm.rebuild/1",
+    element,
+    recipe,
+    surroundings,
+    result,
+    buildMs,
+    failure,
+    modules,
+    files,
+    logFile: attempt.logFile,
+  };
+}
+
+function toText(report: RebuildReport): string {
+  const { element, surroundings, result, attempt, modules, files } = report;
+  const { place, userId, hostname, umask, timeZone, locale, jobs } = surroundings;
+  const name = elementName(element);
+  const where = `below ${place}, as user ${userId} of ${hostname}, umask ${umask?.toString(8)}, TZ=${timeZone}, ${locale}, -j${jobs}, at another time`;
+  if (result === "failed") {
+    const { cause, line = "", advice = "" } = attempt.record.failure ?? { cause: "" };
+    return `${name}: does not build elsewhere (${where})\n  ${cause}\n  ${line}\n  log: ${attempt.logFile}\n  ${advice}\n`;
+  }
+  const count = `${modules.length} ${modules.length === 1 ? "module" : "modules"}`;
+  if (result === "equal") return `${name}: equal, ${count}, byte by byte, built again ${where}.\n`;
+  const different = modules.filter(({ isEqual }) => !isEqual);
+  const others = files.map((path) => `  ${path}: another content\n`).join("");
+  return `${name}: ${different.length} of ${count} differ, built again ${where}.\n${different.map(moduleText).join("")}${others}  log: ${attempt.logFile}\n`;
+}
+
+function moduleText({ name, isCodeEqual, differences, causes }: ModuleComparison): string {
+  const rows = differences.map((one) => [`    ${one.section}`, howText(one)]);
+  const texts = differences.flatMap(({ section, strings }) => [
+    ...strings.first.map((text) => `    - ${section}: ${text}\n`),
+    ...strings.second.map((text) => `    + ${section}: ${text}\n`),
+  ]);
+  const level = isCodeEqual ? "what the kernel loads is equal" : "what the kernel loads differs";
+  return `\n  ${name}.ko: ${level}\n${table(["    SECTION", "DIFFERENCE"], rows)}${texts.join("")}${causes.map((cause) => `  likely: ${cause}\n`).join("")}\n`;
+}
+
+function howText({ kind, sizes, firstAt, differingBytes }: SectionDifference): string {
+  switch (kind) {
+    case "onlyFirst":
+      return `only in the first, ${sizes[0]} bytes`;
+    case "onlySecond":
+      return `only in the second, ${sizes[1]} bytes`;
+    case "size":
+      return `${sizes[0]} bytes in the first, ${sizes[1]} in the second`;
+    case "order":
+      return "the same in another order";
+    case "bytes":
+      return `${differingBytes} of ${sizes[0]} bytes, the first at ${firstAt}`;
+  }
+}

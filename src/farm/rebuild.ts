@@ -1,0 +1,138 @@
+/**
+ * Building a published artifact again, from the same recipe in other surroundings, and comparing byte by byte.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FarmError } from "../base/error.ts";
+import { canonicalJson, sha256 } from "../base/json.ts";
+import type { Progress } from "../base/progress.ts";
+import type { Attempt } from "../build/attempt.ts";
+import { buildElement, planRecipe } from "../build/build.ts";
+import type { LoadedDriver } from "../build/driver.ts";
+import { type Recipe, recipeKey } from "../build/recipe.ts";
+import { ELSEWHERE, type Surroundings, USUAL } from "../build/surroundings.ts";
+import type { Catalog } from "../catalog/catalog.ts";
+import { compareModules, type ModuleComparison } from "../check/compare-modules.ts";
+import { type Element, elementName } from "../matrix/element.ts";
+import { generateMatrix } from "../matrix/generate.ts";
+import { blobPath } from "../registry/artifact.ts";
+import type { Manifest } from "../registry/documents.ts";
+import { readPublished } from "../registry/generations.ts";
+import { type Farm, loadDrivers, openBuild } from "./open.ts";
+
+export interface RebuildReport {
+  readonly element: Element;
+  readonly recipe: string;
+  readonly surroundings: Surroundings;
+  readonly result: "equal" | "different" | "failed";
+  readonly attempt: Attempt;
+  /** One for each module of the manifest; empty when the second build failed. */
+  readonly modules: readonly ModuleComparison[];
+  /** Other files of the artifact whose bytes differ, or that are missing. */
+  readonly files: readonly string[];
+}
+
+export interface RebuildOptions {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  /** Bytes of a module of the first build, where the store has none. */
+  readonly original: (module: string) => Promise<Buffer | undefined>;
+}
+
+/** @throws FarmError RECIPE_DIFFERS when what is here would build something else */
+export async function rebuild(
+  farm: Farm,
+  manifest: Manifest,
+  options: RebuildOptions,
+): Promise<RebuildReport> {
+  const { progress, signal } = options;
+  const { catalog } = await readPublished(farm.store, "candidate");
+  const driver = await driverOf(farm, manifest, progress, signal);
+  const element = elementOf(manifest, driver, catalog);
+  const context = openBuild(farm, catalog, (text) => progress.say(text));
+  progress.say(`${elementName(element)}: building again elsewhere`);
+  const recipe = await planRecipe(element, driver, context, signal);
+  refuseOther(recipe, manifest, element);
+  // An attempt like any other, but never one that a run takes for its own.
+  const elsewhere = { ...context, cache: join(farm.cache, "rebuilds"), surroundings: ELSEWHERE };
+  const attempt = await buildElement(element, driver, recipe, elsewhere, signal);
+  const report = { element, recipe: recipeKey(recipe), surroundings: ELSEWHERE, attempt };
+  if (attempt.record.failure !== undefined) return { ...report, result: "failed", modules: [], files: [] };
+  const modules: ModuleComparison[] = [];
+  for (const module of manifest.modules) modules.push(await compare(module, attempt, farm, options));
+  const files = differentFiles(manifest, attempt);
+  const isEqual = files.length === 0 && modules.every((one) => one.isEqual);
+  return { ...report, result: isEqual ? "equal" : "different", modules, files };
+}
+
+async function driverOf(
+  farm: Farm,
+  { identity }: Manifest,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<LoadedDriver> {
+  const { name, version } = identity.driver;
+  const configured = farm.config.drivers.filter((one) => one.name === name && one.versions.includes(version));
+  const only = { ...farm, config: { ...farm.config, drivers: configured } };
+  const drivers = await loadDrivers(only, (text) => progress.say(text), signal);
+  const driver = drivers.find((one) => one.version === version);
+  if (driver !== undefined) return driver;
+  throw new FarmError("CONFIG_INVALID", { detail: `the configuration has no driver ${name} ${version}` });
+}
+
+function elementOf({ identity }: Manifest, driver: LoadedDriver, catalog: Catalog): Element {
+  const { kernel, distribution, architecture } = identity;
+  const kernels = catalog.kernels.filter(
+    (one) =>
+      one.kversion === kernel.release &&
+      one.packageVersion === kernel.packageVersion &&
+      one.distribution === distribution.release &&
+      one.architecture === architecture,
+  );
+  const wanted = { name: driver.name, version: driver.version, series: undefined };
+  const [element] = generateMatrix({ ...catalog, kernels }, [wanted], [{}]);
+  if (element !== undefined) return element;
+  throw new FarmError("KERNEL_UNKNOWN", {
+    detail: `the catalog has no ${distribution.release}/${architecture}/${kernel.release}_${kernel.packageVersion}`,
+  });
+}
+
+/** Only the same recipe must give the same bytes. */
+function refuseOther(recipe: Recipe, manifest: Manifest, element: Element): void {
+  if (recipeKey(recipe) === manifest.recipeKey) return;
+  const [here, there] = [recipe, manifest.recipe] as unknown as Record<string, unknown>[];
+  const parts = [...new Set([...Object.keys(here ?? {}), ...Object.keys(there ?? {})])];
+  const different = parts.filter((part) => textOf(here?.[part]) !== textOf(there?.[part]));
+  throw new FarmError("RECIPE_DIFFERS", {
+    detail: `${elementName(element)} would be built by another recipe here: ${different.join(", ")} differ`,
+    at: { recipe: manifest.recipeKey, here: recipeKey(recipe) },
+  });
+}
+
+const textOf = (part: unknown) => (part === undefined ? "" : canonicalJson(part));
+
+async function compare(
+  { name, digests }: Manifest["modules"][number],
+  attempt: Attempt,
+  farm: Farm,
+  { original }: RebuildOptions,
+): Promise<ModuleComparison> {
+  const again = await readFile(join(attempt.directory, "modules", `${name}.ko`)).catch(() => Buffer.alloc(0));
+  if (sha256(again) === digests.unsigned) return compareModules(name, again, again);
+  const stored = (await farm.store.read(blobPath(digests.unsigned))) ?? (await original(name));
+  if (stored === undefined || sha256(stored) !== digests.unsigned) {
+    throw new FarmError("STORE_CORRUPT", {
+      detail: `${name}.ko of the first build is not where it should be: ${farm.store.place}/${blobPath(digests.unsigned)}`,
+    });
+  }
+  return compareModules(name, stored, again, [
+    ["directory", `${USUAL.place}/build`, ELSEWHERE.place],
+    ["host", "kmodfarm", ELSEWHERE.hostname ?? ""],
+    ["user", "1000", String(ELSEWHERE.userId)],
+  ]);
+}
+
+function differentFiles({ files = [] }: Manifest, { record }: Attempt): string[] {
+  const here = new Map((record.files ?? []).map((file) => [file.path, file.sha256]));
+  return files.filter(({ path, digest }) => here.get(path) !== digest).map(({ path }) => path);
+}
