@@ -56,7 +56,9 @@ const AcceptExpired = z.boolean().optional();
 const Redistributable = z
   .boolean()
   .optional()
-  .describe("Whether its packages may be passed on; those that may not are archived apart. Default: true.");
+  .describe(
+    "Whether its packages may be passed on; those that may not are archived below `private/` of the store, which must not be served. Default: true.",
+  );
 
 export const AptSourceConfig = z
   .strictObject({
