@@ -103,7 +103,8 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
 
 let kvmWorks: Promise<boolean> | undefined;
 
-async function probeAccelerator(guest: ArchitectureName): Promise<Accelerator> {
+/** How a guest of an architecture is run here: with the host's own processor only where that truly works. */
+export async function probeAccelerator(guest: ArchitectureName): Promise<Accelerator> {
   if (guest !== hostArchitecture(process.arch)) return "tcg";
   kvmWorks ??= probeKvm(guest);
   return (await kvmWorks) ? "kvm" : "tcg";

@@ -98,6 +98,11 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
       setExit(await (await import("./commands/cache.ts")).prune(command.optsWithGlobals())),
     );
 
+  withPlaces(program.command("doctor"))
+    .description("what this machine has and lacks, and what its sandboxes truly keep; exits 3 for a problem")
+    .addOption(sandboxOption())
+    .action(async (options) => setExit(await (await import("./commands/doctor.ts")).doctor(options)));
+
   withPlaces(program.command("load"))
     .description("boot a kernel in a virtual machine, insert modules, remove them")
     .argument("<module...>", "uncompressed .ko files, in any order")

@@ -100,7 +100,7 @@ class Look {
     const isKept = limits?.has("memory") && limits.has("pids");
     return (
       (await this.#group?.exceeded()) ??
-      (isKept ? undefined : await this.#tooMuch()) ??
+      (isKept ? undefined : this.#tooMuch()) ??
       ((await this.isDiskFull()) ? "writeLimit" : undefined)
     );
   }
@@ -113,16 +113,17 @@ class Look {
     return named + (await bytesUnnamed(await this.#processes())) >= writableBytes;
   }
 
-  async #processes(): Promise<number[]> {
+  async #processes(): Promise<readonly number[]> {
     if (this.#group !== undefined) return this.#group.processes();
-    return this.#pid === undefined ? [] : processesUnder(this.#pid);
+    return this.#pid === undefined ? [] : processesUnder(this.#pid, this.#spec.processLimit);
   }
 
-  async #tooMuch(): Promise<Limit | undefined> {
+  #tooMuch(): Limit | undefined {
     if (this.#pid === undefined) return undefined;
-    const processes = await processesUnder(this.#pid);
-    if (processes.length > this.#spec.processLimit) return "processLimit";
-    return (await memoryOf(processes)) > this.#spec.memoryBytes ? "memoryLimit" : undefined;
+    const { processLimit, memoryBytes } = this.#spec;
+    const processes = processesUnder(this.#pid, processLimit);
+    if (processes.length > processLimit) return "processLimit";
+    return memoryOf(processes) > memoryBytes ? "memoryLimit" : undefined;
   }
 }
 

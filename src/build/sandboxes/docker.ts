@@ -101,6 +101,12 @@ class Engine {
   /** Removes containers of farms of this machine that died. */
   sweep(): Promise<void> {
     this.#swept ??= (async () => {
+      const { exitCode, stderr } = await this.#ask(["version"]);
+      if (exitCode !== 0)
+        throw new FarmError("TOOL_FAILED", {
+          detail: `the docker engine does not answer: ${lastLines(stderr, 1)}`,
+          hint: "Start it, or build in another sandbox.",
+        });
       const machine = await machineName();
       const filter = ["--filter", `label=${OWNER}`, "--format", `{{.ID}} {{.Label "${OWNER}"}}`];
       const { stdout } = await this.#ask(["ps", "--all", ...filter]);
@@ -110,6 +116,9 @@ class Engine {
         if (where === machine && !isAlive(who)) await this.remove(id);
       }
     })();
+    this.#swept.catch(() => {
+      this.#swept = undefined;
+    });
     return this.#swept;
   }
 

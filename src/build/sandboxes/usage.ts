@@ -1,7 +1,8 @@
 /**
  * What a running program holds, measured from outside: for limits that no kernel keeps for us.
  */
-import { lstat, readdir, readFile, readlink, stat } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
+import { lstat, readdir, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 const BLOCK_BYTES = 512;
@@ -45,27 +46,37 @@ export async function bytesUnnamed(processes: readonly number[]): Promise<number
   return [...seen.values()].reduce((sum, size) => sum + size, 0);
 }
 
-/** A process and everything that descends from it. */
-export async function processesUnder(root: number): Promise<number[]> {
-  const children = new Map<number, number[]>();
-  for (const name of (await readdir("/proc")).filter((one) => /^\d+$/.test(one))) {
-    const text = await readFile(`/proc/${name}/stat`, "utf8").catch(() => "");
-    const parent = Number(text.slice(text.lastIndexOf(")") + 2).split(" ")[1]);
-    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
-  }
+/**
+ * A process and everything that descends from it, until there are `enough`. Read at one go: on a busy machine
+ * a file at a time gives others so much time that a flood of processes is over before it is seen.
+ */
+export function processesUnder(root: number, enough = Number.POSITIVE_INFINITY): number[] {
   const found = [root];
-  for (const pid of found) found.push(...(children.get(pid) ?? []));
+  for (const pid of found) {
+    if (found.length > enough) break;
+    for (const thread of attempt(() => readdirSync(`/proc/${pid}/task`), [])) {
+      const text = attempt(() => readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8"), "");
+      found.push(...text.split(" ").filter(Boolean).map(Number));
+    }
+  }
   return found;
 }
 
 /** Memory of these processes that is theirs alone. */
-export async function memoryOf(processes: readonly number[]): Promise<number> {
-  const sizes = await Promise.all(
-    processes.map(async (pid) => {
-      const text = await readFile(`/proc/${pid}/statm`, "utf8").catch(() => "");
-      const [, resident = 0, shared = 0] = text.split(" ").map(Number);
-      return (resident - shared) * PAGE_BYTES;
-    }),
-  );
+export function memoryOf(processes: readonly number[]): number {
+  const sizes = processes.map((pid) => {
+    const text = attempt(() => readFileSync(`/proc/${pid}/statm`, "utf8"), "");
+    const [, resident = 0, shared = 0] = text.split(" ").map(Number);
+    return (resident - shared) * PAGE_BYTES;
+  });
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** Processes come and go while they are looked at. */
+function attempt<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise;
+  }
 }

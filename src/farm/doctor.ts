@@ -1,0 +1,233 @@
+/**
+ * What this machine has of what the farm needs, and what its sandboxes truly keep. Nothing is taken for granted
+ * that can be tried; no server is asked.
+ */
+import { constants } from "node:fs";
+import { access, mkdtemp, rmdir, stat, statfs } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { toFarmError } from "../base/error.ts";
+import { isInstalled } from "../base/run.ts";
+import { formatSize } from "../base/size.ts";
+import { groupPlaces } from "../build/sandboxes/cgroup.ts";
+import { SANDBOXES } from "../build/sandboxes/index.ts";
+import { GUARDED, proveSandbox } from "../build/sandboxes/prove.ts";
+import type { Sandbox } from "../build/sandboxes/sandbox.ts";
+import { readHostMirrors } from "../catalog/apt-host.ts";
+import type { Source } from "../catalog/ask.ts";
+import { probeAccelerator } from "../check/qemu.ts";
+import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
+import type { FarmConfig } from "./config.ts";
+import { catalogSources } from "./sources.ts";
+
+export interface Finding {
+  readonly subject: string;
+  /** A note is a thing that would be good to have, or to know. */
+  readonly state: "good" | "note" | "problem";
+  readonly fact: string;
+  /** What to do; there for each problem. */
+  readonly next?: string;
+}
+
+const LITTLE_SPACE_BYTES = 5 * 1024 ** 3;
+const NODE_WANTED = 24;
+
+/** Looks at everything; the sandboxes take a few seconds. */
+export async function examine(config: FarmConfig, signal?: AbortSignal): Promise<Finding[]> {
+  const host = await readHostMirrors();
+  const sources = config.sources.flatMap((source) => catalogSources(source, { host, base: config.base }));
+  const all = [
+    nodeFinding(),
+    ...programFindings(sources, config),
+    ...(await Promise.all(wantedArchitectures(config).map(guestFinding))),
+    await placeFinding("store", config.store),
+    await placeFinding("cache", config.cache),
+    ...(await Promise.all(keyringFindings(sources))),
+    sourcesFinding(sources, config),
+    await groupFinding(),
+  ];
+  // One after the other: each tries to take too much of this machine.
+  for (const sandbox of SANDBOXES) all.push(await sandboxFinding(sandbox, config, signal));
+  return all;
+}
+
+function nodeFinding(): Finding {
+  const [major] = process.versions.node.split(".").map(Number);
+  const fact = `Node.js ${process.versions.node}`;
+  return (major ?? 0) >= NODE_WANTED
+    ? { subject: "node", state: "good", fact }
+    : {
+        subject: "node",
+        state: "problem",
+        fact,
+        next: `Node.js ${NODE_WANTED} or newer is needed: npm ci brings one.`,
+      };
+}
+
+interface Tool {
+  readonly program: string;
+  readonly package: string;
+  /** Whether something that is configured needs it. */
+  readonly isNeeded: boolean;
+}
+
+function programFindings(sources: readonly Source[], config: FarmConfig): Finding[] {
+  const has = (kind: Source["kind"]) => sources.some((source) => source.kind === kind);
+  const isGit = config.drivers.some(({ source }) => typeof source === "object" && "git" in source);
+  const always = [
+    ["bwrap", "bubblewrap"],
+    ["setpriv", "util-linux"],
+    ["mount", "mount"],
+    ["tar", "tar"],
+    ["xz", "xz-utils"],
+    ["zstd", "zstd"],
+    ["bzip2", "bzip2"],
+    ["gpgv", "gpgv"],
+  ] as const;
+  const forDeb = [
+    ["mmdebstrap", "mmdebstrap"],
+    ["dpkg-deb", "dpkg"],
+  ] as const;
+  const forRpm = [
+    ["dnf", "dnf"],
+    ["rpm", "rpm"],
+    ["rpm2archive", "rpm2cpio"],
+  ] as const;
+  const list = (tools: readonly (readonly [string, string])[], isNeeded: boolean) =>
+    tools.map(([program, debianPackage]): Tool => ({ program, package: debianPackage, isNeeded }));
+  return [
+    ...list(always, true),
+    ...list(forDeb, has("apt")),
+    ...list(forRpm, has("rpm-md")),
+    ...list([["git", "git"]], isGit),
+  ].map(toolFinding);
+}
+
+function toolFinding({ program, package: debianPackage, isNeeded }: Tool): Finding {
+  const subject = program;
+  if (isInstalled(program)) return { subject, state: "good", fact: `there (${debianPackage})` };
+  const next = `apt-get install --no-install-recommends ${debianPackage}`;
+  return isNeeded
+    ? { subject, state: "problem", fact: "not installed", next }
+    : { subject, state: "note", fact: `not installed, and nothing configured needs it (${debianPackage})` };
+}
+
+function wantedArchitectures({ select }: FarmConfig): Architecture[] {
+  return ARCHITECTURES.filter(({ name }) =>
+    select.some(({ architectures }) => architectures?.includes(name) ?? true),
+  );
+}
+
+async function guestFinding({ name, qemu }: Architecture): Promise<Finding> {
+  const subject = `load tests, ${name}`;
+  if (!isInstalled(qemu.program)) {
+    const next = `apt-get install --no-install-recommends ${qemu.package}`;
+    return { subject, state: "problem", fact: `there is no ${qemu.program}`, next };
+  }
+  if ((await probeAccelerator(name)) === "kvm")
+    return { subject, state: "good", fact: `${qemu.program} with KVM` };
+  const isThere = await access("/dev/kvm").then(
+    () => true,
+    () => false,
+  );
+  const why = isThere ? "/dev/kvm does not work for it" : "there is no /dev/kvm";
+  return { subject, state: "good", fact: `${qemu.program} by emulation: ${why}` };
+}
+
+/** By making something there, not by looking at permission bits; what is not there yet would be made. */
+async function placeFinding(subject: string, place: string): Promise<Finding> {
+  try {
+    const there = await nearest(place);
+    await access(there, constants.W_OK);
+    await rmdir(await mkdtemp(join(there, ".kmodfarm-doctor-")));
+    const { bavail, bsize } = await statfs(there);
+    const fact = `${place}${there === place ? "" : " (will be made)"}, ${formatSize(bavail * bsize)} free`;
+    if (bavail * bsize >= LITTLE_SPACE_BYTES) return { subject, state: "good", fact };
+    return { subject, state: "note", fact: `${fact}: a toolchain root alone takes 0.5 to 1 GiB` };
+  } catch (thrown) {
+    const { code, message } = thrown as NodeJS.ErrnoException;
+    const next = `Name another place with --${subject}, or mend its permissions.`;
+    return { subject, state: "problem", fact: `${place} cannot be written (${code ?? message})`, next };
+  }
+}
+
+async function nearest(place: string): Promise<string> {
+  const isThere = await stat(place).then(
+    (status) => {
+      if (!status.isDirectory()) throw Object.assign(new Error("a file is in the way"), { code: "ENOTDIR" });
+      return true;
+    },
+    (fault: NodeJS.ErrnoException) => {
+      if (fault.code !== "ENOENT") throw fault;
+      return false;
+    },
+  );
+  return isThere || dirname(place) === place ? place : nearest(dirname(place));
+}
+
+function keyringFindings(sources: readonly Source[]): Promise<Finding>[] {
+  const packages = new Map<string, string | undefined>();
+  for (const source of sources) {
+    if (source.keyring === undefined) continue;
+    const own = source.kind === "apt" ? source.distribution.keyring : undefined;
+    packages.set(source.keyring, own?.path === source.keyring ? own.package : undefined);
+  }
+  return [...packages].map(async ([path, debianPackage]): Promise<Finding> => {
+    const subject = "keyring";
+    const isReadable = await access(path, constants.R_OK).then(
+      () => true,
+      () => false,
+    );
+    if (isReadable) return { subject, state: "good", fact: path };
+    const next =
+      debianPackage === undefined
+        ? "Correct `keyring` of the source in the configuration."
+        : `apt-get install --no-install-recommends ${debianPackage}`;
+    return { subject, state: "problem", fact: `${path} cannot be read`, next };
+  });
+}
+
+function sourcesFinding(sources: readonly Source[], { sources: configured }: FarmConfig): Finding {
+  const subject = "sources";
+  const lists = configured.filter(({ kind }) => kind === "kernel-crawler").length;
+  if (sources.length + lists === 0)
+    return { subject, state: "problem", fact: "none", next: "Name `sources` in the configuration." };
+  const urls = sources.flatMap((source) => (source.kind === "apt" ? [source.url] : source.location.urls));
+  const hosts = new Set(urls.map((url) => URL.parse(url)?.host ?? url));
+  const releases = new Set(sources.map(({ release }) => release));
+  const fact = `${sources.length} repositories of ${releases.size} releases at ${[...hosts].join(", ")}; ${lists} lists (not asked)`;
+  return { subject, state: "good", fact };
+}
+
+async function groupFinding(): Promise<Finding> {
+  const subject = "control groups";
+  const places = await groupPlaces();
+  const kept = new Set(places.flatMap(({ controllers }) => controllers));
+  const where = places.map(({ version, controllers }) => `${controllers.join(" and ")} (version ${version})`);
+  if (kept.has("memory") && kept.has("pids"))
+    return { subject, state: "good", fact: `the kernel keeps limits of ${where.join(", ")}` };
+  const missing = ["memory", "pids"].filter((name) => !kept.has(name as "memory" | "pids"));
+  return {
+    subject,
+    state: "note",
+    fact: `none can be made for ${missing.join(" and ")}: such limits are watched twice a second, so builds are not truly kept apart`,
+    next: "Run as root outside of a container, or as a service with Delegate=yes.",
+  };
+}
+
+async function sandboxFinding(sandbox: Sandbox, config: FarmConfig, signal?: AbortSignal): Promise<Finding> {
+  const isChosen = sandbox.name === config.sandbox;
+  const subject = `sandbox ${sandbox.name}${isChosen ? " (chosen)" : ""}`;
+  const bad = isChosen ? "problem" : "note";
+  try {
+    const kept = await proveSandbox(sandbox, await mkdtemp(join(tmpdir(), "kmodfarm-doctor-")), signal);
+    const lost = GUARDED.filter((one) => !kept.has(one));
+    if (lost.length === 0) return { subject, state: "good", fact: `tried: it keeps ${GUARDED.join(", ")}` };
+    const next = "Let no driver build here that you do not trust, or choose another sandbox.";
+    return { subject, state: bad, fact: `tried: it does not keep ${lost.join(", ")}`, next };
+  } catch (thrown) {
+    const { code, message, hint } = toFarmError(thrown);
+    if (code === "INTERRUPTED") throw thrown;
+    return { subject, state: bad, fact: message, next: hint };
+  }
+}
