@@ -5,8 +5,8 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/*.wide.test.ts", "node_modules/**"],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
-    testTimeout: 120_000,
-    hookTimeout: 300_000,
+    testTimeout: 300_000,
+    hookTimeout: 900_000,
     maxWorkers: 2,
   },
 });
