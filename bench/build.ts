@@ -1,77 +1,94 @@
 /**
- * Element wall time against bare `make` of the same kernels, caches warm, both sides as many at once as
- * there are processors, in interleaved pairs. Run the demo first: its kernels are the ones measured.
+ * Element wall time against bare `make` of the same kernels, caches warm, both sides as many at once as there are
+ * processors, in interleaved pairs: for a driver of two files, one of nine with DKMS, and one of sixty-one.
  *
- *     npm run bench:build -- [pairs] [elements]
+ *     npm run bench:build -- [pairs] [driver]
  */
 import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
 import { type BuildContext, buildElement, planRecipe, rootRequest, stageInputs } from "../src/build/build.ts";
-import { Inputs } from "../src/build/inputs.ts";
+import type { LoadedDriver } from "../src/build/driver.ts";
+import type { Recipe } from "../src/build/recipe.ts";
 import { nativePaths } from "../src/build/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
-import { loadDrivers, openFarm, openToolchains } from "../src/farm/open.ts";
+import { loadDrivers, openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
 import { architecture } from "../src/kernel/architecture.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";
+import { writeManyFiles } from "./many-files.ts";
+import { DOORBELL, median, PLACE, prepareFarm } from "./measure.ts";
 
-const [pairs = 5, count = 8] = process.argv.slice(2).map(Number);
+const [pairs = "5", only] = process.argv.slice(2);
 const cores = availableParallelism();
-const farm = await openFarm(await loadConfig({ config: "examples/demo.yaml" }));
-const { catalog, matrix } = await readPublished(farm.store, "stable");
-const [driver] = await loadDrivers(farm);
-if (driver === undefined || matrix.length === 0) throw new Error("nothing to measure: run `make demo` first");
-
-const { http, scratch, images, builder, sandbox } = farm;
-const work = scratch.path();
-const cache = farm.cache;
-const inputs = new Inputs({
-  http,
-  scratch,
-  cache,
-  mirrors: new Map(catalog.sources.map(({ id, url }) => [id, url])),
+await writeManyFiles(join(PLACE, "many"));
+const { config } = await prepareFarm("build", {
+  drivers: [
+    DOORBELL,
+    { name: "scap", source: { package: "falcosecurity-scap-dkms", release: "debian13" }, versions: ["1"] },
+    { name: "many", source: resolve(PLACE, "many"), versions: ["1"] },
+  ],
+  sources: [{ kind: "apt", releases: ["debian12", "debian13"] }],
+  select: { flavours: ["generic", "cloud"], newest: 1 },
 });
-const toolchains = openToolchains(farm);
+const farm = await openFarm(await loadConfig({ config }));
+const { catalog, matrix } = await readPublished(farm.store, "candidate");
+const { scratch, images, builder, sandbox, cache } = farm;
 const { limits } = farm.config;
+const inputs = openInputs(farm, catalog, { archived: "none" });
+const toolchains = openToolchains(farm);
 const context: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
+const work = scratch.path();
 
-// Spread over releases and architectures, not the first few of one.
-const step = Math.max(1, Math.floor(matrix.length / count));
-const elements = matrix.filter((_, index) => index % step === 0).slice(0, count);
-const planned = await Promise.all(
-  elements.map(async (element) => ({ element, recipe: await planRecipe(element, driver, context) })),
-);
-const bare = await Promise.all(elements.map((element, index) => bareCommand(element, index)));
-
-const ratios: { wall: number; limit: number }[] = [];
-for (let pair = 0; pair < pairs; pair++) {
-  const farmSeconds = await timeFarm();
-  const make = await timeMake();
-  ratios.push({ wall: farmSeconds / make.wall, limit: farmSeconds / (make.cpu / cores) });
-  console.log(
-    `pair ${pair + 1}: kmodfarm ${farmSeconds.toFixed(2)} s, bare make ${make.wall.toFixed(2)} s wall, ${make.cpu.toFixed(2)} s CPU`,
-  );
+for (const driver of await loadDrivers(farm)) {
+  if (only === undefined || only === driver.name) await measure(driver);
 }
-console.log(`${elements.length} elements, ${cores} at once, ${pairs} pairs; medians:`);
-console.log(
-  `  kmodfarm / bare make, wall:                 ${median(ratios.map(({ wall }) => wall)).toFixed(3)}`,
-);
-console.log(
-  `  kmodfarm wall / (bare make CPU / ${cores} cores):  ${median(ratios.map(({ limit }) => limit)).toFixed(3)}  (budget 1.15)`,
-);
 await rm(work, { recursive: true, force: true });
 await farm.close();
 
-async function timeFarm(): Promise<number> {
+interface Planned {
+  readonly element: Element;
+  readonly recipe: Recipe;
+}
+
+async function measure(driver: LoadedDriver): Promise<void> {
+  const elements = matrix.filter((element) => element.driver === driver.name);
+  // This round warms both sides up, and tells which kernels the driver is for.
+  const planned: Planned[] = [];
+  for (const element of elements) {
+    const recipe = await planRecipe(element, driver, context);
+    if ((await buildElement(element, driver, recipe, context)).record.failure === undefined)
+      planned.push({ element, recipe });
+  }
+  const bare = await Promise.all(planned.map((one, index) => bareCommand(one, driver, index)));
+  await timeMake(bare);
+  const ratios: { wall: number; limit: number }[] = [];
+  for (let pair = 0; pair < Number(pairs); pair++) {
+    const own = await timeFarm(planned, driver);
+    const make = await timeMake(bare);
+    ratios.push({ wall: own / make.wall, limit: own / (make.cpu / cores) });
+    console.log(
+      `${driver.name}, pair ${pair + 1}: kmodfarm ${own.toFixed(2)} s, bare make ${make.wall.toFixed(2)} s wall, ${make.cpu.toFixed(2)} s CPU`,
+    );
+  }
+  const wall = median(ratios.map((ratio) => ratio.wall)).toFixed(3);
+  const limit = median(ratios.map((ratio) => ratio.limit)).toFixed(3);
+  console.log(
+    `${driver.name}: ${planned.length} of ${elements.length} kernels, ${driver.source.files.length} files, ${cores} at once, medians of ${pairs} pairs:
+  kmodfarm / bare make, wall:                        ${wall}  (budget 1.15)
+  kmodfarm wall / (bare make CPU / ${cores} processors):   ${limit}`,
+  );
+}
+
+async function timeFarm(planned: readonly Planned[], driver: LoadedDriver): Promise<number> {
   const queue = new PQueue({ concurrency: cores });
   const started = performance.now();
   await Promise.all(
     planned.map(({ element, recipe }) =>
       queue.add(async () => {
-        const attempt = await buildElement(element, driver as NonNullable<typeof driver>, recipe, context);
+        const attempt = await buildElement(element, driver, recipe, context);
         if (attempt.record.failure !== undefined)
           throw new Error(`${element.kversion}: ${attempt.record.failure.cause}`);
       }),
@@ -81,7 +98,7 @@ async function timeFarm(): Promise<number> {
 }
 
 /** The same compilations under `xargs -P`, with nothing of ours around them but the mounts that a compiler needs. */
-async function timeMake(): Promise<{ wall: number; cpu: number }> {
+async function timeMake(bare: readonly string[]): Promise<{ wall: number; cpu: number }> {
   const script = `TIMEFORMAT='%R %U %S'; time xargs -P ${cores} -I LINE sh -c LINE`;
   const result = await run(["bash", "-c", script], { input: bare.join("\n"), timeoutMs: 1_800_000 });
   if (result.exitCode !== 0) throw new Error(result.stderr.slice(-2000));
@@ -91,30 +108,31 @@ async function timeMake(): Promise<{ wall: number; cpu: number }> {
   return { wall, cpu: user + system };
 }
 
-async function bareCommand(element: Element, index: number): Promise<string> {
-  const trees = (await stageInputs(element, { builder }, context)).map(({ tree }) => tree);
-  const { family, version } = element.compiler ?? { family: "gcc", version: "" };
-  const root = await toolchains.root(rootRequest(element, { build: { packages: [] } }));
+async function bareCommand(
+  { element, recipe }: Planned,
+  driver: LoadedDriver,
+  index: number,
+): Promise<string> {
+  const staged = await stageInputs(element, recipe, context);
+  const root = await toolchains.root(rootRequest(element, driver));
   const { kbuild, triplet } = architecture(element.architecture);
   const prefix = element.architecture === builder ? "" : `${triplet}-`;
-  const source = join(work, String(index));
-  await mkdir(source, { recursive: true });
-  await cp("examples/driver", source, { recursive: true });
-  const mounts = (await Promise.all(trees.map(nativePaths)))
+  const place = join(work, driver.name, String(index));
+  const source = join(place, "source");
+  await mkdir(place, { recursive: true });
+  await cp(driver.source.directory, source, { recursive: true });
+  await writeFile(join(place, "copied"), "");
+  const mounts = (await Promise.all(staged.map(({ tree }) => nativePaths(tree))))
     .flat()
     .map(([outside, inside]) => `--ro-bind ${outside} ${inside}`);
-  const make = `make -s -C /usr/src/linux-headers-${element.kversion} M=/build ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${family}-${version}`;
-  const script = join(work, `${index}.sh`);
+  const make = `make -s -C /usr/src/linux-headers-${element.kversion} M=/build ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${root.compiler.command} DRIVER_VERSION=1`;
   // No process namespace: its init would keep the CPU time of the compiler from being counted.
   const enter = `bwrap --ro-bind ${root.path} / --proc /proc --dev /dev --tmpfs /tmp --tmpfs /usr/src --tmpfs /lib/modules ${mounts.join(" ")} --bind ${source} /build`;
-  // What the last round left is removed, as a fresh copy would have it.
+  const script = join(place, "make.sh");
+  // What the last round left is removed, so that everything is compiled anew.
   await writeFile(
     script,
-    `cd ${source} && rm -f *.o *.ko *.mod *.mod.c .*.cmd modules.order Module.symvers && ${enter} ${make} modules >/dev/null\n`,
+    `find ${source} -newer ${place}/copied -type f -delete && ${enter} ${make} modules >/dev/null 2>&1\n`,
   );
   return `sh ${script}`;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

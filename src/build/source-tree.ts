@@ -85,6 +85,12 @@ function isLeftover(name: string, beside: ReadonlySet<string>): boolean {
   return beside.has(`.${made}.cmd`);
 }
 
+/** Whether a link at a path of the tree leads out of it. */
+export function leadsOut(path: string, target: string): boolean {
+  const lands = normalize(join(dirname(path), target));
+  return target.startsWith("/") || lands === ".." || lands.startsWith("../");
+}
+
 async function readEntry(root: string, path: string): Promise<SourceFile> {
   if (path.includes("\uFFFD"))
     throw new FarmError("DRIVER_INVALID", { detail: `the name of ${path} is not UTF-8` });
@@ -92,8 +98,7 @@ async function readEntry(root: string, path: string): Promise<SourceFile> {
   const status = await lstat(full);
   if (status.isSymbolicLink()) {
     const target = await readlink(full);
-    const lands = normalize(join(dirname(path), target));
-    if (target.startsWith("/") || lands === ".." || lands.startsWith("../")) {
+    if (leadsOut(path, target)) {
       throw new FarmError("DRIVER_INVALID", {
         detail: `${path} is a link that leads out of the driver's tree, to ${target}`,
       });

@@ -130,6 +130,17 @@ jobs: 4
     expect(refusal(`drivers: [{name: a, versions: [1.0.0], ${text}}]`)).toMatch(words);
   });
 
+  test.each([
+    "driver-{version}.tar.gz",
+    { git: "https://host.example/driver.git", revision: "release/v{version}" },
+    { url: "https://host.example/driver-{version}.tar.xz", sha256: { "1.0.0": "0".repeat(64) } },
+    { package: "driver-dkms", release: "debian13", component: "non-free" },
+  ])("keeps the source %j as it is written", (source) => {
+    const text = JSON.stringify({ drivers: [{ name: "a", versions: ["1.0.0"], source }] });
+
+    expect(parseConfig(text, FILE).drivers[0]?.source).toEqual(source);
+  });
+
   test("refuses two versions that would share their paths", () => {
     const text = "drivers:\n  - {name: a, source: b, versions: [0.1.0, 0.2.0, 0.1.1]}";
 

@@ -1,7 +1,7 @@
 /** A small apt repository made while the tests run, signed with a key that lives as long as they do. */
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 import type { ListedPackage } from "../../src/kernel/distributions/distribution.ts";
@@ -89,6 +89,14 @@ function suiteFiles(suite: string, content: SuiteContent) {
     const bytes = execFileSync(compression === "xz" ? "xz" : "gzip", ["-c"], { input: text });
     return [`main/binary-${DEBIAN_NAMES[architecture]}/Packages.${compression}`, bytes];
   });
+  return { release: releaseText(suite, content, indices), indices };
+}
+
+function releaseText(
+  suite: string,
+  content: Omit<SuiteContent, "packages">,
+  indices: readonly [string, Buffer][],
+): string {
   const release = [
     "Origin: Test",
     `Suite: ${suite}`,
@@ -100,7 +108,29 @@ function suiteFiles(suite: string, content: SuiteContent) {
       ([path, bytes]) => ` ${createHash("sha256").update(bytes).digest("hex")} ${bytes.length} ${path}`,
     ),
   ].join("\n");
-  return { release: `${release}\n`, indices };
+  return `${release}\n`;
+}
+
+/** A whole repository of one suite, made of the packages in a directory: path → bytes. */
+export function createAptRepository(key: SigningKey, suite: string, directory: string): Map<string, Buffer> {
+  const names = readdirSync(directory).filter((name) => name.endsWith(".deb"));
+  if (names.length === 0) throw new Error(`there is no package in ${directory}`);
+  const packages = execFileSync("apt-ftparchive", ["packages", "."], {
+    cwd: directory,
+    stdio: ["ignore", "pipe", "pipe"],
+  }).toString();
+  const indices = [
+    ["amd64", packages.replaceAll("Filename: ./", "Filename: pool/main/")],
+    ["arm64", ""],
+  ].map(([architecture, text = ""]): [string, Buffer] => [
+    `main/binary-${architecture}/Packages.xz`,
+    execFileSync("xz", ["-c"], { input: text }),
+  ]);
+  return new Map([
+    [`dists/${suite}/InRelease`, Buffer.from(key.sign(releaseText(suite, {}, indices)))],
+    ...indices.map(([path, bytes]): [string, Buffer] => [`dists/${suite}/${path}`, bytes]),
+    ...names.map((name): [string, Buffer] => [`pool/main/${name}`, readFileSync(join(directory, name))]),
+  ]);
 }
 
 function paragraphOf({ name, version, architecture, sha256, size, path, depends }: ListedPackage): string {

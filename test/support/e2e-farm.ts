@@ -4,11 +4,11 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { cp, mkdir, open, readdir, readFile, readlink, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll } from "vitest";
 import { CHECKOUT, startMirror, TEST_CACHE, type TestMirror } from "./e2e-mirror.ts";
+import { withLock } from "./lock.ts";
 
 export interface CliResult {
   readonly stdout: string;
@@ -93,9 +93,11 @@ export function cli(argv: readonly string[], options: CliOptions = {}): Promise<
 
 export interface DriverSettings {
   readonly name: string;
-  readonly source: string | Readonly<Record<string, string>>;
+  readonly source: unknown;
   readonly versions: readonly string[];
   readonly modules?: readonly string[];
+  /** Any other setting of a driver. */
+  readonly [setting: string]: unknown;
 }
 
 type Warm = "roots" | "indices" | "inputs" | "trees" | "boot" | "attempts" | "loads";
@@ -108,6 +110,7 @@ export interface FarmSettings {
   readonly jobs?: number;
   readonly cacheLimit?: string;
   readonly limits?: Readonly<Record<string, number | string>>;
+  readonly exclude?: readonly Readonly<Record<string, unknown>>[];
   /** What the cache begins with; default: all that is the same for everybody, and no work already done. */
   readonly warm?: readonly Warm[];
 }
@@ -153,7 +156,7 @@ export class TestFarm {
 
   async configure(changes: Partial<FarmSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...changes };
-    const { mirror, drivers, releases, select, jobs, cacheLimit, limits } = this.#settings;
+    const { mirror, drivers, releases, select, exclude, jobs, cacheLimit, limits } = this.#settings;
     const config = {
       drivers: drivers ?? [DOORBELL],
       sources: [
@@ -165,6 +168,7 @@ export class TestFarm {
         },
       ],
       select: select ?? CLOUD,
+      ...(exclude === undefined ? {} : { exclude }),
       store: "store",
       cache: "cache",
       ...(jobs === undefined ? {} : { jobs }),
@@ -319,31 +323,6 @@ async function stampOf(): Promise<string> {
     hash.update(JSON.stringify([...tree].filter(([path]) => !path.endsWith(".test.ts"))));
   }
   return hash.digest("hex");
-}
-
-/** A lock between processes; one whose owner died is taken over. */
-async function withLock(file: string, work: () => Promise<void>): Promise<void> {
-  await mkdir(TEST_CACHE, { recursive: true });
-  for (;;) {
-    try {
-      const lock = await open(file, "wx");
-      await lock.writeFile(String(process.pid));
-      await lock.close();
-      break;
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
-    }
-    const owner = await readFile(file, "utf8").catch(() => "");
-    const isDead =
-      owner !== "" && (await readlink(`/proc/${owner}/exe`).catch(() => undefined)) === undefined;
-    if (isDead) await rm(file, { force: true });
-    else await sleep(200);
-  }
-  try {
-    await work();
-  } finally {
-    await rm(file, { force: true });
-  }
 }
 
 /** Path below the tree → SHA-256 of the file, for every file; links are not followed. */

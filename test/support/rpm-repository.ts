@@ -131,10 +131,11 @@ export function editPrimary(files: Map<string, Buffer>, change: (data: string) =
   files.set("repodata/repomd.xml", Buffer.from(edited));
 }
 
-/** Serves files on the loopback interface, with ETags, for as long as one test runs. */
+/** Serves files on the loopback interface, with ETags, until `atEnd` has it: by default for as long as one test runs. */
 export async function serveFiles(
   files: Map<string, Buffer>,
   isAllowed: (request: IncomingMessage) => boolean = () => true,
+  atEnd?: Parameters<typeof startServer>[1],
 ) {
   const server = await startServer((request, response) => {
     if (!isAllowed(request)) return response.writeHead(401).end();
@@ -144,7 +145,7 @@ export async function serveFiles(
     const etag = `"${hex(content)}"`;
     if (request.headers["if-none-match"] === etag) return response.writeHead(304).end();
     return response.writeHead(200, { etag }).end(content);
-  });
+  }, atEnd);
   return { url: server.url, files, requests: () => server.requests.map((path) => path.slice(1)) };
 }
 

@@ -11,9 +11,13 @@ interface TestServer {
   readonly requests: readonly string[];
 }
 
-/** Answers every request with `answer`, which also gets how many there were before it. */
+/**
+ * Answers every request with `answer`, which also gets how many there were before it. `atEnd` is told how to stop:
+ * by default that happens when the running test ends.
+ */
 export async function startServer(
   answer: (request: IncomingMessage, response: ServerResponse, before: number) => void,
+  atEnd: (stop: () => void) => void = onTestFinished,
 ): Promise<TestServer> {
   const requests: string[] = [];
   const server = createServer((request, response) => {
@@ -22,7 +26,7 @@ export async function startServer(
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  onTestFinished(() => {
+  atEnd(() => {
     server.closeAllConnections();
     server.close();
   });

@@ -20,7 +20,9 @@ export const GitPlace = z.strictObject({
   git: z.string().min(1).describe("Repository: an http(s) URL, or a path relative to this file."),
   revision: z
     .string()
-    .regex(/^[A-Za-z0-9][A-Za-z0-9._/+~-]*$/, { error: "not the name of a revision" })
+    .regex(/^([A-Za-z0-9]|\{version\})([A-Za-z0-9._/+~-]|\{version\})*$/, {
+      error: "not the name of a revision",
+    })
     .describe("Tag, branch or commit; `{version}` stands for the version."),
 });
 export type GitPlace = z.infer<typeof GitPlace>;

@@ -3,7 +3,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { FarmError, toFarmError } from "../../base/error.ts";
@@ -15,6 +15,7 @@ import { type AptSource, readAptSource } from "../../catalog/apt.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
 import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
+import { leadsOut } from "../source-tree.ts";
 import { invalidDriver, keepTree, type Origin, type OriginContext, type PackagePlace } from "./origin.ts";
 import { unpackTar } from "./unpack-tar.ts";
 
@@ -135,8 +136,10 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
     throw invalidDriver(`the package ${file} cannot be read (${cause.code})`, cause);
   });
   const sha256 = hash.digest("hex");
-  const kept = await keepTree(`deb-${sha256}`, context, async (empty) => {
+  const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     await unpackTar(() => dataOf(file), file, empty, context.signal, SOURCES);
+    for (const name of await entriesOf(join(empty, SOURCES)))
+      await dropLinksOut(join(empty, SOURCES, name), "");
     return join(empty, SOURCES);
   });
   const trees = [];
@@ -151,6 +154,18 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
 }
 
 const SOURCES = "usr/src";
+
+/** Packages link from a tree to their documentation elsewhere, which no sandbox has: such a link is no source. */
+async function dropLinksOut(tree: string, below: string): Promise<void> {
+  const directory = await lstat(join(tree, below));
+  if (!directory.isDirectory()) return;
+  for (const entry of await readdir(join(tree, below), { withFileTypes: true })) {
+    const path = join(below, entry.name);
+    if (entry.isDirectory()) await dropLinksOut(tree, path);
+    else if (entry.isSymbolicLink() && leadsOut(path, await readlink(join(tree, path))))
+      await rm(join(tree, path));
+  }
+}
 
 /** The package's files as a tar archive. */
 async function* dataOf(file: string): AsyncGenerator<Buffer> {

@@ -1,0 +1,70 @@
+/**
+ * Elements whose headers nobody has fetched yet, against what is usual instead: for each a container from a ready
+ * image, `apt-get install linux-headers-…`, make. Toolchains and package indices are there on both sides, and both
+ * work on as many elements at once as there are processors.
+ *
+ *     npm run bench:cold -- [rounds] [kernels of each flavour]
+ */
+import { cp, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join, resolve } from "node:path";
+import PQueue from "p-queue";
+import type { Element } from "../src/matrix/element.ts";
+import { DOORBELL, debianRoot, median, PLACE, prepareFarm, spread, timed } from "./measure.ts";
+
+const [rounds = 3, newest = 4] = process.argv.slice(2).map(Number);
+const cores = availableParallelism();
+const root = await debianRoot("apt-root", ["gcc-12", "make"]);
+const farm = await prepareFarm("cold", {
+  drivers: [DOORBELL],
+  sources: [{ kind: "apt", releases: ["debian12"] }],
+  select: { architectures: ["x86_64"], newest },
+});
+const place = join(PLACE, "cold");
+await rm(place, { recursive: true, force: true });
+await mkdir(place, { recursive: true });
+const elements = JSON.parse((await farm.kmodfarm("matrix", "generate")).stdout) as Element[];
+const matrix = join(place, "matrix.json");
+await writeFile(matrix, JSON.stringify(elements));
+// A store that knows the kernels and has nothing built.
+await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
+
+const seconds: { kmodfarm: number[]; container: number[] } = { kmodfarm: [], container: [] };
+for (let round = 0; round < rounds; round++) {
+  seconds.kmodfarm.push(await timeFarm());
+  seconds.container.push(await timeContainers());
+  console.log(
+    `round ${round + 1}: kmodfarm ${seconds.kmodfarm.at(-1)?.toFixed(1)} s, containers ${seconds.container.at(-1)?.toFixed(1)} s`,
+  );
+}
+const ratios = seconds.kmodfarm.map((own, index) => (seconds.container[index] as number) / own);
+console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; medians:
+  kmodfarm, nothing fetched:  ${spread(seconds.kmodfarm)}
+  container + apt + make:     ${spread(seconds.container)}
+  throughput, times:          ${median(ratios).toFixed(1)}  (aim 10)`);
+await rm(place, { recursive: true, force: true });
+
+/** The whole program, from a store that knows the catalog and a cache with nothing but toolchains. */
+async function timeFarm(): Promise<number> {
+  const [store, cache] = [join(place, "store"), join(place, "cache")];
+  for (const directory of [store, cache]) await rm(directory, { recursive: true, force: true });
+  await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
+  await mkdir(cache);
+  await symlink(join(farm.cache, "roots"), join(cache, "roots"));
+  return (await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache)).seconds;
+}
+
+async function timeContainers(): Promise<number> {
+  const queue = new PQueue({ concurrency: cores });
+  const started = performance.now();
+  await Promise.all(elements.map((element, index) => queue.add(() => container(element, index))));
+  return (performance.now() - started) / 1000;
+}
+
+async function container({ kversion, compiler }: Element, index: number): Promise<void> {
+  const work = join(place, `container-${index}`);
+  const compilerName = `${compiler?.family}-${compiler?.version}`;
+  const argv = [resolve("bench/apt-element.sh"), root, work, DOORBELL.source, kversion, compilerName];
+  await timed(["unshare", "--mount", "--propagation", "private", ...argv]);
+  await rm(work, { recursive: true, force: true });
+}
