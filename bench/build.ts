@@ -14,7 +14,8 @@ import type { LoadedDriver } from "../src/build/driver.ts";
 import type { Recipe } from "../src/build/recipe.ts";
 import { nativePaths } from "../src/build/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
-import { loadDrivers, openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
+import { loadDrivers } from "../src/farm/drivers.ts";
+import { openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
 import { architecture } from "../src/kernel/architecture.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";
@@ -42,7 +43,7 @@ const toolchains = openToolchains(farm);
 const context: BuildContext = { inputs, toolchains, sandbox, limits, scratch, cache, images, builder };
 const work = scratch.path();
 
-for (const driver of await loadDrivers(farm)) {
+for (const driver of (await loadDrivers(farm)).loaded) {
   if (only === undefined || only === driver.name) await measure(driver);
 }
 await rm(work, { recursive: true, force: true });

@@ -7,16 +7,11 @@ import { awaitEviction } from "../base/cache.ts";
 import { Http } from "../base/http.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import type { BuildContext } from "../build/build.ts";
-import { driverBuild, type LoadedDriver } from "../build/driver.ts";
 import { emulatedArchitectures } from "../build/emulation.ts";
 import { type InputContext, Inputs } from "../build/inputs.ts";
-import { fetchSource } from "../build/origins/index.ts";
-import type { OriginContext } from "../build/origins/origin.ts";
 import { sandboxOf } from "../build/sandboxes/index.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
-import { readSourceTree } from "../build/source-tree.ts";
 import { type KnownRoots, type ToolchainContext, Toolchains } from "../build/toolchain.ts";
-import type { AptSource } from "../catalog/apt.ts";
 import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import { type Answered, askSources, type Source } from "../catalog/ask.ts";
 import type { Catalog } from "../catalog/catalog.ts";
@@ -27,7 +22,6 @@ import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config.ts";
-import type { DriverConfig } from "./driver-config.ts";
 import { catalogSources, listSources, privateSources, readCredentials, toolchainMirror } from "./sources.ts";
 
 export interface Farm {
@@ -152,54 +146,4 @@ export function updateFarmCatalog(previous: Catalog, answers: FarmAnswers, optio
     problems: [...first.problems, ...second.problems],
     warnings: [...first.warnings, ...second.warnings],
   };
-}
-
-/**
- * Brings the sources of all configured drivers here and reads them, once for versions that share one.
- * @throws FarmError as their origins do
- */
-export async function loadDrivers(
-  farm: Farm,
-  say: (text: string) => void = () => {},
-  signal: AbortSignal = new AbortController().signal,
-): Promise<LoadedDriver[]> {
-  const { config, http, scratch, cache } = farm;
-  const inputs = openInputs(farm, { sources: [] }, { say });
-  const suites = (release: string) => packageSuites(release, farm);
-  const context: OriginContext = { http, scratch, cache, inputs, base: config.base, suites, say, signal };
-  const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
-  const sourceOf = (driver: DriverConfig, version: string) => {
-    const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
-    const known = read.get(key) ?? readSource(driver.source, version, context);
-    read.set(key, known);
-    return known;
-  };
-  const wanted = config.drivers.flatMap((driver) => driver.versions.map((version) => ({ driver, version })));
-  return Promise.all(
-    wanted.map(async ({ driver, version }) => {
-      const { source, origin } = await sourceOf(driver, version);
-      const { name, modules = [] } = driver;
-      return { name, version, modules, source, origin, build: driverBuild(source, driver) };
-    }),
-  );
-}
-
-/** Whether what a place holds depends on the version. */
-function isVersioned(source: DriverConfig["source"]): boolean {
-  return typeof source === "object" || source.includes("{version}");
-}
-
-async function readSource(source: DriverConfig["source"], version: string, context: OriginContext) {
-  const { directory, origin } = await fetchSource(source, version, context);
-  return { source: await readSourceTree(directory), origin };
-}
-
-/** Where source packages of a release are looked for: the configured suites of it, else its own. */
-function packageSuites(release: string, { sources, host, config, builder }: Farm): AptSource[] {
-  const configured = sources.filter((source) => source.kind === "apt" && source.release === release);
-  const all =
-    configured.length > 0
-      ? configured
-      : catalogSources({ kind: "apt", releases: [release] }, { host, base: config.base });
-  return all.flatMap((source) => (source.kind === "apt" ? [{ ...source, architectures: [builder] }] : []));
 }

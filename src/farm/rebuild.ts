@@ -18,7 +18,8 @@ import { generateMatrix } from "../matrix/generate.ts";
 import { blobPath } from "../registry/artifact.ts";
 import type { Manifest } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
-import { type Farm, loadDrivers, openBuild } from "./open.ts";
+import { loadDrivers } from "./drivers.ts";
+import { type Farm, openBuild } from "./open.ts";
 
 export interface RebuildReport {
   readonly element: Element;
@@ -74,8 +75,10 @@ async function driverOf(
   const { name, version } = identity.driver;
   const configured = farm.config.drivers.filter((one) => one.name === name && one.versions.includes(version));
   const only = { ...farm, config: { ...farm.config, drivers: configured } };
-  const drivers = await loadDrivers(only, (text) => progress.say(text), signal);
-  const driver = drivers.find((one) => one.version === version);
+  const { loaded, absent } = await loadDrivers(only, (text) => progress.say(text), signal);
+  const [missing] = absent;
+  if (missing !== undefined) throw missing.error;
+  const driver = loaded.find((one) => one.version === version);
   if (driver !== undefined) return driver;
   throw new FarmError("CONFIG_INVALID", { detail: `the configuration has no driver ${name} ${version}` });
 }

@@ -20,9 +20,10 @@ import type { AttemptNote } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
+import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { Ledger } from "./ledger.ts";
-import { askSourcesOf, type Farm, loadDrivers, openBuild, updateFarmCatalog } from "./open.ts";
+import { askSourcesOf, type Farm, openBuild, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -91,7 +92,7 @@ class Night {
   readonly #farm: Farm;
   readonly #options: RunOptions;
   readonly #ledger: Ledger;
-  readonly #drivers: readonly LoadedDriver[];
+  readonly #drivers: Drivers;
   readonly #processors: PQueue;
   readonly #images: PQueue;
   /** Elements under way: enough that somebody can compute while others fetch. */
@@ -100,7 +101,7 @@ class Night {
   readonly #started = new Set<string>();
   readonly #done = new Map<string, { readonly element: Element; readonly isNew: boolean }>();
 
-  constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: readonly LoadedDriver[]) {
+  constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: Drivers) {
     this.#farm = farm;
     this.#options = options;
     this.#ledger = ledger;
@@ -145,7 +146,8 @@ class Night {
     const { matrix, now } = this.#options;
     if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
-    const all = generateMatrix(this.#ledger.catalog, this.#drivers.map(wantedDriver(this.#farm)), select);
+    const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
+    const all = generateMatrix(this.#ledger.catalog, drivers, select);
     return excludeElements(all, exclude, now()).elements;
   }
 
@@ -204,9 +206,11 @@ class Night {
   }
 
   async #plan(element: Element, context: ElementContext): Promise<Work> {
-    const driver = this.#drivers.find(
-      ({ name, version }) => name === element.driver && version === element.driverversion,
-    );
+    const isIts = ({ name, version }: Pick<LoadedDriver, "name" | "version">) =>
+      name === element.driver && version === element.driverversion;
+    const absent = this.#drivers.absent.find(isIts);
+    if (absent !== undefined) throw absent.error;
+    const driver = this.#drivers.loaded.find(isIts);
     if (driver === undefined) {
       throw new FarmError("CONFIG_INVALID", {
         detail: `the configuration has no driver ${element.driver} ${element.driverversion}`,
@@ -293,7 +297,7 @@ class Night {
 }
 
 function wantedDriver(farm: Farm) {
-  return ({ name, version }: LoadedDriver) => ({
+  return ({ name, version }: Pick<LoadedDriver, "name" | "version">) => ({
     name,
     version,
     series: farm.config.drivers.find((driver) => driver.name === name && driver.versions.includes(version))

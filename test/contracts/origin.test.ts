@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
+import type { InputArchive } from "../../src/build/input-places.ts";
 import { ORIGINS } from "../../src/build/origins/index.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
@@ -212,6 +213,31 @@ describe("a hostile archive", () => {
     );
   });
 
+  test("that its server has lost comes from the farm's own archive", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    const bytes = await readFile(await makeTar(tree, join(context.base, "d.tar"), ["tree"]));
+    let isThere = true;
+    const server = await startServer((_, response) => {
+      response.writeHead(isThere ? 200 : 404).end(isThere ? bytes : "");
+    });
+    const place = { url: `${server.url}/d.tar`, sha256: sha256Of(bytes) };
+    const kept = new Map<string, { bytes: Buffer; isPrivate: boolean }>();
+    const archive: InputArchive = {
+      read: async (digest) => kept.get(digest)?.bytes,
+      write: async (digest, file, isPrivate) =>
+        void kept.set(digest, { bytes: await readFile(file), isPrivate }),
+    };
+    const before = await digestOf(place, { ...context, archive });
+    isThere = false;
+    const said: string[] = [];
+    const elsewhere = await originContext({ archive, say: (text) => said.push(text) });
+
+    expect(await digestOf(place, elsewhere)).toBe(before);
+    expect(said.join()).toContain("from the archive");
+    expect([...kept.values()].map(({ isPrivate }) => isPrivate)).toEqual([true]);
+  });
+
   test("on a web server needs a digest", async () => {
     await expect(digestOf("https://host.example/d.tar.gz", await originContext())).rejects.toThrow(/sha256/);
   });
@@ -264,6 +290,48 @@ describe("a git repository", () => {
 
     expect(await digestOf({ git: tree, revision: "main" }, context)).not.toBe(before);
     await expect(digestOf({ git: tree, revision: "v9" }, context)).rejects.toThrow(/has no revision v9/);
+  });
+});
+
+describe("a git repository on a web server", () => {
+  /** A clone that git can fetch from a plain web server. */
+  async function served() {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    execFileSync("git", ["clone", "--quiet", "--bare", tree, join(context.base, "bare")]);
+    execFileSync("git", ["update-server-info"], { cwd: join(context.base, "bare") });
+    let isUp = true;
+    const server = await startServer((request, response) => {
+      const path = new URL(request.url ?? "", "http://x").pathname;
+      const bytes = readFile(join(context.base, "bare", path)).catch(() => undefined);
+      void bytes.then((found) => {
+        response.writeHead(!isUp ? 503 : found === undefined ? 404 : 200).end(isUp ? found : "");
+      });
+    });
+    const stop = () => {
+      isUp = false;
+    };
+    return { context, place: { git: server.url, revision: "main" }, stop };
+  }
+
+  test("is fetched, and as last seen while it is down", async () => {
+    const { context, place, stop } = await served();
+    const said: string[] = [];
+    const before = await digestOf(place, context);
+    stop();
+
+    expect(await digestOf(place, { ...context, say: (text) => said.push(text) })).toBe(before);
+    expect(said.join()).toMatch(/main: as last seen/);
+  });
+
+  test("that was never seen is a fault of its server", async () => {
+    const { context, place, stop } = await served();
+    stop();
+
+    await expect(digestOf(place, context)).rejects.toThrow(
+      expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
+    );
   });
 });
 

@@ -8,12 +8,14 @@ import { pipeline } from "node:stream/promises";
 import { isCached } from "../../base/cache.ts";
 import { decompressed } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
+import { hexOf, sha256 as sha256Of } from "../../base/json.ts";
 import {
   invalidDriver,
   keepTree,
   type Origin,
   type OriginContext,
   type Place,
+  sourceFault,
   type UrlPlace,
   withoutTop,
 } from "./origin.ts";
@@ -73,7 +75,7 @@ async function archiveFile(place: Place, version: string, context: OriginContext
 async function fetchArchive(
   { url, sha256: configured }: UrlPlace,
   version: string,
-  { http, scratch, cache, signal }: OriginContext,
+  context: OriginContext,
 ): Promise<ArchiveFile> {
   const sha256 = typeof configured === "string" ? configured : configured[version];
   if (sha256 === undefined)
@@ -84,9 +86,25 @@ async function fetchArchive(
     throw new FarmError("CONFIG_INVALID", {
       detail: `the source ${url} is no archive that we read: ${ENDINGS.map(([ending]) => ending).join(" ")}`,
     });
-  const file = join(cache, "inputs", `${sha256}.tar`);
-  if (!(await isCached(file))) await http.download(url, { sha256 }, file, scratch, signal);
+  const file = join(context.cache, "inputs", `${sha256}.tar`);
+  if (!(await isCached(file))) await download(url, sha256, file, context);
+  // Who may have a driver's source its owner knows, not we: it is not among what everybody may read.
+  await context.archive?.write(sha256, file, true);
   return { file, name: url, sha256 };
+}
+
+/** From its server, else from the farm's own archive. */
+async function download(url: string, sha256: string, file: string, context: OriginContext): Promise<void> {
+  const { http, scratch, signal, archive, say } = context;
+  try {
+    await http.download(url, { sha256 }, file, scratch, signal);
+  } catch (thrown) {
+    const error = sourceFault(thrown, url);
+    const kept = error.code === "INTERRUPTED" ? undefined : await archive?.read(sha256);
+    if (kept === undefined || hexOf(sha256Of(kept)) !== sha256) throw error;
+    say(`${url}: from the archive (${error.message})`);
+    await scratch.write(file, kept);
+  }
 }
 
 async function* bytesOf(file: string, name: string): AsyncGenerator<Buffer> {

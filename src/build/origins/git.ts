@@ -5,12 +5,20 @@
  */
 import { mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
 import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
-import { type GitPlace, invalidDriver, keepTree, type Origin, type OriginContext } from "./origin.ts";
+import {
+  type GitPlace,
+  invalidDriver,
+  keepTree,
+  type Origin,
+  type OriginContext,
+  remembering,
+} from "./origin.ts";
 
 const FETCH_TIMEOUT_MS = 600_000;
 
@@ -20,7 +28,9 @@ export const git: Origin = {
   async fetch(place, _version, context) {
     const { git: url, revision } = place as GitPlace;
     const repository = await openRepository(url, context);
-    const commit = await repository.commitOf(revision);
+    const commit = await remembering(`git ${repository.url} ${revision}`, z.string(), context, () =>
+      repository.commitOf(revision),
+    );
     const directory = await keepTree(`git-${commit}`, context, async (empty) => {
       await repository.checkOut(commit, empty);
       return empty;

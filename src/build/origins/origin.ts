@@ -2,15 +2,17 @@
  * The family of origins: where a driver's source may come from, and how it becomes a tree on disk. The tree
  * tells nothing of its origin: the same files have the same digest wherever they came from.
  */
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
+import { sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
+import type { InputArchive } from "../input-places.ts";
 import type { Inputs } from "../inputs.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
@@ -75,6 +77,8 @@ export interface OriginContext {
   readonly scratch: Scratch;
   readonly cache: string;
   readonly inputs: Pick<Inputs, "fetch">;
+  /** Where what was fetched once is kept. */
+  readonly archive?: InputArchive | undefined;
   /** What relative paths are relative to. */
   readonly base: string;
   /** The suites of a distribution release, as far as they matter to source packages. */
@@ -121,6 +125,39 @@ export async function withoutTop(directory: string): Promise<string> {
   const entries = await readdir(directory, { withFileTypes: true });
   const [only] = entries;
   return entries.length === 1 && only?.isDirectory() ? join(directory, only.name) : directory;
+}
+
+/**
+ * What a server said, remembered; when it cannot be asked, what it said last is good enough.
+ * @param subject names it, for the memory and for people
+ */
+export async function remembering<T>(
+  subject: string,
+  type: z.ZodType<T>,
+  { cache, scratch, say }: Pick<OriginContext, "cache" | "scratch" | "say">,
+  ask: () => Promise<T>,
+): Promise<T> {
+  const memory = join(cache, "remembered", `${sha256(subject).slice(7, 39)}.json`);
+  try {
+    const answer = await ask();
+    await scratch.write(memory, JSON.stringify(answer));
+    return answer;
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.blame !== "remote" || !(await exists(memory))) throw error;
+    say(`${subject}: as last seen, since it cannot be asked now (${error.message})`);
+    return type.parse(JSON.parse(await readFile(memory, "utf8")));
+  }
+}
+
+/** NOT_FETCHABLE is said of kernels: a source that is gone is its server's fault. */
+export function sourceFault(thrown: unknown, what: string): FarmError {
+  const error = toFarmError(thrown);
+  if (error.code !== "NOT_FETCHABLE") return error;
+  return new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `the source ${what} is not there any more`,
+    cause: error,
+  });
 }
 
 export function invalidDriver(detail: string, cause?: unknown): FarmError {

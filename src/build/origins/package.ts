@@ -3,11 +3,11 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { lstat, readdir, readlink, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { FarmError, toFarmError } from "../../base/error.ts";
-import { sha256 as digestOfText } from "../../base/json.ts";
+import { z } from "zod";
+import { FarmError } from "../../base/error.ts";
 import { pipeThrough } from "../../base/run.ts";
 import { entriesOf, exists } from "../../base/scratch.ts";
 import { urlOf } from "../../base/url.ts";
@@ -16,7 +16,15 @@ import { compareDebVersions } from "../../kernel/deb-version.ts";
 import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
 import { leadsOut } from "../source-tree.ts";
-import { invalidDriver, keepTree, type Origin, type OriginContext, type PackagePlace } from "./origin.ts";
+import {
+  invalidDriver,
+  keepTree,
+  type Origin,
+  type OriginContext,
+  type PackagePlace,
+  remembering,
+  sourceFault,
+} from "./origin.ts";
 import { unpackTar } from "./unpack-tar.ts";
 
 export function isPackageName(place: string): boolean {
@@ -33,7 +41,9 @@ export const debianPackage: Origin = {
       return { directory, origin: { kind: "package", place: file, sha256 } };
     }
     const listed = await choose(place as PackagePlace, version, context);
-    const file = await context.inputs.fetch(listed, [], context.signal);
+    const file = await context.inputs.fetch(listed, [], context.signal).catch((thrown) => {
+      throw sourceFault(thrown, `${listed.name} ${listed.version}`);
+    });
     const { directory, sha256, treeVersion } = await treeOf(file, context);
     if (!namesOf(listed.version).includes(version) && treeVersion !== version)
       throw otherVersion(place as PackagePlace, version, [listed], treeVersion);
@@ -43,7 +53,10 @@ export const debianPackage: Origin = {
 
 /** The one package of a release that is this version, else the newest, whose tree will tell. */
 async function choose(place: PackagePlace, version: string, context: OriginContext): Promise<Package> {
-  const packages = await remembering(place, context, () => listedPackages(place, context));
+  const subject = `package ${place.package} of ${place.release} ${place.component ?? "main"}`;
+  const packages = await remembering(subject, z.array(Package), context, () =>
+    listedPackages(place, context),
+  );
   const newest = packages.toSorted((a, b) => compareDebVersions(b.version, a.version));
   const chosen = newest.find((one) => namesOf(one.version).includes(version)) ?? newest[0];
   if (chosen !== undefined) return chosen;
@@ -100,27 +113,6 @@ function forPackage(suite: AptSource, { package: name, component = "main" }: Pac
     readPackage: readDebPackage,
   };
   return { ...suite, component, distribution };
-}
-
-/** When a mirror is down, what it said last is good enough: the package itself is in the cache or archived. */
-async function remembering(
-  place: PackagePlace,
-  { cache, scratch, say }: OriginContext,
-  ask: () => Promise<Package[]>,
-): Promise<Package[]> {
-  const memory = join(cache, "remembered", `${digestOfText(JSON.stringify(place)).slice(7, 39)}.json`);
-  try {
-    const found = await ask();
-    await scratch.write(memory, JSON.stringify(found));
-    return found;
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.blame !== "remote" || !(await exists(memory))) throw error;
-    say(
-      `${place.package} of ${place.release}: as last seen, since its mirror cannot be asked (${error.message})`,
-    );
-    return Package.array().parse(JSON.parse(await readFile(memory, "utf8")));
-  }
 }
 
 interface PackagedTree {

@@ -1,0 +1,88 @@
+/**
+ * The configured drivers: their sources brought here and read.
+ */
+import { type FarmError, toFarmError } from "../base/error.ts";
+import { driverBuild, type LoadedDriver } from "../build/driver.ts";
+import { fetchSource } from "../build/origins/index.ts";
+import type { OriginContext } from "../build/origins/origin.ts";
+import { readSourceTree } from "../build/source-tree.ts";
+import type { AptSource } from "../catalog/apt.ts";
+import { inputArchive } from "../registry/input-archive.ts";
+import type { DriverConfig } from "./driver-config.ts";
+import { type Farm, openInputs } from "./open.ts";
+import { catalogSources } from "./sources.ts";
+
+/** A driver version whose source cannot be had this night: its elements fail for that, others go on. */
+interface AbsentDriver {
+  readonly name: string;
+  readonly version: string;
+  readonly error: FarmError;
+}
+
+export interface Drivers {
+  readonly loaded: readonly LoadedDriver[];
+  readonly absent: readonly AbsentDriver[];
+}
+
+/**
+ * Brings the sources of all configured drivers here and reads them, once for versions that share one. What a
+ * server does wrong makes a driver absent.
+ * @throws FarmError DRIVER_INVALID, CONFIG_INVALID, INTERRUPTED
+ */
+export async function loadDrivers(
+  farm: Farm,
+  say: (text: string) => void = () => {},
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Drivers> {
+  const { config, http, scratch, cache, store } = farm;
+  const inputs = openInputs(farm, { sources: [] }, { say });
+  const suites = (release: string) => packageSuites(release, farm);
+  const archive = config.archive === "none" ? undefined : inputArchive(store);
+  const { base } = config;
+  const context: OriginContext = { http, scratch, cache, inputs, archive, base, suites, say, signal };
+  const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
+  const sourceOf = (driver: DriverConfig, version: string) => {
+    const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
+    const known = read.get(key) ?? readSource(driver.source, version, context);
+    read.set(key, known);
+    return known;
+  };
+  const wanted = config.drivers.flatMap((driver) => driver.versions.map((version) => ({ driver, version })));
+  const drivers = await Promise.all(
+    wanted.map(async ({ driver, version }): Promise<LoadedDriver | AbsentDriver> => {
+      const { name, modules = [] } = driver;
+      try {
+        const { source, origin } = await sourceOf(driver, version);
+        return { name, version, modules, source, origin, build: driverBuild(source, driver) };
+      } catch (thrown) {
+        const error = toFarmError(thrown);
+        if (error.code === "INTERRUPTED" || error.blame === "input" || error.blame === "bug") throw error;
+        return { name, version, error };
+      }
+    }),
+  );
+  return {
+    loaded: drivers.flatMap((driver) => ("source" in driver ? [driver] : [])),
+    absent: drivers.flatMap((driver) => ("error" in driver ? [driver] : [])),
+  };
+}
+
+/** Whether what a place holds depends on the version. */
+function isVersioned(source: DriverConfig["source"]): boolean {
+  return typeof source === "object" || source.includes("{version}");
+}
+
+async function readSource(source: DriverConfig["source"], version: string, context: OriginContext) {
+  const { directory, origin } = await fetchSource(source, version, context);
+  return { source: await readSourceTree(directory), origin };
+}
+
+/** Where source packages of a release are looked for: the configured suites of it, else its own. */
+function packageSuites(release: string, { sources, host, config, builder }: Farm): AptSource[] {
+  const configured = sources.filter((source) => source.kind === "apt" && source.release === release);
+  const all =
+    configured.length > 0
+      ? configured
+      : catalogSources({ kind: "apt", releases: [release] }, { host, base: config.base });
+  return all.flatMap((source) => (source.kind === "apt" ? [{ ...source, architectures: [builder] }] : []));
+}
