@@ -110,7 +110,7 @@ export async function probeAccelerator(guest: ArchitectureName): Promise<Acceler
   return (await kvmWorks) ? "kvm" : "tcg";
 }
 
-/** Asks QEMU to make an empty machine with KVM: opening the device alone proves little. */
+/** Makes a machine with KVM and reads its registers: a device that opens, and even a virtual machine without a processor, proves little. */
 async function probeKvm(host: ArchitectureName): Promise<boolean> {
   const mayOpen = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
     () => true,
@@ -121,14 +121,11 @@ async function probeKvm(host: ArchitectureName): Promise<boolean> {
     architecture(host).qemu.program,
     "-accel",
     "kvm",
-    "-machine",
-    "none",
-    "-nodefaults",
-    "-display",
-    "none",
-    "-monitor",
-    "stdio",
+    ...architecture(host).qemu.kvmArguments,
+    ...["-S", "-m", "64", "-nodefaults", "-display", "none", "-monitor", "stdio"],
   ];
-  const result = await run(argv, { input: "quit\n", timeoutMs: 10_000 }).catch(() => undefined);
+  const result = await run(argv, { input: "info registers\nquit\n", timeoutMs: 10_000 }).catch(
+    () => undefined,
+  );
   return result?.exitCode === 0 && !result.timedOut;
 }

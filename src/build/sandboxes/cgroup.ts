@@ -73,7 +73,8 @@ export function hierarchiesOf(mountinfo: string, membership: string): Hierarchy[
     if (group === undefined) return [];
     const isBelow = root === "/" || group.path === root || group.path.startsWith(`${root}/`);
     if (!isBelow || group.path.split("/").includes("..")) return [];
-    const own = join(mount, root === "/" ? group.path : group.path.slice(root.length));
+    const below = root === "/" ? group.path.slice(1) : group.path.slice(root.length + 1);
+    const own = below === "" ? mount : join(mount, below);
     return [{ version, mount, own, controllers }];
   });
 }
