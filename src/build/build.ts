@@ -271,7 +271,7 @@ function failureOf(
 ): Diagnosis {
   const failure = diagnose(output, exitCode, stopped, tree);
   if (stopped === undefined) return failure;
-  return { ...failure, cause: `${failure.cause} (${settingOf(stopped, limits)})` };
+  return { ...failure, cause: `${failure.cause}: ${settingOf(stopped, limits)}` };
 }
 
 /** How the scripts say that the driver does not want this kernel. */

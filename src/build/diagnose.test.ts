@@ -447,6 +447,12 @@ ${MAKE_GIVES_UP}`;
     });
   });
 
+  test("shows where a stopped build was, not how make took leave of it", () => {
+    const log = `cat /dev/zero >/build/full\n${MAKE_GIVES_UP}`;
+
+    expect(diagnose(log, 137, "writeLimit").line).toBe("cat /dev/zero >full");
+  });
+
   test.each([
     ["memoryLimit", "OUT_OF_MEMORY", /memory/],
     ["processLimit", "LIMIT_EXCEEDED", /processes/],

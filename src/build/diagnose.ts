@@ -25,12 +25,14 @@ const LINE_LIMIT = 1000;
 const READ_BYTES = 1024 * 1024;
 const READ_LINES = 10_000;
 const SHOWN_LINE_LIMIT = 300;
+/** What make says on its way out tells nothing of where it was. */
+const MAKE_ENDS = /^make(?:\[\d+\])?: (?:\*\*\* |Leaving directory)/;
 const SHOWN_WORD_LIMIT = 160;
 
 /** @param directory where the driver's source was while it was built */
 export function diagnose(log: string, exitCode: number, stopped?: Limit, directory = "/build"): Diagnosis {
   const lines = readLines(log);
-  const last = clean(lines.findLast((line) => line.trim() !== "") ?? "", directory);
+  const last = clean(lines.findLast((line) => line.trim() !== "" && !MAKE_ENDS.test(line)) ?? "", directory);
   if (stopped !== undefined) return { ...STOPPED[stopped], line: last };
   const isKilled = exitCode === OUT_OF_MEMORY_EXIT;
   const tables = isKilled ? [MACHINE, STRONG] : [MACHINE, STRONG, WEAK, LAST];

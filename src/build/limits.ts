@@ -32,14 +32,14 @@ export function sandboxLimits(limits: BuildLimits): SandboxLimits {
 export function settingOf(stopped: Limit, limits: BuildLimits): string {
   switch (stopped) {
     case "timeLimit":
-      return `limits.minutes: ${limits.minutes}`;
+      return `limits.minutes is ${limits.minutes}`;
     case "memoryLimit":
-      return `limits.memory: ${formatSize(limits.memory)}`;
+      return `limits.memory is ${formatSize(limits.memory)}`;
     case "processLimit":
-      return `limits.processes: ${limits.processes}`;
+      return `limits.processes is ${limits.processes}`;
     case "writeLimit":
-      return `limits.disk: ${formatSize(limits.disk)}`;
+      return `limits.disk is ${formatSize(limits.disk)}`;
     case "outputLimit":
-      return `limits.output: ${formatSize(limits.output)}`;
+      return `limits.output is ${formatSize(limits.output)}`;
   }
 }

@@ -42,18 +42,18 @@ const MISDEEDS: readonly (readonly [name: string, command: string, code: string,
     "forker",
     loop(10_000, "sleep 100 &"),
     "LIMIT_EXCEEDED",
-    /more processes than it may \(limits\.processes: 200\)/,
+    /more processes than it may: limits\.processes is 200/,
   ],
-  ["talker", "yes | head -c 1000000000", "LIMIT_EXCEEDED", /log may hold \(limits\.output: 1\.0 MiB\)/],
-  ["filler", "cat /dev/zero >/build/full", "LIMIT_EXCEEDED", /disk than it may \(limits\.disk: 200\.0 MiB\)/],
+  ["talker", "yes | head -c 1000000000", "LIMIT_EXCEEDED", /log may hold: limits\.output is 1\.0 MiB/],
+  ["filler", "cat /dev/zero >/build/full", "LIMIT_EXCEEDED", /disk than it may: limits\.disk is 200\.0 MiB/],
   ["hoarder", "cat /dev/zero >/tmp/full", "LIMIT_EXCEEDED", /disk than it may/],
   [
     "glutton",
     `perl -e '$$x = "x" x 2000000000; sleep 100'`,
     "OUT_OF_MEMORY",
-    /memory than it may \(limits\.memory: 512\.0 MiB\)/,
+    /memory than it may: limits\.memory is 512\.0 MiB/,
   ],
-  ["sleeper", "trap '' TERM INT; sleep 100000", "TIMED_OUT", /longer than it may \(limits\.minutes: 1\)/],
+  ["sleeper", "trap '' TERM INT; sleep 100000", "TIMED_OUT", /longer than it may: limits\.minutes is 1/],
 ];
 
 function loop(times: number, command: string): string {
