@@ -5,14 +5,15 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { run } from "../../src/base/run.ts";
 import { readHostMirrors } from "../../src/catalog/apt-host.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { CHECKOUT, TEST_CACHE } from "./e2e-mirror.ts";
 import { withLock } from "./lock.ts";
 
-export const SHAPES = ["almalinux9.4", "amazonlinux2023", "ubuntu24.04"] as const;
+/** In the order in which they are built: the first two share what is compiled. */
+export const SHAPES = ["almalinux9.4", "ubuntu24.04", "amazonlinux2023"] as const;
 export type Shape = (typeof SHAPES)[number];
 
 export interface ShapedKernel {
@@ -59,33 +60,42 @@ function recipeDigest(): string {
   return hash.digest("hex").slice(0, 16);
 }
 
+/** Goes on where an earlier call was interrupted. */
 async function build(place: string): Promise<void> {
-  const work = join(PLACE, "work");
-  // What earlier recipes gave is of no use to anybody.
+  // What other recipes gave is of no use to anybody.
   for (const name of await readdir(PLACE))
-    if (name !== "lock") await rm(join(PLACE, name), { recursive: true, force: true });
-  await mkdir(join(work, "kernels"), { recursive: true });
+    if (![basename(place), "lock"].includes(name))
+      await rm(join(PLACE, name), { recursive: true, force: true });
+  const work = join(place, "work");
+  const [root, scripts, kernels] = [join(work, "root"), join(work, "scripts"), join(work, "kernels")];
+  await mkdir(kernels, { recursive: true });
   // A checkout may change in the hour that this can take.
-  await cp(SCRIPTS, join(work, "scripts"), { recursive: true });
-  const root = join(work, "root");
+  await cp(SCRIPTS, scripts, { recursive: true });
+  if (!existsSync(root)) await bootstrap(root);
+  for (const shape of SHAPES) {
+    if (existsSync(join(kernels, "packages", `${shape}.uname`))) continue;
+    await must([
+      ["nice", "bwrap", "--unshare-net", "--unshare-pid", "--die-with-parent", "--bind", root, "/"],
+      ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", kernels, "/work"],
+      ["--ro-bind", scripts, "/scripts", "/bin/sh", "/scripts/build.sh", shape],
+    ]);
+  }
+  await rename(join(kernels, "packages"), join(place, "packages"));
+  await rm(work, { recursive: true, force: true });
+}
+
+async function bootstrap(root: string): Promise<void> {
   const host = await readHostMirrors();
+  const unfinished = `${root}.part`;
+  await rm(unfinished, { recursive: true, force: true });
   await must([
     ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=essential"],
     ["--architectures=amd64", '--aptopt=Acquire::Languages "none"'],
     ["man", "doc", "info", "locale"].map((kind) => `--dpkgopt=path-exclude=/usr/share/${kind}/*`),
     ["--keyring=/usr/share/keyrings/debian-archive-keyring.gpg", `--include=${BUILD_PACKAGES.join(",")}`],
-    ["trixie", root, host.main ?? debian.mirrors.main],
+    ["trixie", unfinished, host.main ?? debian.mirrors.main],
   ]);
-  for (const shape of SHAPES) {
-    await must([
-      ["nice", "bwrap", "--unshare-net", "--unshare-pid", "--die-with-parent", "--bind", root, "/"],
-      ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", join(work, "kernels"), "/work"],
-      ["--ro-bind", join(work, "scripts"), "/scripts", "/bin/sh", "/scripts/build.sh", shape],
-    ]);
-  }
-  await mkdir(place, { recursive: true });
-  await rename(join(work, "kernels", "packages"), join(place, "packages"));
-  await rm(work, { recursive: true, force: true });
+  await rename(unfinished, root);
 }
 
 async function must(argv: readonly (readonly string[])[]): Promise<void> {
