@@ -220,7 +220,8 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
     ]);
     const failed = elements.flatMap((element) => {
       const note = notes.get(elementKey(element));
-      return note?.failure === undefined ? [] : [{ element, note }];
+      const isFailed = note?.failure !== undefined && note.failure.code !== "KERNEL_EXCLUDED";
+      return isFailed ? [{ element, note }] : [];
     });
     const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
     await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed)}`);
@@ -236,6 +237,9 @@ function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (e
     if (stable.has(path)) return "stable";
     if (candidates.has(path)) return "candidate";
     const failure = notes.get(elementKey(element))?.failure;
-    return failure === undefined ? "not built" : `failed: ${shortFailure(failure)}`;
+    if (failure === undefined) return "not built";
+    return failure.code === "KERNEL_EXCLUDED"
+      ? `excluded: ${failure.cause}`
+      : `failed: ${shortFailure(failure)}`;
   };
 }
