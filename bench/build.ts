@@ -28,7 +28,11 @@ await writeManyFiles(join(PLACE, "many"));
 const { config } = await prepareFarm("build", {
   drivers: [
     DOORBELL,
-    { name: "scap", source: { package: "falcosecurity-scap-dkms", release: "debian13" }, versions: ["1"] },
+    {
+      name: "scap",
+      source: { package: "falcosecurity-scap-dkms", release: "debian13" },
+      versions: ["0.20.0"],
+    },
     { name: "many", source: resolve(PLACE, "many"), versions: ["1"] },
   ],
   sources: [{ kind: "apt", releases: ["debian12", "debian13"] }],

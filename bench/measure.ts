@@ -70,7 +70,10 @@ export async function debianRoot(name: string, packages: readonly string[]): Pro
   const temporary = `${place}.part`;
   await rm(temporary, { recursive: true, force: true });
   await mkdir(PLACE, { recursive: true });
-  const quick = ["man", "doc", "info", "locale"].map((kind) => `--dpkgopt=path-exclude=/usr/share/${kind}/*`);
+  // Headers of newer kernels depend on the kernel itself; nobody boots this root.
+  const unneeded = ["man", "doc", "info", "locale"].map((kind) => `/usr/share/${kind}/*`);
+  unneeded.push("/etc/kernel/*", "/lib/modules/*/kernel/*");
+  const quick = unneeded.map((pattern) => `--dpkgopt=path-exclude=${pattern}`);
   await timed(
     [
       ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=apt", ...quick],
