@@ -25,7 +25,7 @@ import { DOORBELL, median, PLACE, prepareFarm } from "./measure.ts";
 const [pairs = "5", only] = process.argv.slice(2);
 const cores = availableParallelism();
 await writeManyFiles(join(PLACE, "many"));
-const { config } = await prepareFarm("build", {
+const { config, kmodfarm } = await prepareFarm("build", {
   drivers: [
     DOORBELL,
     {
@@ -39,7 +39,8 @@ const { config } = await prepareFarm("build", {
   select: { flavours: ["generic", "cloud"], newest: 1 },
 });
 const farm = await openFarm(await loadConfig({ config }));
-const { catalog, matrix } = await readPublished(farm.store, "candidate");
+const { catalog } = await readPublished(farm.store, "candidate");
+const matrix = JSON.parse((await kmodfarm("matrix", "generate")).stdout) as Element[];
 const { scratch, images, builder, sandbox, cache } = farm;
 const { limits } = farm.config;
 const inputs = openInputs(farm, catalog, { archived: "none" });
@@ -68,6 +69,7 @@ async function measure(driver: LoadedDriver): Promise<void> {
       planned.push({ element, recipe });
   }
   const bare = await Promise.all(planned.map((one, index) => bareCommand(one, driver, index)));
+  if (planned.length === 0) throw new Error(`${driver.name}: none of ${elements.length} kernels was built`);
   await timeMake(bare);
   const ratios: { wall: number; limit: number }[] = [];
   for (let pair = 0; pair < Number(pairs); pair++) {
