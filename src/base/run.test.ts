@@ -93,6 +93,11 @@ describe("run", () => {
     await expect.poll(() => isRunning(Number(stdout))).toBe(false);
   });
 
+  test("does not wait for what holds the pipes of a program that ended", async () => {
+    const result = await run(["sh", "-c", "sleep 1000 & echo done; exit 3"], { timeoutMs: 60_000 });
+    expect(result).toMatchObject({ stdout: "done\n", exitCode: 3, timedOut: false });
+  });
+
   test("ends the program when we are killed", async () => {
     const module = `
       import { run } from ${JSON.stringify(new URL("run.ts", import.meta.url).href)};

@@ -170,6 +170,8 @@ function exitOf(child: ChildProcess, program: string): Promise<number> {
         }),
       );
     });
+    // What a program leaves behind would hold its ends of the pipes, and us, until the time is over.
+    child.on("exit", () => killGroup(child));
     child.on("close", (code, signalName) => {
       // setpriv and unshare answer 127 when there is no such program; so may a program for reasons of its own.
       if (code === 127 && !isInstalled(program))
