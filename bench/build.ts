@@ -134,7 +134,8 @@ async function bareCommand(
   const mounts = (await Promise.all(staged.map(({ tree }) => nativePaths(tree))))
     .flat()
     .map(([outside, inside]) => `--ro-bind ${outside} ${inside}`);
-  const make = `make -s -C /usr/src/linux-headers-${element.kversion} M=/build ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${root.compiler.command} DRIVER_VERSION=1`;
+  const headers = `/usr/src/linux-headers-${element.kversion}`;
+  const make = `make -s -C ${headers} M=/build KERNELDIR=${headers} ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${root.compiler.command} DRIVER_VERSION=1`;
   // No process namespace: its init would keep the CPU time of the compiler from being counted.
   const enter = `bwrap --ro-bind ${root.path} / --proc /proc --dev /dev --tmpfs /tmp --tmpfs /usr/src --tmpfs /lib/modules ${mounts.join(" ")} --bind ${source} /build`;
   const script = join(place, "make.sh");
