@@ -86,6 +86,10 @@ describe("a list as a source of a catalog", () => {
     ]);
   });
 
+  test("is refused when it has no entry at all", () => {
+    expect(() => listOf()).toThrow("list.json is a kernel-crawler list without a single entry");
+  });
+
   test("says nothing about another list's kernels, nor about a repository's", () => {
     const kernel = makeKernel({ distribution: "fedora40", sources: ["fedora/40-updates"] });
     const repository: Catalog = {
@@ -94,7 +98,7 @@ describe("a list as a source of a catalog", () => {
       kernels: [kernel],
     };
 
-    const after = night(night(repository, fedora(3)), []);
+    const after = night(night(repository, fedora(3)), fedora(1));
 
     expect(after.kernels.find(({ kversion }) => kversion === kernel.kversion)).toEqual(kernel);
     expect(after.kernels).toHaveLength(4);

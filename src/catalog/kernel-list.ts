@@ -78,10 +78,15 @@ export class ListCollector {
     this.#drop(reason, where);
   }
 
-  /** @throws FarmError DOCUMENT_INVALID where there are entries, and not one that could be read */
+  /** @throws FarmError DOCUMENT_INVALID where there is no entry, or not one that could be read */
   finish(format: string): KernelList {
+    if (this.#entries === 0)
+      throw new FarmError("DOCUMENT_INVALID", {
+        detail: `${this.#options.url} is a ${format} list without a single entry`,
+        hint: "A list that lost everything is believed as little as a torn one: fetch it again.",
+      });
     const [[reason, { examples }] = ["", { examples: [] }]] = this.#dropped;
-    if (this.#entries > 0 && this.#read === 0) {
+    if (this.#read === 0) {
       const detail = `${this.#options.url} is no ${format} list: ${examples[0]} ${reason}`;
       throw new FarmError("DOCUMENT_INVALID", { detail });
     }

@@ -3,6 +3,7 @@
  */
 import { Command, CommanderError, Option } from "commander";
 import { FarmError, toFarmError } from "../base/error.ts";
+import { visible } from "../base/visible.ts";
 import { SANDBOX_NAMES } from "../build/sandboxes/sandbox.ts";
 import { toNumber } from "./options.ts";
 
@@ -42,7 +43,7 @@ function describeError(error: FarmError, asJson: boolean): string {
   if (asJson) return `${JSON.stringify({ error: { code, message, blame, at, hint } })}\n`;
   const places = Object.entries(at).map(([name, value]) => `  ${name}: ${value}\n`);
   const trace = error.blame === "bug" ? `${(error.cause as Error | undefined)?.stack ?? error.stack}\n` : "";
-  return `${trace}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`;
+  return visible(`${trace}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`);
 }
 
 type SetExit = (exit: number) => void;

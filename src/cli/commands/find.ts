@@ -3,6 +3,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { machine as hostMachine, release as hostRelease, version as hostVersion } from "node:os";
+import { visible } from "../../base/visible.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { type Node, parseOsRelease, resolveNode } from "../../kernel/node.ts";
 import { readPublished } from "../../registry/generations.ts";
@@ -29,9 +30,8 @@ export async function find(options: FindOptions): Promise<number> {
     await print(`${kernelName(answer.kernel)}\n${same.join("")}`);
   } else {
     const others = answer.kind === "unknown" ? answer.near : answer.kernels;
-    await print(
-      `${answer.kind}: ${answer.reason}\n${others.map((kernel) => `  ${kernelName(kernel)}\n`).join("")}`,
-    );
+    const reason = visible(answer.reason);
+    await print(`${answer.kind}: ${reason}\n${others.map((kernel) => `  ${kernelName(kernel)}\n`).join("")}`);
   }
   return answer.kind === "found" ? 0 : 1;
 }
