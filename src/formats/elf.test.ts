@@ -1,13 +1,12 @@
-import { execFileSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { compareStructure } from "../../test/support/module-tools.ts";
 import { FarmError } from "../base/error.ts";
-import { type Elf, readElf, readNotes, SHF_ALLOC, SHT_NOBITS } from "./elf.ts";
+import { readElf, readNotes } from "./elf.ts";
 
 const FIXTURES = globSync(`${import.meta.dirname}/../../test/fixtures/modules/*.ko`).sort();
 const SAMPLE = readFileSync(FIXTURES.find((file) => file.endsWith("crc7.ko")) ?? "");
-const REAL_MODULES = process.env.KMODFARM_MODULES;
 
 describe("readElf", () => {
   test("reads header, sections and symbols of a real file", () => {
@@ -130,14 +129,7 @@ describe("readNotes", () => {
 describe("readElf against readelf", () => {
   test("agrees on the fixtures", () => {
     expect(FIXTURES.length).toBeGreaterThan(1);
-    compareWithReadelf(FIXTURES);
-  });
-
-  test("agrees on every module under KMODFARM_MODULES", { timeout: 1_800_000 }, ({ skip }) => {
-    if (REAL_MODULES === undefined) return skip("KMODFARM_MODULES names no directory of modules");
-    const files = globSync(`${REAL_MODULES}/**/*.ko`);
-    expect(files.length).toBeGreaterThan(0);
-    for (let at = 0; at < files.length; at += 20) compareWithReadelf(files.slice(at, at + 20));
+    compareStructure(FIXTURES);
   });
 });
 
@@ -171,61 +163,4 @@ function named(bytes: Buffer, name: string): Buffer {
 
 function noteSection(bytes: Uint8Array) {
   return { name: ".note", type: 7, flags: 0, offset: 0, size: bytes.length, link: 0, info: 0, bytes };
-}
-
-function compareWithReadelf(files: readonly string[]): void {
-  const output = execFileSync("readelf", ["-h", "-S", "-s", "-W", ...files], { maxBuffer: 1 << 30 });
-  const parts = output
-    .toString("latin1")
-    .split(/^File: .*$/m)
-    .filter((part) => part.trim() !== "");
-  expect(parts).toHaveLength(files.length);
-  for (const [index, file] of files.entries()) {
-    const said = parts[index] ?? "";
-    const elf = readElf(readFileSync(file), file);
-    expect(sectionLines(elf), file).toEqual(saidSections(said));
-    expect(symbolLines(elf), file).toEqual(saidSymbols(said, elf));
-    const machine = /Machine: +(.*)/.exec(said)?.[1];
-    expect(elf.machine, file).toBe(machine === "AArch64" ? 183 : 62);
-  }
-}
-
-function sectionLines(elf: Elf): string[] {
-  return elf.sections.map(({ name, type, flags, offset, size, link, info }) => {
-    const kind = `${type === SHT_NOBITS ? "NOBITS" : ""} ${(flags & SHF_ALLOC) !== 0 ? "A" : ""}`;
-    return `${name} ${kind} ${offset.toString(16)} ${size.toString(16)} ${link} ${info}`;
-  });
-}
-
-function saidSections(said: string): string[] {
-  const line =
-    /^ +\[ *\d+\] (.*?) +([A-Z_][\w:]*) +[0-9a-f]{16} ([0-9a-f]+) ([0-9a-f]+) [0-9a-f]+ +([A-Za-z]*) +(\d+) +(\d+) +\d+$/gm;
-  return [...said.matchAll(line)].map(([, name, type, offset, size, flags, link, info]) => {
-    const kind = `${type === "NOBITS" ? "NOBITS" : ""} ${flags?.includes("A") ? "A" : ""}`;
-    return `${name?.trim()} ${kind} ${hexadecimal(offset)} ${hexadecimal(size)} ${link} ${info}`;
-  });
-}
-
-function symbolLines(elf: Elf): string[] {
-  return elf.symbols.map(({ name, value, binding, section }) => {
-    // As readelf shows control characters; the assembler's numbered labels have them.
-    const shown = name.replaceAll(/\p{Cc}/gu, (c) => `^${String.fromCharCode(c.charCodeAt(0) + 64)}`);
-    return `${value.toString(16)} ${binding} ${section} ${shown}`;
-  });
-}
-
-function saidSymbols(said: string, elf: Elf): string[] {
-  const bindings = ["LOCAL", "GLOBAL", "WEAK"];
-  const special: Record<string, string> = { UND: "0", ABS: "65521", COM: "65522" };
-  const line = /^ +[1-9]\d*: ([0-9a-f]{16}) +\S+ (\S+) +(\S+) +\S+ +(?:\[[^\]]*\] +)?(\w+)(?: (.*))?$/gm;
-  return [...said.matchAll(line)].map(([, value, type, binding, place = "", name = ""]) => {
-    const section = special[place] ?? place;
-    // readelf shows a section's name where the symbol itself has none.
-    const own = type === "SECTION" && elf.sections[Number(section)]?.name === name ? "" : name;
-    return `${hexadecimal(value)} ${bindings.indexOf(binding ?? "")} ${section} ${own}`;
-  });
-}
-
-function hexadecimal(digits: string | undefined): string {
-  return BigInt(`0x${digits}`).toString(16);
 }

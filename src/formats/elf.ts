@@ -94,6 +94,16 @@ export function* readNotes(section: ElfSection, what: string): Generator<ElfNote
   }
 }
 
+/**
+ * The section of a name, if any: two of one name would let two readers see two modules.
+ * @throws FarmError MODULE_MALFORMED
+ */
+export function sectionNamed(elf: Elf, name: string, what: string): ElfSection | undefined {
+  const [section, another] = elf.sections.filter((candidate) => candidate.name === name);
+  if (another !== undefined) throw malformed(what, `it has more than one section ${name}`);
+  return section;
+}
+
 function checkIdentity(bytes: Uint8Array, view: DataView, what: string): void {
   if (bytes.length < HEADER_BYTES) throw malformed(what, "the file is shorter than an ELF header");
   if (view.getUint32(0, false) !== 0x7f454c46) throw malformed(what, "the file is not ELF");

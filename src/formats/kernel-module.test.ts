@@ -1,13 +1,13 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { compareNotes, compareWithModinfo, compareWithModprobe } from "../../test/support/module-tools.ts";
 import { FarmError } from "../base/error.ts";
 import { readElf } from "./elf.ts";
 import { insertionOrder, moduleName, readKernelModule } from "./kernel-module.ts";
 
 const FIXTURES = globSync(`${import.meta.dirname}/../../test/fixtures/modules/*.ko`).sort();
-const REAL_MODULES = process.env.KMODFARM_MODULES;
 const HAS_MODINFO = spawnSync("modinfo", ["--version"]).status === 0;
 const [CRC7, CRC_ITU_T, POWER_FLOOR] = [
   fixture("crc7.ko"),
@@ -17,8 +17,10 @@ const [CRC7, CRC_ITU_T, POWER_FLOOR] = [
 
 describe("readKernelModule", () => {
   test("reads a signed module of Linux 6.1 for x86_64", () => {
-    const { modinfo, ...read } = readKernelModule(CRC7, "crc7.ko");
+    const { modinfo, versions, signature, ...read } = readKernelModule(CRC7, "crc7.ko");
 
+    expect([...(versions ?? [])].map(([name]) => name)).toEqual(["__x86_return_thunk", "module_layout"]);
+    expect(signature?.kind).toBe("pkcs7");
     expect(read).toEqual({
       name: "crc7",
       architecture: "x86_64",
@@ -34,7 +36,6 @@ describe("readKernelModule", () => {
         { name: "crc7_be", gplOnly: false },
         { name: "crc7_be_syndrome_table", gplOnly: false },
       ],
-      signed: true,
     });
     expect(modinfo).toContainEqual(["description", "CRC7 calculations"]);
     expect(modinfo).toContainEqual(["intree", "Y"]);
@@ -77,7 +78,8 @@ describe("readKernelModule", () => {
   test("reads a module that is not signed", () => {
     const unsigned = withoutSignature(CRC7);
 
-    expect(readKernelModule(unsigned, "a")).toEqual({ ...readKernelModule(CRC7, "a"), signed: false });
+    const { signature: _, ...read } = readKernelModule(CRC7, "a");
+    expect(readKernelModule(unsigned, "a")).toEqual(read);
   });
 
   test("keeps text that is not UTF-8 readable", () => {
@@ -144,27 +146,17 @@ describe("readKernelModule", () => {
   });
 });
 
-describe("readKernelModule against modinfo and readelf", () => {
-  test("agrees with modinfo on the fixtures", ({ skip }) => {
+describe("readKernelModule against the tools", () => {
+  test("agrees with modinfo and modprobe on the fixtures", ({ skip }) => {
     if (!HAS_MODINFO) return skip("modinfo (Debian package kmod) is not installed");
     expect(FIXTURES.length).toBeGreaterThan(1);
     compareWithModinfo(FIXTURES);
+    compareWithModprobe(FIXTURES);
   });
 
   test("agrees with readelf on the notes of the fixtures", () => {
     expect(FIXTURES.length).toBeGreaterThan(1);
     compareNotes(FIXTURES);
-  });
-
-  test("agrees on every module under KMODFARM_MODULES", { timeout: 1_800_000 }, ({ skip }) => {
-    if (REAL_MODULES === undefined) return skip("KMODFARM_MODULES names no directory of modules");
-    if (!HAS_MODINFO) return skip("modinfo (Debian package kmod) is not installed");
-    const files = globSync(`${REAL_MODULES}/**/*.ko`);
-    expect(files.length).toBeGreaterThan(0);
-    for (let at = 0; at < files.length; at += 100) {
-      compareWithModinfo(files.slice(at, at + 100));
-      compareNotes(files.slice(at, at + 100));
-    }
   });
 });
 
@@ -297,38 +289,4 @@ function spoiledRecord(at: number, ...values: readonly number[]): Buffer {
   const bytes = Buffer.from(CRC7);
   bytes.set(values, bytes.length - 40 + at);
   return bytes;
-}
-
-function compareWithModinfo(files: readonly string[]): void {
-  const modules = files.map((file) => readKernelModule(readFileSync(file), file));
-  const keys = new Set(modules.flatMap(({ modinfo }) => modinfo.map(([key]) => key)));
-  // `parm` is the one field that modinfo does not show as it is: it adds the type.
-  keys.delete("parm");
-  for (const key of keys) {
-    const ours = modules.flatMap(({ modinfo }) => modinfo.filter(([name]) => name === key));
-    const said = execFileSync("modinfo", ["-0", "-F", key, ...files], { maxBuffer: 1 << 28 });
-    const theirs = said.toString("utf8").split("\0").slice(0, -1);
-    expect([key, ...theirs]).toEqual([key, ...ours.map(([, value]) => value)]);
-  }
-  const signers = execFileSync("modinfo", ["-0", "-F", "sig_id", ...files]).toString("utf8");
-  expect(signers.split("\0").length - 1).toBe(modules.filter(({ signed }) => signed).length);
-}
-
-function compareNotes(files: readonly string[]): void {
-  // Its exit code is 1 for properties of aarch64 that it does not know.
-  const { stdout } = spawnSync("readelf", ["-n", "-p", ".comment", "-W", ...files], { maxBuffer: 1 << 28 });
-  const parts = stdout.toString("utf8").split(/^File: .*$/m);
-  const said = files.length === 1 ? parts : parts.slice(1);
-  expect(said).toHaveLength(files.length);
-  for (const [index, file] of files.entries()) {
-    const { buildId, buildSalt, compilers } = readKernelModule(readFileSync(file), file);
-    const text = said[index] ?? "";
-    const salt = /Linux +0x[0-9a-f]+\tOPEN\t +description data: ([0-9a-f ]+)/.exec(text)?.[1];
-    expect(/Build ID: ([0-9a-f]+)/.exec(text)?.[1], file).toBe(buildId);
-    expect(salt?.trim(), file).toBe(
-      salt && Buffer.from(`${buildSalt}\0`).toString("hex").replace(/..\B/g, "$& "),
-    );
-    const strings = [...text.matchAll(/^ +\[ *[0-9a-f]+\] {2}(.*)$/gm)].map(([, string]) => string);
-    expect([...new Set(strings)], file).toEqual(compilers);
-  }
 }

@@ -13,7 +13,10 @@ import {
   SHN_UNDEF,
   SHT_NOBITS,
   STB_GLOBAL,
+  sectionNamed,
 } from "./elf.ts";
+import { type ModuleSignature, splitSignature } from "./module-signature.ts";
+import { readVersions } from "./module-versions.ts";
 
 interface ModuleExport {
   readonly name: string;
@@ -44,8 +47,10 @@ export interface KernelModule {
   readonly imports: readonly string[];
   /** Sorted by name. */
   readonly exports: readonly ModuleExport[];
-  /** Whether something was appended as a signature; whether it is a good one is not judged here. */
-  readonly signed: boolean;
+  /** CRCs of what it imports, by symbol; absent where its kernel was built without CONFIG_MODVERSIONS. */
+  readonly versions?: ReadonlyMap<string, number>;
+  /** What was appended as a signature; whether it is a good one is not judged here. */
+  readonly signature?: ModuleSignature;
 }
 
 type MachineName = "x86_64" | "aarch64";
@@ -56,10 +61,6 @@ export const MACHINES: ReadonlyMap<number, MachineName> = new Map([
   [183, "aarch64"],
 ]);
 
-const SIGNATURE_MARKER = "~Module signature appended~\n";
-const SIGNATURE_RECORD_BYTES = 12;
-/** `id_type` of PKCS#7 and of the proposed Merkle proofs. */
-const SIGNATURE_TYPES: readonly number[] = [2, 3];
 /** Of 9,482 modules of Debian the largest has 75 KiB; this is little enough to split without harm. */
 const MAX_TEXT_SECTION_BYTES = 1 << 20;
 const NT_GNU_BUILD_ID = 3;
@@ -73,14 +74,15 @@ const EXPORT_BYTES: readonly number[] = [8, 12];
  * @throws FarmError MODULE_MALFORMED, and nothing else, whatever the bytes are
  */
 export function readKernelModule(bytes: Uint8Array, what: string): KernelModule {
-  const { elfBytes, signed } = cutSignature(bytes, what);
-  const elf = readElf(elfBytes, what);
+  const { content, signature } = splitSignature(bytes, what);
+  const elf = readElf(content, what);
   checkThisModule(elf, what);
   const modinfo = readModinfo(elf, what);
   const first = (key: string) => modinfo.find(([name]) => name === key)?.[1];
   const [name, vermagic] = [theOne(modinfo, "name", what), theOne(modinfo, "vermagic", what)];
   const [version, license, srcversion] = [first("version"), first("license"), first("srcversion")];
   const [buildId, buildSalt] = [readBuildId(elf, what), readBuildSalt(elf, what)];
+  const versions = readVersions(elf, what);
   return {
     name,
     architecture: architectureOf(elf, what),
@@ -96,7 +98,8 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
     compilers: [...new Set(strings(sectionNamed(elf, ".comment", what), what))],
     imports: importsOf(elf),
     exports: exportsOf(elf, what),
-    signed,
+    ...(versions === undefined ? {} : { versions }),
+    ...(signature === undefined ? {} : { signature }),
   };
 }
 
@@ -132,31 +135,6 @@ function circleIn(waiting: ReadonlyMap<string, readonly string[]>): FarmError {
   }
   const circle = [...path.slice(path.indexOf(name)), name].join(" → ");
   return new FarmError("MODULE_MALFORMED", { detail: `modules depend on each other in a circle: ${circle}` });
-}
-
-/** Cuts off what `sign-file` appends: signature, its 12-byte record, the marker. */
-function cutSignature(bytes: Uint8Array, what: string): { elfBytes: Uint8Array; signed: boolean } {
-  if (!endsWithMarker(bytes)) return { elfBytes: bytes, signed: false };
-  const end = bytes.length - SIGNATURE_MARKER.length - SIGNATURE_RECORD_BYTES;
-  if (end < 0) throw malformed(what, "its signature is cut off");
-  const record = new DataView(bytes.buffer, bytes.byteOffset + end, SIGNATURE_RECORD_BYTES);
-  const type = record.getUint8(2);
-  if (!SIGNATURE_TYPES.includes(type)) throw malformed(what, `its signature is of the unknown type ${type}`);
-  const mustBeZero = [0, 1, 3, 4, 5, 6, 7];
-  if (mustBeZero.some((at) => record.getUint8(at) !== 0)) {
-    throw malformed(what, "its signature has a malformed record");
-  }
-  const length = record.getUint32(8, false);
-  if (length === 0 || length >= end) throw malformed(what, `its signature claims ${length} bytes of ${end}`);
-  const elfBytes = bytes.subarray(0, end - length);
-  // The kernel looks at the last signature only; the first would be unexplained bytes behind the ELF file.
-  if (endsWithMarker(elfBytes)) throw malformed(what, "it is signed twice");
-  return { elfBytes, signed: true };
-}
-
-function endsWithMarker(bytes: Uint8Array): boolean {
-  const start = bytes.length - SIGNATURE_MARKER.length;
-  return start >= 0 && decodeText(bytes.subarray(start)) === SIGNATURE_MARKER;
 }
 
 function checkThisModule(elf: Elf, what: string): void {
@@ -265,13 +243,6 @@ function exportsIn(
     if (flags !== undefined && flag === undefined) throw malformed(what, "an export has no flags");
     return { name, gplOnly: gplOnly || ((flag ?? 0) & GPL_ONLY_FLAG) !== 0 };
   });
-}
-
-/** Two sections of one name would let two readers see two modules. */
-function sectionNamed(elf: Elf, name: string, what: string): ElfSection | undefined {
-  const [section, another] = elf.sections.filter((candidate) => candidate.name === name);
-  if (another !== undefined) throw malformed(what, `it has more than one section ${name}`);
-  return section;
 }
 
 /** The non-empty NUL-terminated strings of a section. */
