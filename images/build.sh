@@ -35,6 +35,16 @@ for word in cc $family; do
 	ln -s "$(command -v "$COMPILER")" "$work/bin/$word"
 	[ -z "${CROSS_COMPILE-}" ] || ln -s "$(command -v "$CC")" "$work/bin/$CROSS_COMPILE$word"
 done
+
+# Makefiles that probe a kernel start a make of their own with an empty environment: for the same target still.
+if [ -n "${CROSS_COMPILE-}" ]; then
+	cat >"$work/bin/make" <<-END
+		#!/bin/sh
+		export ARCH="\${ARCH-$KBUILD_ARCH}" CROSS_COMPILE="\${CROSS_COMPILE-$CROSS_COMPILE}"
+		exec $(command -v make) "\$@"
+	END
+	chmod +x "$work/bin/make"
+fi
 export PATH="$work/bin:$PATH"
 
 # A module's bytes must not tell where or by whom it was built.

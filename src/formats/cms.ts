@@ -13,7 +13,7 @@ import {
 import { malformed } from "./elf.ts";
 
 /** Who signed: by the issuer and number of a certificate, or by the identifier of a key. */
-export type SignerName =
+type SignerName =
   | {
       /** DER of the issuer's name, as it stands in the certificate. */
       readonly issuer: Uint8Array;
@@ -35,8 +35,8 @@ export interface CmsSignature {
 }
 
 /** As node:crypto names them. */
-export type DigestName = "sha256" | "sha384" | "sha512" | "sha3-256" | "sha3-384" | "sha3-512";
-export type SchemeName = "rsa" | "ecdsa" | "ml-dsa";
+type DigestName = "sha256" | "sha384" | "sha512" | "sha3-256" | "sha3-384" | "sha3-512";
+type SchemeName = "rsa" | "ecdsa" | "ml-dsa";
 
 const SIGNED_DATA = "1.2.840.113549.1.7.2";
 const DATA = "1.2.840.113549.1.7.1";

@@ -44,7 +44,12 @@ NO_WEAK_MODULES="yes"
 BUILD_DEPENDS[0]="bells"
 AUTOINSTALL="yes"
 `,
-  "prepare.sh": '#!/bin/sh\necho "#define BUILT_FOR \\"$1\\"" >src/version.h\n',
+  "prepare.sh": `#!/bin/sh
+set -e
+echo "#define BUILT_FOR \\"$1\\"" >src/version.h
+said=$(echo 'all:;@echo "$(CROSS_COMPILE)"' | env -i PATH="$PATH" make -s -f -)
+[ "$said" = "\${CROSS_COMPILE-}" ]
+`,
   "forget.sh": "#!/bin/sh\nrm -f *.ko\n",
   "patches/always.patch": `--- a/src/chimes.c
 +++ b/src/chimes.c
