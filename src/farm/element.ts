@@ -105,6 +105,9 @@ function prefetchImage({ packages }: Element, context: ElementContext): Promise<
   return fetched;
 }
 
+/** Why a module that was only built is a candidate. */
+export const UNTESTED = "not tested yet: `kmodfarm run` does it";
+
 async function loadOutcome(
   { element }: Work,
   attempt: Attempt,
@@ -118,7 +121,7 @@ async function loadOutcome(
     );
   }
   return {
-    verdict: { check: "load", verdict: "unknown", reasons: ["not tested yet: `kmodfarm run` does it"] },
+    verdict: { check: "load", verdict: "unknown", reasons: [UNTESTED] },
   };
 }
 

@@ -19,8 +19,8 @@ it("gives the same bytes everywhere", async () => {
     mirror,
     drivers: [DOORBELL, loopback],
     releases: ["debian11", "debian12", "debian13"],
-    // Cloud kernels have no video, and the package says so.
-    select: { flavours: ["generic"], newest: 1 },
+    // Cloud kernels have no video, and the package says so; it is older than what Linux 7 changed.
+    select: { flavours: ["generic"], kernelRelease: "[56]\\..*", newest: 1 },
     jobs: 2,
   });
   expect((await farm.cli("catalog", "update")).exitCode).toBe(0);

@@ -3,6 +3,7 @@
  */
 import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
+import { UNTESTED } from "../../farm/element.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
 import { openBoard } from "../board.ts";
@@ -118,7 +119,13 @@ function toText(report: RunReport, farm: Farm): string {
   return `${shown}${failureText(report)}${summaryText(report)}`;
 }
 
-function loadWord({ note }: RunRow): string {
+function isUntested({ note }: RunRow): boolean {
+  return note.load?.verdict.reasons.includes(UNTESTED) ?? false;
+}
+
+function loadWord(row: RunRow): string {
+  const { note } = row;
+  if (isUntested(row)) return "untested";
   if (note.load !== undefined)
     return note.load.verdict.verdict === "pass"
       ? `pass ${seconds(note.load.bootMs)} s`
@@ -128,8 +135,13 @@ function loadWord({ note }: RunRow): string {
 }
 
 function failureText(report: RunReport): string {
-  return failureParagraphs(
-    report.rows.filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate"),
+  const failed = report.rows.filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate");
+  const untested = failed.filter(isUntested).length;
+  return (
+    failureParagraphs(failed.filter((row) => !isUntested(row))) +
+    (untested === 0
+      ? ""
+      : `${untested} built and not load-tested: \`kmodfarm run\` does that and publishes them.\n`)
   );
 }
 
