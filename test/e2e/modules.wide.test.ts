@@ -8,6 +8,9 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CatalogKernel } from "../../src/catalog/catalog.ts";
+import { readSigner, verifySignature } from "../../src/check/signature.ts";
+import { splitSignature } from "../../src/formats/module-signature.ts";
+import { readVmlinuz } from "../../src/formats/vmlinuz.ts";
 import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
 import {
   compareNotes,
@@ -53,7 +56,8 @@ describe.each([
     );
     directory = join(farm.directory, `modules-${series}`);
     await mkdir(directory);
-    for (const { path } of found?.packages.modules ?? []) {
+    const packages = [...(found?.packages.modules ?? []), ...(found?.packages.image ?? [])];
+    for (const path of new Set(packages.map((one) => one.path))) {
       const answer = await fetch(`${base}/${path}`);
       await writeFile(join(directory, "package.deb"), Buffer.from(await answer.arrayBuffer()));
       execFileSync("dpkg-deb", ["-x", "package.deb", "."], { cwd: directory });
@@ -70,13 +74,28 @@ describe.each([
       for (const compare of [compareWithModinfo, compareWithModprobe, compareNotes, compareStructure])
         compare(some);
     }
-    const bytes = (await Promise.all(files.map((file) => readFile(file)))).reduce(
-      (sum, { length }) => sum + length,
-      0,
-    );
-    console.log(
-      `Linux ${series} for ${architecture}: ${files.length} modules, ${(bytes / 1e6).toFixed(0)} MB`,
-    );
+    console.log(`Linux ${series} for ${architecture}: ${files.length} modules`);
     expect(files.length).toBeGreaterThan(FEWEST);
+  });
+
+  it("are signed by the key that their kernel was built with, and by no other kernel's", async () => {
+    const [image = ""] = globSync(`${directory}/**/vmlinuz-*`);
+    const { banner, certificates, hasModuleKey } = await readVmlinuz(await readFile(image), image);
+    const signers = certificates.slice(0, hasModuleKey ? 1 : 0).map((der) => readSigner(der, image));
+    const verdicts = new Map<string, number>();
+    for (const file of files) {
+      const { kind } = verifySignature(splitSignature(await readFile(file), file), signers);
+      verdicts.set(kind, (verdicts.get(kind) ?? 0) + 1);
+    }
+    console.log(
+      `${banner.slice(0, 50)}…: ${certificates.length} certificates, ${JSON.stringify([...verdicts])}`,
+    );
+
+    expect(banner).toContain(`Linux version ${image.replace(/.*vmlinuz-/, "")} `);
+    expect(hasModuleKey).toBe(true);
+    expect([...verdicts]).toEqual([["good", files.length]]);
+    const foreign = certificates.slice(1).map((der) => readSigner(der, image));
+    const [first = ""] = files;
+    expect(verifySignature(splitSignature(await readFile(first), first), foreign).kind).toBe("bad");
   });
 });

@@ -1,0 +1,88 @@
+/**
+ * Whether a module was signed by the owner of one of some certificates, as the kernel would find out.
+ */
+import { createHash, timingSafeEqual, verify, X509Certificate } from "node:crypto";
+import type { CmsSignature } from "../formats/cms.ts";
+import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
+import type { SplitModule } from "../formats/module-signature.ts";
+
+/** A certificate with what signatures name it by. */
+export interface Signer {
+  readonly certificate: X509Certificate;
+  /** DER of its issuer's name, and its number in lower-case hexadecimal. */
+  readonly issuer: Uint8Array;
+  readonly serial: string;
+}
+
+export type SignatureVerdict =
+  | { readonly kind: "good"; readonly signer: Signer }
+  | { readonly kind: "bad"; readonly fact: string }
+  | { readonly kind: "unsigned" };
+
+/** @throws FarmError MODULE_MALFORMED, Error of node:crypto for what is no certificate */
+export function readSigner(der: Uint8Array, what: string): Signer {
+  const certificate = new X509Certificate(der);
+  // Certificate → tbsCertificate → [0] version, serialNumber, signature, issuer (RFC 5280, 4.1).
+  const [whole] = readDerValues(der, what);
+  const [body] = readDerValues(whole?.content ?? new Uint8Array(), what);
+  const fields = readDerValues(body?.content ?? new Uint8Array(), what);
+  const [serial, , issuer] = fields[0]?.tag === DER.tagged(0) ? fields.slice(1) : fields;
+  if (serial === undefined || issuer === undefined) throw new TypeError(`${what} is no certificate`);
+  return { certificate, issuer: issuer.whole, serial: readPositiveInteger(serial, what) };
+}
+
+/** Names do not decide: every kernel's key has the same one. Issuer and number find the key, the key decides. */
+export function verifySignature(
+  { content, signature }: SplitModule,
+  signers: readonly Signer[],
+): SignatureVerdict {
+  if (signature === undefined) return { kind: "unsigned" };
+  if (signature.kind === "merkle")
+    return { kind: "bad", fact: "it has a Merkle proof, which no certificate can judge" };
+  const { cms } = signature;
+  const signer = signers.find((one) => isNamedBy(one, cms));
+  if (signer === undefined)
+    return { kind: "bad", fact: `it is signed by a key that is not known here (${nameOf(cms)})` };
+  if (cms.attributes !== undefined && !holdsDigest(cms, content))
+    return { kind: "bad", fact: "what is signed is another module's digest" };
+  const signed = cms.attributes ?? content;
+  const algorithm = cms.scheme === "ml-dsa" ? null : cms.digest;
+  return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
+    ? { kind: "good", signer }
+    : { kind: "bad", fact: "its signature does not fit its bytes" };
+}
+
+function isNamedBy({ issuer, serial, certificate }: Signer, { signer }: CmsSignature): boolean {
+  if ("serial" in signer) return signer.serial === serial && Buffer.from(issuer).equals(signer.issuer);
+  return keyIdsOf(certificate).some((id) => Buffer.from(id).equals(signer.keyId));
+}
+
+function nameOf({ signer }: CmsSignature): string {
+  return "serial" in signer ? `serial ${signer.serial}` : `key ${Buffer.from(signer.keyId).toString("hex")}`;
+}
+
+/** The identifier that the certificate states (RFC 5280, 4.2.1.2): an octet string within that of the extension. */
+const KEY_IDENTIFIER = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0e]);
+
+function keyIdsOf({ raw }: X509Certificate): Uint8Array[] {
+  const at = raw.indexOf(KEY_IDENTIFIER);
+  if (at === -1) return [];
+  const [outer, inner, length = 0] = [raw[at + 5], raw[at + 7], raw[at + 8]];
+  if (outer !== DER.octetString || inner !== DER.octetString) return [];
+  return [raw.subarray(at + 9, at + 9 + length)];
+}
+
+const MESSAGE_DIGEST = Buffer.from([0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x04, 0x31]);
+
+/** The attribute messageDigest (RFC 5652, 11.2): a set of one octet string. */
+function holdsDigest({ attributes = new Uint8Array(), digest }: CmsSignature, content: Uint8Array): boolean {
+  const wanted = createHash(digest).update(content).digest();
+  const bytes = Buffer.from(attributes);
+  const at = bytes.indexOf(MESSAGE_DIGEST);
+  if (at === -1 || bytes.indexOf(MESSAGE_DIGEST, at + 1) !== -1) return false;
+  const start = at + MESSAGE_DIGEST.length;
+  const [set, tag, length] = [bytes[start], bytes[start + 1], bytes[start + 2]];
+  const said = bytes.subarray(start + 3, start + 3 + wanted.length);
+  if (set !== wanted.length + 2 || tag !== DER.octetString || length !== wanted.length) return false;
+  return said.length === wanted.length && timingSafeEqual(said, wanted);
+}

@@ -1,0 +1,124 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { readVmlinuz } from "./vmlinuz.ts";
+
+const BANNER =
+  "Linux version 6.1.0-9-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP";
+
+/** Not a certificate to anybody who looks inside, but as long and with the same beginning. */
+function certificate(length: number): Buffer {
+  const bytes = randomBytes(length);
+  bytes.set([0x30, 0x82, (length - 4) >> 8, (length - 4) & 0xff, 0x30, 0x82]);
+  return bytes;
+}
+
+function list(certificates: readonly Buffer[], own = certificates[0]?.length ?? 0): Buffer {
+  const all = Buffer.concat(certificates);
+  const sizes = Buffer.alloc(16);
+  sizes.writeBigUInt64LE(BigInt(all.length), 0);
+  sizes.writeBigUInt64LE(BigInt(own), 8);
+  return Buffer.concat([all, Buffer.alloc((8 - (all.length % 8)) % 8), sizes]);
+}
+
+function kernel(...more: readonly Buffer[]): Buffer {
+  const words = Buffer.from(`\0Linux version %s (%s)\n\0${BANNER} PREEMPT\n\0`);
+  const decoy = Buffer.concat([certificate(300), Buffer.alloc(40)]);
+  const parts = [Buffer.alloc(64, 0x90), words, decoy, ...more];
+  return Buffer.concat(parts.map((part) => Buffer.concat([part, Buffer.alloc((8 - (part.length % 8)) % 8)])));
+}
+
+const sized = (packed: Buffer, size: number) => {
+  const tail = Buffer.alloc(4);
+  tail.writeUInt32LE(size);
+  return Buffer.concat([packed, tail]);
+};
+
+function bzImage(payload: Buffer): Buffer {
+  const head = Buffer.alloc(5 * 512 + 100);
+  head[0x1f1] = 4;
+  head.write("HdrS", 0x202, "latin1");
+  head.writeUInt32LE(100, 0x248);
+  head.writeUInt32LE(payload.length, 0x24c);
+  return Buffer.concat([head, payload, Buffer.alloc(1000, 0xcc)]);
+}
+
+function zboot(payload: Buffer): Buffer {
+  const head = Buffer.alloc(4096);
+  head.write("MZ\0\0zimg", 0, "latin1");
+  head.writeUInt32LE(4096, 8);
+  head.writeUInt32LE(payload.length, 12);
+  return Buffer.concat([head, payload]);
+}
+
+function arm64(image: Buffer): Buffer {
+  const bytes = Buffer.from(image);
+  bytes.write("ARM\x64", 0x38, "latin1");
+  return bytes;
+}
+
+const CERTIFICATES = [certificate(477), certificate(901), certificate(1300)];
+const SAMPLE = kernel(list(CERTIFICATES));
+const xz = (bytes: Buffer) => execFileSync("xz", ["-c", "--check=crc32"], { input: bytes });
+
+describe("readVmlinuz", () => {
+  test.each([
+    ["bzImage with gzip", bzImage(gzipSync(SAMPLE))],
+    ["bzImage with xz", bzImage(sized(xz(SAMPLE), SAMPLE.length))],
+    ["bzImage with zstd", bzImage(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
+    ["EFI zboot with gzip", zboot(gzipSync(SAMPLE))],
+    ["EFI zboot with zstd", zboot(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
+    ["Image of arm64", arm64(SAMPLE)],
+    ["Image.gz of arm64", gzipSync(arm64(SAMPLE))],
+  ])("reads words and certificates of a %s", async (_, bytes) => {
+    const { banner, certificates, hasModuleKey } = await readVmlinuz(bytes, "vmlinuz");
+
+    expect(banner).toBe(`${BANNER} PREEMPT`);
+    expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
+    expect(hasModuleKey).toBe(true);
+  });
+
+  test("tells a kernel without a key of its own for modules, and one without certificates", async () => {
+    const keyless = await readVmlinuz(arm64(kernel(list(CERTIFICATES, 0))), "vmlinuz");
+    const bare = await readVmlinuz(arm64(kernel()), "vmlinuz");
+
+    expect([keyless.certificates.length, keyless.hasModuleKey]).toEqual([3, false]);
+    expect([bare.certificates.length, bare.hasModuleKey]).toEqual([0, false]);
+  });
+
+  test.each([
+    ["no image", Buffer.from("#!/bin/sh\n"), "it is no boot image"],
+    ["a payload outside of the file", bzImage(gzipSync(SAMPLE)).subarray(0, 3000), "is not inside the file"],
+    ["a damaged payload", bzImage(gzipSync(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
+    ["a damaged xz payload", bzImage(xz(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
+    ["what is no kernel", gzipSync(Buffer.from("hello")), "greets with no kernel's words"],
+  ])("refuses %s", async (_, bytes, fact) => {
+    await expect(readVmlinuz(bytes, "vmlinuz")).rejects.toMatchObject({
+      code: "MODULE_MALFORMED",
+      message: expect.stringContaining(fact),
+    });
+  });
+
+  test("gives a value or MODULE_MALFORMED whatever is written over an image", async () => {
+    const samples = [bzImage(gzipSync(SAMPLE)), zboot(gzipSync(SAMPLE)), arm64(SAMPLE)];
+    const edits = fc.array(fc.tuple(fc.nat(5000), fc.uint8Array({ minLength: 1, maxLength: 8 })));
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...samples),
+        edits,
+        fc.nat(10_000),
+        async (sample, changes, length) => {
+          const bytes = Buffer.from(sample.subarray(0, length));
+          for (const [at, replacement] of changes)
+            if (at < bytes.length) bytes.set(replacement.subarray(0, bytes.length - at), at);
+          await readVmlinuz(bytes, "vmlinuz").catch((thrown) =>
+            expect(thrown).toMatchObject({ code: "MODULE_MALFORMED" }),
+          );
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});

@@ -1,0 +1,130 @@
+/**
+ * Reads what a boot image tells of its kernel: the words it greets with and the certificates it trusts modules by.
+ * Source: the kernel's Documentation/arch/x86/boot.rst and arch/arm64/booting.rst, its EFI zboot header
+ * (drivers/firmware/efi/libstub/zboot-header.S), and certs/system_certificates.S for the list's layout.
+ */
+import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { FarmError } from "../base/error.ts";
+import { pipeThrough } from "../base/run.ts";
+import { DER } from "./der.ts";
+
+export interface Vmlinuz {
+  /** `Linux version 6.1.0-56-amd64 (…) (gcc-12 …) #1 SMP …`, without its line end. */
+  readonly banner: string;
+  /** DER of each certificate built into it; the kernel's own key for its modules comes first, if it has one. */
+  readonly certificates: readonly Uint8Array[];
+  /** Whether the first of them is the key that signed its own modules. */
+  readonly hasModuleKey: boolean;
+}
+
+/** Three times what Debian's largest has. */
+const MAX_KERNEL_BYTES = 256 * 1024 * 1024;
+const MAX_BANNER_BYTES = 1024;
+
+/**
+ * `what` names the file in errors.
+ * @throws FarmError MODULE_MALFORMED for what is no boot image of a kernel; TOOL_MISSING without xz
+ */
+export async function readVmlinuz(bytes: Uint8Array, what: string): Promise<Vmlinuz> {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const kernel = await unpackKernel(file, what);
+  const banner = bannerOf(kernel);
+  if (banner === undefined) throw bad(what, "it greets with no kernel's words");
+  return { banner, ...findCertificates(kernel) };
+}
+
+/** The kernel proper: what a boot loader would let loose. */
+async function unpackKernel(file: Buffer, what: string): Promise<Buffer> {
+  if (file.length >= 0x250 && file.toString("latin1", 0x202, 0x206) === "HdrS") {
+    const start = (file.readUInt8(0x1f1) + 1) * 512 + file.readUInt32LE(0x248);
+    return decompress(partOf(file, start, file.readUInt32LE(0x24c), what), what);
+  }
+  if (file.length >= 0x40 && file.toString("latin1", 4, 8) === "zimg")
+    return decompress(partOf(file, file.readUInt32LE(8), file.readUInt32LE(12), what), what);
+  // On arm64 the image may be compressed as a whole, or not at all.
+  if (file.length >= 0x40 && file.toString("latin1", 0x38, 0x3c) === "ARM\x64") return file;
+  return decompress(file, what);
+}
+
+function partOf(file: Buffer, start: number, length: number, what: string): Buffer {
+  if (length < 8 || start + length > file.length) throw bad(what, "its kernel is not inside the file");
+  return file.subarray(start, start + length);
+}
+
+/** Behind all but gzip stands the kernel's size, in four bytes that are not the compressor's. */
+async function decompress(payload: Buffer, what: string): Promise<Buffer> {
+  const [magic, rest] = [payload.toString("hex", 0, 6), payload.subarray(0, -4)];
+  try {
+    if (magic.startsWith("1f8b08")) return gunzipSync(payload, { maxOutputLength: MAX_KERNEL_BYTES });
+    if (magic.startsWith("28b52ffd")) return zstdDecompressSync(rest, { maxOutputLength: MAX_KERNEL_BYTES });
+    if (magic === "fd377a585a00") return await throughXz(rest, what);
+  } catch (cause) {
+    throw cause instanceof FarmError ? cause : bad(what, "its kernel cannot be decompressed", cause);
+  }
+  throw bad(what, "it is no boot image, or its kernel is compressed in a way that is not read here");
+}
+
+async function throughXz(payload: Buffer, what: string): Promise<Buffer> {
+  const filter = pipeThrough(["xz", "-dc", "--single-stream", "--memlimit-decompress=512MiB"]);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    filter.stdin.end(payload);
+    for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > MAX_KERNEL_BYTES) throw bad(what, `its kernel has more than ${MAX_KERNEL_BYTES} bytes`);
+      chunks.push(chunk);
+    }
+    if ((await filter.exit) !== 0) throw bad(what, "its kernel cannot be decompressed");
+  } finally {
+    filter.stop();
+  }
+  return Buffer.concat(chunks);
+}
+
+function bannerOf(kernel: Buffer): string | undefined {
+  // A format of the same beginning stands nearby: `Linux version %s (…)`.
+  for (let at = kernel.indexOf("Linux version "); at !== -1; at = kernel.indexOf("Linux version ", at + 1)) {
+    const line = /^Linux version \d[^\n\0]*/.exec(kernel.toString("latin1", at, at + MAX_BANNER_BYTES))?.[0];
+    if (line !== undefined) return line;
+  }
+  return undefined;
+}
+
+/** A DER sequence of more than 255 bytes that begins with another one: how every certificate begins. */
+const CERTIFICATE = Buffer.from([DER.sequence, 0x82]);
+const ALIGNMENT = 8;
+
+/**
+ * The built-in certificates: one behind the other, then, aligned, the length of all and the length of the kernel's own.
+ * The image has no names of them left; that all these numbers fit tells the list from anything else.
+ */
+function findCertificates(kernel: Buffer): Pick<Vmlinuz, "certificates" | "hasModuleKey"> {
+  for (let at = kernel.indexOf(CERTIFICATE); at !== -1; at = kernel.indexOf(CERTIFICATE, at + 1)) {
+    if (at % ALIGNMENT !== 0) continue;
+    const certificates: Buffer[] = [];
+    let end = at;
+    for (let one = certificateAt(kernel, end); one !== undefined; one = certificateAt(kernel, end)) {
+      certificates.push(one);
+      end += one.length;
+    }
+    const sizes = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+    const [first] = certificates;
+    if (first === undefined || sizes + 16 > kernel.length) continue;
+    const [all, own] = [kernel.readBigUInt64LE(sizes), kernel.readBigUInt64LE(sizes + 8)];
+    if (all !== BigInt(end - at) || (own !== 0n && own !== BigInt(first.length))) continue;
+    return { certificates, hasModuleKey: own !== 0n };
+  }
+  return { certificates: [], hasModuleKey: false };
+}
+
+function certificateAt(kernel: Buffer, at: number): Buffer | undefined {
+  if (at + 6 > kernel.length || !kernel.subarray(at, at + 2).equals(CERTIFICATE)) return undefined;
+  const end = at + 4 + kernel.readUInt16BE(at + 2);
+  if (kernel[at + 4] !== DER.sequence || end > kernel.length) return undefined;
+  return kernel.subarray(at, end);
+}
+
+function bad(what: string, fact: string, cause?: unknown): FarmError {
+  return new FarmError("MODULE_MALFORMED", { detail: `${what}: ${fact}`, at: { file: what }, cause });
+}
