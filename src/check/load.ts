@@ -5,7 +5,12 @@ import { randomBytes } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
-import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
+import {
+  insertionOrder,
+  isGplCompatible,
+  type KernelModule,
+  readKernelModule,
+} from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
@@ -167,16 +172,4 @@ function refusal(message: string, log: readonly string[], name: string): string 
 function taintWords(taint: number): string {
   const bits = Array.from({ length: 20 }, (_, bit) => bit).filter((bit) => (taint & (1 << bit)) !== 0);
   return bits.map((bit) => TAINT_WORDS.get(bit) ?? `is tainted (bit ${bit})`).join(" and ");
-}
-
-/** The licences that the kernel's license_is_gpl_compatible() names. */
-function isGplCompatible(license: string | undefined): boolean {
-  return [
-    "GPL",
-    "GPL v2",
-    "GPL and additional rights",
-    "Dual BSD/GPL",
-    "Dual MIT/GPL",
-    "Dual MPL/GPL",
-  ].includes(license ?? "");
 }

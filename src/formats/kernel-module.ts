@@ -103,6 +103,18 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
   };
 }
 
+/** The licences that the kernel's license_is_gpl_compatible() names. */
+export function isGplCompatible(license: string | undefined): boolean {
+  return [
+    "GPL",
+    "GPL v2",
+    "GPL and additional rights",
+    "Dual BSD/GPL",
+    "Dual MIT/GPL",
+    "Dual MPL/GPL",
+  ].includes(license ?? "");
+}
+
 /** The name the kernel knows a module's file by: `snd-pcm.ko` → `snd_pcm`. */
 export function moduleName(fileName: string): string {
   return fileName.replace(/\.ko$/, "").replaceAll("-", "_");

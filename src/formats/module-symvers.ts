@@ -5,7 +5,7 @@
  */
 import { FarmError } from "../base/error.ts";
 
-interface ExportedSymbol {
+export interface ExportedSymbol {
   readonly crc: number;
   /** `vmlinux`, or the path of a module without its ending. */
   readonly exportedBy: string;

@@ -15,19 +15,25 @@ function certificate(length: number): Buffer {
   return bytes;
 }
 
-function list(certificates: readonly Buffer[], own = certificates[0]?.length ?? 0): Buffer {
+const padded = (bytes: Buffer, alignment: number) =>
+  Buffer.concat([bytes, Buffer.alloc((alignment - (bytes.length % alignment)) % alignment)]);
+
+function number(value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
+  return bytes;
+}
+
+function list(certificates: readonly Buffer[], own = certificates[0]?.length ?? 0, alignment = 8): Buffer {
   const all = Buffer.concat(certificates);
-  const sizes = Buffer.alloc(16);
-  sizes.writeBigUInt64LE(BigInt(all.length), 0);
-  sizes.writeBigUInt64LE(BigInt(own), 8);
-  return Buffer.concat([all, Buffer.alloc((8 - (all.length % 8)) % 8), sizes]);
+  return Buffer.concat([...[all, number(all.length)].map((one) => padded(one, alignment)), number(own)]);
 }
 
 function kernel(...more: readonly Buffer[]): Buffer {
   const words = Buffer.from(`\0Linux version %s (%s)\n\0${BANNER} PREEMPT\n\0`);
   const decoy = Buffer.concat([certificate(300), Buffer.alloc(40)]);
   const parts = [Buffer.alloc(64, 0x90), words, decoy, ...more];
-  return Buffer.concat(parts.map((part) => Buffer.concat([part, Buffer.alloc((8 - (part.length % 8)) % 8)])));
+  return Buffer.concat(parts.map((part) => padded(part, 256)));
 }
 
 const sized = (packed: Buffer, size: number) => {
@@ -70,7 +76,7 @@ describe("readVmlinuz", () => {
     ["bzImage with zstd", bzImage(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
     ["EFI zboot with gzip", zboot(gzipSync(SAMPLE))],
     ["EFI zboot with zstd", zboot(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
-    ["Image of arm64", arm64(SAMPLE)],
+    ["Image of arm64", arm64(kernel(list(CERTIFICATES, CERTIFICATES[0]?.length, 256)))],
     ["Image.gz of arm64", gzipSync(arm64(SAMPLE))],
   ])("reads words and certificates of a %s", async (_, bytes) => {
     const { banner, certificates, hasModuleKey } = await readVmlinuz(bytes, "vmlinuz");

@@ -93,29 +93,38 @@ function bannerOf(kernel: Buffer): string | undefined {
 
 /** A DER sequence of more than 255 bytes that begins with another one: how every certificate begins. */
 const CERTIFICATE = Buffer.from([DER.sequence, 0x82]);
-const ALIGNMENT = 8;
+/** What `.align 8` is to the assembler of x86_64, and to that of arm64. */
+const ALIGNMENTS = [8, 256];
 
 /**
- * The built-in certificates: one behind the other, then, aligned, the length of all and the length of the kernel's own.
+ * The built-in certificates: one behind the other, then, each aligned, the length of all and that of the kernel's own.
  * The image has no names of them left; that all these numbers fit tells the list from anything else.
  */
 function findCertificates(kernel: Buffer): Pick<Vmlinuz, "certificates" | "hasModuleKey"> {
   for (let at = kernel.indexOf(CERTIFICATE); at !== -1; at = kernel.indexOf(CERTIFICATE, at + 1)) {
-    if (at % ALIGNMENT !== 0) continue;
     const certificates: Buffer[] = [];
     let end = at;
     for (let one = certificateAt(kernel, end); one !== undefined; one = certificateAt(kernel, end)) {
       certificates.push(one);
       end += one.length;
     }
-    const sizes = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
-    const [first] = certificates;
-    if (first === undefined || sizes + 16 > kernel.length) continue;
-    const [all, own] = [kernel.readBigUInt64LE(sizes), kernel.readBigUInt64LE(sizes + 8)];
-    if (all !== BigInt(end - at) || (own !== 0n && own !== BigInt(first.length))) continue;
-    return { certificates, hasModuleKey: own !== 0n };
+    for (const alignment of ALIGNMENTS) {
+      const sizes = aligned(end, alignment);
+      const [all, own] = [numberAt(kernel, sizes), numberAt(kernel, aligned(sizes + 8, alignment))];
+      const isOwn = own === BigInt(certificates[0]?.length ?? 0);
+      if (at % alignment === 0 && end > at && all === BigInt(end - at) && (isOwn || own === 0n))
+        return { certificates, hasModuleKey: isOwn };
+    }
   }
   return { certificates: [], hasModuleKey: false };
+}
+
+function aligned(offset: number, alignment: number): number {
+  return Math.ceil(offset / alignment) * alignment;
+}
+
+function numberAt(kernel: Buffer, at: number): bigint | undefined {
+  return at + 8 > kernel.length ? undefined : kernel.readBigUInt64LE(at);
 }
 
 function certificateAt(kernel: Buffer, at: number): Buffer | undefined {

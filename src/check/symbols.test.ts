@@ -1,0 +1,104 @@
+import { describe, expect, test } from "vitest";
+import { readSymvers } from "../formats/module-symvers.ts";
+import { checkSymbols, symbolFaults } from "./symbols.ts";
+
+const SYMVERS = readSymvers(
+  [
+    "0x11111111\tmodule_layout\tvmlinux\tEXPORT_SYMBOL\t",
+    "0x22222222\tprintk\tvmlinux\tEXPORT_SYMBOL\t",
+    "0x33333333\tkobject_put\tvmlinux\tEXPORT_SYMBOL_GPL\t",
+    "0x44444444\tdma_buf_get\tvmlinux\tEXPORT_SYMBOL_GPL\tDMA_BUF",
+    "0x55555555\tkvm_init\tarch/x86/kvm/kvm\tEXPORT_SYMBOL_GPL\tmodule:kvm-amd,vfio-*",
+    "",
+  ].join("\n"),
+  "Module.symvers",
+);
+const BARE = readSymvers("0x00000000\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n", "Module.symvers");
+const CRCS = [...SYMVERS.symbols].map(([name, { crc }]) => [name, crc] as const);
+
+function makeModule(imports: readonly string[], changes = {}) {
+  return {
+    ...{ name: "bell", license: "GPL", imports, exports: [], versions: new Map(CRCS) },
+    ...{ importNamespaces: [] as string[] },
+    ...changes,
+  };
+}
+
+const kindsOf = (module: ReturnType<typeof makeModule>, symvers = SYMVERS) =>
+  symbolFaults([module], symvers).map(({ symbol, kind }) => `${symbol} ${kind}`);
+
+describe("checkSymbols", () => {
+  test("passes what the kernel exports with the same CRCs", () => {
+    expect(checkSymbols([makeModule(["printk", "kobject_put"])], SYMVERS)).toEqual({
+      ...{ check: "symbols", verdict: "pass" },
+      reasons: ["the kernel exports all 2 symbols, each with the kernel's own CRC"],
+    });
+  });
+
+  test("says of a kernel without CRCs that symbols alone prove little", () => {
+    const { verdict, reasons } = checkSymbols([makeModule(["printk"], { versions: undefined })], BARE);
+
+    expect(verdict).toBe("pass");
+    expect(reasons[0]).toContain("without CRCs");
+  });
+
+  test("names module, symbol and both CRCs", () => {
+    const versions = new Map([...CRCS, ["printk", 0xabc] as const]);
+
+    expect(checkSymbols([makeModule(["printk", "gone"], { versions })], SYMVERS)).toEqual({
+      ...{ check: "symbols", verdict: "fail" },
+      reasons: [
+        "bell: printk has CRC 0x22222222 in the kernel, and 0x00000abc in the module",
+        "bell: the kernel exports no gone",
+      ],
+    });
+  });
+
+  test.each([
+    ["a symbol that nobody exports", makeModule(["gone"]), ["gone missing"]],
+    [
+      "another layout of struct module",
+      makeModule([], { versions: new Map([["module_layout", 1]]) }),
+      ["module_layout version"],
+    ],
+    [
+      "no CRCs at all",
+      makeModule(["printk"], { versions: undefined }),
+      ["module_layout noVersion", "printk noVersion"],
+    ],
+    [
+      "a symbol for GPL only",
+      makeModule(["kobject_put"], { license: "Proprietary" }),
+      ["kobject_put gplOnly"],
+    ],
+    ["no licence", makeModule(["kobject_put"], { license: undefined }), ["kobject_put gplOnly"]],
+    ["a namespace that is not imported", makeModule(["dma_buf_get"]), ["dma_buf_get namespace"]],
+    ["a symbol for other modules", makeModule(["kvm_init"]), ["kvm_init namespace"]],
+  ])("refuses %s", (_, module, kinds) => {
+    expect(kindsOf(module)).toEqual(kinds);
+  });
+
+  test.each([
+    ["a namespace that is imported", makeModule(["dma_buf_get"], { importNamespaces: ["DMA_BUF"] })],
+    ["a symbol for a module of this name", makeModule(["kvm_init"], { name: "kvm_amd" })],
+    ["a symbol for modules of such names", makeModule(["kvm_init"], { name: "vfio_pci" })],
+    ["a permissive licence beside the GPL", makeModule(["kobject_put"], { license: "Dual MIT/GPL" })],
+  ])("takes %s", (_, module) => {
+    expect(kindsOf(module)).toEqual([]);
+  });
+
+  test("lets modules of one set use each other, unless the licence forbids it", () => {
+    const exporter = makeModule([], { name: "tally", exports: [{ name: "tally_add", gplOnly: true }] });
+
+    expect(symbolFaults([exporter, makeModule(["tally_add"])], SYMVERS)).toEqual([]);
+    expect(
+      symbolFaults([exporter, makeModule(["tally_add"], { license: "Proprietary" })], SYMVERS),
+    ).toHaveLength(1);
+  });
+
+  test("counts what it does not name", () => {
+    const many = Array.from({ length: 25 }, (_, index) => `gone_${index}`);
+
+    expect(checkSymbols([makeModule(many)], SYMVERS).reasons.at(-1)).toBe("and 5 more");
+  });
+});

@@ -1,0 +1,127 @@
+/**
+ * Whether a kernel has what a set of modules imports: each symbol, with the CRC the module was built with, open to its
+ * licence and to its namespaces. The rules are the kernel's (kernel/module/main.c and version.c, read for facts), and
+ * stricter in one place: a CRC that should be there and is not is a failure.
+ */
+import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
+import type { ExportedSymbol, Symvers } from "../formats/module-symvers.ts";
+import type { Verdict } from "./verdict.ts";
+
+type Importer = Pick<
+  KernelModule,
+  "name" | "license" | "imports" | "exports" | "versions" | "importNamespaces"
+>;
+
+/** What is wrong with one import. */
+export interface SymbolFault {
+  readonly module: string;
+  readonly symbol: string;
+  readonly kind: "missing" | "version" | "noVersion" | "gplOnly" | "namespace";
+  readonly fact: string;
+}
+
+/** How many faults a verdict names before it only counts. */
+const NAMED_FAULTS = 20;
+const LAYOUT = "module_layout";
+
+/** Modules of one set may use each other's symbols, as long as these are imported from somebody at all. */
+export function checkSymbols(modules: readonly Importer[], { symbols, hasVersions }: Symvers): Verdict {
+  const faults = symbolFaults(modules, { symbols, hasVersions });
+  const named = faults.slice(0, NAMED_FAULTS).map(({ module, fact }) => `${module}: ${fact}`);
+  const rest = faults.length - named.length;
+  if (faults.length > 0)
+    return {
+      check: "symbols",
+      verdict: "fail",
+      reasons: [...named, ...(rest === 0 ? [] : [`and ${rest} more`])],
+    };
+  const count = new Set(modules.flatMap(({ imports }) => imports)).size;
+  const versions = hasVersions
+    ? "each with the kernel's own CRC"
+    : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
+  return {
+    check: "symbols",
+    verdict: "pass",
+    reasons: [`the kernel exports all ${count} symbols, ${versions}`],
+  };
+}
+
+export function symbolFaults(modules: readonly Importer[], { symbols, hasVersions }: Symvers): SymbolFault[] {
+  const own = new Map<string, Pick<ExportedSymbol, "gplOnly">>(
+    modules.flatMap((one) => one.exports.map(({ name, gplOnly }) => [name, { gplOnly }] as const)),
+  );
+  return modules.flatMap((module) => {
+    const fault = (symbol: string, kind: SymbolFault["kind"], fact: string): SymbolFault => ({
+      ...{ module: module.name, symbol, kind, fact },
+    });
+    const faults = module.imports.flatMap((symbol): SymbolFault[] => {
+      const exported = symbols.get(symbol);
+      const offer = exported ?? own.get(symbol);
+      if (offer === undefined) return [fault(symbol, "missing", `the kernel exports no ${symbol}`)];
+      if (offer.gplOnly && !isGplCompatible(module.license))
+        return [
+          fault(
+            symbol,
+            "gplOnly",
+            `${symbol} is for GPL modules only, and its licence is ${module.license ?? "none"}`,
+          ),
+        ];
+      return [
+        ...(exported === undefined ? [] : namespaceFault(symbol, exported, module, fault)),
+        ...(exported === undefined || !hasVersions ? [] : versionFault(symbol, exported, module, fault)),
+      ];
+    });
+    const layout = symbols.get(LAYOUT);
+    const isLaidOut = !hasVersions || layout === undefined || module.imports.includes(LAYOUT);
+    return isLaidOut ? faults : [...versionFault(LAYOUT, layout, module, fault), ...faults];
+  });
+}
+
+type MakeFault = (symbol: string, kind: SymbolFault["kind"], fact: string) => SymbolFault;
+
+function versionFault(
+  symbol: string,
+  { crc }: ExportedSymbol,
+  { versions }: Importer,
+  fault: MakeFault,
+): SymbolFault[] {
+  const built = versions?.get(symbol);
+  if (built === undefined)
+    return [fault(symbol, "noVersion", `it says no CRC of ${symbol}, for a kernel that compares them`)];
+  if (built === crc) return [];
+  return [
+    fault(symbol, "version", `${symbol} has CRC ${hex(crc)} in the kernel, and ${hex(built)} in the module`),
+  ];
+}
+
+/** `module:a,b*` opens a symbol to modules by their names; any other namespace to who imports it. */
+function namespaceFault(
+  symbol: string,
+  { namespace }: ExportedSymbol,
+  { name, importNamespaces }: Importer,
+  fault: MakeFault,
+): SymbolFault[] {
+  if (namespace === "" || importNamespaces.includes(namespace)) return [];
+  const isOpen = namespace
+    .replace(/^module:/, "")
+    .split(",")
+    .some((pattern) => matches(name, pattern));
+  if (namespace.startsWith("module:") && isOpen) return [];
+  return [
+    fault(
+      symbol,
+      "namespace",
+      `${symbol} is in the namespace ${namespace}, which the module does not import`,
+    ),
+  ];
+}
+
+/** The kernel takes `-` for `_`, and a `*` at the end for anything. */
+function matches(name: string, pattern: string): boolean {
+  const [wanted, given] = [pattern, name].map((word) => word.replaceAll("-", "_")) as [string, string];
+  return wanted.endsWith("*") ? given.startsWith(wanted.slice(0, -1)) : given === wanted;
+}
+
+function hex(crc: number): string {
+  return `0x${crc.toString(16).padStart(8, "0")}`;
+}
