@@ -7,10 +7,10 @@ import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
-import { InputRecord } from "./input-places.ts";
+import { InputRecord } from "./inputs/input-places.ts";
 import { BuiltFile, BuiltModule, compressedPath, modulePath, strippedPath } from "./outputs.ts";
 import { type Recipe, recipeKey } from "./recipe.ts";
-import { CompilerMismatch } from "./toolchain.ts";
+import { CompilerMismatch } from "./toolchains/toolchain.ts";
 
 const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
 

@@ -12,11 +12,11 @@ import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
-import type { InputRecord } from "./input-places.ts";
-import type { Inputs, Unpacked } from "./inputs.ts";
+import type { InputRecord } from "./inputs/input-places.ts";
+import type { Inputs, Unpacked } from "./inputs/inputs.ts";
+import { packageFormat } from "./inputs/package-format.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { readNote, takeFiles, takeModules } from "./outputs.ts";
-import { packageFormat } from "./package-format.ts";
 import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type Surroundings, USUAL } from "./surroundings.ts";
@@ -27,7 +27,7 @@ import {
   scriptsDigest,
   type ToolchainRoot,
   type Toolchains,
-} from "./toolchain.ts";
+} from "./toolchains/toolchain.ts";
 import { nativePaths } from "./tree.ts";
 
 export interface BuildContext {

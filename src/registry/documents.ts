@@ -3,10 +3,10 @@
  */
 import { z } from "zod";
 import { Failure } from "../build/attempt.ts";
-import { InputRecord } from "../build/input-places.ts";
+import { InputRecord } from "../build/inputs/input-places.ts";
 import { OriginRecord } from "../build/origins/origin.ts";
 import type { Recipe } from "../build/recipe.ts";
-import { CompilerMismatch } from "../build/toolchain.ts";
+import { CompilerMismatch } from "../build/toolchains/toolchain.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";

@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
-import type { InputArchive } from "../../src/build/input-places.ts";
+import type { InputArchive } from "../../src/build/inputs/input-places.ts";
 import { ORIGINS } from "../../src/build/origins/index.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";

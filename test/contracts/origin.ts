@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Http } from "../../src/base/http.ts";
 import { openScratch } from "../../src/base/scratch.ts";
-import { Inputs } from "../../src/build/inputs.ts";
+import { Inputs } from "../../src/build/inputs/inputs.ts";
 import { fetchSource } from "../../src/build/origins/index.ts";
 import type { OriginContext, Place } from "../../src/build/origins/origin.ts";
 import { readSourceTree } from "../../src/build/source-tree.ts";

@@ -12,8 +12,8 @@ import { sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
-import type { InputArchive } from "../input-places.ts";
-import type { Inputs } from "../inputs.ts";
+import type { InputArchive } from "../inputs/input-places.ts";
+import type { Inputs } from "../inputs/inputs.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 

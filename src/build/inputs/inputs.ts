@@ -7,12 +7,12 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
-import { markUsed } from "../base/cache.ts";
-import { FarmError } from "../base/error.ts";
-import type { Http } from "../base/http.ts";
-import { exists, type Scratch } from "../base/scratch.ts";
-import { urlOf } from "../base/url.ts";
-import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import { markUsed } from "../../base/cache.ts";
+import { FarmError } from "../../base/error.ts";
+import type { Http } from "../../base/http.ts";
+import { exists, type Scratch } from "../../base/scratch.ts";
+import { urlOf } from "../../base/url.ts";
+import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
 import {
   archivePlace,
   fallbackLine,

@@ -2,12 +2,12 @@ import { readdirSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { findRelease } from "../kernel/distributions/index.ts";
-import type { Compiler } from "../kernel/kernel.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { findRelease } from "../../kernel/distributions/index.ts";
+import type { Compiler } from "../../kernel/kernel.ts";
 import { chooseCompiler, compilerPackages, imageFolder, isCross, readImage } from "./image.ts";
 
-const IMAGES = join(import.meta.dirname, "..", "..", "images");
+const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
 const FOLDERS = readdirSync(IMAGES, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && entry.name !== "container")
   .map(({ name }) => name);

@@ -3,10 +3,10 @@
  */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FarmError } from "../../base/error.ts";
-import { lastLines, type RunResult, run } from "../../base/run.ts";
-import type { RpmRepository } from "../../kernel/distributions/distribution.ts";
-import type { InstalledPackage } from "../recipe.ts";
+import { FarmError } from "../../../base/error.ts";
+import { lastLines, type RunResult, run } from "../../../base/run.ts";
+import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
+import type { InstalledPackage } from "../../recipe.ts";
 import {
   bootstrapTimeoutMs,
   type MadeRoot,

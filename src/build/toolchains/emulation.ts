@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ARCHITECTURES, type ArchitectureName } from "../kernel/architecture.ts";
+import { ARCHITECTURES, type ArchitectureName } from "../../kernel/architecture.ts";
 
 const REGISTERED = "/proc/sys/fs/binfmt_misc";
 

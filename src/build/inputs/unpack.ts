@@ -5,10 +5,10 @@
 import { createReadStream } from "node:fs";
 import { Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FarmError } from "../base/error.ts";
-import { lastLines, pipeThrough, run, throwIfAborted } from "../base/run.ts";
+import { FarmError } from "../../base/error.ts";
+import { lastLines, pipeThrough, run, throwIfAborted } from "../../base/run.ts";
+import { inspectTree } from "../tree.ts";
 import type { PackageFormat } from "./package-format.ts";
-import { inspectTree } from "./tree.ts";
 
 export interface UnpackLimits {
   readonly bytes: number;

@@ -2,10 +2,10 @@
  * What readers of package streams share: files found in a package, and bytes in portions.
  */
 import type { Readable } from "node:stream";
-import { FarmError } from "../base/error.ts";
+import { FarmError } from "../../base/error.ts";
 
 export interface PackageFile {
-  /** Path inside the package, without a leading `./` or `/`. */
+  /** Path inside the package, without a leading `../` or `/`. */
   readonly path: string;
   readonly content: Buffer;
 }

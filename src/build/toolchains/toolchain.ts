@@ -5,12 +5,13 @@
 import { mkdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { markUsed } from "../base/cache.ts";
-import { FarmError } from "../base/error.ts";
-import { type Digest, digestOf } from "../base/json.ts";
-import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
-import { ArchitectureName } from "../kernel/architecture.ts";
-import type { Compiler } from "../kernel/kernel.ts";
+import { markUsed } from "../../base/cache.ts";
+import { FarmError } from "../../base/error.ts";
+import { type Digest, digestOf } from "../../base/json.ts";
+import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
+import { ArchitectureName } from "../../kernel/architecture.ts";
+import type { Compiler } from "../../kernel/kernel.ts";
+import type { InstalledPackage } from "../recipe.ts";
 import {
   type CompilerPolicy,
   chooseCompiler,
@@ -22,7 +23,6 @@ import {
   readImage,
   type WantedPackage,
 } from "./image.ts";
-import type { InstalledPackage } from "./recipe.ts";
 import { makeRoot, rootOptions } from "./roots/index.ts";
 import type { ReleaseMirror } from "./roots/root-method.ts";
 

@@ -4,11 +4,11 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FarmError } from "../base/error.ts";
-import { exists } from "../base/scratch.ts";
-import { ARCHITECTURES, type ArchitectureName } from "../kernel/architecture.ts";
-import type { Compiler } from "../kernel/kernel.ts";
-import { partsOfRelease } from "../kernel/release-rules.ts";
+import { FarmError } from "../../base/error.ts";
+import { exists } from "../../base/scratch.ts";
+import { ARCHITECTURES, type ArchitectureName } from "../../kernel/architecture.ts";
+import type { Compiler } from "../../kernel/kernel.ts";
+import { partsOfRelease } from "../../kernel/release-rules.ts";
 
 export interface ImageDefinition {
   /** Name of its folder. */

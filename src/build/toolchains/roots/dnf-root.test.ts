@@ -3,19 +3,19 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { makeSigningKey } from "../../../test/support/apt-repository.ts";
-import { createRepository, serveFiles } from "../../../test/support/rpm-repository.ts";
-import { makeRpm } from "../../../test/support/rpms.ts";
-import { sharedDirectory, temporaryDirectory } from "../../../test/support/temporary.ts";
-import { openScratch } from "../../base/scratch.ts";
-import { hostArchitecture } from "../../kernel/architecture.ts";
-import { bubblewrap } from "../sandboxes/bubblewrap.ts";
+import { makeSigningKey } from "../../../../test/support/apt-repository.ts";
+import { createRepository, serveFiles } from "../../../../test/support/rpm-repository.ts";
+import { makeRpm } from "../../../../test/support/rpms.ts";
+import { sharedDirectory, temporaryDirectory } from "../../../../test/support/temporary.ts";
+import { openScratch } from "../../../base/scratch.ts";
+import { hostArchitecture } from "../../../kernel/architecture.ts";
+import { bubblewrap } from "../../sandboxes/bubblewrap.ts";
 import { Toolchains } from "../toolchain.ts";
 import type { RpmMirror } from "./root-method.ts";
 
 const BUILDER = hostArchitecture(process.arch);
 const SHARED = sharedDirectory();
-const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
+const IMAGES = join(import.meta.dirname, "..", "..", "..", "..", "images");
 const BUSYBOX = readFileSync("/bin/busybox");
 const APPLETS = ["sh", "cat", "echo", "ls", "head", "find", "cp", "mkdir"];
 

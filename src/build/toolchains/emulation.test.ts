@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { emulatedArchitectures } from "./emulation.ts";
 
 const REGISTERED = `enabled

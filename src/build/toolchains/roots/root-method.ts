@@ -1,10 +1,10 @@
 /**
  * The family of root methods: how a toolchain root comes to be from packages of one format.
  */
-import type { ArchitectureName } from "../../kernel/architecture.ts";
-import type { RpmRepository } from "../../kernel/distributions/distribution.ts";
+import type { ArchitectureName } from "../../../kernel/architecture.ts";
+import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
+import type { InstalledPackage } from "../../recipe.ts";
 import type { WantedPackage } from "../image.ts";
-import type { InstalledPackage } from "../recipe.ts";
 
 /** One line of an apt sources list. */
 export interface AptLine {

@@ -3,9 +3,9 @@
  */
 import { Readable } from "node:stream";
 import { extract, type Header } from "tar-stream";
-import { FarmError } from "../base/error.ts";
-import { pipeThrough } from "../base/run.ts";
-import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../formats/ar.ts";
+import { FarmError } from "../../base/error.ts";
+import { pipeThrough } from "../../base/run.ts";
+import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../../formats/ar.ts";
 import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
 
 const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {

@@ -4,10 +4,10 @@
  */
 import { Readable } from "node:stream";
 import { z } from "zod";
-import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
-import type { Http } from "../base/http.ts";
-import { hexOf, sha256 } from "../base/json.ts";
-import type { VerifiedPackage } from "../kernel/kernel.ts";
+import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../../base/error.ts";
+import type { Http } from "../../base/http.ts";
+import { hexOf, sha256 } from "../../base/json.ts";
+import type { VerifiedPackage } from "../../kernel/kernel.ts";
 
 /** Where the farm keeps the packages it has seen, whatever becomes of mirrors. */
 export interface InputArchive {

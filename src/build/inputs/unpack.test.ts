@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Header, pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
-import { makeDeb } from "../../test/support/debs.ts";
-import { makeRpm } from "../../test/support/rpms.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { makeDeb } from "../../../test/support/debs.ts";
+import { makeRpm } from "../../../test/support/rpms.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { nativePaths } from "../tree.ts";
 import { packageFormat } from "./package-format.ts";
-import { nativePaths } from "./tree.ts";
 import { type UnpackLimits, unpackPackage } from "./unpack.ts";
 
 const malformed = (words: RegExp) =>
@@ -123,7 +123,7 @@ describe("hostile Debian packages", () => {
     [
       "a link, then a file through it",
       [
-        { name: "usr/out", type: "symlink", linkname: "../.." },
+        { name: "usr/out", type: "symlink", linkname: "../../.." },
         { name: "usr/out/victim", content: "x" },
       ],
       /./,
@@ -189,7 +189,10 @@ describe("hostile rpm packages", () => {
     const bytes = await readFile(rpm);
     // rpmbuild would not write that: the names are replaced by others of the same length.
     const changed = Buffer.from(
-      bytes.toString("latin1").replaceAll("/usr/ab/", "/../../x/".slice(0, 8)).replaceAll("usr/ab", "../../"),
+      bytes
+        .toString("latin1")
+        .replaceAll("/usr/ab/", "/../../x/".slice(0, 8))
+        .replaceAll("usr/ab", "../../../"),
       "latin1",
     );
     writeFileSync(rpm, changed);

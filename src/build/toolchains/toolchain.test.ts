@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { openScratch } from "../base/scratch.ts";
-import type { ArchitectureName } from "../kernel/architecture.ts";
-import type { Compiler } from "../kernel/kernel.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch } from "../../base/scratch.ts";
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+import type { Compiler } from "../../kernel/kernel.ts";
 import { type ToolchainContext, Toolchains } from "./toolchain.ts";
 
-const IMAGES = join(import.meta.dirname, "..", "..", "images");
+const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
 const GCC12: Compiler = { family: "gcc", version: "12", source: "package" };
 
 /** Which release's packages a root would be made of, and for which builder. */
