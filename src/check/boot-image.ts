@@ -6,13 +6,12 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { isCached, markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import { pipeThrough } from "../base/run.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
+import { openModule } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
@@ -25,9 +24,8 @@ export interface BootContext {
 }
 
 const IMAGE_PATH = /^(boot\/vmlinuz-[^/]+|(usr\/)?lib\/modules\/[^/]+\/vmlinuz)$/;
-const MODULE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(?:.+\/)?([^/]+\.ko)(\.xz|\.zst|\.gz)?$/;
+const MODULE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(?:.+\/)?([^/]+\.ko)(?:\.xz|\.zst|\.gz)?$/;
 const BUSYBOX_PATH = /^(usr\/)?bin\/busybox$/;
-const MODULE_LIMIT_BYTES = 128 * 1024 * 1024;
 
 /** The kernel's boot image, taken from its package as it flies by. */
 export async function fetchBootImage(
@@ -154,8 +152,8 @@ async function takeModules(
       (files) => files.length >= wanted.size,
     );
     for (const { path, content } of files) {
-      const [, name = "", suffix] = MODULE_PATH.exec(path) ?? [];
-      const bytes = await decompressModule(content, suffix);
+      const [, name = ""] = MODULE_PATH.exec(path) ?? [];
+      const bytes = await openModule(content, path);
       found.set(moduleName(name), bytes);
       await context.scratch.write(join(directoryOf(holder, context), `${moduleName(name)}.ko`), bytes);
     }
@@ -188,39 +186,4 @@ async function loadKept(
     found.set(name, bytes);
     queue.push(...readKernelModule(bytes, name).depends);
   }
-}
-
-/** @throws FarmError PACKAGE_MALFORMED when it unpacks to more than any module is */
-async function decompressModule(content: Buffer, suffix: string | undefined): Promise<Buffer> {
-  const options = { maxOutputLength: MODULE_LIMIT_BYTES };
-  try {
-    if (suffix === ".gz") return gunzipSync(content, options);
-    if (suffix === ".zst") return zstdDecompressSync(content, options);
-    return suffix === ".xz" ? await decompressXz(content) : content;
-  } catch (cause) {
-    throw new FarmError("PACKAGE_MALFORMED", {
-      detail: `an in-tree module cannot be decompressed (${suffix})`,
-      cause,
-    });
-  }
-}
-
-async function decompressXz(content: Buffer): Promise<Buffer> {
-  const filter = pipeThrough(["xz", "-dc"]);
-  filter.stdin.end(content);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MODULE_LIMIT_BYTES) {
-      filter.stop();
-      throw new FarmError("PACKAGE_MALFORMED", {
-        detail: `an in-tree module is larger than ${MODULE_LIMIT_BYTES} bytes`,
-      });
-    }
-    chunks.push(chunk);
-  }
-  if ((await filter.exit) !== 0)
-    throw new FarmError("PACKAGE_MALFORMED", { detail: "an in-tree module is not valid xz" });
-  return Buffer.concat(chunks);
 }
