@@ -10,9 +10,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CatalogKernel } from "../src/catalog/catalog.ts";
-import { streamMatrix } from "../src/cli/matrix-io.ts";
+import { diffFiles } from "../src/cli/matrix-io.ts";
 import { elementsOf } from "../src/matrix/generate.ts";
-import { diffStreams, matrixLines } from "../src/matrix/stream.ts";
+import { matrixLines } from "../src/matrix/stream.ts";
 
 const DRIVERS = [{ name: "driver", version: "0.1.1" }];
 const MIRRORS = new Map([["fedora/updates", "https://mirror.example/fedora"]]);
@@ -76,7 +76,7 @@ async function measure(count: number): Promise<void> {
     write(after, count, 1);
     const generated = performance.now();
     const found = { added: 0, changed: 0, removed: 0, unchanged: 0 };
-    for await (const change of diffStreams(streamMatrix(before), streamMatrix(after))) {
+    for await (const change of diffFiles(before, after)) {
       if (change.kind === "end") {
         found.removed = change.removed.length;
         found.unchanged = change.unchanged;

@@ -6,7 +6,14 @@ import { open, stat } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { parseDocument } from "../base/json.ts";
 import { AnyMatrix, type Element } from "../matrix/element.ts";
-import { isLineMatrix, matrixLines, parseMatrixLines } from "../matrix/stream.ts";
+import {
+  diffStreams,
+  isLineMatrix,
+  matrixLines,
+  parseMatrixLines,
+  type StreamedChange,
+  sharedElements,
+} from "../matrix/stream.ts";
 import { readText } from "./input.ts";
 import { print } from "./output.ts";
 
@@ -36,14 +43,23 @@ export async function isLarge(place: string): Promise<boolean> {
 
 const LARGE_BYTES = 64 * 1024 * 1024;
 
+/** What differs between two large files. */
+export async function* diffFiles(previous: string, current: string): AsyncGenerator<StreamedChange> {
+  const areLines = isLineMatrix(await beginningOf(previous)) && isLineMatrix(await beginningOf(current));
+  const known = areLines ? await sharedElements(linesOf(previous), linesOf(current)) : new Set<string>();
+  yield* diffStreams(streamMatrix(previous, known), streamMatrix(current, known), known.size);
+}
+
 /** The elements of a file as they come; a file that has not one element a line is read as a whole. */
-export async function* streamMatrix(place: string): AsyncGenerator<Element> {
-  if (!isLineMatrix(await beginningOf(place))) {
-    yield* await readMatrix(place);
-    return;
-  }
-  const lines = createInterface({ input: createReadStream(place), crlfDelay: Number.POSITIVE_INFINITY });
-  yield* parseMatrixLines(lines, place);
+async function* streamMatrix(place: string, known: ReadonlySet<string>): AsyncGenerator<Element> {
+  if (isLineMatrix(await beginningOf(place))) yield* parseMatrixLines(linesOf(place), place, known);
+  else yield* await readMatrix(place);
+}
+
+/** Opens the file when its first line is asked for: an interface loses those that come before. */
+async function* linesOf(place: string): AsyncGenerator<string> {
+  const input = createReadStream(place, { highWaterMark: CHUNK_CHARACTERS });
+  yield* createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
 }
 
 async function beginningOf(place: string): Promise<string> {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { diffMatrix } from "./diff.ts";
 import { type Element, elementKey } from "./element.ts";
-import { diffStreams, isLineMatrix, matrixLines, parseMatrixLines } from "./stream.ts";
+import { diffStreams, isLineMatrix, matrixLines, parseMatrixLines, sharedElements } from "./stream.ts";
 
 async function* stream<T>(values: Iterable<T>): AsyncGenerator<T> {
   yield* values;
@@ -71,6 +71,28 @@ describe("diffStreams", () => {
         const end = changes.at(-1);
         expect(end).toMatchObject({ kind: "end", unchanged: whole.unchanged });
         expect(end?.kind === "end" && [...end.removed].sort()).toEqual(whole.removed.map(elementKey).sort());
+      }),
+    );
+  });
+
+  test("finds the same without reading what both have in the same words", async () => {
+    await fc.assert(
+      fc.asyncProperty(someMatrix, someMatrix, async (before, after) => {
+        const [old, now] = [before, after].map((elements) => [...matrixLines(elements)].join("").split("\n"));
+        const known = await sharedElements(stream(old ?? []), stream(now ?? []));
+        const read = (lines: readonly string[] = []) => parseMatrixLines(stream(lines), "here", known);
+
+        const whole = await gather(diffStreams(stream(before), stream(after)));
+        const quick =
+          before.length > 0 && after.length > 0
+            ? await gather(diffStreams(read(old), read(now), known.size))
+            : whole;
+
+        expect(quick).toEqual(whole);
+        expect(known.size).toBe(
+          before.filter((one) => (now ?? []).some((line) => line.replace(/,$/, "") === JSON.stringify(one)))
+            .length,
+        );
       }),
     );
   });

@@ -23,12 +23,39 @@ export function isLineMatrix(beginning: string): boolean {
 }
 
 /**
- * Elements of a document with one element a line.
+ * Digests of the elements that two documents have in the very same words: no news to anybody, so that nobody need
+ * read them.
+ */
+export async function sharedElements(
+  previous: AsyncIterable<string>,
+  current: AsyncIterable<string>,
+): Promise<ReadonlySet<string>> {
+  const [before, shared] = [new Set<string>(), new Set<string>()];
+  for await (const line of previous) if (isElement(line)) before.add(lineDigest(line));
+  for await (const line of current) {
+    const digest = isElement(line) ? lineDigest(line) : "";
+    if (before.has(digest)) shared.add(digest);
+  }
+  return shared;
+}
+
+function isElement(line: string): boolean {
+  return line.startsWith("{");
+}
+
+/** The last element of an array is the only one without a comma. */
+function lineDigest(line: string): string {
+  return hash("sha1", line.endsWith(",") ? line.slice(0, -1) : line, "base64");
+}
+
+/**
+ * Elements of a document with one element a line, without those whose digests are `known`.
  * @throws FarmError DOCUMENT_INVALID naming the line
  */
 export async function* parseMatrixLines(
   lines: AsyncIterable<string>,
   source: string,
+  known: ReadonlySet<string> = new Set(),
 ): AsyncGenerator<Element> {
   let number = 0;
   let isClosed = false;
@@ -40,6 +67,7 @@ export async function* parseMatrixLines(
       isClosed = true;
       continue;
     }
+    if (known.size > 0 && known.has(lineDigest(line))) continue;
     yield parseDocument(Element, line.endsWith(",") ? line.slice(0, -1) : line, `${source}, line ${number}`);
   }
   if (!isClosed)
@@ -55,15 +83,19 @@ export type StreamedChange =
   /** Keys of what the current matrix no longer has, and how many elements are as before. Comes last. */
   | { readonly kind: "end"; readonly removed: readonly string[]; readonly unchanged: number };
 
-/** What `diffMatrix` finds, with memory for keys and digests only. A key that comes twice counts once. */
+/**
+ * What `diffMatrix` finds, with memory for keys and digests only. A key that comes twice counts once; `shared` elements
+ * that both have are in neither stream.
+ */
 export async function* diffStreams(
   previous: AsyncIterable<Element>,
   current: AsyncIterable<Element>,
+  shared = 0,
 ): AsyncGenerator<StreamedChange> {
   const before = new Map<string, string>();
   for await (const element of previous) before.set(elementKey(element), fingerprint(element));
   const seen = new Set<string>();
-  let unchanged = 0;
+  let unchanged = shared;
   for await (const element of current) {
     const key = elementKey(element);
     if (seen.has(key)) continue;

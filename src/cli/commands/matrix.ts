@@ -11,7 +11,7 @@ import { diffMatrix, elementsToBuild, formatChangesOf } from "../../matrix/diff.
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../matrix/generate.ts";
-import { diffStreams, type StreamedChange } from "../../matrix/stream.ts";
+import type { StreamedChange } from "../../matrix/stream.ts";
 import type { AttemptNote, Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
@@ -19,7 +19,7 @@ import { viewPath } from "../../registry/view.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
 import { failureParagraphs, shortFailure } from "../failures.ts";
 import { readText } from "../input.ts";
-import { isLarge, printMatrix, readMatrix, streamMatrix } from "../matrix-io.ts";
+import { diffFiles, isLarge, printMatrix, readMatrix } from "../matrix-io.ts";
 import { configOf, type PlaceOptions, type SelectionOptions, selectionOf, toList } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
@@ -172,7 +172,7 @@ export async function diff(previous: string, current: string, options: DiffOptio
 async function diffLarge(previous: string, current: string, options: DiffOptions): Promise<number> {
   const counts = { added: 0, changed: 0 };
   let isFirst = true;
-  for await (const change of diffStreams(streamMatrix(previous), streamMatrix(current))) {
+  for await (const change of diffFiles(previous, current)) {
     if (change.kind === "end") {
       const { removed, unchanged } = change;
       const summary = { ...counts, removed: removed.length, unchanged };
