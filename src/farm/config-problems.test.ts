@@ -11,6 +11,10 @@ describe("what is wrong with a configuration", () => {
     ["sources: [{kind: apt}]", "sources[0].releases: is missing"],
     ["sources: [{kind: yum}]", "sources[0].kind: Invalid discriminator value. Expected 'apt' | 'rpm-md'"],
     ["stor: x", `there is no setting "stor" (did you mean 'store'?)`],
+    [
+      "sources: [{kind: apt, releases: [debian12], strip: yes}]",
+      `sources[0]: there is no setting "strip" here`,
+    ],
     ["colour: x", 'there is no setting "colour"'],
     ["jobs: 0", "jobs: "],
   ])("%s", (text, said) => {

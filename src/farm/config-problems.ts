@@ -51,8 +51,12 @@ function withArticle(type: string): string {
 
 function suggestion(key: string, words: readonly string[]): string {
   const [closest] = words
-    .map((word) => ({ word, distance: word.startsWith(key) ? 1 : editDistance(word, key) }))
+    .map((word) => ({
+      word,
+      distance: word === key ? 0 : word.startsWith(key) ? 1 : editDistance(word, key),
+    }))
     .toSorted((a, b) => a.distance - b.distance);
+  if (closest?.word === key) return " here";
   return closest !== undefined && closest.distance <= 3 ? ` (did you mean '${closest.word}'?)` : "";
 }
 

@@ -89,7 +89,7 @@ class Repository {
     if (commit !== undefined) return commit;
     if (all.exitCode === 0)
       throw new FarmError("CONFIG_INVALID", { detail: `${this.url} has no revision ${revision}` });
-    const detail = `${this.url} cannot be fetched: ${lastLines(all.stderr, 3)}`;
+    const detail = `${this.url} cannot be fetched: ${lastLines(all.stderr, 4)}`;
     if (all.timedOut) throw new FarmError("TIMED_OUT", { detail });
     throw this.#isRemote ? new FarmError("REMOTE_UNAVAILABLE", { detail }) : invalidDriver(detail);
   }
