@@ -63,6 +63,16 @@ describe("evict", () => {
     expect((await readdir(cache)).sort()).toEqual(["inputs", "sizes.json", "trees"]);
   });
 
+  test("leaves what is no room of a cache, whatever lies beside", async () => {
+    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "precious/x": 50 });
+
+    await evict(cache, 0, scratch);
+
+    expect(names(await readCache(cache))).toEqual([]);
+    expect(await readdir(join(cache, "precious"))).toEqual(["x"]);
+    await scratch.close();
+  });
+
   test("takes what was marked as used for the youngest", async () => {
     const { cache, scratch } = await makeCache({ "trees/a": 100, "trees/b": 200 });
     await markUsed(join(cache, "trees/a"));

@@ -16,6 +16,11 @@ export interface CacheEntry {
   readonly lastUse: Date;
 }
 
+/** All that a cache of ours consists of. Whatever else lies there is somebody else's, and stays. */
+const ROOMS: readonly string[] = [
+  ...["attempts", "boot", "git", "indices", "inputs", "rebuilds", "remembered"],
+  ...["roots", "sources", "trees", "unfinished", "verified"],
+];
 /** Rooms of large trees that never change once they are made: their sizes are remembered. */
 const MEASURED_ONCE = ["roots", "trees"];
 
@@ -53,7 +58,7 @@ export async function readCache(cache: string): Promise<CacheEntry[]> {
   const sizes = await readSizes(cache);
   const entries: CacheEntry[] = [];
   for (const room of await entriesOf(cache)) {
-    if (room === TEMPORARY || !(await lstat(join(cache, room)).catch(() => undefined))?.isDirectory())
+    if (!ROOMS.includes(room) || !(await lstat(join(cache, room)).catch(() => undefined))?.isDirectory())
       continue;
     for (const name of await entriesOf(join(cache, room))) {
       const path = join(cache, room, name);

@@ -23,6 +23,12 @@ export async function build(options: BuildOptions): Promise<number> {
       without: ["catalog", "load"],
       ...(matrix === undefined ? {} : { matrix }),
     });
+    if (matrix === undefined && report.kernels === 0) {
+      throw new FarmError("USAGE", {
+        detail: "the store knows no kernel yet, so there is nothing to build",
+        hint: "`kmodfarm catalog update` fills its catalog; `kmodfarm run` does that by itself.",
+      });
+    }
     return printReport(report, farm, options.json ?? false);
   });
 }

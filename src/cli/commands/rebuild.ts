@@ -5,6 +5,7 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { parseDocument } from "../../base/json.ts";
+import { exists } from "../../base/scratch.ts";
 import type { ModuleComparison } from "../../check/compare-modules.ts";
 import type { SectionDifference } from "../../check/difference-causes.ts";
 import type { Farm } from "../../farm/open.ts";
@@ -44,10 +45,11 @@ interface Found {
 
 /** A manifest file, a directory that holds one, or words that name an artifact of the store. */
 async function findManifest(subject: string, farm: Farm): Promise<Found> {
-  const status = await stat(subject).catch(() => undefined);
-  if (status === undefined)
+  const isDirectory = (await stat(subject).catch(() => undefined))?.isDirectory() ?? false;
+  const file = isDirectory ? join(subject, "manifest.json") : subject;
+  // A driver's own tree may have the name that its artifacts have in the store.
+  if (!(await exists(file)))
     return { manifest: await findPublished(subject, farm), original: async () => undefined };
-  const file = status.isDirectory() ? join(subject, "manifest.json") : subject;
   const manifest = parseDocument(Manifest, await readText(file), file);
   return {
     manifest,
