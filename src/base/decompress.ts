@@ -46,6 +46,29 @@ export async function* decompressed(
   }
 }
 
+/**
+ * All bytes inside one whole .xz file, as node:zlib does it for its formats: RangeError beyond the limit, Error for what
+ * is damaged.
+ * @throws also FarmError TOOL_MISSING
+ */
+export async function unxz(bytes: Uint8Array, limitBytes: number): Promise<Buffer> {
+  const filter = pipeThrough([...(FILTERS.xz as readonly string[]), "--format=xz"]);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    filter.stdin.end(bytes);
+    for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > limitBytes) throw new RangeError(`more than ${limitBytes} bytes`);
+      chunks.push(chunk);
+    }
+    if ((await filter.exit) !== 0) throw new Error(filter.said().trim());
+  } finally {
+    filter.stop();
+  }
+  return Buffer.concat(chunks);
+}
+
 type Filter = Omit<Pipe, "said">;
 
 function filterFor(name: string): Filter {

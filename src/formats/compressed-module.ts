@@ -4,8 +4,8 @@
  * one stream, and nothing else, is opened. Sources: RFC 1952, RFC 8878, the .xz file format 1.2.1.
  */
 import { crc32, inflateRawSync, zstdDecompressSync } from "node:zlib";
+import { unxz } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
-import { pipeThrough } from "../base/run.ts";
 import { malformed } from "./elf.ts";
 
 /** A dozen times the largest module of Debian; bombs unpack to more. */
@@ -80,22 +80,7 @@ function endOfZstdFrame(bytes: Buffer, what: string): number {
 async function openXz(bytes: Buffer, what: string): Promise<Buffer> {
   if (xzStreamBytes(bytes) !== bytes.length)
     throw malformed(what, "it is not one xz stream and nothing else");
-  const filter = pipeThrough(["xz", "-dc", "--format=xz", "--memlimit-decompress=512MiB"]);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    filter.stdin.end(bytes);
-    for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > LIMIT_BYTES) throw new RangeError();
-      chunks.push(chunk);
-    }
-    if ((await filter.exit) !== 0)
-      throw malformed(what, `it cannot be decompressed: ${filter.said().trim()}`);
-  } finally {
-    filter.stop();
-  }
-  return Buffer.concat(chunks);
+  return unxz(bytes, LIMIT_BYTES);
 }
 
 const XZ_HEADER_BYTES = 12;

@@ -4,8 +4,8 @@
  * (drivers/firmware/efi/libstub/zboot-header.S), and certs/system_certificates.S for the list's layout.
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
+import { unxz } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
-import { pipeThrough } from "../base/run.ts";
 import { DER } from "./der.ts";
 
 export interface Vmlinuz {
@@ -57,29 +57,11 @@ async function decompress(payload: Buffer, what: string): Promise<Buffer> {
   try {
     if (magic.startsWith("1f8b08")) return gunzipSync(payload, { maxOutputLength: MAX_KERNEL_BYTES });
     if (magic.startsWith("28b52ffd")) return zstdDecompressSync(rest, { maxOutputLength: MAX_KERNEL_BYTES });
-    if (magic === "fd377a585a00") return await throughXz(rest, what);
+    if (magic === "fd377a585a00") return await unxz(rest, MAX_KERNEL_BYTES);
   } catch (cause) {
     throw cause instanceof FarmError ? cause : bad(what, "its kernel cannot be decompressed", cause);
   }
   throw bad(what, "it is no boot image, or its kernel is compressed in a way that is not read here");
-}
-
-async function throughXz(payload: Buffer, what: string): Promise<Buffer> {
-  const filter = pipeThrough(["xz", "-dc", "--single-stream", "--memlimit-decompress=512MiB"]);
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    filter.stdin.end(payload);
-    for await (const chunk of filter.stdout as AsyncIterable<Buffer>) {
-      size += chunk.length;
-      if (size > MAX_KERNEL_BYTES) throw bad(what, `its kernel has more than ${MAX_KERNEL_BYTES} bytes`);
-      chunks.push(chunk);
-    }
-    if ((await filter.exit) !== 0) throw bad(what, "its kernel cannot be decompressed");
-  } finally {
-    filter.stop();
-  }
-  return Buffer.concat(chunks);
 }
 
 function bannerOf(kernel: Buffer): string | undefined {

@@ -86,6 +86,25 @@ describe("a package", () => {
     },
   );
 
+  test("that was damaged in the cache is fetched anew, and never archived", async () => {
+    const { wanted, bytes, machine, files } = await openWorld();
+    const { inputs, cache } = await machine({ archived: "none" });
+    const { tree } = await inputs.unpack(wanted);
+    const file = join(cache, "inputs", `${wanted.sha256}.deb`);
+
+    await writeFile(file, bytes.subarray(0, 100));
+    await (await machine({ cache })).inputs.unpack(wanted);
+    const archived = (await files()).filter((name) => name.includes(wanted.sha256 ?? ""));
+    await writeFile(file, bytes.subarray(0, 100));
+    rmSync(tree, { recursive: true });
+    const again = await (await machine({ cache })).inputs.unpack(wanted);
+
+    expect(archived).toEqual([]);
+    expect(await readFile(join(again.tree, "usr/src/linux-headers-6.1/Makefile"), "utf8")).toBe("all:");
+    expect(await readFile(file)).toEqual(bytes);
+    expect(await files()).toContainEqual(expect.stringContaining(wanted.sha256 ?? ""));
+  });
+
   test("that left its mirror comes from where it lay, and that is said and kept", async () => {
     const { wanted, bytes, machine, server, said, answers } = await openWorld();
     answers.mirror = 404;

@@ -10,6 +10,7 @@ import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
+import { fileDigest, hexOf } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { urlOf } from "../../base/url.ts";
 import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
@@ -76,7 +77,7 @@ export class Inputs {
     const wanted = verified(listed);
     const target = this.#fileOf(wanted);
     await this.#once(target, async () => {
-      if (!(await exists(target)) || (await this.#recordOf(wanted)) === undefined)
+      if (!(await isWhole(target, wanted)) || (await this.#recordOf(wanted)) === undefined)
         await this.#fetchTo(target, wanted, elsewhere, signal);
       await this.#archive(target, wanted, purpose);
     });
@@ -202,10 +203,13 @@ export class Inputs {
     }
   }
 
-  async #archive(file: string, { sha256, source }: VerifiedPackage, purpose: InputPurpose): Promise<void> {
+  async #archive(file: string, wanted: VerifiedPackage, purpose: InputPurpose): Promise<void> {
+    const { sha256, source } = wanted;
     const { archive, archived = "none", privateSources } = this.#context;
     const isWanted = archived === "all" || archived === purpose;
     if (archive === undefined || !isWanted || this.#archived.has(sha256) || !(await exists(file))) return;
+    // The cache is anybody's disk: what was damaged there must not become what other machines get.
+    if (!(await isWhole(file, wanted))) return rm(file);
     await archive.write(sha256, file, privateSources?.has(source) ?? false);
     this.#archived.add(sha256);
   }
@@ -247,6 +251,11 @@ export class Inputs {
       this.#running.delete(target);
     }
   }
+}
+
+/** Whether a file is there and is what was fetched. */
+async function isWhole(file: string, { sha256 }: VerifiedPackage): Promise<boolean> {
+  return (await exists(file)) && hexOf(await fileDigest(file)) === sha256;
 }
 
 function fileNameOf(place: string): string {

@@ -1,14 +1,12 @@
 /**
  * A source in a .tar archive: a file, or what a web server has under a digest that is known beforehand.
  */
-import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { isCached } from "../../base/cache.ts";
 import { decompressed } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
-import { hexOf, sha256 as sha256Of } from "../../base/json.ts";
+import { fileDigest, hexOf, sha256 as sha256Of } from "../../base/json.ts";
 import {
   invalidDriver,
   keepTree,
@@ -65,11 +63,10 @@ async function archiveFile(place: Place, version: string, context: OriginContext
     });
   }
   const file = resolve(context.base, place);
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash).catch((cause: NodeJS.ErrnoException) => {
+  const digest = await fileDigest(file).catch((cause: NodeJS.ErrnoException) => {
     throw invalidDriver(`the archive ${file} cannot be read (${cause.code})`, cause);
   });
-  return { file, name: file, sha256: hash.digest("hex") };
+  return { file, name: file, sha256: hexOf(digest) };
 }
 
 async function fetchArchive(

@@ -1,13 +1,11 @@
 /**
  * A source in a Debian package made for DKMS: a .deb file, or what a release's signed index lists.
  */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { lstat, readdir, readlink, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
+import { fileDigest, hexOf } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
 import { entriesOf, exists } from "../../base/scratch.ts";
 import { urlOf } from "../../base/url.ts";
@@ -123,11 +121,10 @@ interface PackagedTree {
 }
 
 async function treeOf(file: string, context: OriginContext): Promise<PackagedTree> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash).catch((cause: NodeJS.ErrnoException) => {
+  const digest = await fileDigest(file).catch((cause: NodeJS.ErrnoException) => {
     throw invalidDriver(`the package ${file} cannot be read (${cause.code})`, cause);
   });
-  const sha256 = hash.digest("hex");
+  const sha256 = hexOf(digest);
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     await unpackTar(() => dataOf(file), file, empty, context.signal, SOURCES);
     for (const name of await entriesOf(join(empty, SOURCES)))
