@@ -66,12 +66,15 @@ own() (
 	"$@"
 )
 
+# Runs lines of the configuration, each in the log before what it says.
+own_lines() { own sh -ex "/run/kmodfarm/$1" || fail "the step '$1' ended with exit code $?"; }
+
 kbuild() {
 	cd "$tree"
-	[ ! -e /run/kmodfarm/prepare ] || own sh -e /run/kmodfarm/prepare
+	[ ! -e /run/kmodfarm/prepare ] || own_lines prepare
 	cd "$tree/${DIRECTORY-}"
 	if [ -e /run/kmodfarm/make ]; then
-		own sh -e /run/kmodfarm/make
+		own_lines make
 	else
 		# shellcheck disable=SC2086
 		make -C "$KERNEL_SOURCE" M="$tree${DIRECTORY:+/$DIRECTORY}" -j "$JOBS" $tools \
@@ -110,18 +113,36 @@ take() {
 	esac
 }
 
-# Without a list, all there are; of two files with one name the first.
+# Without a list, all there are. A copy may lie beside its original; two that differ nobody can choose from.
 for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do
 	line=$(grep -m 1 "^$module " $work/modules) || fail "the build gave no $module.ko"
 	line=${line#* }
-	take "$module" "${line%% *}" "${line#* }"
+	file=${line#* }
+	grep "^$module " $work/modules | while read -r _ _ other; do
+		cmp -s -- "$file" "$other" || fail "the build gave two of $module.ko that differ: $file $other"
+	done
+	take "$module" "${line%% *}" "$file"
 done
 
+# Patterns take plain files; a link counts as long as it stays in the tree.
 cd "$tree"
+tree=$(pwd -P)
 IFS='
 '
-for file in ${FILES-}; do
-	[ -f "$file" ] || fail "the build gave no $file"
-	case $file in */*) mkdir -p "/output/files/${file%/*}" ;; *) mkdir -p /output/files ;; esac
-	cp -- "$file" "/output/files/$file"
+set -f
+for pattern in ${FILES-}; do
+	count=0
+	set +f
+	for file in $pattern; do
+		[ -f "$file" ] || continue
+		case $(readlink -f -- "$file") in
+		"$tree"/*) ;;
+		*) fail "the file $file leads out of the driver's tree" ;;
+		esac
+		case $file in */*) mkdir -p "/output/files/${file%/*}" ;; *) mkdir -p /output/files ;; esac
+		cp -- "$file" "/output/files/$file"
+		count=$((count + 1))
+	done
+	[ $count -gt 0 ] || fail "the build gave no file $pattern"
+	set -f
 done

@@ -33,6 +33,7 @@ read_conf() {
 	unset BUILT_MODULE_NAME BUILT_MODULE_LOCATION DEST_MODULE_NAME DEST_MODULE_LOCATION BUILD_DEPENDS NO_WEAK_MODULES
 	unset "${!BUILD_EXCLUSIVE_@}"
 	cd "$our_tree" || fail "there is no $our_tree"
+	bash -n "$our_tree/dkms.conf" || fail "dkms.conf cannot be read"
 	# shellcheck source=/dev/null
 	. "$our_tree/dkms.conf" >&2
 }
@@ -105,7 +106,7 @@ run_script() {
 }
 
 export KCFLAGS="-ffile-prefix-map=$our_tree=." KAFLAGS="-ffile-prefix-map=$our_tree=."
-[[ ! -e /run/kmodfarm/prepare ]] || sh -e /run/kmodfarm/prepare || fail "the step 'prepare' failed"
+[[ ! -e /run/kmodfarm/prepare ]] || sh -ex /run/kmodfarm/prepare || fail "the step 'prepare' ended with exit code $?"
 run_script PRE_BUILD
 if [[ -n ${CLEAN-} ]]; then (eval "$CLEAN") >/dev/null 2>&1; fi
 say "$command"

@@ -88,7 +88,7 @@ export const ERRORS = {
     summary: "A driver's source tree cannot be used",
     blame: "input",
     exit: 2,
-    hint: "The tree needs a Makefile or Kbuild at its top, regular files and links that stay inside.",
+    hint: "The tree needs a Makefile, a Kbuild or a dkms.conf at its top or in `directory`; plain files, and links that stay inside.",
   },
   TOOL_MISSING: {
     summary: "A program that this step needs is not installed",
@@ -109,10 +109,10 @@ export const ERRORS = {
     hint: "The machine may be overloaded: lower `jobs`.",
   },
   OUT_OF_MEMORY: {
-    summary: "The kernel of this machine ended a step for want of memory",
+    summary: "The machine itself had too little memory for a step",
     blame: "infra",
     exit: 3,
-    hint: "Lower `jobs` or give the machine more memory.",
+    hint: "Lower `jobs` or give the machine more memory. A build over `limits.memory` is LIMIT_EXCEEDED instead.",
   },
   DISK_FULL: {
     summary: "There is no space left on the device",

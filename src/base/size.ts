@@ -13,10 +13,12 @@ export const Size = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-/** `20G` → bytes; undefined when it is none. Units are powers of 1024. */
+/** `20G` → bytes; undefined when it is none that any disk has. Units are powers of 1024. */
 export function parseSize(text: string): number | undefined {
   const [, number, unit] = /^(\d{1,12}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?$/.exec(text) ?? [];
-  return number === undefined ? undefined : Math.floor(Number(number) * 1024 ** UNITS.indexOf(unit ?? ""));
+  if (number === undefined) return undefined;
+  const bytes = Math.floor(Number(number) * 1024 ** UNITS.indexOf(unit ?? ""));
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
 /** As a person reads it: `1.4 GiB`. */

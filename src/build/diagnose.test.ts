@@ -454,7 +454,7 @@ ${MAKE_GIVES_UP}`;
   });
 
   test.each([
-    ["memoryLimit", "OUT_OF_MEMORY", /memory/],
+    ["memoryLimit", "LIMIT_EXCEEDED", /memory/],
     ["processLimit", "LIMIT_EXCEEDED", /processes/],
     ["writeLimit", "LIMIT_EXCEEDED", /disk/],
     ["outputLimit", "LIMIT_EXCEEDED", /log/],

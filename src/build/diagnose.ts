@@ -123,7 +123,7 @@ function clean(text: string, directory: string): string {
   return text
     .replaceAll(new RegExp(`(?<![\\w.+~-])${escaped}/(?=[\\w.])`, "g"), "")
     .replaceAll(/(^|[\s'"([])(?:\.\/)+(?=\w)/g, "$1")
-    .replaceAll(/[\p{Cc}\p{Cf}]+/gu, " ")
+    .replaceAll(/[\p{Cc}\p{Cf}\uFFFD]+/gu, " ")
     .trim()
     .slice(0, SHOWN_LINE_LIMIT);
 }

@@ -40,9 +40,19 @@ function sentenceOf(issue: z.core.$ZodIssue, words: readonly string[]): string {
     return `there is no setting "${issue.keys[0]}"${suggestion(issue.keys[0] ?? "", words)}`;
   if (issue.code === "invalid_value")
     return `must be ${issue.values.map((value) => JSON.stringify(value)).join(" or ")}`;
+  if (issue.code === "too_small") return boundSentence("at least", issue.minimum, issue.origin);
+  if (issue.code === "too_big") return boundSentence("at most", issue.maximum, issue.origin);
   if (issue.code !== "invalid_type") return issue.message;
   return /received undefined$/.test(issue.message) ? "is missing" : `must be ${withArticle(issue.expected)}`;
 }
+
+function boundSentence(words: string, bound: number | bigint, origin: string): string {
+  if (origin === "array" || origin === "string")
+    return bound === 1 ? "must not be empty" : `must have ${words} ${bound} ${COUNTED[origin]}`;
+  return `must be ${words} ${bound}`;
+}
+
+const COUNTED = { array: "entries", string: "characters" } as const;
 
 function withArticle(type: string): string {
   if (type === "array") return "a list";

@@ -8,7 +8,7 @@ import { dirname, resolve } from "node:path";
 import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
-import { Size } from "../base/size.ts";
+import { parseSize, Size } from "../base/size.ts";
 import { ArchivePolicy } from "../build/inputs/inputs.ts";
 import type { BuildLimits } from "../build/limits.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
@@ -147,12 +147,22 @@ const SelectConfig = z.strictObject({
     .describe("Only so many of the newest fetchable kernels of each release, architecture and flavour."),
 });
 
+/** A size below which no build comes to its first line. */
+const atLeast = (least: string) =>
+  Size.refine((bytes) => bytes >= (parseSize(least) ?? 0), { error: `must be at least ${least}` });
+
 const LimitsConfig = z.strictObject({
-  minutes: z.number().positive().max(10_000).default(15).describe("Time, in minutes. Default: 15."),
-  memory: Size.prefault("8G").describe("Memory of all its processes. Default: 8G."),
-  processes: z.int().min(16).default(4096).describe("Processes and threads at one time. Default: 4096."),
-  disk: Size.prefault("8G").describe("What it leaves on the disk at one time, /tmp included. Default: 8G."),
-  output: Size.prefault("64M").describe("Length of its log. Default: 64M."),
+  minutes: z.number().min(0.1).max(10_000).default(15).describe("Time, in minutes. Default: 15."),
+  memory: atLeast("64M").prefault("8G").describe("Memory of all its processes, at least 64M. Default: 8G."),
+  processes: z
+    .int()
+    .min(16)
+    .default(4096)
+    .describe("Processes and threads at one time, at least 16. Default: 4096."),
+  disk: atLeast("1M")
+    .prefault("8G")
+    .describe("What it leaves on the disk at one time, /tmp included, at least 1M. Default: 8G."),
+  output: atLeast("4K").prefault("64M").describe("Length of its log, at least 4K. Default: 64M."),
 });
 
 export const Config = z.strictObject({

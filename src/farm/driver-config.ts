@@ -12,6 +12,10 @@ const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])
   error: "not the name of a package",
 });
 
+const ModuleNames = z
+  .array(PathSegment.refine((name) => !name.endsWith(".ko"), { error: "a module is named without .ko" }))
+  .min(1);
+
 /** A path that cannot lead out of the tree. */
 const isInside = (path: string) =>
   !path.startsWith("/") && path.split("/").every((part) => part !== "" && part !== ".." && part !== ".");
@@ -42,7 +46,7 @@ export const DriverConfig = z
       "Versions to build. Two versions of one series would share their paths, and are refused.",
     ),
     series: PathSegment.optional().describe("Place of its artifacts; default: the version with patch 0."),
-    modules: Names.optional().describe(
+    modules: ModuleNames.optional().describe(
       "Modules that a build must give, in any order; default: whatever it gives.",
     ),
     build: z

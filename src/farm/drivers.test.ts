@@ -42,8 +42,19 @@ describe("the configured drivers", () => {
     expect(absent).toMatchObject([{ name: "gone", version: "3", error: { code: "REMOTE_UNAVAILABLE" } }]);
   });
 
-  test("are refused when one is misconfigured", async () => {
+  test("do without one that is misconfigured, and say so", async () => {
+    const said: string[] = [];
     const farm = await farmOf([GOOD, { name: "bad", source: "none", versions: ["1"] }]);
+
+    const { loaded, absent } = await loadDrivers(farm, (text) => said.push(text));
+
+    expect(loaded).toHaveLength(2);
+    expect(absent).toMatchObject([{ name: "bad", error: { code: "DRIVER_INVALID" } }]);
+    expect(said).toEqual([expect.stringMatching(/^driver bad 1: there is no driver source directory/)]);
+  });
+
+  test("are refused when none can be used", async () => {
+    const farm = await farmOf([{ name: "bad", source: "none", versions: ["1"] }]);
 
     await expect(loadDrivers(farm)).rejects.toThrow(expect.objectContaining({ code: "DRIVER_INVALID" }));
   });

@@ -12,7 +12,7 @@ import type { DriverConfig } from "./driver-config.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
 
-/** A driver version whose source cannot be had this night: its elements fail for that, others go on. */
+/** A driver version whose source cannot be had or used this night: its elements fail for that, others go on. */
 interface AbsentDriver {
   readonly name: string;
   readonly version: string;
@@ -25,9 +25,8 @@ export interface Drivers {
 }
 
 /**
- * Brings the sources of all configured drivers here and reads them, once for versions that share one. What a
- * server does wrong makes a driver absent.
- * @throws FarmError DRIVER_INVALID, CONFIG_INVALID, INTERRUPTED
+ * Brings the sources of all configured drivers here and reads them, once for versions that share one.
+ * @throws FarmError INTERRUPTED; and when no driver at all can be used, what is wrong with the first
  */
 export async function loadDrivers(
   farm: Farm,
@@ -56,15 +55,18 @@ export async function loadDrivers(
         return { name, version, modules, source, origin, build: driverBuild(source, driver) };
       } catch (thrown) {
         const error = toFarmError(thrown);
-        if (error.code === "INTERRUPTED" || error.blame === "input" || error.blame === "bug") throw error;
+        if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
         return { name, version, error };
       }
     }),
   );
-  return {
-    loaded: drivers.flatMap((driver) => ("source" in driver ? [driver] : [])),
-    absent: drivers.flatMap((driver) => ("error" in driver ? [driver] : [])),
-  };
+  const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
+  const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  // Where nothing can be built, a list of every kernel that it is not built for helps nobody.
+  const [first] = absent;
+  if (loaded.length === 0 && first?.error.blame === "input") throw first.error;
+  for (const { name, version, error } of absent) say(`driver ${name} ${version}: ${error.message}`);
+  return { loaded, absent };
 }
 
 /** Whether what a place holds depends on the version. */

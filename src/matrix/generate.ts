@@ -41,7 +41,10 @@ export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = "")
     const other = seen.get(place);
     if (other !== undefined) {
       throw new FarmError("CONFIG_INVALID", {
-        detail: `${where}versions ${other} and ${version} of ${name} would both live at ${place}`,
+        detail:
+          other === version
+            ? `${where}version ${version} of ${name} is there twice`
+            : `${where}versions ${other} and ${version} of ${name} would both live at ${place}`,
       });
     }
     seen.set(place, version);

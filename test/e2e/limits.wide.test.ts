@@ -50,7 +50,7 @@ const MISDEEDS: readonly (readonly [name: string, command: string, code: string,
   [
     "glutton",
     `perl -e '$$x = "x" x 2000000000; sleep 100'`,
-    "OUT_OF_MEMORY",
+    "LIMIT_EXCEEDED",
     /memory than it may: limits\.memory is 512\.0 MiB/,
   ],
   ["sleeper", "trap '' TERM INT; sleep 100000", "TIMED_OUT", /longer than it may: limits\.minutes is 1/],

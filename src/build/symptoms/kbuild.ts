@@ -200,6 +200,23 @@ export const KERNEL_TOOLS: readonly Symptom[] = [
 /** Lines of kmodfarm's own scripts. */
 export const OURS: readonly Symptom[] = [
   {
+    expression: /^kmodfarm: the build gave no file (?<pattern>\S+)/,
+    code: "MODULE_MISSING",
+    cause: "the build ended well and gave no file {pattern}",
+    advice: "Correct `files` of the driver: patterns are relative to its tree, and take plain files only.",
+  },
+  {
+    expression: /^kmodfarm: the build gave two of (?<module>\S+) that differ: (?<places>.+)/,
+    cause: "the build gave two modules {module} that differ: {places}",
+    advice:
+      "Name the directory of the one that is meant with `directory` of the driver, or let `make` remove the other.",
+  },
+  {
+    expression: /^kmodfarm: the file (?<file>\S+) leads out of the driver's tree/,
+    cause: "`files` names {file}, a link that leads out of the driver's tree",
+    advice: "Let the build copy what is to be published into the tree.",
+  },
+  {
     expression: /kmodfarm: the build gave no (?<module>\S+)/,
     code: "MODULE_MISSING",
     cause: "the build ended well and gave no {module}",
@@ -216,7 +233,7 @@ export const OURS: readonly Symptom[] = [
 /** Lines that only say that something went wrong before them. */
 export const WEAK: readonly Symptom[] = [
   {
-    expression: /^kmodfarm: (?<message>the step '\w+' failed|there is no .+|the tree cannot be moved .+)/,
+    expression: /^kmodfarm: (?<message>there is no .+|dkms\.conf cannot be read|the tree cannot be moved .+)/,
     cause: "the driver's build cannot begin: {message}",
     advice: "The lines above that one in the log say why.",
   },
@@ -249,6 +266,11 @@ export const WEAK: readonly Symptom[] = [
 
 /** When nothing else says why. */
 export const LAST: readonly Symptom[] = [
+  {
+    expression: /^kmodfarm: the step '(?<step>\w+)' ended with exit code (?<code>\d+)/,
+    cause: "a line of `{step}` ended with exit code {code}",
+    advice: "The last line of the log that begins with + is the one that failed.",
+  },
   {
     expression: /\*\*\* .*(?:Stop\.|Error \d+)/,
     cause: "make gave up",

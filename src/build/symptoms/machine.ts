@@ -61,9 +61,10 @@ export const STOPPED: Readonly<
       "The log's last line shows where it was. Raise `limits.minutes`, or lower `jobs` where the machine is overloaded.",
   },
   memoryLimit: {
-    code: "OUT_OF_MEMORY",
+    code: "LIMIT_EXCEEDED",
     cause: "the build took more memory than it may",
-    advice: "If it needs that much, raise `limits.memory`, with fewer `jobs` where the machine has no more.",
+    advice:
+      "If it needs that much, raise `limits.memory`, with fewer `jobs` where the machine has no more, and use --retry.",
   },
   processLimit: {
     code: "LIMIT_EXCEEDED",

@@ -115,7 +115,7 @@ function toText(report: RunReport, farm: Farm): string {
   const shown =
     rows.length > 0
       ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n`
-      : `Nothing is wanted of the ${report.kernels} kernels known.\n`;
+      : `Nothing is wanted: none of the ${report.kernels} kernels known is selected, or the matrix is empty.\n`;
   return `${shown}${failureText(report)}${summaryText(report)}`;
 }
 

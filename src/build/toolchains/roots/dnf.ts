@@ -10,6 +10,7 @@ import type { InstalledPackage } from "../../recipe.ts";
 import {
   bootstrapTimeoutMs,
   type MadeRoot,
+  packageUnknown,
   type RootMethod,
   type RootSpec,
   type RpmMirror,
@@ -150,6 +151,8 @@ async function installedPackages(root: string, env: Record<string, string>): Pro
 function bootstrapError(what: string, { stderr, timedOut }: RunResult): FarmError {
   if (timedOut)
     return new FarmError("TIMED_OUT", { detail: `installing the toolchain root of ${what} took too long` });
+  const unknown = /(?:Unable to find a match|No match for argument): (?<name>\S+)/.exec(stderr)?.groups?.name;
+  if (unknown !== undefined) return packageUnknown(what, unknown);
   const isRemote = /Failed to download|Curl error|Cannot download|Status code/i.test(stderr);
   return new FarmError(isRemote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {
     detail: `the toolchain root of ${what} cannot be installed: ${lastLines(stderr, 4)}`,

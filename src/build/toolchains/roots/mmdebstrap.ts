@@ -11,6 +11,7 @@ import {
   bootstrapTimeoutMs,
   type DebMirror,
   type MadeRoot,
+  packageUnknown,
   type RootMethod,
   type RootSpec,
 } from "./root-method.ts";
@@ -46,7 +47,8 @@ function bootstrap(
 ): Promise<RunResult> {
   const wanted = packages.map(({ name }) => (lock.has(name) ? `${name}=${lock.get(name)}` : name));
   const argv = [
-    ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", ...OPTIONS],
+    // Not --quiet, which keeps apt's reasons to itself.
+    ["mmdebstrap", "--mode=root", "--format=directory", ...OPTIONS],
     isEmulated ? ["--skip=check/qemu"] : [],
     acceptExpired ? ['--aptopt=Acquire::Check-Valid-Until "false"'] : [],
     [`--architectures=${architecture(builder).debian}`, `--keyring=${keyring}`],
@@ -55,6 +57,9 @@ function bootstrap(
   ].flat();
   return run(argv, { timeoutMs: bootstrapTimeoutMs({ isEmulated }), contained: true }, signal);
 }
+
+const PACKAGE_IS_UNKNOWN =
+  /Unable to locate package (?<name>\S+)|Package '?(?<name>[^'\s]+)'? has no installation candidate/;
 
 function bootstrapError(what: string, { stderr, timedOut }: RunResult): FarmError {
   // mmdebstrap's last words only repeat that apt failed; why it did stands before them.
@@ -66,6 +71,8 @@ function bootstrapError(what: string, { stderr, timedOut }: RunResult): FarmErro
     return new FarmError("TIMED_OUT", {
       detail: `bootstrapping the toolchain root of ${what} took too long`,
     });
+  const unknown = PACKAGE_IS_UNKNOWN.exec(stderr)?.groups?.name;
+  if (unknown !== undefined) return packageUnknown(what, unknown);
   const remote = /Failed to fetch|Could not connect|Temporary failure|Unable to fetch/i.test(stderr);
   return new FarmError(remote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {
     detail: `the toolchain root of ${what} cannot be bootstrapped: ${words}`,

@@ -1,6 +1,7 @@
 /**
  * The family of root methods: how a toolchain root comes to be from packages of one format.
  */
+import { FarmError } from "../../../base/error.ts";
 import type { ArchitectureName } from "../../../kernel/architecture.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../../recipe.ts";
@@ -58,8 +59,16 @@ export interface RootMethod<M extends ReleaseMirror = ReleaseMirror> {
   readonly format: M["format"];
   /** What it always asks its tool for: part of what a root is. */
   readonly options: readonly string[];
-  /** @throws FarmError TOOL_MISSING, TOOL_FAILED, REMOTE_UNAVAILABLE, TIMED_OUT */
+  /** @throws FarmError CONFIG_INVALID, TOOL_MISSING, TOOL_FAILED, REMOTE_UNAVAILABLE, TIMED_OUT */
   readonly make: (spec: RootSpec, mirror: M, signal?: AbortSignal) => Promise<MadeRoot>;
+}
+
+/** Neither the mirror nor this machine is at fault when nobody has a package of that name. */
+export function packageUnknown(what: string, name: string): FarmError {
+  return new FarmError("CONFIG_INVALID", {
+    detail: `the toolchain root of ${what} wants a package ${name}, and its mirror has none of that name`,
+    hint: "Correct `packages` of the driver, or the release's list below images/.",
+  });
 }
 
 /** How long making a root may take: programs that are emulated run ten times as long. */
