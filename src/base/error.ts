@@ -222,6 +222,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
   },
+  GATE_REFUSED: {
+    summary: "A built artifact may not become stable",
+    blame: "source",
+    exit: 1,
+    hint: "It stays a candidate. Mend what the named check says, or let the policy except it, and `kmodfarm promote`.",
+  },
   RECIPE_DIFFERS: {
     summary: "What is here would build something else than what was built there",
     blame: "input",

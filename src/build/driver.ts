@@ -36,6 +36,8 @@ export interface LoadedDriver {
   /** Modules it must give; empty: all it gives. */
   readonly modules: readonly string[];
   readonly build: DriverBuild;
+  /** What its modules must say their version is, where somebody said so. */
+  readonly moduleVersion?: string;
 }
 
 /** How the configuration says it; what it leaves out the tree itself tells. */

@@ -4,7 +4,10 @@
 import { createHash, timingSafeEqual, verify, X509Certificate } from "node:crypto";
 import type { CmsSignature } from "../formats/cms.ts";
 import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
-import type { SplitModule } from "../formats/module-signature.ts";
+import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
+import type { OpenedModule } from "./format.ts";
+import type { KernelRecord } from "./kernel-record.ts";
+import { type Verdict, verdict } from "./verdict.ts";
 
 /** A certificate with what signatures name it by. */
 export interface Signer {
@@ -85,4 +88,36 @@ function holdsDigest({ attributes = new Uint8Array(), digest }: CmsSignature, co
   const said = bytes.subarray(start + 3, start + 3 + wanted.length);
   if (set !== wanted.length + 2 || tag !== DER.octetString || length !== wanted.length) return false;
   return said.length === wanted.length && timingSafeEqual(said, wanted);
+}
+
+/**
+ * The check of a set: each module signed by one of some keys. An unsigned one proves nothing and breaks nothing, unless
+ * its kernel takes no others.
+ */
+export function checkSignatures(
+  modules: readonly OpenedModule[],
+  signers: readonly Signer[],
+  { config }: Pick<KernelRecord, "config">,
+): Verdict {
+  const [faults, good] = [[], []] as [string[], string[]];
+  for (const { file, bytes } of modules) {
+    const found = verifySignature(splitSignature(bytes, file), signers);
+    if (found.kind === "bad") faults.push(`${file}: ${found.fact}`);
+    else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
+  }
+  if (faults.length > 0) return verdict("signature", "fail", ...faults);
+  if (good.length === modules.length) return verdict("signature", "pass", ...good);
+  const isForced = config?.get("MODULE_SIG_FORCE") === "y";
+  const unsigned = `${modules.length - good.length} of ${modules.length} modules are unsigned`;
+  return verdict(
+    "signature",
+    good.length > 0 ? "fail" : "notApplicable",
+    isForced
+      ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
+      : unsigned,
+  );
+}
+
+function subjectOf({ certificate, serial }: Signer): string {
+  return `${certificate.subject.replaceAll("\n", ", ")} (serial ${serial})`;
 }

@@ -65,9 +65,13 @@ function placeOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): st
 }
 
 /** A failed load test, or one that could not be made, is told like a failed build. */
-function failureOf({ failure, load }: AttemptNote): Failure & { readonly advice: string } {
+function failureOf({ failure, load, refusals = [] }: AttemptNote): Failure & { readonly advice: string } {
   if (failure !== undefined) {
     return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };
+  }
+  if (load?.verdict.verdict === "pass" && refusals.length > 0) {
+    const { blame, hint } = ERRORS.GATE_REFUSED;
+    return { code: "GATE_REFUSED", blame, cause: refusals.join("; "), line: "", advice: hint };
   }
   const cause = load?.verdict.reasons.join("; ") ?? "";
   const isFail = load?.verdict.verdict === "fail";

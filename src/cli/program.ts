@@ -115,7 +115,65 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
       setExit(await (await import("./commands/load.ts")).load(modules, options)),
     );
 
+  withPlaces(program.command("check"))
+    .description(
+      "whether modules belong to a kernel: what they say of themselves, and what that kernel does with them",
+    )
+    .argument("<module...>", "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files")
+    .requiredOption(
+      "--kernel <kernel>",
+      "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
+    )
+    .option("--module-version <version>", "what `modinfo -F version` must say")
+    .option(
+      "--signer <certificate>",
+      "whose signatures count beside the kernel's own; may be repeated",
+      collect,
+    )
+    .option("--no-load", "do not boot the kernel")
+    .option("--explain", "one page for whoever asks why")
+    .action(async (modules, options) =>
+      setExit(await (await import("./commands/check.ts")).check(modules, options)),
+    );
+
+  defineGate(program, setExit);
   return program;
+}
+
+function defineGate(program: Command, setExit: SetExit): void {
+  const commands = () => import("./commands/gate.ts");
+  withPerson(withPlaces(program.command("promote")))
+    .description("make candidates stable that the policy allows; says of the others what is missing")
+    .argument("[artifact...]", "DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL, or an end or a part of it")
+    .option("--all", "every candidate there is")
+    .action(async (subjects, options) => setExit(await (await commands()).promote(subjects, options)));
+  withPerson(withPlaces(program.command("import")))
+    .description("take modules that somebody else built into the store, checked, as a candidate")
+    .argument("<module...>", "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files")
+    .requiredOption(
+      "--target <kernel>",
+      "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where unique",
+    )
+    .requiredOption("--driver <name>", "whose modules they are")
+    .requiredOption("--driver-version <version>", "its version")
+    .option("--no-load", "do not boot the kernel")
+    .action(async (modules, options) => setExit(await (await commands()).importModules(modules, options)));
+  withPerson(withPlaces(program.command("withdraw")))
+    .description("take stable artifacts back: nodes no longer get them, and no night publishes them again")
+    .argument("<artifact...>", "as for `promote`")
+    .action(async (subjects, options) => setExit(await (await commands()).withdraw(subjects, options)));
+  withPerson(withPlaces(program.command("rollback")))
+    .description("make stable exactly what was stable in an earlier generation")
+    .argument("<generation>", "its number", toNumber)
+    .option("--driver <name>", "only this driver's artifacts")
+    .action(async (generation, options) => setExit(await (await commands()).rollback(generation, options)));
+}
+
+/** Whoever decides is on the record. */
+function withPerson(command: Command): Command {
+  return command
+    .requiredOption("--why <reason>", "for the record")
+    .option("--by <person>", "who decides (default: this user)");
 }
 
 function defineCatalog(catalog: Command, setExit: SetExit): void {

@@ -191,6 +191,11 @@ export const Config = z.strictObject({
     .boolean()
     .default(true)
     .describe("Use cross compilers where there are some; without, other architectures are emulated."),
+  policy: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The gate's policy, a file relative to this one (docs/policy.md); default: the usual checks."),
   archive: ArchivePolicy.default("headers").describe(
     "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
   ),
@@ -226,6 +231,8 @@ export interface FarmConfig {
   readonly store: string;
   readonly cache: string;
   readonly cacheLimitBytes?: number;
+  /** An absolute path. */
+  readonly policyFile?: string;
   readonly archive: ArchivePolicy;
   readonly toolchains: Readonly<Record<string, string>>;
   readonly compilers: CompilerPolicy;
@@ -275,6 +282,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
     ...(cacheLimit === undefined ? {} : { cacheLimitBytes: cacheLimit }),
+    ...(config.policy === undefined ? {} : { policyFile: resolve(base, config.policy) }),
     jobs: places.jobs ?? config.jobs ?? availableParallelism(),
     sandbox: places.sandbox ?? config.sandbox,
     limits: config.limits,

@@ -49,6 +49,13 @@ export const DriverConfig = z
     modules: ModuleNames.optional().describe(
       "Modules that a build must give, in any order; default: whatever it gives.",
     ),
+    moduleVersion: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "What `modinfo -F version` must say of its modules; `{version}` stands for the version. Default: nobody minds.",
+      ),
     build: z
       .enum(["kbuild", "dkms"])
       .optional()

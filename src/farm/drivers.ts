@@ -52,7 +52,12 @@ export async function loadDrivers(
       const { name, modules = [] } = driver;
       try {
         const { source, origin } = await sourceOf(driver, version);
-        return { name, version, modules, source, origin, build: driverBuild(source, driver) };
+        const moduleVersion = driver.moduleVersion?.replaceAll("{version}", version);
+        const build = driverBuild(source, driver);
+        return {
+          ...{ name, version, modules, source, origin, build },
+          ...(moduleVersion === undefined ? {} : { moduleVersion }),
+        };
       } catch (thrown) {
         const error = toFarmError(thrown);
         if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;

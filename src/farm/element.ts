@@ -1,6 +1,7 @@
 /**
  * One element through the farm: inputs, build, load test, and what of it goes into the registry.
  */
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type PQueue from "p-queue";
 import { ERRORS, type FarmError, toFarmError } from "../base/error.ts";
@@ -10,13 +11,20 @@ import { type Attempt, findAttempt } from "../build/attempt.ts";
 import { type BuildContext, buildElement, stageInputs } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
+import { modulePath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
+import { checkFormat } from "../check/format.ts";
+import { fetchKernelRecord } from "../check/kernel-record.ts";
+import { checkSignatures } from "../check/signature.ts";
+import { type Verdict, verdict } from "../check/verdict.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { storeArtifact } from "../registry/artifact.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
+import { staticVerdicts } from "./check.ts";
+import type { Gate } from "./gate.ts";
 import { type LoadOutcome, type LoadTestContext, testLoad } from "./load-test.ts";
 
 export interface ElementContext extends LoadTestContext {
@@ -25,6 +33,7 @@ export interface ElementContext extends LoadTestContext {
   readonly progress: Progress;
   /** Boot images are large and come one after the other, so that headers never wait for them. */
   readonly images: PQueue;
+  readonly gate: Gate;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
   readonly now: () => Date;
@@ -120,9 +129,7 @@ async function loadOutcome(
       context.progress.element(name, stage, detail),
     );
   }
-  return {
-    verdict: { check: "load", verdict: "unknown", reasons: [UNTESTED] },
-  };
+  return { verdict: verdict("load", "unknown", UNTESTED) };
 }
 
 async function publishable(
@@ -133,23 +140,47 @@ async function publishable(
   context: ElementContext,
 ): Promise<Result> {
   const { element } = work;
-  const { verdict, bootMs, logFile, isOutOfReach } = load;
-  const entry = await storeArtifact(context.store, element, attempt, [verdict]);
-  const isStable = verdict.verdict === "pass";
+  const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
+  const verdicts = [...(await readVerdicts(work, attempt, context)), loaded];
+  const judged = await context.gate.judge(element, verdicts);
+  const { isStable, refusals } = judged;
+  const entry = await storeArtifact(context.store, element, attempt, verdicts, refusals);
   context.progress.element(
     name,
     isStable ? "published" : "candidate",
-    isStable ? undefined : verdict.reasons.join("; "),
+    isStable ? undefined : refusals.join("; "),
   );
   const note: AttemptNote = {
     ...noteOf({ ...work, origin: work.driver.origin }, context),
     ...oddities(attempt),
     buildMs: attempt.record.buildMs,
-    load: { verdict, ...(bootMs === undefined ? {} : { bootMs }) },
+    load: { verdict: loaded, ...(bootMs === undefined ? {} : { bootMs }) },
+    ...(isStable ? {} : { refusals: [...refusals] }),
     ...(isStable ? {} : { logFile: logFile ?? attempt.logFile }),
   };
-  const outcome = { element, note, artifact: { entry, isStable }, isSettled: true };
+  const decision = context.gate.decision(entry, judged, "kmodfarm run");
+  const outcome = { element, note, artifact: { entry, isStable }, decision, isSettled: true };
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
+}
+
+/** What modules and the kernel's own record say, without booting anything. */
+async function readVerdicts(
+  { element, driver, recipe }: Work,
+  { record, directory }: Attempt,
+  { build, gate, signal }: ElementContext,
+): Promise<Verdict[]> {
+  const files = await Promise.all(
+    record.modules.map(async ({ name }) => ({
+      name: `${name}.ko`,
+      bytes: await readFile(join(directory, modulePath(name))),
+    })),
+  );
+  const { modules, verdict: format } = await checkFormat(files);
+  const kernel = await fetchKernelRecord(element, build.inputs, signal);
+  const read = modules.map(({ module }) => module);
+  const built = verdict("provenance", "pass", `built here by recipe ${recipeKey(recipe)}`);
+  const signature = checkSignatures(modules, gate.signers, kernel);
+  return [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built];
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

@@ -16,12 +16,14 @@ import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
+import { isWithdrawn } from "../registry/decisions.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
+import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { askSourcesOf, type Farm, openBuild, updateFarmCatalog } from "./open.ts";
 
@@ -44,6 +46,8 @@ export interface RunRow {
   readonly isNew: boolean;
   /** Where it is in the store's view; absent for what is not stable. */
   readonly path?: string;
+  /** Somebody took it back. */
+  readonly isWithdrawn: boolean;
 }
 
 export interface RunReport {
@@ -65,7 +69,8 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
     if (options.retry) ledger.forgetLessons();
     const { progress, signal } = options;
     const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
-    const night = new Night(farm, options, ledger, drivers);
+    const gate = await openGate(farm, () => ledger.published, options.now);
+    const night = new Night(farm, options, ledger, drivers, gate);
     const report = await night.run();
     await keepCacheWithin(farm, options.progress);
     return report;
@@ -93,6 +98,7 @@ class Night {
   readonly #options: RunOptions;
   readonly #ledger: Ledger;
   readonly #drivers: Drivers;
+  readonly #gate: Gate;
   readonly #processors: PQueue;
   readonly #images: PQueue;
   /** Elements under way: enough that somebody can compute while others fetch. */
@@ -101,7 +107,8 @@ class Night {
   readonly #started = new Set<string>();
   readonly #done = new Map<string, { readonly element: Element; readonly isNew: boolean }>();
 
-  constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: Drivers) {
+  constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: Drivers, gate: Gate) {
+    this.#gate = gate;
     this.#farm = farm;
     this.#options = options;
     this.#ledger = ledger;
@@ -269,6 +276,7 @@ class Night {
       processors: this.#processors,
       images: this.#images,
       guests,
+      gate: this.#gate,
       isLoaded,
       now,
       signal,
@@ -279,12 +287,19 @@ class Night {
   #report(): RunReport {
     const { published, catalog } = this.#ledger;
     const stable = new Set(published.indices.flatMap((index) => index.stable.map(viewPath)));
+    const candidates = new Map(
+      published.indices.flatMap((index) => index.candidate.map((entry) => [viewPath(entry), entry])),
+    );
     const rows = this.#wanted().flatMap((wanted): RunRow[] => {
       const key = elementKey(wanted);
       const [done, note, path] = [this.#done.get(key), this.#ledger.noteOf(key), viewPath(wanted)];
-      return done === undefined || note === undefined
-        ? []
-        : [{ ...done, note, ...(stable.has(path) ? { path } : {}) }];
+      if (done === undefined || note === undefined) return [];
+      if (stable.has(path)) return [{ ...done, note, path, isWithdrawn: false }];
+      const candidate = candidates.get(path);
+      const isBack = candidate !== undefined && isWithdrawn(published.decisions, candidate);
+      return [
+        { ...done, note: isBack ? { ...note, refusals: candidate.reasons } : note, isWithdrawn: isBack },
+      ];
     });
     return {
       rows,

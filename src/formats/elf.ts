@@ -75,6 +75,29 @@ export function readElf(bytes: Uint8Array, what: string): Elf {
 }
 
 /**
+ * Every byte belongs to one part of the file, or to the gap before the next: what lies behind the last one, or in two
+ * at once, another reader may see otherwise.
+ * @throws FarmError MODULE_MALFORMED
+ */
+export function checkCover(bytes: Uint8Array, { sections }: Elf, what: string): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const table = readSafe(view, 40, what);
+  const parts = [
+    { name: "ELF header", start: 0, end: HEADER_BYTES },
+    { name: "section headers", start: table, end: table + sections.length * SECTION_HEADER_BYTES },
+    ...sections
+      .filter((section) => section.bytes.length > 0)
+      .map(({ name, offset, size }) => ({ name, start: offset, end: offset + size })),
+  ].toSorted((a, b) => a.start - b.start);
+  let end = 0;
+  for (const part of parts) {
+    if (part.start < end) throw malformed(what, `its part ${JSON.stringify(part.name)} overlaps another one`);
+    end = part.end;
+  }
+  if (end < bytes.length) throw malformed(what, `${bytes.length - end} bytes follow its last part`);
+}
+
+/**
  * The notes of a section whose alignment is 4 (gABI chapter 5, Note Section).
  * @throws FarmError MODULE_MALFORMED
  */

@@ -4,6 +4,7 @@
  */
 import { FarmError } from "../base/error.ts";
 import {
+  checkCover,
   type Elf,
   type ElfSection,
   malformed,
@@ -76,6 +77,7 @@ const EXPORT_BYTES: readonly number[] = [8, 12];
 export function readKernelModule(bytes: Uint8Array, what: string): KernelModule {
   const { content, signature } = splitSignature(bytes, what);
   const elf = readElf(content, what);
+  checkCover(content, elf, what);
   checkThisModule(elf, what);
   const modinfo = readModinfo(elf, what);
   const first = (key: string) => modinfo.find(([name]) => name === key)?.[1];

@@ -4,25 +4,14 @@
 import { RE2JS } from "re2js";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
-import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Element } from "./element.ts";
+import { compileFilter, ElementFilter, expression, globToExpression, isOver } from "./element-filter.ts";
 
-const Words = z.array(z.string()).min(1);
-
-export const Exclusion = z.strictObject({
-  kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
+export const Exclusion = ElementFilter.extend({
   unless: z
     .string()
     .optional()
     .describe("Expression; kernel releases that it matches are not excluded after all."),
-  distributions: Words.optional().describe("Release keys (debian12) or distribution ids (debian)."),
-  architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
-  flavours: Words.optional().describe("generic, cloud, rt, 16k, …"),
-  driver: z.string().optional().describe("Name of the driver; default: every driver."),
-  driverVersion: z
-    .string()
-    .optional()
-    .describe("Version of the driver, `*` standing for anything; default: every version."),
   reason: z.string().min(1).describe("Why; shown wherever the element is missed."),
   until: z.iso.date().optional().describe("The last day on which it holds (2027-01-31)."),
 });
@@ -55,8 +44,7 @@ type Excluder = (element: Element) => string | undefined;
 
 /** Exclusions whose last day is over, on a given day. */
 export function expiredExclusions(exclusions: readonly Exclusion[], now: Date): Exclusion[] {
-  const today = now.toISOString().slice(0, 10);
-  return exclusions.filter(({ until }) => until !== undefined && until < today);
+  return exclusions.filter(({ until }) => isOver(until, now));
 }
 
 /** @throws FarmError CONFIG_INVALID for an expression that cannot be understood */
@@ -67,38 +55,9 @@ function makeExcluder(exclusions: readonly Exclusion[], now: Date): Excluder {
 }
 
 function compile(exclusion: Exclusion): { readonly reason: string; fits(element: Element): boolean } {
-  const { distributions, architectures, flavours, driver, reason } = exclusion;
-  const release = expression(exclusion.kernelRelease ?? ".*");
+  const fits = compileFilter(exclusion);
   const unless = exclusion.unless === undefined ? undefined : expression(exclusion.unless);
-  const version = expression(globToExpression(exclusion.driverVersion ?? "*"));
-  return {
-    reason,
-    fits: (element) =>
-      (driver === undefined || driver === element.driver) &&
-      (distributions === undefined ||
-        [element.distribution, element.distributionId].some((name) => distributions.includes(name))) &&
-      (architectures === undefined || architectures.includes(element.architecture)) &&
-      (flavours === undefined || flavours.includes(element.flavour)) &&
-      version.matches(element.driverversion) &&
-      release.matches(element.kversion) &&
-      !unless?.matches(element.kversion),
-  };
-}
-
-function expression(text: string): RE2JS {
-  try {
-    return RE2JS.compile(text);
-  } catch (cause) {
-    const fact = cause instanceof Error ? cause.message : String(cause);
-    throw new FarmError("CONFIG_INVALID", { detail: `expression '${text}': ${fact}`, cause });
-  }
-}
-
-function globToExpression(glob: string): string {
-  return glob
-    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
-    .replaceAll("*", ".*")
-    .replaceAll("?", ".");
+  return { reason: exclusion.reason, fits: (element) => fits(element) && !unless?.matches(element.kversion) };
 }
 
 export interface ImportedExclusions {

@@ -30,6 +30,7 @@ export async function storeArtifact(
   element: Element,
   attempt: Attempt,
   verdicts: readonly Verdict[],
+  refusals: readonly string[],
 ): Promise<IndexEntry> {
   const { modules, files } = await storeOutputs(store, attempt);
   const log = await readFile(attempt.logFile);
@@ -37,9 +38,6 @@ export async function storeArtifact(
     digest: await putBlob(store, log),
     size: log.length,
   });
-  const reasons = verdicts
-    .filter(({ verdict }) => verdict !== "pass")
-    .flatMap(({ check, verdict, reasons: why }) => `${check}: ${verdict}: ${why.join("; ")}`);
   return {
     driver: element.driver,
     driverVersion: element.driverversion,
@@ -53,7 +51,7 @@ export async function storeArtifact(
     modules: modules.map((module) => listedModule(module, attempt)),
     ...(files.length === 0 ? {} : { files }),
     log: manifest.log.digest,
-    ...(reasons.length === 0 ? {} : { reasons }),
+    ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
   };
 }
 
@@ -86,7 +84,8 @@ async function storeOutputs(store: Store, { record, directory }: Attempt): Promi
   return { modules, files };
 }
 
-function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
+/** Facts read from a module itself. @throws FarmError MODULE_MALFORMED */
+export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
   const { vermagic, version, srcversion, license, depends, buildId, buildSalt, compilers } = readKernelModule(
     bytes,
     file,

@@ -13,6 +13,13 @@ import { ArchitectureName } from "../kernel/architecture.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { type Element, OutputPath } from "../matrix/element.ts";
 
+/** Stands in the place of a recipe for what was not built here. */
+interface ImportRecipe {
+  readonly schema: "kmodfarm.import/1";
+  readonly element: string;
+  readonly modules: readonly { readonly name: string; readonly digest: string }[];
+}
+
 const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
 const NamedVersion = z.object({ name: z.string(), version: z.string() });
 
@@ -33,7 +40,8 @@ export const Manifest = z.object({
     architecture: ArchitectureName,
     kernel: z.object({ release: z.string(), packageVersion: z.string(), flavour: z.string() }),
   }),
-  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
+  /** What it was built by; of modules that somebody else built, only which they are. */
+  recipe: z.custom<Recipe | ImportRecipe>((value) => typeof value === "object" && value !== null),
   recipeKey: Digest,
   modules: z.array(
     z.object({
@@ -120,6 +128,8 @@ export const AttemptNote = z.object({
   origin: OriginRecord.optional(),
   buildMs: z.int().optional(),
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
+  /** Checks that keep it from being stable, one line each. */
+  refusals: z.array(z.string()).optional(),
   failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),
   logFile: z.string().optional(),
 });
@@ -139,6 +149,28 @@ export const Roots = z.object({
   roots: z.record(z.string(), z.array(NamedVersion)),
 });
 type Roots = z.infer<typeof Roots>["roots"];
+
+/** What names an artifact in decisions: the same recipe is the same artifact, whatever was found out about it since. */
+const ArtifactName = z.object({ driver: z.string(), output: OutputPath, recipe: Digest });
+
+/** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
+export const Decision = z.object({
+  at: z.iso.datetime(),
+  action: z.enum(["promote", "refuse", "withdraw", "rollback", "evidence"]),
+  artifact: ArtifactName,
+  by: z.string(),
+  why: z.string(),
+  /** The policy that it was decided by. */
+  policy: Digest.optional(),
+  verdicts: z.array(Verdict),
+});
+export type Decision = z.infer<typeof Decision>;
+
+/** Oldest first; nothing is ever taken out. */
+export const Decisions = z.object({
+  schema: z.literal("kmodfarm.decisions/1"),
+  decisions: z.array(Decision),
+});
 
 export const Generation = z.object({
   schema: z.literal("kmodfarm.generation/1"),
@@ -172,4 +204,5 @@ export interface Published {
   readonly attempts: readonly AttemptNote[];
   readonly indices: readonly Index[];
   readonly roots: Readonly<Roots>;
+  readonly decisions: readonly Decision[];
 }

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
+import { mortal } from "../../test/support/mortal-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import type { Published } from "./documents.ts";
 import { readPublished, settle, writePublished } from "./generations.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
-import type { Store } from "./stores/store.ts";
 
 const NOW = new Date("2026-02-07T00:00:00Z");
 const stateOf = (...kversions: string[]) =>
@@ -18,22 +18,6 @@ const stateOf = (...kversions: string[]) =>
 const openStore = async () => openFolderStore(await temporaryDirectory());
 const content = ({ head: _, ...rest }: Published) => rest;
 const corrupt = expect.objectContaining({ code: "STORE_CORRUPT" });
-
-/** A store that is killed before its n-th write. */
-function mortal(store: Store, writes: number): Store {
-  let left = writes;
-  return {
-    place: store.place,
-    read: (path) => store.read(path),
-    list: (path) => store.list(path),
-    remove: (path) => store.remove(path),
-    lock: () => store.lock(),
-    write: async (path, bytes) => {
-      if (left-- === 0) throw new Error("killed");
-      await store.write(path, bytes);
-    },
-  };
-}
 
 describe("a registry", () => {
   test("is empty before anything was published", async () => {

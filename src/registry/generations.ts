@@ -10,6 +10,7 @@ import {
   Attempts,
   Channel,
   type ChannelName,
+  Decisions,
   Generation,
   Index,
   type Published,
@@ -24,6 +25,7 @@ const EMPTY: Published = {
   attempts: [],
   indices: [],
   roots: {},
+  decisions: [],
 };
 
 /** `candidate` is written first, so it is what the farm goes on from; `stable` is what nodes read. */
@@ -45,15 +47,41 @@ export async function readPublished(store: Store, channel: ChannelName): Promise
     return readChecked(store, `${folder}/${file}`, promised, type);
   };
   const indexFiles = Object.keys(generation.files).filter((file) => file.startsWith("index/"));
-  const [catalog, matrix, { attempts }, indices, { roots }] = await Promise.all([
+  const [catalog, matrix, { attempts }, indices, { roots }, { decisions }] = await Promise.all([
     load("catalog.json", Catalog),
     load("matrix.json", Matrix),
     load("attempts.json", Attempts),
     Promise.all(indexFiles.sort().map((file) => load(file, Index))),
     // Generations of earlier versions have none.
     "roots.json" in generation.files ? load("roots.json", Roots) : { roots: {} },
+    "decisions.json" in generation.files ? load("decisions.json", Decisions) : { decisions: [] },
   ]);
-  return { head: { number, digest }, catalog, matrix: matrix.elements, attempts, indices, roots };
+  return { head: { number, digest }, catalog, matrix: matrix.elements, attempts, indices, roots, decisions };
+}
+
+/**
+ * The indices of an earlier generation, found and checked from parent to parent.
+ * @throws FarmError USAGE when there is none of that number, STORE_CORRUPT
+ */
+export async function readGenerationIndices(
+  store: Store,
+  { head }: Pick<Published, "head">,
+  number: number,
+): Promise<Index[]> {
+  for (let at = head; at !== null; ) {
+    const folder = `generations/${at.number}`;
+    const generation = await readChecked(store, `${folder}/generation.json`, at.digest, Generation);
+    if (at.number === number) {
+      const files = Object.entries(generation.files).filter(([file]) => file.startsWith("index/"));
+      return Promise.all(
+        files.map(([file, digest]) => readChecked(store, `${folder}/${file}`, digest, Index)),
+      );
+    }
+    at = generation.parent;
+  }
+  throw new FarmError("USAGE", {
+    detail: `there is no generation ${number}; the newest is ${head?.number ?? "none"}`,
+  });
 }
 
 /** Writes the next generation and points both channels at it. A kill at any moment leaves one or the other. */
@@ -64,6 +92,7 @@ export async function writePublished(store: Store, state: Published, now: Date):
     "catalog.json": state.catalog,
     "matrix.json": { schema: "kmodfarm.matrix/1", generatedAt: publishedAt, elements: state.matrix },
     "roots.json": { schema: "kmodfarm.roots/1", roots: state.roots },
+    "decisions.json": { schema: "kmodfarm.decisions/1", decisions: state.decisions },
     "attempts.json": { schema: "kmodfarm.attempts/1", attempts: state.attempts },
   };
   for (const index of state.indices)

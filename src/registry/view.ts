@@ -13,6 +13,7 @@ export function viewPath(entry: Pick<IndexEntry, "driver" | "output">): string {
 
 /** Brings the view in line with what is stable; safe to repeat. Returns how many artifacts it wrote. */
 export async function refreshView(store: Store, state: Published): Promise<number> {
+  await hideTakenBack(store, state);
   let written = 0;
   for (const entry of state.indices.flatMap((index) => index.stable)) {
     const folder = viewPath(entry);
@@ -26,6 +27,15 @@ export async function refreshView(store: Store, state: Published): Promise<numbe
     written++;
   }
   return written;
+}
+
+/** What is a candidate again must not be found where it was when it was stable. */
+async function hideTakenBack(store: Store, { indices }: Published): Promise<void> {
+  const stable = new Set(indices.flatMap((index) => index.stable.map(viewPath)));
+  for (const entry of indices.flatMap((index) => index.candidate)) {
+    const folder = viewPath(entry);
+    if (!stable.has(folder) && (await store.list(folder)).length > 0) await store.remove(folder);
+  }
 }
 
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */

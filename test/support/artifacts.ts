@@ -4,7 +4,7 @@ import { sha256 } from "../../src/base/json.ts";
 import type { Element } from "../../src/matrix/element.ts";
 import { elementKey } from "../../src/matrix/element.ts";
 import { putBlob } from "../../src/registry/artifact.ts";
-import type { AttemptNote, IndexEntry, Published } from "../../src/registry/documents.ts";
+import type { AttemptNote, IndexEntry, Manifest, Published } from "../../src/registry/documents.ts";
 import type { Outcome } from "../../src/registry/publish.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
 import { makeCatalog, makeKernel } from "./kernels.ts";
@@ -16,6 +16,7 @@ export const NOTHING: Published = {
   attempts: [],
   indices: [],
   roots: {},
+  decisions: [],
 };
 
 /** An index entry whose digests follow from `content`. */
@@ -61,3 +62,32 @@ export function makeOutcome(
 }
 
 export const CATALOG = makeCatalog([makeKernel()]);
+
+/** A manifest with the verdicts that a test wants, for the element that `makeEntry` lists. */
+export function makeManifest(element: Element, verdicts: Manifest["verdicts"], content = "built"): Manifest {
+  const { recipe, modules, log } = makeEntry(element, content);
+  const nothing = { compiler: "gcc-12", packages: [] };
+  const { distributionId: id, distributionVersion: version, distribution: release } = element;
+  return {
+    schema: "kmodfarm.manifest/1",
+    identity: {
+      driver: { name: element.driver, version: element.driverversion, source: sha256("source") },
+      distribution: { id, version, release },
+      architecture: element.architecture,
+      kernel: {
+        release: element.kversion,
+        packageVersion: element.packageVersion,
+        flavour: element.flavour,
+      },
+    },
+    recipe: {} as Manifest["recipe"],
+    recipeKey: recipe,
+    modules: modules.map(({ name, digest, size }) => ({
+      ...{ name, size, digests: { unsigned: digest } },
+      witnesses: { vermagic: `${element.kversion} SMP `, depends: [], compilers: [] },
+    })),
+    environment: { declared: nothing, observed: nothing, target: nothing },
+    verdicts,
+    log: { digest: log, size: 1 },
+  };
+}

@@ -8,6 +8,8 @@ import { parseDocument } from "../../base/json.ts";
 import { exists } from "../../base/scratch.ts";
 import type { ModuleComparison } from "../../check/compare-modules.ts";
 import type { SectionDifference } from "../../check/difference-causes.ts";
+import { type Verdict, verdict } from "../../check/verdict.ts";
+import { keepEvidence } from "../../farm/gate.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RebuildReport, rebuild as rebuildArtifact } from "../../farm/rebuild.ts";
 import { elementName } from "../../matrix/element.ts";
@@ -30,12 +32,25 @@ export async function rebuild(subject: string, options: PlaceOptions): Promise<n
         signal: stopSignal(),
         original,
       });
+      const isKept = await keepEvidence(farm, manifest, reproducible(report), REBUILDER, () => new Date());
+      if (isKept) board.say("the store keeps that as evidence for the gate");
       await (options.json ? printJson(toJson(report)) : print(toText(report)));
       return report.result === "equal" ? 0 : 1;
     } finally {
       board.close();
     }
   });
+}
+
+const REBUILDER = { by: "kmodfarm rebuild", why: "built again in other surroundings" };
+
+/** What a rebuild says to the gate. */
+function reproducible({ result, modules, files }: RebuildReport): Verdict {
+  if (result === "failed") return verdict("reproducible", "fail", "the second build failed");
+  const different = [...modules.filter(({ isEqual }) => !isEqual).map(({ name }) => `${name}.ko`), ...files];
+  return result === "equal"
+    ? verdict("reproducible", "pass", "built again elsewhere, the same bytes")
+    : verdict("reproducible", "fail", `built again elsewhere, other bytes: ${different.join(", ")}`);
 }
 
 interface Found {

@@ -66,10 +66,11 @@ export async function printReport(report: RunReport, farm: Farm, asJson: boolean
   return report.problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
 
-function isFailed({ note }: RunRow): boolean {
+function isFailed({ note, isWithdrawn }: RunRow): boolean {
   const code = note.failure?.code as ErrorCode | undefined;
   const isAnswer = code === "NOT_FETCHABLE" || code === "KERNEL_EXCLUDED";
-  return (code !== undefined && !isAnswer) || note.load?.verdict.verdict === "fail";
+  const isRefused = !isWithdrawn && note.load?.verdict.verdict === "pass" && (note.refusals?.length ?? 0) > 0;
+  return (code !== undefined && !isAnswer) || note.load?.verdict.verdict === "fail" || isRefused;
 }
 
 function toJson(report: RunReport, farm: Farm) {
@@ -91,10 +92,13 @@ function toJson(report: RunReport, farm: Farm) {
   };
 }
 
-function outcomeOf(row: RunRow): "stable" | "candidate" | "failed" | "excluded" | "unfetchable" {
+type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
+
+function outcomeOf(row: RunRow): OutcomeWord {
   if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
   if (row.note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
   if (row.note.failure !== undefined) return "failed";
+  if (row.isWithdrawn) return "withdrawn";
   return row.path === undefined || row.note.load?.verdict.verdict !== "pass" ? "candidate" : "stable";
 }
 
@@ -146,13 +150,13 @@ function failureText(report: RunReport): string {
 }
 
 function summaryText(report: RunReport): string {
-  const count = (outcome: ReturnType<typeof outcomeOf>) =>
-    report.rows.filter((row) => outcomeOf(row) === outcome).length;
+  const count = (outcome: OutcomeWord) => report.rows.filter((row) => outcomeOf(row) === outcome).length;
   const fresh = report.rows.filter((row) => row.isNew).length;
   const parts = [
     `${count("stable")} stable`,
     `${count("candidate")} candidates`,
     `${count("failed")} failed`,
+    ...(count("withdrawn") > 0 ? [`${count("withdrawn")} withdrawn`] : []),
     ...(count("excluded") > 0 ? [`${count("excluded")} excluded`] : []),
     `${fresh} of them new`,
   ];

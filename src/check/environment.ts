@@ -1,0 +1,47 @@
+/**
+ * Whether modules were compiled as their kernel was: what the compiler left in `.comment`, against the kernel's own
+ * record. docs/checks.md publishes what is material.
+ */
+import type { KernelModule } from "../formats/kernel-module.ts";
+import { readVersionText } from "../kernel/compiler-record.ts";
+import type { Compiler } from "../kernel/kernel.ts";
+import type { KernelRecord } from "./kernel-record.ts";
+import { summed, type Verdict } from "./verdict.ts";
+
+type Compiled = Pick<KernelModule, "name" | "compilers">;
+
+export function checkEnvironment(modules: readonly Compiled[], { compiler }: KernelRecord): Verdict {
+  if (compiler === undefined)
+    return summed("environment", {
+      faults: [],
+      gaps: ["nobody says which compiler built the kernel"],
+      good: [],
+    });
+  const [faults, gaps, notes] = [[], [], []] as [string[], string[], string[]];
+  for (const { name, compilers } of modules) {
+    if (compilers.length === 0) gaps.push(`${name} does not say which compiler built it`);
+    for (const words of compilers) {
+      const used = readVersionText(words);
+      if (used === undefined) gaps.push(`${name} was built by something that says "${words.slice(0, 80)}"`);
+      else if (isMaterial(used, compiler))
+        faults.push(`${name} was built by ${told(used)}, the kernel by ${told(compiler)}`);
+      else if (used.version !== compiler.version)
+        notes.push(`${name} was built by ${told(used)}, a patch level that makes no difference`);
+    }
+  }
+  const good = [`built by ${told(compiler)}, as the kernel was`, ...new Set(notes)];
+  return summed("environment", { faults: [...new Set(faults)], gaps: [...new Set(gaps)], good });
+}
+
+/** Another family, or another major version: layout, mitigations and plugins follow them. */
+function isMaterial(used: Pick<Compiler, "family" | "version">, wanted: Compiler): boolean {
+  return used.family !== wanted.family || majorOf(used.version) !== majorOf(wanted.version);
+}
+
+function majorOf(version: string): string {
+  return version.split(".")[0] ?? "";
+}
+
+function told({ family, version }: Pick<Compiler, "family" | "version">): string {
+  return `${family} ${version}`;
+}

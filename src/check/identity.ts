@@ -1,0 +1,60 @@
+/**
+ * Whether modules say of themselves that they are for this kernel: architecture, vermagic, build salt, and the version
+ * that their driver should have. Witnesses that were compiled in, not names of files.
+ */
+import type { KernelModule } from "../formats/kernel-module.ts";
+import type { KernelRecord } from "./kernel-record.ts";
+import { summed, type Verdict } from "./verdict.ts";
+
+type Witness = Pick<KernelModule, "name" | "architecture" | "vermagic" | "buildSalt" | "version">;
+
+export interface ExpectedIdentity {
+  /** What `modinfo -F version` must say, where somebody said so. */
+  readonly moduleVersion?: string | undefined;
+}
+
+export function checkIdentity(
+  modules: readonly Witness[],
+  kernel: KernelRecord,
+  { moduleVersion }: ExpectedIdentity = {},
+): Verdict {
+  const faults = modules.flatMap((one) => [
+    ...foreign(one, kernel),
+    ...(moduleVersion === undefined || one.version === moduleVersion
+      ? []
+      : [`${one.name} says version ${one.version ?? "none"}, and ${moduleVersion} is wanted`]),
+  ]);
+  const gaps = [
+    ...(kernel.vermagic === undefined
+      ? ["the kernel's headers have no release or no configuration: nobody knows the vermagic it wants"]
+      : []),
+    ...(kernel.vermagic !== undefined && isUnproven(modules, kernel)
+      ? ["the kernel has neither CRCs nor a build salt: that a module is of its very build cannot be seen"]
+      : []),
+  ];
+  const salt = kernel.buildSalt ? `, build salt ${kernel.buildSalt}` : "";
+  return summed("identity", { faults, gaps, good: [`vermagic "${kernel.vermagic}"${salt}`] });
+}
+
+/** What shows that a module is another kernel's. */
+function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelRecord): string[] {
+  if (module.architecture !== architecture)
+    return [`${module.name} is for ${module.architecture}, the kernel for ${architecture}`];
+  const faults: string[] = [];
+  if (vermagic !== undefined && module.vermagic !== vermagic)
+    faults.push(`${module.name}: ${vermagicFault(module.vermagic, vermagic)}`);
+  if (buildSalt && module.buildSalt !== buildSalt)
+    faults.push(`${module.name} has the build salt ${module.buildSalt ?? "none"}, the kernel ${buildSalt}`);
+  return faults;
+}
+
+function vermagicFault(has: string, wants: string): string {
+  const [release, wanted] = [has, wants].map((text) => text.split(" ")[0]);
+  if (release !== wanted) return `it was built for ${release}, not for ${wanted}`;
+  return `its vermagic is "${has}", the kernel's "${wants}"`;
+}
+
+/** Without MODVERSIONS only the release and the salt bind a module to a kernel, and the salt may be empty. */
+function isUnproven(modules: readonly Witness[], { config, buildSalt }: KernelRecord): boolean {
+  return config?.get("MODVERSIONS") !== "y" && !buildSalt && modules.length > 0;
+}

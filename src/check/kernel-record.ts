@@ -1,0 +1,97 @@
+/**
+ * What a kernel's own header packages say of it: the record that modules for it are judged by. What they do not say is
+ * undefined, and whoever asks for it must answer `unknown`.
+ */
+import { FarmError } from "../base/error.ts";
+import { type Digest, sha256 } from "../base/json.ts";
+import type { Inputs } from "../build/inputs/inputs.ts";
+import { packageFormat } from "../build/inputs/package-format.ts";
+import { readCompiler } from "../build/toolchains/compiler.ts";
+import { readInTrees } from "../build/tree.ts";
+import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
+import type { ArchitectureName } from "../kernel/architecture.ts";
+import type { Compiler, Package } from "../kernel/kernel.ts";
+import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
+
+export interface KernelRecord {
+  /** `uname -r`, as include/generated/utsrelease.h says it. */
+  readonly release?: string;
+  readonly architecture: ArchitectureName;
+  readonly config?: KernelConfig;
+  readonly configDigest?: Digest;
+  /** What its modules must carry, byte by byte. */
+  readonly vermagic?: string;
+  /** CONFIG_BUILD_SALT; Debian puts the kernel's release there. Undefined for kernels without one (before 4.20). */
+  readonly buildSalt?: string;
+  /** The compiler that its configuration or compile.h names, with its whole version. */
+  readonly compiler?: Compiler;
+  readonly symvers?: Symvers;
+}
+
+/** The kernel whose record is wanted, as catalog and matrix have it. */
+export interface RecordedKernel {
+  readonly kversion: string;
+  readonly architecture: ArchitectureName;
+  readonly packages: { readonly headers: readonly Package[] };
+  readonly kernelurls?: readonly string[];
+}
+
+/** The largest Module.symvers has 3 MB, the largest configuration 0.3 MB. */
+const LIMIT_BYTES = 32 * 1024 * 1024;
+
+/**
+ * Fetches a kernel's headers and reads its record.
+ * @throws FarmError MODULE_MALFORMED for a Module.symvers that is none, NOT_FETCHABLE, and what unpacking throws
+ */
+export async function fetchKernelRecord(
+  kernel: RecordedKernel,
+  inputs: Inputs,
+  signal?: AbortSignal,
+): Promise<KernelRecord> {
+  const { kversion, architecture, packages, kernelurls = [] } = kernel;
+  const [headers] = packages.headers;
+  if (headers === undefined)
+    throw new FarmError("NOT_FETCHABLE", { detail: `no index lists the headers of ${kversion}` });
+  const staged = await inputs.unpackAll(packages.headers, kernelurls, signal);
+  return readKernelRecord(
+    staged.map(({ tree }) => tree),
+    packageFormat(headers).headersDirectory(kversion),
+    architecture,
+  );
+}
+
+/** Reads the record from unpacked header packages; `directory` is where the kernel's own headers are in them. */
+export async function readKernelRecord(
+  trees: readonly string[],
+  directory: string,
+  architecture: ArchitectureName,
+): Promise<KernelRecord> {
+  const read = async (file: string) =>
+    (await readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES))?.toString("utf8");
+  const [uts, seedFile, exported] = await Promise.all(
+    ["include/generated/utsrelease.h", "include/generated/randstruct_hash.h", "Module.symvers"].map(read),
+  );
+  const text = (await read(".config")) ?? (await read("include/config/auto.conf"));
+  const release = definition(uts, "UTS_RELEASE");
+  const seed = definition(seedFile, "RANDSTRUCT_HASHED_SEED");
+  const config = text === undefined ? undefined : readKernelConfig(text);
+  const buildSalt = config?.get("BUILD_SALT");
+  const compiler = await readCompiler(trees, directory);
+  const vermagic =
+    release === undefined || config === undefined
+      ? undefined
+      : vermagicOf(release, config, { architecture, seed });
+  return {
+    architecture,
+    ...(release === undefined ? {} : { release }),
+    ...(config === undefined || text === undefined ? {} : { config, configDigest: sha256(text) }),
+    ...(vermagic === undefined ? {} : { vermagic }),
+    ...(buildSalt === undefined ? {} : { buildSalt }),
+    ...(compiler === undefined ? {} : { compiler }),
+    ...(exported === undefined ? {} : { symvers: readSymvers(exported, `${directory}/Module.symvers`) }),
+  };
+}
+
+function definition(header: string | undefined, name: string): string | undefined {
+  return new RegExp(`^#define[ \\t]+${name}[ \\t]+"?([^"\\n]*)"?`, "m").exec(header ?? "")?.[1];
+}

@@ -1,0 +1,41 @@
+/**
+ * Whether a kernel would take modules that were built for another one, by the rules that it loads by: its vermagic,
+ * its symbols and their CRCs. Source: same_magic() and check_version() of kernel/module/, read for facts.
+ */
+import type { KernelModule } from "../formats/kernel-module.ts";
+import type { KernelRecord } from "./kernel-record.ts";
+import { symbolFaults } from "./symbols.ts";
+
+export interface Answer {
+  /** `unknown` where the kernel's record says too little, or its rules prove too little. */
+  readonly answer: "loads" | "refuses" | "unknown";
+  readonly reasons: readonly string[];
+}
+
+export function wouldLoad(modules: readonly KernelModule[], kernel: KernelRecord): Answer {
+  const { architecture, vermagic, symvers } = kernel;
+  const foreign = modules.find((one) => one.architecture !== architecture);
+  if (foreign !== undefined)
+    return { answer: "refuses", reasons: [`${foreign.name} is for ${foreign.architecture}`] };
+  if (vermagic === undefined || symvers === undefined)
+    return { answer: "unknown", reasons: ["the kernel's headers do not say what it wants"] };
+  const faults = [
+    ...modules.flatMap((one) =>
+      acceptsMagic(one, vermagic, symvers.hasVersions)
+        ? []
+        : [`${one.name} has the vermagic "${one.vermagic}", the kernel "${vermagic}"`],
+    ),
+    ...symbolFaults(modules, symvers).map(({ module, fact }) => `${module}: ${fact}`),
+  ];
+  if (faults.length > 0) return { answer: "refuses", reasons: faults };
+  return symvers.hasVersions
+    ? { answer: "loads", reasons: ["vermagic and every CRC are what the kernel compares"] }
+    : { answer: "loads", reasons: ["the release is the very same, which is all that this kernel compares"] };
+}
+
+/** With CRCs in both, the release at the beginning counts for nothing: they say more. */
+function acceptsMagic({ vermagic, versions }: KernelModule, wanted: string, hasVersions: boolean): boolean {
+  if (!hasVersions || versions === undefined) return vermagic === wanted;
+  const rest = (text: string) => text.slice(text.indexOf(" "));
+  return rest(vermagic) === rest(wanted);
+}

@@ -1,0 +1,112 @@
+import { describe, expect, test } from "vitest";
+import { CHECKS, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
+import { type Verdict, verdict } from "./verdict.ts";
+
+const SUBJECT = {
+  driver: "bell",
+  driverversion: "1.0.0",
+  distribution: "debian12",
+  distributionId: "debian",
+  architecture: "x86_64",
+  flavour: "generic",
+  kversion: "6.1.0-56-amd64",
+} as const;
+const NOW = new Date("2026-11-27T12:00:00Z");
+const ALL = CHECKS.map((check) => verdict(check, "pass", "good"));
+const but = (...changed: Verdict[]) => [...ALL, ...changed];
+const exception = (changes = {}) => ({
+  check: "environment" as const,
+  owner: "ann",
+  reason: "an old compiler",
+  until: "2026-11-27",
+  ...changes,
+});
+const judged = (verdicts: readonly Verdict[], policy: unknown = {}, sibling?: string) =>
+  judge(Policy.parse(policy), SUBJECT, { verdicts, sibling }, NOW);
+
+describe("judge", () => {
+  test("lets through what passed everything", () => {
+    expect(judged(ALL)).toMatchObject({ isStable: true, refusals: [] });
+  });
+
+  test.each(["fail", "unknown", "notApplicable"] as const)("refuses a required check that is %s", (word) => {
+    expect(judged(but(verdict("symbols", word, "why")))).toMatchObject({
+      isStable: false,
+      refusals: [`symbols: ${word}: why`],
+    });
+  });
+
+  test.each(DEFAULT_POLICY.require)("does not take silence of %s for a pass", (check) => {
+    const found = judged(ALL.filter((one) => one.check !== check));
+
+    expect(found.isStable).toBe(false);
+    expect(found.refusals).toEqual([expect.stringMatching(new RegExp(`^${check}: unknown: `))]);
+  });
+
+  test("asks nothing of a check that is not required", () => {
+    expect(judged(but(verdict("signature", "fail", "no"))).isStable).toBe(true);
+  });
+
+  test("requires of a release what is said for it, before what is said for its distribution", () => {
+    const policy = {
+      distributions: { debian: { require: ["signature"] }, debian12: { require: ["reproducible"] } },
+    };
+
+    expect(judged([verdict("reproducible", "pass", "")], policy).isStable).toBe(true);
+    expect(judged([verdict("signature", "pass", "")], policy).isStable).toBe(false);
+  });
+
+  test("waives what somebody answers for, and says who, why and until when", () => {
+    const found = judged(but(verdict("environment", "fail", "gcc 11")), { exceptions: [exception()] });
+
+    expect(found.isStable).toBe(true);
+    expect(found.verdicts.find(({ check }) => check === "environment")).toEqual({
+      check: "environment",
+      verdict: "waived",
+      reasons: ["gcc 11", "excepted until 2026-11-27 by ann: an old compiler"],
+    });
+  });
+
+  test.each([
+    ["ended", { until: "2026-11-26" }, /the exception of ann ended on 2026-11-26/],
+    ["is for another check", { check: "load" }, /gcc 11$/],
+    ["is for another driver", { driver: "chime" }, /gcc 11$/],
+    ["is for another release", { distributions: ["debian13"] }, /gcc 11$/],
+    ["is for another kernel", { kernelRelease: "6\\.12.*" }, /gcc 11$/],
+    ["is for another flavour", { flavours: ["rt"] }, /gcc 11$/],
+    ["is for another architecture", { architectures: ["aarch64"] }, /gcc 11$/],
+    ["is for another version", { driverVersion: "2.*" }, /gcc 11$/],
+  ])("waives nothing by an exception that %s", (_, changes, refusal) => {
+    const found = judged(but(verdict("environment", "fail", "gcc 11")), { exceptions: [exception(changes)] });
+
+    expect(found.refusals).toEqual([expect.stringMatching(refusal)]);
+  });
+
+  test("lets a sibling stand in for a kernel that could not be booted, where the policy says so", () => {
+    const verdicts = but(verdict("load", "unknown", "no boot image"));
+    const policy = { standIns: { load: ["siblingLoad"] } };
+
+    expect(judged(verdicts, policy, "6.1.0-55-amd64").isStable).toBe(true);
+    expect(judged(verdicts, policy).isStable).toBe(false);
+    expect(judged(verdicts, {}, "6.1.0-55-amd64").isStable).toBe(false);
+    expect(judged(but(verdict("load", "fail", "oops")), policy, "6.1.0-55-amd64").isStable).toBe(false);
+  });
+
+  test("takes the last verdict of a check", () => {
+    expect(judged([verdict("load", "fail", "then"), ...ALL]).isStable).toBe(true);
+  });
+});
+
+test("every setting of a policy is in its digest", () => {
+  const policies = [
+    {},
+    { require: ["load"] },
+    { distributions: { debian: { require: ["load"] } } },
+    { standIns: { load: ["siblingLoad"] } },
+    { signers: ["a.pem"] },
+    { exceptions: [exception()] },
+    { exceptions: [exception({ until: "2027-01-01" })] },
+  ].map((policy) => policyDigest(Policy.parse(policy)));
+
+  expect(new Set(policies).size).toBe(policies.length);
+});

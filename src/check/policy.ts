@@ -1,0 +1,149 @@
+/**
+ * The gate's rules: which checks an artifact must pass before it is stable, what may stand in for one that could not be
+ * made, and which exceptions somebody answers for. Pure: verdicts in, a decision out.
+ */
+import { z } from "zod";
+import { type Digest, digestOf } from "../base/json.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
+import type { Signer } from "./signature.ts";
+import { type Verdict, verdict } from "./verdict.ts";
+
+/** In the order in which they rest on each other. */
+export const CHECKS = [
+  "format",
+  "identity",
+  "environment",
+  "symbols",
+  "signature",
+  "provenance",
+  "load",
+  "reproducible",
+] as const;
+const Check = z.enum(CHECKS);
+type Check = z.infer<typeof Check>;
+
+const DEFAULT_REQUIRED: readonly Check[] = [
+  "format",
+  "identity",
+  "environment",
+  "symbols",
+  "provenance",
+  "load",
+];
+
+const Exception = ElementFilter.extend({
+  check: Check.describe("The check that is not asked for."),
+  owner: z.string().min(1).describe("Who answers for it."),
+  reason: z.string().min(1).describe("Why."),
+  until: z.iso.date().describe("The last day on which it holds (2027-01-31)."),
+});
+
+const Required = z.array(Check).min(1);
+
+export const Policy = z.strictObject({
+  require: Required.default([...DEFAULT_REQUIRED]).describe(
+    `Checks that an artifact must pass to be stable, of ${CHECKS.join(", ")}. Default: ${DEFAULT_REQUIRED.join(", ")}.`,
+  ),
+  distributions: z
+    .record(PathSegment, z.strictObject({ require: Required.describe("The same for this one.") }))
+    .default({})
+    .describe("Other requirements for a distribution id (debian) or a release (debian12), which wins."),
+  standIns: z
+    .strictObject({
+      load: z
+        .array(z.enum(["siblingLoad"]))
+        .default([])
+        .describe(
+          "What counts where the kernel could not be booted: `siblingLoad`, that the same driver version was loaded into another kernel of its release, architecture and flavour.",
+        ),
+    })
+    .prefault({})
+    .describe("Evidence that may stand in for a check whose verdict is unknown."),
+  signers: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("Certificates whose signatures count, relative to the policy."),
+  exceptions: z
+    .array(Exception)
+    .default([])
+    .describe("Checks that are waived, each with owner, reason and last day."),
+});
+export type Policy = z.infer<typeof Policy>;
+
+export const DEFAULT_POLICY: Policy = Policy.parse({});
+
+/** Changes with whatever may change a decision: the rules, and the keys that they name. */
+export function policyDigest(policy: Policy, signers: readonly Signer[] = []): Digest {
+  return digestOf([policy, signers.map(({ certificate }) => certificate.fingerprint256)]);
+}
+
+export interface Judged {
+  readonly isStable: boolean;
+  /** One for each required check, in their order; exceptions and stand-ins as they were used. */
+  readonly verdicts: readonly Verdict[];
+  /** Why not, one line a check. */
+  readonly refusals: readonly string[];
+}
+
+export interface Evidence {
+  readonly verdicts: readonly Verdict[];
+  /** The name of a sibling that passed its own load test, if there is one. */
+  readonly sibling?: string | undefined;
+}
+
+export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now: Date): Judged {
+  const verdicts = requiredChecks(policy, subject).map((check) =>
+    excepted(policy, subject, standingIn(policy, evidence, found(check, evidence)), now),
+  );
+  const refusals = verdicts
+    .filter((one) => one.verdict !== "pass" && one.verdict !== "waived")
+    .map(({ check, verdict: word, reasons }) => `${check}: ${word}: ${reasons.join("; ")}`);
+  return { isStable: refusals.length === 0, verdicts, refusals };
+}
+
+function requiredChecks(
+  { require, distributions }: Policy,
+  { distribution, distributionId }: Filtered,
+): readonly Check[] {
+  const own = distributions[distribution] ?? distributions[distributionId];
+  const wanted = own?.require ?? require;
+  return CHECKS.filter((check) => wanted.includes(check));
+}
+
+function found(check: Check, { verdicts }: Evidence): Verdict {
+  return (
+    verdicts.findLast((one) => one.check === check) ??
+    verdict(check, "unknown", HOW_TO_KNOW[check] ?? "nobody looked when it was built")
+  );
+}
+
+const HOW_TO_KNOW: Partial<Record<Check, string>> = {
+  load: "not tested yet: `kmodfarm run` does it",
+  reproducible: "nobody has built it again: `kmodfarm rebuild` does it",
+};
+
+function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
+  const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
+  if (!isOpen || sibling === undefined) return one;
+  return verdict(
+    "load",
+    "waived",
+    `${one.reasons.join("; ")}; ${sibling} was loaded instead, as the policy allows`,
+  );
+}
+
+/** Whoever has an exception that ran out is told of it. */
+function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: Date): Verdict {
+  if (one.verdict === "pass" || one.verdict === "waived") return one;
+  const fitting = exceptions.filter(
+    (exception) => exception.check === one.check && compileFilter(exception)(subject),
+  );
+  const valid = fitting.find(({ until }) => !isOver(until, now));
+  if (valid !== undefined) {
+    const { owner, reason, until } = valid;
+    return verdict(one.check, "waived", ...one.reasons, `excepted until ${until} by ${owner}: ${reason}`);
+  }
+  const over = fitting.map(({ owner, until }) => `the exception of ${owner} ended on ${until}`);
+  return { ...one, reasons: [...one.reasons, ...over] };
+}

@@ -1,0 +1,74 @@
+/**
+ * A check on one page, for somebody who has never heard of any of it.
+ */
+import { sha256 } from "../base/json.ts";
+import type { CheckReport } from "../farm/check.ts";
+
+const HEADLINES = {
+  loads: "The kernel takes these modules.",
+  refuses: "The kernel does not take these modules.",
+  unknown: "Whether the kernel takes these modules could not be found out.",
+} as const;
+
+/** What each check asks, in the words of whoever asks support. */
+const QUESTIONS: Readonly<Record<string, string>> = {
+  format: "Are the files whole modules?",
+  identity: "Were they built for this very kernel?",
+  environment: "Were they built by the compiler that built the kernel?",
+  symbols: "Does the kernel have all they use, as they expect it?",
+  signature: "Are they signed by a key that counts?",
+  load: "Did that kernel take them in, and let them go, in a test?",
+};
+
+const ANSWERS: Readonly<Record<string, string>> = {
+  pass: "yes",
+  fail: "NO",
+  unknown: "not known",
+  notApplicable: "does not matter here",
+  waived: "no, and accepted by exception",
+};
+
+const WIDTH = 100;
+
+export function explain(
+  kernel: string,
+  files: readonly { readonly name: string; readonly bytes: Buffer }[],
+  { verdicts, answer, modules, record }: CheckReport,
+): string {
+  const lines = [
+    answer === undefined ? "These files are not modules that any kernel takes." : HEADLINES[answer.answer],
+    ...(answer?.reasons.slice(0, 3).flatMap((reason) => wrapped(reason, "  ")) ?? []),
+    "",
+    `Kernel   ${kernel}`,
+    ...(record.compiler === undefined
+      ? []
+      : [`         built by ${record.compiler.family} ${record.compiler.version}`]),
+    ...(record.configDigest === undefined ? [] : [`         configuration ${record.configDigest}`]),
+    ...files.flatMap(({ name, bytes }) => [`File     ${name}`, `         ${sha256(bytes)}`]),
+    ...modules.flatMap(({ module: { name, version, vermagic, license, compilers } }) => [
+      `Module   ${name}${version === undefined ? "" : ` ${version}`}, ${license ?? "no licence"}`,
+      `         built for ${vermagic.trim()}`,
+      ...compilers.map((compiler) => `         by ${compiler}`),
+    ]),
+    "",
+    ...verdicts.flatMap(({ check, verdict, reasons }) => [
+      `${QUESTIONS[check] ?? check} ${ANSWERS[verdict]} [${check}: ${verdict}]`,
+      ...reasons.slice(0, 8).flatMap((reason) => wrapped(reason, "  ")),
+      ...(reasons.length > 8 ? [`  and ${reasons.length - 8} more`] : []),
+    ]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function wrapped(text: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = indent;
+  for (const word of text.split(" ")) {
+    if (line.length + word.length + 1 > WIDTH && line !== indent) {
+      lines.push(line);
+      line = indent;
+    }
+    line += line === indent ? word : ` ${word}`;
+  }
+  return [...lines, line];
+}

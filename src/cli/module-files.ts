@@ -1,0 +1,24 @@
+/**
+ * Files that a command takes as the modules of one driver.
+ */
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { FarmError } from "../base/error.ts";
+import { fileModuleName, type ModuleFile } from "../check/format.ts";
+
+/** @throws FarmError FILE_UNREADABLE, USAGE for two of one name, which could never be in a kernel together */
+export async function readModuleFiles(files: readonly string[]): Promise<ModuleFile[]> {
+  const names = files.map((file) => fileModuleName(basename(file)));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined)
+    throw new FarmError("USAGE", {
+      detail: `${twice} is given twice: the files of one command are one driver's, for one kernel`,
+    });
+  return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: await readBytes(file) })));
+}
+
+async function readBytes(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
+  });
+}

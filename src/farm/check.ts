@@ -1,0 +1,129 @@
+/**
+ * Every check of a set of modules against one kernel: what can be read first, and then the kernel itself.
+ */
+import { readFile } from "node:fs/promises";
+import { FarmError } from "../base/error.ts";
+import type { CatalogKernel } from "../catalog/catalog.ts";
+import { type BootContext, fetchBootImage } from "../check/boot-image.ts";
+import { checkEnvironment } from "../check/environment.ts";
+import { checkFormat, type ModuleFile, type OpenedModule } from "../check/format.ts";
+import { checkIdentity } from "../check/identity.ts";
+import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
+import { loadModules } from "../check/load.ts";
+import { type Answer, wouldLoad } from "../check/loads.ts";
+import { checkSignatures, readSigner, type Signer } from "../check/signature.ts";
+import { checkSymbols } from "../check/symbols.ts";
+import { type Verdict, verdict } from "../check/verdict.ts";
+import { readVmlinuz } from "../formats/vmlinuz.ts";
+import type { Package } from "../kernel/kernel.ts";
+
+export interface CheckRequest {
+  readonly kernel: CatalogKernel;
+  readonly files: readonly ModuleFile[];
+  /** Packages with a userland for the guest. */
+  readonly guest: readonly Package[];
+  /** Whose signatures count beside those of the kernel's own keys. */
+  readonly signers: readonly Signer[];
+  /** What `modinfo -F version` must say, where that is known. */
+  readonly moduleVersion?: string | undefined;
+  /** Whether the kernel itself is asked, in a virtual machine. */
+  readonly isLoaded: boolean;
+}
+
+export interface CheckReport {
+  readonly verdicts: readonly Verdict[];
+  /** Undefined where the files are not even modules. */
+  readonly answer?: Answer;
+  readonly record: KernelRecord;
+  readonly modules: readonly OpenedModule[];
+  /** What the guest's kernel said. */
+  readonly log?: string;
+}
+
+/** @throws FarmError NOT_FETCHABLE without the kernel's headers, and what this machine or a mirror does wrong */
+export async function checkModules(
+  request: CheckRequest,
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<CheckReport> {
+  const { kernel, files, moduleVersion } = request;
+  const record = await fetchKernelRecord(kernel, context.inputs, signal);
+  const { modules, verdict: format } = await checkFormat(files);
+  if (modules.length < files.length) return { verdicts: [format], record, modules };
+  const read = modules.map(({ module }) => module);
+  const signers = await signersFor(modules, request, context, signal);
+  const verdicts = [
+    format,
+    ...staticVerdicts(read, record, moduleVersion),
+    checkSignatures(modules, signers, record),
+  ];
+  const answer = wouldLoad(read, record);
+  if (!request.isLoaded) return { verdicts, answer, record, modules };
+  const { verdict: load, log } = await loadVerdict(request, modules, context, signal);
+  return {
+    verdicts: [...verdicts, load],
+    answer: confirmed(answer, load),
+    record,
+    modules,
+    ...(log === undefined ? {} : { log }),
+  };
+}
+
+/** The checks that only read modules that were built for a kernel, and its record. */
+export function staticVerdicts(
+  modules: readonly OpenedModule["module"][],
+  record: KernelRecord,
+  moduleVersion?: string,
+): Verdict[] {
+  const { symvers } = record;
+  return [
+    checkIdentity(modules, record, { moduleVersion }),
+    checkEnvironment(modules, record),
+    symvers === undefined
+      ? verdict("symbols", "unknown", "the kernel's headers hold no Module.symvers")
+      : checkSymbols(modules, symvers),
+  ];
+}
+
+/** The kernel's own keys are in its boot image, which is fetched only if something is signed. */
+async function signersFor(
+  modules: readonly OpenedModule[],
+  { kernel, signers }: CheckRequest,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<readonly Signer[]> {
+  const [image] = kernel.packages.image;
+  const isSigned = modules.some(({ module }) => module.signature?.kind === "pkcs7");
+  if (!isSigned || image === undefined) return signers;
+  const vmlinuz = await fetchBootImage(image, context, signal);
+  const { certificates } = await readVmlinuz(await readFile(vmlinuz), `boot image of ${kernel.kversion}`);
+  return [
+    ...signers,
+    ...certificates.map((der, index) => readSigner(der, `certificate ${index + 1} of ${kernel.kversion}`)),
+  ];
+}
+
+async function loadVerdict(
+  { kernel, guest }: CheckRequest,
+  modules: readonly OpenedModule[],
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly verdict: Verdict; readonly log?: string }> {
+  if (modules.some(({ module }) => module.architecture !== kernel.architecture))
+    return { verdict: verdict("load", "fail", "modules of another architecture cannot even be tried") };
+  try {
+    const sets = modules.map(({ module, bytes }) => ({ name: module.name, bytes }));
+    return await loadModules({ kernel, guest, modules: sets }, context, signal);
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
+    return { verdict: verdict("load", "unknown", thrown.message) };
+  }
+}
+
+/** What the kernel did outranks what its rules say it would do; a module may be taken and then do harm. */
+function confirmed(answer: Answer, load: Verdict): Answer {
+  if (load.verdict === "pass")
+    return { answer: "loads", reasons: ["it was loaded into that kernel", ...answer.reasons] };
+  if (load.verdict === "fail") return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
+  return answer;
+}

@@ -1,0 +1,242 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import {
+  CATALOG,
+  makeEntry,
+  makeManifest,
+  makeOutcome,
+  NOTHING,
+  putBlobs,
+} from "../../test/support/artifacts.ts";
+import { makeElement } from "../../test/support/elements.ts";
+import { mortal } from "../../test/support/mortal-store.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { toDocument } from "../base/json.ts";
+import { CHECKS } from "../check/policy.ts";
+import { type Verdict, verdict } from "../check/verdict.ts";
+import type { Element } from "../matrix/element.ts";
+import { putBlob } from "../registry/artifact.ts";
+import { readPublished, writePublished } from "../registry/generations.ts";
+import { nextState } from "../registry/publish.ts";
+import type { Store } from "../registry/stores/store.ts";
+import { viewPath } from "../registry/view.ts";
+import { loadConfig } from "./config.ts";
+import { keepEvidence, type Listed, promote, rollback, withdraw } from "./gate.ts";
+import { openFarm } from "./open.ts";
+
+const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];
+const GOOD = CHECKS.map((check) => verdict(check, "pass", "good"));
+const BAD = [...GOOD, verdict("symbols", "fail", "no such symbol")];
+const ANN = { by: "ann", why: "because" };
+const NOW = () => new Date("2026-11-27T00:00:00Z");
+const all = (listed: readonly Listed[]) => listed;
+
+interface Given {
+  readonly element: Element;
+  readonly verdicts: readonly Verdict[];
+  readonly isStable?: boolean;
+}
+
+/** A farm whose store holds these artifacts. */
+async function farmWith(given: readonly Given[], policy?: string) {
+  const directory = await temporaryDirectory();
+  const config = policy === undefined ? {} : { policy: "policy.yaml" };
+  await writeFile(join(directory, "kmodfarm.yaml"), JSON.stringify(config));
+  if (policy !== undefined) await writeFile(join(directory, "policy.yaml"), policy);
+  const farm = await openFarm(await loadConfig({}, directory));
+  onTestFinished(() => farm.close());
+  const outcomes = [];
+  for (const { element, verdicts, isStable = false } of given) {
+    await putBlobs(farm.store);
+    const manifest = await putBlob(farm.store, toDocument(makeManifest(element, [...verdicts])));
+    outcomes.push(
+      makeOutcome(element, { artifact: { entry: { ...makeEntry(element), manifest }, isStable } }),
+    );
+  }
+  await writePublished(farm.store, nextState(NOTHING, CATALOG, outcomes), NOW());
+  return farm;
+}
+
+async function channelsOf(store: Store) {
+  const { indices, decisions } = await readPublished(store, "stable");
+  const names = (channel: "stable" | "candidate") =>
+    indices.flatMap((index) => index[channel].map(({ kversion }) => kversion));
+  return { stable: names("stable"), candidate: names("candidate"), decisions };
+}
+
+describe("promote", () => {
+  test("makes stable what the policy allows, says what is missing, and both are on the record", async () => {
+    const { store, ...farm } = await farmWith([
+      { element: ONE, verdicts: GOOD },
+      { element: TWO, verdicts: BAD },
+    ]);
+
+    const { moves, generation } = await promote({ store, ...farm }, all, ANN, NOW);
+
+    expect(moves.map(({ result, reasons }) => [result, ...reasons])).toEqual([
+      ["promoted"],
+      ["refused", "symbols: fail: no such symbol"],
+    ]);
+    expect(generation).toBe(2);
+    const { stable, candidate, decisions } = await channelsOf(store);
+    expect([stable, candidate]).toEqual([[ONE.kversion], [TWO.kversion]]);
+    expect(decisions).toMatchObject([
+      { action: "promote", by: "ann", why: "because", artifact: { output: ONE.output } },
+      { action: "refuse", by: "ann", why: "because", artifact: { output: TWO.output } },
+    ]);
+    expect(decisions[0]?.policy).toMatch(/^sha256:/);
+    expect(await store.list(viewPath(ONE))).toContain("manifest.json");
+  });
+
+  test("a second time changes nothing", async () => {
+    const farm = await farmWith([
+      { element: ONE, verdicts: GOOD },
+      { element: TWO, verdicts: BAD },
+    ]);
+    await promote(farm, all, ANN, NOW);
+
+    const again = await promote(farm, all, ANN, () => new Date("2026-11-28T00:00:00Z"));
+
+    expect((await channelsOf(farm.store)).decisions).toHaveLength(2);
+    expect(again.moves.map(({ result }) => result).toSorted()).toEqual(["nothing to do", "refused"]);
+  });
+
+  test("counts what was found out later", async () => {
+    const policy = "require: [reproducible]";
+    const lacking = GOOD.filter(({ check }) => check !== "reproducible");
+    const farm = await farmWith([{ element: ONE, verdicts: lacking }], policy);
+    const refused = await promote(farm, all, ANN, NOW);
+    const isKept = await keepEvidence(
+      farm,
+      makeManifest(ONE, []),
+      verdict("reproducible", "pass", "equal"),
+      ANN,
+      NOW,
+    );
+
+    const { moves } = await promote(farm, all, ANN, NOW);
+
+    expect([refused.moves[0]?.result, isKept, moves[0]?.result]).toEqual(["refused", true, "promoted"]);
+  });
+
+  test("refuses a policy that says something nobody understands", async () => {
+    const farm = await farmWith([], "requires: [load]");
+
+    await expect(promote(farm, all, ANN, NOW)).rejects.toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringMatching(/there is no setting "requires" \(did you mean 'require'/),
+      }),
+    );
+  });
+
+  test("lets a loaded sibling stand in where the policy says so", async () => {
+    const unloadable = [...GOOD, verdict("load", "unknown", "no boot image")];
+    const given = [
+      { element: ONE, verdicts: GOOD, isStable: true },
+      { element: TWO, verdicts: unloadable },
+    ];
+    const [strict, lenient] = [
+      await farmWith(given),
+      await farmWith(given, "standIns: {load: [siblingLoad]}"),
+    ];
+
+    expect((await promote(strict, all, ANN, NOW)).moves.at(-1)?.result).toBe("refused");
+    expect((await promote(lenient, all, ANN, NOW)).moves.at(-1)).toMatchObject({
+      result: "promoted",
+      reasons: [expect.stringMatching(/load waived: no boot image; 6\.1\.0-55-amd64 was loaded instead/)],
+    });
+  });
+});
+
+describe("withdraw", () => {
+  test("takes an artifact from nodes, and from every later night", async () => {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD }]);
+    await promote(farm, all, ANN, NOW);
+
+    const { moves } = await withdraw(farm, all, ANN, NOW);
+    const state = await readPublished(farm.store, "candidate");
+    const [entry] = state.indices[0]?.candidate ?? [];
+    const night = nextState(state, CATALOG, [
+      makeOutcome(ONE, { artifact: { entry: entry as NonNullable<typeof entry>, isStable: true } }),
+    ]);
+
+    expect(moves).toMatchObject([{ result: "withdrawn", reasons: ["withdrawn by ann: because"] }]);
+    expect(await channelsOf(farm.store)).toMatchObject({ stable: [], candidate: [ONE.kversion] });
+    expect(await farm.store.list(viewPath(ONE))).toEqual([]);
+    expect(night.indices[0]?.stable).toEqual([]);
+    expect(entry?.reasons).toEqual(["withdrawn by ann: because"]);
+  });
+
+  test("is undone by a promotion", async () => {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD, isStable: true }]);
+    await withdraw(farm, all, ANN, NOW);
+
+    await promote(farm, all, ANN, NOW);
+
+    expect(await channelsOf(farm.store)).toMatchObject({ stable: [ONE.kversion], candidate: [] });
+  });
+});
+
+describe("rollback", () => {
+  test("brings back exactly what was stable then", async () => {
+    const farm = await farmWith([
+      { element: ONE, verdicts: GOOD, isStable: true },
+      { element: TWO, verdicts: GOOD },
+    ]);
+    await promote(farm, all, ANN, NOW);
+    await withdraw(farm, (listed) => listed.filter(({ entry }) => entry.kversion === ONE.kversion), ANN, NOW);
+
+    const { moves, generation } = await rollback(farm, 1, undefined, ANN, NOW);
+
+    expect(generation).toBe(4);
+    expect(moves.map(({ result }) => result)).toEqual(["rolled back", "promoted"]);
+    expect(await channelsOf(farm.store)).toMatchObject({ stable: [ONE.kversion], candidate: [TWO.kversion] });
+    expect((await rollback(farm, 1, undefined, ANN, NOW)).moves).toEqual([]);
+  });
+
+  test("names the newest generation when there is no such one", async () => {
+    await expect(rollback(await farmWith([]), 7, undefined, ANN, NOW)).rejects.toThrow(
+      expect.objectContaining({ code: "USAGE", message: "there is no generation 7; the newest is 1" }),
+    );
+  });
+});
+
+describe("moves at the same time", () => {
+  test("never leave a mix", async () => {
+    const farm = await farmWith([
+      { element: ONE, verdicts: GOOD },
+      { element: TWO, verdicts: GOOD },
+    ]);
+    const moves = Array.from({ length: 30 }, (_, index) =>
+      (index % 2 === 0 ? promote : withdraw)(farm, all, { by: "ann", why: String(index) }, NOW),
+    );
+    const seen = [];
+    const settled = Promise.allSettled(moves);
+    for (let look = 0; look < 30; look++) seen.push((await channelsOf(farm.store)).stable.length);
+
+    const results = await settled;
+
+    expect(new Set([...seen, 0, 2])).toEqual(new Set([0, 2]));
+    for (const result of results)
+      if (result.status === "rejected") expect(result.reason).toMatchObject({ code: "STORE_BUSY" });
+    expect(results.some(({ status }) => status === "fulfilled")).toBe(true);
+  });
+
+  test("killed before any write leave the old state or the new one", async () => {
+    for (let writes = 0; writes < 12; writes++) {
+      const farm = await farmWith([
+        { element: ONE, verdicts: GOOD },
+        { element: TWO, verdicts: GOOD },
+      ]);
+      const store = mortal(farm.store, writes);
+      await promote({ ...farm, store }, all, ANN, NOW).catch(() => {});
+
+      expect([0, 2]).toContain((await channelsOf(farm.store)).stable.length);
+
+      await promote(farm, all, ANN, NOW);
+      expect((await channelsOf(farm.store)).stable).toHaveLength(2);
+    }
+  });
+});

@@ -1,0 +1,135 @@
+/**
+ * Modules that somebody else built: checked like any others, stored as a candidate, and without a provenance that
+ * anybody could check.
+ */
+import { FarmError } from "../base/error.ts";
+import { digestOf, sha256, toDocument } from "../base/json.ts";
+import { findKernel } from "../catalog/catalog.ts";
+import type { ModuleFile } from "../check/format.ts";
+import { guestPackages } from "../check/guest-tools.ts";
+import { verdict } from "../check/verdict.ts";
+import type { Element } from "../matrix/element.ts";
+import { generateMatrix } from "../matrix/generate.ts";
+import { putBlob, witnessesOf } from "../registry/artifact.ts";
+import { artifactName, withDecision } from "../registry/decisions.ts";
+import type { IndexEntry, Manifest } from "../registry/documents.ts";
+import { readPublished, settle, writePublished } from "../registry/generations.ts";
+import { withArtifact } from "../registry/publish.ts";
+import type { Store } from "../registry/stores/store.ts";
+import { viewPath } from "../registry/view.ts";
+import { type CheckReport, checkModules } from "./check.ts";
+import { type Moves, openGate, type Person } from "./gate.ts";
+import { type Farm, openInputs } from "./open.ts";
+
+export interface ImportRequest extends Person {
+  readonly modules: readonly ModuleFile[];
+  /** The kernel that they are for, as `findKernel` takes it. */
+  readonly target: string;
+  readonly name: string;
+  readonly version: string;
+  readonly isLoaded: boolean;
+}
+
+/** @throws FarmError MODULE_MALFORMED for what is no module, KERNEL_UNKNOWN, STORE_BUSY */
+export async function importArtifact(
+  farm: Farm,
+  request: ImportRequest,
+  now: () => Date,
+  signal: AbortSignal,
+): Promise<Moves> {
+  const { store, scratch, cache } = farm;
+  const { modules: files, name, version, by, why, isLoaded } = request;
+  const unlock = await store.lock();
+  try {
+    await settle(store);
+    const state = await readPublished(store, "candidate");
+    const kernel = findKernel(state.catalog, request.target);
+    const [element] = generateMatrix({ ...state.catalog, kernels: [kernel] }, [{ name, version }], [{}]);
+    if (element === undefined)
+      throw new FarmError("KERNEL_UNKNOWN", { detail: `nothing can be built for ${request.target}` });
+    const gate = await openGate(farm, () => state, now);
+    const { signers } = gate;
+    const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
+    const guest = guestPackages(state.catalog.guests, kernel);
+    const report = await checkModules({ kernel, files, guest, signers, isLoaded }, context, signal);
+    if (report.modules.length < files.length)
+      throw new FarmError("MODULE_MALFORMED", { detail: report.verdicts[0]?.reasons.join("; ") ?? "" });
+
+    const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
+    const verdicts = [...report.verdicts, verdict("provenance", "unknown", unproven)];
+    // Whoever has it excepted still promotes it by hand: an import is a candidate only.
+    const { refusals } = await gate.judge(element, verdicts);
+    const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
+    const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
+    const decision = {
+      at: now().toISOString(),
+      action: "refuse" as const,
+      artifact: artifactName(entry),
+      ...{ by, why, verdicts },
+    };
+    const indices = withArtifact(state.indices, element, entry, false);
+    const decisions = withDecision(state.decisions, decision);
+    const after = await writePublished(store, { ...state, indices, decisions }, now());
+    const move = { entry, place: viewPath(entry), result: "imported" as const, reasons };
+    return { moves: [move], generation: after.head?.number ?? 0 };
+  } finally {
+    await unlock();
+  }
+}
+
+interface Imported extends Pick<ImportRequest, "name" | "version" | "by" | "why">, CheckReport {
+  readonly reasons: readonly string[];
+}
+
+/** Its recipe is only what it is: two imports of the same bytes for the same kernel are one. */
+async function storeImport(store: Store, element: Element, imported: Imported): Promise<IndexEntry> {
+  const { name, version, by, why, modules: opened, verdicts, reasons } = imported;
+  const { kversion, packageVersion, flavour, output, architecture, compiler: target } = element;
+  const digests = opened.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
+  const recipe = { schema: "kmodfarm.import/1" as const, element: output, modules: digests };
+  const recipeKey = digestOf(recipe);
+  const log = `Imported by ${by}: ${why}\n${imported.log ?? ""}\n`;
+  const modules: Manifest["modules"] = [];
+  for (const { module, bytes } of opened)
+    modules.push({
+      name: module.name,
+      digests: { unsigned: await putBlob(store, bytes) },
+      size: bytes.length,
+      witnesses: witnessesOf(bytes, `${module.name}.ko`),
+    });
+  const compilers = [...new Set(opened.flatMap(({ module }) => module.compilers))].join("; ");
+  const manifest: Manifest = {
+    schema: "kmodfarm.manifest/1",
+    identity: {
+      driver: { name, version, source: recipeKey },
+      distribution: {
+        id: element.distributionId,
+        version: element.distributionVersion,
+        release: element.distribution,
+      },
+      architecture,
+      kernel: { release: kversion, packageVersion, flavour },
+    },
+    recipe,
+    recipeKey,
+    modules,
+    environment: {
+      declared: { compiler: "unknown", packages: [] },
+      observed: { compiler: compilers, packages: [] },
+      target: { compiler: target === undefined ? "unknown" : `${target.family}-${target.version}` },
+    },
+    verdicts: [...verdicts],
+    log: { digest: await putBlob(store, log), size: Buffer.byteLength(log) },
+  };
+  return {
+    driver: name,
+    driverVersion: version,
+    series: output.split("/")[0] ?? "",
+    ...{ kversion, packageVersion, flavour, output },
+    recipe: recipeKey,
+    manifest: await putBlob(store, toDocument(manifest)),
+    modules: modules.map((one) => ({ name: one.name, digest: one.digests.unsigned, size: one.size })),
+    log: manifest.log.digest,
+    reasons: [...reasons],
+  };
+}

@@ -1,0 +1,59 @@
+/**
+ * The policy file: YAML, strict, with an error that names the setting.
+ */
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { parseDocument as parseYaml } from "yaml";
+import { FarmError } from "../base/error.ts";
+import { Policy } from "../check/policy.ts";
+import { readSigner, type Signer } from "../check/signature.ts";
+import { ElementFilter } from "../matrix/element-filter.ts";
+import { describeProblems } from "./config-problems.ts";
+
+const KNOWN_KEYS = [
+  ...Object.keys(Policy.shape),
+  ...Object.keys(ElementFilter.shape),
+  ...["check", "owner", "reason", "until", "load"],
+];
+
+export interface ConfiguredPolicy {
+  readonly policy: Policy;
+  /** Whose signatures count, as the policy names them. */
+  readonly signers: readonly Signer[];
+}
+
+/** @throws FarmError FILE_UNREADABLE, CONFIG_INVALID */
+export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
+  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", {
+      detail: `the policy ${file} cannot be read (${cause.code})`,
+      cause,
+    });
+  });
+  const document = parseYaml(text, { prettyErrors: true });
+  const [fault] = document.errors;
+  const invalid = (fact: string) =>
+    new FarmError("CONFIG_INVALID", {
+      detail: `${file}: ${fact}`,
+      hint: "Correct the named setting; docs/policy.md lists all of them.",
+    });
+  if (fault !== undefined) throw invalid(fault.message.split("\n")[0] ?? "");
+  const parsed = Policy.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  if (!parsed.success) throw invalid(describeProblems(parsed.error, KNOWN_KEYS));
+  const signers = parsed.data.signers.map((name) => readCertificate(resolve(dirname(file), name)));
+  return { policy: parsed.data, signers: await Promise.all(signers) };
+}
+
+/** A certificate in PEM or DER. @throws FarmError FILE_UNREADABLE */
+export async function readCertificate(file: string): Promise<Signer> {
+  try {
+    return readSigner(new X509Certificate(await readFile(file)).raw, file);
+  } catch (cause) {
+    throw new FarmError("FILE_UNREADABLE", {
+      detail: `${file} is not there, or no certificate`,
+      hint: "Give a certificate in PEM or DER, such as the one sign-file was called with.",
+      cause,
+    });
+  }
+}
