@@ -38,6 +38,8 @@ export interface LoadedDriver {
   readonly build: DriverBuild;
   /** What its modules must say their version is, where somebody said so. */
   readonly moduleVersion?: string;
+  /** The script of its tree that tries its modules out while they are in a kernel. */
+  readonly smoke?: string;
 }
 
 /** How the configuration says it; what it leaves out the tree itself tells. */

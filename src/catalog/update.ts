@@ -109,8 +109,10 @@ function guestsOf(
       .filter((one) => names.includes(one.name) && one.architecture === architecture)
       .toSorted((a, b) => compare(b.version, a.version))
       .map(plainPackage);
-    const hasAll = names.every((name) => packages.some((one) => one.name === name));
-    return hasAll ? [{ distribution, architecture, packages: distinct(packages) }] : [];
+    // The first is what no guest can do without; the others differ from release to release.
+    return packages.some(({ name }) => name === names[0])
+      ? [{ distribution, architecture, packages: distinct(packages) }]
+      : [];
   });
 }
 

@@ -12,39 +12,70 @@ const at = (text: string) => `@${NONCE} ${text}\r\n`;
 describe("readGuestReport", () => {
   const GOOD = [
     at("begin 6.1.0-56-amd64 0"),
+    at("log [    0.9] dummy: hello"),
+    at("tree dummy 0 "),
+    at("set 0 0"),
     at("log [    1.0] doorbell: hello"),
     at("inserted doorbell 0 "),
     at("removed doorbell 0 "),
-    at("end 12288"),
+    at("done 0 12288"),
+    at("end"),
   ].join("");
+  const inSet = (...lines: string[]) =>
+    readGuestReport([at("set 0 0"), ...lines].join(""), NONCE).sets.get(0);
 
   test("reads what a guest says", () => {
     expect(readGuestReport(GOOD, NONCE)).toEqual({
       release: "6.1.0-56-amd64",
-      taintBefore: 0,
-      taint: 12288,
-      inserted: new Map([["doorbell", { exitCode: 0, message: "" }]]),
-      removed: new Map([["doorbell", { exitCode: 0, message: "" }]]),
-      log: ["[    1.0] doorbell: hello"],
+      tree: [{ module: "dummy", exitCode: 0, message: "" }],
+      sets: new Map([
+        [
+          0,
+          {
+            ...{ taintBefore: 0, taint: 12288 },
+            steps: [
+              { verb: "inserted", module: "doorbell", exitCode: 0, message: "" },
+              { verb: "removed", module: "doorbell", exitCode: 0, message: "" },
+            ],
+            log: ["[    1.0] doorbell: hello"],
+          },
+        ],
+      ]),
+      log: ["[    0.9] dummy: hello", "[    1.0] doorbell: hello"],
       ended: true,
       lastWords: [],
     });
   });
 
   test("keeps what a refused module was told", () => {
-    const { inserted } = readGuestReport(
-      at("inserted doorbell 1 insmod: can't insert 'doorbell.ko': Invalid module format"),
-      NONCE,
-    );
+    const words = "insmod: can't insert 'doorbell.ko': Invalid module format";
 
-    expect(inserted.get("doorbell")).toEqual({
-      exitCode: 1,
-      message: "insmod: can't insert 'doorbell.ko': Invalid module format",
+    expect(inSet(at(`inserted doorbell 1 ${words}`))?.steps).toEqual([
+      { verb: "inserted", module: "doorbell", exitCode: 1, message: words },
+    ]);
+  });
+
+  test("keeps which step did not come back", () => {
+    expect(inSet(at("hung removed doorbell"))).toMatchObject({
+      hung: { verb: "removed", module: "doorbell" },
     });
   });
 
+  test("parts the sets of one boot", () => {
+    const two = [at("set 0 0"), at("log a"), at("done 0 1"), at("set 1 1"), at("log b"), at("done 1 1")].join(
+      "",
+    );
+
+    const { sets } = readGuestReport(two, NONCE);
+
+    expect([...sets].map(([index, { taintBefore, log }]) => [index, taintBefore, ...log])).toEqual([
+      [0, 0, "a"],
+      [1, 1, "b"],
+    ]);
+  });
+
   test("finds its lines behind words of the kernel on the same line, and puts other lines aside", () => {
-    const console = `[    0.1] Linux version 6.1\r\n[    0.9] random: crng init done${at("begin 6.1.0-56-amd64 0")}[    1.1] BUG: unable to handle page fault\n${at("end 0")}`;
+    const console = `[    0.1] Linux version 6.1\r\n[    0.9] random: crng init done${at("begin 6.1.0-56-amd64 0")}[    1.1] BUG: unable to handle page fault\n${at("end")}`;
 
     const report = readGuestReport(console, NONCE);
 
@@ -56,60 +87,58 @@ describe("readGuestReport", () => {
   });
 
   test("has not ended when the console breaks off", () => {
-    const cut = GOOD.slice(0, GOOD.indexOf("removed"));
+    const cut = GOOD.slice(0, GOOD.indexOf(`@${NONCE} removed`));
 
     const report = readGuestReport(`${cut}\r\nKernel panic - not syncing`, NONCE);
 
     expect(report.ended).toBe(false);
-    expect(report.inserted.get("doorbell")?.exitCode).toBe(0);
-    expect([...report.removed]).toEqual([]);
+    expect(report.sets.get(0)?.steps).toHaveLength(1);
+    expect(report.sets.get(0)).not.toHaveProperty("taint");
     expect(report.lastWords.at(-1)).toBe("Kernel panic - not syncing");
   });
 
   test.each([
-    ["in the middle of its number", `${GOOD.slice(0, GOOD.indexOf("end 12288"))}end 12`],
-    ["before its number", `${GOOD.slice(0, GOOD.indexOf("end 12288"))}end \r\n`],
-  ])("has not ended when the last line breaks off %s", (_, console) => {
-    const report = readGuestReport(console, NONCE);
-
-    expect(report.ended).toBe(false);
-    expect(report).not.toHaveProperty("taint");
+    ["in the middle of its number", "done 0 12"],
+    ["before its number", "done 0 \r\n"],
+  ])("has no taint when the last line breaks off %s", (_, line) => {
+    expect(inSet(`@${NONCE} ${line}`)).not.toHaveProperty("taint");
   });
 
   test("believes nothing in a line that does not know the secret of this boot", () => {
     const forged = [
       "begin 6.1.0-56-amd64 0",
+      "@ffffffffffffffff set 0 0",
       "@ffffffffffffffff inserted doorbell 0 ",
       "@ inserted doorbell 0 ",
       `@${NONCE}inserted doorbell 0 `,
-      `${NONCE} end 0`,
-      "end 0",
+      `${NONCE} end`,
+      "end",
     ].join("\r\n");
 
     const report = readGuestReport(forged, NONCE);
 
-    expect(report).toMatchObject({ ended: false, log: [] });
-    expect(report.inserted.size).toBe(0);
+    expect(report).toMatchObject({ ended: false, log: [], tree: [] });
+    expect(report.sets.size).toBe(0);
     expect(report).not.toHaveProperty("release");
-    expect(report.lastWords).toHaveLength(6);
+    expect(report.lastWords).toHaveLength(7);
   });
 
   test("takes what a module logs for a message, whatever it says", () => {
-    const report = readGuestReport(at(`log [  1.0] inserted doorbell 0 `) + at("log end 0"), NONCE);
+    const report = inSet(at("log [  1.0] inserted doorbell 0 "), at("log done 0 0"), at("log end"));
 
-    expect(report.inserted.size).toBe(0);
-    expect(report.ended).toBe(false);
-    expect(report.log).toEqual(["[  1.0] inserted doorbell 0", "end 0"]);
+    expect(report?.steps).toEqual([]);
+    expect(report).not.toHaveProperty("taint");
+    expect(report?.log).toEqual(["[  1.0] inserted doorbell 0", "done 0 0", "end"]);
   });
 
   test("passes no control characters on to a terminal", () => {
     const hostile = "\u001b[31mred\u001b[0m \u001b]0;title\u0007 \u009b2J\u0000 bell\u0008";
     const report = readGuestReport(
-      `${at(`log ${hostile}`)}${at(`inserted a 1 ${hostile}`)}${hostile}\n`,
+      `${at("set 0 0")}${at(`log ${hostile}`)}${at(`inserted a 1 ${hostile}`)}${hostile}\n`,
       NONCE,
     );
 
-    const text = JSON.stringify([report.log, report.lastWords, report.inserted.get("a")?.message]);
+    const text = JSON.stringify([report.log, report.lastWords, report.sets.get(0)]);
     expect(text).not.toMatch(/\\u00[01]|\\b/);
     expect(report.lastWords[0]).toMatch(/^red /);
   });
@@ -126,8 +155,12 @@ describe("readGuestReport", () => {
   test("is never surprised, and never says more than the secret allows", () => {
     const word = fc.constantFrom(
       at("begin 6.1 0"),
-      at("end 7"),
+      at("set 0 0"),
+      at("set"),
+      at("done 0 7"),
+      at("done"),
       at("end"),
+      at("hung removed"),
       at("inserted"),
       at("log"),
       "@",
@@ -142,8 +175,8 @@ describe("readGuestReport", () => {
 
         const report = readGuestReport(parts.join(""), NONCE);
 
-        expect(report.ended).toBe(new RegExp(`@${NONCE} end \\d+( [^\\n]*)?\\n`).test(console));
-        if (!console.includes(`@${NONCE} `)) expect(report.inserted.size + report.log.length).toBe(0);
+        expect(report.ended).toBe(new RegExp(`@${NONCE} end( [^\\n]*)?\\n`).test(console));
+        if (!console.includes(`@${NONCE} `)) expect(report.sets.size + report.log.length).toBe(0);
         expect([...report.log, ...report.lastWords].some((text) => /\p{Cc}/u.test(text))).toBe(false);
       }),
     );
@@ -151,11 +184,13 @@ describe("readGuestReport", () => {
 });
 
 describe("guestArchive", () => {
+  const module = (name: string) => ({ name, bytes: Buffer.from(`module ${name}`) });
   const content = {
     busybox: Buffer.from("ELF busybox"),
-    modules: [
-      { name: "tally", bytes: Buffer.from("module t") },
-      { name: "doorbell", bytes: Buffer.from("module d") },
+    tree: [module("dummy")],
+    sets: [
+      { modules: [module("tally"), module("doorbell")], smoke: "exit 0\n" },
+      { modules: [module("tally")] },
     ],
     nonce: NONCE,
   };
@@ -169,17 +204,41 @@ describe("guestArchive", () => {
       input: guestArchive(content),
     });
 
-    expect((await readdir(directory)).toSorted()).toEqual(["bin", "dev", "init", "modules", "proc", "sys"]);
-    expect(await readFile(join(directory, "modules", "doorbell.ko"), "utf8")).toBe("module d");
+    expect((await readdir(directory)).toSorted()).toEqual([
+      ...["bin", "dev", "init", "proc", "sets", "sys", "tmp", "tree"],
+    ]);
+    expect(await readFile(join(directory, "sets/0/doorbell.ko"), "utf8")).toBe("module doorbell");
+    expect(await readFile(join(directory, "sets/0/smoke"), "utf8")).toBe("exit 0\n");
+    expect(await readFile(join(directory, "tree/dummy.ko"), "utf8")).toBe("module dummy");
     expect(await readFile(join(directory, "bin", "busybox"), "utf8")).toBe("ELF busybox");
     execFileSync("sh", ["-n", join(directory, "init")]);
   });
 
-  test("inserts modules in the given order, and says each line with the secret", () => {
+  test("inserts each set in its order, twice, and says each line with the secret", () => {
     const archive = guestArchive(content).toString("latin1");
+    const plan = archive.slice(archive.indexOf("begin_set 0\n"), archive.indexOf("\nstop\n"));
 
-    expect(archive).toContain("<<'MODULES'\ntally\ndoorbell\nMODULES\n");
+    expect(plan.split("\n")).toEqual([
+      "begin_set 0",
+      ...["insert inserted tally", "insert inserted doorbell", "smoke", "remove removed"],
+      ...["insert reinserted tally", "insert reinserted doorbell", "remove reremoved", "end_set"],
+      "begin_set 1",
+      ...[
+        "insert inserted tally",
+        "remove removed",
+        "insert reinserted tally",
+        "remove reremoved",
+        "end_set",
+      ],
+    ]);
     expect(archive.split(`@${NONCE} `).length).toBeGreaterThan(2);
+  });
+
+  test("lets the distribution's own kmod insert where there is one", () => {
+    const kmod = [{ path: "usr/bin/kmod", mode: 0o100755, content: "ELF kmod" }];
+
+    expect(guestArchive(content).toString("latin1")).toContain("$b insmod");
+    expect(guestArchive({ ...content, kmod }).toString("latin1")).toContain("/usr/sbin/insmod");
   });
 
   test("gives the same bytes for the same content", () => {

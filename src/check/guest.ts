@@ -1,58 +1,111 @@
 /**
- * What runs inside the virtual machine, and what it says to us: an initramfs with busybox and the modules,
- * and a line protocol on the console, each line marked with a secret of this boot.
+ * What runs inside the virtual machine, and what it says to us: an initramfs with busybox, the modules, and where there
+ * is one the distribution's own kmod; and a line protocol on the console, each line marked with a secret of this boot.
  */
 import { type CpioEntry, cpioArchive } from "../formats/cpio.ts";
+
+/** Modules that go in and out together. */
+export interface GuestSet {
+  /** In the order of insertion; names are safe as paths. */
+  readonly modules: readonly GuestModule[];
+  /** A script of the driver's own, run while its modules are in; 0 is its good end. */
+  readonly smoke?: string | undefined;
+}
+
+export interface GuestModule {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
 
 export interface GuestContent {
   /** A static busybox of the guest's architecture. */
   readonly busybox: Buffer;
-  /** In the order of insertion. */
-  readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
+  /** kmod and the libraries it needs, where they belong; without, busybox inserts. */
+  readonly kmod?: readonly CpioEntry[] | undefined;
+  /** In-tree modules that the sets need, in the order of insertion; they stay in. */
+  readonly tree: readonly GuestModule[];
+  readonly sets: readonly GuestSet[];
   readonly nonce: string;
 }
 
-interface Step {
+const VERBS = ["inserted", "smoke", "removed", "reinserted", "reremoved"] as const;
+type Verb = (typeof VERBS)[number];
+
+export interface Step {
+  readonly verb: Verb;
+  readonly module: string;
   readonly exitCode: number;
   readonly message: string;
+}
+
+/** What became of one set. */
+export interface SetReport {
+  readonly taintBefore: number;
+  /** Undefined when the kernel did not live to say it. */
+  readonly taint?: number;
+  readonly steps: readonly Step[];
+  /** The step that took too long. */
+  readonly hung?: Pick<Step, "verb" | "module">;
+  /** Kernel messages, as the guest read them after each step. */
+  readonly log: readonly string[];
 }
 
 export interface GuestReport {
   /** `uname -r` of the guest; undefined when it never got as far as saying it. */
   readonly release?: string;
-  readonly taintBefore?: number;
-  readonly taint?: number;
-  readonly inserted: ReadonlyMap<string, Step>;
-  readonly removed: ReadonlyMap<string, Step>;
-  /** Kernel messages, as the guest read them after each step. */
+  /** What happened to in-tree modules that the sets need. */
+  readonly tree: readonly Omit<Step, "verb">[];
+  /** By their place among the sets of this boot; those that it never came to are missing. */
+  readonly sets: ReadonlyMap<number, SetReport>;
+  /** Kernel messages of the whole boot. */
   readonly log: readonly string[];
   readonly ended: boolean;
   /** Console lines that are not part of the protocol: all there is when the kernel died. */
   readonly lastWords: readonly string[];
 }
 
-export function guestArchive({ busybox, modules, nonce }: GuestContent): Buffer {
-  const directories = ["dev", "proc", "sys", "modules"].map((path): CpioEntry => ({ path, mode: 0o040755 }));
+/** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
+export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);
+/** Under emulation; a module that needs longer hangs. */
+const STEP_SECONDS = 30;
+
+export function guestArchive(content: GuestContent): Buffer {
+  const { busybox, kmod = [], tree, sets } = content;
+  const directories = ["dev", "proc", "sys", "tmp"].map((path): CpioEntry => ({ path, mode: 0o040755 }));
+  const file = (path: string, bytes: Buffer | string): CpioEntry => ({
+    path,
+    mode: 0o100644,
+    content: bytes,
+  });
   return cpioArchive([
     ...directories,
     { path: "dev/console", mode: 0o020600, rdev: { major: 5, minor: 1 } },
     { path: "bin/busybox", mode: 0o100755, content: busybox },
-    {
-      path: "init",
-      mode: 0o100755,
-      content: initScript(
-        modules.map(({ name }) => name),
-        nonce,
-      ),
-    },
-    ...modules.map(
-      ({ name, bytes }): CpioEntry => ({ path: `modules/${name}.ko`, mode: 0o100644, content: bytes }),
-    ),
+    { path: "init", mode: 0o100755, content: initScript(content) },
+    ...kmod,
+    ...tree.map(({ name, bytes }) => file(`tree/${name}.ko`, bytes)),
+    ...sets.flatMap(({ modules, smoke }, index) => [
+      ...modules.map(({ name, bytes }) => file(`sets/${index}/${name}.ko`, bytes)),
+      ...(smoke === undefined ? [] : [file(`sets/${index}/smoke`, smoke)]),
+    ]),
   ]);
 }
 
-/** Module names come from ELF files and are checked there; they are data of this script, never its text. */
-function initScript(modules: readonly string[], nonce: string): string {
+function initScript({ kmod, tree, sets, nonce }: GuestContent): string {
+  const [insert, remove] =
+    kmod === undefined ? ["$b insmod", "$b rmmod"] : ["/usr/sbin/insmod", "/usr/sbin/rmmod"];
+  const plan = sets.flatMap(({ modules, smoke }, index) => {
+    const insertAll = (verb: Verb) => modules.map(({ name }) => `insert ${verb} ${name}`);
+    return [
+      `begin_set ${index}`,
+      ...insertAll("inserted"),
+      ...(smoke === undefined ? [] : ["smoke"]),
+      "remove removed",
+      ...insertAll("reinserted"),
+      "remove reremoved",
+      "end_set",
+    ];
+  });
   return `#!/bin/busybox sh
 b=/bin/busybox
 $b mount -t proc proc /proc
@@ -63,41 +116,81 @@ echo 1 >/proc/sys/kernel/printk
 
 say() { echo "@${nonce} $*"; }
 messages() { $b dmesg -c | $b tail -n 200 | $b sed "s/^/@${nonce} log /"; }
+taint() { $b cat /proc/sys/kernel/tainted; }
+stop() {
+	say end
+	$b poweroff -f
+	$b sleep 60
+}
+# Whatever does not come back is told of, and ends this boot: nothing after it would mean anything.
 step() {
 	verb=$1 module=$2
 	shift 2
-	words=$("$@" 2>&1 </dev/null)
+	($b sleep ${STEP_SECONDS} && messages && say hung "$verb" "$module" && $b poweroff -f) &
+	watch=$!
+	"$@" >/tmp/said 2>&1 </dev/null
 	code=$?
+	kill $watch
 	messages
-	say "$verb" "$module" "$code" "$words"
+	say "$verb" "$module" "$code" "$($b head -c 1000 /tmp/said | $b tr '\\n' ' ')"
+}
+begin_set() {
+	set=$1 failed= loaded=
+	say set "$set" "$(taint)"
+}
+insert() {
+	[ -z "$failed" ] || return 0
+	step "$1" "$2" ${insert} "/sets/$set/$2.ko"
+	if [ "$code" = 0 ]; then loaded="$2 $loaded"; else failed=yes; fi
+}
+remove() {
+	for name in $loaded; do
+		step "$1" "$name" ${remove} "$name"
+		[ "$code" = 0 ] || failed=yes
+	done
+	loaded=
+}
+smoke() {
+	[ -z "$failed" ] || return 0
+	cd "/sets/$set"
+	step smoke script $b sh ./smoke
+	cd /
+	[ "$code" = 0 ] || failed=yes
+}
+end_set() {
+	after=$(taint)
+	say done "$set" "$after"
+	[ $((after & ~${TAINTS_BY_PRESENCE} & ~before)) = 0 ] || stop
 }
 
-$b dmesg -c >/dev/null
-say begin "$($b uname -r)" "$($b cat /proc/sys/kernel/tainted)"
-loaded=
-while read -r module; do
-	step inserted "$module" $b insmod "/modules/$module.ko"
-	[ "$code" = 0 ] || break
-	loaded="$module $loaded"
-done <<'MODULES'
-${modules.join("\n")}
-MODULES
-for module in $loaded; do
-	step removed "$module" $b rmmod "$module"
-done
-say end "$($b cat /proc/sys/kernel/tainted)"
-$b poweroff -f
+${sets.some(({ smoke }) => smoke !== undefined) ? "$b --install -s /bin\n" : ""}$b dmesg -c >/dev/null
+before=$(taint)
+say begin "$($b uname -r)" "$before"
+${tree.map(({ name }) => `step tree ${name} ${insert} /tree/${name}.ko`).join("\n")}
+${plan.join("\n")}
+stop
 `;
+}
+
+interface OpenSet {
+  readonly taintBefore: number;
+  taint?: number;
+  readonly steps: Step[];
+  hung?: Pick<Step, "verb" | "module">;
+  readonly log: string[];
 }
 
 /** Reads a console. Whatever is on it that is not a whole line of this boot's protocol is last words. */
 export function readGuestReport(console: string, nonce: string): GuestReport {
-  const inserted = new Map<string, Step>();
-  const removed = new Map<string, Step>();
+  const sets = new Map<number, OpenSet>();
+  const tree: Omit<Step, "verb">[] = [];
   const log: string[] = [];
   const lastWords: string[] = [];
-  let begin: { release: string; taintBefore: number } | undefined;
-  let end: { taint: number } | undefined;
+  let [release, ended, current] = [undefined, false, undefined] as [
+    string | undefined,
+    boolean,
+    OpenSet | undefined,
+  ];
   const lines = console.replaceAll("\r", "").split("\n");
   const cutOff = lines.length - 1;
   for (const [index, line] of lines.entries()) {
@@ -108,25 +201,40 @@ export function readGuestReport(console: string, nonce: string): GuestReport {
       continue;
     }
     const [verb = "", ...words] = line.slice(mark + nonce.length + 2).split(" ");
-    if (verb === "log") log.push(printable(words.join(" ")));
-    else if (verb === "begin") begin = { release: words[0] ?? "", taintBefore: Number(words[1]) };
-    else if (verb === "end" && /^\d+$/.test(words[0] ?? "")) end = { taint: Number(words[0]) };
-    else if (verb === "inserted") inserted.set(words[0] ?? "", stepOf(words));
-    else if (verb === "removed") removed.set(words[0] ?? "", stepOf(words));
+    const [first = "", second = ""] = words;
+    if (verb === "log") {
+      log.push(printable(words.join(" ")));
+      current?.log.push(log.at(-1) as string);
+    } else if (verb === "begin") release = first;
+    else if (verb === "tree") tree.push(stepOf(words));
+    else if (verb === "set" && isNumber(first) && isNumber(second)) {
+      current = { taintBefore: Number(second), steps: [], log: [] };
+      sets.set(Number(first), current);
+    } else if (verb === "done" && isNumber(second)) {
+      if (current !== undefined) current.taint = Number(second);
+      current = undefined;
+    } else if (verb === "end") ended = true;
+    else if (verb === "hung" && current !== undefined && isVerb(first))
+      current.hung = { verb: first, module: printable(second) };
+    else if (isVerb(verb)) current?.steps.push({ verb, ...stepOf(words) });
   }
   return {
-    ...begin,
-    ...end,
-    inserted,
-    removed,
-    log,
-    ended: end !== undefined,
+    ...(release === undefined ? {} : { release }),
+    ...{ tree, sets, log, ended },
     lastWords: lastWords.slice(-40),
   };
 }
 
-function stepOf([, code, ...message]: readonly string[]): Step {
-  return { exitCode: Number(code), message: printable(message.join(" ")) };
+function isVerb(word: string): word is Verb {
+  return (VERBS as readonly string[]).includes(word);
+}
+
+function isNumber(word: string): boolean {
+  return /^\d{1,9}$/.test(word);
+}
+
+function stepOf([module = "", code, ...message]: readonly string[]): Omit<Step, "verb"> {
+  return { module: printable(module), exitCode: Number(code), message: printable(message.join(" ")) };
 }
 
 /** A console may carry anything, terminal control sequences included. */

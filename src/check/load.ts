@@ -1,175 +1,155 @@
 /**
- * The load test: the very kernel boots in a virtual machine, takes the modules in, and lets them go again.
+ * The load test: the very kernel boots in a virtual machine, takes modules in, lets them go, and does it once more. Sets
+ * of modules for one kernel share a boot, until one of them harms it; the others then get another.
  */
 import { randomBytes } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
-import {
-  insertionOrder,
-  isGplCompatible,
-  type KernelModule,
-  readKernelModule,
-} from "../formats/kernel-module.ts";
+import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
+import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
-import { type GuestReport, guestArchive, readGuestReport } from "./guest.ts";
+import { type GuestModule, type GuestReport, type GuestSet, guestArchive, readGuestReport } from "./guest.ts";
+import { fetchKmod } from "./guest-kmod.ts";
+import { harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
-import type { Verdict } from "./verdict.ts";
+import { type Verdict, verdict } from "./verdict.ts";
+
+export interface LoadKernel {
+  readonly kversion: string;
+  readonly architecture: ArchitectureName;
+  readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
+}
+
+/** Modules of one driver, uncompressed, and its own script to try them out. */
+export interface LoadSet {
+  readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
+  readonly smoke?: string | undefined;
+}
 
 export interface LoadRequest {
-  readonly kernel: {
-    readonly kversion: string;
-    readonly architecture: ArchitectureName;
-    readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
-  };
+  readonly kernel: LoadKernel;
   /** Packages with a userland for the guest, the likeliest first. */
   readonly guest: readonly Package[];
-  /** The driver's modules, uncompressed. */
-  readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
+  readonly sets: readonly LoadSet[];
 }
 
 export interface LoadReport {
   readonly verdict: Verdict;
-  /** Wall time of the virtual machine. */
+  /** Wall time of the virtual machine, which other sets may have shared. */
   readonly bootMs: number;
   readonly accelerator: Accelerator;
   /** The kernel's messages while modules went in and out, and what the guest said last. */
   readonly log: string;
 }
 
+interface ReadySet extends GuestSet {
+  readonly read: readonly KernelModule[];
+}
+
 /**
- * Loads modules into their kernel. What the modules do wrong is a verdict; what this machine or a mirror
- * does wrong is thrown.
- * @throws FarmError NOT_FETCHABLE when the boot image is nowhere
+ * Loads sets of modules into their kernel; one report for each, in their order. What modules do wrong is a verdict; what
+ * this machine or a mirror does wrong is thrown.
+ * @throws FarmError NOT_FETCHABLE when the boot image is nowhere, MODULE_MALFORMED
  */
 export async function loadModules(
   request: LoadRequest,
   context: BootContext,
   signal?: AbortSignal,
-): Promise<LoadReport> {
-  const { kernel } = request;
+): Promise<LoadReport[]> {
+  const { kernel, guest } = request;
   const image = kernel.packages.image[0];
-  if (image === undefined) {
+  if (image === undefined)
     throw new FarmError("NOT_FETCHABLE", { detail: `no index lists a boot image for ${kernel.kversion}` });
-  }
-  const read = request.modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
-  const own = new Set(read.map((one) => one.name));
-  const foreign = [...new Set(read.flatMap(({ depends }) => depends))].filter((name) => !own.has(name));
-  const [vmlinuz, busybox, tree] = await Promise.all([
+  const sets = request.sets.map(readySet);
+  const own = new Set(sets.flatMap(({ read }) => read.map((one) => one.name)));
+  const depended = sets.flatMap(({ read }) => read.flatMap(({ depends }) => depends));
+  const foreign = [...new Set(depended)].filter((name) => !own.has(name));
+  const [vmlinuz, busyboxFile, kmod, found] = await Promise.all([
     fetchBootImage(image, context, signal),
-    fetchBusybox(request.guest, kernel.architecture, context, signal),
+    fetchBusybox(guest, kernel.architecture, context, signal),
+    fetchKmod(guest, context, signal),
     fetchTreeModules(foreign, kernel.packages.modules, context, signal),
   ]);
-  const bytesOf = new Map([
-    ...tree,
-    ...request.modules.map(({ name, bytes }) => [name.replaceAll("-", "_"), bytes] as const),
-  ]);
-  const order = insertionOrder([...[...tree].map(([name, bytes]) => readKernelModule(bytes, name)), ...read]);
+  const busybox = await readFile(busyboxFile);
+  const tree = inOrder([...found].map(([name, bytes]) => ({ name, bytes })));
+  const reports: LoadReport[] = [];
+  const loading = { kernel, vmlinuz, busybox, kmod, tree };
+  while (reports.length < sets.length)
+    reports.push(...(await bootSets(sets.slice(reports.length), loading, context, signal)));
+  return reports;
+}
+
+function readySet({ modules, smoke }: LoadSet): ReadySet {
+  const ordered = inOrder(modules.map(({ name, bytes }) => ({ name: name.replaceAll("-", "_"), bytes })));
+  const read = ordered.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  // Names become paths and words of the guest's script.
+  for (const { name } of read) pathSegment(name, "module");
+  return { modules: ordered, read, smoke };
+}
+
+/** Each after those that it depends on. */
+function inOrder(modules: readonly GuestModule[]): GuestModule[] {
+  const read = modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  const bytesOf = new Map(read.map(({ name }, index) => [name, (modules[index] as GuestModule).bytes]));
+  return insertionOrder(read).map((name) => ({ name, bytes: bytesOf.get(name) as Buffer }));
+}
+
+interface Loading {
+  readonly kernel: LoadKernel;
+  readonly vmlinuz: string;
+  readonly busybox: Buffer;
+  readonly kmod: Awaited<ReturnType<typeof fetchKmod>>;
+  readonly tree: readonly GuestModule[];
+}
+
+/** One boot; reports of as many sets, from the first on, as it proved something of. At least one. */
+async function bootSets(
+  sets: readonly ReadySet[],
+  { kernel, vmlinuz, busybox, kmod, tree }: Loading,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<LoadReport[]> {
   const nonce = randomBytes(8).toString("hex");
-  const archive = guestArchive({
-    busybox: await readFile(busybox),
-    modules: order.map((name) => ({ name, bytes: bytesOf.get(name) as Buffer })),
-    nonce,
-  });
+  const archive = guestArchive({ busybox, kmod, tree, sets, nonce });
   const [initramfs, console] = [context.scratch.path(), context.scratch.path()];
   try {
     await context.scratch.write(initramfs, gzipSync(archive, { level: 1 }));
     await context.scratch.write(console, "");
     const boot = await bootGuest({ architecture: kernel.architecture, vmlinuz, initramfs, console }, signal);
     const report = readGuestReport(boot.console, nonce);
-    return {
-      verdict: judge(report, kernel.kversion, order, read, boot),
-      bootMs: boot.bootMs,
-      accelerator: boot.accelerator,
-      log: [
-        ...report.log,
-        ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
-      ].join("\n"),
-    };
+    return reportsOf(sets, report, boot, {
+      kversion: kernel.kversion,
+      by: kmod === undefined ? "busybox" : "kmod",
+    });
   } finally {
     await rm(initramfs, { force: true });
     await rm(console, { force: true });
   }
 }
 
-/** Taints that say only that a module is not the distribution's own (O), or carries no signature (E). */
-const EXPECTED_TAINT = (1 << 12) | (1 << 13);
-const PROPRIETARY_TAINT = 1 << 0;
-const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
-  [1, "was forced to load a module"],
-  [4, "saw a machine check"],
-  [5, "found a bad page"],
-  [7, "oopsed"],
-  [9, "gave a warning"],
-  [14, "had a soft lockup"],
-]);
-
-function judge(
+function reportsOf(
+  sets: readonly ReadySet[],
   report: GuestReport,
-  kversion: string,
-  order: readonly string[],
-  own: readonly KernelModule[],
-  boot: Pick<Boot, "timedOut" | "isFlooded">,
-): Verdict {
-  const verdict = (word: Verdict["verdict"], ...reasons: string[]): Verdict => ({
-    check: "load",
-    verdict: word,
-    reasons,
-  });
-  if (report.release === undefined) {
-    return verdict(
-      "unknown",
-      `the guest said nothing${boot.timedOut ? " until its time was over" : " before it ended"}: this proves nothing about the modules`,
-    );
+  boot: Boot,
+  { kversion, by }: { readonly kversion: string; readonly by: "kmod" | "busybox" },
+): LoadReport[] {
+  const { bootMs, accelerator } = boot;
+  const reports: LoadReport[] = [];
+  for (const [index, { read, smoke }] of sets.entries()) {
+    const found = report.sets.get(index);
+    const set = { modules: read, hasSmoke: smoke !== undefined, by };
+    const judged = judgeSet(set, found, report, boot, kversion);
+    if (judged === undefined && index > 0) return reports;
+    const log = [
+      ...(found?.log ?? report.log),
+      ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
+    ].join("\n");
+    const silent = verdict("load", "unknown", "the guest ended before it came to the modules");
+    reports.push({ verdict: judged ?? silent, bootMs, accelerator, log });
+    if (found === undefined || harmsKernel(found)) return reports;
   }
-  if (boot.isFlooded) return verdict("fail", "the guest flooded its console and was ended");
-  if (report.release !== kversion)
-    return verdict("unknown", `the guest runs ${report.release}, not ${kversion}`);
-  for (const name of order) {
-    const inserted = report.inserted.get(name);
-    if (inserted === undefined)
-      return verdict(
-        "fail",
-        `the kernel stopped while ${name} was inserted: ${report.lastWords.at(-1) ?? ""}`,
-      );
-    if (inserted.exitCode !== 0) {
-      const fault = report.log.find((line) => KERNEL_FAULT.test(line));
-      return fault === undefined
-        ? verdict("fail", `${name} is refused: ${refusal(inserted.message, report.log, name)}`)
-        : verdict("fail", `the kernel oopsed while ${name} was inserted: ${withoutTime(fault)}`);
-    }
-    const removed = report.removed.get(name);
-    if (removed !== undefined && removed.exitCode !== 0)
-      return verdict("fail", `${name} cannot be removed: ${removed.message}`);
-  }
-  if (!report.ended)
-    return verdict(
-      "fail",
-      `the kernel stopped before the modules were removed: ${report.lastWords.at(-1) ?? ""}`,
-    );
-  const allowed =
-    EXPECTED_TAINT | (own.some(({ license }) => !isGplCompatible(license)) ? PROPRIETARY_TAINT : 0);
-  const unexpected = (report.taint ?? 0) & ~((report.taintBefore ?? 0) | allowed);
-  if (unexpected !== 0) return verdict("fail", `with the modules in, the kernel ${taintWords(unexpected)}`);
-  return verdict("pass", `${order.join(", ")} inserted and removed again`);
-}
-
-/** How a kernel that goes on living begins to tell of its own fault, on either architecture. */
-const KERNEL_FAULT = /\b(BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault)/;
-
-function withoutTime(line: string): string {
-  return line.replace(/^\[[ 0-9.]+\] /, "");
-}
-
-/** The kernel's own sentence says more than insmod's ("Invalid module format"). */
-function refusal(message: string, log: readonly string[], name: string): string {
-  const own = log.findLast((line) => line.includes(`${name}: `));
-  return own === undefined ? message : `${message} (${withoutTime(own)})`;
-}
-
-function taintWords(taint: number): string {
-  const bits = Array.from({ length: 20 }, (_, bit) => bit).filter((bit) => (taint & (1 << bit)) !== 0);
-  return bits.map((bit) => TAINT_WORDS.get(bit) ?? `is tainted (bit ${bit})`).join(" and ");
+  return reports;
 }

@@ -111,6 +111,10 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
       "--kernel <kernel>",
       "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
     )
+    .option(
+      "--smoke <script>",
+      "a POSIX sh script to run while they are in; anything but exit code 0 is a failure",
+    )
     .action(async (modules, options) =>
       setExit(await (await import("./commands/load.ts")).load(modules, options)),
     );

@@ -112,8 +112,9 @@ async function loadVerdict(
   if (modules.some(({ module }) => module.architecture !== kernel.architecture))
     return { verdict: verdict("load", "fail", "modules of another architecture cannot even be tried") };
   try {
-    const sets = modules.map(({ module, bytes }) => ({ name: module.name, bytes }));
-    return await loadModules({ kernel, guest, modules: sets }, context, signal);
+    const set = modules.map(({ module, bytes }) => ({ name: module.name, bytes }));
+    const [report] = await loadModules({ kernel, guest, sets: [{ modules: set }] }, context, signal);
+    return report ?? { verdict: verdict("load", "unknown", "nothing was loaded") };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
     return { verdict: verdict("load", "unknown", thrown.message) };

@@ -56,6 +56,9 @@ export const DriverConfig = z
       .describe(
         "What `modinfo -F version` must say of its modules; `{version}` stands for the version. Default: nobody minds.",
       ),
+    smoke: Directory.optional().describe(
+      "A POSIX sh script of the tree that runs in the load test while the modules are in, in a guest with busybox; anything but exit code 0 is a failure.",
+    ),
     build: z
       .enum(["kbuild", "dkms"])
       .optional()

@@ -1,11 +1,11 @@
 /**
  * The configured drivers: their sources brought here and read.
  */
-import { type FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { driverBuild, type LoadedDriver } from "../build/driver.ts";
 import { fetchSource } from "../build/origins/index.ts";
 import type { OriginContext } from "../build/origins/origin.ts";
-import { readSourceTree } from "../build/source-tree.ts";
+import { readSourceTree, type SourceTree } from "../build/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
@@ -57,6 +57,7 @@ export async function loadDrivers(
         return {
           ...{ name, version, modules, source, origin, build },
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
+          ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
         };
       } catch (thrown) {
         const error = toFarmError(thrown);
@@ -72,6 +73,14 @@ export async function loadDrivers(
   if (loaded.length === 0 && first?.error.blame === "input") throw first.error;
   for (const { name, version, error } of absent) say(`driver ${name} ${version}: ${error.message}`);
   return { loaded, absent };
+}
+
+function fileIn({ files, directory }: SourceTree, path: string): string {
+  if (files.some((file) => file.path === path && file.kind !== "link")) return path;
+  throw new FarmError("DRIVER_INVALID", {
+    detail: `${directory} has no file ${path}`,
+    hint: "Correct `smoke` of the driver; it is a path in its tree.",
+  });
 }
 
 /** Whether what a place holds depends on the version. */

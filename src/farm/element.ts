@@ -33,6 +33,8 @@ export interface ElementContext extends LoadTestContext {
   readonly progress: Progress;
   /** Boot images are large and come one after the other, so that headers never wait for them. */
   readonly images: PQueue;
+  /** Builds and boots, as many at once as the machine has processors. */
+  readonly processors: PQueue;
   readonly gate: Gate;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
@@ -118,14 +120,17 @@ function prefetchImage({ packages }: Element, context: ElementContext): Promise<
 export const UNTESTED = "not tested yet: `kmodfarm run` does it";
 
 async function loadOutcome(
-  { element }: Work,
+  { element, driver }: Work,
   attempt: Attempt,
   image: Promise<string> | undefined,
   name: string,
   context: ElementContext,
 ): Promise<LoadOutcome> {
   if (context.isLoaded) {
-    return testLoad(element, attempt, image, context, (stage, detail) =>
+    const { smoke } = driver;
+    const script =
+      smoke === undefined ? undefined : await readFile(join(driver.source.directory, smoke), "utf8");
+    return testLoad(element, attempt, script, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
   }

@@ -14,15 +14,15 @@ import { modulePath, strippedPath } from "../build/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import { type LoadReport, loadModules } from "../check/load.ts";
+import { type LoadReport, type LoadSet, loadModules } from "../check/load.ts";
 import { Verdict } from "../check/verdict.ts";
-import type { Package } from "../kernel/kernel.ts";
+import { kernelName, type Package } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 
 export interface LoadTestContext {
   readonly boot: BootContext;
   readonly guests: readonly GuestTools[];
-  readonly processors: PQueue;
+  readonly loads: LoadQueue;
   readonly signal: AbortSignal;
   /** Do what failed by its own fault again. */
   readonly retry: boolean;
@@ -37,7 +37,7 @@ export interface LoadOutcome {
 }
 
 /** Raised when the guest's script changes what a verdict means, so that old verdicts are not taken for new ones. */
-const LOAD_TEST_VERSION = 1;
+const LOAD_TEST_VERSION = 2;
 
 const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
 
@@ -48,6 +48,7 @@ const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
 export async function testLoad(
   element: Element,
   attempt: Attempt,
+  smoke: string | undefined,
   image: Promise<string> | undefined,
   context: LoadTestContext,
   onStage: (stage: Stage, detail?: string) => void,
@@ -64,20 +65,15 @@ export async function testLoad(
     return { verdict: unknown(missing.message), isOutOfReach: true };
   }
   const { images, modules } = { images: element.packages.image, modules: attempt.record.modules };
-  const subject = digestOf([LOAD_TEST_VERSION, images, element.packages.modules, modules]);
+  const subject = digestOf([LOAD_TEST_VERSION, images, element.packages.modules, modules, smoke ?? ""]);
   const place = join(context.boot.cache, "loads", hexOf(subject));
   const logFile = join(place, "load.log");
   const kept = await recall(join(place, "load.json"));
   if (kept !== undefined) await markUsed(place);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
   try {
-    const report = await context.processors.add(
-      () => {
-        onStage("booting");
-        return bootModules(element, attempt, guest, context);
-      },
-      { signal: context.signal, priority: 1 },
-    );
+    const set = { modules: await nodeModules(attempt), smoke };
+    const report = await context.loads.load(element, guest, set, () => onStage("booting"));
     await remember(report, place, logFile, context.boot);
     return { verdict: report.verdict, bootMs: report.bootMs, logFile };
   } catch (thrown) {
@@ -102,22 +98,66 @@ async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined>
   }
 }
 
-async function bootModules(
-  element: Element,
-  attempt: Attempt,
-  guest: readonly Package[],
-  context: LoadTestContext,
-): Promise<LoadReport> {
-  const modules = await Promise.all(
-    attempt.record.modules.map(async ({ name, stripped }) => ({
+/** What a node would insert. */
+async function nodeModules({ record, directory }: Attempt): Promise<LoadSet["modules"]> {
+  return Promise.all(
+    record.modules.map(async ({ name, stripped }) => ({
       name,
-      // What a node would insert.
-      bytes: await readFile(
-        join(attempt.directory, stripped === undefined ? modulePath(name) : strippedPath(name)),
-      ),
+      bytes: await readFile(join(directory, stripped === undefined ? modulePath(name) : strippedPath(name))),
     })),
   );
-  return loadModules({ kernel: element, guest, modules }, context.boot, context.signal);
+}
+
+/** Load tests that wait for one kernel share its boot: whoever gets a processor first takes the others along. */
+export class LoadQueue {
+  readonly #waiting = new Map<string, Waiting[]>();
+  readonly #processors: PQueue;
+  readonly #boot: BootContext;
+  readonly #signal: AbortSignal;
+
+  constructor(processors: PQueue, boot: BootContext, signal: AbortSignal) {
+    this.#processors = processors;
+    this.#boot = boot;
+    this.#signal = signal;
+  }
+
+  async load(
+    element: Element,
+    guest: readonly Package[],
+    set: LoadSet,
+    onBoot: () => void,
+  ): Promise<LoadReport> {
+    const key = kernelName(element);
+    const { promise, resolve, reject } = Promise.withResolvers<LoadReport>();
+    this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { set, onBoot, resolve, reject }]);
+    const job = this.#processors.add(() => this.#bootFor(key, element, guest), {
+      signal: this.#signal,
+      priority: 1,
+    });
+    job.catch(reject);
+    return promise;
+  }
+
+  async #bootFor(key: string, kernel: Element, guest: readonly Package[]): Promise<void> {
+    const waiting = this.#waiting.get(key) ?? [];
+    this.#waiting.delete(key);
+    if (waiting.length === 0) return;
+    for (const { onBoot } of waiting) onBoot();
+    try {
+      const sets = waiting.map(({ set }) => set);
+      const reports = await loadModules({ kernel, guest, sets }, this.#boot, this.#signal);
+      for (const [index, { resolve }] of waiting.entries()) resolve(reports[index] as LoadReport);
+    } catch (thrown) {
+      for (const { reject } of waiting) reject(thrown);
+    }
+  }
+}
+
+interface Waiting {
+  readonly set: LoadSet;
+  readonly onBoot: () => void;
+  readonly resolve: (report: LoadReport) => void;
+  readonly reject: (reason: unknown) => void;
 }
 
 async function recall(file: string): Promise<z.infer<typeof KeptLoad> | undefined> {

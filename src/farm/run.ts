@@ -25,6 +25,7 @@ import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
+import { LoadQueue } from "./load-test.ts";
 import { askSourcesOf, type Farm, openBuild, updateFarmCatalog } from "./open.ts";
 
 export interface RunOptions {
@@ -268,9 +269,11 @@ class Night {
     const { progress, now, signal, without, retry } = this.#options;
     const { guests } = this.#ledger.catalog;
     const isLoaded = !without?.includes("load");
+    const boot = { inputs: build.inputs, scratch, cache };
     return {
       build,
-      boot: { inputs: build.inputs, scratch, cache },
+      boot,
+      loads: new LoadQueue(this.#processors, boot, signal),
       store,
       progress,
       processors: this.#processors,

@@ -34,7 +34,8 @@ describe("the vermagic of a kernel", () => {
   });
 
   test.each([
-    ["CONFIG_SMP=y\nCONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT_BUILD=y\n", "6.1.0 SMP preempt_rt "],
+    ["CONFIG_SMP=y\nCONFIG_PREEMPT_RT=y\n", "6.1.0 SMP preempt_rt "],
+    ["CONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT_BUILD=y\n", "6.1.0 preempt "],
     ["CONFIG_PREEMPT=y\n", "6.1.0 preempt "],
     ["CONFIG_MODVERSIONS=y\n", "6.1.0 modversions "],
     ["", "6.1.0 "],

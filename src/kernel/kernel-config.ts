@@ -23,7 +23,8 @@ export function vermagicOf(
   const words = [
     release,
     ...(is("SMP") ? ["SMP"] : []),
-    ...(is("PREEMPT_RT") ? ["preempt_rt"] : is("PREEMPT_BUILD") || is("PREEMPT") ? ["preempt"] : []),
+    // A kernel may be both, and then says the first.
+    ...(is("PREEMPT_BUILD") || is("PREEMPT") ? ["preempt"] : is("PREEMPT_RT") ? ["preempt_rt"] : []),
     ...(is("MODULE_UNLOAD") ? ["mod_unload"] : []),
     ...(is("MODVERSIONS") ? ["modversions"] : []),
   ];

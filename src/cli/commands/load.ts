@@ -6,16 +6,18 @@ import { basename } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { findKernel } from "../../catalog/catalog.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
-import { loadModules } from "../../check/load.ts";
+import { type LoadReport, loadModules } from "../../check/load.ts";
 import { openInputs } from "../../farm/open.ts";
 import { readKernelModule } from "../../formats/kernel-module.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { readText } from "../input.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, seconds } from "../output.ts";
 
 interface LoadOptions extends PlaceOptions {
   readonly kernel: string;
+  readonly smoke?: string;
 }
 
 const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as const;
@@ -34,8 +36,9 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
     const { scratch, cache } = farm;
     const guest = guestPackages(catalog.guests, kernel);
     const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
-    const report = await loadModules({ kernel, guest, modules }, context, stopSignal());
-    const { verdict, bootMs, accelerator, log } = report;
+    const smoke = options.smoke === undefined ? undefined : await readText(options.smoke);
+    const [report] = await loadModules({ kernel, guest, sets: [{ modules, smoke }] }, context, stopSignal());
+    const { verdict, bootMs, accelerator, log } = report as LoadReport;
     if (options.json)
       await printJson({
         schema: "kmodfarm.load/1",

@@ -24,6 +24,21 @@ const NAMING: DebNaming = {
   flavourOf,
 };
 
+/** A userland for guests, and the release's own kmod with what one or another release's needs. */
+const GUEST = [
+  "busybox-static",
+  "kmod",
+  "libkmod2",
+  "libc6",
+  "liblzma5",
+  "libzstd1",
+  "libssl1.1",
+  "libssl3",
+  "libssl3t64",
+  "libssl4",
+  "zlib1g",
+];
+
 export const debian: DebDistribution = {
   id: "debian",
   format: "deb",
@@ -45,9 +60,9 @@ export const debian: DebDistribution = {
     "linux-image-",
     "linux-binary-",
     "linux-modules-",
-    "busybox-static\n",
+    ...GUEST.map((name) => `${name}\n`),
   ],
-  guestPackages: ["busybox-static"],
+  guestPackages: GUEST,
   compareVersions: compareDebVersions,
   readPackage: readDebPackage,
   kernelsOf: (packages) => debKernels(NAMING, packages),

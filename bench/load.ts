@@ -1,0 +1,76 @@
+/**
+ * What a load test costs: one artifact in its kernel, and ten artifacts in one kernel, which share its boot.
+ *
+ *     npm run bench:load -- [rounds]
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { buildElement, planRecipe } from "../src/build/build.ts";
+import { modulePath } from "../src/build/outputs.ts";
+import { guestPackages } from "../src/check/guest-tools.ts";
+import { loadModules } from "../src/check/load.ts";
+import { loadConfig } from "../src/farm/config.ts";
+import { loadDrivers } from "../src/farm/drivers.ts";
+import { openBuild, openFarm } from "../src/farm/open.ts";
+import type { Element } from "../src/matrix/element.ts";
+import { readPublished } from "../src/registry/generations.ts";
+import { median, PLACE, prepareFarm, spread } from "./measure.ts";
+
+const [rounds = 5] = process.argv.slice(2).map(Number);
+const names = Array.from({ length: 10 }, (_, index) => `ten_${index}`);
+const source = join(PLACE, "ten");
+await mkdir(source, { recursive: true });
+await writeFile(join(source, "Kbuild"), names.map((name) => `obj-m += ${name}.o\n`).join(""));
+for (const name of names)
+  await writeFile(
+    join(source, `${name}.c`),
+    `#include <linux/module.h>
+static int __init ${name}_init(void) { pr_info("here\\n"); return 0; }
+static void __exit ${name}_exit(void) { }
+module_init(${name}_init);
+module_exit(${name}_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("one of ten");
+`,
+  );
+const { config, kmodfarm } = await prepareFarm("load", {
+  drivers: [{ name: "ten", source, versions: ["1"] }],
+  sources: [{ kind: "apt", releases: ["debian12"] }],
+  select: { flavours: ["cloud"], newest: 1 },
+});
+const matrix = JSON.parse((await kmodfarm("matrix", "generate")).stdout) as Element[];
+const farm = await openFarm(await loadConfig({ config }));
+const { catalog } = await readPublished(farm.store, "candidate");
+const build = openBuild(farm, catalog, () => {});
+const context = { inputs: build.inputs, scratch: farm.scratch, cache: farm.cache };
+const [driver] = (await loadDrivers(farm)).loaded;
+if (driver === undefined) throw new Error("there is no driver");
+
+for (const element of matrix) {
+  const attempt = await buildElement(element, driver, await planRecipe(element, driver, build), build);
+  const sets = await Promise.all(
+    attempt.record.modules.map(async ({ name }) => ({
+      modules: [{ name, bytes: await readFile(join(attempt.directory, modulePath(name))) }],
+    })),
+  );
+  const guest = guestPackages(catalog.guests, element);
+  const timed = async (count: number) => {
+    const started = performance.now();
+    const reports = await loadModules({ kernel: element, guest, sets: sets.slice(0, count) }, context);
+    const bad = reports.find(({ verdict }) => verdict.verdict !== "pass");
+    if (bad !== undefined) throw new Error(`${element.kversion}: ${bad.verdict.reasons.join("; ")}`);
+    return (performance.now() - started) / 1000;
+  };
+  await timed(1); // Boot image and kmod are fetched.
+  const seconds: { one: number[]; ten: number[] } = { one: [], ten: [] };
+  for (let round = 0; round < rounds; round++) {
+    seconds.one.push(await timed(1));
+    seconds.ten.push(await timed(names.length));
+  }
+  const ratio = median(seconds.ten.map((ten, index) => ten / (seconds.one[index] as number)));
+  console.log(`${element.architecture}/${element.kversion}, ${rounds} rounds; medians:
+  one artifact:   ${spread(seconds.one)}  (aim 6 s)
+  ten artifacts:  ${spread(seconds.ten)}
+  ten / one:      ${ratio.toFixed(2)}  (aim 1.5)`);
+}
+await farm.close();

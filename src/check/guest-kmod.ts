@@ -1,0 +1,113 @@
+/**
+ * A distribution release's own kmod for the guest, with the libraries it needs: what inserts modules there is what does
+ * on its nodes.
+ */
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { markUsed } from "../base/cache.ts";
+import { FarmError } from "../base/error.ts";
+import { entriesOf } from "../base/scratch.ts";
+import { packageFormat } from "../build/inputs/package-format.ts";
+import type { CpioEntry } from "../formats/cpio.ts";
+import { readDynamicElf } from "../formats/elf-dynamic.ts";
+import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import type { BootContext } from "./boot-image.ts";
+
+const KMOD = "kmod";
+const KMOD_PATH = /^(?:usr\/)?bin\/kmod$/;
+const LIBRARY_PATH = /^(?:usr\/)?lib\/(?:[^/]+\/)?(?:lib[^/]+\.so(?:\.[^/]*)?|lib[^/]+-[\d.]+\.so|ld-[^/]+)$/;
+
+/**
+ * kmod as files of an initramfs; undefined where no index lists one that is whole. Packages of the same release only:
+ * libraries of two do not mix.
+ * @throws as fetching does, but for packages that are nowhere
+ */
+export async function fetchKmod(
+  guest: readonly Package[],
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<readonly CpioEntry[] | undefined> {
+  const release = guest.find(({ name }) => name === KMOD)?.source;
+  const listed = new Map<string, VerifiedPackage>();
+  for (const one of guest)
+    if (one.name !== "busybox-static" && !listed.has(one.name) && isSibling(one.source, release))
+      listed.set(one.name, verified(one));
+  try {
+    const files = await Promise.all([...listed.values()].map((one) => filesOf(one, context, signal)));
+    return assembled(files.flat());
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "NOT_FETCHABLE") return undefined;
+    throw thrown;
+  }
+}
+
+/** `debian/bookworm` and `debian/bookworm-security` are one release. */
+function isSibling(source: string, release: string | undefined): boolean {
+  const suite = (id: string) => id.split("/").at(-1)?.split("-")[0];
+  return release !== undefined && suite(source) === suite(release);
+}
+
+interface LibraryFile {
+  readonly name: string;
+  readonly bytes: Buffer;
+}
+
+/** What of a package may be needed, unpacked once. */
+async function filesOf(
+  wanted: VerifiedPackage,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<LibraryFile[]> {
+  const place = join(context.cache, "boot", `${wanted.sha256}-files`);
+  if (!(await entriesOf(place)).includes("complete")) {
+    const file = await context.inputs.fetch(wanted, [], signal, "boot");
+    const found = await packageFormat(wanted).readFiles(
+      createReadStream(file),
+      (path) => KMOD_PATH.test(path) || LIBRARY_PATH.test(path),
+      () => false,
+    );
+    for (const { path, content } of found)
+      await context.scratch.write(join(place, basename(path)), content, 0o755);
+    await context.scratch.write(join(place, "complete"), "");
+  }
+  await markUsed(place);
+  const names = (await entriesOf(place)).filter((name) => name !== "complete");
+  return Promise.all(names.map(async (name) => ({ name, bytes: await readFile(join(place, name)) })));
+}
+
+/** kmod and all that it needs, each library under the name that it is asked for by. */
+function assembled(files: readonly LibraryFile[]): CpioEntry[] | undefined {
+  const program = files.find(({ name }) => name === KMOD);
+  const start = program === undefined ? undefined : readDynamicElf(program.bytes);
+  if (program === undefined || start?.interpreter === undefined) return undefined;
+  const libraries = new Map(
+    files.flatMap(({ name, bytes }) => {
+      const read = name === KMOD ? undefined : readDynamicElf(bytes);
+      return read === undefined ? [] : [[read.soname ?? name, { bytes, needed: read.needed }] as const];
+    }),
+  );
+  const loader = libraries.get(basename(start.interpreter));
+  if (loader === undefined) return undefined;
+  const entries: CpioEntry[] = [
+    { path: `usr/bin/${KMOD}`, mode: 0o100755, content: program.bytes },
+    // It goes by the name that it is called by.
+    ...["insmod", "rmmod"].map((name) => ({
+      path: `usr/sbin/${name}`,
+      mode: 0o120777,
+      content: "../bin/kmod",
+    })),
+    { path: start.interpreter.slice(1), mode: 0o100755, content: loader.bytes },
+  ];
+  const queue = [...start.needed];
+  for (const known = new Set([basename(start.interpreter)]); queue.length > 0; ) {
+    const name = queue.pop() as string;
+    if (known.has(name)) continue;
+    known.add(name);
+    const library = libraries.get(name);
+    if (library === undefined) return undefined;
+    entries.push({ path: `usr/lib/${name}`, mode: 0o100755, content: library.bytes });
+    queue.push(...library.needed);
+  }
+  return entries;
+}

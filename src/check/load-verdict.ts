@@ -1,0 +1,157 @@
+/**
+ * What a boot says of one set of modules. Each way to fail has words of its own, and the kernel's lines behind them.
+ */
+import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
+import { type GuestReport, type SetReport, type Step, TAINTS_BY_PRESENCE } from "./guest.ts";
+import type { Boot } from "./qemu.ts";
+import { type Verdict, verdict } from "./verdict.ts";
+
+export interface LoadedSet {
+  /** In the order of insertion. */
+  readonly modules: readonly KernelModule[];
+  readonly hasSmoke: boolean;
+  /** What inserts there. */
+  readonly by: "kmod" | "busybox";
+}
+
+/** What a boot proved of a set; undefined when it never came to it, or came to it in a kernel that was harmed before. */
+export function judgeSet(
+  set: LoadedSet,
+  found: SetReport | undefined,
+  report: GuestReport,
+  boot: Pick<Boot, "timedOut" | "isFlooded">,
+  kversion: string,
+): Verdict | undefined {
+  const load = (word: Verdict["verdict"], ...reasons: string[]) => verdict("load", word, ...reasons);
+  if (report.release === undefined) {
+    const when = boot.timedOut ? " until its time was over" : " before it ended";
+    return load("unknown", `the guest said nothing${when}: this proves nothing about the modules`);
+  }
+  if (report.release !== kversion)
+    return load("unknown", `the guest runs ${report.release}, not ${kversion}`);
+  if (found === undefined) return undefined;
+  const evidence = found.log.filter((line) => KERNEL_FAULT.test(line)).slice(0, EVIDENCE_LINES);
+  const fail = (reason: string, ...lines: string[]) => load("fail", reason, ...lines.map(withoutTime));
+  if (found.hung !== undefined)
+    return fail(`${actOf(found.hung)} does not come back`, ...found.log.slice(-EVIDENCE_LINES));
+  for (const step of found.steps) {
+    if (step.exitCode === 0) continue;
+    if (evidence.length > 0) return fail(`the kernel oopsed: ${actOf(step)}`, ...evidence);
+    return fail(refusal(step, found), ...linesAbout(step.module, found.log));
+  }
+  if (found.taint === undefined) {
+    const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
+    const act = actOf(nextStep(set, found.steps));
+    if (boot.isFlooded) return fail(`the console was flooded: ${act}`);
+    const how =
+      last.length > 0 ? "the kernel died" : boot.timedOut ? "the kernel hangs" : "the kernel stopped";
+    return fail(`${how}: ${act}`, ...(last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES));
+  }
+  const isFree = set.modules.every(({ license }) => isGplCompatible(license));
+  const allowed = isFree ? TAINTS_BY_PRESENCE & ~PROPRIETARY_TAINT : TAINTS_BY_PRESENCE;
+  const unexpected = found.taint & ~(found.taintBefore | allowed);
+  const words = unexpected === 0 ? [] : [taintWords(unexpected)];
+  if (words.length > 0 || evidence.length > 0)
+    return fail(`with the modules in, the kernel ${words[0] ?? "complained"}`, ...evidence);
+  const names = set.modules.map(({ name }) => name).join(", ");
+  return load(
+    "pass",
+    `${names} inserted${set.hasSmoke ? ", tried out" : ""} and removed, twice, by ${set.by}`,
+  );
+}
+
+/** Whether what came after it proves nothing: the kernel died, hangs, or is harmed. */
+export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport): boolean {
+  if (taint === undefined || hung !== undefined) return true;
+  const isStuck = steps.some(({ verb, exitCode }) => exitCode !== 0 && /removed$/.test(verb));
+  return (
+    isStuck ||
+    (taint & ~(taintBefore | TAINTS_BY_PRESENCE)) !== 0 ||
+    log.some((line) => KERNEL_FAULT.test(line))
+  );
+}
+
+const EVIDENCE_LINES = 4;
+const PROPRIETARY_TAINT = 1 << 0;
+const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
+  [0, "was tainted as proprietary by modules that say they are not"],
+  [1, "was forced to load a module"],
+  [4, "saw a machine check"],
+  [5, "found a bad page"],
+  [7, "oopsed"],
+  [9, "gave a warning"],
+  [10, "was tainted by a driver from staging"],
+  [14, "had a soft lockup"],
+  [15, "was live-patched"],
+]);
+
+/** How a kernel that goes on living begins to tell of a fault, on either architecture; lockdep and RCU among them. */
+const KERNEL_FAULT =
+  /\b(?:BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault|WARNING: |INFO: task \S+ blocked|INFO: possible recursive|possible circular locking|suspicious RCU usage|rcu_\w+ (?:self-)?detected stall|UBSAN: |KASAN: )/;
+const KERNEL_DEATH = /Kernel panic|BUG: |Oops|Unable to handle kernel|general protection fault|rcu.*stall/;
+
+/** Why a kernel refuses a module, from its own words, which say more than those of insmod. */
+const REFUSALS: readonly (readonly [RegExp, string])[] = [
+  [/disagrees about version of symbol/, "a symbol has another version"],
+  [/no symbol version for/, "a symbol has no version"],
+  [/Unknown symbol/, "a symbol is not there"],
+  [/uses symbol \S+ from namespace|does not import it/, "a namespace is not imported"],
+  [/GPL-incompatible module .* uses GPL-only|uses GPL-only symbol/, "a symbol is for GPL modules only"],
+  [
+    /[Kk]ey was rejected|Required key not available|module verification failed.*reject|Loading of .* is rejected/,
+    "its signature does not count",
+  ],
+  [/version magic/, "its vermagic is another kernel's"],
+  [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
+  [/File exists|already loaded/, "a module of that name is in already"],
+  [/No such device/, "it finds no device of its own"],
+];
+
+function refusal(step: Step, { log }: SetReport): string {
+  const { verb, module, message } = step;
+  if (verb === "smoke") return `the driver's own script ended with exit code ${step.exitCode}: ${message}`;
+  if (verb === "removed" || verb === "reremoved") return `${module} cannot be removed: ${message}`;
+  const words = [...linesAbout(module, log), message];
+  const why = REFUSALS.find(([expression]) => words.some((line) => expression.test(line)))?.[1];
+  const again = verb === "reinserted" ? " when it comes again" : "";
+  return `${module} is refused${again}${why === undefined ? "" : `, ${why}`}: ${message}`;
+}
+
+function linesAbout(module: string, log: readonly string[]): string[] {
+  return log.filter((line) => line.includes(`${module}: `)).slice(-EVIDENCE_LINES);
+}
+
+/** The first step of a set that did not come about. */
+function nextStep({ modules, hasSmoke }: LoadedSet, steps: readonly Step[]): Pick<Step, "verb" | "module"> {
+  const names = modules.map(({ name }) => name);
+  const there = (verb: Step["verb"], list: readonly string[]) => list.map((module) => ({ verb, module }));
+  const back = names.toReversed();
+  const all = [
+    ...there("inserted", names),
+    ...(hasSmoke ? there("smoke", ["script"]) : []),
+    ...there("removed", back),
+    ...there("reinserted", names),
+    ...there("reremoved", back),
+  ];
+  return all[steps.length] ?? { verb: "reremoved", module: back.at(-1) ?? "" };
+}
+
+function actOf({ verb, module }: Pick<Step, "verb" | "module">): string {
+  const acts: Readonly<Record<Step["verb"], string>> = {
+    inserted: `inserting ${module}`,
+    smoke: "the driver's own script",
+    removed: `removing ${module}`,
+    reinserted: `inserting ${module} again`,
+    reremoved: `removing ${module} again`,
+  };
+  return acts[verb];
+}
+
+function withoutTime(line: string): string {
+  return line.replace(/^\[[ 0-9.]+\] /, "");
+}
+
+function taintWords(taint: number): string {
+  const bits = Array.from({ length: 20 }, (_, bit) => bit).filter((bit) => (taint & (1 << bit)) !== 0);
+  return bits.map((bit) => TAINT_WORDS.get(bit) ?? `is tainted (bit ${bit})`).join(" and ");
+}
