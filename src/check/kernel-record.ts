@@ -7,7 +7,7 @@ import { type Digest, sha256 } from "../base/json.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
 import { readCompiler } from "../build/toolchains/compiler.ts";
-import { readInTrees } from "../build/tree.ts";
+import { nativePaths, readInTrees } from "../build/tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Compiler, Package } from "../kernel/kernel.ts";
@@ -68,6 +68,7 @@ export async function readKernelRecord(
 ): Promise<KernelRecord> {
   const read = async (file: string) =>
     (await readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES))?.toString("utf8");
+  const header = await readVermagicHeader(trees, directory);
   const [uts, seedFile, exported] = await Promise.all(
     ["include/generated/utsrelease.h", "include/generated/randstruct_hash.h", "Module.symvers"].map(read),
   );
@@ -80,7 +81,7 @@ export async function readKernelRecord(
   const vermagic =
     release === undefined || config === undefined
       ? undefined
-      : vermagicOf(release, config, { architecture, seed });
+      : vermagicOf(release, config, { architecture, header, seed });
   return {
     architecture,
     ...(release === undefined ? {} : { release }),
@@ -90,6 +91,16 @@ export async function readKernelRecord(
     ...(compiler === undefined ? {} : { compiler }),
     ...(exported === undefined ? {} : { symvers: readSymvers(exported, `${directory}/Module.symvers`) }),
   };
+}
+
+/** Debian keeps what its flavours share in a directory of its own. */
+async function readVermagicHeader(trees: readonly string[], directory: string): Promise<string | undefined> {
+  const shared = (await Promise.all(trees.map(nativePaths))).flat().map(([, inside]) => inside);
+  for (const place of [directory, ...shared.filter((one) => one.startsWith("/usr/src/"))]) {
+    const found = await readInTrees(trees, `${place}/include/linux/vermagic.h`, LIMIT_BYTES);
+    if (found !== undefined) return found.toString("utf8");
+  }
+  return undefined;
 }
 
 function definition(header: string | undefined, name: string): string | undefined {

@@ -140,6 +140,21 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
       setExit(await (await import("./commands/check.ts")).check(modules, options)),
     );
 
+  program
+    .command("audit")
+    .description(
+      "what is wrong in a heap of modules: wrong kernel, damaged, doubled; reads only, needs no store",
+    )
+    .argument(
+      "<place>",
+      "a directory (/lib/modules, a DKMS tree, a bucket's copy), or an http address that lists one",
+    )
+    .option("--kernels <file>", "a catalog or kernel list: modules for a kernel that is not in it are told")
+    .option("--json", "print the result as JSON")
+    .exitOverride()
+    .action(async (place, options) =>
+      setExit(await (await import("./commands/audit.ts")).audit(place, options)),
+    );
   defineGate(program, setExit);
   return program;
 }

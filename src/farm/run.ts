@@ -208,7 +208,8 @@ class Night {
     const { retry, without } = this.#options;
     if (!this.#ledger.isSettled(planned)) return false;
     const note = this.#ledger.noteOf(elementKey(planned));
-    if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail") return !retry;
+    const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
+    if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
     return !isUntested || this.#ledger.kernelOf(planned)?.notLoadableSince !== undefined;
   }

@@ -10,6 +10,7 @@ import { malformed } from "./elf.ts";
 
 /** A dozen times the largest module of Debian; bombs unpack to more. */
 const LIMIT_BYTES = 128 * 1024 * 1024;
+const XZ_MAGIC = "fd377a585a00";
 
 /**
  * The module's bytes; a file that begins like none of the three is returned as it is. `what` names it in errors.
@@ -20,7 +21,7 @@ export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
     const magic = bytes.toString("hex", 0, 6);
     if (magic.startsWith("1f8b")) return openGzip(bytes, what);
     if (magic.startsWith("28b52ffd")) return openZstd(bytes, what);
-    return magic === "fd377a585a00" ? await openXz(bytes, what) : bytes;
+    return magic === XZ_MAGIC ? await openXz(bytes, what) : bytes;
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
     const isTooMuch = thrown instanceof RangeError;
@@ -29,6 +30,48 @@ export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
       isTooMuch ? `it unpacks to more than ${LIMIT_BYTES} bytes` : "it cannot be decompressed",
     );
   }
+}
+
+/** More than that in one go would only take memory. */
+const BATCH_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Many files, as `openModule`; what is wrong with one stands in its place. Those in xz share a program: to start one
+ * costs more than a module.
+ * @throws FarmError TOOL_MISSING without xz
+ */
+export async function openModules(
+  files: readonly { readonly bytes: Buffer; readonly what: string }[],
+): Promise<(Buffer | FarmError)[]> {
+  const opened: (Buffer | FarmError | undefined)[] = files.map(() => undefined);
+  let [batch, size] = [[], 0] as [{ readonly index: number; readonly plainBytes: number }[], number];
+  const openBatch = async () => {
+    const packed = batch.map(({ index }) => (files[index] as (typeof files)[number]).bytes);
+    // If one is damaged, each is opened for itself.
+    const plain = await unxz(Buffer.concat(packed), size).catch(() => Buffer.alloc(0));
+    let at = plain.length === size ? 0 : Number.NaN;
+    for (const { index, plainBytes } of batch) {
+      if (!Number.isNaN(at)) opened[index] = plain.subarray(at, at + plainBytes);
+      at += plainBytes;
+    }
+    [batch, size] = [[], 0];
+  };
+  for (const [index, { bytes }] of files.entries()) {
+    const stream = bytes.toString("hex", 0, 6) === XZ_MAGIC ? readXzFooter(bytes) : undefined;
+    if (stream === undefined || stream.streamBytes !== bytes.length || stream.plainBytes > BATCH_BYTES)
+      continue;
+    batch.push({ index, plainBytes: stream.plainBytes });
+    size += stream.plainBytes;
+    if (size > BATCH_BYTES) await openBatch();
+  }
+  if (batch.length > 0) await openBatch();
+  for (const [index, { bytes, what }] of files.entries()) {
+    opened[index] ??= await openModule(bytes, what).catch((thrown) => {
+      if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return thrown;
+      throw thrown;
+    });
+  }
+  return opened as (Buffer | FarmError)[];
 }
 
 function openGzip(bytes: Buffer, what: string): Buffer {
@@ -78,15 +121,22 @@ function endOfZstdFrame(bytes: Buffer, what: string): number {
 }
 
 async function openXz(bytes: Buffer, what: string): Promise<Buffer> {
-  if (xzStreamBytes(bytes) !== bytes.length)
+  if (readXzFooter(bytes)?.streamBytes !== bytes.length)
     throw malformed(what, "it is not one xz stream and nothing else");
   return unxz(bytes, LIMIT_BYTES);
 }
 
 const XZ_HEADER_BYTES = 12;
 
-/** What the footer at the end of the file says of its stream: header, blocks, index, footer. */
-function xzStreamBytes(bytes: Buffer): number | undefined {
+interface XzStream {
+  /** Header, blocks, index, footer. */
+  readonly streamBytes: number;
+  /** What it unpacks to. */
+  readonly plainBytes: number;
+}
+
+/** What the footer at the end of the file, and the index before it, say of its stream; xz holds them to it. */
+function readXzFooter(bytes: Buffer): XzStream | undefined {
   const footer = bytes.length - XZ_HEADER_BYTES;
   if (footer < XZ_HEADER_BYTES || bytes.toString("latin1", footer + 10) !== "YZ") return undefined;
   const indexBytes = (bytes.readUInt32LE(footer + 4) + 1) * 4;
@@ -101,10 +151,10 @@ function xzStreamBytes(bytes: Buffer): number | undefined {
       if (byte < 0x80 || !Number.isSafeInteger(value)) return value;
     }
   };
-  let total = XZ_HEADER_BYTES + indexBytes + XZ_HEADER_BYTES;
+  let [streamBytes, plainBytes] = [XZ_HEADER_BYTES + indexBytes + XZ_HEADER_BYTES, 0];
   for (let records = number(); records > 0 && at < footer; records--) {
-    total += Math.ceil(number() / 4) * 4;
-    number(); // The size that the block unpacks to.
+    streamBytes += Math.ceil(number() / 4) * 4;
+    plainBytes += number();
   }
-  return total;
+  return { streamBytes, plainBytes };
 }

@@ -13,21 +13,47 @@ export function readKernelConfig(text: string): KernelConfig {
   return settings;
 }
 
-/** Of a module for this kernel, byte by byte (include/linux/vermagic.h, and each architecture's asm/vermagic.h). */
+/** What decides a vermagic beside the configuration, as the kernel's headers say it. */
+export interface VermagicRules {
+  readonly architecture: "x86_64" | "aarch64";
+  /** include/linux/vermagic.h: which of two kinds of preemption comes first has changed over time. */
+  readonly header?: string | undefined;
+  /** Of a kernel with a randomised layout. */
+  readonly seed?: string | undefined;
+}
+
+/**
+ * Of a module for this kernel, byte by byte (include/linux/vermagic.h, and each architecture's asm/vermagic.h);
+ * undefined where the headers do not say enough.
+ */
 export function vermagicOf(
   release: string,
   config: KernelConfig,
-  { architecture, seed }: { readonly architecture: "x86_64" | "aarch64"; readonly seed?: string | undefined },
-): string {
+  { architecture, header, seed }: VermagicRules,
+): string | undefined {
   const is = (name: string) => config.get(name) === "y";
+  const preemption = preemptionWords(header).filter(([name]) => is(name));
+  if (header === undefined && preemption.length > 1) return undefined;
   const words = [
-    release,
-    ...(is("SMP") ? ["SMP"] : []),
-    // A kernel may be both, and then says the first.
-    ...(is("PREEMPT_BUILD") || is("PREEMPT") ? ["preempt"] : is("PREEMPT_RT") ? ["preempt_rt"] : []),
-    ...(is("MODULE_UNLOAD") ? ["mod_unload"] : []),
-    ...(is("MODVERSIONS") ? ["modversions"] : []),
+    `${release} `,
+    is("SMP") ? "SMP " : "",
+    preemption[0]?.[1] ?? "",
+    is("MODULE_UNLOAD") ? "mod_unload " : "",
+    is("MODVERSIONS") ? "modversions " : "",
+    architecture === "aarch64" ? "aarch64" : "",
+    seed === undefined ? "" : `RANDSTRUCT_${seed}`,
   ];
-  const machine = architecture === "aarch64" ? "aarch64" : "";
-  return `${words.join(" ")} ${machine}${seed === undefined ? "" : `RANDSTRUCT_${seed}`}`;
+  return words.join("");
+}
+
+/** Setting and word, the first that is set wins. */
+function preemptionWords(header: string | undefined): (readonly [setting: string, word: string])[] {
+  const said = header?.matchAll(
+    /^#\s*(?:ifdef|elif defined)[\s(]+CONFIG_(\w+)\)?\s*\n#\s*define\s+MODULE_VERMAGIC_PREEMPT\s+"([^"]*)"/gm,
+  );
+  if (said !== undefined) return [...said].map(([, setting = "", word = ""]) => [setting, word]);
+  return [
+    ["PREEMPT_RT", "preempt_rt "],
+    ["PREEMPT_BUILD", "preempt "],
+  ];
 }

@@ -1,0 +1,127 @@
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { type AuditInput, auditFiles, findings } from "./audit.ts";
+
+const read = (name: string) => readFileSync(new URL(`../../test/fixtures/modules/${name}`, import.meta.url));
+const CRC7 = read("crc7.ko");
+const RELEASE = "6.1.0-56-amd64";
+const KERNEL = `lib/modules/${RELEASE}/kernel`;
+
+/** The same module with other bytes in place of some, at their first place. */
+function patched(from: string, to: string, bytes = CRC7) {
+  const changed = Buffer.from(bytes);
+  const at = changed.indexOf(from);
+  if (at < 0 || from.length !== to.length) throw new Error(`${from} cannot be patched`);
+  changed.write(to, at, "latin1");
+  return changed;
+}
+
+async function found(files: readonly AuditInput[], context = {}) {
+  const audited = await auditFiles(files, () => undefined);
+  return findings(audited, { builtin: new Map(), ...context }).map(({ path, kind, fact }) => [
+    kind,
+    path,
+    fact,
+  ]);
+}
+const at = (path: string, bytes = CRC7): AuditInput => ({ path, bytes });
+
+describe("audit", () => {
+  test("has nothing against a module where it belongs", async () => {
+    expect(
+      await found([
+        at(`${KERNEL}/lib/crc7.ko`),
+        at(`${KERNEL}/lib/crc7.ko.gz`.replace("lib/m", "x/lib/m"), gzipSync(CRC7)),
+      ]),
+    ).toEqual([]);
+  });
+
+  test.each<[string, AuditInput, string, RegExp]>([
+    ["cut off", at(`${KERNEL}/crc7.ko`, CRC7.subarray(0, 3000)), "damaged", /./],
+    [
+      "longer than it is",
+      at(`${KERNEL}/crc7.ko`, Buffer.concat([CRC7, Buffer.from("more")])),
+      "damaged",
+      /follow/,
+    ],
+    ["signed twice", at(`${KERNEL}/crc7.ko`, Buffer.concat([CRC7, CRC7.subarray(-500)])), "damaged", /./],
+    ["compressed and damaged", at(`${KERNEL}/crc7.ko.gz`, gzipSync(CRC7).subarray(0, 900)), "damaged", /./],
+    [
+      "no module",
+      at(`${KERNEL}/crc7.ko`, Buffer.from("text")),
+      "damaged",
+      /shorter than an ELF header|not ELF/,
+    ],
+    ["of another name", at(`${KERNEL}/crc8.ko`), "misnamed", /it is the module crc7/],
+    [
+      "of another kernel",
+      at("lib/modules/6.1.0-55-amd64/crc7.ko"),
+      "wrongKernel",
+      /built for 6\.1\.0-56-amd64, not for 6\.1\.0-55-amd64/,
+    ],
+    [
+      "of another architecture",
+      at(`1.0/debian12/aarch64/${RELEASE}/crc7.ko`),
+      "wrongKernel",
+      /for x86_64, not for aarch64/,
+    ],
+  ])("tells of a module that is %s", async (_, input, kind, fact) => {
+    expect(await found([input])).toEqual([[kind, input.path, expect.stringMatching(fact)]]);
+  });
+
+  test("tells of one that the others of its kernel disagree with", async () => {
+    const others = ["a", "b", "c"].map((name) =>
+      at(`${KERNEL}/crc${name}.ko`, patched("name=crc7", `name=crc${name}`)),
+    );
+    const flags = at(`${KERNEL}/crc7.ko`, patched("SMP preempt ", "SMP PREEMPT "));
+
+    expect(await found([...others, flags])).toEqual([
+      [
+        "wrongKernel",
+        flags.path,
+        expect.stringMatching(/its vermagic is ".* SMP PREEMPT .*, and that of the others/),
+      ],
+    ]);
+  });
+
+  test("tells of doubles", async () => {
+    const twice = [at(`${KERNEL}/lib/crc7.ko`), at(`lib/modules/${RELEASE}/updates/crc7.ko`)];
+    const another = at(`lib/modules/${RELEASE}/updates/crc7.ko`, patched("retpoline=", "Retpoline="));
+
+    expect(await found(twice)).toEqual([
+      ["duplicate", twice[1]?.path, `it has the very bytes of ${twice[0]?.path}`],
+    ]);
+    expect(await found([twice[0] as AuditInput, another])).toEqual([
+      ["duplicate", another.path, `${twice[0]?.path} is the module crc7 too`],
+    ]);
+  });
+
+  test("tells of kernels that are not there, once for each, where somebody knows what is there", async () => {
+    const files = [at(`${KERNEL}/lib/crc7.ko`)];
+
+    expect(await found(files, { kernels: new Set([RELEASE]) })).toEqual([]);
+    expect(await found(files, { kernels: new Set(["6.1.0-55-amd64"]) })).toEqual([
+      ["noKernel", files[0]?.path, `there is no kernel ${RELEASE}`],
+    ]);
+  });
+
+  test("tells of a module whose dependency a whole tree lacks", async () => {
+    const thermal = read("processor_thermal_power_floor.ko");
+    const path = "lib/modules/6.12.107+deb13-cloud-amd64/kernel/processor_thermal_power_floor.ko";
+    const builtin = (...names: string[]) => ({
+      builtin: new Map([["6.12.107+deb13-cloud-amd64", new Set(names)]]),
+    });
+
+    expect(await found([at(path, thermal)])).toEqual([]);
+    expect(await found([at(path, thermal)], builtin("processor_thermal_mbox"))).toEqual([]);
+    expect(await found([at(path, thermal)], builtin())).toEqual([
+      ["cannotLoad", path, expect.stringMatching(/needs the module processor_thermal_mbox/)],
+    ]);
+  });
+
+  test("only looks at what is no claim of a place", async () => {
+    expect(await found([at("crc7.ko")])).toEqual([]);
+    expect(await found([at("crc8.ko")])).toEqual([["misnamed", "crc8.ko", "it is the module crc7"]]);
+  });
+});

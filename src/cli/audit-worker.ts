@@ -1,0 +1,31 @@
+/**
+ * A thread of `audit`: reads some of a directory's modules.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parentPort, workerData } from "node:worker_threads";
+import { type AuditedFile, auditFiles, type KernelKeys, signersByRelease } from "../check/audit.ts";
+
+export interface AuditWork {
+  readonly directory: string;
+  readonly paths: readonly string[];
+  readonly keys: KernelKeys;
+}
+
+/** So many files are in memory at once. */
+const BATCH = 100;
+
+export async function auditDirectory({ directory, paths, keys }: AuditWork): Promise<AuditedFile[]> {
+  const signersOf = signersByRelease(keys);
+  const audited: AuditedFile[] = [];
+  for (let at = 0; at < paths.length; at += BATCH) {
+    // Thousands of small files: a thread for each open, read and close would cost more than they do.
+    const inputs = paths
+      .slice(at, at + BATCH)
+      .map((path) => ({ path, bytes: readFileSync(join(directory, path)) }));
+    audited.push(...(await auditFiles(inputs, signersOf)));
+  }
+  return audited;
+}
+
+if (parentPort !== null) parentPort.postMessage(await auditDirectory(workerData as AuditWork));

@@ -1,0 +1,161 @@
+/**
+ * `kmodfarm audit`: what is wrong in a heap of modules that somebody has. Needs no store and no configuration.
+ */
+import { availableParallelism } from "node:os";
+import { Worker } from "node:worker_threads";
+import PQueue from "p-queue";
+import { FarmError } from "../../base/error.ts";
+import {
+  type AuditedFile,
+  auditFiles,
+  type Finding,
+  findings,
+  type KernelKeys,
+  signersByRelease,
+} from "../../check/audit.ts";
+import { moduleName } from "../../formats/kernel-module.ts";
+import { readVmlinuz } from "../../formats/vmlinuz.ts";
+import { type AuditWork, auditDirectory } from "../audit-worker.ts";
+import { type Heap, openHeap } from "../module-heap.ts";
+import { print, printJson, table } from "../output.ts";
+
+export interface AuditOptions {
+  readonly kernels?: string;
+  readonly json?: boolean;
+}
+
+const MODULE = /\.ko(\.(xz|zst|gz))?$/;
+const VMLINUZ = /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/;
+const BUILTIN = /(?:^|\/)([^/]+)\/modules\.builtin$/;
+
+export async function audit(place: string, options: AuditOptions): Promise<number> {
+  await using heap = await openHeap(place);
+  const keys = await kernelKeys(heap);
+  const paths = heap.paths.filter((path) => MODULE.test(path));
+  const files =
+    heap.directory === undefined
+      ? await auditRemote(heap, paths, keys)
+      : await auditLocal(heap.directory, paths, keys);
+  const kernels = options.kernels === undefined ? kernelsIn(heap) : await releasesOf(options.kernels);
+  const found = findings(files, { kernels, builtin: await builtinModules(heap) });
+  if (options.json) await printJson(toJson(place, files, found));
+  else await print(toText(files, found));
+  return found.length > 0 ? 1 : 0;
+}
+
+/** Below so many, threads cost more than they bring. */
+const FEW = 200;
+
+async function auditLocal(
+  directory: string,
+  paths: readonly string[],
+  keys: KernelKeys,
+): Promise<AuditedFile[]> {
+  if (paths.length <= FEW) return auditDirectory({ directory, paths, keys });
+  const threads = Math.min(availableParallelism(), 8);
+  // In turns, since the large ones lie together.
+  const shares = Array.from({ length: threads }, (_, share) =>
+    paths.filter((_, index) => index % threads === share),
+  );
+  const parts = await Promise.all(shares.map((share) => inThread({ directory, paths: share, keys })));
+  return parts.flat().toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function inThread(work: AuditWork): Promise<AuditedFile[]> {
+  const { promise, resolve, reject } = Promise.withResolvers<AuditedFile[]>();
+  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
+  const worker = new Worker(new URL(`../audit-worker.${extension}`, import.meta.url), { workerData: work });
+  worker.once("message", resolve).once("error", reject);
+  return promise;
+}
+
+async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKeys): Promise<AuditedFile[]> {
+  const queue = new PQueue({ concurrency: FETCHED_AT_ONCE });
+  const signersOf = signersByRelease(keys);
+  const audited = await Promise.all(
+    paths.map((path) =>
+      queue.add(async () => auditFiles([{ path, bytes: await heap.read(path) }], signersOf)),
+    ),
+  );
+  return audited.flat();
+}
+
+const FETCHED_AT_ONCE = 8;
+
+/** Certificates of the boot images that lie beside the modules. */
+async function kernelKeys(heap: Heap): Promise<KernelKeys> {
+  const keys = new Map<string, readonly Uint8Array[]>();
+  for (const path of heap.paths) {
+    const [, byName, byPlace] = VMLINUZ.exec(path) ?? [];
+    const release = byName ?? byPlace;
+    if (release === undefined || keys.has(release)) continue;
+    try {
+      keys.set(release, (await readVmlinuz(await heap.read(path), path)).certificates);
+    } catch (thrown) {
+      // What is no boot image says nothing about modules.
+      if (!(thrown instanceof FarmError) || thrown.code !== "MODULE_MALFORMED") throw thrown;
+    }
+  }
+  return keys;
+}
+
+/** Releases that a boot image is there for; undefined where there is none at all, so that nobody misses one. */
+function kernelsIn({ paths }: Heap): ReadonlySet<string> | undefined {
+  const releases = paths.flatMap((path) => {
+    const [, byName, byPlace] = VMLINUZ.exec(path) ?? [];
+    return byName ?? byPlace ?? [];
+  });
+  return releases.length === 0 ? undefined : new Set(releases);
+}
+
+/** Releases in a catalog, a matrix, or a kernel list. */
+async function releasesOf(place: string): Promise<ReadonlySet<string>> {
+  const { readCatalog } = await import("../catalog-io.ts");
+  const { catalog } = await readCatalog(place);
+  return new Set(catalog.kernels.map(({ kversion }) => kversion));
+}
+
+async function builtinModules(heap: Heap): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const builtin = new Map<string, ReadonlySet<string>>();
+  for (const path of heap.paths) {
+    const release = BUILTIN.exec(path)?.[1];
+    if (release === undefined) continue;
+    const lines = (await heap.read(path)).toString("utf8").split("\n");
+    builtin.set(release, new Set(lines.map((line) => moduleName(line.split("/").at(-1) ?? ""))));
+  }
+  return builtin;
+}
+
+function toText(files: readonly AuditedFile[], found: readonly Finding[]): string {
+  const claimed = new Set(files.flatMap(({ claim }) => claim?.release ?? []));
+  const unclaimed = files.filter(({ claim }) => claim === undefined).length;
+  const rows = found.map(({ kind, path, fact }) => [WORDS[kind], path, fact]);
+  const shown = rows.length === 0 ? "" : `${table(["WHAT", "FILE", "WHY"], rows)}\n`;
+  const counts = [...Map.groupBy(found, ({ kind }) => kind)].map(
+    ([kind, of]) => `${of.length} ${WORDS[kind]}`,
+  );
+  const wrong = new Set(found.map(({ path }) => path)).size;
+  const unknown =
+    unclaimed === 0 ? "" : ` Of ${unclaimed} their place does not say for which kernel they are.`;
+  return `${shown}${files.length} modules for ${claimed.size} kernels: ${wrong === 0 ? "nothing is wrong" : `${wrong} are wrong (${counts.join(", ")})`}.${unknown}\n`;
+}
+
+const WORDS: Readonly<Record<Finding["kind"], string>> = {
+  damaged: "damaged",
+  misnamed: "misnamed",
+  wrongKernel: "wrong kernel",
+  cannotLoad: "cannot load",
+  duplicate: "duplicate",
+  noKernel: "no kernel",
+};
+
+function toJson(place: string, files: readonly AuditedFile[], found: readonly Finding[]) {
+  return {
+    schema: "kmodfarm.audit/1",
+    place,
+    modules: files.length,
+    kernels: [...new Set(files.flatMap(({ claim }) => claim?.release ?? []))].sort(),
+    unclaimed: files.filter(({ claim }) => claim === undefined).map(({ path }) => path),
+    findings: found,
+  };
+}

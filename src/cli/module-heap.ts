@@ -1,0 +1,143 @@
+/**
+ * Where `audit` reads: a directory, or what a web server shows below an address, by its pages of links or as S3 lists a
+ * bucket. Nothing is written.
+ */
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { FarmError } from "../base/error.ts";
+import { Http } from "../base/http.ts";
+
+export interface Heap extends AsyncDisposable {
+  /** Paths of all files, sorted. */
+  readonly paths: readonly string[];
+  /** Where they are on this machine, if they are. */
+  readonly directory?: string;
+  read(path: string): Promise<Buffer>;
+}
+
+const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+const PAGE_LIMIT_BYTES = 64 * 1024 * 1024;
+const PAGE_LIMIT = 10_000;
+
+/** @throws FarmError FILE_UNREADABLE, REMOTE_UNAVAILABLE, USAGE */
+export async function openHeap(place: string): Promise<Heap> {
+  return /^https?:\/\//.test(place) ? openUrl(place) : openDirectory(place);
+}
+
+/** Links are not followed: what they lead to is found where it is, if it is here. */
+async function openDirectory(directory: string): Promise<Heap> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
+    (cause: NodeJS.ErrnoException) => {
+      throw new FarmError("FILE_UNREADABLE", {
+        detail: `${directory} cannot be read (${cause.code})`,
+        cause,
+      });
+    },
+  );
+  const paths = entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(directory, "/").length));
+  return {
+    paths: paths.sort(),
+    directory,
+    read: (path) => readFile(join(directory, path)),
+    [Symbol.asyncDispose]: async () => {},
+  };
+}
+
+async function openUrl(address: string): Promise<Heap> {
+  const http = new Http();
+  const get = (url: string, limitBytes: number) => fetchBytes(http, url, limitBytes);
+  try {
+    const root = address.includes("?") || address.endsWith("/") ? address : `${address}/`;
+    const first = (await get(root, PAGE_LIMIT_BYTES)).toString("utf8");
+    const urls = /<ListBucketResult\b/.test(first)
+      ? await listBucket(root, first, get)
+      : await listPages(root, first, get);
+    const paths = [...urls.keys()].sort();
+    return {
+      paths,
+      read: (path) => get(urls.get(path) as string, FILE_LIMIT_BYTES),
+      [Symbol.asyncDispose]: () => http.close(),
+    };
+  } catch (thrown) {
+    await http.close();
+    throw thrown;
+  }
+}
+
+type Get = (url: string, limitBytes: number) => Promise<Buffer>;
+
+async function fetchBytes(http: Http, url: string, limitBytes: number): Promise<Buffer> {
+  const answer = await http.get(url);
+  if (answer.kind !== "ok") throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there` });
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > limitBytes) {
+      answer.body.destroy();
+      throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is longer than ${limitBytes} bytes` });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** Every page of links at or below the first; path below it → address. */
+async function listPages(root: string, first: string, get: Get): Promise<Map<string, string>> {
+  const files = new Map<string, string>();
+  const [queue, seen] = [[root], new Set([root])];
+  for (let page = queue.pop(); page !== undefined; page = queue.pop()) {
+    if (seen.size > PAGE_LIMIT)
+      throw new FarmError("USAGE", { detail: `${root} leads to more than ${PAGE_LIMIT} pages` });
+    const text = page === root ? first : (await get(page, PAGE_LIMIT_BYTES)).toString("utf8");
+    for (const [, link = ""] of text.matchAll(/\bhref\s*=\s*["']?([^"'\s>]+)/gi)) {
+      const url = URL.parse(link.replaceAll("&amp;", "&"), page);
+      if (url === null) continue;
+      url.hash = url.search = "";
+      if (!url.href.startsWith(root) || seen.has(url.href)) continue;
+      seen.add(url.href);
+      if (url.href.endsWith("/")) queue.push(url.href);
+      else files.set(decodedPath(url.href.slice(root.length)), url.href);
+    }
+  }
+  return files;
+}
+
+function decodedPath(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path;
+  }
+}
+
+/** S3's ListObjectsV2, from page to page. */
+async function listBucket(root: string, first: string, get: Get): Promise<Map<string, string>> {
+  const bucket = root.replace(/\?.*$/, "");
+  const files = new Map<string, string>();
+  let text = first;
+  for (let page = 1; ; page++) {
+    for (const [, key = ""] of text.matchAll(/<Key>([^<]+)<\/Key>/g)) {
+      const path = unescaped(key);
+      files.set(path, bucket + path.split("/").map(encodeURIComponent).join("/"));
+    }
+    const token = /<NextContinuationToken>([^<]+)</.exec(text)?.[1];
+    if (token === undefined) return files;
+    if (page > PAGE_LIMIT)
+      throw new FarmError("USAGE", { detail: `${root} lists more than ${PAGE_LIMIT} pages` });
+    const next = URL.parse(root) as URL;
+    next.searchParams.set("list-type", "2");
+    next.searchParams.set("continuation-token", unescaped(token));
+    text = (await get(next.href, PAGE_LIMIT_BYTES)).toString("utf8");
+  }
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
+
+function unescaped(text: string): string {
+  return text.replaceAll(/&(?:#(\d+)|(\w+));/g, (whole, code, name) =>
+    code === undefined ? (ENTITIES[name] ?? whole) : String.fromCodePoint(Math.min(Number(code), 0x10ffff)),
+  );
+}

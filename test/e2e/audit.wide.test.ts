@@ -1,0 +1,166 @@
+/**
+ * `kmodfarm audit` of every module of a real kernel, some of them spoilt: it finds these and no others.
+ */
+import { execFileSync } from "node:child_process";
+import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CatalogKernel } from "../../src/catalog/catalog.ts";
+import { readElf, sectionNamed } from "../../src/formats/elf.ts";
+import { splitSignature } from "../../src/formats/module-signature.ts";
+import { cli, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+
+const farms = useFarms();
+let farm: TestFarm;
+let place: string;
+let kernel: string;
+let other: Buffer;
+
+beforeAll(async () => {
+  const mirror = await farms.mirror();
+  farm = await farms.farm({ mirror, releases: ["debian12"] });
+  await farm.cli("catalog", "update");
+  const { stdout } = await farm.cli("catalog", "export", "--format", "kmodfarm");
+  const kernels = (JSON.parse(stdout) as { kernels: CatalogKernel[] }).kernels.filter(
+    ({ packages }) =>
+      packages.modules.length > 0 && packages.modules.every(({ source }) => !source.includes("security")),
+  );
+  const newest = (architecture: string) =>
+    kernels.findLast(
+      (one) =>
+        one.architecture === architecture && one.flavour === "generic" && one.kversion.startsWith("6.1."),
+    );
+  place = join(farm.directory, "heap");
+  const foreign = join(farm.directory, "foreign");
+  await unpack(`${mirror.main}/${newest("x86_64")?.packages.image[0]?.path}`, place);
+  await unpack(`${mirror.main}/${newest("aarch64")?.packages.image[0]?.path}`, foreign);
+  kernel = newest("x86_64")?.kversion ?? "";
+  other = readFileSync(globSync(`${foreign}/lib/modules/*/kernel/lib/crc7.ko`)[0] ?? "");
+  await rm(foreign, { recursive: true });
+}, 600_000);
+afterAll(() => rm(place, { recursive: true, force: true }));
+
+async function unpack(url: string, directory: string): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  const bytes = Buffer.from(await (await fetch(url)).arrayBuffer());
+  const file = `${directory}.deb`;
+  writeFileSync(file, bytes);
+  execFileSync("dpkg-deb", ["-x", file, directory]);
+  await rm(file);
+}
+
+interface Finding {
+  readonly path: string;
+  readonly kind: string;
+}
+
+async function audited(directory: string) {
+  const started = performance.now();
+  const { stdout, stderr, exitCode } = await cli(["audit", directory, "--json"]);
+  if (stdout === "") throw new Error(stderr);
+  const { modules, findings } = JSON.parse(stdout) as { modules: number; findings: Finding[] };
+  return { modules, findings, exitCode, seconds: (performance.now() - started) / 1000 };
+}
+
+/** A section of a module with some bytes changed; where it is signed, the signature goes. */
+function without(bytes: Buffer, sectionName: string, change: (section: Buffer) => void): Buffer {
+  const content = Buffer.from(splitSignature(bytes, "module").content);
+  const section = sectionNamed(readElf(content, "module"), sectionName, "module");
+  if (section === undefined) throw new Error(`there is no section ${sectionName}`);
+  change(content.subarray(section.offset, section.offset + section.size));
+  return content;
+}
+
+const replaced = (from: string, to: string) => (section: Buffer) => {
+  const at = section.indexOf(from);
+  if (at < 0) throw new Error(`there is no ${from}`);
+  section.write(to, at, "latin1");
+};
+
+describe("an audit", () => {
+  it("has nothing against a distribution's own modules", async () => {
+    const { modules, findings, exitCode } = await audited(place);
+
+    expect(modules).toBeGreaterThan(2000);
+    expect([exitCode, findings]).toEqual([0, []]);
+  });
+
+  it("finds twenty planted faults, and nothing else", async () => {
+    const tree = join(place, "lib/modules", kernel, "kernel");
+    const wanted: Finding[] = [];
+    const spoil = (path: string, kind: string, change: (bytes: Buffer) => Buffer) => {
+      const file = join(tree, path);
+      writeFileSync(file, change(readFileSync(file)));
+      wanted.push({ path: `lib/modules/${kernel}/kernel/${path}`, kind });
+    };
+    const add = (path: string, kind: string, bytes: Buffer) => {
+      const file = join(place, path);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, bytes);
+      wanted.push({ path, kind });
+    };
+    const crc7 = readFileSync(join(tree, "lib/crc7.ko"));
+    const [from] = kernel.split("-amd64");
+
+    spoil("fs/btrfs/btrfs.ko", "damaged", (bytes) => bytes.subarray(0, 100_000));
+    spoil("fs/xfs/xfs.ko", "damaged", (bytes) => bytes.subarray(0, -1));
+    spoil("fs/fat/fat.ko", "damaged", (bytes) => Buffer.concat([bytes, Buffer.from("\n")]));
+    spoil("fs/fat/vfat.ko", "damaged", (bytes) => Buffer.concat([bytes, bytes.subarray(-700)]));
+    spoil("fs/isofs/isofs.ko", "damaged", (bytes) => {
+      bytes[2000] = (bytes[2000] ?? 0) ^ 1;
+      return bytes;
+    });
+    spoil("fs/udf/udf.ko", "damaged", () => Buffer.alloc(0));
+    spoil("fs/nfs/nfs.ko", "damaged", () => Buffer.alloc(5000, "x"));
+    spoil("drivers/block/loop.ko", "damaged", (bytes) =>
+      without(bytes, ".modinfo", replaced("vermagic=", "vermagik=")),
+    );
+    spoil("drivers/block/nbd.ko", "damaged", (bytes) =>
+      without(bytes, ".modinfo", replaced("retpoline=Y", "vermagic=6.")),
+    );
+    spoil("drivers/net/dummy.ko", "wrongKernel", (bytes) =>
+      without(bytes, ".modinfo", replaced("SMP preempt mod_unload", "SMP mod_unload preempt")),
+    );
+    spoil("drivers/net/tun.ko", "wrongKernel", (bytes) =>
+      without(bytes, ".modinfo", replaced(`vermagic=${from}`, `vermagic=${from?.replace(/.$/, "9")}`)),
+    );
+    spoil("drivers/net/veth.ko", "wrongKernel", (bytes) =>
+      without(bytes, ".note.Linux", replaced(from ?? "", from?.replace(/.$/, "9") ?? "")),
+    );
+    spoil("net/bridge/bridge.ko", "cannotLoad", (bytes) =>
+      without(bytes, "__versions", (section) => section.writeUInt8((section[0] ?? 0) ^ 1, 0)),
+    );
+    spoil("net/llc/llc.ko", "cannotLoad", (bytes) =>
+      without(bytes, "__versions", (section) => {
+        const at = section.indexOf("__fentry__") - 8;
+        section.writeUInt8((section[at] ?? 0) ^ 0x80, at);
+      }),
+    );
+    spoil("lib/crc16.ko", "misnamed", () => readFileSync(join(tree, "lib/crc8.ko")));
+    wanted.push({ path: `lib/modules/${kernel}/kernel/lib/crc16.ko`, kind: "duplicate" });
+    spoil("lib/crc64.ko", "wrongKernel", () =>
+      without(other, ".modinfo", replaced("name=crc7", "name=crc64")),
+    );
+    add(
+      `lib/modules/${kernel}/updates/dkms/crc7.ko`,
+      "duplicate",
+      without(crc7, ".modinfo", replaced("retpoline=", "Retpoline=")),
+    );
+    add(
+      "lib/modules/6.1.0-1-amd64/kernel/lib/crc7.ko",
+      "wrongKernel",
+      without(crc7, ".modinfo", replaced("intree=", "Intree=")),
+    );
+    wanted.push({ path: "lib/modules/6.1.0-1-amd64/kernel/lib/crc7.ko", kind: "noKernel" });
+    add(`lib/modules/${kernel}/updates/own.ko.gz`, "damaged", gzipSync(crc7).subarray(0, 900));
+    add(`lib/modules/${kernel}/updates/twice.ko.gz`, "damaged", gzipSync(gzipSync(crc7)));
+
+    const { findings } = await audited(place);
+
+    const told = (some: readonly Finding[]) => some.map(({ kind, path }) => `${path}: ${kind}`).toSorted();
+    expect(told(findings)).toEqual(told(wanted));
+    expect(new Set(wanted.map(({ path }) => path)).size).toBe(20);
+  });
+});
