@@ -11,7 +11,7 @@ import { splitSignature } from "../formats/module-signature.ts";
 import { type Claim, claimOf } from "./claims.ts";
 import { readSigner, type Signer, verifySignature } from "./signature.ts";
 
-export type FindingKind = "damaged" | "misnamed" | "wrongKernel" | "cannotLoad" | "duplicate" | "noKernel";
+type FindingKind = "damaged" | "misnamed" | "wrongKernel" | "cannotLoad" | "duplicate" | "noKernel";
 
 export interface Finding {
   readonly path: string;

@@ -10,7 +10,7 @@ import { readCompiler } from "../build/toolchains/compiler.ts";
 import { nativePaths, readInTrees } from "../build/tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
-import type { Compiler, Package } from "../kernel/kernel.ts";
+import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
 import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
 
 export interface KernelRecord {
@@ -52,7 +52,9 @@ export async function fetchKernelRecord(
   const [headers] = packages.headers;
   if (headers === undefined)
     throw new FarmError("NOT_FETCHABLE", { detail: `no index lists the headers of ${kversion}` });
-  const staged = await inputs.unpackAll(packages.headers, kernelurls, signal);
+  // Its build tools say nothing of it, and are another architecture's where it was built across.
+  const saying = packages.headers.filter((one) => !isBuildTool(one));
+  const staged = await inputs.unpackAll(saying, kernelurls, signal);
   return readKernelRecord(
     staged.map(({ tree }) => tree),
     packageFormat(headers).headersDirectory(kversion),
@@ -61,7 +63,7 @@ export async function fetchKernelRecord(
 }
 
 /** Reads the record from unpacked header packages; `directory` is where the kernel's own headers are in them. */
-export async function readKernelRecord(
+async function readKernelRecord(
   trees: readonly string[],
   directory: string,
   architecture: ArchitectureName,

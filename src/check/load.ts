@@ -17,7 +17,7 @@ import { harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
-export interface LoadKernel {
+interface LoadKernel {
   readonly kversion: string;
   readonly architecture: ArchitectureName;
   readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };

@@ -27,6 +27,17 @@ function makeModule(imports: readonly string[], changes = {}) {
 const kindsOf = (module: ReturnType<typeof makeModule>, symvers = SYMVERS) =>
   symbolFaults([module], symvers).map(({ symbol, kind }) => `${symbol} ${kind}`);
 
+test("modules of one set are held to each other's CRCs", () => {
+  const tally = makeModule([], { name: "tally", exports: [{ name: "tally_add", gplOnly: false, crc: 7 }] });
+  const user = (crc: number) =>
+    makeModule(["tally_add"], { versions: new Map([...CRCS, ["tally_add", crc]]) });
+  const kinds = (crc: number) =>
+    symbolFaults([tally, user(crc)], SYMVERS).map(({ symbol, kind }) => [symbol, kind]);
+
+  expect(kinds(7)).toEqual([]);
+  expect(kinds(8)).toEqual([["tally_add", "version"]]);
+});
+
 describe("checkSymbols", () => {
   test("passes what the kernel exports with the same CRCs", () => {
     expect(checkSymbols([makeModule(["printk", "kobject_put"])], SYMVERS)).toEqual({

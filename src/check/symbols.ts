@@ -47,8 +47,8 @@ export function checkSymbols(modules: readonly Importer[], { symbols, hasVersion
 }
 
 export function symbolFaults(modules: readonly Importer[], { symbols, hasVersions }: Symvers): SymbolFault[] {
-  const own = new Map<string, Pick<ExportedSymbol, "gplOnly">>(
-    modules.flatMap((one) => one.exports.map(({ name, gplOnly }) => [name, { gplOnly }] as const)),
+  const own = new Map(
+    modules.flatMap((one) => one.exports.map((exported) => [exported.name, exported] as const)),
   );
   return modules.flatMap((module) => {
     const fault = (symbol: string, kind: SymbolFault["kind"], fact: string): SymbolFault => ({
@@ -68,7 +68,10 @@ export function symbolFaults(modules: readonly Importer[], { symbols, hasVersion
         ];
       return [
         ...(exported === undefined ? [] : namespaceFault(symbol, exported, module, fault)),
-        ...(exported === undefined || !hasVersions ? [] : versionFault(symbol, exported, module, fault)),
+        // Of an export of the set, a CRC that is not there cannot be compared by the kernel either.
+        ...(!hasVersions || offer.crc === undefined
+          ? []
+          : versionFault(symbol, { crc: offer.crc }, module, fault)),
       ];
     });
     const layout = symbols.get(LAYOUT);
@@ -81,7 +84,7 @@ type MakeFault = (symbol: string, kind: SymbolFault["kind"], fact: string) => Sy
 
 function versionFault(
   symbol: string,
-  { crc }: ExportedSymbol,
+  { crc }: Pick<ExportedSymbol, "crc">,
   { versions }: Importer,
   fault: MakeFault,
 ): SymbolFault[] {

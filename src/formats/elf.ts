@@ -46,6 +46,8 @@ const SHT_STRTAB = 3;
 export const SHT_NOBITS = 8;
 export const SHF_ALLOC = 2;
 export const SHN_UNDEF = 0;
+/** A symbol whose value is a number, not a place. */
+export const SHN_ABS = 0xfff1;
 export const STB_GLOBAL = 1;
 
 const HEADER_BYTES = 64;

@@ -11,6 +11,7 @@ import {
   readElf,
   readNotes,
   SHF_ALLOC,
+  SHN_ABS,
   SHN_UNDEF,
   SHT_NOBITS,
   STB_GLOBAL,
@@ -22,6 +23,8 @@ import { readVersions } from "./module-versions.ts";
 interface ModuleExport {
   readonly name: string;
   readonly gplOnly: boolean;
+  /** Undefined for kernels without CONFIG_MODVERSIONS. */
+  readonly crc?: number;
 }
 
 export interface KernelModule {
@@ -251,12 +254,33 @@ function exportsIn(
   if (flags !== undefined && flags.length !== symbols.length) {
     throw malformed(what, `it has ${flags.length} flags for ${symbols.length} exports`);
   }
+  const crcs = exportCrcs(elf);
   return symbols.map((symbol) => {
     const name = symbol.name.slice("__ksymtab_".length);
+    const crc = crcs.get(name);
     const flag = flags?.[Number(symbol.value) / entryBytes];
     if (flags !== undefined && flag === undefined) throw malformed(what, "an export has no flags");
-    return { name, gplOnly: gplOnly || ((flag ?? 0) & GPL_ONLY_FLAG) !== 0 };
+    return {
+      name,
+      gplOnly: gplOnly || ((flag ?? 0) & GPL_ONLY_FLAG) !== 0,
+      ...(crc === undefined ? {} : { crc }),
+    };
   });
+}
+
+/** CRCs of exports: up to Linux 5 the value of a symbol of no section, since then a place in `__kcrctab` or its like. */
+function exportCrcs({ symbols, sections }: Elf): ReadonlyMap<string, number> {
+  const crcs = new Map<string, number>();
+  for (const { name, section, value } of symbols) {
+    if (!name.startsWith("__crc_")) continue;
+    const table = sections[section];
+    const bytes = table?.name.startsWith("__kcrctab") ? table.bytes : undefined;
+    const at = Number(value);
+    if (section === SHN_ABS) crcs.set(name.slice("__crc_".length), Number(value & 0xffffffffn));
+    else if (bytes !== undefined && at + 4 <= bytes.length)
+      crcs.set(name.slice("__crc_".length), new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true));
+  }
+  return crcs;
 }
 
 /** The non-empty NUL-terminated strings of a section. */

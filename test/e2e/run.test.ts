@@ -92,8 +92,18 @@ describe("kmodfarm run", () => {
           architecture,
           kernel: { release: kversion, packageVersion, flavour: "cloud" },
         },
-        verdicts: [{ check: "load", verdict: "pass" }],
       });
+      expect(
+        document.verdicts.map((one: { check: string; verdict: string }) => [one.check, one.verdict]),
+      ).toEqual([
+        ["format", "pass"],
+        ["identity", "pass"],
+        ["environment", "pass"],
+        ["symbols", "pass"],
+        ["signature", "notApplicable"],
+        ["provenance", "pass"],
+        ["load", "pass"],
+      ]);
       expect(document.environment.observed.compiler).toMatch(/gcc-12 .*12\./);
       expect(document.environment.target.compiler).toBe("gcc-12");
       expect(document.modules.map((one: { digests: { unsigned: string } }) => one.digests.unsigned)).toEqual(

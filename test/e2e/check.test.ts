@@ -1,0 +1,152 @@
+/**
+ * The gate on what a night has published: the checks by hand, every way to be wrong, and what people decide.
+ */
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { findKernel } from "../../src/catalog/catalog.ts";
+import type { ModuleFile } from "../../src/check/format.ts";
+import { fetchKernelRecord, type KernelRecord } from "../../src/check/kernel-record.ts";
+import { loadConfig } from "../../src/farm/config.ts";
+import { openFarm, openInputs } from "../../src/farm/open.ts";
+import { readPublished } from "../../src/registry/generations.ts";
+import { viewPath } from "../../src/registry/view.ts";
+import { ATTACKS, refusing, verdictsOf } from "../support/attacks.ts";
+import { ALL_DONE, readStable, type StableArtifact, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+
+const farms = useFarms();
+let farm: TestFarm;
+let artifacts: StableArtifact[];
+
+beforeAll(async () => {
+  farm = await farms.farm({ mirror: await farms.mirror(), warm: ALL_DONE });
+  const { exitCode, stdout, stderr } = await farm.cli("run");
+  if (exitCode !== 0) throw new Error(`${stdout}${stderr}`);
+  artifacts = await readStable(farm.store);
+});
+
+const placeOf = (artifact: StableArtifact) => join(farm.store, viewPath(artifact));
+const kernelOf = ({ distribution, architecture, kversion }: StableArtifact) =>
+  `${distribution}/${architecture}/${kversion}`;
+
+async function filesOf(artifact: StableArtifact): Promise<ModuleFile[]> {
+  const names = (await readdir(placeOf(artifact))).filter((name) => name.endsWith(".ko"));
+  return Promise.all(
+    names.map(async (name) => ({ name, bytes: await readFile(join(placeOf(artifact), name)) })),
+  );
+}
+
+async function recordOf(artifact: StableArtifact): Promise<KernelRecord> {
+  const opened = await openFarm(await loadConfig({ config: farm.config }));
+  try {
+    const { catalog } = await readPublished(opened.store, "stable");
+    return await fetchKernelRecord(findKernel(catalog, kernelOf(artifact)), openInputs(opened, catalog));
+  } finally {
+    await opened.close();
+  }
+}
+
+describe("modules with one thing wrong", () => {
+  it.each([0, 1])("are refused by the check that is for it (architecture %i)", async (index) => {
+    const [artifact, other] = [artifacts[index], artifacts[1 - index]] as [StableArtifact, StableArtifact];
+    const good = { files: await filesOf(artifact), kernel: await recordOf(artifact) };
+    const strangers = { architecture: await filesOf(other) };
+
+    expect(refusing(await verdictsOf(good))).toEqual([]);
+    const missed = [];
+    const tried = [];
+    for (const { name, check, spoil } of ATTACKS) {
+      const bad = spoil(good, strangers);
+      if (bad === undefined) continue;
+      tried.push(name);
+      if (!refusing(await verdictsOf(bad)).includes(check)) missed.push(name);
+    }
+
+    expect(missed).toEqual([]);
+    expect(tried).toHaveLength(ATTACKS.length - 2);
+  });
+});
+
+describe("kmodfarm check", () => {
+  const check = async (artifact: StableArtifact, kernel: string, ...more: string[]) => {
+    const files = (await filesOf(artifact)).map(({ name }) => join(placeOf(artifact), name));
+    return farm.cli("check", ...files, "--kernel", kernel, "--no-load", ...more);
+  };
+
+  it("passes what belongs there, and says so on one page", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const table = await check(artifact, kernelOf(artifact), "--module-version", "0.1.0");
+    const page = await check(artifact, kernelOf(artifact), "--explain");
+
+    expect(table.stdout).toMatch(/^identity +pass +vermagic/m);
+    expect(table.stdout).toMatch(/: loads, vermagic and every CRC/);
+    expect(page.stdout).toMatch(/^The kernel takes these modules\./);
+    expect(page.stdout).toContain("Were they built for this very kernel? yes [identity: pass]");
+    expect([table.exitCode, page.exitCode]).toEqual([0, 0]);
+  });
+
+  it("refuses what is another kernel's", async () => {
+    const [artifact, other] = artifacts as [StableArtifact, StableArtifact];
+    const { stdout, exitCode } = await check(artifact, kernelOf(other), "--json");
+
+    const { answer, verdicts } = JSON.parse(stdout);
+    expect(answer.answer).toBe("refuses");
+    expect(verdicts.find((one: { check: string }) => one.check === "identity").verdict).toBe("fail");
+    expect(exitCode).toBe(1);
+  });
+});
+
+describe("what people decide", () => {
+  it("holds over the nights, and is on the record", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const name = viewPath(artifact).replace(/^view\//, "");
+
+    const back = await farm.cli("withdraw", name, "--why", "an oops", "--by", "ann");
+    const night = await farm.cli("run");
+    const again = await farm.cli("promote", name, "--why", "no oops after all", "--by", "ann");
+
+    expect(back.stdout).toMatch(/^withdrawn +doorbell\/.* +withdrawn by ann: an oops$/m);
+    expect(night.stdout).toMatch(/1 stable, 0 candidates, 0 failed, 1 withdrawn, 0 of them new/);
+    expect([back.exitCode, night.exitCode, again.exitCode]).toEqual([0, 0, 0]);
+    expect(await readStable(farm.store)).toHaveLength(2);
+    expect(again.stdout).toMatch(/^promoted /m);
+  });
+
+  it("is asked of a policy, which also says what it does not understand", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const name = viewPath(artifact).replace(/^view\//, "");
+    await writeFile(join(farm.directory, "policy.yaml"), "require: [reproducible]\n");
+    const config = JSON.parse(await readFile(farm.config, "utf8"));
+    await writeFile(farm.config, JSON.stringify({ ...config, policy: "policy.yaml" }));
+    await farm.cli("withdraw", name, "--why", "to try");
+
+    const refused = await farm.cli("promote", name, "--why", "to try");
+    await writeFile(join(farm.directory, "policy.yaml"), "require: [reproductible]\n");
+    const unclear = await farm.cli("promote", name, "--why", "to try");
+    await writeFile(farm.config, JSON.stringify(config));
+
+    expect(refused.stdout).toMatch(/^refused .*reproducible: unknown: nobody has built it again/m);
+    expect(refused.exitCode).toBe(1);
+    expect(unclear.stderr).toMatch(/policy\.yaml: require\[0\]: must be "format" or/);
+    expect(unclear.exitCode).toBe(2);
+  });
+
+  it("takes in what others built as a candidate", async () => {
+    const [, artifact] = artifacts as [StableArtifact, StableArtifact];
+    const files = (await filesOf(artifact)).map(({ name }) => join(placeOf(artifact), name));
+    const who = ["--driver", "vendor", "--driver-version", "2.0.0", "--why", "ticket 7"];
+
+    const { stdout, exitCode } = await farm.cli(
+      "import",
+      ...files,
+      "--target",
+      kernelOf(artifact),
+      ...who,
+      "--no-load",
+    );
+
+    expect(stdout).toMatch(/^imported +vendor\/2\.0\.0\//m);
+    expect(exitCode).toBe(0);
+    expect((await readStable(farm.store)).filter(({ driver }) => driver === "vendor")).toEqual([]);
+  });
+});
