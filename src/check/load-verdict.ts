@@ -36,8 +36,9 @@ export function judgeSet(
     return fail(`${actOf(found.hung)} does not come back`, ...found.log.slice(-EVIDENCE_LINES));
   for (const step of found.steps) {
     if (step.exitCode === 0) continue;
-    if (evidence.length > 0) return fail(`the kernel oopsed: ${actOf(step)}`, ...evidence);
-    return fail(refusal(step, found), ...linesAbout(step.module, found.log));
+    if (evidence.some((line) => KERNEL_OOPS.test(line)))
+      return fail(`the kernel oopsed: ${actOf(step)}`, ...evidence);
+    return fail(refusal(step, found), ...linesAbout(step.module, found.log), ...evidence);
   }
   if (found.taint === undefined) {
     const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
@@ -88,7 +89,9 @@ const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
 /** How a kernel that goes on living begins to tell of a fault, on either architecture; lockdep and RCU among them. */
 const KERNEL_FAULT =
   /\b(?:BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault|WARNING: |INFO: task \S+ blocked|INFO: possible recursive|possible circular locking|suspicious RCU usage|rcu_\w+ (?:self-)?detected stall|UBSAN: |KASAN: )/;
-const KERNEL_DEATH = /Kernel panic|BUG: |Oops|Unable to handle kernel|general protection fault|rcu.*stall/;
+const KERNEL_OOPS = /BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault/;
+const KERNEL_DEATH =
+  /Kernel panic|BUG: (?!soft lockup|workqueue)|Oops|Unable to handle kernel|general protection fault/;
 
 /** Why a kernel refuses a module, from its own words, which say more than those of insmod. */
 const REFUSALS: readonly (readonly [RegExp, string])[] = [

@@ -34,8 +34,16 @@ const DRIVERS: readonly Driver[] = [
     init: "*(volatile int *)8 = 1; return 0;",
     fault: /^the kernel oopsed: inserting oopses/,
   },
-  { name: "panics", init: 'panic("on purpose");', fault: /^the kernel died: inserting panics/ },
-  { name: "hangs", init: "for (;;) cpu_relax();", fault: /^the kernel hangs: inserting hangs/ },
+  {
+    name: "panics",
+    init: 'if (jiffies) panic("on purpose");\n\treturn 0;',
+    fault: /^the kernel died: inserting panics/,
+  },
+  {
+    name: "hangs",
+    init: "while (jiffies) cpu_relax();\n\treturn 0;",
+    fault: /^the kernel hangs: inserting hangs/,
+  },
   {
     name: "stays",
     before: "static DECLARE_COMPLETION(never);",
@@ -45,7 +53,7 @@ const DRIVERS: readonly Driver[] = [
   },
   {
     name: "floods",
-    init: 'for (;;) pr_emerg("%0400d\\n", 1);',
+    init: 'while (jiffies) pr_emerg("%0400d\\n", 1);\n\treturn 0;',
     fault: /^the console was flooded: inserting floods/,
   },
   { name: "warns", init: "WARN_ON(1); return 0;", fault: /^with the modules in, the kernel gave a warning/ },
@@ -69,6 +77,7 @@ const DRIVERS: readonly Driver[] = [
 
 const source = ({ name, before = "", init, exit = "" }: Driver) => `#include <linux/module.h>
 #include <linux/completion.h>
+#include <linux/jiffies.h>
 #include <linux/kernel.h>
 ${before}
 ${name === "forgets" ? "static const struct proc_ops ops = { };" : ""}
