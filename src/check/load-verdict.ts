@@ -105,6 +105,7 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
     "its signature does not count",
   ],
   [/version magic/, "its vermagic is another kernel's"],
+  [/must match the kernel's built struct module/, "it knows another layout of struct module"],
   [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
   [/File exists|already loaded/, "a module of that name is in already"],
   [/No such device/, "it finds no device of its own"],
