@@ -19,7 +19,7 @@ import type { TestMirror } from "../support/e2e-mirror.ts";
 
 /** Another series of moments: KMODFARM_SEED=7. */
 const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
-const KILLS = 10;
+const KILLS = 6;
 
 const farms = useFarms();
 let mirror: TestMirror;

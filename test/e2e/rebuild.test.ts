@@ -9,6 +9,7 @@ import type { ModuleComparison } from "../../src/check/compare-modules.ts";
 import {
   ALL_DONE,
   DOORBELL,
+  readGeneration,
   readIndices,
   type TestFarm,
   treeDigests,
@@ -44,14 +45,28 @@ beforeAll(async () => {
 });
 
 describe("kmodfarm rebuild", () => {
-  it("finds the example driver equal, and leaves store and attempts as they were", async () => {
-    const before = [await treeDigests(farm.store), await treeDigests(join(farm.cache, "attempts"))];
+  it("finds the example driver equal, leaves artifacts and attempts as they were, and evidence for the gate", async () => {
+    const content = async () => [
+      await treeDigests(join(farm.store, "blobs")),
+      await treeDigests(join(farm.store, "view")),
+      await treeDigests(join(farm.cache, "attempts")),
+    ];
+    const before = await content();
 
     const { exitCode, stdout, stderr } = await farm.cli("rebuild", await outputOf("doorbell"));
 
     expect(exitCode, `${stdout}${stderr}`).toBe(0);
     expect(stdout).toMatch(/^doorbell 0\.1\.0 \S+: equal, 2 modules, byte by byte, .*\/srv\/another\/place/);
-    expect([await treeDigests(farm.store), await treeDigests(join(farm.cache, "attempts"))]).toEqual(before);
+    expect(await content()).toEqual(before);
+    const { decisions } = JSON.parse(
+      (await readGeneration(farm.store, "stable")).get("decisions.json") ?? "",
+    );
+    expect(decisions.at(-1)).toMatchObject({
+      action: "evidence",
+      artifact: { driver: "doorbell" },
+      by: "kmodfarm rebuild",
+      verdicts: [{ check: "reproducible", verdict: "pass" }],
+    });
   });
 
   it("tells what differs of a driver that looks around, and why", async () => {
