@@ -48,7 +48,6 @@ describe("kmodfarm rebuild", () => {
   it("finds the example driver equal, leaves artifacts and attempts as they were, and evidence for the gate", async () => {
     const content = async () => [
       await treeDigests(join(farm.store, "blobs")),
-      await treeDigests(join(farm.store, "view")),
       await treeDigests(join(farm.cache, "attempts")),
     ];
     const before = await content();
