@@ -85,7 +85,9 @@ describe("promote", () => {
       { action: "promote", by: "ann", why: "because", artifact: { output: ONE.output } },
       { action: "refuse", by: "ann", why: "because", artifact: { output: TWO.output } },
     ]);
-    expect(decisions[0]?.policy).toMatch(/^sha256:/);
+    expect(decisions.map(({ verdicts }) => verdicts.map(({ check }) => check))).toEqual([[], ["symbols"]]);
+    for (const { policy, manifest } of decisions)
+      expect([policy, manifest].join()).toMatch(/^sha256:.*,sha256:/);
     expect(await store.list(viewPath(ONE))).toContain("manifest.json");
   });
 

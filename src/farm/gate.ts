@@ -81,7 +81,8 @@ export class Gate {
       artifact: artifactName(entry),
       ...{ by, why },
       policy: policyDigest(this.#policy, this.signers),
-      verdicts: [...judged.verdicts],
+      manifest: entry.manifest,
+      verdicts: judged.verdicts.filter(({ verdict }) => verdict !== "pass"),
     };
   }
 
@@ -296,7 +297,8 @@ function listAll(indices: readonly Index[]): Listed[] {
 }
 
 function byHand(action: Decision["action"], entry: IndexEntry, { by, why }: Person, now: Date): Decision {
-  return { at: now.toISOString(), action, artifact: artifactName(entry), by, why, verdicts: [] };
+  const { manifest } = entry;
+  return { at: now.toISOString(), action, artifact: artifactName(entry), by, why, manifest, verdicts: [] };
 }
 
 /** What a promotion rests on that is no pass. */

@@ -162,6 +162,9 @@ export const Decision = z.object({
   why: z.string(),
   /** The policy that it was decided by. */
   policy: Digest.optional(),
+  /** The artifact's manifest then, with the verdicts that it rested on. */
+  manifest: Digest.optional(),
+  /** Those among the required that were no pass, and what was found out later. */
   verdicts: z.array(Verdict),
 });
 export type Decision = z.infer<typeof Decision>;
