@@ -74,8 +74,8 @@ async function walk(root: string, below: string): Promise<SourceFile[]> {
   return found;
 }
 
-/** Directories; in a worktree `.git` is a file. */
-const IGNORED = new Set([".git", ".hg", ".svn", ".tmp_versions"]);
+/** Directories; in a worktree `.git` is a file. Our own store and cache lie in the tree where `source` is `.`. */
+const IGNORED = new Set([".git", ".hg", ".svn", ".tmp_versions", ".kmodfarm"]);
 
 /** Kbuild leaves `.foo.o.cmd` beside each `foo.o` it made; an object without one was shipped with the source. */
 function isLeftover(name: string, beside: ReadonlySet<string>): boolean {

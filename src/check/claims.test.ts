@@ -9,6 +9,7 @@ test.each([
     "6.12.5-200.fc41.x86_64",
     undefined,
   ],
+  ["6.1.0-56-amd64/kernel/arch/x86/kernel/msr.ko", "modules", "6.1.0-56-amd64", undefined],
   ["6.1.0-56-amd64/updates/dkms/scap.ko.zst", "modules", "6.1.0-56-amd64", undefined],
   [
     "view/doorbell/0.1.0/debian12/x86_64/6.1.0-56-amd64_6.1.192-2/doorbell.ko",

@@ -19,7 +19,7 @@ export interface Signer {
 
 export type SignatureVerdict =
   | { readonly kind: "good"; readonly signer: Signer }
-  | { readonly kind: "bad"; readonly fact: string }
+  | { readonly kind: "bad"; readonly fact: string; readonly isUnknownKey?: true }
   | { readonly kind: "unsigned" };
 
 /** @throws FarmError MODULE_MALFORMED, Error of node:crypto for what is no certificate */
@@ -45,7 +45,11 @@ export function verifySignature(
   const { cms } = signature;
   const signer = signers.find((one) => isNamedBy(one, cms));
   if (signer === undefined)
-    return { kind: "bad", fact: `it is signed by a key that is not known here (${nameOf(cms)})` };
+    return {
+      kind: "bad",
+      fact: `it is signed by a key that is not known here (${nameOf(cms)})`,
+      isUnknownKey: true,
+    };
   if (cms.attributes !== undefined && !holdsDigest(cms, content))
     return { kind: "bad", fact: "what is signed is another module's digest" };
   const signed = cms.attributes ?? content;
@@ -98,14 +102,18 @@ export function checkSignatures(
   modules: readonly OpenedModule[],
   signers: readonly Signer[],
   { config }: Pick<KernelRecord, "config">,
+  gap?: string,
 ): Verdict {
-  const [faults, good] = [[], []] as [string[], string[]];
+  const [faults, good, gaps] = [[], [], []] as [string[], string[], string[]];
   for (const { file, bytes } of modules) {
     const found = verifySignature(splitSignature(bytes, file), signers);
-    if (found.kind === "bad") faults.push(`${file}: ${found.fact}`);
+    // Who has not seen all keys cannot call one unknown.
+    if (found.kind === "bad")
+      (gap !== undefined && found.isUnknownKey ? gaps : faults).push(`${file}: ${found.fact}`);
     else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
   }
   if (faults.length > 0) return verdict("signature", "fail", ...faults);
+  if (gaps.length > 0) return verdict("signature", "unknown", ...gaps, gap ?? "");
   if (good.length === modules.length) return verdict("signature", "pass", ...good);
   const isForced = config?.get("MODULE_SIG_FORCE") === "y";
   const unsigned = `${modules.length - good.length} of ${modules.length} modules are unsigned`;

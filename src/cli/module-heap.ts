@@ -70,7 +70,8 @@ type Get = (url: string, limitBytes: number) => Promise<Buffer>;
 
 async function fetchBytes(http: Http, url: string, limitBytes: number): Promise<Buffer> {
   const answer = await http.get(url);
-  if (answer.kind !== "ok") throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there` });
+  if (answer.kind !== "ok")
+    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there`, hint: "Check the address." });
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of answer.body as AsyncIterable<Buffer>) {

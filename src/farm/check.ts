@@ -51,11 +51,11 @@ export async function checkModules(
   const { modules, verdict: format } = await checkFormat(files);
   if (modules.length < files.length) return { verdicts: [format], record, modules };
   const read = modules.map(({ module }) => module);
-  const signers = await signersFor(modules, request, context, signal);
+  const { signers, gap } = await signersFor(modules, request, context, signal);
   const verdicts = [
     format,
     ...staticVerdicts(read, record, moduleVersion),
-    checkSignatures(modules, signers, record),
+    checkSignatures(modules, signers, record, gap),
   ];
   const answer = wouldLoad(read, record);
   if (!request.isLoaded) return { verdicts, answer, record, modules };
@@ -85,22 +85,32 @@ export function staticVerdicts(
   ];
 }
 
-/** The kernel's own keys are in its boot image, which is fetched only if something is signed. */
+/** The kernel's own keys are in its boot image, which is fetched only if something is signed; `gap` says why it is no help. */
 async function signersFor(
   modules: readonly OpenedModule[],
   { kernel, signers }: CheckRequest,
   context: BootContext,
   signal: AbortSignal | undefined,
-): Promise<readonly Signer[]> {
+): Promise<{ readonly signers: readonly Signer[]; readonly gap?: string }> {
   const [image] = kernel.packages.image;
-  const isSigned = modules.some(({ module }) => module.signature?.kind === "pkcs7");
-  if (!isSigned || image === undefined) return signers;
-  const vmlinuz = await fetchBootImage(image, context, signal);
-  const { certificates } = await readVmlinuz(await readFile(vmlinuz), `boot image of ${kernel.kversion}`);
-  return [
-    ...signers,
-    ...certificates.map((der, index) => readSigner(der, `certificate ${index + 1} of ${kernel.kversion}`)),
-  ];
+  if (!modules.some(({ module }) => module.signature?.kind === "pkcs7")) return { signers };
+  if (image === undefined)
+    return { signers, gap: "no index lists the kernel's boot image, which holds its keys" };
+  try {
+    const what = `the boot image of ${kernel.kversion}`;
+    const { certificates } = await readVmlinuz(
+      await readFile(await fetchBootImage(image, context, signal)),
+      what,
+    );
+    const own = certificates.map((der, index) =>
+      readSigner(der, `certificate ${index + 1} of ${kernel.kversion}`),
+    );
+    return { signers: [...signers, ...own] };
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "NOT_FETCHABLE"].includes(thrown.code))
+      throw thrown;
+    return { signers, gap: `the kernel's own keys cannot be read: ${thrown.message}` };
+  }
 }
 
 async function loadVerdict(

@@ -23,7 +23,7 @@ const isInside = (path: string) =>
 const Directory = z
   .string()
   .regex(/^[A-Za-z0-9._+~/-]+$/, { error: "not a plain path" })
-  .refine(isInside, { error: "must be a path inside the tree" });
+  .refine(isInside, { error: "must be a path inside the tree, without ./ before it" });
 
 const FilePattern = z
   .string()

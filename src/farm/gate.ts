@@ -318,7 +318,10 @@ function subjectOf(entry: IndexEntry, index: Index, { identity }: Manifest): Fil
 }
 
 /** @throws FarmError STORE_CORRUPT */
-async function readManifest(store: Store, { manifest }: Pick<IndexEntry, "manifest">): Promise<Manifest> {
+export async function readManifest(
+  store: Store,
+  { manifest }: Pick<IndexEntry, "manifest">,
+): Promise<Manifest> {
   const place = blobPath(manifest);
   const bytes = await store.read(place);
   if (bytes === undefined || sha256(bytes) !== manifest)

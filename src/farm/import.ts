@@ -8,17 +8,18 @@ import { findKernel } from "../catalog/catalog.ts";
 import type { ModuleFile } from "../check/format.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { verdict } from "../check/verdict.ts";
+import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import { putBlob, witnessesOf } from "../registry/artifact.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
-import type { IndexEntry, Manifest } from "../registry/documents.ts";
+import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
 import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
-import { type Moves, openGate, type Person } from "./gate.ts";
+import { type Moves, openGate, type Person, readManifest } from "./gate.ts";
 import { type Farm, openInputs } from "./open.ts";
 
 export interface ImportRequest extends Person {
@@ -39,6 +40,9 @@ export async function importArtifact(
 ): Promise<Moves> {
   const { store, scratch, cache } = farm;
   const { modules: files, name, version, by, why, isLoaded } = request;
+  // They become paths of the view.
+  pathSegment(name, "driver");
+  pathSegment(version, "driver version");
   const unlock = await store.lock();
   try {
     await settle(store);
@@ -49,6 +53,7 @@ export async function importArtifact(
       throw new FarmError("KERNEL_UNKNOWN", { detail: `nothing can be built for ${request.target}` });
     const gate = await openGate(farm, () => state, now);
     const { signers } = gate;
+    await refuseTaken(store, state, name, element);
     const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
     const guest = guestPackages(state.catalog.guests, kernel);
     const report = await checkModules({ kernel, files, guest, signers, isLoaded }, context, signal);
@@ -74,6 +79,24 @@ export async function importArtifact(
     return { moves: [move], generation: after.head?.number ?? 0 };
   } finally {
     await unlock();
+  }
+}
+
+/** What is built here does not share its place with what is not. @throws FarmError USAGE */
+async function refuseTaken(
+  store: Store,
+  { indices }: Published,
+  name: string,
+  { output }: Element,
+): Promise<void> {
+  const entries = indices.flatMap(({ stable, candidate }) => [...stable, ...candidate]);
+  for (const entry of entries.filter((one) => one.driver === name && one.output === output)) {
+    const { recipe } = await readManifest(store, entry);
+    if (recipe.schema !== "kmodfarm.import/1")
+      throw new FarmError("USAGE", {
+        detail: `${viewPath(entry)} is there already, and was built here`,
+        hint: "Import under another driver's name.",
+      });
   }
 }
 

@@ -131,7 +131,9 @@ class Night {
     }
     if (signal.aborted) {
       const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
-      throw new FarmError("INTERRUPTED", { detail: `stopped; ${done} elements of this run are published` });
+      throw new FarmError("INTERRUPTED", {
+        detail: `stopped; what ${done} elements of this run came to is kept`,
+      });
     }
     const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
     if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);

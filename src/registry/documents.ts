@@ -81,7 +81,7 @@ export type Manifest = z.infer<typeof Manifest>;
 
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({
-  driver: z.string(),
+  driver: PathSegment,
   driverVersion: z.string(),
   series: z.string(),
   kversion: z.string(),

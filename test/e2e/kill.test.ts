@@ -72,7 +72,7 @@ describe("Ctrl-C", () => {
     const { exitCode, stderr } = await running.ended;
 
     expect(exitCode).toBe(130);
-    expect(stderr).toMatch(/kmodfarm: stopped; \d+ elements of this run are published/);
+    expect(stderr).toMatch(/kmodfarm: stopped; what \d+ elements of this run came to is kept/);
     expect(stderr).toMatch(/run the same command again and it goes on from here\. \[INTERRUPTED\]/);
     expect(children.length).toBeGreaterThan(0);
     expect(await survivors(farm, children)).toEqual([]);

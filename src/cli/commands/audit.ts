@@ -32,6 +32,11 @@ export async function audit(place: string, options: AuditOptions): Promise<numbe
   await using heap = await openHeap(place);
   const keys = await kernelKeys(heap);
   const paths = heap.paths.filter((path) => MODULE.test(path));
+  if (paths.length === 0)
+    throw new FarmError("USAGE", {
+      detail: `there is no module (.ko, .ko.xz, .ko.zst, .ko.gz) below ${place}`,
+      hint: "Name the directory or address that they lie in; links are not followed.",
+    });
   const files =
     heap.directory === undefined
       ? await auditRemote(heap, paths, keys)
@@ -136,7 +141,9 @@ function toText(files: readonly AuditedFile[], found: readonly Finding[]): strin
   );
   const wrong = new Set(found.map(({ path }) => path)).size;
   const unknown =
-    unclaimed === 0 ? "" : ` Of ${unclaimed} their place does not say for which kernel they are.`;
+    unclaimed === 0
+      ? ""
+      : ` Of ${unclaimed} nobody can see from the path which kernel they are for (--json names them).`;
   return `${shown}${files.length} modules for ${claimed.size} kernels: ${wrong === 0 ? "nothing is wrong" : `${wrong} are wrong (${counts.join(", ")})`}.${unknown}\n`;
 }
 

@@ -116,5 +116,7 @@ async function tell({ moves, generation }: gate.Moves, { json }: PersonOptions):
     const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
     await print(`${shown}Generation ${generation}.\n`);
   }
-  return moves.some(({ result }) => result === "refused") ? 1 : 0;
+  const isBad = ({ result, reasons }: (typeof moves)[number]) =>
+    result === "refused" || (result === "imported" && reasons.some((reason) => reason.includes(": fail: ")));
+  return moves.some(isBad) ? 1 : 0;
 }
