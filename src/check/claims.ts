@@ -17,7 +17,9 @@ const KO = String.raw`[^/]+\.ko(?:\.(?:xz|zst|gz))?`;
 /** `/lib/modules/RELEASE/…`, as kernels and distributions have it. */
 const MODULES = new RegExp(`^((?:.*/)?lib/modules/([^/]+))/(?:.+/)?${KO}$`);
 /** `RELEASE/kernel/…`, `RELEASE/updates/…`: the same, seen from /lib/modules. */
-const BARE_MODULES = new RegExp(`^((?:.*/)?([0-9][^/]*))/(?:kernel|updates|extra|weak-updates)/(?:.+/)?${KO}$`);
+const BARE_MODULES = new RegExp(
+  `^((?:.*/)?([0-9][^/]*))/(?:kernel|updates|extra|weak-updates)/(?:.+/)?${KO}$`,
+);
 /** `…/DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION]/name.ko`: ours, and the original pipeline's. */
 const VIEW = new RegExp(`^((?:.*/)?[^/]+/(x86_64|aarch64)/([^/_]+(?:_[^/]*)?))/${KO}$`);
 /** `NAME/VERSION/RELEASE/ARCHITECTURE/module/name.ko`, below /var/lib/dkms. */

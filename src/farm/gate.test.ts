@@ -19,6 +19,7 @@ import type { Element } from "../matrix/element.ts";
 import { putBlob } from "../registry/artifact.ts";
 import { readPublished, writePublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { loadConfig } from "./config.ts";
@@ -211,9 +212,11 @@ describe("moves at the same time", () => {
       { element: ONE, verdicts: GOOD },
       { element: TWO, verdicts: GOOD },
     ]);
-    const moves = Array.from({ length: 30 }, (_, index) =>
-      (index % 2 === 0 ? promote : withdraw)(farm, all, { by: "ann", why: String(index) }, NOW),
-    );
+    // Each with a store of its own, as processes have.
+    const moves = Array.from({ length: 30 }, async (_, index) => {
+      const own = { ...farm, store: await openFolderStore(farm.store.place) };
+      return (index % 2 === 0 ? promote : withdraw)(own, all, { by: "ann", why: String(index) }, NOW);
+    });
     const seen = [];
     const settled = Promise.allSettled(moves);
     for (let look = 0; look < 30; look++) seen.push((await channelsOf(farm.store)).stable.length);
