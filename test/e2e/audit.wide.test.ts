@@ -140,8 +140,8 @@ describe("an audit", () => {
     );
     spoil("lib/crc16.ko", "misnamed", () => readFileSync(join(tree, "lib/crc8.ko")));
     wanted.push({ path: `lib/modules/${kernel}/kernel/lib/crc16.ko`, kind: "duplicate" });
-    spoil("lib/crc64.ko", "wrongKernel", () =>
-      without(other, ".modinfo", replaced("name=crc7", "name=crc64")),
+    spoil("drivers/net/wan/hdlc.ko", "wrongKernel", () =>
+      without(other, ".modinfo", replaced("name=crc7", "name=hdlc")),
     );
     add(
       `lib/modules/${kernel}/updates/dkms/crc7.ko`,
