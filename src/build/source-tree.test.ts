@@ -86,7 +86,13 @@ describe("the digest of a driver's source", () => {
         `.${name}.cmd`,
       ]),
       ...["doorbell.mod.c", "Module.symvers", "modules.order", ".Module.symvers.cmd", ".gitignore"],
-      ...["include/helper.o", "include/.helper.o.cmd", ".git/HEAD", ".tmp_versions/doorbell.mod"],
+      ...[
+        "include/helper.o",
+        "include/.helper.o.cmd",
+        ".git/HEAD",
+        ".kmodfarm/store/channels/stable",
+        ".tmp_versions/doorbell.mod",
+      ],
     ];
 
     for (const path of leftovers) {

@@ -8,7 +8,9 @@ import { FarmError, toFarmError } from "../base/error.ts";
 import { openModules } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
+import { crcText } from "../formats/module-symvers.ts";
 import { type Claim, claimOf } from "./claims.ts";
+import { fileModuleName } from "./format.ts";
 import { readSigner, type Signer, verifySignature } from "./signature.ts";
 
 type FindingKind = "damaged" | "misnamed" | "wrongKernel" | "cannotLoad" | "duplicate" | "noKernel";
@@ -153,7 +155,7 @@ function ownFaults({ path, claim, facts, fault }: AuditedFile): Finding[] {
 
 /** The module that a file should be by its name. */
 function fileName(path: string): string {
-  return moduleName((path.split("/").at(-1) ?? "").replace(/\.(xz|zst|gz)$/, ""));
+  return fileModuleName(path.split("/").at(-1) ?? "");
 }
 
 /** Falco writes `~` and `+` of releases as they are, other tools do not. */
@@ -208,7 +210,7 @@ function groupFaults(group: readonly AuditedFile[], { kernels, builtin }: AuditC
           {
             path,
             kind: "cannotLoad",
-            fact: `${crc[0]} has CRC ${hex(crc[1])} in it, and ${hex(consensus.get(crc[0]) ?? 0)} in the others of ${release}`,
+            fact: `${crc[0]} has CRC ${crcText(crc[1])} in it, and ${crcText(consensus.get(crc[0]) ?? 0)} in the others of ${release}`,
           },
         ];
       const missing =
@@ -276,8 +278,4 @@ function duplicates(files: readonly AuditedFile[]): Finding[] {
     else found.push({ path, kind: "duplicate", fact: `${namesake.path} is the module ${facts.name} too` });
   }
   return found;
-}
-
-function hex(crc: number): string {
-  return `0x${crc.toString(16).padStart(8, "0")}`;
 }

@@ -2,7 +2,7 @@
  * Whether files are modules at all, each one and nothing else: what every other check reads from them rests on this.
  */
 import { toFarmError } from "../base/error.ts";
-import { openModule } from "../formats/compressed-module.ts";
+import { openModule, packingOf } from "../formats/compressed-module.ts";
 import { type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
@@ -24,14 +24,6 @@ export function fileModuleName(file: string): string {
   return moduleName(file.replace(/\.(xz|zst|gz)$/, ""));
 }
 
-/** How a file is compressed, by its first bytes: the ending that it should have. */
-function packingOf(bytes: Buffer): string {
-  const magic = bytes.toString("hex", 0, 6);
-  if (magic.startsWith("1f8b")) return "gz";
-  if (magic.startsWith("28b52ffd")) return "zst";
-  return magic === "fd377a585a00" ? "xz" : "";
-}
-
 /** @throws FarmError MODULE_MALFORMED, TOOL_MISSING */
 async function openModuleFile({ name, bytes }: ModuleFile): Promise<OpenedModule> {
   const opened = await openModule(bytes, name);
@@ -49,10 +41,10 @@ export async function checkFormat(
       const opened = await openModuleFile(file);
       modules.push(opened);
       const { name } = opened.module;
-      const [said = "", is] = [/\.(xz|zst|gz)$/.exec(file.name)?.[1], packingOf(file.bytes)];
+      const [said, is] = [/\.(xz|zst|gz)$/.exec(file.name)?.[1], packingOf(file.bytes)];
       if (said !== is)
         faults.push(
-          `${file.name} is ${is === "" ? "not compressed" : `compressed as ${is}`}, whatever its name says`,
+          `${file.name} is ${is === undefined ? "not compressed" : `compressed as ${is}`}, whatever its name says`,
         );
       if (name !== fileModuleName(file.name)) faults.push(`${file.name} holds a module named ${name}`);
     } catch (thrown) {

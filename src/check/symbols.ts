@@ -4,7 +4,7 @@
  * stricter in one place: a CRC that should be there and is not is a failure.
  */
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
-import type { ExportedSymbol, Symvers } from "../formats/module-symvers.ts";
+import { crcText, type ExportedSymbol, type Symvers } from "../formats/module-symvers.ts";
 import type { Verdict } from "./verdict.ts";
 
 type Importer = Pick<
@@ -93,7 +93,11 @@ function versionFault(
     return [fault(symbol, "noVersion", `it says no CRC of ${symbol}, for a kernel that compares them`)];
   if (built === crc) return [];
   return [
-    fault(symbol, "version", `${symbol} has CRC ${hex(crc)} in the kernel, and ${hex(built)} in the module`),
+    fault(
+      symbol,
+      "version",
+      `${symbol} has CRC ${crcText(crc)} in the kernel, and ${crcText(built)} in the module`,
+    ),
   ];
 }
 
@@ -123,8 +127,4 @@ function namespaceFault(
 function matches(name: string, pattern: string): boolean {
   const [wanted, given] = [pattern, name].map((word) => word.replaceAll("-", "_")) as [string, string];
   return wanted.endsWith("*") ? given.startsWith(wanted.slice(0, -1)) : given === wanted;
-}
-
-function hex(crc: number): string {
-  return `0x${crc.toString(16).padStart(8, "0")}`;
 }

@@ -4,21 +4,13 @@
  */
 import { userInfo } from "node:os";
 import { z } from "zod";
-import { FarmError } from "../base/error.ts";
-import { parseDocument, sha256 } from "../base/json.ts";
 import { DEFAULT_POLICY, type Judged, judge, type Policy, policyDigest } from "../check/policy.ts";
 import type { Signer } from "../check/signature.ts";
 import type { Verdict } from "../check/verdict.ts";
 import type { Filtered } from "../matrix/element-filter.ts";
-import { blobPath } from "../registry/artifact.ts";
+import { readManifest } from "../registry/artifact.ts";
 import { artifactName, laterEvidence, withDecision } from "../registry/decisions.ts";
-import {
-  type Decision,
-  type Index,
-  type IndexEntry,
-  Manifest,
-  type Published,
-} from "../registry/documents.ts";
+import type { Decision, Index, IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readGenerationIndices, readPublished, settle, writePublished } from "../registry/generations.ts";
 import { moved } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -315,18 +307,6 @@ function subjectOf(entry: IndexEntry, index: Index, { identity }: Manifest): Fil
     ...{ driver, driverversion, flavour, kversion, distribution, architecture },
     distributionId: identity.distribution.id,
   };
-}
-
-/** @throws FarmError STORE_CORRUPT */
-export async function readManifest(
-  store: Store,
-  { manifest }: Pick<IndexEntry, "manifest">,
-): Promise<Manifest> {
-  const place = blobPath(manifest);
-  const bytes = await store.read(place);
-  if (bytes === undefined || sha256(bytes) !== manifest)
-    throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is missing or damaged` });
-  return parseDocument(Manifest, bytes.toString("utf8"), place);
 }
 
 /** Who works here, where nobody says so. */

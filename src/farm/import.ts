@@ -11,7 +11,7 @@ import { verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { putBlob, witnessesOf } from "../registry/artifact.ts";
+import { putBlob, readManifest, witnessesOf } from "../registry/artifact.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
 import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
@@ -19,7 +19,7 @@ import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
-import { type Moves, openGate, type Person, readManifest } from "./gate.ts";
+import { type Moves, openGate, type Person } from "./gate.ts";
 import { type Farm, openInputs } from "./open.ts";
 
 export interface ImportRequest extends Person {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { openModule } from "./compressed-module.ts";
+import { openModule, openModules } from "./compressed-module.ts";
 
 const MODULE = readFileSync(`${import.meta.dirname}/../../test/fixtures/modules/crc7.ko`);
 const through = (argv: readonly string[], input: Buffer) =>
@@ -89,3 +89,35 @@ test.each(["gzip -1 -c", "xz -0 -c", "zstd -q -c --stream-size=135266304"])(
     await expect(openModule(bomb, "a.ko")).rejects.toThrow("it unpacks to more than 134217728 bytes");
   },
 );
+
+describe("many files at once", () => {
+  const xz = (text: string | Buffer) => execFileSync("xz", ["-c"], { input: text });
+  const texts = ["one", "two two", "three three three"];
+
+  test("are opened as each by itself, whatever they are", async () => {
+    const files = [...texts.map(xz), gzipSync("four"), Buffer.from("five")];
+
+    const opened = await openModules(files.map((bytes) => ({ bytes, what: "file" })));
+
+    expect(opened.map(String)).toEqual([...texts, "four", "five"]);
+  });
+
+  test("do not suffer from one that is damaged, or lies about what it unpacks to", async () => {
+    const [good = Buffer.alloc(0), bad = Buffer.alloc(0), last = Buffer.alloc(0)] = texts.map(xz);
+    const damaged = Buffer.from(bad);
+    damaged[30] = (damaged[30] ?? 0) ^ 1;
+    const files = [good, damaged, xz(xz("twice")), last, bad.subarray(0, -4)];
+
+    const opened = await openModules(files.map((bytes, index) => ({ bytes, what: `file ${index}` })));
+
+    expect(opened.map((one) => (one instanceof Error ? "refused" : String(one)))).toEqual([
+      ...["one", "refused", "refused", "three three three", "refused"],
+    ]);
+  });
+});
+
+test("what is compressed twice is said to be", async () => {
+  await expect(openModule(gzipSync(gzipSync("a")), "a.ko.gz")).rejects.toThrow(
+    /a\.ko\.gz: it is compressed twice/,
+  );
+});

@@ -10,7 +10,16 @@ import { malformed } from "./elf.ts";
 
 /** A dozen times the largest module of Debian; bombs unpack to more. */
 const LIMIT_BYTES = 128 * 1024 * 1024;
-const XZ_MAGIC = "fd377a585a00";
+
+/** How a file is compressed, by its first bytes: the ending that it should have. */
+export function packingOf(bytes: Buffer): Packing | undefined {
+  const magic = bytes.toString("hex", 0, 6);
+  if (magic.startsWith("1f8b")) return "gz";
+  if (magic.startsWith("28b52ffd")) return "zst";
+  return magic === "fd377a585a00" ? "xz" : undefined;
+}
+
+type Packing = "gz" | "zst" | "xz";
 
 /**
  * The module's bytes; a file that begins like none of the three is returned as it is. `what` names it in errors.
@@ -18,10 +27,16 @@ const XZ_MAGIC = "fd377a585a00";
  */
 export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
   try {
-    const magic = bytes.toString("hex", 0, 6);
-    if (magic.startsWith("1f8b")) return openGzip(bytes, what);
-    if (magic.startsWith("28b52ffd")) return openZstd(bytes, what);
-    return magic === XZ_MAGIC ? await openXz(bytes, what) : bytes;
+    switch (packingOf(bytes)) {
+      case "gz":
+        return openedOnce(openGzip(bytes, what), what);
+      case "zst":
+        return openedOnce(openZstd(bytes, what), what);
+      case "xz":
+        return openedOnce(await openXz(bytes, what), what);
+      default:
+        return bytes;
+    }
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
     const isTooMuch = thrown instanceof RangeError;
@@ -51,13 +66,14 @@ export async function openModules(
     const plain = await unxz(Buffer.concat(packed), size).catch(() => Buffer.alloc(0));
     let at = plain.length === size ? 0 : Number.NaN;
     for (const { index, plainBytes } of batch) {
-      if (!Number.isNaN(at)) opened[index] = plain.subarray(at, at + plainBytes);
+      const part = plain.subarray(at, at + plainBytes);
+      if (!Number.isNaN(at) && packingOf(part) === undefined) opened[index] = part;
       at += plainBytes;
     }
     [batch, size] = [[], 0];
   };
   for (const [index, { bytes }] of files.entries()) {
-    const stream = bytes.toString("hex", 0, 6) === XZ_MAGIC ? readXzFooter(bytes) : undefined;
+    const stream = packingOf(bytes) === "xz" ? readXzFooter(bytes) : undefined;
     if (stream === undefined || stream.streamBytes !== bytes.length || stream.plainBytes > BATCH_BYTES)
       continue;
     batch.push({ index, plainBytes: stream.plainBytes });
@@ -72,6 +88,12 @@ export async function openModules(
     });
   }
   return opened as (Buffer | FarmError)[];
+}
+
+/** Nobody opens a second layer: it would hide what is in it. */
+function openedOnce(plain: Buffer, what: string): Buffer {
+  if (packingOf(plain) !== undefined) throw malformed(what, "it is compressed twice");
+  return plain;
 }
 
 function openGzip(bytes: Buffer, what: string): Buffer {

@@ -52,3 +52,8 @@ export function readSymvers(text: string, what: string): Symvers {
   }
   return { symbols, hasVersions: [...symbols.values()].some(({ crc }) => crc !== 0) };
 }
+
+/** A CRC as Module.symvers and modprobe write it: `0x0012ab34`. */
+export function crcText(crc: number): string {
+  return `0x${crc.toString(16).padStart(8, "0")}`;
+}

@@ -3,13 +3,14 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Digest, hexOf, sha256, toDocument } from "../base/json.ts";
+import { FarmError } from "../base/error.ts";
+import { type Digest, hexOf, parseDocument, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
 import { compressedPath, modulePath, SUFFIXES, strippedPath } from "../build/outputs.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
-import type { IndexEntry, Manifest } from "./documents.ts";
+import { type IndexEntry, Manifest } from "./documents.ts";
 import type { Store } from "./stores/store.ts";
 
 export function blobPath(digest: string): string {
@@ -22,6 +23,18 @@ export async function putBlob(store: Store, content: Buffer | string): Promise<D
   const digest = sha256(content);
   if ((await store.read(blobPath(digest))) === undefined) await store.write(blobPath(digest), content);
   return digest;
+}
+
+/** What an index entry refers to. @throws FarmError STORE_CORRUPT */
+export async function readManifest(
+  store: Store,
+  { manifest }: Pick<IndexEntry, "manifest">,
+): Promise<Manifest> {
+  const place = blobPath(manifest);
+  const bytes = await store.read(place);
+  if (bytes === undefined || sha256(bytes) !== manifest)
+    throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is missing or damaged` });
+  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${place}`);
 }
 
 /** Puts an artifact's bytes into the store. Nothing refers to them yet: that is the generation's work. */

@@ -148,5 +148,16 @@ describe("what people decide", () => {
     expect(stdout).toMatch(/^imported +vendor\/2\.0\.0\//m);
     expect(exitCode).toBe(0);
     expect((await readStable(farm.store)).filter(({ driver }) => driver === "vendor")).toEqual([]);
+    const importAs = (name: string) =>
+      farm.cli(
+        ...["import", ...files, "--target", kernelOf(artifact), "--no-load"],
+        ...["--driver", name, "--driver-version", "0.1.0", "--why", "ticket 7"],
+      );
+    expect((await importAs("../../out")).stderr).toMatch(
+      /driver "\.\.\/\.\.\/out" is not a safe name[\s\S]*\[UNSAFE_NAME\]/,
+    );
+    expect((await importAs("doorbell")).stderr).toMatch(
+      /is there already, and was built here[\s\S]*\[USAGE\]/,
+    );
   });
 });

@@ -13,7 +13,7 @@ import { keepEvidence } from "../../farm/gate.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RebuildReport, rebuild as rebuildArtifact } from "../../farm/rebuild.ts";
 import { elementName } from "../../matrix/element.ts";
-import { blobPath } from "../../registry/artifact.ts";
+import { readManifest } from "../../registry/artifact.ts";
 import { Manifest } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { viewPath } from "../../registry/view.ts";
@@ -92,11 +92,7 @@ async function findPublished(subject: string, { store }: Farm): Promise<Manifest
       hint: "Name a manifest.json, or DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION, shorter where that is unique.",
     });
   }
-  const place = blobPath(entry.manifest);
-  const bytes = await store.read(place);
-  if (bytes === undefined)
-    throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is not there` });
-  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${place}`);
+  return readManifest(store, entry);
 }
 
 function toJson({ element, recipe, surroundings, result, attempt, modules, files }: RebuildReport) {
