@@ -26,16 +26,16 @@ type Packing = "gz" | "zst" | "xz";
  * @throws FarmError MODULE_MALFORMED; TOOL_MISSING without xz
  */
 export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
+  const packing = packingOf(bytes);
+  if (packing === undefined) return bytes;
   try {
-    switch (packingOf(bytes)) {
+    switch (packing) {
       case "gz":
         return openedOnce(openGzip(bytes, what), what);
       case "zst":
         return openedOnce(openZstd(bytes, what), what);
       case "xz":
         return openedOnce(await openXz(bytes, what), what);
-      default:
-        return bytes;
     }
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
