@@ -32,14 +32,15 @@ export interface Scratch {
   path(): string;
   /** Writes a whole file so that readers see the old content or the new, never a part. */
   write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
-  /** Removes what is left of this process and of dead ones, and the directory itself when that empties it. */
+  /** Removes what is left of it and of dead processes, and the directory itself when that empties it. */
   close(): Promise<void>;
 }
 
 /** Opens the directory and removes what processes that died left in it. */
 export async function openScratch(directory: string): Promise<Scratch> {
-  const owner = processName() ?? String(process.pid);
-  const path = () => join(directory, `${owner}-${randomBytes(6).toString("hex")}`);
+  const own = `${processName() ?? process.pid}-${randomBytes(6).toString("hex")}-`;
+  let count = 0;
+  const path = () => join(directory, `${own}${count++}`);
   await makePlace(directory);
   await occupy(directory, path());
   await sweep(directory);
@@ -59,7 +60,7 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await rename(temporary, target);
     },
     async close() {
-      await sweep(directory, owner);
+      await sweep(directory, own);
       await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
   };
@@ -102,10 +103,12 @@ async function occupy(directory: string, mark: string): Promise<void> {
   }
 }
 
-async function sweep(directory: string, owner?: string): Promise<void> {
+/** Removes what begins with `own`, and what dead processes left. */
+async function sweep(directory: string, own?: string): Promise<void> {
   for (const entry of await entriesOf(directory)) {
-    const name = entry.split("-").slice(0, 2).join("-");
-    if (name === owner || !isAlive(name)) await rm(join(directory, entry), { recursive: true, force: true });
+    const owner = entry.split("-").slice(0, 2).join("-");
+    const isOurs = own !== undefined && entry.startsWith(own);
+    if (isOurs || !isAlive(owner)) await rm(join(directory, entry), { recursive: true, force: true });
   }
 }
 
