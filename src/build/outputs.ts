@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { FarmError, isErrno } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
+import type { Packing } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Compression, DriverBuild } from "./driver.ts";
@@ -28,7 +29,7 @@ export const BuiltFile = z.object({ path: z.string(), ...Kept.shape });
 export type BuiltFile = z.infer<typeof BuiltFile>;
 
 /** The end of a compressed module's name. */
-export const SUFFIXES: Readonly<Record<Compression, string>> = { xz: ".xz", zstd: ".zst", gz: ".gz" };
+export const PACKINGS: Readonly<Record<Compression, Packing>> = { xz: "xz", zstd: "zst", gz: "gz" };
 
 /** No module is anywhere near that; a build that leaves more is not taken over. */
 const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
@@ -42,7 +43,7 @@ export function strippedPath(name: string): string {
   return `stripped/${name}.ko`;
 }
 export function compressedPath(name: string, compression: Compression): string {
-  return `compressed/${name}.ko${SUFFIXES[compression]}`;
+  return `compressed/${name}.ko.${PACKINGS[compression]}`;
 }
 
 /**

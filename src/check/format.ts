@@ -2,7 +2,7 @@
  * Whether files are modules at all, each one and nothing else: what every other check reads from them rests on this.
  */
 import { toFarmError } from "../base/error.ts";
-import { openModule, packingOf } from "../formats/compressed-module.ts";
+import { openModule, type Packed, packingOf } from "../formats/compressed-module.ts";
 import { type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
@@ -16,6 +16,8 @@ export interface ModuleFile {
 export interface OpenedModule {
   readonly file: string;
   readonly bytes: Buffer;
+  /** The file itself, where it is compressed. */
+  readonly packed?: Packed | undefined;
   readonly module: KernelModule;
 }
 
@@ -26,8 +28,9 @@ export function fileModuleName(file: string): string {
 
 /** @throws FarmError MODULE_MALFORMED, TOOL_MISSING */
 async function openModuleFile({ name, bytes }: ModuleFile): Promise<OpenedModule> {
-  const opened = await openModule(bytes, name);
-  return { file: name, bytes: opened, module: readKernelModule(opened, name) };
+  const [opened, packing] = [await openModule(bytes, name), packingOf(bytes)];
+  const packed = packing === undefined ? undefined : { packing, bytes };
+  return { file: name, bytes: opened, packed, module: readKernelModule(opened, name) };
 }
 
 /** Opens what can be opened; the verdict names what cannot, and modules whose file has another name. */
@@ -41,7 +44,7 @@ export async function checkFormat(
       const opened = await openModuleFile(file);
       modules.push(opened);
       const { name } = opened.module;
-      const [said, is] = [/\.(xz|zst|gz)$/.exec(file.name)?.[1], packingOf(file.bytes)];
+      const [said, is] = [/\.(xz|zst|gz)$/.exec(file.name)?.[1], opened.packed?.packing];
       if (said !== is)
         faults.push(
           `${file.name} is ${is === undefined ? "not compressed" : `compressed as ${is}`}, whatever its name says`,

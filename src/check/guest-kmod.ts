@@ -92,11 +92,7 @@ function assembled(files: readonly LibraryFile[]): CpioEntry[] | undefined {
   const entries: CpioEntry[] = [
     { path: `usr/bin/${KMOD}`, mode: 0o100755, content: program.bytes },
     // It goes by the name that it is called by.
-    ...["insmod", "rmmod"].map((name) => ({
-      path: `usr/sbin/${name}`,
-      mode: 0o120777,
-      content: "../bin/kmod",
-    })),
+    { path: "usr/sbin/insmod", mode: 0o120777, content: "../bin/kmod" },
     { path: start.interpreter.slice(1), mode: 0o100755, content: loader.bytes },
   ];
   const queue = [...start.needed];

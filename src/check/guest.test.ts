@@ -184,14 +184,12 @@ describe("readGuestReport", () => {
 });
 
 describe("guestArchive", () => {
-  const module = (name: string) => ({ name, bytes: Buffer.from(`module ${name}`) });
+  const module = (name: string) => ({ name, file: `${name}.ko`, bytes: Buffer.from(`module ${name}`) });
+  const packed = { ...module("tally"), file: "tally.ko.xz" };
   const content = {
     busybox: Buffer.from("ELF busybox"),
     tree: [module("dummy")],
-    sets: [
-      { modules: [module("tally"), module("doorbell")], smoke: "exit 0\n" },
-      { modules: [module("tally")] },
-    ],
+    sets: [{ modules: [module("tally"), module("doorbell")], smoke: "exit 0\n" }, { modules: [packed] }],
     nonce: NONCE,
   };
 
@@ -220,16 +218,13 @@ describe("guestArchive", () => {
 
     expect(plan.split("\n")).toEqual([
       "begin_set 0",
-      ...["insert inserted tally", "insert inserted doorbell", "smoke", "remove removed"],
-      ...["insert reinserted tally", "insert reinserted doorbell", "remove reremoved", "end_set"],
+      ...["insert inserted tally tally.ko", "insert inserted doorbell doorbell.ko"],
+      ...["smoke", "remove removed"],
+      ...["insert reinserted tally tally.ko", "insert reinserted doorbell doorbell.ko"],
+      ...["remove reremoved", "end_set"],
       "begin_set 1",
-      ...[
-        "insert inserted tally",
-        "remove removed",
-        "insert reinserted tally",
-        "remove reremoved",
-        "end_set",
-      ],
+      ...["insert inserted tally tally.ko.xz", "remove removed"],
+      ...["insert reinserted tally tally.ko.xz", "remove reremoved", "end_set"],
     ]);
     expect(archive.split(`@${NONCE} `).length).toBeGreaterThan(2);
   });

@@ -14,6 +14,8 @@ export interface GuestSet {
 
 export interface GuestModule {
   readonly name: string;
+  /** `doorbell.ko`, or `doorbell.ko.xz` where the nodes have it so. */
+  readonly file: string;
   readonly bytes: Buffer;
 }
 
@@ -46,7 +48,7 @@ export interface SetReport {
   readonly steps: readonly Step[];
   /** The step that took too long. */
   readonly hung?: Pick<Step, "verb" | "module">;
-  /** Kernel messages, as the guest read them after each step. */
+  /** Kernel messages, as the guest read them after the last step. */
   readonly log: readonly string[];
 }
 
@@ -66,7 +68,7 @@ export interface GuestReport {
 
 /** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
 export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);
-/** Under emulation; a module that needs longer hangs. */
+/** Under emulation; a module that needs longer hangs. It is noticed after twice that time at the latest. */
 const STEP_SECONDS = 30;
 
 export function guestArchive(content: GuestContent): Buffer {
@@ -83,19 +85,20 @@ export function guestArchive(content: GuestContent): Buffer {
     { path: "bin/busybox", mode: 0o100755, content: busybox },
     { path: "init", mode: 0o100755, content: initScript(content) },
     ...kmod,
-    ...tree.map(({ name, bytes }) => file(`tree/${name}.ko`, bytes)),
+    ...tree.map((one) => file(`tree/${one.file}`, one.bytes)),
     ...sets.flatMap(({ modules, smoke }, index) => [
-      ...modules.map(({ name, bytes }) => file(`sets/${index}/${name}.ko`, bytes)),
+      ...modules.map((one) => file(`sets/${index}/${one.file}`, one.bytes)),
       ...(smoke === undefined ? [] : [file(`sets/${index}/smoke`, smoke)]),
     ]),
   ]);
 }
 
 function initScript({ kmod, tree, sets, nonce }: GuestContent): string {
-  const [insert, remove] =
-    kmod === undefined ? ["$b insmod", "$b rmmod"] : ["/usr/sbin/insmod", "/usr/sbin/rmmod"];
+  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
+  const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
+  const treePlan = tree.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
   const plan = sets.flatMap(({ modules, smoke }, index) => {
-    const insertAll = (verb: Verb) => modules.map(({ name }) => `insert ${verb} ${name}`);
+    const insertAll = (verb: Verb) => modules.map(({ name, file }) => `insert ${verb} ${name} ${file}`);
     return [
       `begin_set ${index}`,
       ...insertAll("inserted"),
@@ -114,38 +117,52 @@ $b mount -t devtmpfs devtmpfs /dev
 # From here on only a dying kernel writes to the console by itself.
 echo 1 >/proc/sys/kernel/printk
 
+# To start a program is what costs here, so the shell does by itself what it can.
 say() { echo "@${nonce} $*"; }
-messages() { $b dmesg -c | $b tail -n 200 | $b sed "s/^/@${nonce} log /"; }
-taint() { $b cat /proc/sys/kernel/tainted; }
+messages() {
+	$b dmesg -c >/tmp/log
+	[ -s /tmp/log ] || return 0
+	$b tail -n 200 /tmp/log | $b sed "s/^/@${nonce} log /"
+}
+taint() { taint=$($b cat /proc/sys/kernel/tainted); }
 stop() {
 	say end
 	$b poweroff -f
 	$b sleep 60
 }
-# Whatever does not come back is told of, and ends this boot: nothing after it would mean anything.
+steps=0
 step() {
 	verb=$1 module=$2
 	shift 2
-	($b sleep ${STEP_SECONDS} && messages && say hung "$verb" "$module" && $b poweroff -f) &
-	watch=$!
+	steps=$((steps + 1))
+	echo "$steps $verb $module" >/tmp/step
 	"$@" >/tmp/said 2>&1 </dev/null
 	code=$?
-	kill $watch
-	messages
-	say "$verb" "$module" "$code" "$($b head -c 1000 /tmp/said | $b tr '\\n' ' ')"
+	said=
+	[ -s /tmp/said ] && said=$($b head -c 1000 /tmp/said | $b tr '\\n' ' ')
+	say "$verb" "$module" "$code" "$said"
+}
+# Whatever does not come back is told of, and ends this boot: nothing after it would mean anything.
+watch() {
+	before=none
+	while $b sleep ${STEP_SECONDS}; do
+		read -r at verb module </tmp/step
+		[ "$at" = "$before" ] && messages && say hung "$verb" "$module" && $b poweroff -f
+		before=$at
+	done
 }
 begin_set() {
 	set=$1 failed= loaded=
-	say set "$set" "$(taint)"
+	say set "$set" "$taint"
 }
 insert() {
 	[ -z "$failed" ] || return 0
-	step "$1" "$2" ${insert} "/sets/$set/$2.ko"
+	step "$1" "$2" ${insert} "/sets/$set/$3"
 	if [ "$code" = 0 ]; then loaded="$2 $loaded"; else failed=yes; fi
 }
 remove() {
 	for name in $loaded; do
-		step "$1" "$name" ${remove} "$name"
+		step "$1" "$name" $b rmmod "$name"
 		[ "$code" = 0 ] || failed=yes
 	done
 	loaded=
@@ -158,15 +175,19 @@ smoke() {
 	[ "$code" = 0 ] || failed=yes
 }
 end_set() {
-	after=$(taint)
-	say done "$set" "$after"
-	[ $((after & ~${TAINTS_BY_PRESENCE} & ~before)) = 0 ] || stop
+	messages
+	taint
+	say done "$set" "$taint"
+	[ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
 }
 
 ${sets.some(({ smoke }) => smoke !== undefined) ? "$b --install -s /bin\n" : ""}$b dmesg -c >/dev/null
-before=$(taint)
-say begin "$($b uname -r)" "$before"
-${tree.map(({ name }) => `step tree ${name} ${insert} /tree/${name}.ko`).join("\n")}
+taint
+clean=$taint
+say begin "$($b uname -r)" "$taint"
+echo 0 >/tmp/step
+watch &
+${[...treePlan, "messages"].join("\n")}
 ${plan.join("\n")}
 stop
 `;

@@ -41,7 +41,7 @@ describe("judgeSet", () => {
     expect(judged(GOOD)).toEqual({
       check: "load",
       verdict: "pass",
-      reasons: ["tally, doorbell inserted and removed, twice, by kmod"],
+      reasons: ["tally, doorbell inserted by kmod and removed, twice"],
     });
   });
 

@@ -42,11 +42,16 @@ export function judgeSet(
   }
   if (found.taint === undefined) {
     const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
-    const act = actOf(nextStep(set, found.steps));
+    const next = nextStep(set, found.steps);
+    const act = actOf(next);
     if (boot.isFlooded) return fail(`the console was flooded: ${act}`);
-    const how =
-      last.length > 0 ? "the kernel died" : boot.timedOut ? "the kernel hangs" : "the kernel stopped";
-    return fail(`${how}: ${act}`, ...(last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES));
+    const isSilent = last.length === 0;
+    // Besides a script, only a kernel that dies ends a guest, and not every one has words for it.
+    const how = isSilent && boot.timedOut ? "hangs" : isSilent && next.verb === "smoke" ? "stopped" : "died";
+    return fail(
+      `the kernel ${how}: ${act}`,
+      ...(last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES),
+    );
   }
   const isFree = set.modules.every(({ license }) => isGplCompatible(license));
   const allowed = isFree ? TAINTS_BY_PRESENCE & ~PROPRIETARY_TAINT : TAINTS_BY_PRESENCE;
@@ -57,7 +62,7 @@ export function judgeSet(
   const names = set.modules.map(({ name }) => name).join(", ");
   return load(
     "pass",
-    `${names} inserted${set.hasSmoke ? ", tried out" : ""} and removed, twice, by ${set.by}`,
+    `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`,
   );
 }
 

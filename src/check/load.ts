@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { readFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
+import type { Packed } from "../formats/compressed-module.ts";
 import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
@@ -23,9 +24,17 @@ interface LoadKernel {
   readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
 }
 
-/** Modules of one driver, uncompressed, and its own script to try them out. */
+export interface LoadModule {
+  readonly name: string;
+  /** Not compressed. */
+  readonly bytes: Buffer;
+  /** As nodes have it, where they have it compressed: kmod opens it, or does not. */
+  readonly packed?: Packed | undefined;
+}
+
+/** Modules of one driver, and its own script to try them out. */
 export interface LoadSet {
-  readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
+  readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;
 }
 
@@ -45,8 +54,11 @@ export interface LoadReport {
   readonly log: string;
 }
 
-interface ReadySet extends GuestSet {
+interface ReadySet {
+  /** In the order of insertion. */
+  readonly modules: readonly LoadModule[];
   readonly read: readonly KernelModule[];
+  readonly smoke: string | undefined;
 }
 
 /**
@@ -74,7 +86,7 @@ export async function loadModules(
     fetchTreeModules(foreign, kernel.packages.modules, context, signal),
   ]);
   const busybox = await readFile(busyboxFile);
-  const tree = inOrder([...found].map(([name, bytes]) => ({ name, bytes })));
+  const tree = inOrder([...found].map(([name, bytes]) => ({ name, bytes }))).map(plainFile);
   const reports: LoadReport[] = [];
   const loading = { kernel, vmlinuz, busybox, kmod, tree };
   while (reports.length < sets.length)
@@ -83,7 +95,7 @@ export async function loadModules(
 }
 
 function readySet({ modules, smoke }: LoadSet): ReadySet {
-  const ordered = inOrder(modules.map(({ name, bytes }) => ({ name: name.replaceAll("-", "_"), bytes })));
+  const ordered = inOrder(modules.map((one) => ({ ...one, name: one.name.replaceAll("-", "_") })));
   const read = ordered.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
   // Names become paths and words of the guest's script.
   for (const { name } of read) pathSegment(name, "module");
@@ -91,10 +103,21 @@ function readySet({ modules, smoke }: LoadSet): ReadySet {
 }
 
 /** Each after those that it depends on. */
-function inOrder(modules: readonly GuestModule[]): GuestModule[] {
+function inOrder(modules: readonly LoadModule[]): LoadModule[] {
   const read = modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
-  const bytesOf = new Map(read.map(({ name }, index) => [name, (modules[index] as GuestModule).bytes]));
-  return insertionOrder(read).map((name) => ({ name, bytes: bytesOf.get(name) as Buffer }));
+  const byName = new Map(read.map(({ name }, index) => [name, modules[index] as LoadModule]));
+  return insertionOrder(read).map((name) => ({ ...(byName.get(name) as LoadModule), name }));
+}
+
+function plainFile({ name, bytes }: LoadModule): GuestModule {
+  return { name, file: `${name}.ko`, bytes };
+}
+
+function packedFile(one: LoadModule): GuestModule {
+  const { name, packed } = one;
+  return packed === undefined
+    ? plainFile(one)
+    : { name, file: `${name}.ko.${packed.packing}`, bytes: packed.bytes };
 }
 
 interface Loading {
@@ -113,7 +136,10 @@ async function bootSets(
   signal: AbortSignal | undefined,
 ): Promise<LoadReport[]> {
   const nonce = randomBytes(8).toString("hex");
-  const archive = guestArchive({ busybox, kmod, tree, sets, nonce });
+  // Busybox opens nothing that is compressed.
+  const fileOf = kmod === undefined ? plainFile : packedFile;
+  const inside = sets.map(({ modules, smoke }): GuestSet => ({ modules: modules.map(fileOf), smoke }));
+  const archive = guestArchive({ busybox, kmod, tree, sets: inside, nonce });
   const [initramfs, console] = [context.scratch.path(), context.scratch.path()];
   try {
     await context.scratch.write(initramfs, gzipSync(archive, { level: 1 }));

@@ -122,7 +122,7 @@ async function loadVerdict(
   if (modules.some(({ module }) => module.architecture !== kernel.architecture))
     return { verdict: verdict("load", "fail", "modules of another architecture cannot even be tried") };
   try {
-    const set = modules.map(({ module, bytes }) => ({ name: module.name, bytes }));
+    const set = modules.map(({ module, bytes, packed }) => ({ name: module.name, bytes, packed }));
     const [report] = await loadModules({ kernel, guest, sets: [{ modules: set }] }, context, signal);
     return report ?? { verdict: verdict("load", "unknown", "nothing was loaded") };
   } catch (thrown) {

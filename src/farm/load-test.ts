@@ -10,7 +10,7 @@ import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Stage } from "../base/progress.ts";
 import type { Attempt } from "../build/attempt.ts";
-import { modulePath, strippedPath } from "../build/outputs.ts";
+import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { guestPackages } from "../check/guest-tools.ts";
@@ -37,7 +37,7 @@ export interface LoadOutcome {
 }
 
 /** Raised when the guest's script changes what a verdict means, so that old verdicts are not taken for new ones. */
-const LOAD_TEST_VERSION = 2;
+const LOAD_TEST_VERSION = 3;
 
 const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
 
@@ -100,10 +100,16 @@ async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined>
 
 /** What a node would insert. */
 async function nodeModules({ record, directory }: Attempt): Promise<LoadSet["modules"]> {
+  const compression = record.recipe.driver.build?.compress;
+  const read = (path: string) => readFile(join(directory, path));
   return Promise.all(
-    record.modules.map(async ({ name, stripped }) => ({
+    record.modules.map(async ({ name, stripped, compressed }) => ({
       name,
-      bytes: await readFile(join(directory, stripped === undefined ? modulePath(name) : strippedPath(name))),
+      bytes: await read(stripped === undefined ? modulePath(name) : strippedPath(name)),
+      packed:
+        compression === undefined || compressed === undefined
+          ? undefined
+          : { packing: PACKINGS[compression], bytes: await read(compressedPath(name, compression)) },
     })),
   );
 }

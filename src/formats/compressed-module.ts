@@ -19,7 +19,12 @@ export function packingOf(bytes: Buffer): Packing | undefined {
   return magic === "fd377a585a00" ? "xz" : undefined;
 }
 
-type Packing = "gz" | "zst" | "xz";
+export type Packing = "gz" | "zst" | "xz";
+
+export interface Packed {
+  readonly packing: Packing;
+  readonly bytes: Buffer;
+}
 
 /**
  * The module's bytes; a file that begins like none of the three is returned as it is. `what` names it in errors.

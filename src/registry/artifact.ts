@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf, parseDocument, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
-import { compressedPath, modulePath, SUFFIXES, strippedPath } from "../build/outputs.ts";
+import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
@@ -128,7 +128,7 @@ function listedModule(
     ...(stripped === undefined ? {} : { stripped }),
     ...(compressed === undefined || compression === undefined
       ? {}
-      : { compressed: { file: `${name}.ko${SUFFIXES[compression]}`, digest: compressed } }),
+      : { compressed: { file: `${name}.ko.${PACKINGS[compression]}`, digest: compressed } }),
   };
 }
 
