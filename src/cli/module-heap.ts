@@ -28,6 +28,11 @@ export async function openHeap(place: string): Promise<Heap> {
 async function openDirectory(directory: string): Promise<Heap> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
     (cause: NodeJS.ErrnoException) => {
+      if (cause.code === "ENOTDIR")
+        throw new FarmError("USAGE", {
+          detail: `${directory} is a file, and audit looks through a directory`,
+          hint: "Name the directory that it lies in, or ask `kmodfarm check` about one module.",
+        });
       throw new FarmError("FILE_UNREADABLE", {
         detail: `${directory} cannot be read (${cause.code})`,
         cause,

@@ -23,6 +23,7 @@ interface Driver {
   readonly exit?: string;
   readonly before?: string;
   readonly smoke?: string;
+  readonly compress?: "xz" | "zstd" | "gz";
   /** What is told of it; without, it passes. */
   readonly fault?: RegExp;
 }
@@ -72,6 +73,8 @@ const DRIVERS: readonly Driver[] = [
     fault: /^the driver's own script ended with exit code 3: no ring/,
   },
   { name: "well", init: "return 0;", smoke: 'grep -q "^well " /proc/modules\n' },
+  { name: "packed", init: "return 0;", compress: "xz" },
+  { name: "zipped", init: "return 0;", compress: "gz", fault: /^zipped is refused, its format is not/ },
   { name: "last", init: "return 0;" },
 ];
 
@@ -95,8 +98,8 @@ describe("a farm with drivers that misbehave in the kernel", () => {
     const farm = await farms.farm({
       mirror: await farms.mirror(),
       select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
-      drivers: DRIVERS.map(({ name, smoke }) => ({
-        ...{ name, source: name, versions: ["1.0.0"], modules: [name] },
+      drivers: DRIVERS.map(({ name, smoke, compress }) => ({
+        ...{ name, source: name, versions: ["1.0.0"], modules: [name], compress },
         ...(smoke === undefined ? {} : { smoke: "try.sh" }),
       })),
     });
