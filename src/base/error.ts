@@ -178,7 +178,7 @@ export const ERRORS = {
     summary: "A file is not a kernel module that can be read",
     blame: "source",
     exit: 1,
-    hint: "Check with `readelf -h` and `modinfo` that it is a complete, uncompressed .ko file.",
+    hint: "Check with `readelf -h` and `modinfo` that it is one complete .ko file.",
   },
   BUILD_FAILED: {
     summary: "The driver does not build for this kernel",

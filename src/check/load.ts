@@ -24,7 +24,7 @@ interface LoadKernel {
   readonly packages: { readonly image: readonly Package[]; readonly modules: readonly Package[] };
 }
 
-export interface LoadModule {
+interface LoadModule {
   readonly name: string;
   /** Not compressed. */
   readonly bytes: Buffer;

@@ -75,13 +75,16 @@ export function staticVerdicts(
   record: KernelRecord,
   moduleVersion?: string,
 ): Verdict[] {
-  const { symvers } = record;
+  const { symvers, architecture } = record;
+  const isForeign = modules.some((one) => one.architecture !== architecture);
   return [
     checkIdentity(modules, record, { moduleVersion }),
     checkEnvironment(modules, record),
-    symvers === undefined
-      ? verdict("symbols", "unknown", "the kernel's headers hold no Module.symvers")
-      : checkSymbols(modules, symvers),
+    isForeign
+      ? verdict("symbols", "notApplicable", "symbols of another architecture are others")
+      : symvers === undefined
+        ? verdict("symbols", "unknown", "the kernel's headers hold no Module.symvers")
+        : checkSymbols(modules, symvers),
   ];
 }
 

@@ -15,7 +15,7 @@ import { modulePath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
 import { checkFormat } from "../check/format.ts";
-import { fetchKernelRecord } from "../check/kernel-record.ts";
+import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
 import { checkSignatures } from "../check/signature.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
@@ -146,10 +146,11 @@ async function publishable(
 ): Promise<Result> {
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
-  const verdicts = [...(await readVerdicts(work, attempt, context)), loaded];
+  const kernel = await fetchKernelRecord(element, context.build.inputs, context.signal);
+  const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
   const judged = await context.gate.judge(element, verdicts);
   const { isStable, refusals } = judged;
-  const entry = await storeArtifact(context.store, element, attempt, verdicts, refusals);
+  const entry = await storeArtifact(context.store, element, attempt, { verdicts, refusals, kernel });
   context.progress.element(
     name,
     isStable ? "published" : "candidate",
@@ -170,9 +171,10 @@ async function publishable(
 
 /** What modules and the kernel's own record say, without booting anything. */
 async function readVerdicts(
-  { element, driver, recipe }: Work,
+  { driver, recipe }: Work,
   { record, directory }: Attempt,
-  { build, gate, signal }: ElementContext,
+  kernel: KernelRecord,
+  { gate }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name }) => ({
@@ -181,7 +183,6 @@ async function readVerdicts(
     })),
   );
   const { modules, verdict: format } = await checkFormat(files);
-  const kernel = await fetchKernelRecord(element, build.inputs, signal);
   const read = modules.map(({ module }) => module);
   const built = verdict("provenance", "pass", `built here by recipe ${recipeKey(recipe)}`);
   const signature = checkSignatures(modules, gate.signers, kernel);

@@ -11,7 +11,7 @@ import { verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { putBlob, readManifest, witnessesOf } from "../registry/artifact.ts";
+import { putBlob, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
 import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
@@ -106,8 +106,8 @@ interface Imported extends Pick<ImportRequest, "name" | "version" | "by" | "why"
 
 /** Its recipe is only what it is: two imports of the same bytes for the same kernel are one. */
 async function storeImport(store: Store, element: Element, imported: Imported): Promise<IndexEntry> {
-  const { name, version, by, why, modules: opened, verdicts, reasons } = imported;
-  const { kversion, packageVersion, flavour, output, architecture, compiler: target } = element;
+  const { name, version, by, why, modules: opened, verdicts, record, reasons } = imported;
+  const { kversion, packageVersion, flavour, output, architecture } = element;
   const digests = opened.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
   const recipe = { schema: "kmodfarm.import/1" as const, element: output, modules: digests };
   const recipeKey = digestOf(recipe);
@@ -139,7 +139,7 @@ async function storeImport(store: Store, element: Element, imported: Imported): 
     environment: {
       declared: { compiler: "unknown", packages: [] },
       observed: { compiler: compilers, packages: [] },
-      target: { compiler: target === undefined ? "unknown" : `${target.family}-${target.version}` },
+      target: targetOf(element, record),
     },
     verdicts: [...verdicts],
     log: { digest: await putBlob(store, log), size: Buffer.byteLength(log) },

@@ -3,6 +3,7 @@
  * Source: the kernel's Documentation/kbuild/modules.rst and admin-guide/module-signing.rst, modinfo(8).
  */
 import { FarmError } from "../base/error.ts";
+import { checkBtf } from "./btf.ts";
 import {
   checkCover,
   type Elf,
@@ -88,6 +89,8 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
   const [version, license, srcversion] = [first("version"), first("license"), first("srcversion")];
   const [buildId, buildSalt] = [readBuildId(elf, what), readBuildSalt(elf, what)];
   const versions = readVersions(elf, what);
+  const btf = sectionNamed(elf, ".BTF", what);
+  if (btf !== undefined) checkBtf(btf.bytes, what);
   return {
     name,
     architecture: architectureOf(elf, what),

@@ -7,6 +7,7 @@ import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf, parseDocument, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
+import type { KernelRecord } from "../check/kernel-record.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
@@ -37,19 +38,27 @@ export async function readManifest(
   return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${place}`);
 }
 
+interface Findings {
+  readonly verdicts: readonly Verdict[];
+  /** Why it is not stable. */
+  readonly refusals: readonly string[];
+  /** What its kernel says of itself. */
+  readonly kernel: KernelRecord;
+}
+
 /** Puts an artifact's bytes into the store. Nothing refers to them yet: that is the generation's work. */
 export async function storeArtifact(
   store: Store,
   element: Element,
   attempt: Attempt,
-  verdicts: readonly Verdict[],
-  refusals: readonly string[],
+  { verdicts, refusals, kernel }: Findings,
 ): Promise<IndexEntry> {
   const { modules, files } = await storeOutputs(store, attempt);
   const log = await readFile(attempt.logFile);
-  const manifest = manifestOf(element, attempt, { modules, files }, verdicts, {
-    digest: await putBlob(store, log),
-    size: log.length,
+  const manifest = manifestOf(element, attempt, {
+    ...{ modules, files, verdicts },
+    target: targetOf(element, kernel),
+    log: { digest: await putBlob(store, log), size: log.length },
   });
   return {
     driver: element.driver,
@@ -132,16 +141,35 @@ function listedModule(
   };
 }
 
+/** The side of the environment that a kernel's own packages tell. */
+export function targetOf(
+  { compiler: listed }: Pick<Element, "compiler">,
+  { compiler, release, vermagic, buildSalt, configDigest }: KernelRecord,
+): Manifest["environment"]["target"] {
+  return {
+    compiler: listed === undefined ? "unknown" : `${listed.family}-${listed.version}`,
+    ...(compiler === undefined ? {} : { compilerVersion: compiler.version }),
+    ...(release === undefined ? {} : { release }),
+    ...(vermagic === undefined ? {} : { vermagic }),
+    ...(buildSalt === undefined ? {} : { buildSalt }),
+    ...(configDigest === undefined ? {} : { configuration: configDigest }),
+  };
+}
+
 function manifestOf(
   element: Element,
   { record, recipeKey }: Attempt,
-  { modules, files }: Outputs,
-  verdicts: readonly Verdict[],
-  log: Manifest["log"],
+  {
+    modules,
+    files,
+    verdicts,
+    target,
+    log,
+  }: Outputs &
+    Pick<Findings, "verdicts"> &
+    Pick<Manifest, "log"> & { readonly target: Manifest["environment"]["target"] },
 ): Manifest {
   const { recipe, environment, mismatch } = record;
-  const compiler =
-    element.compiler === undefined ? "unknown" : `${element.compiler.family}-${element.compiler.version}`;
   return {
     schema: "kmodfarm.manifest/1",
     identity: {
@@ -159,9 +187,9 @@ function manifestOf(
     modules,
     ...(files.length === 0 ? {} : { files }),
     environment: {
-      declared: { compiler: mismatch?.used ?? compiler, packages: [...recipe.toolchain] },
+      declared: { compiler: mismatch?.used ?? target.compiler, packages: [...recipe.toolchain] },
       observed: environment,
-      target: { compiler },
+      target,
       ...(mismatch === undefined ? {} : { mismatch }),
     },
     verdicts: [...verdicts],

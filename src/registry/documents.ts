@@ -69,8 +69,15 @@ export const Manifest = z.object({
     declared: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
     /** What the sandbox itself saw. */
     observed: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
-    /** What the kernel's own record demands. */
-    target: z.object({ compiler: z.string() }),
+    /** What the kernel's own packages say of it; what they do not say is not there. */
+    target: z.object({
+      compiler: z.string(),
+      compilerVersion: z.string().optional(),
+      release: z.string().optional(),
+      vermagic: z.string().optional(),
+      buildSalt: z.string().optional(),
+      configuration: Digest.optional(),
+    }),
     /** The compiler was not the kernel's own: the nearest there was. */
     mismatch: CompilerMismatch.optional(),
   }),

@@ -61,7 +61,9 @@ function toText(kernel: string, { verdicts, answer }: CheckReport): string {
     reasons.map((reason, index) => (index === 0 ? [name, verdict, reason] : ["", "", reason])),
   );
   const [first] = answer?.reasons ?? [];
-  const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}\n`;
+  const failed = verdicts.filter(({ verdict }) => verdict === "fail").map(({ check: name }) => name);
+  const but = answer?.answer === "loads" && failed.length > 0 ? `; yet it fails ${failed.join(", ")}` : "";
+  const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}${but}\n`;
   return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}`;
 }
 
