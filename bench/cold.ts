@@ -5,7 +5,7 @@
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
-import { cp, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
@@ -20,9 +20,10 @@ const farm = await prepareFarm("cold", {
   sources: [{ kind: "apt", releases: ["debian12"] }],
   select: { architectures: ["x86_64"], newest },
 });
-const place = join(PLACE, "cold");
-await rm(place, { recursive: true, force: true });
-await mkdir(place, { recursive: true });
+// Each measurement in places of its own, and nothing is removed before the end: for minutes ext4 looks past every file
+// that was, one by one, before it makes a new one.
+await mkdir(PLACE, { recursive: true });
+const place = await mkdtemp(join(PLACE, "cold-"));
 const elements = JSON.parse((await farm.kmodfarm("matrix", "generate")).stdout) as Element[];
 const matrix = join(place, "matrix.json");
 await writeFile(matrix, JSON.stringify(elements));
@@ -31,8 +32,8 @@ await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
 const seconds: { kmodfarm: number[]; container: number[] } = { kmodfarm: [], container: [] };
 for (let round = 0; round < rounds; round++) {
-  seconds.kmodfarm.push(await timeFarm());
-  seconds.container.push(await timeContainers());
+  seconds.kmodfarm.push(await timeFarm(round));
+  seconds.container.push(await timeContainers(round));
   console.log(
     `round ${round + 1}: kmodfarm ${seconds.kmodfarm.at(-1)?.toFixed(1)} s, containers ${seconds.container.at(-1)?.toFixed(1)} s`,
   );
@@ -45,26 +46,26 @@ console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; me
 await rm(place, { recursive: true, force: true });
 
 /** The whole program, from a store that knows the catalog and a cache with nothing but toolchains. */
-async function timeFarm(): Promise<number> {
-  const [store, cache] = [join(place, "store"), join(place, "cache")];
-  for (const directory of [store, cache]) await rm(directory, { recursive: true, force: true });
+async function timeFarm(round: number): Promise<number> {
+  const [store, cache] = [join(place, `store-${round}`), join(place, `cache-${round}`)];
   await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
   await mkdir(cache);
   await symlink(join(farm.cache, "roots"), join(cache, "roots"));
   return (await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache)).seconds;
 }
 
-async function timeContainers(): Promise<number> {
+async function timeContainers(round: number): Promise<number> {
   const queue = new PQueue({ concurrency: cores });
   const started = performance.now();
-  await Promise.all(elements.map((element, index) => queue.add(() => container(element, index))));
+  await Promise.all(
+    elements.map((element, index) => queue.add(() => container(element, `${round}-${index}`))),
+  );
   return (performance.now() - started) / 1000;
 }
 
-async function container({ kversion, compiler }: Element, index: number): Promise<void> {
-  const work = join(place, `container-${index}`);
+async function container({ kversion, compiler }: Element, name: string): Promise<void> {
+  const work = join(place, `container-${name}`);
   const compilerName = `${compiler?.family}-${compiler?.version}`;
   const argv = [resolve("bench/apt-element.sh"), root, work, DOORBELL.source, kversion, compilerName];
   await timed(["unshare", "--mount", "--propagation", "private", ...argv]);
-  await rm(work, { recursive: true, force: true });
 }

@@ -19,7 +19,7 @@ import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { Exclusion } from "../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../matrix/generate.ts";
-import { describeProblems } from "./config-problems.ts";
+import { describeProblems, describeSyntax } from "./config-problems.ts";
 import { DriverConfig } from "./driver-config.ts";
 
 const Names = z.array(PathSegment).min(1);
@@ -294,12 +294,8 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
 export function parseConfig(text: string, file: string): z.infer<typeof Config> {
   const lines = new LineCounter();
   const document = parseYaml(text, { lineCounter: lines, prettyErrors: true });
-  const fault = document.errors[0];
-  if (fault !== undefined) {
-    throw new FarmError("CONFIG_INVALID", {
-      detail: `${file}: ${fault.message.split("\n")[0]?.replace(/:$/, "")}`,
-    });
-  }
+  const fault = describeSyntax(document);
+  if (fault !== undefined) throw new FarmError("CONFIG_INVALID", { detail: `${file}: ${fault}` });
   const value: unknown = document.toJS({ maxAliasCount: 100 });
   const parsed = Config.safeParse(value ?? {});
   if (!parsed.success) {

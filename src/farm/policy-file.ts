@@ -9,7 +9,7 @@ import { FarmError } from "../base/error.ts";
 import { Policy } from "../check/policy.ts";
 import { readSigner, type Signer } from "../check/signature.ts";
 import { ElementFilter } from "../matrix/element-filter.ts";
-import { describeProblems } from "./config-problems.ts";
+import { describeProblems, describeSyntax } from "./config-problems.ts";
 
 const KNOWN_KEYS = [
   ...Object.keys(Policy.shape),
@@ -32,13 +32,13 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
     });
   });
   const document = parseYaml(text, { prettyErrors: true });
-  const [fault] = document.errors;
+  const fault = describeSyntax(document);
   const invalid = (fact: string) =>
     new FarmError("CONFIG_INVALID", {
       detail: `${file}: ${fact}`,
       hint: "Correct the named setting; docs/policy.md lists all of them.",
     });
-  if (fault !== undefined) throw invalid(fault.message.split("\n")[0] ?? "");
+  if (fault !== undefined) throw invalid(fault);
   const parsed = Policy.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (!parsed.success) throw invalid(describeProblems(parsed.error, KNOWN_KEYS));
   const signers = parsed.data.signers.map((name) => readCertificate(resolve(dirname(file), name)));
