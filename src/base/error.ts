@@ -78,6 +78,18 @@ export const ERRORS = {
     exit: 2,
     hint: "Name it in full: DISTRIBUTION/ARCHITECTURE/RELEASE_PACKAGEVERSION.",
   },
+  ARTIFACT_UNKNOWN: {
+    summary: "The store has no artifact of that name",
+    blame: "input",
+    exit: 2,
+    hint: "Name DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL or whole parts of it; `kmodfarm matrix show` lists what there is.",
+  },
+  ARTIFACT_AMBIGUOUS: {
+    summary: "Several artifacts of the store fit",
+    blame: "input",
+    exit: 2,
+    hint: "Name it in full: DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION.",
+  },
   UNVERIFIED: {
     summary: "A package has no digest to check it by",
     blame: "input",

@@ -27,7 +27,7 @@ export function fileModuleName(file: string): string {
 }
 
 /** @throws FarmError MODULE_MALFORMED, TOOL_MISSING */
-async function openModuleFile({ name, bytes }: ModuleFile): Promise<OpenedModule> {
+export async function openModuleFile({ name, bytes }: ModuleFile): Promise<OpenedModule> {
   const [opened, packing] = [await openModule(bytes, name), packingOf(bytes)];
   const packed = packing === undefined ? undefined : { packing, bytes };
   return { file: name, bytes: opened, packed, module: readKernelModule(opened, name) };

@@ -106,7 +106,7 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
 
   withPlaces(program.command("load"))
     .description("boot a kernel in a virtual machine, insert modules, remove them")
-    .argument("<module...>", "uncompressed .ko files, in any order")
+    .argument("<module...>", "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files, in any order")
     .requiredOption(
       "--kernel <kernel>",
       "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
@@ -123,8 +123,11 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     .description(
       "whether modules belong to a kernel: what they say of themselves, and what that kernel does with them",
     )
-    .argument("<module...>", "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files")
-    .requiredOption(
+    .argument(
+      "<module...>",
+      "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files; or, without --kernel, one artifact of the store",
+    )
+    .option(
       "--kernel <kernel>",
       "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
     )

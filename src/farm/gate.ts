@@ -280,7 +280,7 @@ function indexKey({ distribution, architecture }: Index): string {
 }
 
 /** Every artifact of some indices. */
-function listAll(indices: readonly Index[]): Listed[] {
+export function listAll(indices: readonly Index[]): Listed[] {
   return indices.flatMap((index) =>
     (["stable", "candidate"] as const).flatMap((channel) =>
       index[channel].map((entry) => ({ index, entry, channel })),

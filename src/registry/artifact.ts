@@ -31,11 +31,17 @@ export async function readManifest(
   store: Store,
   { manifest }: Pick<IndexEntry, "manifest">,
 ): Promise<Manifest> {
-  const place = blobPath(manifest);
+  const bytes = await readBlob(store, manifest);
+  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${blobPath(manifest)}`);
+}
+
+/** @throws FarmError STORE_CORRUPT */
+export async function readBlob(store: Store, digest: string): Promise<Buffer> {
+  const place = blobPath(digest);
   const bytes = await store.read(place);
-  if (bytes === undefined || sha256(bytes) !== manifest)
+  if (bytes === undefined || sha256(bytes) !== digest)
     throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is missing or damaged` });
-  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${place}`);
+  return bytes;
 }
 
 interface Findings {

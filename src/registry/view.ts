@@ -1,9 +1,8 @@
 /**
  * The view: stable artifacts at the original pipeline's paths, for people and plain HTTP clients.
  */
-import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { blobPath } from "./artifact.ts";
+import { readBlob } from "./artifact.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -50,14 +49,4 @@ function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, s
     // Last: who sees the manifest finds everything that it names.
     ["manifest.json", manifest],
   ];
-}
-
-async function readBlob(store: Store, digest: string): Promise<Buffer> {
-  const bytes = await store.read(blobPath(digest));
-  if (bytes === undefined || sha256(bytes) !== digest) {
-    throw new FarmError("STORE_CORRUPT", {
-      detail: `${store.place}/${blobPath(digest)} is missing or damaged`,
-    });
-  }
-  return bytes;
 }

@@ -85,6 +85,25 @@ describe("kmodfarm check", () => {
     expect([table.exitCode, page.exitCode]).toEqual([0, 0]);
   });
 
+  it("takes the name of what the store has, with its own kernel", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const name = viewPath(artifact).replace(/^view\//, "");
+
+    const known = await farm.cli("check", name, "--no-load", "--json");
+    const unclear = await farm.cli("check", "doorbell", "--no-load");
+    const unknown = await farm.cli("check", "doorbell/9.9.9", "--no-load");
+    const file = await farm.cli("check", join(placeOf(artifact), "doorbell.ko"), "--no-load");
+
+    expect(JSON.parse(known.stdout)).toMatchObject({
+      kernel: expect.stringContaining(kernelOf(artifact)),
+      files: (await filesOf(artifact)).map((one) => expect.objectContaining({ name: one.name })),
+    });
+    expect(known.exitCode).toBe(0);
+    expect(unclear.stderr).toMatch(/'doorbell' may be any of doorbell\/.*\[ARTIFACT_AMBIGUOUS\]/s);
+    expect(unknown.stderr).toContain("[ARTIFACT_UNKNOWN]");
+    expect(file.stderr).toMatch(/--kernel does not name one[\s\S]*\[USAGE\]/);
+  });
+
   it("refuses what is another kernel's", async () => {
     const [artifact, other] = artifacts as [StableArtifact, StableArtifact];
     const { stdout, exitCode } = await check(artifact, kernelOf(other), "--json");
@@ -93,6 +112,19 @@ describe("kmodfarm check", () => {
     expect(answer.answer).toBe("refuses");
     expect(verdicts.find((one: { check: string }) => one.check === "identity").verdict).toBe("fail");
     expect(exitCode).toBe(1);
+  });
+});
+
+describe("a manifest", () => {
+  it("holds what the kernel says of itself", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const { environment, modules } = JSON.parse(
+      await readFile(join(placeOf(artifact), "manifest.json"), "utf8"),
+    );
+    const { release, vermagic, buildSalt, configDigest } = await recordOf(artifact);
+
+    expect(environment.target).toMatchObject({ release, vermagic, buildSalt, configuration: configDigest });
+    expect(modules[0].witnesses).toMatchObject({ vermagic, buildSalt });
   });
 });
 

@@ -115,7 +115,7 @@ describe("kmodfarm rebuild", () => {
     const { exitCode, stderr } = await farm.cli("rebuild", "nothing/of/the/kind");
 
     expect(exitCode).toBe(2);
-    expect(stderr).toContain("[KERNEL_UNKNOWN]");
+    expect(stderr).toContain("[ARTIFACT_UNKNOWN]");
   });
 });
 

@@ -1,35 +1,44 @@
 /**
  * `kmodfarm check`: whether modules belong to a kernel, check by check.
  */
-
+import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
-import { findKernel } from "../../catalog/catalog.ts";
+import { exists } from "../../base/scratch.ts";
+import { type CatalogKernel, findKernel } from "../../catalog/catalog.ts";
+import type { ModuleFile } from "../../check/format.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
 import type { Verdict } from "../../check/verdict.ts";
 import { type CheckReport, checkModules } from "../../farm/check.ts";
-import { openInputs } from "../../farm/open.ts";
+import { listAll } from "../../farm/gate.ts";
+import { type Farm, openInputs } from "../../farm/open.ts";
 import { readCertificate } from "../../farm/policy-file.ts";
 import { kernelName } from "../../kernel/kernel.ts";
+import { readBlob } from "../../registry/artifact.ts";
+import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { artifactNamed } from "../artifact-names.ts";
 import { explain } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 interface CheckOptions extends PlaceOptions {
-  readonly kernel: string;
+  readonly kernel?: string;
   readonly moduleVersion?: string;
   readonly signer?: readonly string[];
   readonly load: boolean;
   readonly explain?: boolean;
 }
 
-export async function check(files: readonly string[], options: CheckOptions): Promise<number> {
-  const named = await readModuleFiles(files);
+export async function check(subjects: readonly string[], options: CheckOptions): Promise<number> {
+  const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
   const signers = await Promise.all((options.signer ?? []).map(readCertificate));
   return withFarm(options, async (farm) => {
-    const { catalog } = await readPublished(farm.store, "candidate");
-    const kernel = findKernel(catalog, options.kernel);
+    const { catalog, indices } = await readPublished(farm.store, "candidate");
+    const { kernel, files: named } =
+      given === undefined || options.kernel === undefined
+        ? await publishedModules(subjects, { catalog, indices }, farm)
+        : { kernel: findKernel(catalog, options.kernel), files: given };
     const { scratch, cache } = farm;
     const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
     const report = await checkModules(
@@ -48,6 +57,31 @@ export async function check(files: readonly string[], options: CheckOptions): Pr
     else await print(toText(name, report));
     return exitOf(report.verdicts);
   });
+}
+
+/** Without a kernel, words name an artifact of the store: its modules as nodes get them, and its own kernel. */
+async function publishedModules(
+  subjects: readonly string[],
+  { catalog, indices }: Pick<Published, "catalog" | "indices">,
+  { store }: Farm,
+): Promise<{ readonly kernel: CatalogKernel; readonly files: readonly ModuleFile[] }> {
+  const [words = ""] = subjects;
+  if (subjects.length > 1 || (await exists(words)))
+    throw new FarmError("USAGE", {
+      detail: "files are checked against a kernel, and --kernel does not name one",
+      hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or, without it, the name of one artifact of the store.",
+    });
+  const { index, entry } = artifactNamed(listAll(indices), words);
+  const { kversion, packageVersion, modules } = entry;
+  const kernel = findKernel(
+    catalog,
+    `${index.distribution}/${index.architecture}/${kversion}_${packageVersion}`,
+  );
+  const files = modules.map(async ({ name, digest, stripped, compressed }) => ({
+    name: compressed?.file ?? `${name}.ko`,
+    bytes: await readBlob(store, compressed?.digest ?? stripped ?? digest),
+  }));
+  return { kernel, files: await Promise.all(files) };
 }
 
 /** A fault outranks what nobody could find out. */

@@ -4,7 +4,7 @@
 import { FarmError } from "../../base/error.ts";
 import * as gate from "../../farm/gate.ts";
 import { importArtifact } from "../../farm/import.ts";
-import { viewPath } from "../../registry/view.ts";
+import { artifactsNamed } from "../artifact-names.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
@@ -73,26 +73,8 @@ function personOf({ by, why }: PersonOptions): gate.Person {
   return { by: by ?? gate.thisPerson(), why };
 }
 
-/**
- * Artifacts that words name: a path of the view, or whole parts of one. Where one place has a stable artifact and a
- * newer candidate, both are meant.
- * @throws FarmError KERNEL_UNKNOWN for words that name none
- */
 function chosen(listed: readonly gate.Listed[], subjects: readonly string[]): gate.Listed[] {
-  const found = subjects.map((words) => {
-    const wanted = `/${words.replace(/^\/+|\/+$/g, "")}/`;
-    const fitting = listed.filter(({ entry }) =>
-      [`/${viewPath(entry)}/`, `/${viewPath(entry).replace(/_[^/]*$/, "")}/`].some((path) =>
-        path.includes(wanted),
-      ),
-    );
-    if (fitting.length > 0) return fitting;
-    throw new FarmError("KERNEL_UNKNOWN", {
-      detail: `the store has no artifact of the name ${words}`,
-      hint: "Name DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL or whole parts of it; `kmodfarm matrix show` lists what there is.",
-    });
-  });
-  return [...new Set(found.flat())];
+  return [...new Set(subjects.flatMap((words) => artifactsNamed(listed, words)))];
 }
 
 async function tell({ moves, generation }: gate.Moves, { json }: PersonOptions): Promise<number> {

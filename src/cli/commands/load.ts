@@ -1,17 +1,16 @@
 /**
  * `kmodfarm load`: modules that somebody has, in a kernel that the catalog knows.
  */
-import { readFile } from "node:fs/promises";
-import { basename } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { findKernel } from "../../catalog/catalog.ts";
+import { openModuleFile } from "../../check/format.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../../check/load.ts";
 import { openInputs } from "../../farm/open.ts";
-import { readKernelModule } from "../../formats/kernel-module.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { readText } from "../input.ts";
+import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, seconds } from "../output.ts";
 
@@ -23,21 +22,24 @@ interface LoadOptions extends PlaceOptions {
 const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as const;
 
 export async function load(files: readonly string[], options: LoadOptions): Promise<number> {
-  const modules = await Promise.all(files.map(readModuleFile));
+  const modules = await Promise.all((await readModuleFiles(files)).map(openModuleFile));
   return withFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
     const kernel = findKernel(catalog, options.kernel);
-    const foreign = modules.find(({ architecture }) => architecture !== kernel.architecture);
+    const foreign = modules.find(({ module }) => module.architecture !== kernel.architecture)?.module;
     if (foreign !== undefined) {
       throw new FarmError("LOAD_FAILED", {
         detail: `${foreign.name} is a module for ${foreign.architecture}, ${kernelName(kernel)} is not`,
       });
     }
+    const set = {
+      modules: modules.map(({ module: { name }, bytes, packed }) => ({ name, bytes, packed })),
+      smoke: options.smoke === undefined ? undefined : await readText(options.smoke),
+    };
     const { scratch, cache } = farm;
     const guest = guestPackages(catalog.guests, kernel);
     const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
-    const smoke = options.smoke === undefined ? undefined : await readText(options.smoke);
-    const [report] = await loadModules({ kernel, guest, sets: [{ modules, smoke }] }, context, stopSignal());
+    const [report] = await loadModules({ kernel, guest, sets: [set] }, context, stopSignal());
     const { verdict, bootMs, accelerator, log } = report as LoadReport;
     if (options.json)
       await printJson({
@@ -54,12 +56,4 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
       );
     return EXITS[verdict.verdict];
   });
-}
-
-async function readModuleFile(file: string) {
-  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
-  });
-  const { name, architecture } = readKernelModule(bytes, basename(file));
-  return { name, architecture, bytes };
 }

@@ -3,20 +3,19 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { FarmError } from "../../base/error.ts";
 import { parseDocument } from "../../base/json.ts";
 import { exists } from "../../base/scratch.ts";
 import type { ModuleComparison } from "../../check/compare-modules.ts";
 import type { SectionDifference } from "../../check/difference-causes.ts";
 import { type Verdict, verdict } from "../../check/verdict.ts";
-import { keepEvidence } from "../../farm/gate.ts";
+import { keepEvidence, listAll } from "../../farm/gate.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RebuildReport, rebuild as rebuildArtifact } from "../../farm/rebuild.ts";
 import { elementName } from "../../matrix/element.ts";
 import { readManifest } from "../../registry/artifact.ts";
 import { Manifest } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
-import { viewPath } from "../../registry/view.ts";
+import { artifactNamed } from "../artifact-names.ts";
 import { openBoard } from "../board.ts";
 import { readText } from "../input.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
@@ -74,25 +73,7 @@ async function findManifest(subject: string, farm: Farm): Promise<Found> {
 
 async function findPublished(subject: string, { store }: Farm): Promise<Manifest> {
   const { indices } = await readPublished(store, "candidate");
-  const entries = indices.flatMap(({ stable, candidate }) => [...stable, ...candidate]);
-  const words = subject.replace(/\/+$/, "");
-  const found = entries.filter((entry) => {
-    const path = viewPath(entry);
-    const named = path.replace(/_[^/]*$/, "");
-    return [path, named].some((one) => one === words || one.endsWith(`/${words}`));
-  });
-  const [entry] = found;
-  if (entry === undefined || found.length > 1) {
-    const which = found.map((one) => viewPath(one)).join(", ");
-    throw new FarmError(entry === undefined ? "KERNEL_UNKNOWN" : "KERNEL_AMBIGUOUS", {
-      detail:
-        entry === undefined
-          ? `there is no file ${subject}, and the store has no artifact of that name`
-          : `${subject} may be ${which}`,
-      hint: "Name a manifest.json, or DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION, shorter where that is unique.",
-    });
-  }
-  return readManifest(store, entry);
+  return readManifest(store, artifactNamed(listAll(indices), subject).entry);
 }
 
 function toJson({ element, recipe, surroundings, result, attempt, modules, files }: RebuildReport) {
