@@ -33,7 +33,10 @@ export function judgeSet(
   const evidence = found.log.filter((line) => KERNEL_FAULT.test(line)).slice(0, EVIDENCE_LINES);
   const fail = (reason: string, ...lines: string[]) => load("fail", reason, ...lines.map(withoutTime));
   if (found.hung !== undefined)
-    return fail(`${actOf(found.hung)} does not come back`, ...found.log.slice(-EVIDENCE_LINES));
+    return fail(
+      `${actOf(found.hung)} does not come back`,
+      ...found.log.filter((line) => !PRESENCE.test(line)).slice(-EVIDENCE_LINES),
+    );
   for (const step of found.steps) {
     if (step.exitCode === 0) continue;
     if (evidence.some((line) => KERNEL_OOPS.test(line)))
@@ -78,6 +81,8 @@ export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport)
 }
 
 const EVIDENCE_LINES = 4;
+/** What a kernel says of every module that is not its own. */
+const PRESENCE = /: loading out-of-tree module taints|: module verification failed: signature and\/or/;
 const PROPRIETARY_TAINT = 1 << 0;
 const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [0, "was tainted as proprietary by modules that say they are not"],

@@ -104,19 +104,20 @@ export function checkSignatures(
   { config }: Pick<KernelRecord, "config">,
   gap?: string,
 ): Verdict {
-  const [faults, good, gaps] = [[], [], []] as [string[], string[], string[]];
+  const [faults, good, gaps, bare] = [[], [], [], []] as [string[], string[], string[], string[]];
   for (const { file, bytes } of modules) {
     const found = verifySignature(splitSignature(bytes, file), signers);
     // Who has not seen all keys cannot call one unknown.
     if (found.kind === "bad")
       (gap !== undefined && found.isUnknownKey ? gaps : faults).push(`${file}: ${found.fact}`);
     else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
+    else bare.push(file);
   }
   if (faults.length > 0) return verdict("signature", "fail", ...faults);
   if (gaps.length > 0) return verdict("signature", "unknown", ...gaps, gap ?? "");
   if (good.length === modules.length) return verdict("signature", "pass", ...good);
   const isForced = config?.get("MODULE_SIG_FORCE") === "y";
-  const unsigned = `${modules.length - good.length} of ${modules.length} modules are unsigned`;
+  const unsigned = `${bare.join(", ")}: unsigned`;
   return verdict(
     "signature",
     good.length > 0 ? "fail" : "notApplicable",

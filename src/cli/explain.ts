@@ -18,6 +18,8 @@ const QUESTIONS: Readonly<Record<string, string>> = {
   symbols: "Does the kernel have all they use, as they expect it?",
   signature: "Are they signed by a key that counts?",
   load: "Did that kernel take them in, and let them go, in a test?",
+  provenance: "Is it known from what, and by what, they were built?",
+  reproducible: "Did a second build give the same bytes?",
 };
 
 const ANSWERS: Readonly<Record<string, string>> = {

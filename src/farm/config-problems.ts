@@ -49,7 +49,9 @@ function sentenceOf(issue: z.core.$ZodIssue, words: readonly string[]): string {
   if (issue.code === "too_small") return boundSentence("at least", issue.minimum, issue.origin);
   if (issue.code === "too_big") return boundSentence("at most", issue.maximum, issue.origin);
   if (issue.code !== "invalid_type") return issue.message;
-  return /received undefined$/.test(issue.message) ? "is missing" : `must be ${withArticle(issue.expected)}`;
+  if (/received undefined$/.test(issue.message)) return "is missing";
+  const isUnquoted = issue.expected === "string" && /received number$/.test(issue.message);
+  return `must be ${withArticle(issue.expected)}${isUnquoted ? ": put it in quotes" : ""}`;
 }
 
 function boundSentence(words: string, bound: number | bigint, origin: string): string {

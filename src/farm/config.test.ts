@@ -247,7 +247,7 @@ describe("limits of a build", () => {
   });
 
   test.each([
-    ["memory: 8", /limits\.memory: must be a string/],
+    ["memory: 8", /limits\.memory: must be a string: put it in quotes/],
     ["memory: 8 gigs", /limits\.memory: must be a size such as 20G or 500M/],
     ["minutes: 0", /limits\.minutes/],
     ["processes: 4", /limits\.processes/],

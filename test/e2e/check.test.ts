@@ -97,6 +97,14 @@ describe("kmodfarm check", () => {
     expect(JSON.parse(known.stdout)).toMatchObject({
       kernel: expect.stringContaining(kernelOf(artifact)),
       files: (await filesOf(artifact)).map((one) => expect.objectContaining({ name: one.name })),
+      verdicts: expect.arrayContaining([
+        expect.objectContaining({
+          check: "load",
+          verdict: "pass",
+          reasons: [expect.stringMatching(/^on record: /)],
+        }),
+        expect.objectContaining({ check: "provenance", verdict: "pass" }),
+      ]),
     });
     expect(known.exitCode).toBe(0);
     expect(unclear.stderr).toMatch(/'doorbell' may be any of doorbell\/.*\[ARTIFACT_AMBIGUOUS\]/s);

@@ -13,7 +13,8 @@ import { listAll } from "../../farm/gate.ts";
 import { type Farm, openInputs } from "../../farm/open.ts";
 import { readCertificate } from "../../farm/policy-file.ts";
 import { kernelName } from "../../kernel/kernel.ts";
-import { readBlob } from "../../registry/artifact.ts";
+import { readBlob, readManifest } from "../../registry/artifact.ts";
+import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { artifactNamed } from "../artifact-names.ts";
@@ -34,14 +35,18 @@ export async function check(subjects: readonly string[], options: CheckOptions):
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
   const signers = await Promise.all((options.signer ?? []).map(readCertificate));
   return withFarm(options, async (farm) => {
-    const { catalog, indices } = await readPublished(farm.store, "candidate");
-    const { kernel, files: named } =
-      given === undefined || options.kernel === undefined
-        ? await publishedModules(subjects, { catalog, indices }, farm)
-        : { kernel: findKernel(catalog, options.kernel), files: given };
+    const state = await readPublished(farm.store, "candidate");
+    const { catalog } = state;
+    const {
+      kernel,
+      files: named,
+      recorded = [],
+    } = given === undefined || options.kernel === undefined
+      ? await publishedModules(subjects, state, farm)
+      : { kernel: findKernel(catalog, options.kernel), files: given };
     const { scratch, cache } = farm;
     const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
-    const report = await checkModules(
+    const found = await checkModules(
       {
         ...{ kernel, files: named, signers },
         guest: guestPackages(catalog.guests, kernel),
@@ -51,6 +56,7 @@ export async function check(subjects: readonly string[], options: CheckOptions):
       context,
       stopSignal(),
     );
+    const report = { ...found, verdicts: withRecord(found.verdicts, recorded) };
     const name = kernelName(kernel);
     if (options.json) await printJson(toJson(name, named, report));
     else if (options.explain) await print(explain(name, named, report));
@@ -59,12 +65,19 @@ export async function check(subjects: readonly string[], options: CheckOptions):
   });
 }
 
+interface Subject {
+  readonly kernel: CatalogKernel;
+  readonly files: readonly ModuleFile[];
+  /** What the store knows of an artifact. */
+  readonly recorded?: readonly Verdict[];
+}
+
 /** Without a kernel, words name an artifact of the store: its modules as nodes get them, and its own kernel. */
 async function publishedModules(
   subjects: readonly string[],
-  { catalog, indices }: Pick<Published, "catalog" | "indices">,
+  { catalog, indices, decisions }: Published,
   { store }: Farm,
-): Promise<{ readonly kernel: CatalogKernel; readonly files: readonly ModuleFile[] }> {
+): Promise<Subject> {
   const [words = ""] = subjects;
   if (subjects.length > 1 || (await exists(words)))
     throw new FarmError("USAGE", {
@@ -81,7 +94,22 @@ async function publishedModules(
     name: compressed?.file ?? `${name}.ko`,
     bytes: await readBlob(store, compressed?.digest ?? stripped ?? digest),
   }));
-  return { kernel, files: await Promise.all(files) };
+  const { verdicts } = await readManifest(store, entry);
+  const recorded = [...verdicts, ...laterEvidence(decisions, entry)];
+  return { kernel, files: await Promise.all(files), recorded };
+}
+
+/**
+ * What is on record of an artifact and was not asked again. A load test that failed stays failed: it had the driver's own
+ * script.
+ */
+function withRecord(asked: readonly Verdict[], recorded: readonly Verdict[]): Verdict[] {
+  const kept = recorded.filter(
+    ({ check: name, verdict }) =>
+      !asked.some((one) => one.check === name) || (name === "load" && verdict === "fail"),
+  );
+  const told = kept.map((one) => ({ ...one, reasons: one.reasons.map((reason) => `on record: ${reason}`) }));
+  return [...new Map([...asked, ...told].map((one) => [one.check, one])).values()];
 }
 
 /** A fault outranks what nobody could find out. */
