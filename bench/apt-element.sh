@@ -12,4 +12,6 @@ mkdir "$work/root/build"
 cp -r "$source/." "$work/root/build"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C HOME=/
 chroot "$work/root" apt-get install --yes --quiet --no-install-recommends "linux-headers-$kversion"
-exec chroot "$work/root" make -C "/lib/modules/$kversion/build" M=/build CC="$compiler" DRIVER_VERSION=0.1.0 modules
+cat /proc/uptime >"$work/before"
+chroot "$work/root" make -C "/lib/modules/$kversion/build" M=/build CC="$compiler" DRIVER_VERSION=0.1.0 modules
+cat /proc/uptime >"$work/after"

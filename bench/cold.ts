@@ -5,7 +5,7 @@
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
@@ -30,19 +30,25 @@ await writeFile(matrix, JSON.stringify(elements));
 // A store that knows the kernels and has nothing built.
 await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
-const seconds: { kmodfarm: number[]; container: number[] } = { kmodfarm: [], container: [] };
+const seconds: { kmodfarm: number[]; container: number[]; make: number[] } = {
+  ...{ kmodfarm: [], container: [], make: [] },
+};
 for (let round = 0; round < rounds; round++) {
   seconds.kmodfarm.push(await timeFarm(round));
-  seconds.container.push(await timeContainers(round));
+  const { wall, make } = await timeContainers(round);
+  seconds.container.push(wall);
+  seconds.make.push(make);
   console.log(
     `round ${round + 1}: kmodfarm ${seconds.kmodfarm.at(-1)?.toFixed(1)} s, containers ${seconds.container.at(-1)?.toFixed(1)} s`,
   );
 }
 const ratios = seconds.kmodfarm.map((own, index) => (seconds.container[index] as number) / own);
+const limits = seconds.make.map((make, index) => (seconds.container[index] as number) / make);
 console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; medians:
   kmodfarm, nothing fetched:  ${spread(seconds.kmodfarm)}
   container + apt + make:     ${spread(seconds.container)}
-  throughput, times:          ${median(ratios).toFixed(1)}  (aim 10)`);
+  make alone of that:         ${spread(seconds.make)}  (nothing that compiles can be quicker)
+  throughput, times:          ${median(ratios).toFixed(1)}  (aim 10; with make alone ${median(limits).toFixed(1)})`);
 await rm(place, { recursive: true, force: true });
 
 /** The whole program, from a store that knows the catalog and a cache with nothing but toolchains. */
@@ -54,18 +60,23 @@ async function timeFarm(round: number): Promise<number> {
   return (await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache)).seconds;
 }
 
-async function timeContainers(round: number): Promise<number> {
+/** `make` is what compiling alone would take with every processor busy. */
+async function timeContainers(round: number): Promise<{ wall: number; make: number }> {
   const queue = new PQueue({ concurrency: cores });
   const started = performance.now();
-  await Promise.all(
+  const made = await Promise.all(
     elements.map((element, index) => queue.add(() => container(element, `${round}-${index}`))),
   );
-  return (performance.now() - started) / 1000;
+  const make = made.reduce((sum, one) => sum + one, 0) / cores;
+  return { wall: (performance.now() - started) / 1000, make };
 }
 
-async function container({ kversion, compiler }: Element, name: string): Promise<void> {
+/** Returns the seconds of its make. */
+async function container({ kversion, compiler }: Element, name: string): Promise<number> {
   const work = join(place, `container-${name}`);
   const compilerName = `${compiler?.family}-${compiler?.version}`;
   const argv = [resolve("bench/apt-element.sh"), root, work, DOORBELL.source, kversion, compilerName];
   await timed(["unshare", "--mount", "--propagation", "private", ...argv]);
+  const uptime = async (file: string) => Number.parseFloat(await readFile(join(work, file), "utf8"));
+  return (await uptime("after")) - (await uptime("before"));
 }
