@@ -226,7 +226,7 @@ export const ERRORS = {
     summary: "A module does not load in its kernel",
     blame: "source",
     exit: 1,
-    hint: "The kernel's own messages are quoted above.",
+    hint: "What the kernel said, or the driver's own script, is quoted above; the log has all of it.",
   },
   STORE_BUSY: {
     summary: "Another kmodfarm is writing to this store",

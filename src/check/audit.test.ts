@@ -25,7 +25,7 @@ async function found(files: readonly AuditInput[], context = {}) {
     fact,
   ]);
 }
-const at = (path: string, bytes = CRC7): AuditInput => ({ path, bytes });
+const at = (path: string, bytes: Buffer = CRC7): AuditInput => ({ path, bytes });
 
 describe("audit", () => {
   test("has nothing against a module where it belongs", async () => {
@@ -35,6 +35,16 @@ describe("audit", () => {
         at(`${KERNEL}/lib/crc7.ko.gz`.replace("lib/m", "x/lib/m"), gzipSync(CRC7)),
       ]),
     ).toEqual([]);
+  });
+
+  test("takes a view's module and its compressed shape for one", async () => {
+    const view = `view/bell/1.0/debian12/x86_64/${RELEASE}_6.1.170-3`;
+    const twice = [at(`${view}/crc7.ko`), at(`${view}/crc7.ko.gz`, gzipSync(CRC7))];
+
+    expect(await found(twice)).toEqual([]);
+    expect(await found(twice.map(({ path, bytes }) => at(path.replace(view, KERNEL), bytes)))).toHaveLength(
+      1,
+    );
   });
 
   test.each<[string, AuditInput, string, RegExp]>([

@@ -9,6 +9,7 @@ import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { entriesOf } from "../base/scratch.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
+import type { Packing } from "../formats/compressed-module.ts";
 import type { CpioEntry } from "../formats/cpio.ts";
 import { readDynamicElf } from "../formats/elf-dynamic.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
@@ -46,6 +47,14 @@ export async function fetchKmod(
 function isSibling(source: string, release: string | undefined): boolean {
   const suite = (id: string) => id.split("/").at(-1)?.split("-")[0];
   return release !== undefined && suite(source) === suite(release);
+}
+
+/** What a kmod cannot open, as it says of itself (`+ZSTD +XZ -ZLIB`). */
+export function unopenedBy(kmod: readonly CpioEntry[]): readonly Packing[] {
+  const program = kmod.find(({ path }) => path === `usr/bin/${KMOD}`)?.content ?? "";
+  const said = /[+-]ZSTD [+-]XZ [+-]ZLIB/.exec(Buffer.from(program).toString("latin1"))?.[0] ?? "";
+  const words: Readonly<Record<Packing, string>> = { zst: "-ZSTD", xz: "-XZ", gz: "-ZLIB" };
+  return (["zst", "xz", "gz"] as const).filter((packing) => said.split(" ").includes(words[packing]));
 }
 
 interface LibraryFile {

@@ -193,6 +193,35 @@ describe("judgeSet", () => {
   });
 });
 
+describe("the reason of a failure", () => {
+  const PRESENCE = "[ 1.0] tally: loading out-of-tree module taints kernel.";
+
+  test("names a compression that the release's kmod does not open", () => {
+    const steps = [step("inserted", "tally", 1, "Exec format error")];
+
+    expect(judged({ ...GOOD, steps }, {}, {}, { unopened: "gz" })?.reasons).toEqual([
+      "tally is refused: this release's kmod opens no .gz, so compress it otherwise: Exec format error",
+    ]);
+  });
+
+  test("leaves out what a kernel says of every module", () => {
+    const steps = [step("inserted", "tally", 1, "Input/output error")];
+
+    expect(judged({ ...GOOD, steps, log: [PRESENCE] })?.reasons).toEqual([
+      "tally is refused: Input/output error",
+    ]);
+  });
+
+  test("does not lay a script that hangs at the door of what modules say", () => {
+    const hung = { verb: "smoke", module: "script" } as const;
+    const found = { ...DEAD, steps: STEPS.slice(0, 2), hung, log: [PRESENCE, "[ 1.1] tally: ready"] };
+
+    expect(judged(found, {}, {}, { hasSmoke: true })?.reasons).toEqual([
+      "the driver's own script does not come back",
+    ]);
+  });
+});
+
 describe("harmsKernel", () => {
   test.each<[string, Partial<SetReport>, boolean]>([
     ["a good set", {}, false],

@@ -1,6 +1,7 @@
 /**
  * What a boot says of one set of modules. Each way to fail has words of its own, and the kernel's lines behind them.
  */
+import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
 import { type GuestReport, type SetReport, type Step, TAINTS_BY_PRESENCE } from "./guest.ts";
 import type { Boot } from "./qemu.ts";
@@ -12,6 +13,8 @@ export interface LoadedSet {
   readonly hasSmoke: boolean;
   /** What inserts there. */
   readonly by: "kmod" | "busybox";
+  /** How its files are compressed, where what inserts there opens no such ones. */
+  readonly unopened?: Packing | undefined;
 }
 
 /** What a boot proved of a set; undefined when it never came to it, or came to it in a kernel that was harmed before. */
@@ -35,13 +38,13 @@ export function judgeSet(
   if (found.hung !== undefined)
     return fail(
       `${actOf(found.hung)} does not come back`,
-      ...found.log.filter((line) => !PRESENCE.test(line)).slice(-EVIDENCE_LINES),
+      ...(found.hung.verb === "smoke" ? evidence : found.log.filter(isTelling).slice(-EVIDENCE_LINES)),
     );
   for (const step of found.steps) {
     if (step.exitCode === 0) continue;
     if (evidence.some((line) => KERNEL_OOPS.test(line)))
       return fail(`the kernel oopsed: ${actOf(step)}`, ...evidence);
-    return fail(refusal(step, found), ...linesAbout(step.module, found.log), ...evidence);
+    return fail(refusal(step, found, set), ...linesAbout(step.module, found.log), ...evidence);
   }
   if (found.taint === undefined) {
     const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
@@ -121,8 +124,10 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
   [/No such device/, "it finds no device of its own"],
 ];
 
-function refusal(step: Step, { log }: SetReport): string {
+function refusal(step: Step, { log }: SetReport, { unopened }: LoadedSet): string {
   const { verb, module, message } = step;
+  if (unopened !== undefined && verb === "inserted")
+    return `${module} is refused: this release's kmod opens no .${unopened}, so compress it otherwise: ${message}`;
   if (verb === "smoke") return `the driver's own script ended with exit code ${step.exitCode}: ${message}`;
   if (verb === "removed" || verb === "reremoved") return `${module} cannot be removed: ${message}`;
   const words = [...linesAbout(module, log), message];
@@ -132,7 +137,11 @@ function refusal(step: Step, { log }: SetReport): string {
 }
 
 function linesAbout(module: string, log: readonly string[]): string[] {
-  return log.filter((line) => line.includes(`${module}: `)).slice(-EVIDENCE_LINES);
+  return log.filter((line) => line.includes(`${module}: `) && isTelling(line)).slice(-EVIDENCE_LINES);
+}
+
+function isTelling(line: string): boolean {
+  return !PRESENCE.test(line);
 }
 
 /** The first step of a set that did not come about. */

@@ -13,7 +13,7 @@ import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
 import { type GuestModule, type GuestReport, type GuestSet, guestArchive, readGuestReport } from "./guest.ts";
-import { fetchKmod } from "./guest-kmod.ts";
+import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
 import { harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import { type Verdict, verdict } from "./verdict.ts";
@@ -155,6 +155,7 @@ async function bootSets(
     return reportsOf(sets, report, boot, {
       kversion: kernel.kversion,
       by: kmod === undefined ? "busybox" : "kmod",
+      unopened: kmod === undefined ? [] : unopenedBy(kmod),
     });
   } finally {
     await rm(initramfs, { force: true });
@@ -162,17 +163,28 @@ async function bootSets(
   }
 }
 
+/** Where sets are inserted, and by what. */
+interface Inserting {
+  readonly kversion: string;
+  readonly by: "kmod" | "busybox";
+  readonly unopened: readonly Packed["packing"][];
+}
+
 function reportsOf(
   sets: readonly ReadySet[],
   report: GuestReport,
   boot: Boot,
-  { kversion, by }: { readonly kversion: string; readonly by: "kmod" | "busybox" },
+  { kversion, by, unopened }: Inserting,
 ): LoadReport[] {
   const { bootMs, accelerator } = boot;
   const reports: LoadReport[] = [];
-  for (const [index, { read, smoke }] of sets.entries()) {
+  for (const [index, { modules, read, smoke }] of sets.entries()) {
     const found = report.sets.get(index);
-    const set = { modules: read, hasSmoke: smoke !== undefined, by };
+    const packings = modules.map(({ packed }) => packed?.packing);
+    const set = {
+      ...{ modules: read, hasSmoke: smoke !== undefined, by },
+      unopened: unopened.find((packing) => packings.includes(packing)),
+    };
     const judged = judgeSet(set, found, report, boot, kversion);
     if (judged === undefined && index > 0) return reports;
     const log = [

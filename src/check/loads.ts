@@ -1,9 +1,10 @@
 /**
  * Whether a kernel would take modules that were built for another one, by the rules that it loads by: its vermagic,
- * its symbols and their CRCs. Source: same_magic() and check_version() of kernel/module/, read for facts.
+ * its symbols and their CRCs, and signatures. Source: same_magic() and check_version() of kernel/module/, read for facts.
  */
 import type { KernelModule } from "../formats/kernel-module.ts";
 import type { KernelRecord } from "./kernel-record.ts";
+import type { SignatureAnswer } from "./signature.ts";
 import { symbolFaults } from "./symbols.ts";
 
 export interface Answer {
@@ -12,7 +13,11 @@ export interface Answer {
   readonly reasons: readonly string[];
 }
 
-export function wouldLoad(modules: readonly KernelModule[], kernel: KernelRecord): Answer {
+export function wouldLoad(
+  modules: readonly KernelModule[],
+  kernel: KernelRecord,
+  signatures: SignatureAnswer = { faults: [], gaps: [] },
+): Answer {
   const { architecture, vermagic, symvers } = kernel;
   const foreign = modules.find((one) => one.architecture !== architecture);
   if (foreign !== undefined)
@@ -20,6 +25,7 @@ export function wouldLoad(modules: readonly KernelModule[], kernel: KernelRecord
   if (vermagic === undefined || symvers === undefined)
     return { answer: "unknown", reasons: ["the kernel's headers do not say what it wants"] };
   const faults = [
+    ...signatures.faults,
     ...modules.flatMap((one) =>
       acceptsMagic(one, vermagic, symvers.hasVersions)
         ? []
@@ -28,6 +34,7 @@ export function wouldLoad(modules: readonly KernelModule[], kernel: KernelRecord
     ...symbolFaults(modules, symvers).map(({ module, fact }) => `${module}: ${fact}`),
   ];
   if (faults.length > 0) return { answer: "refuses", reasons: faults };
+  if (signatures.gaps.length > 0) return { answer: "unknown", reasons: signatures.gaps };
   return symvers.hasVersions
     ? { answer: "loads", reasons: ["vermagic and every CRC are what the kernel compares"] }
     : { answer: "loads", reasons: ["the release is the very same, which is all that this kernel compares"] };

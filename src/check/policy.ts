@@ -102,7 +102,8 @@ export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now
   return { isStable: refusals.length === 0, verdicts, refusals };
 }
 
-function requiredChecks(
+/** The checks that an artifact must pass, in the order in which they rest on each other. */
+export function requiredChecks(
   { require, distributions }: Policy,
   { distribution, distributionId }: Filtered,
 ): readonly Check[] {
@@ -131,6 +132,42 @@ function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): 
     "waived",
     `${one.reasons.join("; ")}; ${sibling} was loaded instead, as the policy allows`,
   );
+}
+
+/** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */
+export function withExceptions(
+  policy: Policy,
+  subject: Filtered,
+  verdicts: readonly Verdict[],
+  now: Date,
+): Verdict[] {
+  return verdicts.map((one) => excepted(policy, subject, one, now));
+}
+
+export interface KnownNames {
+  /** Release keys and distribution ids. */
+  readonly distributions: ReadonlySet<string>;
+  readonly drivers: ReadonlySet<string>;
+}
+
+/** Names in a policy that nothing bears, one line each. A set that is empty is not yet known. */
+export function unknownNames({ distributions, exceptions }: Policy, known: KnownNames): string[] {
+  const strange = (place: string, kind: string, names: readonly string[], there: ReadonlySet<string>) =>
+    names
+      .filter((name) => there.size > 0 && !there.has(name))
+      .map((name) => `${place}: nothing here is of a ${kind} ${name}, so this has no effect`);
+  return [
+    ...strange("distributions", "distribution or release", Object.keys(distributions), known.distributions),
+    ...exceptions.flatMap(({ distributions: its = [], driver }, index) => [
+      ...strange(`exceptions[${index}].distributions`, "distribution or release", its, known.distributions),
+      ...strange(
+        `exceptions[${index}].driver`,
+        "driver",
+        driver === undefined ? [] : [driver],
+        known.drivers,
+      ),
+    ]),
+  ];
 }
 
 /** Whoever has an exception that ran out is told of it. */

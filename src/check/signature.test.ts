@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readCms } from "../formats/cms.ts";
-import { readSigner, verifySignature } from "./signature.ts";
+import type { OpenedModule } from "./format.ts";
+import { readSigner, signatureAnswer, verifySignature } from "./signature.ts";
 
 const place = mkdtempSync(join(tmpdir(), "signer-"));
 afterAll(() => rmSync(place, { recursive: true }));
@@ -89,4 +90,49 @@ test("a module without a signature is unsigned, one with a Merkle proof is not f
 
   expect(verifySignature({ content: CONTENT }, [own])).toEqual({ kind: "unsigned" });
   expect(verifySignature({ content: CONTENT, signature: proof }, [own]).kind).toBe("bad");
+});
+
+describe("a kernel", () => {
+  const { bytes } = signed("own", "-noattr");
+  const appended = (content: Buffer) => {
+    const record = Buffer.alloc(12);
+    record.writeUInt8(2, 2);
+    record.writeUInt32BE(bytes.length, 8);
+    return Buffer.concat([content, bytes, record, Buffer.from("~Module signature appended~\n")]);
+  };
+  const module = (whole: Buffer) => [{ file: "a.ko", bytes: whole } as OpenedModule];
+  const GOOD = module(appended(CONTENT));
+  const SPOILT = module(appended(Buffer.from("what another would be!")));
+  const LAX = { config: new Map([["MODULE_SIG", "y"]]) };
+  const STRICT = {
+    config: new Map([
+      ["MODULE_SIG", "y"],
+      ["MODULE_SIG_FORCE", "y"],
+    ]),
+  };
+  const counts = (...given: Parameters<typeof signatureAnswer>) => {
+    const { faults, gaps } = signatureAnswer(...given);
+    return [faults.length, gaps.length];
+  };
+
+  test("takes what its own key signed, and refuses that signature on other bytes", () => {
+    expect(counts(GOOD, { own: [own] }, STRICT)).toEqual([0, 0]);
+    expect(counts(SPOILT, { own: [own] }, LAX)).toEqual([1, 0]);
+  });
+
+  test("minds no signature of a stranger, and none at all, unless it takes no others", () => {
+    for (const modules of [GOOD, SPOILT, module(CONTENT)]) {
+      expect(counts(modules, { own: [other] }, LAX)).toEqual([0, 0]);
+      expect(counts(modules, { own: [other] }, STRICT)).toEqual([1, 0]);
+    }
+  });
+
+  test("that looks at no signatures minds none", () => {
+    expect(counts(SPOILT, { own: [own] }, { config: new Map() })).toEqual([0, 0]);
+  });
+
+  test("whose keys nobody has seen may refuse what is signed", () => {
+    expect(counts(GOOD, { own: [], gap: "its boot image is nowhere" }, LAX)).toEqual([0, 1]);
+    expect(counts(module(CONTENT), { own: [], gap: "its boot image is nowhere" }, LAX)).toEqual([0, 0]);
+  });
 });

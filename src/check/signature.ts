@@ -127,6 +127,49 @@ export function checkSignatures(
   );
 }
 
+/** What a kernel's own keys are, and why they are not all known, where that is so. */
+export interface KernelKeys {
+  readonly own: readonly Signer[];
+  readonly gap?: string | undefined;
+}
+
+/** What a kernel does with signatures when it loads modules. */
+export interface SignatureAnswer {
+  /** Modules that it refuses. */
+  readonly faults: readonly string[];
+  /** Those of which nobody here can say. */
+  readonly gaps: readonly string[];
+}
+
+/**
+ * A kernel that forces none still refuses a signature by one of its own keys that does not fit; one by a key that it does
+ * not know is like none at all. Source: module_sig_check() of kernel/module/signing.c, read for facts.
+ */
+export function signatureAnswer(
+  modules: readonly OpenedModule[],
+  { own, gap }: KernelKeys,
+  { config }: Pick<KernelRecord, "config">,
+): SignatureAnswer {
+  const [faults, gaps] = [[], []] as [string[], string[]];
+  if (config?.get("MODULE_SIG") === undefined) return { faults, gaps };
+  const isForced = config.get("MODULE_SIG_FORCE") === "y";
+  for (const { file, bytes } of modules) {
+    const split = splitSignature(bytes, file);
+    const found = verifySignature(split, own);
+    if (found.kind === "good") continue;
+    const isLikeNone =
+      found.kind === "unsigned" || found.isUnknownKey === true || split.signature?.kind === "merkle";
+    if (!isLikeNone) faults.push(`${file}: ${found.fact}, which no kernel with that key takes`);
+    else if (gap !== undefined && split.signature?.kind === "pkcs7")
+      gaps.push(`${file} is signed, and ${gap}`);
+    else if (isForced)
+      faults.push(
+        `${file}: ${found.kind === "unsigned" ? "unsigned" : found.fact}, and this kernel takes none that are not signed by its own keys`,
+      );
+  }
+  return { faults, gaps };
+}
+
 function subjectOf({ certificate, serial }: Signer): string {
   return `${certificate.subject.replaceAll("\n", ", ")} (serial ${serial})`;
 }

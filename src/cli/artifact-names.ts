@@ -2,23 +2,22 @@
  * Artifacts of a store, by the words that people have for them: a path of the view, or whole parts of one.
  */
 import { FarmError } from "../base/error.ts";
-import type { IndexEntry } from "../registry/documents.ts";
+import type { Listed } from "../registry/standing.ts";
 import { viewPath } from "../registry/view.ts";
 
-interface Named {
-  readonly entry: IndexEntry;
-}
-
 /**
- * All that words name. Where one place has a stable artifact and a newer candidate, both are meant.
+ * All that words name. Where one place has a stable artifact and a newer candidate, both are meant, unless the words
+ * begin with `stable/` or `candidate/`.
  * @throws FarmError ARTIFACT_UNKNOWN
  */
-export function artifactsNamed<T extends Named>(listed: readonly T[], words: string): T[] {
-  const wanted = `/${words.replace(/^\/+|\/+$/g, "")}/`;
-  const fitting = listed.filter(({ entry }) => {
+export function artifactsNamed(listed: readonly Listed[], words: string): Listed[] {
+  const [, only, rest = ""] = /^(?:(stable|candidate)\/)?(.*)$/.exec(words.replace(/^\/+|\/+$/g, "")) ?? [];
+  const wanted = `/${rest}/`;
+  const fitting = listed.filter(({ entry, channel }) => {
     const path = viewPath(entry);
     // With the package's version or without.
-    return [`/${path}/`, `/${path.replace(/_[^/]*$/, "")}/`].some((one) => one.includes(wanted));
+    const isMeant = [`/${path}/`, `/${path.replace(/_[^/]*$/, "")}/`].some((one) => one.includes(wanted));
+    return isMeant && (only === undefined || channel === only);
   });
   if (fitting.length > 0) return fitting;
   throw new FarmError("ARTIFACT_UNKNOWN", { detail: `the store has no artifact of the name ${words}` });
@@ -28,10 +27,16 @@ export function artifactsNamed<T extends Named>(listed: readonly T[], words: str
  * The only one that words name.
  * @throws FarmError ARTIFACT_UNKNOWN, ARTIFACT_AMBIGUOUS naming the candidates
  */
-export function artifactNamed<T extends Named>(listed: readonly T[], words: string): T {
+export function artifactNamed(listed: readonly Listed[], words: string): Listed {
   const found = artifactsNamed(listed, words);
   const [only] = found;
   if (only !== undefined && found.length === 1) return only;
-  const some = found.slice(0, 6).map(({ entry }) => viewPath(entry).replace(/^view\//, ""));
-  throw new FarmError("ARTIFACT_AMBIGUOUS", { detail: `'${words}' may be any of ${some.join(", ")}` });
+  const isOnePlace = new Set(found.map(({ entry }) => viewPath(entry))).size === 1;
+  const some = found
+    .slice(0, MOST_NAMED)
+    .map(({ entry, channel }) => viewPath(entry).replace(/^view\//, isOnePlace ? `${channel}/` : ""));
+  const more = found.length > MOST_NAMED ? ` and ${found.length - MOST_NAMED} more` : "";
+  throw new FarmError("ARTIFACT_AMBIGUOUS", { detail: `'${words}' may be any of ${some.join(", ")}${more}` });
 }
+
+const MOST_NAMED = 6;

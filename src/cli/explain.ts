@@ -2,7 +2,18 @@
  * A check on one page, for somebody who has never heard of any of it.
  */
 import { sha256 } from "../base/json.ts";
+import type { ModuleFile } from "../check/format.ts";
 import type { CheckReport } from "../farm/check.ts";
+import { type Standing, standingWords } from "../registry/standing.ts";
+
+/** All that one check tells. */
+export interface ToldCheck {
+  readonly kernel: string;
+  readonly files: readonly ModuleFile[];
+  readonly report: CheckReport;
+  /** Of an artifact: what nodes get of it. */
+  readonly standing?: Standing;
+}
 
 const HEADLINES = {
   loads: "The kernel takes these modules.",
@@ -32,14 +43,12 @@ const ANSWERS: Readonly<Record<string, string>> = {
 
 const WIDTH = 100;
 
-export function explain(
-  kernel: string,
-  files: readonly { readonly name: string; readonly bytes: Buffer }[],
-  { verdicts, answer, modules, record }: CheckReport,
-): string {
+export function explain({ kernel, files, report, standing }: ToldCheck): string {
+  const { verdicts, answer, modules, record } = report;
   const lines = [
-    answer === undefined ? "These files are not modules that any kernel takes." : HEADLINES[answer.answer],
+    answer === undefined ? "These files are not whole modules." : HEADLINES[answer.answer],
     ...(answer?.reasons.slice(0, 3).flatMap((reason) => wrapped(reason, "  ")) ?? []),
+    ...(standing === undefined ? [] : ["", ...wrapped(`In the store: ${standingWords(standing)}`, "")]),
     "",
     `Kernel   ${kernel}`,
     ...(record.compiler === undefined

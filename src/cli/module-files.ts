@@ -19,6 +19,14 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
 
 async function readBytes(file: string): Promise<Buffer> {
   return readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
+    throw new FarmError("FILE_UNREADABLE", {
+      detail: `${file} cannot be read (${cause.code})`,
+      ...(cause.code === "ENOENT" && !file.includes(".ko")
+        ? {
+            hint: "Check the path; an artifact of the store has a kernel of its own, and goes without --kernel.",
+          }
+        : {}),
+      cause,
+    });
   });
 }

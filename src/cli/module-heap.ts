@@ -2,7 +2,7 @@
  * Where `audit` reads: a directory, or what a web server shows below an address, by its pages of links or as S3 lists a
  * bucket. Nothing is written.
  */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
@@ -26,17 +26,19 @@ export async function openHeap(place: string): Promise<Heap> {
 
 /** Links are not followed: what they lead to is found where it is, if it is here. */
 async function openDirectory(directory: string): Promise<Heap> {
+  if (directory === "")
+    throw new FarmError("USAGE", { detail: "the place to look through is an empty word" });
+  const unreadable = (cause: NodeJS.ErrnoException) => {
+    const fact = cause.code === "ENOENT" ? "is not there" : `cannot be read (${cause.code})`;
+    return new FarmError("FILE_UNREADABLE", { detail: `${directory} ${fact}`, cause });
+  };
+  const place = await stat(directory).catch((cause: NodeJS.ErrnoException) => {
+    throw unreadable(cause);
+  });
+  if (!place.isDirectory()) throw notOneFile(directory);
   const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
     (cause: NodeJS.ErrnoException) => {
-      if (cause.code === "ENOTDIR")
-        throw new FarmError("USAGE", {
-          detail: `${directory} is a file, and audit looks through a directory`,
-          hint: "Name the directory that it lies in, or ask `kmodfarm check` about one module.",
-        });
-      throw new FarmError("FILE_UNREADABLE", {
-        detail: `${directory} cannot be read (${cause.code})`,
-        cause,
-      });
+      throw unreadable(cause);
     },
   );
   const paths = entries
@@ -50,8 +52,19 @@ async function openDirectory(directory: string): Promise<Heap> {
   };
 }
 
+function notOneFile(place: string): FarmError {
+  return new FarmError("USAGE", {
+    detail: `${place} is a file, and audit looks through a directory`,
+    hint: "Name the directory that it lies in, or ask `kmodfarm check` about one module.",
+  });
+}
+
+/** Somebody waits for the answer, so a server that gives none is not asked for minutes. */
+const PATIENCE = { retries: 1, silenceMs: 15_000 };
+
 async function openUrl(address: string): Promise<Heap> {
-  const http = new Http();
+  if (/\.ko(\.(xz|zst|gz))?$/.test(address)) throw notOneFile(address);
+  const http = new Http(PATIENCE);
   const get = (url: string, limitBytes: number) => fetchBytes(http, url, limitBytes);
   try {
     const root = address.includes("?") || address.endsWith("/") ? address : `${address}/`;

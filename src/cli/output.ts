@@ -2,14 +2,19 @@
  * What goes to standard output: documents for programs, tables for people.
  */
 
+import { visible } from "../base/visible.ts";
+
 export function printJson(value: unknown): Promise<void> {
   return print(`${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** Writes and waits until it is taken: the process may end right after. */
+/**
+ * Writes and waits until it is taken: the process may end right after. Names of files, lines of logs and words of others
+ * are in it, and none of them steers the terminal.
+ */
 export function print(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(text, (fault) => (fault ? reject(fault) : resolve()));
+    process.stdout.write(visible(text), (fault) => (fault ? reject(fault) : resolve()));
   });
 }
 

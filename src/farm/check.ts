@@ -11,7 +11,13 @@ import { checkIdentity } from "../check/identity.ts";
 import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
 import { loadModules } from "../check/load.ts";
 import { type Answer, wouldLoad } from "../check/loads.ts";
-import { checkSignatures, readSigner, type Signer } from "../check/signature.ts";
+import {
+  checkSignatures,
+  type KernelKeys,
+  readSigner,
+  type Signer,
+  signatureAnswer,
+} from "../check/signature.ts";
 import { checkSymbols } from "../check/symbols.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { readVmlinuz } from "../formats/vmlinuz.ts";
@@ -32,7 +38,7 @@ export interface CheckRequest {
 
 export interface CheckReport {
   readonly verdicts: readonly Verdict[];
-  /** Undefined where the files are not even modules. */
+  /** By the rules that the kernel loads by; undefined where the files are not even modules. */
   readonly answer?: Answer;
   readonly record: KernelRecord;
   readonly modules: readonly OpenedModule[];
@@ -51,18 +57,14 @@ export async function checkModules(
   const { modules, verdict: format } = await checkFormat(files);
   if (modules.length < files.length) return { verdicts: [format], record, modules };
   const read = modules.map(({ module }) => module);
-  const { signers, gap } = await signersFor(modules, request, context, signal);
-  const verdicts = [
-    format,
-    ...staticVerdicts(read, record, moduleVersion),
-    checkSignatures(modules, signers, record, gap),
-  ];
-  const answer = wouldLoad(read, record);
+  const { verdict: signature, keys } = await judgeSignatures(request, modules, record, context, signal);
+  const verdicts = [format, ...staticVerdicts(read, record, moduleVersion), signature];
+  const answer = wouldLoad(read, record, signatureAnswer(modules, keys, record));
   if (!request.isLoaded) return { verdicts, answer, record, modules };
   const { verdict: load, log } = await loadVerdict(request, modules, context, signal);
   return {
     verdicts: [...verdicts, load],
-    answer: confirmed(answer, load),
+    answer,
     record,
     modules,
     ...(log === undefined ? {} : { log }),
@@ -88,17 +90,29 @@ export function staticVerdicts(
   ];
 }
 
-/** The kernel's own keys are in its boot image, which is fetched only if something is signed; `gap` says why it is no help. */
-async function signersFor(
+/** Whether modules are signed by a key that counts: one of some people's, or one of the kernel's own. */
+export async function judgeSignatures(
+  { kernel, signers }: Pick<CheckRequest, "kernel" | "signers">,
   modules: readonly OpenedModule[],
-  { kernel, signers }: CheckRequest,
+  record: Pick<KernelRecord, "config">,
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<{ readonly verdict: Verdict; readonly keys: KernelKeys }> {
+  const keys = await kernelKeys(modules, kernel, context, signal);
+  return { verdict: checkSignatures(modules, [...signers, ...keys.own], record, keys.gap), keys };
+}
+
+/** They are in the boot image, which is fetched only if something is signed. */
+async function kernelKeys(
+  modules: readonly OpenedModule[],
+  kernel: CatalogKernel,
   context: BootContext,
   signal: AbortSignal | undefined,
-): Promise<{ readonly signers: readonly Signer[]; readonly gap?: string }> {
+): Promise<KernelKeys> {
   const [image] = kernel.packages.image;
-  if (!modules.some(({ module }) => module.signature?.kind === "pkcs7")) return { signers };
+  if (!modules.some(({ module }) => module.signature?.kind === "pkcs7")) return { own: [] };
   if (image === undefined)
-    return { signers, gap: "no index lists the kernel's boot image, which holds its keys" };
+    return { own: [], gap: "no index lists the kernel's boot image, which holds its keys" };
   try {
     const what = `the boot image of ${kernel.kversion}`;
     const { certificates } = await readVmlinuz(
@@ -108,11 +122,11 @@ async function signersFor(
     const own = certificates.map((der, index) =>
       readSigner(der, `certificate ${index + 1} of ${kernel.kversion}`),
     );
-    return { signers: [...signers, ...own] };
+    return { own };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "NOT_FETCHABLE"].includes(thrown.code))
       throw thrown;
-    return { signers, gap: `the kernel's own keys cannot be read: ${thrown.message}` };
+    return { own: [], gap: `the kernel's own keys cannot be read: ${thrown.message}` };
   }
 }
 
@@ -135,9 +149,9 @@ async function loadVerdict(
 }
 
 /** What the kernel did outranks what its rules say it would do; a module may be taken and then do harm. */
-function confirmed(answer: Answer, load: Verdict): Answer {
-  if (load.verdict === "pass")
+export function confirmed(answer: Answer, load: Verdict | undefined): Answer {
+  if (load?.verdict === "pass")
     return { answer: "loads", reasons: ["it was loaded into that kernel", ...answer.reasons] };
-  if (load.verdict === "fail") return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
+  if (load?.verdict === "fail") return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
   return answer;
 }

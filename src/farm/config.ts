@@ -17,6 +17,7 @@ import type { CompilerPolicy } from "../build/toolchains/image.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
+import { Expression } from "../matrix/element-filter.ts";
 import { Exclusion } from "../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../matrix/generate.ts";
 import { describeProblems, describeSyntax } from "./config-problems.ts";
@@ -139,7 +140,7 @@ const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
   architectures: Architectures.describe("x86_64, aarch64."),
   flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own words."),
-  kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
+  kernelRelease: Expression.optional().describe("Expression that must match the whole kernel release."),
   newest: z
     .int()
     .positive()

@@ -19,7 +19,8 @@ import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
-import { type Moves, openGate, type Person } from "./gate.ts";
+import { openGate } from "./gate.ts";
+import type { Moves, Person } from "./moves.ts";
 import { type Farm, openInputs } from "./open.ts";
 
 export interface ImportRequest extends Person {
@@ -60,8 +61,13 @@ export async function importArtifact(
     if (report.modules.length < files.length)
       throw new FarmError("MODULE_MALFORMED", { detail: report.verdicts[0]?.reasons.join("; ") ?? "" });
 
+    const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
     const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
-    const verdicts = [...report.verdicts, verdict("provenance", "unknown", unproven)];
+    const verdicts = [
+      ...report.verdicts,
+      ...(isLoaded ? [] : [untested]),
+      verdict("provenance", "unknown", unproven),
+    ];
     // Whoever has it excepted still promotes it by hand: an import is a candidate only.
     const { refusals } = await gate.judge(element, verdicts);
     const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];

@@ -47,11 +47,15 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
 
 /** A certificate in PEM or DER. @throws FarmError FILE_UNREADABLE */
 export async function readCertificate(file: string): Promise<Signer> {
+  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
+  });
   try {
-    return readSigner(new X509Certificate(await readFile(file)).raw, file);
+    return readSigner(new X509Certificate(bytes).raw, file);
   } catch (cause) {
+    const key = /-----BEGIN ((?:[A-Z]+ )?(?:PRIVATE|PUBLIC) KEY)-----/.exec(bytes.toString("latin1"))?.[1];
     throw new FarmError("FILE_UNREADABLE", {
-      detail: `${file} is not there, or no certificate`,
+      detail: `${file} is ${key === undefined ? "no certificate" : `a ${key.toLowerCase()}, and no certificate`}`,
       hint: "Give a certificate in PEM or DER, such as the one sign-file was called with.",
       cause,
     });

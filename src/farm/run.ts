@@ -16,10 +16,10 @@ import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { isWithdrawn } from "../registry/decisions.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
+import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
@@ -45,10 +45,10 @@ export interface RunRow {
   readonly note: AttemptNote;
   /** Whether this run did it, or found it done. */
   readonly isNew: boolean;
+  /** Of what came of it; absent where nothing did. */
+  readonly standing?: Standing;
   /** Where it is in the store's view; absent for what is not stable. */
   readonly path?: string;
-  /** Somebody took it back. */
-  readonly isWithdrawn: boolean;
 }
 
 export interface RunReport {
@@ -137,7 +137,8 @@ class Night {
     }
     const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
     if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);
-    return this.#report();
+    for (const strange of this.#gate.strangeNames()) progress.say(`policy: ${strange}`);
+    return await this.#report();
   }
 
   async #updateCatalog(): Promise<void> {
@@ -290,23 +291,30 @@ class Night {
     };
   }
 
-  #report(): RunReport {
+  async #report(): Promise<RunReport> {
     const { published, catalog } = this.#ledger;
-    const stable = new Set(published.indices.flatMap((index) => index.stable.map(viewPath)));
-    const candidates = new Map(
-      published.indices.flatMap((index) => index.candidate.map((entry) => [viewPath(entry), entry])),
+    const key = (driver: string, output: string, recipe = "") => `${driver} ${output} ${recipe}`;
+    const artifacts = new Map(
+      listAll(published.indices).map((listed) => {
+        const { driver, output, recipe } = listed.entry;
+        return [key(driver, output, recipe), listed];
+      }),
     );
-    const rows = this.#wanted().flatMap((wanted): RunRow[] => {
-      const key = elementKey(wanted);
-      const [done, note, path] = [this.#done.get(key), this.#ledger.noteOf(key), viewPath(wanted)];
-      if (done === undefined || note === undefined) return [];
-      if (stable.has(path)) return [{ ...done, note, path, isWithdrawn: false }];
-      const candidate = candidates.get(path);
-      const isBack = candidate !== undefined && isWithdrawn(published.decisions, candidate);
-      return [
-        { ...done, note: isBack ? { ...note, refusals: candidate.reasons } : note, isWithdrawn: isBack },
-      ];
-    });
+    const rows: RunRow[] = [];
+    for (const wanted of this.#wanted()) {
+      const done = this.#done.get(elementKey(wanted));
+      const note = this.#ledger.noteOf(elementKey(wanted));
+      if (done === undefined || note === undefined) continue;
+      const { driver, output, recipe } = done.element;
+      const listed = artifacts.get(key(driver, output, recipe));
+      const standing = listed === undefined ? undefined : await this.#standing(listed);
+      rows.push({
+        ...done,
+        note,
+        ...(standing === undefined ? {} : { standing }),
+        ...(standing?.word === "stable" ? { path: viewPath(wanted) } : {}),
+      });
+    }
     return {
       rows,
       problems: this.#problems,
@@ -314,6 +322,16 @@ class Night {
       generation: published.head?.number ?? 0,
       kernels: catalog.kernels.length,
     };
+  }
+
+  /** What was waived for a stable artifact may not be today: that takes nothing back, and is told. */
+  async #standing(listed: Listed): Promise<Standing> {
+    const standing = standingOf(this.#ledger.published.decisions, listed);
+    if (standing.word !== "stable" || standing.reasons.length === 0) return standing;
+    const { refusals } = await this.#gate.judgePublished(listed);
+    return refusals.length === 0
+      ? standing
+      : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
   }
 }
 

@@ -109,10 +109,24 @@ function readSignerName(walk: Walk, version: number, what: string): SignerName {
   if (version === 3) return { keyId: walk.take(DER.implicit(0)).content };
   if (version !== 1) throw malformed(what, `its signature is of the unknown version ${version}`);
   const name = walk.enter(DER.sequence);
-  const issuer = name.take(DER.sequence).whole;
+  const issuer = name.take(DER.sequence);
+  checkName(issuer, what);
   const serial = readPositiveInteger(name.take(DER.integer), what);
   name.end();
-  return { issuer, serial };
+  return { issuer: issuer.whole, serial };
+}
+
+/** A Name (RFC 5280, 4.1.2.4): kernels go through all of it, and refuse a module for one that is none. */
+function checkName({ content }: DerValue, what: string): void {
+  for (const part of readDerValues(content, what)) {
+    const assertions = new Walk([part], what).enter(DER.set);
+    while (!assertions.isAtEnd) {
+      const assertion = assertions.enter(DER.sequence);
+      assertion.take(DER.objectIdentifier);
+      assertion.any();
+      assertion.end();
+    }
+  }
 }
 
 function digestOf(walk: Walk, what: string): DigestName {
@@ -165,6 +179,16 @@ class Walk {
     return value;
   }
 
+  get isAtEnd(): boolean {
+    return this.#at >= this.#values.length;
+  }
+
+  /** Whatever comes next, as long as something does. */
+  any(): void {
+    if (this.isAtEnd) throw malformed(this.#what, "its signature ends where CMS has a value");
+    this.#at++;
+  }
+
   enter(tag: number): Walk {
     return new Walk(readDerValues(this.take(tag).content, this.#what), this.#what);
   }
@@ -179,7 +203,6 @@ class Walk {
   }
 
   end(): void {
-    if (this.#at < this.#values.length)
-      throw malformed(this.#what, "its signature holds more than `sign-file` writes");
+    if (!this.isAtEnd) throw malformed(this.#what, "its signature holds more than `sign-file` writes");
   }
 }

@@ -9,8 +9,17 @@ import type { Element } from "./element.ts";
 
 const Words = z.array(z.string()).min(1);
 
+/** An expression for whole texts, in RE2's syntax; one that cannot be understood is told where it stands. */
+export const Expression = z.string().superRefine((text, context) => {
+  try {
+    expression(text);
+  } catch (thrown) {
+    context.addIssue({ code: "custom", message: thrown instanceof Error ? thrown.message : String(thrown) });
+  }
+});
+
 export const ElementFilter = z.strictObject({
-  kernelRelease: z.string().optional().describe("Expression that must match the whole kernel release."),
+  kernelRelease: Expression.optional().describe("Expression that must match the whole kernel release."),
   distributions: Words.optional().describe("Release keys (debian12) or distribution ids (debian)."),
   architectures: z.array(ArchitectureName).min(1).optional().describe("x86_64, aarch64."),
   flavours: Words.optional().describe("generic, cloud, rt, 16k, …"),

@@ -35,6 +35,19 @@ export async function readManifest(
   return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${blobPath(manifest)}`);
 }
 
+/** An artifact's modules as nodes get them. @throws FarmError STORE_CORRUPT */
+export async function readModules(
+  store: Store,
+  { modules }: Pick<IndexEntry, "modules">,
+): Promise<{ readonly name: string; readonly bytes: Buffer }[]> {
+  return Promise.all(
+    modules.map(async ({ name, digest, stripped, compressed }) => ({
+      name: compressed?.file ?? `${name}.ko`,
+      bytes: await readBlob(store, compressed?.digest ?? stripped ?? digest),
+    })),
+  );
+}
+
 /** @throws FarmError STORE_CORRUPT */
 export async function readBlob(store: Store, digest: string): Promise<Buffer> {
   const place = blobPath(digest);

@@ -28,12 +28,24 @@ export function withDecision(decisions: readonly Decision[], decision: Decision)
   return last !== undefined && timeless(last) === timeless(decision) ? decisions : [...decisions, decision];
 }
 
-/** Taken back by somebody, and not promoted by anybody since. */
-export function isWithdrawn(decisions: readonly Decision[], artifact: ArtifactName): boolean {
-  const last = decisionsOf(decisions, artifact).findLast(({ action }) =>
+/** The last decision that moved an artifact, or kept it where it is. */
+export function latestMove(decisions: readonly Decision[], artifact: ArtifactName): Decision | undefined {
+  return decisionsOf(decisions, artifact).findLast(({ action }) =>
     ["promote", "withdraw", "rollback"].includes(action),
   );
-  return last?.action === "withdraw" || last?.action === "rollback";
+}
+
+/** Taken back by somebody, and not promoted by anybody since. */
+export function isWithdrawn(decisions: readonly Decision[], artifact: ArtifactName): boolean {
+  return takenBackWords(latestMove(decisions, artifact)) !== undefined;
+}
+
+/** Who took an artifact back, when and why; undefined for any other decision. */
+export function takenBackWords(last: Decision | undefined): string | undefined {
+  if (last?.action !== "withdraw" && last?.action !== "rollback") return undefined;
+  const { action, by, at, why } = last;
+  const act = action === "withdraw" ? "withdrawn" : "rolled back";
+  return `${act} by ${by} on ${at.slice(0, 10)}: ${why}`;
 }
 
 /** What was found out about an artifact after its manifest was written. */

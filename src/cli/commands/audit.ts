@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
 import PQueue from "p-queue";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import {
   type AuditedFile,
   auditFiles,
@@ -43,8 +43,8 @@ export async function audit(place: string, options: AuditOptions): Promise<numbe
       : await auditLocal(heap.directory, paths, keys);
   const kernels = options.kernels === undefined ? kernelsIn(heap) : await releasesOf(options.kernels);
   const found = findings(files, { kernels, builtin: await builtinModules(heap) });
-  if (options.json) await printJson(toJson(place, files, found));
-  else await print(toText(files, found));
+  if (options.json) await printJson(toJson(place, files, found, keys));
+  else await print(toText(files, found, keys));
   return found.length > 0 ? 1 : 0;
 }
 
@@ -116,8 +116,16 @@ function kernelsIn({ paths }: Heap): ReadonlySet<string> | undefined {
 /** Releases in a catalog, a matrix, or a kernel list. */
 async function releasesOf(place: string): Promise<ReadonlySet<string>> {
   const { readCatalog } = await import("../catalog-io.ts");
-  const { catalog } = await readCatalog(place);
-  return new Set(catalog.kernels.map(({ kversion }) => kversion));
+  try {
+    const { catalog } = await readCatalog(place);
+    return new Set(catalog.kernels.map(({ kversion }) => kversion));
+  } catch (thrown) {
+    const { code, message, cause } = toFarmError(thrown);
+    if (code !== "DOCUMENT_INVALID") throw thrown;
+    const hint =
+      "Give --kernels a catalog (`kmodfarm catalog export > FILE`), a kernel-crawler list or driverkit configurations.";
+    throw new FarmError(code, { detail: message, hint, cause });
+  }
 }
 
 async function builtinModules(heap: Heap): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
@@ -131,20 +139,40 @@ async function builtinModules(heap: Heap): Promise<ReadonlyMap<string, ReadonlyS
   return builtin;
 }
 
-function toText(files: readonly AuditedFile[], found: readonly Finding[]): string {
+function toText(files: readonly AuditedFile[], found: readonly Finding[], keys: KernelKeys): string {
   const claimed = new Set(files.flatMap(({ claim }) => claim?.release ?? []));
-  const unclaimed = files.filter(({ claim }) => claim === undefined).length;
   const rows = found.map(({ kind, path, fact }) => [WORDS[kind], path, fact]);
   const shown = rows.length === 0 ? "" : `${table(["WHAT", "FILE", "WHY"], rows)}\n`;
-  const counts = [...Map.groupBy(found, ({ kind }) => kind)].map(
+  const kinds = [...Map.groupBy(found, ({ kind }) => kind)].map(
     ([kind, of]) => `${of.length} ${WORDS[kind]}`,
   );
   const wrong = new Set(found.map(({ path }) => path)).size;
-  const unknown =
-    unclaimed === 0
-      ? ""
-      : ` Of ${unclaimed} nobody can see from the path which kernel they are for (--json names them).`;
-  return `${shown}${files.length} modules for ${claimed.size} kernels: ${wrong === 0 ? "nothing is wrong" : `${wrong} are wrong (${counts.join(", ")})`}.${unknown}\n`;
+  const fact =
+    wrong === 0 ? "nothing is wrong" : `${wrong} ${wrong === 1 ? "is" : "are"} wrong (${kinds.join(", ")})`;
+  const unclaimed = files.filter(({ claim }) => claim === undefined).length;
+  const unseen = unverified(files, keys);
+  const lines = [
+    `${counted(files.length, "module")} for ${counted(claimed.size, "kernel")}: ${fact}.`,
+    ...(unclaimed === 0
+      ? []
+      : [`Of ${unclaimed} nobody can see from the path which kernel they are for (--json names them).`]),
+    ...(unseen === 0
+      ? []
+      : [
+          `Signatures of ${counted(unseen, "module")} not verified: their kernel's key is in its boot image, which does not lie beside them.`,
+        ]),
+  ];
+  return `${shown}${lines.join("\n")}\n`;
+}
+
+/** How many are signed by somebody whose key nobody here knows. */
+function unverified(files: readonly AuditedFile[], keys: KernelKeys): number {
+  return files.filter(({ claim, facts }) => facts?.signer !== undefined && !keys.has(claim?.release ?? ""))
+    .length;
+}
+
+function counted(number: number, thing: string): string {
+  return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
 
 const WORDS: Readonly<Record<Finding["kind"], string>> = {
@@ -156,13 +184,14 @@ const WORDS: Readonly<Record<Finding["kind"], string>> = {
   noKernel: "no kernel",
 };
 
-function toJson(place: string, files: readonly AuditedFile[], found: readonly Finding[]) {
+function toJson(place: string, files: readonly AuditedFile[], found: readonly Finding[], keys: KernelKeys) {
   return {
     schema: "kmodfarm.audit/1",
     place,
     modules: files.length,
     kernels: [...new Set(files.flatMap(({ claim }) => claim?.release ?? []))].sort(),
     unclaimed: files.filter(({ claim }) => claim === undefined).map(({ path }) => path),
+    signaturesUnverified: unverified(files, keys),
     findings: found,
   };
 }

@@ -1,24 +1,25 @@
 /**
  * `kmodfarm check`: whether modules belong to a kernel, check by check.
  */
+import { stat } from "node:fs/promises";
 import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
-import { exists } from "../../base/scratch.ts";
 import { type CatalogKernel, findKernel } from "../../catalog/catalog.ts";
 import type { ModuleFile } from "../../check/format.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
-import type { Verdict } from "../../check/verdict.ts";
-import { type CheckReport, checkModules } from "../../farm/check.ts";
-import { listAll } from "../../farm/gate.ts";
+import { type Verdict, verdict } from "../../check/verdict.ts";
+import { checkModules, confirmed } from "../../farm/check.ts";
+import { kernelNameOf, openGate } from "../../farm/gate.ts";
 import { type Farm, openInputs } from "../../farm/open.ts";
 import { readCertificate } from "../../farm/policy-file.ts";
 import { kernelName } from "../../kernel/kernel.ts";
-import { readBlob, readManifest } from "../../registry/artifact.ts";
+import { readManifest, readModules } from "../../registry/artifact.ts";
 import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
-import { explain } from "../explain.ts";
+import { explain, type ToldCheck } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
@@ -33,43 +34,58 @@ interface CheckOptions extends PlaceOptions {
 
 export async function check(subjects: readonly string[], options: CheckOptions): Promise<number> {
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
-  const signers = await Promise.all((options.signer ?? []).map(readCertificate));
+  const certificates = await Promise.all((options.signer ?? []).map(readCertificate));
   return withFarm(options, async (farm) => {
     const state = await readPublished(farm.store, "candidate");
+    const gate = await openGate(
+      farm,
+      () => state,
+      () => new Date(),
+    );
     const { catalog } = state;
-    const {
-      kernel,
-      files: named,
-      recorded = [],
-    } = given === undefined || options.kernel === undefined
-      ? await publishedModules(subjects, state, farm)
-      : { kernel: findKernel(catalog, options.kernel), files: given };
+    const { kernel, files, artifact } =
+      given === undefined || options.kernel === undefined
+        ? await publishedModules(subjects, state, farm)
+        : { kernel: findKernel(catalog, options.kernel), files: given };
     const { scratch, cache } = farm;
-    const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
     const found = await checkModules(
       {
-        ...{ kernel, files: named, signers },
+        ...{ kernel, files, signers: [...gate.signers, ...certificates] },
         guest: guestPackages(catalog.guests, kernel),
         moduleVersion: options.moduleVersion,
         isLoaded: options.load,
       },
-      context,
+      { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
       stopSignal(),
     );
-    const report = { ...found, verdicts: withRecord(found.verdicts, recorded) };
-    const name = kernelName(kernel);
-    if (options.json) await printJson(toJson(name, named, report));
-    else if (options.explain) await print(explain(name, named, report));
-    else await print(toText(name, report));
-    return exitOf(report.verdicts);
+    const known = artifact === undefined ? found.verdicts : withRecord(found.verdicts, artifact.recorded);
+    const asked = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
+    const load = known.find(({ check: name }) => name === "load");
+    const isUnasked = load === undefined && found.answer !== undefined;
+    const told: ToldCheck = {
+      kernel: kernelName(kernel),
+      files,
+      report: {
+        ...found,
+        verdicts: isUnasked ? [...asked, NOT_LOADED] : asked,
+        ...(found.answer === undefined ? {} : { answer: confirmed(found.answer, load) }),
+      },
+      ...(artifact === undefined ? {} : { standing: standingOf(state.decisions, artifact.listed) }),
+    };
+    if (options.json) await printJson(toJson(told));
+    else await print(options.explain ? explain(told) : toText(told));
+    // What was not asked for is not held against anybody.
+    return exitOf(asked);
   });
 }
+
+const NOT_LOADED = verdict("load", "unknown", "not asked (--no-load)");
 
 interface Subject {
   readonly kernel: CatalogKernel;
   readonly files: readonly ModuleFile[];
-  /** What the store knows of an artifact. */
-  readonly recorded?: readonly Verdict[];
+  /** What the store knows, where it is one of its artifacts. */
+  readonly artifact?: { readonly listed: Listed; readonly recorded: readonly Verdict[] };
 }
 
 /** Without a kernel, words name an artifact of the store: its modules as nodes get them, and its own kernel. */
@@ -79,24 +95,23 @@ async function publishedModules(
   { store }: Farm,
 ): Promise<Subject> {
   const [words = ""] = subjects;
-  if (subjects.length > 1 || (await exists(words)))
+  if (subjects.length > 1 || (await isFile(words)))
     throw new FarmError("USAGE", {
       detail: "files are checked against a kernel, and --kernel does not name one",
       hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or, without it, the name of one artifact of the store.",
     });
-  const { index, entry } = artifactNamed(listAll(indices), words);
-  const { kversion, packageVersion, modules } = entry;
-  const kernel = findKernel(
-    catalog,
-    `${index.distribution}/${index.architecture}/${kversion}_${packageVersion}`,
-  );
-  const files = modules.map(async ({ name, digest, stripped, compressed }) => ({
-    name: compressed?.file ?? `${name}.ko`,
-    bytes: await readBlob(store, compressed?.digest ?? stripped ?? digest),
-  }));
+  const listed = artifactNamed(listAll(indices), words);
+  const { index, entry } = listed;
   const { verdicts } = await readManifest(store, entry);
-  const recorded = [...verdicts, ...laterEvidence(decisions, entry)];
-  return { kernel, files: await Promise.all(files), recorded };
+  return {
+    kernel: findKernel(catalog, kernelNameOf(index, entry)),
+    files: await readModules(store, entry),
+    artifact: { listed, recorded: [...verdicts, ...laterEvidence(decisions, entry)] },
+  };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
 /**
@@ -105,8 +120,8 @@ async function publishedModules(
  */
 function withRecord(asked: readonly Verdict[], recorded: readonly Verdict[]): Verdict[] {
   const kept = recorded.filter(
-    ({ check: name, verdict }) =>
-      !asked.some((one) => one.check === name) || (name === "load" && verdict === "fail"),
+    ({ check: name, verdict: word }) =>
+      !asked.some((one) => one.check === name) || (name === "load" && word === "fail"),
   );
   const told = kept.map((one) => ({ ...one, reasons: one.reasons.map((reason) => `on record: ${reason}`) }));
   return [...new Map([...asked, ...told].map((one) => [one.check, one])).values()];
@@ -118,25 +133,26 @@ export function exitOf(verdicts: readonly Verdict[]): number {
   return verdicts.some(({ verdict }) => verdict === "unknown") ? 3 : 0;
 }
 
-function toText(kernel: string, { verdicts, answer }: CheckReport): string {
-  const rows = verdicts.flatMap(({ check: name, verdict, reasons }) =>
-    reasons.map((reason, index) => (index === 0 ? [name, verdict, reason] : ["", "", reason])),
+function toText({ kernel, report: { verdicts, answer }, standing }: ToldCheck): string {
+  const rows = verdicts.flatMap(({ check: name, verdict: word, reasons }) =>
+    reasons.map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
   );
   const [first] = answer?.reasons ?? [];
-  const failed = verdicts.filter(({ verdict }) => verdict === "fail").map(({ check: name }) => name);
+  const failed = verdicts.filter(({ verdict: word }) => word === "fail").map(({ check: name }) => name);
   const but = answer?.answer === "loads" && failed.length > 0 ? `; yet it fails ${failed.join(", ")}` : "";
   const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}${but}\n`;
-  return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}`;
+  const stands = standing === undefined ? "" : `In the store: ${standingWords(standing)}\n`;
+  return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}${stands}`;
 }
 
-function toJson(kernel: string, files: readonly { name: string; bytes: Buffer }[], report: CheckReport) {
-  const { verdicts, answer, log } = report;
+function toJson({ kernel, files, report: { verdicts, answer, log }, standing }: ToldCheck) {
   return {
     schema: "kmodfarm.check/1",
     kernel,
     files: files.map(({ name, bytes }) => ({ name, sha256: sha256(bytes), size: bytes.length })),
     verdicts,
     answer,
+    standing,
     ...(log === undefined ? {} : { log: log.split("\n") }),
   };
 }

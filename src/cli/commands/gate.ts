@@ -1,9 +1,11 @@
 /**
  * `kmodfarm promote`, `withdraw`, `rollback`: what people decide about artifacts.
  */
-import { FarmError } from "../../base/error.ts";
-import * as gate from "../../farm/gate.ts";
+import { ERRORS, FarmError } from "../../base/error.ts";
 import { importArtifact } from "../../farm/import.ts";
+import * as acts from "../../farm/moves.ts";
+import type { Listed } from "../../registry/standing.ts";
+import { viewPath } from "../../registry/view.ts";
 import { artifactsNamed } from "../artifact-names.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
@@ -22,21 +24,20 @@ export async function promote(
     throw new FarmError("USAGE", {
       detail: "name artifacts, or every candidate with --all: one of the two",
     });
-  const choose = (listed: readonly gate.Listed[]) =>
-    options.all ? listed.filter(({ channel }) => channel === "candidate") : chosen(listed, subjects);
+  const choose = (listed: readonly Listed[]) => (options.all ? listed : newest(chosen(listed, subjects)));
   return withFarm(options, async (farm) =>
-    tell(await gate.promote(farm, choose, personOf(options), now), options),
+    tell(await acts.promote(farm, choose, { ...personOf(options), bringsBack: !options.all }, now), options),
   );
 }
 
 export async function withdraw(subjects: readonly string[], options: PersonOptions): Promise<number> {
-  const choose = (listed: readonly gate.Listed[]) => {
+  const choose = (listed: readonly Listed[]) => {
     const named = chosen(listed, subjects);
     const stable = named.filter(({ channel }) => channel === "stable");
     return stable.length > 0 ? stable : named;
   };
   return withFarm(options, async (farm) =>
-    tell(await gate.withdraw(farm, choose, personOf(options), now), options),
+    tell(await acts.withdraw(farm, choose, personOf(options), now), options),
   );
 }
 
@@ -45,7 +46,7 @@ export async function rollback(
   options: PersonOptions & { readonly driver?: string },
 ): Promise<number> {
   return withFarm(options, async (farm) =>
-    tell(await gate.rollback(farm, generation, options.driver, personOf(options), now), options),
+    tell(await acts.rollback(farm, generation, options.driver, personOf(options), now), options),
   );
 }
 
@@ -68,16 +69,32 @@ export async function importModules(files: readonly string[], options: ImportOpt
 
 const now = () => new Date();
 
-function personOf({ by, why }: PersonOptions): gate.Person {
+function personOf({ by, why }: PersonOptions): acts.Person {
   if (why.trim() === "") throw new FarmError("USAGE", { detail: "--why says nothing" });
-  return { by: by ?? gate.thisPerson(), why };
+  return { by: by ?? acts.thisPerson(), why };
 }
 
-function chosen(listed: readonly gate.Listed[], subjects: readonly string[]): gate.Listed[] {
+function chosen(listed: readonly Listed[], subjects: readonly string[]): Listed[] {
   return [...new Set(subjects.flatMap((words) => artifactsNamed(listed, words)))];
 }
 
-async function tell({ moves, generation }: gate.Moves, { json }: PersonOptions): Promise<number> {
+/** Where one place has a stable artifact and a newer candidate, only the candidate can be promoted. */
+function newest(listed: readonly Listed[]): Listed[] {
+  const waiting = new Set(listed.filter(({ channel }) => channel === "candidate").map(placeOf));
+  return listed.filter((one) => one.channel === "candidate" || !waiting.has(placeOf(one)));
+}
+
+function placeOf({ entry }: Listed): string {
+  return viewPath(entry);
+}
+
+async function tell(
+  { moves: all, generation, warnings = [] }: acts.Moves,
+  { json }: PersonOptions,
+): Promise<number> {
+  for (const warning of warnings) process.stderr.write(`policy: ${warning}\n`);
+  // Of what is as it should be nobody asked.
+  const moves = all.filter(({ result, reasons }) => result !== "nothing to do" || reasons.length > 0);
   if (json)
     await printJson({
       schema: "kmodfarm.moves/1",
@@ -96,7 +113,8 @@ async function tell({ moves, generation }: gate.Moves, { json }: PersonOptions):
       reasons.join("; "),
     ]);
     const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
-    await print(`${shown}Generation ${generation}.\n`);
+    const hint = moves.some(({ result }) => result === "refused") ? `${ERRORS.GATE_REFUSED.hint}\n` : "";
+    await print(`${shown}${hint}Generation ${generation}.\n`);
   }
   const isBad = ({ result, reasons }: (typeof moves)[number]) =>
     result === "refused" || (result === "imported" && reasons.some((reason) => reason.includes(": fail: ")));

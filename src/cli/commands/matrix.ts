@@ -14,6 +14,7 @@ import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../mat
 import type { StreamedChange } from "../../matrix/stream.ts";
 import type { AttemptNote, Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
@@ -205,19 +206,22 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const notes = new Map(state.attempts.map((note) => [note.element, note]));
   const status = statusOf(state, notes);
+  const rest = file === undefined ? withoutElement(state, elements) : [];
   if (options.json) {
     const failureOf = (element: Element) => notes.get(elementKey(element))?.failure;
     await printJson(
       elements.map((element) => ({ ...element, status: status(element), failure: failureOf(element) })),
     );
-  } else if (elements.length === 0) await print("The matrix is empty. `kmodfarm run` fills it.\n");
+  } else if (elements.length + rest.length === 0)
+    await print("The matrix is empty. `kmodfarm run` fills it.\n");
   else {
-    const rows = elements.map((element) => [
-      element.driver,
-      element.driverversion,
-      element.output,
-      status(element),
-    ]);
+    const rows = [
+      ...elements.map((element) => [element.driver, element.driverversion, element.output, status(element)]),
+      ...rest.map((listed) => {
+        const { driver, driverVersion, output } = listed.entry;
+        return [driver, driverVersion, output, standingWords(standingOf(state.decisions, listed))];
+      }),
+    ];
     const failed = elements.flatMap((element) => {
       const note = notes.get(elementKey(element));
       const isFailed = note?.failure !== undefined && note.failure.code !== "KERNEL_EXCLUDED";
@@ -229,13 +233,18 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
   return 0;
 }
 
+/** Artifacts that no element of the matrix is for: what was imported. */
+function withoutElement({ indices }: Published, elements: readonly Element[]): Listed[] {
+  const places = new Set(elements.map(viewPath));
+  return listAll(indices).filter(({ entry }) => !places.has(viewPath(entry)));
+}
+
 function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (element: Element) => string {
-  const stable = new Set(state.indices.flatMap((index) => index.stable.map(viewPath)));
-  const candidates = new Set(state.indices.flatMap((index) => index.candidate.map(viewPath)));
+  const listed = Map.groupBy(listAll(state.indices), ({ entry }) => viewPath(entry));
   return (element) => {
-    const path = viewPath(element);
-    if (stable.has(path)) return "stable";
-    if (candidates.has(path)) return "candidate";
+    // Nodes get the stable one, whatever waits beside it.
+    const [first] = (listed.get(viewPath(element)) ?? []).toSorted((a) => (a.channel === "stable" ? -1 : 1));
+    if (first !== undefined) return standingWords(standingOf(state.decisions, first));
     const failure = notes.get(elementKey(element))?.failure;
     if (failure === undefined) return "not built";
     return failure.code === "KERNEL_EXCLUDED"

@@ -6,6 +6,8 @@ import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
 import { UNTESTED } from "../../farm/element.ts";
 import type { Farm } from "../../farm/open.ts";
 import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
+import { elementName } from "../../matrix/element.ts";
+import { standingWords } from "../../registry/standing.ts";
 import { openBoard } from "../board.ts";
 import { failureParagraphs } from "../failures.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
@@ -66,11 +68,11 @@ export async function printReport(report: RunReport, farm: Farm, asJson: boolean
   return report.problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
 
-function isFailed({ note, isWithdrawn }: RunRow): boolean {
+/** A candidate is one where somebody found something wrong; what nobody could find out is not. */
+function isFailed({ note, standing }: RunRow): boolean {
   const code = note.failure?.code as ErrorCode | undefined;
-  const isAnswer = code === "NOT_FETCHABLE" || code === "KERNEL_EXCLUDED";
-  const isRefused = !isWithdrawn && note.load?.verdict.verdict === "pass" && (note.refusals?.length ?? 0) > 0;
-  return (code !== undefined && !isAnswer) || note.load?.verdict.verdict === "fail" || isRefused;
+  if (code !== undefined) return code !== "NOT_FETCHABLE" && code !== "KERNEL_EXCLUDED";
+  return standing?.word === "candidate" && note.load?.verdict.verdict !== "unknown";
 }
 
 function toJson(report: RunReport, farm: Farm) {
@@ -78,6 +80,7 @@ function toJson(report: RunReport, farm: Farm) {
     ...row.element,
     compilerName: row.note.compiler,
     outcome: outcomeOf(row),
+    standing: row.standing,
     isNew: row.isNew,
     attempt: row.note,
     path: row.path === undefined ? undefined : join(farm.store.place, row.path),
@@ -98,8 +101,7 @@ function outcomeOf(row: RunRow): OutcomeWord {
   if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
   if (row.note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
   if (row.note.failure !== undefined) return "failed";
-  if (row.isWithdrawn) return "withdrawn";
-  return row.path === undefined || row.note.load?.verdict.verdict !== "pass" ? "candidate" : "stable";
+  return row.standing?.word ?? "candidate";
 }
 
 function toText(report: RunReport, farm: Farm): string {
@@ -113,14 +115,42 @@ function toText(report: RunReport, farm: Farm): string {
     row.note.compiler,
     seconds(row.note.buildMs),
     loadWord(row),
-    row.path === undefined ? shortest(row.note.logFile ?? "-") : join(place, row.path),
+    row.path === undefined ? whereInstead(row) : join(place, row.path),
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
   const shown =
     rows.length > 0
       ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n`
       : `Nothing is wanted: none of the ${report.kernels} kernels known is selected, or the matrix is empty.\n`;
-  return `${shown}${failureText(report)}${summaryText(report)}`;
+  return `${shown}${failureText(report)}${standingText(report)}${summaryText(report)}`;
+}
+
+function whereInstead({ note, standing }: RunRow): string {
+  return standing?.word === "withdrawn" ? "withdrawn" : shortest(note.logFile ?? "-");
+}
+
+/** What is stable by exception only, and what somebody took back: once for all that have the same words. */
+function standingText({ rows }: RunReport): string {
+  const odd = rows.flatMap(({ element, standing }) =>
+    standing !== undefined && standing.word !== "candidate" && standing.reasons.length > 0
+      ? [
+          {
+            element,
+            words: standingWords(standing),
+            isBack: standing.word === "withdrawn",
+          },
+        ]
+      : [],
+  );
+  return [...Map.groupBy(odd, ({ words }) => words)]
+    .map(([words, group]) => {
+      const [first] = group;
+      const name =
+        first === undefined || group.length > 1 ? `${group.length} artifacts` : elementName(first.element);
+      const hint = first?.isBack ? "  `kmodfarm promote` with its name brings it back.\n" : "";
+      return `${name}: ${words}\n${hint}`;
+    })
+    .join("");
 }
 
 function isUntested({ note }: RunRow): boolean {
@@ -128,7 +158,8 @@ function isUntested({ note }: RunRow): boolean {
 }
 
 function loadWord(row: RunRow): string {
-  const { note } = row;
+  const { note, standing } = row;
+  if (standing?.word === "stable" && note.load?.verdict.verdict === "fail") return "waived";
   if (isUntested(row)) return "untested";
   if (note.load !== undefined)
     return note.load.verdict.verdict === "pass"

@@ -1,9 +1,9 @@
 /**
  * A store in a folder of this machine. A lock of a process that died is taken over; so are its leftovers.
  */
-import { link, readFile, rm, writeFile } from "node:fs/promises";
+import { link, readFile, rm, rmdir, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { hexOf, sha256 } from "../../base/json.ts";
 import { entriesOf, isAlive, makePlace, openScratch, processName, type Scratch } from "../../base/scratch.ts";
@@ -44,6 +44,9 @@ class FolderStore implements Store {
 
   async remove(path: string): Promise<void> {
     await rm(join(this.place, path), { recursive: true, force: true });
+    // Folders are there because of what is in them, as in every other kind of store.
+    for (let above = dirname(path); above !== "."; above = dirname(above))
+      if (!(await isRemoved(join(this.place, above)))) return;
   }
 
   async lock(): Promise<() => Promise<void>> {
@@ -106,6 +109,14 @@ class FolderStore implements Store {
     }
     return this.#scratch;
   }
+}
+
+/** Only an empty folder can be. */
+async function isRemoved(folder: string): Promise<boolean> {
+  return rmdir(folder).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function readText(path: string): Promise<string | undefined> {

@@ -19,11 +19,12 @@ import type { Element } from "../matrix/element.ts";
 import { putBlob } from "../registry/artifact.ts";
 import { readPublished, writePublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
+import type { Listed } from "../registry/standing.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { loadConfig } from "./config.ts";
-import { keepEvidence, type Listed, promote, rollback, withdraw } from "./gate.ts";
+import { keepEvidence, promote, rollback, withdraw } from "./moves.ts";
 import { openFarm } from "./open.ts";
 
 const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];
@@ -153,6 +154,63 @@ describe("promote", () => {
   });
 });
 
+describe("promote, of what somebody took back", () => {
+  async function withdrawn() {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD, isStable: true }]);
+    await withdraw(farm, all, ANN, NOW);
+    return farm;
+  }
+
+  test("leaves it where it is when all are meant, and says why", async () => {
+    const farm = await withdrawn();
+
+    const { moves } = await promote(farm, all, { ...ANN, bringsBack: false }, NOW);
+
+    expect(moves).toMatchObject([
+      {
+        result: "nothing to do",
+        reasons: ["withdrawn by ann on 2026-11-27: because; name it to bring it back"],
+      },
+    ]);
+    expect(await channelsOf(farm.store)).toMatchObject({ stable: [], candidate: [ONE.kversion] });
+  });
+
+  test("says what it overrides when it is named", async () => {
+    const { moves } = await promote(await withdrawn(), all, ANN, NOW);
+
+    expect(moves).toMatchObject([
+      { result: "promoted", reasons: ["it was withdrawn by ann on 2026-11-27: because"] },
+    ]);
+  });
+});
+
+test("names in a policy that nothing bears are told", async () => {
+  const policy = `
+    distributions: {debain12: {require: [load]}, debian: {require: [load]}}
+    exceptions:
+      - {check: load, owner: ann, reason: why, until: 2027-01-01, driver: vendro, distributions: [debian12]}`;
+  const farm = await farmWith([{ element: ONE, verdicts: GOOD }], policy);
+
+  const { warnings = [] } = await promote(farm, all, ANN, NOW);
+
+  expect(warnings.map((one) => one.slice(0, one.indexOf(":")))).toEqual([
+    "distributions",
+    "exceptions[0].driver",
+  ]);
+});
+
+test("an expression in a policy that nobody understands is told where it stands", async () => {
+  const exception = 'check: load, owner: ann, reason: why, until: 2027-01-01, kernelRelease: "(["';
+  const farm = await farmWith([], `exceptions: [{${exception}}]`);
+
+  await expect(promote(farm, all, ANN, NOW)).rejects.toThrow(
+    expect.objectContaining({
+      code: "CONFIG_INVALID",
+      message: expect.stringMatching(/policy\.yaml: exceptions\[0\]\.kernelRelease: expression '\(\['/),
+    }),
+  );
+});
+
 describe("withdraw", () => {
   test("takes an artifact from nodes, and from every later night", async () => {
     const farm = await farmWith([{ element: ONE, verdicts: GOOD }]);
@@ -168,6 +226,7 @@ describe("withdraw", () => {
     expect(moves).toMatchObject([{ result: "withdrawn", reasons: ["withdrawn by ann: because"] }]);
     expect(await channelsOf(farm.store)).toMatchObject({ stable: [], candidate: [ONE.kversion] });
     expect(await farm.store.list(viewPath(ONE))).toEqual([]);
+    expect(await farm.store.list("view")).toEqual([]);
     expect(night.indices[0]?.stable).toEqual([]);
     expect(entry?.reasons).toEqual(["withdrawn by ann: because"]);
   });
@@ -197,6 +256,14 @@ describe("rollback", () => {
     expect(moves.map(({ result }) => result)).toEqual(["rolled back", "promoted"]);
     expect(await channelsOf(farm.store)).toMatchObject({ stable: [ONE.kversion], candidate: [TWO.kversion] });
     expect((await rollback(farm, 1, undefined, ANN, NOW)).moves).toEqual([]);
+  });
+
+  test("knows no driver that nothing is or was of", async () => {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD, isStable: true }]);
+
+    await expect(rollback(farm, 1, "nosuch", ANN, NOW)).rejects.toThrow(
+      expect.objectContaining({ code: "ARTIFACT_UNKNOWN" }),
+    );
   });
 
   test("names the newest generation when there is no such one", async () => {

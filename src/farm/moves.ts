@@ -1,0 +1,236 @@
+/**
+ * What people decide about artifacts: promote, withdraw, roll back. Each move is one new generation: readers see all of
+ * it or nothing.
+ */
+import { userInfo } from "node:os";
+import { z } from "zod";
+import { FarmError } from "../base/error.ts";
+import type { Verdict } from "../check/verdict.ts";
+import { artifactName, latestMove, takenBackWords, withDecision } from "../registry/decisions.ts";
+import type { Decision, Index, IndexEntry, Manifest, Published } from "../registry/documents.ts";
+import { readGenerationIndices, readPublished, settle, writePublished } from "../registry/generations.ts";
+import { moved } from "../registry/publish.ts";
+import { type Listed, listAll, waivers } from "../registry/standing.ts";
+import { refreshView, viewPath } from "../registry/view.ts";
+import { openGate } from "./gate.ts";
+import type { Farm } from "./open.ts";
+
+interface Move {
+  readonly entry: IndexEntry;
+  readonly place: string;
+  readonly result: "promoted" | "refused" | "withdrawn" | "rolled back" | "imported" | "nothing to do";
+  readonly reasons: readonly string[];
+}
+
+export interface Moves {
+  readonly moves: readonly Move[];
+  readonly generation: number;
+  /** What is odd about the policy, for who wrote it. */
+  readonly warnings?: readonly string[];
+}
+
+export interface Person {
+  readonly by: string;
+  readonly why: string;
+}
+
+interface Promoter extends Person {
+  /** Whether what somebody took back is meant too. Default: true. */
+  readonly bringsBack?: boolean;
+}
+
+/**
+ * Makes candidates stable that the policy allows; those that are stable already stay, and what the policy says of them
+ * today is told.
+ * @throws FarmError STORE_BUSY, STORE_CORRUPT
+ */
+export async function promote(
+  farm: Farm,
+  choose: (listed: readonly Listed[]) => readonly Listed[],
+  { by, why, bringsBack = true }: Promoter,
+  now: () => Date,
+): Promise<Moves> {
+  return change(farm, now, async (state) => {
+    const gate = await openGate(farm, () => state, now);
+    const found = await chosenMoves(state, choose, async (listed) => {
+      const { entry, channel } = listed;
+      const takenBack = channel === "stable" ? undefined : takenBackWords(latestMove(state.decisions, entry));
+      if (takenBack !== undefined && !bringsBack)
+        return { result: "nothing to do", reasons: [`${takenBack}; name it to bring it back`] };
+      const judged = await gate.judgePublished(listed);
+      if (channel === "stable")
+        return {
+          result: "nothing to do",
+          reasons: judged.refusals.map((fact) => `stable, and today ${fact}`),
+        };
+      const decision = gate.decision(entry, judged, by, why);
+      const before = takenBack === undefined ? [] : [`it was ${takenBack}`];
+      return judged.isStable
+        ? { result: "promoted", reasons: [...before, ...waivers(judged.verdicts)], to: "stable", decision }
+        : { result: "refused", reasons: [...judged.refusals, ...before], decision };
+    });
+    return { ...found, warnings: gate.strangeNames() };
+  });
+}
+
+/** Takes stable artifacts back: nodes no longer get them, and no night publishes them again. */
+export async function withdraw(
+  farm: Farm,
+  choose: (listed: readonly Listed[]) => readonly Listed[],
+  { by, why }: Person,
+  now: () => Date,
+): Promise<Moves> {
+  return change(farm, now, (state) =>
+    chosenMoves(state, choose, async ({ entry, channel }) => {
+      const reasons = [`withdrawn by ${by}: ${why}`];
+      if (channel === "candidate") return { result: "nothing to do", reasons: ["it is not stable"] };
+      return {
+        result: "withdrawn",
+        reasons,
+        to: "candidate",
+        decision: byHand("withdraw", entry, { by, why }, now()),
+      };
+    }),
+  );
+}
+
+/**
+ * Makes stable exactly what was stable in an earlier generation, for one driver or for all.
+ * @throws FarmError USAGE when there is no such generation, ARTIFACT_UNKNOWN when nothing is or was that driver's
+ */
+export async function rollback(
+  farm: Farm,
+  generation: number,
+  driver: string | undefined,
+  { by, why }: Person,
+  now: () => Date,
+): Promise<Moves> {
+  return change(farm, now, async (state) => {
+    const then = await readGenerationIndices(farm.store, state, generation);
+    const isIts = ({ entry }: Listed) => driver === undefined || entry.driver === driver;
+    if (driver !== undefined && ![...listAll(then), ...listAll(state.indices)].some(isIts))
+      throw new FarmError("ARTIFACT_UNKNOWN", {
+        detail: `no artifact of a driver ${driver} is or was in generations ${generation} and ${state.head?.number ?? 0}`,
+        hint: "`kmodfarm matrix show` lists the drivers that there are.",
+      });
+    const wanted = listAll(then).filter((one) => one.channel === "stable" && isIts(one));
+    const key = ({ index, entry }: Listed) =>
+      `${index.distribution}/${index.architecture}/${viewPath(entry)}`;
+    const kept = new Map(wanted.map((one) => [key(one), one.entry.manifest]));
+    const stable = listAll(state.indices).filter((one) => one.channel === "stable" && isIts(one));
+    const current = new Map(stable.map((one) => [key(one), one.entry.manifest]));
+    const gone = stable.filter((one) => !kept.has(key(one)));
+    const back = wanted.filter((one) => current.get(key(one)) !== one.entry.manifest);
+    const reasons = [`rolled back to generation ${generation} by ${by}: ${why}`];
+    return applyMoves(state, [
+      ...gone.map(
+        (listed): Moving => ({
+          listed,
+          result: "rolled back",
+          reasons,
+          to: "candidate",
+          decision: byHand("rollback", listed.entry, { by, why }, now()),
+        }),
+      ),
+      ...back.map(
+        (listed): Moving => ({
+          listed,
+          result: "promoted",
+          reasons,
+          to: "stable",
+          decision: byHand("promote", listed.entry, { by, why: `${why} (generation ${generation})` }, now()),
+        }),
+      ),
+    ]);
+  });
+}
+
+/**
+ * Keeps what was found out about a published artifact after it was built, for the next time the gate asks.
+ * Returns false when the store has no such artifact.
+ */
+export async function keepEvidence(
+  farm: Farm,
+  { identity, recipeKey }: Manifest,
+  evidence: Verdict,
+  { by, why }: Person,
+  now: () => Date,
+): Promise<boolean> {
+  const { moves } = await change(farm, now, async (state) => {
+    const known = listAll(state.indices).find(
+      ({ entry }) => entry.recipe === recipeKey && entry.driver === identity.driver.name,
+    );
+    if (known === undefined) return { state, moves: [] };
+    const decision = { ...byHand("evidence", known.entry, { by, why }, now()), verdicts: [evidence] };
+    return applyMoves(state, [{ listed: known, result: "nothing to do", reasons: [], decision }]);
+  });
+  return moves.length > 0;
+}
+
+interface Moving {
+  readonly listed: Listed;
+  readonly result: Move["result"];
+  readonly reasons: readonly string[];
+  /** The channel that it goes to, if it goes. */
+  readonly to?: "stable" | "candidate";
+  readonly decision?: Decision;
+}
+
+/** Reads, changes and writes the state as its only writer. */
+async function change(
+  { store }: Farm,
+  now: () => Date,
+  work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
+): Promise<Moves> {
+  const unlock = await store.lock();
+  try {
+    await settle(store);
+    const before = await readPublished(store, "candidate");
+    const { state, ...found } = await work(before);
+    const isNew =
+      state.decisions !== before.decisions || found.moves.some(({ result }) => result !== "nothing to do");
+    const after = isNew ? await writePublished(store, state, now()) : before;
+    await refreshView(store, after);
+    return { ...found, generation: after.head?.number ?? 0 };
+  } finally {
+    await unlock();
+  }
+}
+
+async function chosenMoves(
+  state: Published,
+  choose: (listed: readonly Listed[]) => readonly Listed[],
+  decide: (listed: Listed) => Promise<Omit<Moving, "listed">>,
+) {
+  const moving: Moving[] = [];
+  for (const listed of choose(listAll(state.indices))) moving.push({ listed, ...(await decide(listed)) });
+  return applyMoves(state, moving);
+}
+
+function applyMoves(state: Published, moving: readonly Moving[]) {
+  const indices = new Map(state.indices.map((index) => [indexKey(index), index]));
+  let { decisions } = state;
+  for (const { listed, to, reasons, decision } of moving) {
+    const index = indices.get(indexKey(listed.index)) ?? { ...listed.index, stable: [], candidate: [] };
+    if (to !== undefined) indices.set(indexKey(index), moved(index, listed.entry, to, reasons));
+    if (decision !== undefined) decisions = withDecision(decisions, decision);
+  }
+  const moves = moving.map(
+    ({ listed: { entry }, result, reasons }): Move => ({ entry, place: viewPath(entry), result, reasons }),
+  );
+  return { state: { ...state, indices: [...indices.values()], decisions }, moves };
+}
+
+function indexKey({ distribution, architecture }: Index): string {
+  return `${distribution}.${architecture}`;
+}
+
+function byHand(action: Decision["action"], entry: IndexEntry, { by, why }: Person, now: Date): Decision {
+  const { manifest } = entry;
+  return { at: now.toISOString(), action, artifact: artifactName(entry), by, why, manifest, verdicts: [] };
+}
+
+/** Who works here, where nobody says so. */
+export function thisPerson(): string {
+  return z.string().min(1).catch("somebody").parse(userInfo().username);
+}
