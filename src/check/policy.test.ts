@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CHECKS, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
+import { allowsReuse, CHECKS, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
 const SUBJECT = {
@@ -109,4 +109,26 @@ test("every setting of a policy is in its digest", () => {
   ].map((policy) => policyDigest(Policy.parse(policy)));
 
   expect(new Set(policies).size).toBe(policies.length);
+});
+
+describe("loadsOn", () => {
+  test("allows it to releases and distributions that keep an ABI, where they are named", () => {
+    const policy = Policy.parse({ loadsOn: ["almalinux9.4", "rhel"] });
+    const allows = (distribution: string, distributionId: string) =>
+      allowsReuse(policy, { distribution, distributionId });
+
+    expect(allows("almalinux9.4", "almalinux")).toBe(true);
+    expect(allows("rhel9.5", "rhel")).toBe(true);
+    expect(allows("almalinux9.5", "almalinux")).toBe(false);
+    expect(allowsReuse(DEFAULT_POLICY, { distribution: "rhel9.5", distributionId: "rhel" })).toBe(false);
+  });
+
+  test.each(["debian12", "ubuntu24.04", "fedora41", "amazonlinux2023", "debian", "nosuch"])(
+    "is refused to %s, whose kernels promise no ABI",
+    (name) => {
+      const { error } = Policy.safeParse({ loadsOn: [name] });
+
+      expect(error?.issues[0]?.message).toMatch(`${name} is not of the Enterprise Linux family`);
+    },
+  );
 });

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { type Digest, digestOf } from "../base/json.ts";
+import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
 import type { Signer } from "./signature.ts";
@@ -64,6 +65,17 @@ export const Policy = z.strictObject({
     .array(z.string().min(1))
     .default([])
     .describe("Certificates whose signatures count, relative to the policy."),
+  loadsOn: z
+    .array(
+      PathSegment.refine(keepsAbi, {
+        error: ({ input }) =>
+          `${String(input)} is not of the Enterprise Linux family: its kernels promise no ABI, and each needs modules of its own`,
+      }),
+    )
+    .default([])
+    .describe(
+      "Releases (almalinux9.5) or distribution ids (almalinux) of the Enterprise Linux family whose kernels may be served by modules that were built for another of them, once `kmodfarm reuse` has proven it.",
+    ),
   exceptions: z
     .array(Exception)
     .default([])
@@ -132,6 +144,14 @@ function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): 
     "waived",
     `${one.reasons.join("; ")}; ${sibling} was loaded instead, as the policy allows`,
   );
+}
+
+/** Whether kernels of a release may be served by other kernels' modules, and give some to others. */
+export function allowsReuse(
+  { loadsOn }: Policy,
+  { distribution, distributionId }: Pick<Filtered, "distribution" | "distributionId">,
+): boolean {
+  return [distribution, distributionId].some((name) => loadsOn.includes(name));
 }
 
 /** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */

@@ -13,6 +13,8 @@ export interface ToldCheck {
   readonly report: CheckReport;
   /** Of an artifact: what nodes get of it. */
   readonly standing?: Standing;
+  /** Other kernels that it serves. */
+  readonly serves: readonly string[];
 }
 
 const HEADLINES = {

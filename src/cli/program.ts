@@ -183,7 +183,23 @@ function defineGate(program: Command, setExit: SetExit): void {
   withPerson(withPlaces(program.command("withdraw")))
     .description("take stable artifacts back: nodes no longer get them, and no night publishes them again")
     .argument("<artifact...>", "as for `promote`")
+    .option(
+      "--kernel <kernel>",
+      "only what one artifact gives to that kernel by `reuse`; may be repeated",
+      collect,
+    )
     .action(async (subjects, options) => setExit(await (await commands()).withdraw(subjects, options)));
+  withPerson(withPlaces(program.command("reuse")))
+    .description(
+      "let a stable artifact serve further kernels of the Enterprise Linux family: proven on each, where the policy allows it",
+    )
+    .argument("<artifact>", "as for `promote`")
+    .requiredOption(
+      "--kernel <kernel>",
+      "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where unique; may be repeated",
+      collect,
+    )
+    .action(async (subject, options) => setExit(await (await commands()).reuse(subject, options)));
   withPerson(withPlaces(program.command("rollback")))
     .description("make stable exactly what was stable in an earlier generation")
     .argument("<generation>", "its number", toNumber)

@@ -1,9 +1,11 @@
 /**
  * The gate at work: the configured policy, asked by whoever publishes, with what the store and the machine know.
  */
+import type { Digest } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import { checkFormat } from "../check/format.ts";
 import {
+  allowsReuse,
   DEFAULT_POLICY,
   type Judged,
   judge,
@@ -73,13 +75,23 @@ export class Gate {
     return withExceptions(this.#policy, subjectOf(listed, manifest), verdicts, this.#now());
   }
 
+  /** Changes with whatever may change a decision. */
+  get policyDigest(): Digest {
+    return policyDigest(this.#policy, this.signers);
+  }
+
+  /** Whether a release's kernels may be served by others' modules. */
+  allowsReuse(distribution: string): boolean {
+    return allowsReuse(this.#policy, { distribution, distributionId: partsOfRelease(distribution).id });
+  }
+
   decision(entry: IndexEntry, judged: Judged, by: string, why = "the policy"): Decision {
     return {
       at: this.#now().toISOString(),
       action: judged.isStable ? "promote" : "refuse",
       artifact: artifactName(entry),
       ...{ by, why },
-      policy: policyDigest(this.#policy, this.signers),
+      policy: this.policyDigest,
       manifest: entry.manifest,
       verdicts: judged.verdicts.filter(({ verdict }) => verdict !== "pass"),
     };

@@ -7,18 +7,33 @@ import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { artifactName, latestMove, takenBackWords, withDecision } from "../registry/decisions.ts";
-import type { Decision, Index, IndexEntry, Manifest, Published } from "../registry/documents.ts";
+import {
+  type Decision,
+  type IndexEntry,
+  indexName,
+  type Manifest,
+  type Published,
+} from "../registry/documents.ts";
 import { readGenerationIndices, readPublished, settle, writePublished } from "../registry/generations.ts";
-import { moved } from "../registry/publish.ts";
+import { moved, saysTheSame } from "../registry/publish.ts";
+import { heldReuse, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { openGate } from "./gate.ts";
 import type { Farm } from "./open.ts";
 
-interface Move {
+export interface Move {
   readonly entry: IndexEntry;
   readonly place: string;
-  readonly result: "promoted" | "refused" | "withdrawn" | "rolled back" | "imported" | "nothing to do";
+  readonly result:
+    | "promoted"
+    | "refused"
+    | "withdrawn"
+    | "rolled back"
+    | "imported"
+    | "reused"
+    | "reuse ended"
+    | "nothing to do";
   readonly reasons: readonly string[];
 }
 
@@ -122,7 +137,8 @@ export async function rollback(
     const gone = stable.filter((one) => !kept.has(key(one)));
     const back = wanted.filter((one) => current.get(key(one)) !== one.entry.manifest);
     const reasons = [`rolled back to generation ${generation} by ${by}: ${why}`];
-    return applyMoves(state, [
+    const others = { ...state, indices: withReuseOf(state.indices, then, driver) };
+    return applyMoves(others, [
       ...gone.map(
         (listed): Moving => ({
           listed,
@@ -177,7 +193,7 @@ interface Moving {
 }
 
 /** Reads, changes and writes the state as its only writer. */
-async function change(
+export async function change(
   { store }: Farm,
   now: () => Date,
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
@@ -187,9 +203,7 @@ async function change(
     await settle(store);
     const before = await readPublished(store, "candidate");
     const { state, ...found } = await work(before);
-    const isNew =
-      state.decisions !== before.decisions || found.moves.some(({ result }) => result !== "nothing to do");
-    const after = isNew ? await writePublished(store, state, now()) : before;
+    const after = saysTheSame(before, state) ? before : await writePublished(store, state, now());
     await refreshView(store, after);
     return { ...found, generation: after.head?.number ?? 0 };
   } finally {
@@ -208,24 +222,25 @@ async function chosenMoves(
 }
 
 function applyMoves(state: Published, moving: readonly Moving[]) {
-  const indices = new Map(state.indices.map((index) => [indexKey(index), index]));
+  const indices = new Map(state.indices.map((index) => [indexName(index), index]));
   let { decisions } = state;
   for (const { listed, to, reasons, decision } of moving) {
-    const index = indices.get(indexKey(listed.index)) ?? { ...listed.index, stable: [], candidate: [] };
-    if (to !== undefined) indices.set(indexKey(index), moved(index, listed.entry, to, reasons));
+    const index = indices.get(indexName(listed.index)) ?? { ...listed.index, stable: [], candidate: [] };
+    if (to !== undefined) indices.set(indexName(index), moved(index, listed.entry, to, reasons));
     if (decision !== undefined) decisions = withDecision(decisions, decision);
   }
   const moves = moving.map(
     ({ listed: { entry }, result, reasons }): Move => ({ entry, place: viewPath(entry), result, reasons }),
   );
-  return { state: { ...state, indices: [...indices.values()], decisions }, moves };
+  return { state: { ...state, indices: heldReuse([...indices.values()]), decisions }, moves };
 }
 
-function indexKey({ distribution, architecture }: Index): string {
-  return `${distribution}.${architecture}`;
-}
-
-function byHand(action: Decision["action"], entry: IndexEntry, { by, why }: Person, now: Date): Decision {
+export function byHand(
+  action: Decision["action"],
+  entry: IndexEntry,
+  { by, why }: Person,
+  now: Date,
+): Decision {
   const { manifest } = entry;
   return { at: now.toISOString(), action, artifact: artifactName(entry), by, why, manifest, verdicts: [] };
 }

@@ -113,14 +113,47 @@ export const IndexEntry = z.object({
 });
 export type IndexEntry = z.infer<typeof IndexEntry>;
 
+/** A kernel that modules serve which were built for another one, and proven to load on it. */
+export const LoadsOn = z.object({
+  kversion: z.string(),
+  packageVersion: z.string(),
+  flavour: z.string(),
+  /** Whose modules: stable in the index of its own distribution release, of this architecture. */
+  artifact: z.object({
+    distribution: z.string(),
+    driver: PathSegment,
+    output: OutputPath,
+    recipe: Digest,
+    manifest: Digest,
+  }),
+});
+export type LoadsOn = z.infer<typeof LoadsOn>;
+
 export const Index = z.object({
   schema: z.literal("kmodfarm.index/1"),
   distribution: z.string(),
   architecture: ArchitectureName,
   stable: z.array(IndexEntry),
   candidate: z.array(IndexEntry),
+  /** Kernels that nothing was built for, and what serves them. */
+  loadsOn: z.array(LoadsOn).optional(),
 });
 export type Index = z.infer<typeof Index>;
+
+/** Which index it is: there is one for each distribution release and architecture. */
+export function indexName({
+  distribution,
+  architecture,
+}: Pick<Index, "distribution" | "architecture">): string {
+  return `${distribution}.${architecture}`;
+}
+
+export function emptyIndex({
+  distribution,
+  architecture,
+}: Pick<Index, "distribution" | "architecture">): Index {
+  return { schema: "kmodfarm.index/1", distribution, architecture, stable: [], candidate: [] };
+}
 
 /** The last try at an element: what came of it, how long it took, where its log is. */
 export const AttemptNote = z.object({
@@ -163,8 +196,10 @@ const ArtifactName = z.object({ driver: z.string(), output: OutputPath, recipe: 
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  action: z.enum(["promote", "refuse", "withdraw", "rollback", "evidence"]),
+  action: z.enum(["promote", "refuse", "withdraw", "rollback", "evidence", "reuse", "endReuse"]),
   artifact: ArtifactName,
+  /** The kernel that it is about, where that is another than its own. */
+  kernel: z.string().optional(),
   by: z.string(),
   why: z.string(),
   /** The policy that it was decided by. */

@@ -5,7 +5,16 @@ import { canonicalJson } from "../base/json.ts";
 import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
 import { isWithdrawn, withDecision } from "./decisions.ts";
-import type { AttemptNote, Decision, Index, IndexEntry, Published } from "./documents.ts";
+import {
+  type AttemptNote,
+  type Decision,
+  emptyIndex,
+  type Index,
+  type IndexEntry,
+  indexName,
+  type Published,
+} from "./documents.ts";
+import { heldReuse } from "./reuse.ts";
 
 /** What became of one element. */
 export interface Outcome {
@@ -50,7 +59,7 @@ export function nextState(
     catalog,
     matrix: sorted(matrix),
     attempts: sorted(attempts),
-    indices: sorted(indices),
+    indices: heldReuse(sorted(indices)),
     roots: { ...state.roots, ...roots },
     decisions,
   };
@@ -70,19 +79,11 @@ export function withArtifact(
   );
 }
 
-function emptyIndex({ distribution, architecture }: Pick<Index, "distribution" | "architecture">): Index {
-  return { schema: "kmodfarm.index/1", distribution, architecture, stable: [], candidate: [] };
-}
-
 /** Whether publishing would tell anybody anything new. */
 export function saysTheSame(a: Published, b: Published): boolean {
   const rest = ({ matrix, attempts, indices, roots, decisions }: Published) =>
     canonicalJson([matrix, attempts, indices, roots, decisions]);
   return sameFacts(a.catalog, b.catalog) && rest(a) === rest(b);
-}
-
-function indexName({ distribution, architecture }: { distribution: string; architecture: string }): string {
-  return `${distribution}.${architecture}`;
 }
 
 /** The index with one of its artifacts in the other channel; `reasons` say why it is a candidate. */

@@ -5,9 +5,11 @@
  */
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readElf } from "../../src/formats/elf.ts";
 import { Manifest } from "../../src/registry/documents.ts";
+import { readPublished } from "../../src/registry/generations.ts";
+import { openFolderStore } from "../../src/registry/stores/folder.ts";
 import { makeSigningKey } from "../support/apt-repository.ts";
 import { cli, copyDriver, DOORBELL, readBlob, readStable } from "../support/e2e-farm.ts";
 import { TEST_CACHE } from "../support/e2e-mirror.ts";
@@ -17,6 +19,7 @@ import { sharedDirectory } from "../support/temporary.ts";
 
 const COMPILERS: Record<Shape, string> = {
   "almalinux9.4": "gcc-14",
+  "almalinux9.5": "gcc-14",
   "ubuntu24.04": "gcc-14",
   amazonlinux2023: "gcc-13",
 };
@@ -44,8 +47,9 @@ async function emptyCache(): Promise<void> {
   await symlink(join(TEST_CACHE, "shaped-roots"), join(directory, "cache", "roots"));
 }
 
-async function configure(version = "0.1.0"): Promise<void> {
+async function configure(version = "0.1.0", more = {}): Promise<void> {
   const config = {
+    ...more,
     drivers: [{ ...DOORBELL, versions: [version] }],
     sources: repositories.sources,
     toolchains: Object.fromEntries(SHAPES.map((shape) => [shape, "debian13"])),
@@ -137,6 +141,92 @@ it.each(SHAPES)("a module with another CRC is refused by the kernel of %s", asyn
   expect([sound.exitCode, flipped.exitCode], sound.stderr + flipped.stderr).toEqual([0, 1]);
   expect(flipped.stdout).toContain("disagrees about version of symbol misc_register");
 });
+
+describe("modules of one kernel of Enterprise Linux for another", () => {
+  const [own, next] = ["almalinux9.4", "almalinux9.5"] as const;
+  const kernelOf = (shape: Shape) => `${shape}/x86_64/${(kernels.get(shape) as ShapedKernel).kversion}`;
+  const reuse = (artifact: string, kernel: string) =>
+    farm("reuse", artifact, "--kernel", kernel, "--why", "no build of its own", "--json");
+  const movesOf = ({ stdout }: { readonly stdout: string }) =>
+    (JSON.parse(stdout) as { moves: { result: string; reasons: string[] }[] }).moves;
+  const servedBy = async (shape: Shape) => {
+    const { indices } = await readPublished(await openFolderStore(store), "stable");
+    return indices.find(({ distribution }) => distribution === shape)?.loadsOn ?? [];
+  };
+  const allow = (releases: readonly string[]) =>
+    writeFile(join(directory, "policy.yaml"), JSON.stringify({ loadsOn: releases }));
+
+  it("are not published while the policy does not say so, nor while it has modules of its own", async () => {
+    const needless = await reuse(`${own}/x86_64`, kernelOf(next));
+    expect(movesOf(needless)).toMatchObject([{ result: "nothing to do" }]);
+    await farm("withdraw", next, "--why", "makes room");
+
+    const { exitCode, stdout } = await reuse(`${own}/x86_64`, kernelOf(next));
+
+    expect(exitCode).toBe(1);
+    expect(movesOf({ stdout })).toMatchObject([{ result: "refused" }]);
+    expect(stdout).toContain(`the policy does not name ${own} under loadsOn`);
+    expect(await servedBy(next)).toEqual([]);
+  });
+
+  it("are proven there and published, where the policy says so", async () => {
+    await configure("0.1.0", { policy: "policy.yaml" });
+    await allow(["almalinux"]);
+
+    const { exitCode, stdout, stderr } = await reuse(`${own}/x86_64`, kernelOf(next));
+
+    expect(exitCode, stdout + stderr).toBe(0);
+    expect(movesOf({ stdout })).toMatchObject([{ result: "reused" }]);
+    expect(stdout).toContain("tally, doorbell inserted by busybox and removed, twice");
+    expect(await servedBy(next)).toMatchObject([
+      { kversion: kernels.get(next)?.kversion, artifact: { distribution: own, driver: "doorbell" } },
+    ]);
+    expect((await farm("matrix", "show")).stdout).toMatch(/withdrawn by|loads on: modules of/);
+    expect((await farm("check", `${own}/x86_64`, "--no-load")).stdout).toContain(
+      `Proven for, and serving: ${next}/x86_64/`,
+    );
+  });
+
+  it("say no for a kernel with other CRCs, whatever the policy says", async () => {
+    await farm("withdraw", "amazonlinux2023", "--why", "makes room");
+
+    const said = await farm(
+      "check",
+      ...(await modulesOf(own)),
+      ...["--kernel", kernelOf("amazonlinux2023"), "--json"],
+    );
+    const { exitCode, stdout } = await reuse(`${own}/x86_64`, kernelOf("amazonlinux2023"));
+
+    expect(JSON.parse(said.stdout).answer.answer).toBe("refuses");
+    expect([exitCode, movesOf({ stdout })[0]?.result]).toEqual([1, "refused"]);
+    expect(await servedBy("amazonlinux2023")).toEqual([]);
+  });
+
+  it("no longer serve it when somebody says so, or takes them back", async () => {
+    const ended = await farm("withdraw", own, "--kernel", kernelOf(next), "--why", "not there", "--json");
+    expect(movesOf(ended)).toMatchObject([{ result: "reuse ended" }]);
+    expect(await servedBy(next)).toEqual([]);
+    await reuse(`${own}/x86_64`, kernelOf(next));
+    expect(await servedBy(next)).toHaveLength(1);
+
+    await farm("withdraw", `${own}/x86_64`, "--why", "oopses");
+
+    expect(await servedBy(next)).toEqual([]);
+    for (const name of [own, next, "amazonlinux2023"]) await farm("promote", name, "--why", "as it was");
+    expect(await readStable(store)).toHaveLength(SHAPES.length);
+  });
+});
+
+/** The modules of a shape's artifact, as files. */
+async function modulesOf(shape: Shape): Promise<string[]> {
+  const artifact = (await readStable(store)).find(({ distribution }) => distribution === shape);
+  const files = (artifact?.modules ?? []).map(async ({ name, digest }) => {
+    const file = join(directory, `${name}.ko`);
+    await writeFile(file, await readBlob(store, digest));
+    return file;
+  });
+  return Promise.all(files);
+}
 
 it("builds from where a package lay before, when its mirror has lost it", async () => {
   const { stdout } = await farm("matrix", "generate");

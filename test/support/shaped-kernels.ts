@@ -12,8 +12,8 @@ import { debian } from "../../src/kernel/distributions/debian.ts";
 import { CHECKOUT, TEST_CACHE } from "./e2e-mirror.ts";
 import { withLock } from "./lock.ts";
 
-/** In the order in which they are built: the first two share what is compiled. */
-export const SHAPES = ["almalinux9.4", "ubuntu24.04", "amazonlinux2023"] as const;
+/** In the order in which they are built: the first three share what is compiled, and their CRCs. */
+export const SHAPES = ["almalinux9.4", "almalinux9.5", "ubuntu24.04", "amazonlinux2023"] as const;
 export type Shape = (typeof SHAPES)[number];
 
 export interface ShapedKernel {
@@ -35,7 +35,7 @@ const BUILD_PACKAGES = [
   ["linux-source-6.12"],
 ].flat();
 
-/** The three of them; the first call on a machine compiles them. */
+/** All of them; the first call on a machine compiles them. */
 export async function shapedKernels(): Promise<ReadonlyMap<Shape, ShapedKernel>> {
   const place = join(PLACE, recipeDigest());
   const isReady = () => existsSync(join(place, "packages"));

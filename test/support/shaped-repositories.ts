@@ -33,6 +33,7 @@ export async function serveShapedKernels(
   return {
     sources: [
       rpmSource("almalinux9.4", server.url),
+      rpmSource("almalinux9.5", server.url),
       rpmSource("amazonlinux2023", server.url),
       {
         kind: "apt",

@@ -17,6 +17,7 @@ import { readManifest, readModules } from "../../registry/artifact.ts";
 import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { servedOf } from "../../registry/reuse.ts";
 import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
 import { explain, type ToldCheck } from "../explain.ts";
@@ -71,6 +72,7 @@ export async function check(subjects: readonly string[], options: CheckOptions):
         ...(found.answer === undefined ? {} : { answer: confirmed(found.answer, load) }),
       },
       ...(artifact === undefined ? {} : { standing: standingOf(state.decisions, artifact.listed) }),
+      serves: artifact === undefined ? [] : servedNames(state, artifact.listed),
     };
     if (options.json) await printJson(toJson(told));
     else await print(options.explain ? explain(told) : toText(told));
@@ -80,6 +82,10 @@ export async function check(subjects: readonly string[], options: CheckOptions):
 }
 
 const NOT_LOADED = verdict("load", "unknown", "not asked (--no-load)");
+
+function servedNames({ indices }: Published, listed: Listed): string[] {
+  return servedOf(indices, listed).map(({ index, served }) => kernelName({ ...index, ...served }));
+}
 
 interface Subject {
   readonly kernel: CatalogKernel;
@@ -133,7 +139,7 @@ export function exitOf(verdicts: readonly Verdict[]): number {
   return verdicts.some(({ verdict }) => verdict === "unknown") ? 3 : 0;
 }
 
-function toText({ kernel, report: { verdicts, answer }, standing }: ToldCheck): string {
+function toText({ kernel, report: { verdicts, answer }, standing, serves }: ToldCheck): string {
   const rows = verdicts.flatMap(({ check: name, verdict: word, reasons }) =>
     reasons.map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
   );
@@ -142,10 +148,11 @@ function toText({ kernel, report: { verdicts, answer }, standing }: ToldCheck): 
   const but = answer?.answer === "loads" && failed.length > 0 ? `; yet it fails ${failed.join(", ")}` : "";
   const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}${but}\n`;
   const stands = standing === undefined ? "" : `In the store: ${standingWords(standing)}\n`;
-  return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}${stands}`;
+  const also = serves.length === 0 ? "" : `Proven for, and serving: ${serves.join(", ")}\n`;
+  return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}${stands}${also}`;
 }
 
-function toJson({ kernel, files, report: { verdicts, answer, log }, standing }: ToldCheck) {
+function toJson({ kernel, files, report: { verdicts, answer, log }, standing, serves }: ToldCheck) {
   return {
     schema: "kmodfarm.check/1",
     kernel,
@@ -153,6 +160,7 @@ function toJson({ kernel, files, report: { verdicts, answer, log }, standing }: 
     verdicts,
     answer,
     standing,
+    ...(serves.length === 0 ? {} : { serves }),
     ...(log === undefined ? {} : { log: log.split("\n") }),
   };
 }

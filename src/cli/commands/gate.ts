@@ -4,9 +4,10 @@
 import { ERRORS, FarmError } from "../../base/error.ts";
 import { importArtifact } from "../../farm/import.ts";
 import * as acts from "../../farm/moves.ts";
+import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../farm/reuse.ts";
 import type { Listed } from "../../registry/standing.ts";
 import { viewPath } from "../../registry/view.ts";
-import { artifactsNamed } from "../artifact-names.ts";
+import { artifactNamed, artifactsNamed } from "../artifact-names.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
@@ -30,7 +31,33 @@ export async function promote(
   );
 }
 
-export async function withdraw(subjects: readonly string[], options: PersonOptions): Promise<number> {
+interface ReuseOptions extends PersonOptions {
+  readonly kernel: readonly string[];
+}
+
+export async function reuse(subject: string, options: ReuseOptions): Promise<number> {
+  return withFarm(options, async (farm) =>
+    tell(await reuseArtifact(farm, reuseOf(subject, options), now, stopSignal()), options),
+  );
+}
+
+function reuseOf(subject: string, options: ReuseOptions): ReuseRequest {
+  const choose = (listed: readonly Listed[]) => artifactNamed(listed, subject);
+  return { choose, kernels: options.kernel, ...personOf(options) };
+}
+
+export async function withdraw(
+  subjects: readonly string[],
+  options: PersonOptions & { readonly kernel?: readonly string[] },
+): Promise<number> {
+  const { kernel } = options;
+  if (kernel !== undefined) {
+    const [subject = "", ...others] = subjects;
+    if (others.length > 0) throw new FarmError("USAGE", { detail: "--kernel goes with one artifact" });
+    return withFarm(options, async (farm) =>
+      tell(await endReuse(farm, reuseOf(subject, { ...options, kernel }), now), options),
+    );
+  }
   const choose = (listed: readonly Listed[]) => {
     const named = chosen(listed, subjects);
     const stable = named.filter(({ channel }) => channel === "stable");

@@ -6,14 +6,16 @@ import { type Catalog, EMPTY_CATALOG } from "../../catalog/catalog.ts";
 import type { KernelList } from "../../catalog/kernel-list.ts";
 import { mergeImported } from "../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../farm/config.ts";
+import { kernelName } from "../../kernel/kernel.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { diffMatrix, elementsToBuild, formatChangesOf } from "../../matrix/diff.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../matrix/generate.ts";
 import type { StreamedChange } from "../../matrix/stream.ts";
-import type { AttemptNote, Published } from "../../registry/documents.ts";
+import { type AttemptNote, indexName, type LoadsOn, type Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { servedBy } from "../../registry/reuse.ts";
 import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { viewPath } from "../../registry/view.ts";
@@ -217,6 +219,7 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
   else {
     const rows = [
       ...elements.map((element) => [element.driver, element.driverversion, element.output, status(element)]),
+      ...servedRows(state, file === undefined ? elements : []),
       ...rest.map((listed) => {
         const { driver, driverVersion, output } = listed.entry;
         return [driver, driverVersion, output, standingWords(standingOf(state.decisions, listed))];
@@ -233,6 +236,20 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
   return 0;
 }
 
+function servedWords({ artifact }: LoadsOn): string {
+  return `loads on: modules of ${artifact.output}, proven there`;
+}
+
+/** Kernels that other kernels' modules serve, and that no element of the matrix is for. */
+function servedRows({ indices }: Published, elements: readonly Element[]): string[][] {
+  const wanted = new Set(elements.map((one) => `${one.driver} ${kernelName(one)}`));
+  return indices.flatMap((index) =>
+    (index.loadsOn ?? [])
+      .filter((one) => !wanted.has(`${one.artifact.driver} ${kernelName({ ...index, ...one })}`))
+      .map((one) => [one.artifact.driver, "", kernelName({ ...index, ...one }), servedWords(one)]),
+  );
+}
+
 /** Artifacts that no element of the matrix is for: what was imported. */
 function withoutElement({ indices }: Published, elements: readonly Element[]): Listed[] {
   const places = new Set(elements.map(viewPath));
@@ -245,6 +262,9 @@ function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (e
     // Nodes get the stable one, whatever waits beside it.
     const [first] = (listed.get(viewPath(element)) ?? []).toSorted((a) => (a.channel === "stable" ? -1 : 1));
     if (first !== undefined) return standingWords(standingOf(state.decisions, first));
+    const index = state.indices.find((one) => indexName(one) === indexName(element));
+    const served = servedBy(index, element);
+    if (served !== undefined) return servedWords(served);
     const failure = notes.get(elementKey(element))?.failure;
     if (failure === undefined) return "not built";
     return failure.code === "KERNEL_EXCLUDED"

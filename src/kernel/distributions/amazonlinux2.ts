@@ -11,6 +11,7 @@ const PLACE = "http://amazonlinux.default.amazonaws.com/2";
 
 export const amazonlinux2: RpmDistribution = {
   ...withoutLater(rhel),
+  keepsAbi: false,
   id: "amzn",
   releases: [
     {

@@ -110,6 +110,8 @@ interface AnyDistribution<R extends Release> {
   readonly releases: readonly R[];
   /** Makes the release of a version that is newer than this program; default: there is none. */
   readonly releaseOf?: (version: string) => R | undefined;
+  /** Its kernels keep the ABI of many symbols throughout a major release, as Enterprise Linux promises it. */
+  readonly keepsAbi?: boolean;
   /** Packages that make up the userland of the load test's guest. */
   readonly guestPackages: readonly string[];
   /** The order of its package versions. */

@@ -60,6 +60,12 @@ export function findRelease(key: string): KnownRelease | undefined {
   return undefined;
 }
 
+/** Whether the kernels of a release (`almalinux9.4`) or distribution (`almalinux`) keep an ABI. */
+export function keepsAbi(name: string): boolean {
+  const distribution = findRelease(name)?.distribution ?? DISTRIBUTIONS.find(({ id }) => id === name);
+  return distribution?.keepsAbi ?? false;
+}
+
 /** A release that is newer than this program. */
 function releaseOf(distribution: Distribution, version: string): KnownRelease | undefined {
   if (distribution.format === "deb") {

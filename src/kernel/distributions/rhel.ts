@@ -24,6 +24,7 @@ export const RHEL_MINORS = [...minors(8, 3, 10), ...minors(9, 0, 8), ...minors(1
 export const rhel: RpmDistribution = {
   id: "rhel",
   format: "rpm",
+  keepsAbi: true,
   releases: ["7.9", ...RHEL_MINORS].map((version) => rpmRelease("rhel", version, [])),
   releaseOf: (version) => (/^\d{1,2}\.\d{1,2}$/.test(version) ? rpmRelease("rhel", version, []) : undefined),
   guestPackages: [],

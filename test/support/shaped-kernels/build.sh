@@ -5,7 +5,7 @@
 #   /scripts   this directory
 #   /work      source and output; kept between shapes, so that what they share is compiled once
 #
-# Usage: build.sh almalinux9.4|ubuntu24.04|amazonlinux2023
+# Usage: build.sh almalinux9.4|almalinux9.5|ubuntu24.04|amazonlinux2023
 set -eu
 shape=$1
 cd /work
@@ -21,6 +21,7 @@ version=$(make -s kernelversion)
 # gcc-14 and gcc-13: each kernel tells by itself which one its modules must be built with.
 case $shape in
 almalinux9.4) compiler=gcc-14 compression=XZ release=503.el9_4 uname=$version-503.el9_4.x86_64 ;;
+almalinux9.5) compiler=gcc-14 compression=XZ release=570.el9_5 uname=$version-570.el9_5.x86_64 ;;
 ubuntu24.04) compiler=gcc-14 compression=ZSTD release=100.100 uname=$version-100-generic ;;
 amazonlinux2023) compiler=gcc-13 compression=GZIP release=42.101.amzn2023 uname=$version-42.101.amzn2023.x86_64 ;;
 *) echo "build.sh: no shape $shape" >&2 && exit 2 ;;

@@ -44,7 +44,7 @@ package() {
 
 {
 	case $shape in
-	almalinux9.4)
+	almalinux*)
 		preamble w3.zstdio kernel
 		# As kernel.spec of Enterprise Linux says it of each part.
 		for part in core modules-core modules devel; do

@@ -1,0 +1,197 @@
+/**
+ * Modules for kernels that they were not built for: proven, kernel by kernel, and published only where the policy allows
+ * it. What a policy asks of what was built is asked here too, of the other kernel, and besides that kernel must compare
+ * CRCs and have taken the modules in. Only `identity` is let go of, which is another kernel's by intent.
+ */
+import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
+import { guestPackages } from "../check/guest-tools.ts";
+import { type Verdict, verdict } from "../check/verdict.ts";
+import { kernelName } from "../kernel/kernel.ts";
+import { partsOfRelease } from "../kernel/release-rules.ts";
+import { readManifest, readModules } from "../registry/artifact.ts";
+import { laterEvidence, withDecision } from "../registry/decisions.ts";
+import type { Published } from "../registry/documents.ts";
+import { loadsOnOf, servedOf, withoutReuse, withReuse } from "../registry/reuse.ts";
+import { type Listed, listAll } from "../registry/standing.ts";
+import { viewPath } from "../registry/view.ts";
+import { type CheckReport, checkModules } from "./check.ts";
+import { type Gate, kernelNameOf, openGate } from "./gate.ts";
+import { byHand, change, type Move, type Moves, type Person } from "./moves.ts";
+import { type Farm, openInputs } from "./open.ts";
+
+export interface ReuseRequest extends Person {
+  readonly choose: (listed: readonly Listed[]) => Listed;
+  /** As `findKernel` takes them. */
+  readonly kernels: readonly string[];
+}
+
+/**
+ * Lets a stable artifact serve further kernels, each of which it is proven on first.
+ * @throws FarmError KERNEL_UNKNOWN, NOT_FETCHABLE without a kernel's headers, STORE_BUSY
+ */
+export async function reuse(
+  farm: Farm,
+  { choose, kernels, by, why }: ReuseRequest,
+  now: () => Date,
+  signal: AbortSignal,
+): Promise<Moves> {
+  return change(farm, now, async (state) => {
+    const gate = await openGate(farm, () => state, now);
+    const listed = choose(listAll(state.indices));
+    const moves: Move[] = [];
+    let { indices, decisions } = state;
+    // All are found before the first is tried.
+    for (const kernel of kernels.map((words) => findKernel(state.catalog, words))) {
+      const tell = (result: Move["result"], reasons: readonly string[]) =>
+        moves.push(moveOf(listed, result, kernelName(kernel), reasons));
+      const needless = whyNeedless(state, listed, kernel);
+      if (needless !== undefined) {
+        tell("nothing to do", [needless]);
+        continue;
+      }
+      const { refusals, verdicts } = await prove({ farm, state, gate }, listed, kernel, signal);
+      const action = refusals.length === 0 ? "reuse" : "refuse";
+      decisions = withDecision(decisions, {
+        ...byHand(action, listed.entry, { by, why }, now()),
+        kernel: kernelName(kernel),
+        policy: gate.policyDigest,
+        verdicts: [...verdicts],
+      });
+      if (action === "reuse") indices = withReuse(indices, kernel, loadsOnOf(listed, kernel));
+      tell(action === "reuse" ? "reused" : "refused", action === "reuse" ? proofOf(verdicts) : refusals);
+    }
+    return { state: { ...state, indices, decisions }, moves, warnings: gate.strangeNames() };
+  });
+}
+
+/** Takes back what an artifact gives to some kernels, and nothing else of it. */
+export async function endReuse(
+  farm: Farm,
+  { choose, kernels, by, why }: ReuseRequest,
+  now: () => Date,
+): Promise<Moves> {
+  return change(farm, now, async (state) => {
+    const listed = choose(listAll(state.indices));
+    const wanted = new Set(kernels.map((words) => kernelName(findKernel(state.catalog, words))));
+    const moves: Move[] = [];
+    let { indices, decisions } = state;
+    for (const { index, served } of servedOf(state.indices, listed)) {
+      const kernel = kernelName({ ...index, ...served });
+      if (!wanted.delete(kernel)) continue;
+      indices = withoutReuse(indices, index, served);
+      decisions = withDecision(decisions, {
+        ...byHand("endReuse", listed.entry, { by, why }, now()),
+        kernel,
+      });
+      moves.push(moveOf(listed, "reuse ended", kernel, [`by ${by}: ${why}`]));
+    }
+    for (const kernel of wanted)
+      moves.push(moveOf(listed, "nothing to do", kernel, ["it does not serve that kernel"]));
+    return { state: { ...state, indices, decisions }, moves };
+  });
+}
+
+function moveOf({ entry }: Listed, result: Move["result"], kernel: string, reasons: readonly string[]): Move {
+  return { entry, place: viewPath(entry), result, reasons: [`for ${kernel}`, ...reasons] };
+}
+
+function whyNeedless(
+  { indices }: Published,
+  { index, entry }: Listed,
+  kernel: CatalogKernel,
+): string | undefined {
+  if (kernelName(kernel) === kernelNameOf(index, entry)) return "it was built for that very kernel";
+  const own = listAll(indices).find(
+    (one) =>
+      one.channel === "stable" &&
+      one.entry.driver === entry.driver &&
+      kernelNameOf(one.index, one.entry) === kernelName(kernel),
+  );
+  return own === undefined ? undefined : `${viewPath(own.entry)} was built for that kernel`;
+}
+
+interface Proving {
+  readonly farm: Farm;
+  readonly state: Published;
+  readonly gate: Gate;
+}
+
+interface Proof {
+  /** Why not, one line each; none for what is proven. */
+  readonly refusals: readonly string[];
+  /** What the checks say of the modules and the other kernel. */
+  readonly verdicts: readonly Verdict[];
+}
+
+async function prove(
+  { farm, state, gate }: Proving,
+  { index, entry, channel }: Listed,
+  kernel: CatalogKernel,
+  signal: AbortSignal,
+): Promise<Proof> {
+  const refused = (fact: string): Proof => ({ refusals: [fact], verdicts: [] });
+  if (channel !== "stable") return refused("it is not stable itself");
+  for (const { distribution } of [index, kernel])
+    if (!gate.allowsReuse(distribution))
+      return refused(`the policy does not name ${distribution} under loadsOn`);
+
+  const { store, scratch, cache } = farm;
+  const { catalog } = state;
+  const report = await checkModules(
+    {
+      ...{ kernel, files: await readModules(store, entry), signers: gate.signers, isLoaded: true },
+      guest: guestPackages(catalog.guests, kernel),
+    },
+    { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
+    signal,
+  );
+  const { verdicts: recorded } = await readManifest(store, entry);
+  const ofBuild = [...recorded, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
+    OF_THE_BUILD.includes(check),
+  );
+  const verdicts = [...ofBuild, ...report.verdicts.map(withoutIdentity)];
+  const { driver, driverVersion: driverversion } = entry;
+  const { distribution, architecture, flavour, kversion } = kernel;
+  const { refusals } = await gate.judge(
+    {
+      ...{ driver, driverversion, distribution, architecture, flavour, kversion },
+      distributionId: partsOfRelease(distribution).id,
+    },
+    verdicts,
+  );
+  return { refusals: [...new Set([...refusals, ...doubts(report)])], verdicts };
+}
+
+/** Whatever the kernel. */
+const OF_THE_BUILD: readonly string[] = ["provenance", "reproducible"];
+
+/** They are another kernel's, and that is the point. */
+function withoutIdentity(one: Verdict): Verdict {
+  if (one.check !== "identity" || one.verdict !== "fail") return one;
+  return verdict(
+    "identity",
+    "waived",
+    ...one.reasons,
+    "built for another kernel, as the policy's loadsOn allows",
+  );
+}
+
+/** What keeps from a proof, whatever a policy says: no exception and no stand-in is one. */
+function doubts({ answer, record, verdicts }: CheckReport): string[] {
+  const load = verdicts.find(({ check }) => check === "load");
+  return [
+    ...(record.symvers?.hasVersions === true
+      ? []
+      : ["the kernel compares no CRCs, so nothing proves that another one's modules fit"]),
+    ...(answer?.answer === "loads" ? [] : (answer?.reasons ?? [])),
+    ...(load === undefined || load.verdict === "pass"
+      ? []
+      : [`load: ${load.verdict}: ${load.reasons.join("; ")}`]),
+  ];
+}
+
+function proofOf(verdicts: readonly Verdict[]): string[] {
+  return verdicts
+    .filter(({ check }) => check === "symbols" || check === "load")
+    .flatMap(({ reasons }) => reasons);
+}
