@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { readKernelModule } from "../formats/kernel-module.ts";
 import { type AuditInput, auditFiles, findings } from "./audit.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/fixtures/modules/${name}`, import.meta.url));
@@ -19,11 +20,9 @@ function patched(from: string, to: string, bytes = CRC7) {
 
 async function found(files: readonly AuditInput[], context = {}) {
   const audited = await auditFiles(files, () => undefined);
-  return findings(audited, { builtin: new Map(), ...context }).map(({ path, kind, fact }) => [
-    kind,
-    path,
-    fact,
-  ]);
+  return findings(audited, { builtin: new Map(), exports: new Map(), ...context }).map(
+    ({ path, kind, fact }) => [kind, path, fact],
+  );
 }
 const at = (path: string, bytes: Buffer = CRC7): AuditInput => ({ path, bytes });
 
@@ -35,6 +34,22 @@ describe("audit", () => {
         at(`${KERNEL}/lib/crc7.ko.gz`.replace("lib/m", "x/lib/m"), gzipSync(CRC7)),
       ]),
     ).toEqual([]);
+  });
+
+  test("knows from a System.map which symbols a kernel lacks", async () => {
+    const path = `${KERNEL}/lib/crc7.ko`;
+    const exportsOf = (...names: string[]) => ({ exports: new Map([[RELEASE, new Set(names)]]) });
+    const { imports } = readKernelModule(CRC7, "crc7.ko");
+
+    expect(imports.length).toBeGreaterThan(0);
+    expect(await found([at(path)], exportsOf(...imports))).toEqual([]);
+    expect(await found([at(path)], exportsOf(...imports.slice(1)))).toEqual([
+      [
+        "cannotLoad",
+        path,
+        `it needs the symbol ${imports[0]}, which neither ${RELEASE} nor its modules export`,
+      ],
+    ]);
   });
 
   test("takes a view's module and its compressed shape for one", async () => {

@@ -41,6 +41,8 @@ interface ModuleFacts {
   /** Who signed it, as it says. */
   readonly signer?: string | undefined;
   readonly versions?: ReadonlyMap<string, number> | undefined;
+  readonly imports: readonly string[];
+  readonly exports: readonly string[];
 }
 
 /** Certificates (DER) of the kernels that lie beside their modules, by release. */
@@ -83,10 +85,8 @@ function readFacts(
   bytes: Buffer,
   signers: readonly Signer[] | undefined,
 ): Pick<AuditedFile, "facts" | "fault"> {
-  const { name, architecture, vermagic, buildSalt, depends, versions, signature } = readKernelModule(
-    bytes,
-    path,
-  );
+  const { name, architecture, vermagic, buildSalt, depends, versions, signature, imports, exports } =
+    readKernelModule(bytes, path);
   const cms = signature?.kind === "pkcs7" ? signature.cms.signer : undefined;
   if (cms !== undefined && signers !== undefined) {
     const found = verifySignature(splitSignature(bytes, path), signers);
@@ -95,8 +95,13 @@ function readFacts(
   }
   const signer =
     cms === undefined ? undefined : "serial" in cms ? cms.serial : Buffer.from(cms.keyId).toString("hex");
-  const facts = { name, architecture, vermagic, buildSalt, versions, signer };
-  return { facts: { ...facts, depends: depends.map(moduleName) } };
+  return {
+    facts: {
+      ...{ name, architecture, vermagic, buildSalt, versions, signer, imports },
+      depends: depends.map(moduleName),
+      exports: exports.map((one) => one.name),
+    },
+  };
 }
 
 /** Signers of each release's keys, made once. */
@@ -115,6 +120,8 @@ export interface AuditContext {
   readonly kernels?: ReadonlySet<string> | undefined;
   /** Modules that are part of the kernel itself, by release: where they are known, a set is whole. */
   readonly builtin: ReadonlyMap<string, ReadonlySet<string>>;
+  /** What the kernel itself exports, by release, where somebody knows. */
+  readonly exports: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
 /** Everything that is wrong, by path; a file that is damaged is only that. */
@@ -166,7 +173,7 @@ function isNamedOtherwise({ layout, release }: Claim, built: string): boolean {
 }
 
 /** What files that claim one kernel disagree about, and what they lack of it. */
-function groupFaults(group: readonly AuditedFile[], { kernels, builtin }: AuditContext): Finding[] {
+function groupFaults(group: readonly AuditedFile[], { kernels, builtin, exports }: AuditContext): Finding[] {
   const release = group[0]?.claim?.release ?? "";
   const whole = group.flatMap(({ path, claim, facts }) =>
     facts === undefined ||
@@ -183,6 +190,8 @@ function groupFaults(group: readonly AuditedFile[], { kernels, builtin }: AuditC
     signer: majority(whole.flatMap(({ facts }) => facts.signer ?? [])),
   };
   const inKernel = builtin.get(release);
+  const ofKernel = exports.get(release);
+  const exported = new Set(ofKernel === undefined ? [] : whole.flatMap(({ facts }) => facts.exports));
   // One that is damaged is told of itself, not by all that need it.
   const names = new Set(group.map(({ path }) => fileName(path)));
   return [
@@ -191,7 +200,7 @@ function groupFaults(group: readonly AuditedFile[], { kernels, builtin }: AuditC
     ),
     ...whole.flatMap(({ path, facts }): Finding[] => {
       const wrong = (fact: string): Finding[] => [{ path, kind: "wrongKernel", fact }];
-      const { architecture, vermagic, buildSalt, signer, versions, depends } = facts;
+      const { architecture, vermagic, buildSalt, signer, versions, depends, imports } = facts;
       if (most.architecture !== undefined && architecture !== most.architecture)
         return wrong(`it is for ${architecture}, and the others of ${release} for ${most.architecture}`);
       if (most.vermagic !== undefined && vermagic !== most.vermagic)
@@ -213,17 +222,20 @@ function groupFaults(group: readonly AuditedFile[], { kernels, builtin }: AuditC
             fact: `${crc[0]} has CRC ${crcText(crc[1])} in it, and ${crcText(consensus.get(crc[0]) ?? 0)} in the others of ${release}`,
           },
         ];
+      const cannotLoad = (fact: string): Finding[] => [{ path, kind: "cannotLoad", fact }];
       const missing =
         inKernel === undefined ? undefined : depends.find((name) => !names.has(name) && !inKernel.has(name));
-      return missing === undefined
+      if (missing !== undefined)
+        return cannotLoad(`it needs the module ${missing}, which ${release} does not have`);
+      // Who needs a module that is damaged, or not here, gets symbols from nobody knows where.
+      const isAlone = depends.every((name) => whole.some((one) => one.facts.name === name));
+      const unknown =
+        ofKernel === undefined || !isAlone
+          ? undefined
+          : imports.find((symbol) => !ofKernel.has(symbol) && !exported.has(symbol));
+      return unknown === undefined
         ? []
-        : [
-            {
-              path,
-              kind: "cannotLoad",
-              fact: `it needs the module ${missing}, which ${release} does not have`,
-            },
-          ];
+        : cannotLoad(`it needs the symbol ${unknown}, which neither ${release} nor its modules export`);
     }),
   ];
 }

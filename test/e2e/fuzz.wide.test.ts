@@ -11,6 +11,7 @@ import { readDynamicElf } from "../../src/formats/elf-dynamic.ts";
 import { readKernelModule } from "../../src/formats/kernel-module.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
 import { readSymvers } from "../../src/formats/module-symvers.ts";
+import { readSystemMap } from "../../src/formats/system-map.ts";
 
 const COUNT = Number(process.env.KMODFARM_FUZZ ?? 100_000);
 const SEED = Number(process.env.KMODFARM_FUZZ_SEED ?? Date.now() % 2 ** 31);
@@ -24,10 +25,18 @@ const SYMVERS = Buffer.from(
   ).join(""),
 );
 
+const SYSTEM_MAP = Buffer.from(
+  Array.from(
+    { length: 200 },
+    (_, at) => `ffffffff8${(at * 7919).toString(16).padStart(7, "0")} r __ksymtab_symbol_${at}\n`,
+  ).join(""),
+);
+
 const READERS: readonly (readonly [string, readonly Buffer[], (bytes: Buffer) => unknown])[] = [
   ["readKernelModule", MODULES, (bytes) => readKernelModule(bytes, "fuzz")],
   ["splitSignature", MODULES, (bytes) => splitSignature(bytes, "fuzz")],
   ["readDynamicElf", [readFileSync("/bin/sh"), ...MODULES], (bytes) => readDynamicElf(bytes)],
+  ["readSystemMap", [SYSTEM_MAP], (bytes) => readSystemMap(bytes.toString("latin1"), "fuzz")],
   ["readSymvers", [SYMVERS], (bytes) => readSymvers(bytes.toString("utf8"), "fuzz")],
 ];
 

@@ -3,10 +3,14 @@
  * loaded into themselves, published, and built for again when their mirror has lost them. The first run on a machine
  * compiles the kernels.
  */
+import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { packageFormat } from "../../src/build/inputs/package-format.ts";
 import { readElf } from "../../src/formats/elf.ts";
+import { readSymvers } from "../../src/formats/module-symvers.ts";
+import { readSystemMap } from "../../src/formats/system-map.ts";
 import { Manifest } from "../../src/registry/documents.ts";
 import { readPublished } from "../../src/registry/generations.ts";
 import { openFolderStore } from "../../src/registry/stores/folder.ts";
@@ -140,6 +144,29 @@ it.each(SHAPES)("a module with another CRC is refused by the kernel of %s", asyn
 
   expect([sound.exitCode, flipped.exitCode], sound.stderr + flipped.stderr).toEqual([0, 1]);
   expect(flipped.stdout).toContain("disagrees about version of symbol misc_register");
+});
+
+it("a kernel's System.map and its Module.symvers say alike what it exports", async () => {
+  const { directory: packages } = kernels.get("almalinux9.4") as ShapedKernel;
+  const texts = await Promise.all(
+    (await readdir(packages)).map(async (name) => {
+      const { readFiles } = packageFormat({ name, version: "", path: name });
+      const found = await readFiles(
+        createReadStream(join(packages, name)),
+        (path) => /\/(System\.map|Module\.symvers)$/.test(path),
+        () => false,
+      );
+      return found.map(({ path, content }): [string, string] => [basename(path), content.toString()]);
+    }),
+  );
+  const text = new Map(texts.flat());
+
+  const { exports } = readSystemMap(text.get("System.map") ?? "", "System.map");
+
+  const { symbols } = readSymvers(text.get("Module.symvers") ?? "", "Module.symvers");
+  const own = [...symbols].filter(([, { exportedBy }]) => exportedBy === "vmlinux").map(([name]) => name);
+  expect(own.length).toBeGreaterThan(1000);
+  expect([...exports].toSorted()).toEqual(own.toSorted());
 });
 
 describe("modules of one kernel of Enterprise Linux for another", () => {

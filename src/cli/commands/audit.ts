@@ -13,9 +13,8 @@ import {
   type KernelKeys,
   signersByRelease,
 } from "../../check/audit.ts";
-import { moduleName } from "../../formats/kernel-module.ts";
-import { readVmlinuz } from "../../formats/vmlinuz.ts";
 import { type AuditWork, auditDirectory } from "../audit-worker.ts";
+import { kernelsBeside } from "../kernels-beside.ts";
 import { type Heap, openHeap } from "../module-heap.ts";
 import { print, printJson, table } from "../output.ts";
 
@@ -25,12 +24,10 @@ export interface AuditOptions {
 }
 
 const MODULE = /\.ko(\.(xz|zst|gz))?$/;
-const VMLINUZ = /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/;
-const BUILTIN = /(?:^|\/)([^/]+)\/modules\.builtin$/;
 
 export async function audit(place: string, options: AuditOptions): Promise<number> {
   await using heap = await openHeap(place);
-  const keys = await kernelKeys(heap);
+  const { keys, releases, builtin, exports } = await kernelsBeside(heap);
   const paths = heap.paths.filter((path) => MODULE.test(path));
   if (paths.length === 0)
     throw new FarmError("USAGE", {
@@ -41,8 +38,8 @@ export async function audit(place: string, options: AuditOptions): Promise<numbe
     heap.directory === undefined
       ? await auditRemote(heap, paths, keys)
       : await auditLocal(heap.directory, paths, keys);
-  const kernels = options.kernels === undefined ? kernelsIn(heap) : await releasesOf(options.kernels);
-  const found = findings(files, { kernels, builtin: await builtinModules(heap) });
+  const kernels = options.kernels === undefined ? releases : await releasesOf(options.kernels);
+  const found = findings(files, { kernels, builtin, exports });
   if (options.json) await printJson(toJson(place, files, found, keys));
   else await print(toText(files, found, keys));
   return found.length > 0 ? 1 : 0;
@@ -87,32 +84,6 @@ async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKey
 
 const FETCHED_AT_ONCE = 8;
 
-/** Certificates of the boot images that lie beside the modules. */
-async function kernelKeys(heap: Heap): Promise<KernelKeys> {
-  const keys = new Map<string, readonly Uint8Array[]>();
-  for (const path of heap.paths) {
-    const [, byName, byPlace] = VMLINUZ.exec(path) ?? [];
-    const release = byName ?? byPlace;
-    if (release === undefined || keys.has(release)) continue;
-    try {
-      keys.set(release, (await readVmlinuz(await heap.read(path), path)).certificates);
-    } catch (thrown) {
-      // What is no boot image says nothing about modules.
-      if (!(thrown instanceof FarmError) || thrown.code !== "MODULE_MALFORMED") throw thrown;
-    }
-  }
-  return keys;
-}
-
-/** Releases that a boot image is there for; undefined where there is none at all, so that nobody misses one. */
-function kernelsIn({ paths }: Heap): ReadonlySet<string> | undefined {
-  const releases = paths.flatMap((path) => {
-    const [, byName, byPlace] = VMLINUZ.exec(path) ?? [];
-    return byName ?? byPlace ?? [];
-  });
-  return releases.length === 0 ? undefined : new Set(releases);
-}
-
 /** Releases in a catalog, a matrix, or a kernel list. */
 async function releasesOf(place: string): Promise<ReadonlySet<string>> {
   const { readCatalog } = await import("../catalog-io.ts");
@@ -126,17 +97,6 @@ async function releasesOf(place: string): Promise<ReadonlySet<string>> {
       "Give --kernels a catalog (`kmodfarm catalog export > FILE`), a kernel-crawler list or driverkit configurations.";
     throw new FarmError(code, { detail: message, hint, cause });
   }
-}
-
-async function builtinModules(heap: Heap): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
-  const builtin = new Map<string, ReadonlySet<string>>();
-  for (const path of heap.paths) {
-    const release = BUILTIN.exec(path)?.[1];
-    if (release === undefined) continue;
-    const lines = (await heap.read(path)).toString("utf8").split("\n");
-    builtin.set(release, new Set(lines.map((line) => moduleName(line.split("/").at(-1) ?? ""))));
-  }
-  return builtin;
 }
 
 function toText(files: readonly AuditedFile[], found: readonly Finding[], keys: KernelKeys): string {
