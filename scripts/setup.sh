@@ -18,6 +18,7 @@ qemu-system-x86_64:qemu-system-x86
 qemu-system-aarch64:qemu-system-arm
 gpgv:gpgv
 xz:xz-utils
+lz4:lz4
 zstd:zstd
 bzip2:bzip2
 git:git

@@ -46,13 +46,23 @@ export async function* decompressed(
   }
 }
 
+const WHOLE = {
+  xz: ["xz", "-dc", "--memlimit-decompress=512MiB", "--format=xz"],
+  /** Its legacy format too, which is the one of kernels. */
+  lz4: ["lz4", "-dc"],
+} as const;
+
 /**
- * All bytes inside one whole .xz file, as node:zlib does it for its formats: RangeError beyond the limit, Error for what
- * is damaged.
+ * All bytes inside one whole compressed file, as node:zlib does it for its formats: RangeError beyond the limit, Error
+ * for what is damaged.
  * @throws also FarmError TOOL_MISSING
  */
-export async function unxz(bytes: Uint8Array, limitBytes: number): Promise<Buffer> {
-  const filter = pipeThrough([...(FILTERS.xz as readonly string[]), "--format=xz"]);
+export async function unpackWhole(
+  bytes: Uint8Array,
+  compression: keyof typeof WHOLE,
+  limitBytes: number,
+): Promise<Buffer> {
+  const filter = pipeThrough(WHOLE[compression]);
   const chunks: Buffer[] = [];
   let size = 0;
   try {

@@ -50,7 +50,7 @@ function releaseIn(path: string, place: RegExp): string | undefined {
   return byName ?? byPlace;
 }
 
-/** The first file of each kernel that is what its name says: what is not says nothing about modules. */
+/** The first file of each kernel that is what its name says: what cannot be read says nothing about modules. */
 async function readBeside<T>(
   heap: Heap,
   place: RegExp,
@@ -63,7 +63,8 @@ async function readBeside<T>(
     try {
       found.set(release, await read(await heap.read(path), path));
     } catch (thrown) {
-      if (!(thrown instanceof FarmError) || thrown.code !== "MODULE_MALFORMED") throw thrown;
+      if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "TOOL_MISSING"].includes(thrown.code))
+        throw thrown;
     }
   }
   return found;

@@ -124,7 +124,10 @@ async function kernelKeys(
     );
     return { own };
   } catch (thrown) {
-    if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "NOT_FETCHABLE"].includes(thrown.code))
+    if (
+      !(thrown instanceof FarmError) ||
+      !["MODULE_MALFORMED", "NOT_FETCHABLE", "TOOL_MISSING"].includes(thrown.code)
+    )
       throw thrown;
     return { own: [], gap: `the kernel's own keys cannot be read: ${thrown.message}` };
   }

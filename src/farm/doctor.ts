@@ -80,6 +80,7 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
     ["mount", "mount"],
     ["tar", "tar"],
     ["xz", "xz-utils"],
+    ["lz4", "lz4"],
     ["zstd", "zstd"],
     ["bzip2", "bzip2"],
     ["gpgv", "gpgv"],

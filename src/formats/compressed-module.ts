@@ -4,7 +4,7 @@
  * one stream, and nothing else, is opened. Sources: RFC 1952, RFC 8878, the .xz file format 1.2.1.
  */
 import { crc32, inflateRawSync, zstdDecompressSync } from "node:zlib";
-import { unxz } from "../base/decompress.ts";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { malformed } from "./elf.ts";
 
@@ -68,7 +68,7 @@ export async function openModules(
   const openBatch = async () => {
     const packed = batch.map(({ index }) => (files[index] as (typeof files)[number]).bytes);
     // If one is damaged, each is opened for itself.
-    const plain = await unxz(Buffer.concat(packed), size).catch(() => Buffer.alloc(0));
+    const plain = await unpackWhole(Buffer.concat(packed), "xz", size).catch(() => Buffer.alloc(0));
     let at = plain.length === size ? 0 : Number.NaN;
     for (const { index, plainBytes } of batch) {
       const part = plain.subarray(at, at + plainBytes);
@@ -150,7 +150,7 @@ function endOfZstdFrame(bytes: Buffer, what: string): number {
 async function openXz(bytes: Buffer, what: string): Promise<Buffer> {
   if (readXzFooter(bytes)?.streamBytes !== bytes.length)
     throw malformed(what, "it is not one xz stream and nothing else");
-  return unxz(bytes, LIMIT_BYTES);
+  return unpackWhole(bytes, "xz", LIMIT_BYTES);
 }
 
 const XZ_HEADER_BYTES = 12;

@@ -67,12 +67,14 @@ function arm64(image: Buffer): Buffer {
 
 const CERTIFICATES = [certificate(477), certificate(901), certificate(1300)];
 const SAMPLE = kernel(list(CERTIFICATES));
+const lz4 = (bytes: Buffer) => execFileSync("lz4", ["-l", "-9", "-c"], { input: bytes });
 const xz = (bytes: Buffer) => execFileSync("xz", ["-c", "--check=crc32"], { input: bytes });
 
 describe("readVmlinuz", () => {
   test.each([
     ["bzImage with gzip", bzImage(gzipSync(SAMPLE))],
     ["bzImage with xz", bzImage(sized(xz(SAMPLE), SAMPLE.length))],
+    ["bzImage with LZ4", bzImage(sized(lz4(SAMPLE), SAMPLE.length))],
     ["bzImage with zstd", bzImage(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
     ["EFI zboot with gzip", zboot(gzipSync(SAMPLE))],
     ["EFI zboot with zstd", zboot(sized(zstdCompressSync(SAMPLE), SAMPLE.length))],
@@ -98,6 +100,7 @@ describe("readVmlinuz", () => {
     ["no image", Buffer.from("#!/bin/sh\n"), "it is no boot image"],
     ["a payload outside of the file", bzImage(gzipSync(SAMPLE)).subarray(0, 3000), "is not inside the file"],
     ["a damaged payload", bzImage(gzipSync(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
+    ["a damaged LZ4 payload", bzImage(lz4(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
     ["a damaged xz payload", bzImage(xz(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
     ["what is no kernel", gzipSync(Buffer.from("hello")), "greets with no kernel's words"],
   ])("refuses %s", async (_, bytes, fact) => {

@@ -4,7 +4,7 @@
  * (drivers/firmware/efi/libstub/zboot-header.S), and certs/system_certificates.S for the list's layout.
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
-import { unxz } from "../base/decompress.ts";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { DER } from "./der.ts";
 
@@ -23,7 +23,7 @@ const MAX_BANNER_BYTES = 1024;
 
 /**
  * `what` names the file in errors.
- * @throws FarmError MODULE_MALFORMED for what is no boot image of a kernel; TOOL_MISSING without xz
+ * @throws FarmError MODULE_MALFORMED for what is no boot image of a kernel; TOOL_MISSING without xz or lz4
  */
 export async function readVmlinuz(bytes: Uint8Array, what: string): Promise<Vmlinuz> {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -57,7 +57,8 @@ async function decompress(payload: Buffer, what: string): Promise<Buffer> {
   try {
     if (magic.startsWith("1f8b08")) return gunzipSync(payload, { maxOutputLength: MAX_KERNEL_BYTES });
     if (magic.startsWith("28b52ffd")) return zstdDecompressSync(rest, { maxOutputLength: MAX_KERNEL_BYTES });
-    if (magic === "fd377a585a00") return await unxz(rest, MAX_KERNEL_BYTES);
+    if (magic === "fd377a585a00") return await unpackWhole(rest, "xz", MAX_KERNEL_BYTES);
+    if (magic.startsWith("02214c18")) return await unpackWhole(rest, "lz4", MAX_KERNEL_BYTES);
   } catch (cause) {
     throw cause instanceof FarmError ? cause : bad(what, "its kernel cannot be decompressed", cause);
   }
