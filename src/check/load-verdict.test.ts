@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { KernelModule } from "../formats/kernel-module.ts";
 import type { GuestReport, SetReport, Step } from "./guest.ts";
-import { harmsKernel, judgeSet } from "./load-verdict.ts";
+import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 
 const KVERSION = "6.1.0-56-amd64";
 const OUT_OF_TREE = 12288;
@@ -219,6 +219,26 @@ describe("the reason of a failure", () => {
     expect(judged(found, {}, {}, { hasSmoke: true })?.reasons).toEqual([
       "the driver's own script does not come back",
     ]);
+  });
+});
+
+describe("fellAlone", () => {
+  const OOPS = "[ 4.0] BUG: kernel NULL pointer dereference, address: 000000000000003d";
+  const list = (words: string) => `[ 4.1] Modules linked in:${words}`;
+  const fell = (found: Partial<SetReport>, lastWords: readonly string[] = []) =>
+    fellAlone(SET.modules, { ...DEAD, steps: [], log: [], ...found }, lastWords);
+
+  test("tells a kernel that fell before it knew of any module", () => {
+    expect(fell({ log: [OOPS, list("")] })).toBe(true);
+    expect(fell({ log: [OOPS] }, [list(" loop")])).toBe(true);
+    expect(fell({ log: [OOPS, list(" tallyho(O) [last unloaded: other]")] })).toBe(true);
+  });
+
+  test("blames what was in, or on its way", () => {
+    expect(fell({ log: [OOPS, list(" tally(O+)")] })).toBe(false);
+    expect(fell({ log: [OOPS, list("")], steps: STEPS.slice(0, 1) })).toBe(false);
+    expect(fell({ log: [OOPS] })).toBe(false);
+    expect(fell({ log: [list("")] })).toBe(false);
   });
 });
 

@@ -35,6 +35,8 @@ export function judgeSet(
   if (found === undefined) return undefined;
   const evidence = found.log.filter((line) => KERNEL_FAULT.test(line)).slice(0, EVIDENCE_LINES);
   const fail = (reason: string, ...lines: string[]) => load("fail", reason, ...lines.map(withoutTime));
+  if (found.hung !== undefined && evidence.some((line) => KERNEL_OOPS.test(line)))
+    return fail(`the kernel oopsed: ${actOf(found.hung)}`, ...evidence);
   if (found.hung !== undefined)
     return fail(
       `${actOf(found.hung)} does not come back`,
@@ -71,6 +73,34 @@ export function judgeSet(
     `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`,
   );
 }
+
+/**
+ * Whether the kernel fell over before it had any module of a set in, as emulated ones now and then do: that proves nothing
+ * about them, unless it happens again. Modules that are on their way in stand in its list already.
+ */
+export function fellAlone(
+  modules: readonly Pick<KernelModule, "name">[],
+  { steps, log }: SetReport,
+  lastWords: readonly string[],
+): boolean {
+  const lines = [...log, ...lastWords];
+  const lists = lines.filter((line) => line.includes(MODULE_LIST));
+  const isNamed = (line: string) =>
+    modules.some(({ name }) =>
+      line
+        .slice(line.indexOf(MODULE_LIST))
+        .split(/[^\w]+/)
+        .includes(name),
+    );
+  return (
+    steps.length === 0 &&
+    lines.some((line) => KERNEL_OOPS.test(line)) &&
+    lists.length > 0 &&
+    !lists.some(isNamed)
+  );
+}
+
+const MODULE_LIST = "Modules linked in:";
 
 /** Whether what came after it proves nothing: the kernel died, hangs, or is harmed. */
 export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport): boolean {

@@ -14,7 +14,7 @@ import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
 import { type GuestModule, type GuestReport, type GuestSet, guestArchive, readGuestReport } from "./guest.ts";
 import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
-import { harmsKernel, judgeSet } from "./load-verdict.ts";
+import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
@@ -147,8 +147,8 @@ async function bootSets(
     const guest = { architecture: kernel.architecture, vmlinuz, initramfs, console };
     let boot = await bootGuest(guest, signal);
     let report = readGuestReport(boot.console, nonce);
-    // Emulated kernels now and then die before any program runs: no module has a part in that.
-    if (report.release === undefined && !boot.timedOut) {
+    // Emulated kernels now and then die by themselves: no module has a part in that.
+    if (diedAlone(report, boot, sets[0])) {
       boot = await bootGuest(guest, signal);
       report = readGuestReport(boot.console, nonce);
     }
@@ -161,6 +161,13 @@ async function bootSets(
     await rm(initramfs, { force: true });
     await rm(console, { force: true });
   }
+}
+
+/** Before any program ran, or before any module was in. */
+function diedAlone(report: GuestReport, { timedOut }: Boot, set: ReadySet | undefined): boolean {
+  if (report.release === undefined) return !timedOut;
+  const first = report.sets.get(0);
+  return first !== undefined && set !== undefined && fellAlone(set.read, first, report.lastWords);
 }
 
 /** Where sets are inserted, and by what. */
@@ -185,6 +192,8 @@ function reportsOf(
       ...{ modules: read, hasSmoke: smoke !== undefined, by },
       unopened: unopened.find((packing) => packings.includes(packing)),
     };
+    // It gets another boot, as the first one there.
+    if (index > 0 && found !== undefined && fellAlone(read, found, report.lastWords)) return reports;
     const judged = judgeSet(set, found, report, boot, kversion);
     if (judged === undefined && index > 0) return reports;
     const log = [
