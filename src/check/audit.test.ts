@@ -52,6 +52,13 @@ describe("audit", () => {
     ]);
   });
 
+  test("knows the kernel from the place that all lie below", async () => {
+    const [module] = await auditFiles([at("kernel/lib/crc7.ko")], () => undefined, `/lib/modules/${RELEASE}`);
+    const [stranger] = await auditFiles([at("kernel/lib/crc7.ko")], () => undefined, "/srv/drivers");
+
+    expect([module?.claim?.release, stranger?.claim]).toEqual([RELEASE, undefined]);
+  });
+
   test("takes a view's module and its compressed shape for one", async () => {
     const view = `view/bell/1.0/debian12/x86_64/${RELEASE}_6.1.170-3`;
     const twice = [at(`${view}/crc7.ko`), at(`${view}/crc7.ko.gz`, gzipSync(CRC7))];

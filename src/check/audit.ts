@@ -53,14 +53,18 @@ export interface AuditInput {
   readonly bytes: Buffer;
 }
 
-/** Reads files; whatever is wrong with one is told, not thrown. */
+/**
+ * Reads files; whatever is wrong with one is told, not thrown. What a path does not say of its kernel, the place may that
+ * all of them are below.
+ */
 export async function auditFiles(
   inputs: readonly AuditInput[],
   signersOf: (release: string) => readonly Signer[] | undefined,
+  place = "",
 ): Promise<AuditedFile[]> {
   const opened = await openModules(inputs.map(({ path, bytes }) => ({ bytes, what: path })));
   return inputs.map(({ path, bytes }, index) => {
-    const claim = claimOf(path);
+    const claim = claimOf(path) ?? claimOf(`${place}/${path}`);
     const base = {
       path,
       claim,

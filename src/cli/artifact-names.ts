@@ -36,7 +36,10 @@ export function artifactNamed(listed: readonly Listed[], words: string): Listed 
     .slice(0, MOST_NAMED)
     .map(({ entry, channel }) => viewPath(entry).replace(/^view\//, isOnePlace ? `${channel}/` : ""));
   const more = found.length > MOST_NAMED ? ` and ${found.length - MOST_NAMED} more` : "";
-  throw new FarmError("ARTIFACT_AMBIGUOUS", { detail: `'${words}' may be any of ${some.join(", ")}${more}` });
+  throw new FarmError("ARTIFACT_AMBIGUOUS", {
+    detail: `'${words}' may be any of ${some.join(", ")}${more}`,
+    ...(isOnePlace ? { hint: "Begin its name with stable/ or candidate/." } : {}),
+  });
 }
 
 const MOST_NAMED = 6;

@@ -23,7 +23,7 @@ export async function auditDirectory({ directory, paths, keys }: AuditWork): Pro
     const inputs = paths
       .slice(at, at + BATCH)
       .map((path) => ({ path, bytes: readFileSync(join(directory, path)) }));
-    audited.push(...(await auditFiles(inputs, signersOf)));
+    audited.push(...(await auditFiles(inputs, signersOf, directory)));
   }
   return audited;
 }

@@ -25,7 +25,7 @@ const BUILTIN = /(?:^|\/)([^/]+)\/modules\.builtin$/;
 const SYSTEM_MAP = /(?:^|\/)(?:System\.map-([^/]+)|([^/]+)\/System\.map)$/;
 
 export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
-  const releases = heap.paths.flatMap((path) => releaseIn(path, VMLINUZ) ?? []);
+  const releases = heap.paths.flatMap((path) => releaseIn(heap, path, VMLINUZ) ?? []);
   return {
     keys: await readBeside(
       heap,
@@ -45,8 +45,9 @@ export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
   };
 }
 
-function releaseIn(path: string, place: RegExp): string | undefined {
-  const [, byName, byPlace] = place.exec(path) ?? [];
+/** The tree of one kernel says which by its own name. */
+function releaseIn(heap: Heap, path: string, place: RegExp): string | undefined {
+  const [, byName, byPlace] = place.exec(`${heap.place}/${path}`) ?? [];
   return byName ?? byPlace;
 }
 
@@ -58,7 +59,7 @@ async function readBeside<T>(
 ): Promise<Map<string, T>> {
   const found = new Map<string, T>();
   for (const path of heap.paths) {
-    const release = releaseIn(path, place);
+    const release = releaseIn(heap, path, place);
     if (release === undefined || found.has(release)) continue;
     try {
       found.set(release, await read(await heap.read(path), path));

@@ -1,6 +1,6 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { openHeap } from "./module-heap.ts";
@@ -15,6 +15,18 @@ test("a directory is read without following links", async () => {
 
   expect(heap.paths).toEqual(["a/b/c.ko"]);
   expect(String(await heap.read("a/b/c.ko"))).toBe("module");
+});
+
+test("a directory may be the one that one is in", async () => {
+  const [directory, before] = [await temporaryDirectory(), process.cwd()];
+  await writeFile(join(directory, "one.ko"), "module");
+  onTestFinished(() => process.chdir(before));
+  process.chdir(directory);
+
+  for (const words of [".", "./", directory, `${directory}/`]) {
+    await using heap = await openHeap(words);
+    expect([heap.place, ...heap.paths]).toEqual([directory, "one.ko"]);
+  }
 });
 
 test("a place that is not there is said so", async () => {

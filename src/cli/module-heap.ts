@@ -3,13 +3,15 @@
  * bucket. Nothing is written.
  */
 import { readdir, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
 
 export interface Heap extends AsyncDisposable {
   /** Paths of all files, sorted. */
   readonly paths: readonly string[];
+  /** An absolute path or an address. */
+  readonly place: string;
   /** Where they are on this machine, if they are. */
   readonly directory?: string;
   read(path: string): Promise<Buffer>;
@@ -36,18 +38,20 @@ async function openDirectory(directory: string): Promise<Heap> {
     throw unreadable(cause);
   });
   if (!place.isDirectory()) throw notOneFile(directory);
-  const entries = await readdir(directory, { recursive: true, withFileTypes: true }).catch(
+  const absolute = resolve(directory);
+  const entries = await readdir(absolute, { recursive: true, withFileTypes: true }).catch(
     (cause: NodeJS.ErrnoException) => {
       throw unreadable(cause);
     },
   );
   const paths = entries
     .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(join(directory, "/").length));
+    .map((entry) => relative(absolute, join(entry.parentPath, entry.name)));
   return {
     paths: paths.sort(),
-    directory,
-    read: (path) => readFile(join(directory, path)),
+    place: absolute,
+    directory: absolute,
+    read: (path) => readFile(join(absolute, path)),
     [Symbol.asyncDispose]: async () => {},
   };
 }
@@ -75,6 +79,7 @@ async function openUrl(address: string): Promise<Heap> {
     const paths = [...urls.keys()].sort();
     return {
       paths,
+      place: root.replace(/\?.*$/, "").replace(/\/$/, ""),
       read: (path) => get(urls.get(path) as string, FILE_LIMIT_BYTES),
       [Symbol.asyncDispose]: () => http.close(),
     };

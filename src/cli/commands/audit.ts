@@ -76,7 +76,7 @@ async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKey
   const signersOf = signersByRelease(keys);
   const audited = await Promise.all(
     paths.map((path) =>
-      queue.add(async () => auditFiles([{ path, bytes: await heap.read(path) }], signersOf)),
+      queue.add(async () => auditFiles([{ path, bytes: await heap.read(path) }], signersOf, heap.place)),
     ),
   );
   return audited.flat();
