@@ -287,7 +287,7 @@ function defineMatrix(matrix: Command, setExit: SetExit): void {
     .description("what the store holds of the matrix, element by element, or what a matrix file holds")
     .argument("[file]")
     .action(async (file, options) =>
-      setExit(await (await import("./commands/matrix.ts")).show(file, options)),
+      setExit(await (await import("./commands/matrix-show.ts")).show(file, options)),
     );
 }
 

@@ -6,25 +6,19 @@ import { type Catalog, EMPTY_CATALOG } from "../../catalog/catalog.ts";
 import type { KernelList } from "../../catalog/kernel-list.ts";
 import { mergeImported } from "../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../farm/config.ts";
-import { kernelName } from "../../kernel/kernel.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { diffMatrix, elementsToBuild, formatChangesOf } from "../../matrix/diff.ts";
-import { type Element, elementKey } from "../../matrix/element.ts";
+import { elementKey } from "../../matrix/element.ts";
 import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "../../matrix/exclude.ts";
 import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../matrix/generate.ts";
 import type { StreamedChange } from "../../matrix/stream.ts";
-import { type AttemptNote, indexName, type LoadsOn, type Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
-import { servedBy } from "../../registry/reuse.ts";
-import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
-import { viewPath } from "../../registry/view.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
-import { failureParagraphs, shortFailure } from "../failures.ts";
 import { readText } from "../input.ts";
 import { diffFiles, isLarge, printMatrix, readMatrix } from "../matrix-io.ts";
 import { configOf, type PlaceOptions, type SelectionOptions, selectionOf, toList } from "../options.ts";
-import { print, printJson, table } from "../output.ts";
+import { print, printJson } from "../output.ts";
 
 interface GenerateOptions extends PlaceOptions, SelectionOptions {
   readonly catalog?: readonly string[];
@@ -200,75 +194,4 @@ async function diffLarge(previous: string, current: string, options: DiffOptions
 function changeLine(change: Exclude<StreamedChange, { kind: "end" }>): string {
   const key = elementKey(change.element);
   return change.kind === "added" ? `+ ${key}\n` : `~ ${key}: ${change.parts.join(", ")}\n`;
-}
-
-export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
-  const config = await configOf(options);
-  const state = await readPublished(await openFolderStore(config.store), "candidate");
-  const elements = file === undefined ? state.matrix : await readMatrix(file);
-  const notes = new Map(state.attempts.map((note) => [note.element, note]));
-  const status = statusOf(state, notes);
-  const rest = file === undefined ? withoutElement(state, elements) : [];
-  if (options.json) {
-    const failureOf = (element: Element) => notes.get(elementKey(element))?.failure;
-    await printJson(
-      elements.map((element) => ({ ...element, status: status(element), failure: failureOf(element) })),
-    );
-  } else if (elements.length + rest.length === 0)
-    await print("The matrix is empty. `kmodfarm run` fills it.\n");
-  else {
-    const rows = [
-      ...elements.map((element) => [element.driver, element.driverversion, element.output, status(element)]),
-      ...servedRows(state, file === undefined ? elements : []),
-      ...rest.map((listed) => {
-        const { driver, driverVersion, output } = listed.entry;
-        return [driver, driverVersion, output, standingWords(standingOf(state.decisions, listed))];
-      }),
-    ];
-    const failed = elements.flatMap((element) => {
-      const note = notes.get(elementKey(element));
-      const isFailed = note?.failure !== undefined && note.failure.code !== "KERNEL_EXCLUDED";
-      return isFailed ? [{ element, note }] : [];
-    });
-    const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
-    await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed)}`);
-  }
-  return 0;
-}
-
-function servedWords({ artifact }: LoadsOn): string {
-  return `loads on: modules of ${artifact.output}, proven there`;
-}
-
-/** Kernels that other kernels' modules serve, and that no element of the matrix is for. */
-function servedRows({ indices }: Published, elements: readonly Element[]): string[][] {
-  const wanted = new Set(elements.map((one) => `${one.driver} ${kernelName(one)}`));
-  return indices.flatMap((index) =>
-    (index.loadsOn ?? [])
-      .filter((one) => !wanted.has(`${one.artifact.driver} ${kernelName({ ...index, ...one })}`))
-      .map((one) => [one.artifact.driver, "", kernelName({ ...index, ...one }), servedWords(one)]),
-  );
-}
-
-/** Artifacts that no element of the matrix is for: what was imported. */
-function withoutElement({ indices }: Published, elements: readonly Element[]): Listed[] {
-  const places = new Set(elements.map(viewPath));
-  return listAll(indices).filter(({ entry }) => !places.has(viewPath(entry)));
-}
-
-function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (element: Element) => string {
-  const listed = Map.groupBy(listAll(state.indices), ({ entry }) => viewPath(entry));
-  return (element) => {
-    // Nodes get the stable one, whatever waits beside it.
-    const [first] = (listed.get(viewPath(element)) ?? []).toSorted((a) => (a.channel === "stable" ? -1 : 1));
-    if (first !== undefined) return standingWords(standingOf(state.decisions, first));
-    const index = state.indices.find((one) => indexName(one) === indexName(element));
-    const served = servedBy(index, element);
-    if (served !== undefined) return servedWords(served);
-    const failure = notes.get(elementKey(element))?.failure;
-    if (failure === undefined) return "not built";
-    return failure.code === "KERNEL_EXCLUDED"
-      ? `excluded: ${failure.cause}`
-      : `failed: ${shortFailure(failure)}`;
-  };
 }
