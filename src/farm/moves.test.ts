@@ -1,31 +1,17 @@
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
-import {
-  CATALOG,
-  makeEntry,
-  makeManifest,
-  makeOutcome,
-  NOTHING,
-  putBlobs,
-} from "../../test/support/artifacts.ts";
+import { describe, expect, test } from "vitest";
+import { CATALOG, makeManifest, makeOutcome } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { toDocument } from "../base/json.ts";
+import { farmWith } from "../../test/support/stored-farm.ts";
 import { CHECKS } from "../check/policy.ts";
-import { type Verdict, verdict } from "../check/verdict.ts";
-import type { Element } from "../matrix/element.ts";
-import { putBlob } from "../registry/artifact.ts";
-import { readPublished, writePublished } from "../registry/generations.ts";
+import { verdict } from "../check/verdict.ts";
+import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import type { Listed } from "../registry/standing.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
-import { loadConfig } from "./config.ts";
 import { keepEvidence, promote, rollback, withdraw } from "./moves.ts";
-import { openFarm } from "./open.ts";
 
 const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];
 const GOOD = CHECKS.map((check) => verdict(check, "pass", "good"));
@@ -33,32 +19,6 @@ const BAD = [...GOOD, verdict("symbols", "fail", "no such symbol")];
 const ANN = { by: "ann", why: "because" };
 const NOW = () => new Date("2026-11-27T00:00:00Z");
 const all = (listed: readonly Listed[]) => listed;
-
-interface Given {
-  readonly element: Element;
-  readonly verdicts: readonly Verdict[];
-  readonly isStable?: boolean;
-}
-
-/** A farm whose store holds these artifacts. */
-async function farmWith(given: readonly Given[], policy?: string) {
-  const directory = await temporaryDirectory();
-  const config = policy === undefined ? {} : { policy: "policy.yaml" };
-  await writeFile(join(directory, "kmodfarm.yaml"), JSON.stringify(config));
-  if (policy !== undefined) await writeFile(join(directory, "policy.yaml"), policy);
-  const farm = await openFarm(await loadConfig({}, directory));
-  onTestFinished(() => farm.close());
-  const outcomes = [];
-  for (const { element, verdicts, isStable = false } of given) {
-    await putBlobs(farm.store);
-    const manifest = await putBlob(farm.store, toDocument(makeManifest(element, [...verdicts])));
-    outcomes.push(
-      makeOutcome(element, { artifact: { entry: { ...makeEntry(element), manifest }, isStable } }),
-    );
-  }
-  await writePublished(farm.store, nextState(NOTHING, CATALOG, outcomes), NOW());
-  return farm;
-}
 
 async function channelsOf(store: Store) {
   const { indices, decisions } = await readPublished(store, "stable");

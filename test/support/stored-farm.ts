@@ -1,0 +1,47 @@
+/** A farm on this machine whose store holds what a test wants, and nothing that could be built. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { toDocument } from "../../src/base/json.ts";
+import type { Catalog } from "../../src/catalog/catalog.ts";
+import type { Verdict } from "../../src/check/verdict.ts";
+import { loadConfig } from "../../src/farm/config.ts";
+import { type Farm, openFarm } from "../../src/farm/open.ts";
+import type { Element } from "../../src/matrix/element.ts";
+import { putBlob } from "../../src/registry/artifact.ts";
+import { writePublished } from "../../src/registry/generations.ts";
+import { nextState } from "../../src/registry/publish.ts";
+import { CATALOG, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "./artifacts.ts";
+import { temporaryDirectory } from "./temporary.ts";
+
+const NIGHT = new Date("2026-11-27T00:00:00Z");
+
+export interface Given {
+  readonly element: Element;
+  readonly verdicts: readonly Verdict[];
+  readonly isStable?: boolean;
+}
+
+/** A farm whose store holds these artifacts. */
+export async function farmWith(
+  given: readonly Given[],
+  policy?: string,
+  catalog: Catalog = CATALOG,
+): Promise<Farm> {
+  const directory = await temporaryDirectory();
+  const config = policy === undefined ? {} : { policy: "policy.yaml" };
+  await writeFile(join(directory, "kmodfarm.yaml"), JSON.stringify(config));
+  if (policy !== undefined) await writeFile(join(directory, "policy.yaml"), policy);
+  const farm = await openFarm(await loadConfig({}, directory));
+  onTestFinished(() => farm.close());
+  const outcomes = [];
+  for (const { element, verdicts, isStable = false } of given) {
+    await putBlobs(farm.store);
+    const manifest = await putBlob(farm.store, toDocument(makeManifest(element, [...verdicts])));
+    outcomes.push(
+      makeOutcome(element, { artifact: { entry: { ...makeEntry(element), manifest }, isStable } }),
+    );
+  }
+  await writePublished(farm.store, nextState(NOTHING, catalog, outcomes), NIGHT);
+  return farm;
+}
