@@ -93,6 +93,9 @@ const wanted = {
   compiler: { family: "gcc" as const, version: "11.4.1", source: "config" as const },
 };
 
+/** Outside of tests: whoever makes it ends its agent after all of them. */
+const KEY = makeSigningKey();
+
 describe("a root of an rpm distribution", () => {
   test("is installed by dnf, works in the sandbox, and tells its packages inside and outside", async () => {
     const said: string[] = [];
@@ -158,14 +161,13 @@ describe("a root of an rpm distribution", () => {
   });
 
   test("takes signed packages only, where a key is given", async () => {
-    const key = makeSigningKey();
     const { mirror } = await serve();
-    const { roots } = await toolchains({ ...mirror, keyring: key.armoured });
+    const { roots } = await toolchains({ ...mirror, keyring: KEY.armoured });
 
     await expect(roots.root(wanted)).rejects.toThrow(
       expect.objectContaining({ message: expect.stringMatching(/sign|GPG/i) }),
     );
-    expect(await readFile(key.armoured, "utf8")).toContain("PUBLIC KEY");
+    expect(await readFile(KEY.armoured, "utf8")).toContain("PUBLIC KEY");
   });
 
   test("of a compiler that the release does not offer is refused, or the nearest taken on the record", async () => {
