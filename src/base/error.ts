@@ -238,7 +238,7 @@ export const ERRORS = {
     summary: "A built artifact may not become stable",
     blame: "source",
     exit: 1,
-    hint: "It stays a candidate. Mend what the named check says, or let the policy except it, and `kmodfarm promote`.",
+    hint: "It stays where it is. Mend what the named check says, or let the policy except it, and `kmodfarm promote`.",
   },
   RECIPE_DIFFERS: {
     summary: "What is here would build something else than what was built there",

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { readKernelModule } from "../formats/kernel-module.ts";
-import { type AuditInput, auditFiles, findings } from "./audit.ts";
+import { type AuditInput, auditFiles, findings, unreadable } from "./audit.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/fixtures/modules/${name}`, import.meta.url));
 const CRC7 = read("crc7.ko");
@@ -57,6 +57,15 @@ describe("audit", () => {
     const [stranger] = await auditFiles([at("kernel/lib/crc7.ko")], () => undefined, "/srv/drivers");
 
     expect([module?.claim?.release, stranger?.claim]).toEqual([RELEASE, undefined]);
+  });
+
+  test("tells of files that nobody can read, each by itself", () => {
+    const files = ["a.ko", "b.ko"].map((path) => unreadable(path, "it cannot be read (ENOENT)"));
+
+    expect(findings(files, { builtin: new Map(), exports: new Map() }).map(({ kind }) => kind)).toEqual([
+      "damaged",
+      "damaged",
+    ]);
   });
 
   test("takes a view's module and its compressed shape for one", async () => {

@@ -83,6 +83,11 @@ export async function auditFiles(
   });
 }
 
+/** A file that is listed, and whose bytes nobody can have. */
+export function unreadable(path: string, fault: string): AuditedFile {
+  return { path, claim: claimOf(path), size: 0, digest: "", fault };
+}
+
 /** @throws FarmError MODULE_MALFORMED */
 function readFacts(
   path: string,
@@ -289,6 +294,7 @@ function duplicates(files: readonly AuditedFile[]): Finding[] {
   for (const file of [...right, ...wrong]) {
     const { path, claim, digest, facts } = file;
     const twin = digests.get(digest);
+    if (digest === "") continue;
     if (twin === undefined) digests.set(digest, file);
     else found.push({ path, kind: "duplicate", fact: `it has the very bytes of ${twin.path}` });
     if (facts === undefined || claim === undefined || twin !== undefined) continue;

@@ -35,8 +35,8 @@ const DEFAULT_REQUIRED: readonly Check[] = [
 
 const Exception = ElementFilter.extend({
   check: Check.describe("The check that is not asked for."),
-  owner: z.string().min(1).describe("Who answers for it."),
-  reason: z.string().min(1).describe("Why."),
+  owner: z.string().trim().min(1).describe("Who answers for it."),
+  reason: z.string().trim().min(1).describe("Why."),
   until: z.iso.date().describe("The last day on which it holds (2027-01-31)."),
 });
 
@@ -171,13 +171,14 @@ export interface KnownNames {
 }
 
 /** Names in a policy that nothing bears, one line each. A set that is empty is not yet known. */
-export function unknownNames({ distributions, exceptions }: Policy, known: KnownNames): string[] {
+export function unknownNames({ distributions, exceptions, loadsOn }: Policy, known: KnownNames): string[] {
   const strange = (place: string, kind: string, names: readonly string[], there: ReadonlySet<string>) =>
     names
       .filter((name) => there.size > 0 && !there.has(name))
       .map((name) => `${place}: nothing here is of a ${kind} ${name}, so this has no effect`);
   return [
     ...strange("distributions", "distribution or release", Object.keys(distributions), known.distributions),
+    ...strange("loadsOn", "distribution or release", loadsOn, known.distributions),
     ...exceptions.flatMap(({ distributions: its = [], driver }, index) => [
       ...strange(`exceptions[${index}].distributions`, "distribution or release", its, known.distributions),
       ...strange(

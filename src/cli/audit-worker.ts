@@ -4,7 +4,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { type AuditedFile, auditFiles, type KernelKeys, signersByRelease } from "../check/audit.ts";
+import { isErrno } from "../base/error.ts";
+import {
+  type AuditedFile,
+  auditFiles,
+  type KernelKeys,
+  signersByRelease,
+  unreadable,
+} from "../check/audit.ts";
 
 export interface AuditWork {
   readonly directory: string;
@@ -20,9 +27,16 @@ export async function auditDirectory({ directory, paths, keys }: AuditWork): Pro
   const audited: AuditedFile[] = [];
   for (let at = 0; at < paths.length; at += BATCH) {
     // Thousands of small files: a thread for each open, read and close would cost more than they do.
-    const inputs = paths
-      .slice(at, at + BATCH)
-      .map((path) => ({ path, bytes: readFileSync(join(directory, path)) }));
+    const inputs = paths.slice(at, at + BATCH).flatMap((path) => {
+      try {
+        return [{ path, bytes: readFileSync(join(directory, path)) }];
+      } catch (thrown) {
+        // Its name may be no text, or it may be gone by now: the others are still of interest.
+        if (!isErrno(thrown)) throw thrown;
+        audited.push(unreadable(path, `it cannot be read (${thrown.code})`));
+        return [];
+      }
+    });
     audited.push(...(await auditFiles(inputs, signersOf, directory)));
   }
   return audited;

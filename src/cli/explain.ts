@@ -2,6 +2,7 @@
  * A check on one page, for somebody who has never heard of any of it.
  */
 import { sha256 } from "../base/json.ts";
+import { oneLine } from "../base/visible.ts";
 import type { ModuleFile } from "../check/format.ts";
 import type { CheckReport } from "../farm/check.ts";
 import { type Standing, standingWords } from "../registry/standing.ts";
@@ -57,7 +58,7 @@ export function explain({ kernel, files, report, standing }: ToldCheck): string 
       ? []
       : [`         built by ${record.compiler.family} ${record.compiler.version}`]),
     ...(record.configDigest === undefined ? [] : [`         configuration ${record.configDigest}`]),
-    ...files.flatMap(({ name, bytes }) => [`File     ${name}`, `         ${sha256(bytes)}`]),
+    ...files.flatMap(({ name, bytes }) => [`File     ${oneLine(name)}`, `         ${sha256(bytes)}`]),
     ...modules.flatMap(({ module: { name, version, vermagic, license, compilers } }) => [
       `Module   ${name}${version === undefined ? "" : ` ${version}`}, ${license ?? "no licence"}`,
       `         built for ${vermagic.trim()}`,
@@ -66,7 +67,7 @@ export function explain({ kernel, files, report, standing }: ToldCheck): string 
     "",
     ...verdicts.flatMap(({ check, verdict, reasons }) => [
       `${QUESTIONS[check] ?? check} ${ANSWERS[verdict]} [${check}: ${verdict}]`,
-      ...reasons.slice(0, 8).flatMap((reason) => wrapped(reason, "  ")),
+      ...reasons.slice(0, 8).flatMap((reason) => wrapped(oneLine(reason), "  ")),
       ...(reasons.length > 8 ? [`  and ${reasons.length - 8} more`] : []),
     ]),
   ];

@@ -62,7 +62,8 @@ async function readBeside<T>(
     const release = releaseIn(heap, path, place);
     if (release === undefined || found.has(release)) continue;
     try {
-      found.set(release, await read(await heap.read(path), path));
+      const bytes = await heap.read(path);
+      if (bytes !== undefined) found.set(release, await read(bytes, path));
     } catch (thrown) {
       if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "TOOL_MISSING"].includes(thrown.code))
         throw thrown;

@@ -1,7 +1,7 @@
 /**
  * Files that a command takes as the modules of one driver.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { fileModuleName, type ModuleFile } from "../check/format.ts";
@@ -18,6 +18,10 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
 }
 
 async function readBytes(file: string): Promise<Buffer> {
+  // Whoever opens a pipe waits for its other end.
+  const kind = await stat(file).catch(() => undefined);
+  if (kind !== undefined && !kind.isFile())
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} is no file that could hold a module` });
   return readFile(file).catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
       detail: `${file} cannot be read (${cause.code})`,

@@ -14,7 +14,8 @@ export interface Heap extends AsyncDisposable {
   readonly place: string;
   /** Where they are on this machine, if they are. */
   readonly directory?: string;
-  read(path: string): Promise<Buffer>;
+  /** Undefined for what a server lists and does not have. */
+  read(path: string): Promise<Buffer | undefined>;
 }
 
 const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
@@ -41,7 +42,10 @@ async function openDirectory(directory: string): Promise<Heap> {
   const absolute = resolve(directory);
   const entries = await readdir(absolute, { recursive: true, withFileTypes: true }).catch(
     (cause: NodeJS.ErrnoException) => {
-      throw unreadable(cause);
+      throw new FarmError("FILE_UNREADABLE", {
+        detail: `what is below ${directory} cannot be listed whole (${cause.code}: ${cause.path ?? ""})`,
+        cause,
+      });
     },
   );
   const paths = entries
@@ -80,7 +84,7 @@ async function openUrl(address: string): Promise<Heap> {
     return {
       paths,
       place: root.replace(/\?.*$/, "").replace(/\/$/, ""),
-      read: (path) => get(urls.get(path) as string, FILE_LIMIT_BYTES),
+      read: (path) => fetchFile(http, urls.get(path) as string, FILE_LIMIT_BYTES),
       [Symbol.asyncDispose]: () => http.close(),
     };
   } catch (thrown) {
@@ -92,9 +96,14 @@ async function openUrl(address: string): Promise<Heap> {
 type Get = (url: string, limitBytes: number) => Promise<Buffer>;
 
 async function fetchBytes(http: Http, url: string, limitBytes: number): Promise<Buffer> {
+  const bytes = await fetchFile(http, url, limitBytes);
+  if (bytes !== undefined) return bytes;
+  throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there`, hint: "Check the address." });
+}
+
+async function fetchFile(http: Http, url: string, limitBytes: number): Promise<Buffer | undefined> {
   const answer = await http.get(url);
-  if (answer.kind !== "ok")
-    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is not there`, hint: "Check the address." });
+  if (answer.kind !== "ok") return undefined;
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of answer.body as AsyncIterable<Buffer>) {

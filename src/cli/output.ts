@@ -2,7 +2,7 @@
  * What goes to standard output: documents for programs, tables for people.
  */
 
-import { visible } from "../base/visible.ts";
+import { oneLine, visible } from "../base/visible.ts";
 
 export function printJson(value: unknown): Promise<void> {
   return print(`${JSON.stringify(value, null, 2)}\n`);
@@ -20,7 +20,7 @@ export function print(text: string): Promise<void> {
 
 /** Columns as wide as their widest cell; the last one is left as it is. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((row) => row.map(oneLine));
   const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
   const line = (row: readonly string[]) =>
     row

@@ -155,6 +155,9 @@ async function loadVerdict(
 export function confirmed(answer: Answer, load: Verdict | undefined): Answer {
   if (load?.verdict === "pass")
     return { answer: "loads", reasons: ["it was loaded into that kernel", ...answer.reasons] };
-  if (load?.verdict === "fail") return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
+  // A driver's own script says nothing of what the kernel takes.
+  const isScript = load?.reasons[0]?.includes("the driver's own script") ?? false;
+  if (load?.verdict === "fail" && !isScript)
+    return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
   return answer;
 }

@@ -22,7 +22,7 @@ import type { Filtered } from "../matrix/element-filter.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
 import { artifactName, laterEvidence } from "../registry/decisions.ts";
 import type { Decision, IndexEntry, Manifest, Published } from "../registry/documents.ts";
-import { type Listed, listAll } from "../registry/standing.ts";
+import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
 import { judgeSignatures } from "./check.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
@@ -67,6 +67,16 @@ export class Gate {
       ...(signature === undefined ? [] : [signature]),
     ];
     return this.judge(subject, verdicts);
+  }
+
+  /** Where an artifact stands; what was waived for a stable one may not be today, which takes nothing back and is told. */
+  async standing(listed: Listed): Promise<Standing> {
+    const standing = standingOf(this.#state().decisions, listed);
+    if (standing.word !== "stable" || standing.reasons.length === 0) return standing;
+    const { refusals } = await this.judgePublished(listed);
+    return refusals.length === 0
+      ? standing
+      : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
   }
 
   /** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */

@@ -70,6 +70,14 @@ describe("reuse is refused, and that is on the record,", () => {
   });
 });
 
+test("reuse on a kernel that promises no ABI is refused for that", async () => {
+  const farm = await farmWith([given()], "loadsOn: [almalinux]", CATALOG);
+
+  expect(await reused(farm, DEBIAN.kversion)).toEqual([
+    ["refused", "debian12 is not of the Enterprise Linux family: its kernels promise no ABI"],
+  ]);
+});
+
 describe("there is no need to reuse", () => {
   test("what was built for that very kernel", async () => {
     const farm = await farmWith([given()], "loadsOn: [almalinux]", CATALOG);

@@ -6,6 +6,7 @@
 import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
+import { keepsAbi } from "../kernel/distributions/index.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
@@ -132,7 +133,9 @@ async function prove(
   const refused = (fact: string): Proof => ({ refusals: [fact], verdicts: [] });
   if (channel !== "stable") return refused("it is not stable itself");
   for (const { distribution } of [index, kernel])
-    if (!gate.allowsReuse(distribution))
+    if (!keepsAbi(distribution))
+      return refused(`${distribution} is not of the Enterprise Linux family: its kernels promise no ABI`);
+    else if (!gate.allowsReuse(distribution))
       return refused(`the policy does not name ${distribution} under loadsOn`);
 
   const { store, scratch, cache } = farm;

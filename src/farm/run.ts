@@ -19,7 +19,7 @@ import { generateMatrix } from "../matrix/generate.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
-import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
+import { listAll, type Standing } from "../registry/standing.ts";
 import { refreshView, viewPath } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
@@ -307,7 +307,7 @@ class Night {
       if (done === undefined || note === undefined) continue;
       const { driver, output, recipe } = done.element;
       const listed = artifacts.get(key(driver, output, recipe));
-      const standing = listed === undefined ? undefined : await this.#standing(listed);
+      const standing = listed === undefined ? undefined : await this.#gate.standing(listed);
       rows.push({
         ...done,
         note,
@@ -322,16 +322,6 @@ class Night {
       generation: published.head?.number ?? 0,
       kernels: catalog.kernels.length,
     };
-  }
-
-  /** What was waived for a stable artifact may not be today: that takes nothing back, and is told. */
-  async #standing(listed: Listed): Promise<Standing> {
-    const standing = standingOf(this.#ledger.published.decisions, listed);
-    if (standing.word !== "stable" || standing.reasons.length === 0) return standing;
-    const { refusals } = await this.#gate.judgePublished(listed);
-    return refusals.length === 0
-      ? standing
-      : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
   }
 }
 

@@ -12,6 +12,7 @@ import {
   findings,
   type KernelKeys,
   signersByRelease,
+  unreadable,
 } from "../../check/audit.ts";
 import { type AuditWork, auditDirectory } from "../audit-worker.ts";
 import { kernelsBeside } from "../kernels-beside.ts";
@@ -76,7 +77,12 @@ async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKey
   const signersOf = signersByRelease(keys);
   const audited = await Promise.all(
     paths.map((path) =>
-      queue.add(async () => auditFiles([{ path, bytes: await heap.read(path) }], signersOf, heap.place)),
+      queue.add(async () => {
+        const bytes = await heap.read(path);
+        return bytes === undefined
+          ? [unreadable(path, "it is listed, and not there")]
+          : auditFiles([{ path, bytes }], signersOf, heap.place);
+      }),
     ),
   );
   return audited.flat();

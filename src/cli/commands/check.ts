@@ -18,7 +18,7 @@ import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { servedOf } from "../../registry/reuse.ts";
-import { type Listed, listAll, standingOf, standingWords } from "../../registry/standing.ts";
+import { type Listed, listAll, standingWords } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
 import { explain, type ToldCheck } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
@@ -71,7 +71,7 @@ export async function check(subjects: readonly string[], options: CheckOptions):
         verdicts: isUnasked ? [...asked, NOT_LOADED] : asked,
         ...(found.answer === undefined ? {} : { answer: confirmed(found.answer, load) }),
       },
-      ...(artifact === undefined ? {} : { standing: standingOf(state.decisions, artifact.listed) }),
+      ...(artifact === undefined ? {} : { standing: await gate.standing(artifact.listed) }),
       serves: artifact === undefined ? [] : servedNames(state, artifact.listed),
     };
     if (options.json) await printJson(toJson(told));

@@ -98,6 +98,8 @@ const now = () => new Date();
 
 function personOf({ by, why }: PersonOptions): acts.Person {
   if (why.trim() === "") throw new FarmError("USAGE", { detail: "--why says nothing" });
+  if (/\p{Cc}/u.test(`${by ?? ""}${why}`))
+    throw new FarmError("USAGE", { detail: "--by and --why are one line each, of plain text" });
   return { by: by ?? acts.thisPerson(), why };
 }
 
@@ -140,7 +142,9 @@ async function tell(
       reasons.join("; "),
     ]);
     const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
-    const hint = moves.some(({ result }) => result === "refused") ? `${ERRORS.GATE_REFUSED.hint}\n` : "";
+    const hint = moves.some(({ result, reasons }) => result === "refused" && !reasons[0]?.startsWith("for "))
+      ? `${ERRORS.GATE_REFUSED.hint}\n`
+      : "";
     await print(`${shown}${hint}Generation ${generation}.\n`);
   }
   const isBad = ({ result, reasons }: (typeof moves)[number]) =>
