@@ -75,3 +75,20 @@ test("a server that has nothing there is said so", async () => {
 
   await expect(openHeap(server.url)).rejects.toThrow(expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }));
 });
+
+test.each(["http://", "http://127.0.0.1:99999/", "ftp://x/", "HTTP://[::1"])(
+  "%s is no address",
+  async (words) => {
+    await expect(openHeap(words)).rejects.toThrow(expect.objectContaining({ code: "USAGE" }));
+  },
+);
+
+test("an address says its place in plain letters, however it is written", async () => {
+  const server = await startServer((_, response) => response.end('<a href="one.ko">f</a>'));
+  const address = `${server.url}/lib/modules/6.12%2Bdeb12/`;
+
+  await using heap = await openHeap(address.replace("http:", "HTTP:"));
+
+  expect(heap.place).toMatch(/\/lib\/modules\/6\.12\+deb12$/);
+  expect(heap.paths).toEqual(["one.ko"]);
+});

@@ -24,7 +24,7 @@ const PAGE_LIMIT = 10_000;
 
 /** @throws FarmError FILE_UNREADABLE, REMOTE_UNAVAILABLE, USAGE */
 export async function openHeap(place: string): Promise<Heap> {
-  return /^https?:\/\//.test(place) ? openUrl(place) : openDirectory(place);
+  return /^[a-z][a-z0-9+.-]*:\/\//i.test(place) ? openUrl(place) : openDirectory(place);
 }
 
 /** Links are not followed: what they lead to is found where it is, if it is here. */
@@ -70,7 +70,15 @@ function notOneFile(place: string): FarmError {
 /** Somebody waits for the answer, so a server that gives none is not asked for minutes. */
 const PATIENCE = { retries: 1, silenceMs: 15_000 };
 
-async function openUrl(address: string): Promise<Heap> {
+async function openUrl(words: string): Promise<Heap> {
+  const parsed = URL.parse(words);
+  if (parsed === null || !/^https?:$/.test(parsed.protocol))
+    throw new FarmError("USAGE", {
+      detail: `${words} is no http or https address`,
+      hint: "Give a directory, or an address as a browser would take it.",
+    });
+  // As it is sent: links are compared with it.
+  const address = parsed.href;
   if (/\.ko(\.(xz|zst|gz))?$/.test(address)) throw notOneFile(address);
   const http = new Http(PATIENCE);
   const get = (url: string, limitBytes: number) => fetchBytes(http, url, limitBytes);
@@ -83,7 +91,7 @@ async function openUrl(address: string): Promise<Heap> {
     const paths = [...urls.keys()].sort();
     return {
       paths,
-      place: root.replace(/\?.*$/, "").replace(/\/$/, ""),
+      place: decodedPath(root.replace(/\?.*$/, "").replace(/\/$/, "")),
       read: (path) => fetchFile(http, urls.get(path) as string, FILE_LIMIT_BYTES),
       [Symbol.asyncDispose]: () => http.close(),
     };

@@ -69,11 +69,16 @@ export class Gate {
     return this.judge(subject, verdicts);
   }
 
-  /** Where an artifact stands; what was waived for a stable one may not be today, which takes nothing back and is told. */
+  /**
+   * Where an artifact stands, as of today: a stable one that the policy would refuse by now stays, and that is told; a
+   * candidate has today's reasons.
+   */
   async standing(listed: Listed): Promise<Standing> {
     const standing = standingOf(this.#state().decisions, listed);
-    if (standing.word !== "stable" || standing.reasons.length === 0) return standing;
+    if (standing.word === "withdrawn") return standing;
     const { refusals } = await this.judgePublished(listed);
+    if (standing.word === "candidate")
+      return { word: "candidate", reasons: refusals.length > 0 ? refusals : [PROMOTABLE] };
     return refusals.length === 0
       ? standing
       : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
@@ -150,6 +155,8 @@ export class Gate {
     return undefined;
   }
 }
+
+const PROMOTABLE = "the policy allows it today: `kmodfarm promote` makes it stable";
 
 /** @throws FarmError CONFIG_INVALID, FILE_UNREADABLE */
 export async function openGate(farm: Farm, state: () => Published, now: () => Date): Promise<Gate> {

@@ -41,17 +41,20 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
   if (fault !== undefined) throw invalid(fault);
   const parsed = Policy.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
   if (!parsed.success) throw invalid(describeProblems(parsed.error, KNOWN_KEYS));
-  const signers = parsed.data.signers.map((name) => readCertificate(resolve(dirname(file), name)));
-  return { policy: parsed.data, signers: await Promise.all(signers) };
+  const signers = parsed.data.signers.map((name) => readCertificates(resolve(dirname(file), name)));
+  return { policy: parsed.data, signers: (await Promise.all(signers)).flat() };
 }
 
-/** A certificate in PEM or DER. @throws FarmError FILE_UNREADABLE */
-export async function readCertificate(file: string): Promise<Signer> {
+const PEM = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
+
+/** One certificate in DER, or all that a PEM file holds. @throws FarmError FILE_UNREADABLE */
+export async function readCertificates(file: string): Promise<Signer[]> {
   const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
   });
   try {
-    return readSigner(new X509Certificate(bytes).raw, file);
+    const bundle = bytes.toString("latin1").match(PEM) ?? [bytes];
+    return bundle.map((one) => readSigner(new X509Certificate(one).raw, file));
   } catch (cause) {
     const key = /-----BEGIN ((?:[A-Z]+ )?(?:PRIVATE|PUBLIC) KEY)-----/.exec(bytes.toString("latin1"))?.[1];
     throw new FarmError("FILE_UNREADABLE", {

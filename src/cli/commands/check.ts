@@ -11,7 +11,7 @@ import { type Verdict, verdict } from "../../check/verdict.ts";
 import { checkModules, confirmed } from "../../farm/check.ts";
 import { kernelNameOf, openGate } from "../../farm/gate.ts";
 import { type Farm, openInputs } from "../../farm/open.ts";
-import { readCertificate } from "../../farm/policy-file.ts";
+import { readCertificates } from "../../farm/policy-file.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readManifest, readModules } from "../../registry/artifact.ts";
 import { laterEvidence } from "../../registry/decisions.ts";
@@ -35,7 +35,7 @@ interface CheckOptions extends PlaceOptions {
 
 export async function check(subjects: readonly string[], options: CheckOptions): Promise<number> {
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
-  const certificates = await Promise.all((options.signer ?? []).map(readCertificate));
+  const certificates = (await Promise.all((options.signer ?? []).map(readCertificates))).flat();
   return withFarm(options, async (farm) => {
     const state = await readPublished(farm.store, "candidate");
     const gate = await openGate(

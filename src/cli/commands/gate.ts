@@ -1,5 +1,5 @@
 /**
- * `kmodfarm promote`, `withdraw`, `rollback`: what people decide about artifacts.
+ * `kmodfarm promote`, `import`, `reuse`, `withdraw`, `rollback`: what people decide about artifacts.
  */
 import { ERRORS, FarmError } from "../../base/error.ts";
 import { importArtifact } from "../../farm/import.ts";

@@ -1,26 +1,32 @@
 /**
  * `kmodfarm matrix show`: where each element of the store's matrix stands, and what else the store holds.
  */
+import { openGate } from "../../farm/gate.ts";
+import type { Farm } from "../../farm/open.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type AttemptNote, indexName, type LoadsOn, type Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { servedBy } from "../../registry/reuse.ts";
-import { listAll, standingOf, standingWords } from "../../registry/standing.ts";
-import { openFolderStore } from "../../registry/stores/folder.ts";
+import { type Listed, listAll, standingWords } from "../../registry/standing.ts";
 import { viewPath } from "../../registry/view.ts";
 import { failureParagraphs, shortFailure } from "../failures.ts";
 import { readMatrix } from "../matrix-io.ts";
-import { configOf, type PlaceOptions } from "../options.ts";
+import { type PlaceOptions, withFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
-  const config = await configOf(options);
-  const state = await readPublished(await openFolderStore(config.store), "candidate");
+  return withFarm(options, (farm) => showOf(farm, file, options));
+}
+
+async function showOf(farm: Farm, file: string | undefined, options: PlaceOptions): Promise<number> {
+  const state = await readPublished(farm.store, "candidate");
+  const standings = await standingsOf(farm, state);
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const notes = new Map(state.attempts.map((note) => [note.element, note]));
-  const status = statusOf(state, notes);
-  const others = file === undefined ? [...served(state, elements), ...withoutElement(state, elements)] : [];
+  const status = statusOf(state, standings, notes);
+  const others =
+    file === undefined ? [...served(state, elements), ...withoutElement(standings, elements)] : [];
   if (options.json) {
     const failureOf = (element: Element) => notes.get(elementKey(element))?.failure;
     await printJson([
@@ -70,27 +76,47 @@ function served({ indices }: Published, elements: readonly Element[]): Other[] {
   );
 }
 
+interface Told {
+  readonly listed: Listed;
+  /** `stable`, `candidate: load: fail: …`, as of today. */
+  readonly words: string;
+}
+
+async function standingsOf(farm: Farm, state: Published): Promise<Told[]> {
+  const gate = await openGate(
+    farm,
+    () => state,
+    () => new Date(),
+  );
+  const told: Told[] = [];
+  for (const listed of listAll(state.indices))
+    told.push({ listed, words: standingWords(await gate.standing(listed)) });
+  return told;
+}
+
 /** Artifacts that no element is for: what was imported. */
-function withoutElement({ indices, decisions }: Published, elements: readonly Element[]): Other[] {
+function withoutElement(standings: readonly Told[], elements: readonly Element[]): Other[] {
   const places = new Set(elements.map(viewPath));
-  return listAll(indices).flatMap((listed): Other[] => {
-    const { driver, driverVersion: driverversion, output } = listed.entry;
-    if (places.has(viewPath(listed.entry))) return [];
-    return [{ driver, driverversion, output, status: standingWords(standingOf(decisions, listed)) }];
+  return standings.flatMap(({ listed: { entry }, words: status }): Other[] => {
+    const { driver, driverVersion: driverversion, output } = entry;
+    return places.has(viewPath(entry)) ? [] : [{ driver, driverversion, output, status }];
   });
 }
 
 /** Nodes get what is stable, else what serves their kernel, whatever waits beside it. */
-function statusOf(state: Published, notes: ReadonlyMap<string, AttemptNote>): (element: Element) => string {
-  const listed = Map.groupBy(listAll(state.indices), ({ entry }) => viewPath(entry));
+function statusOf(
+  state: Published,
+  standings: readonly Told[],
+  notes: ReadonlyMap<string, AttemptNote>,
+): (element: Element) => string {
+  const told = Map.groupBy(standings, ({ listed: { entry } }) => viewPath(entry));
   return (element) => {
-    const here = listed.get(viewPath(element)) ?? [];
+    const here = told.get(viewPath(element)) ?? [];
     const index = state.indices.find((one) => indexName(one) === indexName(element));
     const other = servedBy(index, element);
-    const [stable, candidate] = (["stable", "candidate"] as const).map((channel) => {
-      const found = here.find((one) => one.channel === channel);
-      return found === undefined ? undefined : standingWords(standingOf(state.decisions, found));
-    });
+    const [stable, candidate] = (["stable", "candidate"] as const).map(
+      (channel) => here.find(({ listed }) => listed.channel === channel)?.words,
+    );
     const given = stable ?? (other === undefined ? undefined : servedWords(other));
     if (given !== undefined) return candidate === undefined ? given : `${given}; beside it, ${candidate}`;
     if (candidate !== undefined) return candidate;
