@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -52,6 +53,29 @@ describe("openScratch", () => {
 
     expect(await foreign(directory)).toEqual([]);
     expect(await readdir(directory)).toContain(`${pid}-${startTime}-bb`);
+  });
+
+  test("sweeps what is too deep for any path", async () => {
+    const directory = await temporaryDirectory();
+    const leave = 'mkdir "1-1-deep"; chdir "1-1-deep"; for (1..3000) { mkdir "d"; chdir "d" }';
+    execFileSync("perl", ["-e", leave], { cwd: directory });
+
+    await openScratch(directory);
+
+    expect(await foreign(directory)).toEqual([]);
+  });
+
+  test("opens although something in it cannot be removed", async () => {
+    const directory = await temporaryDirectory();
+    await mkdir(join(directory, "1-1-mounted"));
+    const scratch = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
+    const open = `import { openScratch } from ${JSON.stringify(scratch)}; console.log((await openScratch(".")).path());`;
+    const script = 'mount -t tmpfs none 1-1-mounted && exec "$@"';
+    const node = [process.execPath, "--input-type=module", "--eval", open];
+
+    const said = execFileSync("unshare", ["-Urm", "sh", "-ec", script, "sh", ...node], { cwd: directory });
+
+    expect(said.toString()).toMatch(/^\d+-\d+-/);
   });
 
   test("gives paths that are not there yet, each another", async () => {

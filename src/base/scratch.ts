@@ -4,9 +4,10 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants, readFileSync } from "node:fs";
-import { access, mkdir, open, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "./error.ts";
+import { removeTree } from "./strange-tree.ts";
 
 /** A name for this process that no later process has: its id and when it was started. */
 export function processName(pid = process.pid): string | undefined {
@@ -30,13 +31,13 @@ export function isAlive(name: string): boolean {
 export interface Scratch {
   /** A fresh path that does not exist yet. */
   path(): string;
-  /** Writes a whole file so that readers see the old content or the new, never a part. */
+  /** Writes a whole file so that readers see the old content or the new, never a part, a power failure included. */
   write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
   /** Removes what is left of it and of dead processes, and the directory itself when that empties it. */
   close(): Promise<void>;
 }
 
-/** Opens the directory and removes what processes that died left in it. */
+/** Opens the directory and removes what processes that died left in it, as far as that can be done. */
 export async function openScratch(directory: string): Promise<Scratch> {
   const own = `${processName() ?? process.pid}-${randomBytes(6).toString("hex")}-`;
   let count = 0;
@@ -58,6 +59,7 @@ export async function openScratch(directory: string): Promise<Scratch> {
       }
       await mkdir(dirname(target), { recursive: true });
       await rename(temporary, target);
+      await syncDirectory(dirname(target));
     },
     async close() {
       await sweep(directory, own);
@@ -103,12 +105,29 @@ async function occupy(directory: string, mark: string): Promise<void> {
   }
 }
 
-/** Removes what begins with `own`, and what dead processes left. */
+/**
+ * Removes what begins with `own`, and what dead processes left. What cannot be removed stays, and the next sweep
+ * tries again: leftovers are no reason not to work.
+ */
 async function sweep(directory: string, own?: string): Promise<void> {
   for (const entry of await entriesOf(directory)) {
     const owner = entry.split("-").slice(0, 2).join("-");
     const isOurs = own !== undefined && entry.startsWith(own);
-    if (isOurs || !isAlive(owner)) await rm(join(directory, entry), { recursive: true, force: true });
+    if (isOurs || !isAlive(owner)) await removeTree(join(directory, entry)).catch(ignoreErrno);
+  }
+}
+
+function ignoreErrno(thrown: unknown): void {
+  if (!isErrno(thrown)) throw thrown;
+}
+
+/** A name is on disk only when its directory is. */
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
   }
 }
 
