@@ -5,12 +5,26 @@ import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { FarmError } from "./error.ts";
 import { type Pipe, pipeThrough } from "./run.ts";
+import { shutIn } from "./shut-in.ts";
 
-const FILTERS: Readonly<Record<string, readonly string[]>> = {
+const PROGRAMS = {
   bz2: ["bzip2", "-dc"],
-  xz: ["xz", "-dc", "--memlimit-decompress=512MiB"],
+  /** Lets through what is not compressed at all, as rpm's own reader does. */
+  gz: ["gzip", "-dcf"],
+  /** Its legacy format too, which is the one of kernels. */
+  lz4: ["lz4", "-dc"],
+  lzma: ["xz", "--format=lzma", "-dc", "--memlimit-decompress=512MiB"],
+  none: ["cat"],
+  xz: ["xz", "--format=xz", "-dc", "--memlimit-decompress=512MiB"],
   zst: ["zstd", "-dc", "--memory=512MB"],
-};
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+export type Compression = keyof typeof PROGRAMS;
+
+/** Starts the program that undoes a compression, in a box: what it reads comes from outside. */
+export function startDecompressor(compression: Compression): Pipe {
+  return pipeThrough(shutIn(PROGRAMS[compression]));
+}
 
 /**
  * The bytes inside; what kind of compression it is, the name's end says.
@@ -46,12 +60,6 @@ export async function* decompressed(
   }
 }
 
-const WHOLE = {
-  xz: ["xz", "-dc", "--memlimit-decompress=512MiB", "--format=xz"],
-  /** Its legacy format too, which is the one of kernels. */
-  lz4: ["lz4", "-dc"],
-} as const;
-
 /**
  * All bytes inside one whole compressed file, as node:zlib does it for its formats: RangeError beyond the limit, Error
  * for what is damaged.
@@ -59,10 +67,10 @@ const WHOLE = {
  */
 export async function unpackWhole(
   bytes: Uint8Array,
-  compression: keyof typeof WHOLE,
+  compression: Compression,
   limitBytes: number,
 ): Promise<Buffer> {
-  const filter = pipeThrough(WHOLE[compression]);
+  const filter = startDecompressor(compression);
   const chunks: Buffer[] = [];
   let size = 0;
   try {
@@ -81,11 +89,18 @@ export async function unpackWhole(
 
 type Filter = Omit<Pipe, "said">;
 
+/** A name's end → its compression. A Map, because names come from outside: `x.constructor` is one. */
+const ENDINGS: ReadonlyMap<string, Compression> = new Map([
+  ["bz2", "bz2"],
+  ["xz", "xz"],
+  ["zst", "zst"],
+]);
+
 function filterFor(name: string): Filter {
-  const compression = name.split(".").at(-1) ?? "";
-  if (compression === "gz") return gunzip();
-  const argv = FILTERS[compression];
-  if (argv !== undefined) return pipeThrough(argv);
+  const ending = name.split(".").at(-1) ?? "";
+  if (ending === "gz") return gunzip();
+  const compression = ENDINGS.get(ending);
+  if (compression !== undefined) return startDecompressor(compression);
   throw new FarmError("REMOTE_UNAVAILABLE", {
     detail: `${name} is compressed in a way that we cannot undo`,
   });

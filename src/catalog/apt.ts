@@ -8,6 +8,7 @@ import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
+import { shutIn } from "../base/shut-in.ts";
 import { urlOf } from "../base/url.ts";
 import { parseParagraph, selectParagraphs } from "../formats/deb822.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
@@ -84,7 +85,9 @@ async function verifySignature(
   source: AptSource,
   { signal }: SourceContext,
 ): Promise<string> {
-  const argv = ["gpgv", "--quiet", "--keyring", source.keyring, "--output", "-", "-"];
+  const argv = shutIn(["gpgv", "--quiet", "--keyring", "/keyring", "--output", "-", "-"], {
+    shows: { "/keyring": source.keyring },
+  });
   const result = await run(argv, { input: inRelease, timeoutMs: 60_000 }, signal);
   if (result.exitCode === 0 && result.stdout !== "") return result.stdout;
   throw signatureFault(source.id, "InRelease", source.keyring, result);

@@ -10,6 +10,7 @@ import { FarmError } from "../base/error.ts";
 import type { Expected } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
+import { shutIn } from "../base/shut-in.ts";
 import { urlOf } from "../base/url.ts";
 import {
   type PrimaryPackage,
@@ -152,11 +153,10 @@ async function verifySignature(
     await scratch.write(text, document.text);
     await scratch.write(detached, signature.bytes);
     await scratch.write(keys, dearmored(await readKeyring(keyring)));
-    const result = await run(
-      ["gpgv", "--quiet", "--keyring", keys, detached, text],
-      { timeoutMs: 60_000 },
-      signal,
-    );
+    const argv = shutIn(["gpgv", "--quiet", "--keyring", "/keyring", "/signature", "/document"], {
+      shows: { "/keyring": keys, "/signature": detached, "/document": text },
+    });
+    const result = await run(argv, { timeoutMs: 60_000 }, signal);
     if (result.exitCode !== 0) throw signatureFault(source.id, "repomd.xml", keyring, result);
   } finally {
     await Promise.all([text, detached, keys].map((path) => rm(path, { force: true })));

@@ -4,9 +4,9 @@
 import { createReadStream } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { startDecompressor } from "../base/decompress.ts";
 import { FarmError, isErrno } from "../base/error.ts";
 import { Http } from "../base/http.ts";
-import { pipeThrough } from "../base/run.ts";
 
 export interface Input extends AsyncDisposable {
   readonly bytes: AsyncIterable<Buffer>;
@@ -103,7 +103,7 @@ function through(bytes: AsyncIterable<Buffer>, filter: NodeJS.ReadWriteStream): 
 }
 
 async function* throughXz(bytes: AsyncIterable<Buffer>, place: string): AsyncGenerator<Buffer> {
-  const filter = pipeThrough(["xz", "-dc", "--memlimit-decompress=512MiB"]);
+  const filter = startDecompressor("xz");
   pipeline(Readable.from(bytes), filter.stdin, () => {});
   try {
     yield* filter.stdout as AsyncIterable<Buffer>;

@@ -3,17 +3,18 @@
  */
 import { Readable } from "node:stream";
 import { extract, type Header } from "tar-stream";
+import { type Compression, startDecompressor } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
-import { pipeThrough } from "../../base/run.ts";
 import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../../formats/ar.ts";
 import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
 
-const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
-  "data.tar.xz": ["xz", "-dc"],
-  "data.tar.zst": ["zstd", "-dc"],
-  "data.tar.gz": ["gzip", "-dc"],
-  "data.tar": ["cat"],
-};
+/** The member with a package's files → its compression. */
+const DATA_MEMBERS: ReadonlyMap<string, Compression> = new Map([
+  ["data.tar.xz", "xz"],
+  ["data.tar.zst", "zst"],
+  ["data.tar.gz", "gz"],
+  ["data.tar", "none"],
+]);
 
 /**
  * Reads the files of a package that `isWanted` names, until `isEnough` says so. The rest of `body` is left
@@ -42,19 +43,19 @@ async function readMembers(
     throw malformed("it is not an archive");
   for (;;) {
     const member = parseArHeader(await reader.take(AR_HEADER_BYTES));
-    const filter = DECOMPRESSORS[member.name];
-    if (filter !== undefined) return readTar(reader.pass(member.size), filter, isWanted, isEnough);
+    const compression = DATA_MEMBERS.get(member.name);
+    if (compression !== undefined) return readTar(reader.pass(member.size), compression, isWanted, isEnough);
     await reader.skip(member.size + (member.size % 2));
   }
 }
 
 async function readTar(
   packed: AsyncGenerator<Buffer>,
-  filter: readonly string[],
+  compression: Compression,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
 ): Promise<PackageFile[]> {
-  const decompressor = pipeThrough(filter);
+  const decompressor = startDecompressor(compression);
   const source = Readable.from(packed);
   const faults: unknown[] = [];
   source.on("error", (fault) => {

@@ -2,8 +2,8 @@
  * Single files out of an rpm package while it is being fetched, without keeping the package.
  */
 import { Readable } from "node:stream";
+import { type Compression, startDecompressor } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
-import { pipeThrough } from "../../base/run.ts";
 import {
   CPIO_HEADER_BYTES,
   CPIO_MAGIC_BYTES,
@@ -25,13 +25,13 @@ import {
 } from "../../formats/rpm.ts";
 import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
 
-const DECOMPRESSORS: Readonly<Record<string, readonly string[] | undefined>> = {
-  // What is not compressed at all says gzip too, and rpm's own reader lets it pass.
-  gzip: ["gzip", "-dcf"],
-  xz: ["xz", "-dc", "--memlimit-decompress=512MiB"],
-  lzma: ["xz", "--format=lzma", "-dc", "--memlimit-decompress=512MiB"],
-  zstd: ["zstd", "-dc", "--memory=512MB"],
-};
+/** What a header calls the payload's compression. What is not compressed at all says gzip too. */
+const COMPRESSORS: ReadonlyMap<string, Compression> = new Map([
+  ["gzip", "gz"],
+  ["xz", "xz"],
+  ["lzma", "lzma"],
+  ["zstd", "zst"],
+]);
 
 const FILE_TYPE = { mask: 0o170000, plain: 0o100000, link: 0o120000 } as const;
 
@@ -69,10 +69,10 @@ async function readPayload(
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
 ): Promise<PackageFile[]> {
-  const filter = DECOMPRESSORS[compressor];
-  if (filter === undefined)
+  const compression = COMPRESSORS.get(compressor);
+  if (compression === undefined)
     throw malformed(`nobody here can undo ${JSON.stringify(compressor.slice(0, 40))}`);
-  const decompressor = pipeThrough(filter);
+  const decompressor = startDecompressor(compression);
   const source = Readable.from(reader.passAll());
   const faults: unknown[] = [];
   source.on("error", (fault) => {

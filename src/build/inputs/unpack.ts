@@ -5,8 +5,9 @@
 import { createReadStream } from "node:fs";
 import { Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import { lastLines, pipeThrough, run, throwIfAborted } from "../../base/run.ts";
+import { shutIn } from "../../base/shut-in.ts";
 import { inspectTree } from "../tree.ts";
 import type { PackageFormat } from "./package-format.ts";
 
@@ -32,7 +33,7 @@ export async function unpackPackage(
   { signal, limits = LIMITS }: { readonly signal?: AbortSignal; readonly limits?: UnpackLimits } = {},
 ): Promise<void> {
   throwIfAborted(signal);
-  const opener = pipeThrough(shutIn(format.toTar));
+  const opener = pipeThrough(boxOf(format));
   const end: { opener?: number } = {};
   const opened = opener.exit.then((exitCode) => {
     end.opener = exitCode;
@@ -43,14 +44,17 @@ export async function unpackPackage(
     source.once("error", () => opener.stop());
     source.pipe(opener.stdin);
     const archive = opener.stdout.pipe(meter.stream);
-    const argv = shutIn(["tar", "--extract", "--same-permissions", "--no-same-owner"], target);
+    const argv = shutIn(["tar", "--extract", "--same-permissions", "--no-same-owner"], {
+      target,
+      memoryBytes: MEMORY_BYTES,
+    });
     const result = await run(argv, { input: archive, timeoutMs: TIMEOUT_MS }, signal);
     const refuse = (fact: string) => malformed(file, fact);
     if (meter.excess() !== undefined) throw refuse(`it holds ${meter.excess()}`);
     if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${file} takes too long to unpack` });
     // An opener that fails leaves tar with half an archive, and has the cause. One that tar left alone may wait for ever.
     await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
-    if (end.opener !== undefined && end.opener !== 0) throw openerError(format.toTar, opener.said(), refuse);
+    if (end.opener !== undefined && end.opener !== 0) throw refuse(lastLines(opener.said(), 3));
     if (result.exitCode !== 0) throw refuse(lastLines(result.stderr, 3));
   } finally {
     source.destroy();
@@ -59,40 +63,17 @@ export async function unpackPackage(
   await inspectTree(target, file);
 }
 
-function openerError(
-  [program = ""]: readonly string[],
-  said: string,
-  refuse: (fact: string) => FarmError,
-): FarmError {
-  if (!said.includes(`execvp ${program}: No such file`)) return refuse(lastLines(said, 3));
-  return new FarmError("TOOL_MISSING", {
-    detail: `there is no program '${program}' on this machine, which opens packages of that kind`,
-    hint: "On Debian, `apt-get install rpm2cpio dpkg` brings what opens packages.",
-  });
-}
-
-/** A program that sees the system's programs, and of everything else only its target. */
-function shutIn(argv: readonly string[], target?: string): string[] {
-  const system = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
-  return [
-    ["prlimit", `--as=${MEMORY_BYTES}`, "--core=0", "--"],
-    ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
-    [
-      "--setenv",
-      "PATH",
-      "/usr/bin:/bin",
-      "--setenv",
-      "LC_ALL",
-      "C",
-      ...system,
-      "--tmpfs",
-      "/tmp",
-      "--dev",
-      "/dev",
-    ],
-    target === undefined ? [] : ["--bind", target, "/target", "--chdir", "/target"],
-    ["--", ...argv],
-  ].flat();
+/** @throws FarmError TOOL_MISSING */
+function boxOf({ toTar }: Pick<PackageFormat, "toTar">): string[] {
+  try {
+    return shutIn(toTar, { memoryBytes: MEMORY_BYTES });
+  } catch (cause) {
+    throw new FarmError("TOOL_MISSING", {
+      detail: `${toFarmError(cause).message}, which opens packages of that kind`,
+      hint: "On Debian, `apt-get install bubblewrap rpm2cpio dpkg` brings what opens packages.",
+      cause,
+    });
+  }
 }
 
 const BLOCK_BYTES = 512;
