@@ -131,9 +131,9 @@ async function bareCommand(
   await mkdir(place, { recursive: true });
   await cp(driver.source.directory, source, { recursive: true });
   await writeFile(join(place, "copied"), "");
-  const mounts = (await Promise.all(staged.map(({ tree }) => nativePaths(tree))))
-    .flat()
-    .map(([outside, inside]) => `--ro-bind ${outside} ${inside}`);
+  const mounts = nativePaths(staged, element.kversion).map(
+    ([outside, inside]) => `--ro-bind ${outside} ${inside}`,
+  );
   const headers = `/usr/src/linux-headers-${element.kversion}`;
   const make = `make -s -C ${headers} M=/build KERNELDIR=${headers} ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${root.compiler.command} DRIVER_VERSION=1`;
   // No process namespace: its init would keep the CPU time of the compiler from being counted.

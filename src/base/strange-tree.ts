@@ -24,9 +24,9 @@ export interface StrangeEntry {
   readonly kind: "file" | "directory" | "link" | "special";
   readonly status: Stats;
   /** Where a link leads, as it is written. */
-  readonly target: string;
+  target(this: void): string;
   /** Reads a file. */
-  read(): Buffer;
+  read(this: void): Buffer;
 }
 
 /** Makes the error of whoever asked for the walk; `fact` goes on where the path ends. */
@@ -94,10 +94,8 @@ function entryOf(
     path,
     kind,
     status,
-    get target() {
-      return directory.linkOf(name).toString();
-    },
-    read() {
+    target: () => directory.linkOf(name).toString(),
+    read: () => {
       const bytes = readIn(directory, name, status.size);
       if (bytes === undefined) throw refuse(path, "is not a plain file");
       return bytes;
@@ -111,6 +109,18 @@ function kindOf(status: Stats): StrangeEntry["kind"] {
   return status.isSymbolicLink() ? "link" : "special";
 }
 
+/** What is at a path, no part of which is a link but perhaps the last; undefined when nothing is. */
+export function kindIn(top: string, path: string): StrangeEntry["kind"] | undefined {
+  return inDirectoryOf(top, path, (directory, name) => kindOf(directory.statusOf(name)));
+}
+
+/** Where the link at a path leads, as it is written; undefined when there is no link. */
+export function linkIn(top: string, path: string): string | undefined {
+  return inDirectoryOf(top, path, (directory, name) =>
+    directory.statusOf(name).isSymbolicLink() ? directory.linkOf(name).toString() : undefined,
+  );
+}
+
 /**
  * A plain file's first bytes; undefined when there is none at that path, or when a part of the path is a link.
  */
@@ -118,7 +128,7 @@ export function readFileIn(top: string, path: string, limitBytes: number): Buffe
   return inDirectoryOf(top, path, (directory, name) => readIn(directory, name, limitBytes));
 }
 
-/** Names in a directory of the tree, sorted; undefined when there is no such directory. */
+/** Names in a directory below the top, sorted; undefined when there is no such directory. */
 export function namesIn(top: string, path: string): string[] | undefined {
   return inDirectoryOf(top, path, (directory, name) => {
     using below = directory.enter(name);
@@ -140,6 +150,17 @@ export function copyFileIn(top: string, path: string, target: string): boolean {
     }
   });
   return isCopied ?? false;
+}
+
+/** Moves a directory out of the tree to a new path of ours. False when there is no such directory. */
+export function moveDirectoryOut(top: string, path: string, target: string): boolean {
+  const isMoved = inDirectoryOf(top, path, (directory, name) => {
+    if (!directory.statusOf(name).isDirectory()) return undefined;
+    using place = StrangeDirectory.openOwn(dirname(target));
+    directory.move(name, place, Buffer.from(basename(target)));
+    return true;
+  });
+  return isMoved ?? false;
 }
 
 /** Goes down to the directory of the last part; a part that is absent, or is a link, is the answer undefined. */

@@ -1,10 +1,11 @@
 /**
  * One element → its modules and the evidence of how they came to be, whatever the outcome.
  */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Scratch } from "../base/scratch.ts";
+import { removeTree } from "../base/strange-tree.ts";
 import { type Architecture, type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
@@ -84,7 +85,6 @@ export async function buildElement(
   signal?: AbortSignal,
 ): Promise<Attempt> {
   const staged = await stageInputs(element, recipe, context, signal);
-  const trees = staged.map(({ tree }) => tree);
   const inputs = staged.map(({ record }) => record);
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
   const work = context.scratch.path();
@@ -96,7 +96,7 @@ export async function buildElement(
     await writeFile(join(work, "target"), `${element.kversion}\n${element.architecture}\n`);
     const started = performance.now();
     const result = await context.sandbox.run(
-      await sandboxSpec(element, driver, root, trees, work, context),
+      await sandboxSpec(element, driver, root, staged, work, context),
       signal,
     );
     const buildMs = Math.round(performance.now() - started);
@@ -115,7 +115,7 @@ export async function buildElement(
     });
     return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
-    await rm(work, { recursive: true, force: true });
+    await removeTree(work);
   }
 }
 
@@ -137,7 +137,7 @@ async function sandboxSpec(
   element: Element,
   driver: LoadedDriver,
   root: ToolchainRoot,
-  trees: readonly string[],
+  staged: readonly Unpacked[],
   work: string,
   context: BuildContext,
 ) {
@@ -145,7 +145,7 @@ async function sandboxSpec(
   const surroundings = context.surroundings ?? USUAL;
   const { hostname, userId, umask, timeZone, locale, jobs } = surroundings;
   const modules = `/lib/modules/${element.kversion}`;
-  const native = (await Promise.all(trees.map(nativePaths))).flat();
+  const native = nativePaths(staged, element.kversion);
   return {
     root: root.path,
     inputs: [

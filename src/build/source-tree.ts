@@ -3,11 +3,12 @@
  * it was checked out.
  */
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { chmod, copyFile, lstat, mkdir, readdir, readFile, readlink, symlink } from "node:fs/promises";
-import { dirname, join, normalize } from "node:path";
-import { FarmError } from "../base/error.ts";
+import { chmod, mkdir, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { FarmError, isErrno } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
+import { landingOf } from "../base/strange-links.ts";
+import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 
 interface SourceFile {
   /** Path below the tree, `/` between its parts. */
@@ -23,23 +24,40 @@ export interface SourceTree {
   readonly digest: Digest;
 }
 
+/** Drivers carry firmware, not disk images. A sparse file costs nothing to ship and everything to read. */
+const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+export const SOURCE_BUDGET = { entries: 200_000, bytes: 4 * 1024 ** 3 };
+
 /**
  * Reads a source tree. Version control's own files and what an earlier build left in the tree are no part of it.
  * @throws FarmError DRIVER_INVALID
  */
 export async function readSourceTree(directory: string): Promise<SourceTree> {
-  const top = await lstat(directory).catch(() => undefined);
-  if (!top?.isDirectory())
-    throw new FarmError("DRIVER_INVALID", {
-      detail: `there is no driver source directory ${directory}`,
-      hint: "Correct `source` of the driver; it is relative to the configuration file.",
-    });
-  const files = (await walk(directory, "")).toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const listed = await list(directory).catch((thrown) => {
+    throw !(thrown instanceof FarmError) && isErrno(thrown) ? noTree(directory, thrown) : thrown;
+  });
+  const names = new Set(listed.map(({ path }) => path));
+  const found = listed.filter(({ path }) => !isLeftover(path, names));
+  const links = new Map(found.flatMap(({ path, target }) => (target === undefined ? [] : [[path, target]])));
+  const files = found
+    .map((entry) => readEntry(directory, entry, links))
+    .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   return {
     directory,
     files,
     digest: digestOf(files.map(({ path, kind, content }) => [path, kind, content])),
   };
+}
+
+function noTree(directory: string, cause: NodeJS.ErrnoException): FarmError {
+  const isMissing = cause.code === "ENOENT" || cause.code === "ENOTDIR";
+  return new FarmError("DRIVER_INVALID", {
+    detail: isMissing
+      ? `there is no driver source directory ${directory}`
+      : `the driver source directory ${directory} cannot be read (${cause.code})`,
+    hint: "Correct `source` of the driver; it is relative to the configuration file.",
+    cause,
+  });
 }
 
 /** Copies the tree to a place where a build may write, with the same modes everywhere. */
@@ -51,26 +69,31 @@ export async function copySourceTree(source: SourceTree, target: string): Promis
       await symlink(content, to);
       continue;
     }
-    await copyFile(join(source.directory, path), to, constants.COPYFILE_FICLONE);
+    if (!copyFileIn(source.directory, path, to))
+      throw new FarmError("DRIVER_INVALID", {
+        detail: `${join(source.directory, path)} is no plain file any more`,
+        hint: "Something else changes the driver's source while kmodfarm runs.",
+      });
     await chmod(to, kind === "executable" ? 0o755 : 0o644);
   }
 }
 
-/** Drivers carry firmware, not disk images. A sparse file costs nothing to ship and everything to read. */
-const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+interface Listed {
+  readonly path: string;
+  readonly status: StrangeEntry["status"];
+  /** Of a link. */
+  readonly target?: string;
+}
 
-async function walk(root: string, below: string): Promise<SourceFile[]> {
-  const entries = await readdir(join(root, below), { withFileTypes: true });
-  const names = new Set(entries.map((entry) => entry.name));
-  const found: SourceFile[] = [];
-  for (const entry of entries) {
-    const path = below === "" ? entry.name : `${below}/${entry.name}`;
-    if (entry.isDirectory()) {
-      if (!IGNORED.has(entry.name)) found.push(...(await walk(root, path)));
-    } else if (!IGNORED.has(entry.name) && !isLeftover(entry.name, names)) {
-      found.push(await readEntry(root, path));
-    }
-  }
+/** Everything in the tree but directories. */
+async function list(directory: string): Promise<Listed[]> {
+  const found: Listed[] = [];
+  await walkTree(directory, SOURCE_BUDGET, refuseSource, ({ path, kind, status, target }) => {
+    if (IGNORED.has(nameOf(path))) return "skip";
+    if (kind === "special") throw refuseSource(path, "is neither a file, a directory nor a link");
+    if (kind !== "directory") found.push({ path, status, ...(kind === "link" ? { target: target() } : {}) });
+    return undefined;
+  });
   return found;
 }
 
@@ -78,39 +101,40 @@ async function walk(root: string, below: string): Promise<SourceFile[]> {
 const IGNORED = new Set([".git", ".hg", ".svn", ".tmp_versions", ".kmodfarm"]);
 
 /** Kbuild leaves `.foo.o.cmd` beside each `foo.o` it made; an object without one was shipped with the source. */
-function isLeftover(name: string, beside: ReadonlySet<string>): boolean {
+function isLeftover(path: string, all: ReadonlySet<string>): boolean {
+  const name = nameOf(path);
   if (name === "Module.symvers" || name === "modules.order" || name === ".gitignore") return true;
   if (/^\..+\.cmd$/.test(name)) return true;
   const made = name.endsWith(".mod.c") ? name.slice(0, -2) : name;
-  return beside.has(`.${made}.cmd`);
+  return all.has(`${path.slice(0, path.length - name.length)}.${made}.cmd`);
 }
 
-/** Whether a link at a path of the tree leads out of it. */
-export function leadsOut(path: string, target: string): boolean {
-  const lands = normalize(join(dirname(path), target));
-  return target.startsWith("/") || lands === ".." || lands.startsWith("../");
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
 
-async function readEntry(root: string, path: string): Promise<SourceFile> {
-  if (path.includes("\uFFFD"))
-    throw new FarmError("DRIVER_INVALID", { detail: `the name of ${path} is not UTF-8` });
-  const full = join(root, path);
-  const status = await lstat(full);
-  if (status.isSymbolicLink()) {
-    const target = await readlink(full);
-    if (leadsOut(path, target)) {
-      throw new FarmError("DRIVER_INVALID", {
-        detail: `${path} is a link that leads out of the driver's tree, to ${target}`,
-      });
-    }
+function readEntry(
+  directory: string,
+  { path, status, target }: Listed,
+  links: ReadonlyMap<string, string>,
+): SourceFile {
+  if (target !== undefined) {
+    if (leadsOut(path, target, links))
+      throw refuseSource(path, `is a link that leads out of the driver's tree, to ${target}`);
     return { path, kind: "link", content: target };
   }
-  if (!status.isFile())
-    throw new FarmError("DRIVER_INVALID", { detail: `${path} is neither a file, a directory nor a link` });
-  if (status.size > FILE_LIMIT_BYTES)
-    throw new FarmError("DRIVER_INVALID", { detail: `${path} is ${status.size} bytes large` });
-  const content = createHash("sha256")
-    .update(await readFile(full))
-    .digest("hex");
+  if (status.size > FILE_LIMIT_BYTES) throw refuseSource(path, `is ${status.size} bytes large`);
+  const bytes = readFileIn(directory, path, status.size);
+  if (bytes === undefined) throw refuseSource(path, "is no plain file any more");
+  const content = createHash("sha256").update(bytes).digest("hex");
   return { path, kind: (status.mode & 0o100) === 0 ? "file" : "executable", content };
+}
+
+/** Whether a link leads out of its tree, through all the other links; the tree has no place of its own that `/` could mean. */
+export function leadsOut(path: string, target: string, links: ReadonlyMap<string, string>): boolean {
+  return target.startsWith("/") || landingOf(path, links).kind !== "inside";
+}
+
+export function refuseSource(path: string, fact: string): FarmError {
+  return new FarmError("DRIVER_INVALID", { detail: `${path} ${fact}`, at: { path } });
 }

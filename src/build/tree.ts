@@ -1,26 +1,48 @@
 /**
- * Unpacked trees: what of a package may lie on our disk, and reading in it without being led out of it.
+ * Unpacked trees: what of a package may lie on our disk, what of it a build sees, and reading in it without being
+ * led out of it.
  */
-import { constants, lstatSync, type Stats } from "node:fs";
-import { lstat, open, readdir, readlink } from "node:fs/promises";
-import { join, relative } from "node:path";
-import { FarmError, isErrno } from "../base/error.ts";
+import { join } from "node:path";
+import { FarmError } from "../base/error.ts";
+import { digestOf } from "../base/json.ts";
+import { landingOf } from "../base/strange-links.ts";
+import { kindIn, linkIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 
 const SET_ID_BITS = 0o6000;
 /** Where absolute links of packages lead: to what other packages of the same kernel have there. */
-const NATIVE = /^\/(usr\/(src|lib|share)|lib)\//;
+const NATIVE = /^(usr\/(src|lib|share)|lib)\//;
 const LINK_LIMIT = 40;
+/** The largest header packages have 0.3 GB in 40,000 files. */
+const BUDGET = { entries: 400_000, bytes: 4 * 1024 ** 3 };
 
 /**
- * Looks at every entry of a tree that nothing else has touched; `what` names the package in errors.
+ * Looks at every entry of a tree; `what` names the package in errors. Returns a seal: the same for a tree in which
+ * no name, kind, mode, size or time has changed since.
  * @throws FarmError PACKAGE_MALFORMED naming the first that a package must not bring
  */
-export async function inspectTree(tree: string, what: string): Promise<void> {
-  const place = { tree, what, links: new Map<string, HardLink>() };
-  await inspectDirectory(place, tree);
-  const outside = [...place.links.values()].find(({ count, seen }) => count !== seen);
-  if (outside !== undefined) throw refused(place, outside.path, "has a hard link outside");
+export async function inspectTree(tree: string, what: string): Promise<string> {
+  const refuse = (path: string, fact: string) =>
+    new FarmError("PACKAGE_MALFORMED", {
+      detail: `${what} holds /${path}, which ${fact}`,
+      at: { file: what, path },
+    });
+  const hardLinks = new Map<string, HardLink>();
+  const links = new Map<string, string>();
+  const facts: (string | number)[][] = [];
+  await walkTree(tree, BUDGET, refuse, ({ path, kind, status, target }) => {
+    if (kind === "special") throw refuse(path, "is neither a file, a directory nor a link");
+    if (kind === "link") links.set(path, target());
+    else if ((status.mode & SET_ID_BITS) !== 0)
+      throw refuse(path, "gives its owner's rights to whoever runs it");
+    if (kind === "file" && status.nlink > 1) countLink(hardLinks, path, status);
+    facts.push([path, kind, status.mode, status.size, kind === "directory" ? 0 : status.mtimeMs]);
+    return undefined;
+  });
+  const outside = [...hardLinks.values()].find(({ count, seen }) => count !== seen);
+  if (outside !== undefined) throw refuse(outside.path, "has a hard link outside");
+  for (const [path, target] of links) judgeLink(path, target, links, refuse);
+  return digestOf(facts);
 }
 
 interface HardLink {
@@ -29,113 +51,89 @@ interface HardLink {
   readonly path: string;
 }
 
-interface Inspected {
-  readonly tree: string;
-  readonly what: string;
-  readonly links: Map<string, HardLink>;
-}
-
-async function inspectDirectory(place: Inspected, directory: string): Promise<void> {
-  const subdirectories: string[] = [];
-  for (const name of await readdir(directory)) {
-    const path = join(directory, name);
-    // There are ten thousand files; to hand each to another thread would cost ten times the look itself.
-    const status = lstatSync(path);
-    await inspectEntry(place, path, status);
-    if (status.isDirectory()) subdirectories.push(path);
-  }
-  for (const path of subdirectories) await inspectDirectory(place, path);
-}
-
-async function inspectEntry(place: Inspected, path: string, status: Stats): Promise<void> {
-  if (status.isSymbolicLink()) return inspectLink(place, path);
-  if (!status.isFile() && !status.isDirectory())
-    throw refused(place, path, "is neither a file, a directory nor a link");
-  if ((status.mode & SET_ID_BITS) !== 0)
-    throw refused(place, path, "gives its owner's rights to whoever runs it");
-  if (!status.isFile() || status.nlink === 1) return;
-  const { links } = place;
-  const known = links.get(`${status.dev}:${status.ino}`);
-  links.set(`${status.dev}:${status.ino}`, { count: status.nlink, seen: (known?.seen ?? 0) + 1, path });
+function countLink(known: Map<string, HardLink>, path: string, { dev, ino, nlink }: StrangeEntry["status"]) {
+  const name = `${dev}:${ino}`;
+  known.set(name, { count: nlink, seen: (known.get(name)?.seen ?? 0) + 1, path });
 }
 
 /** A link is judged as a path in the package's own root, which is where a build sees it. */
-async function inspectLink(place: Inspected, path: string): Promise<void> {
-  const target = await readlink(path);
-  if (target.startsWith("/") && !NATIVE.test(`${target}/`))
-    throw refused(place, path, `is a link to ${target}`);
-  const depth = target.startsWith("/") ? 0 : relative(place.tree, path).split("/").length - 1;
-  // Going down first is no credit: what is gone down may be a link itself.
-  if (target.split("/").filter((segment) => segment === "..").length > depth)
-    throw refused(place, path, `is a link out of the package, to ${target}`);
+function judgeLink(
+  path: string,
+  target: string,
+  links: ReadonlyMap<string, string>,
+  refuse: (path: string, fact: string) => FarmError,
+): void {
+  const landing = landingOf(path, links);
+  if (landing.kind === "outside") throw refuse(path, `is a link out of the package, to ${target}`);
+  if (landing.kind === "endless") throw refuse(path, `is a link that leads to no end, to ${target}`);
+  const isElsewhere = target.startsWith("/") && !NATIVE.test(`${landing.path}/`);
+  if (isElsewhere) throw refuse(path, `is a link to ${target}`);
 }
 
-function refused({ tree, what }: Inspected, path: string, fact: string): FarmError {
-  return new FarmError("PACKAGE_MALFORMED", {
-    detail: `${what} holds /${relative(tree, path)}, which ${fact}`,
-    at: { file: what, path: relative(tree, path) },
-  });
+/** An unpacked package, and the name that an index gave it. */
+export interface NamedTree {
+  readonly tree: string;
+  readonly record: { readonly name: string };
 }
 
-/** Directories of an unpacked package that a build must see, as [in the tree, native path]. */
-export async function nativePaths(tree: string): Promise<[string, string][]> {
-  const found: [string, string][] = [];
-  const add = async (parent: string, isWanted: (name: string) => boolean) => {
-    for (const name of await directoriesIn(join(tree, parent)))
-      if (isWanted(name))
-        found.push([join(tree, parent, name), `/${parent}/${pathSegment(name, "directory")}`]);
-  };
-  // Kernels lie side by side there, each from a package of its own.
-  await add("usr/src/kernels", () => true);
-  await add("usr/src", (name) => name !== "kernels");
-  await add("usr/lib", (name) => name.startsWith("linux-kbuild-"));
-  return found;
+/**
+ * What a build must see of the packages of a kernel, as [in the tree, native path]: the directories that are named
+ * after the package or the kernel, and nothing else that a package brings.
+ * @throws FarmError PACKAGE_MALFORMED for a link in the place of such a directory, or on the way to it
+ */
+export function nativePaths(packages: readonly NamedTree[], kversion: string): [string, string][] {
+  return packages.flatMap(({ tree, record }) =>
+    placesOf(record.name, kversion)
+      .filter((place) => isDirectoryIn(tree, place, record.name))
+      .map((place): [string, string] => [join(tree, place), `/${place}`]),
+  );
 }
 
-async function directoriesIn(path: string): Promise<string[]> {
-  try {
-    const entries = await readdir(path, { withFileTypes: true });
-    return entries
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name)
-      .toSorted();
-  } catch (thrown) {
-    if (isErrno(thrown) && (thrown.code === "ENOENT" || thrown.code === "ENOTDIR")) return [];
-    throw thrown;
+function placesOf(name: string, kversion: string): string[] {
+  const [own, kernel] = [pathSegment(name, "package"), pathSegment(kversion, "kernel")];
+  const places = [`usr/src/${own}`, `usr/src/linux-headers-${kernel}`, `usr/src/kernels/${kernel}`];
+  return [...new Set([...places, ...(own.startsWith("linux-kbuild-") ? [`usr/lib/${own}`] : [])])];
+}
+
+function isDirectoryIn(tree: string, place: string, name: string): boolean {
+  const parts = place.split("/");
+  for (let length = 1; length <= parts.length; length++) {
+    const path = parts.slice(0, length).join("/");
+    const kind = kindIn(tree, path);
+    if (kind === undefined) return false;
+    if (kind !== "directory")
+      throw new FarmError("PACKAGE_MALFORMED", {
+        detail: `the package ${name} holds /${path}, which must be a directory and is a ${kind}`,
+        at: { path },
+      });
   }
+  return true;
 }
 
 /**
  * The beginning of a file that several trees may hold together, links followed as in the root they make;
  * undefined when there is none.
  */
-export async function readInTrees(
-  trees: readonly string[],
-  path: string,
-  limitBytes: number,
-): Promise<Buffer | undefined> {
+export function readInTrees(trees: readonly string[], path: string, limitBytes: number): Buffer | undefined {
   for (const tree of trees) {
-    const found = await resolveIn(trees, tree, path.split("/"), 0);
-    if (found === undefined) continue;
-    const file = await open(found, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    try {
-      const buffer = Buffer.alloc(Math.min(limitBytes, (await file.stat()).size));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, 0);
-      return buffer.subarray(0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    const found = resolveIn(trees, tree, path.split("/"), 0);
+    if (found !== undefined) return readFileIn(found.tree, found.path, limitBytes);
   }
   return undefined;
 }
 
+interface Place {
+  readonly tree: string;
+  readonly path: string;
+}
+
 /** The real place of a plain file, found step by step so that no link leads anywhere but into a tree. */
-async function resolveIn(
+function resolveIn(
   trees: readonly string[],
   tree: string,
   segments: readonly string[],
   followed: number,
-): Promise<string | undefined> {
+): Place | undefined {
   const done: string[] = [];
   for (const [index, segment] of segments.entries()) {
     if (segment === "" || segment === ".") continue;
@@ -143,28 +141,34 @@ async function resolveIn(
       done.pop();
       continue;
     }
-    const path = join(tree, ...done, segment);
-    const status = await lstat(path).catch(() => undefined);
-    if (status === undefined) return undefined;
-    if (status.isSymbolicLink()) {
+    const path = [...done, segment].join("/");
+    const kind = kindIn(tree, path);
+    if (kind === "link") {
       if (followed >= LINK_LIMIT) return undefined;
-      const target = (await readlink(path)).split("/");
+      const target = (linkIn(tree, path) ?? "").split("/");
       const start = target[0] === "" ? [] : done;
       // Up from real directories: another tree need not have them.
       while (target[0] === "..") {
         target.shift();
         start.pop();
       }
-      const rest = [...start, ...target, ...segments.slice(index + 1)];
-      for (const other of trees) {
-        const found = await resolveIn(trees, other, rest, followed + 1);
-        if (found !== undefined) return found;
-      }
-      return undefined;
+      return resolveInAny(trees, [...start, ...target, ...segments.slice(index + 1)], followed + 1);
     }
+    if (kind === "file") return index === segments.length - 1 ? { tree, path } : undefined;
+    if (kind !== "directory") return undefined;
     done.push(segment);
-    if (status.isFile()) return index === segments.length - 1 ? path : undefined;
-    if (!status.isDirectory()) return undefined;
+  }
+  return undefined;
+}
+
+function resolveInAny(
+  trees: readonly string[],
+  segments: readonly string[],
+  followed: number,
+): Place | undefined {
+  for (const tree of trees) {
+    const found = resolveIn(trees, tree, segments, followed);
+    if (found !== undefined) return found;
   }
   return undefined;
 }

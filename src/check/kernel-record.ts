@@ -7,7 +7,7 @@ import { type Digest, sha256 } from "../base/json.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
 import { readCompiler } from "../build/toolchains/compiler.ts";
-import { nativePaths, readInTrees } from "../build/tree.ts";
+import { type NamedTree, nativePaths, readInTrees } from "../build/tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
@@ -55,31 +55,29 @@ export async function fetchKernelRecord(
   // Its build tools say nothing of it, and are another architecture's where it was built across.
   const saying = packages.headers.filter((one) => !isBuildTool(one));
   const staged = await inputs.unpackAll(saying, kernelurls, signal);
-  return readKernelRecord(
-    staged.map(({ tree }) => tree),
-    packageFormat(headers).headersDirectory(kversion),
-    architecture,
-  );
+  return readKernelRecord(staged, kversion, packageFormat(headers).headersDirectory(kversion), architecture);
 }
 
 /** Reads the record from unpacked header packages; `directory` is where the kernel's own headers are in them. */
-async function readKernelRecord(
-  trees: readonly string[],
+function readKernelRecord(
+  staged: readonly NamedTree[],
+  kversion: string,
   directory: string,
   architecture: ArchitectureName,
-): Promise<KernelRecord> {
-  const read = async (file: string) =>
-    (await readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES))?.toString("utf8");
-  const header = await readVermagicHeader(trees, directory);
-  const [uts, seedFile, exported] = await Promise.all(
-    ["include/generated/utsrelease.h", "include/generated/randstruct_hash.h", "Module.symvers"].map(read),
-  );
-  const text = (await read(".config")) ?? (await read("include/config/auto.conf"));
+): KernelRecord {
+  const trees = staged.map(({ tree }) => tree);
+  const read = (file: string) => readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES)?.toString("utf8");
+  const shared = nativePaths(staged, kversion).map(([, inside]) => inside);
+  const header = readVermagicHeader(trees, [directory, ...shared]);
+  const uts = read("include/generated/utsrelease.h");
+  const seedFile = read("include/generated/randstruct_hash.h");
+  const exported = read("Module.symvers");
+  const text = read(".config") ?? read("include/config/auto.conf");
   const release = definition(uts, "UTS_RELEASE");
   const seed = definition(seedFile, "RANDSTRUCT_HASHED_SEED");
   const config = text === undefined ? undefined : readKernelConfig(text);
   const buildSalt = config?.get("BUILD_SALT");
-  const compiler = await readCompiler(trees, directory);
+  const compiler = readCompiler(trees, directory);
   const vermagic =
     release === undefined || config === undefined
       ? undefined
@@ -96,10 +94,9 @@ async function readKernelRecord(
 }
 
 /** Debian keeps what its flavours share in a directory of its own. */
-async function readVermagicHeader(trees: readonly string[], directory: string): Promise<string | undefined> {
-  const shared = (await Promise.all(trees.map(nativePaths))).flat().map(([, inside]) => inside);
-  for (const place of [directory, ...shared.filter((one) => one.startsWith("/usr/src/"))]) {
-    const found = await readInTrees(trees, `${place}/include/linux/vermagic.h`, LIMIT_BYTES);
+function readVermagicHeader(trees: readonly string[], places: readonly string[]): string | undefined {
+  for (const place of places.filter((one) => one.startsWith("/usr/src/"))) {
+    const found = readInTrees(trees, `${place}/include/linux/vermagic.h`, LIMIT_BYTES);
     if (found !== undefined) return found.toString("utf8");
   }
   return undefined;

@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmod, cp, mkdir, readFile, rename, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
 import type { InputArchive } from "../../src/build/inputs/input-places.ts";
-import { ORIGINS } from "../../src/build/origins/index.ts";
+import { fetchSource, ORIGINS } from "../../src/build/origins/index.ts";
+import { readSourceTree } from "../../src/build/source-tree.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
 import { startServer } from "../support/server.ts";
@@ -37,6 +38,25 @@ async function makeGit(tree: string): Promise<string> {
   git("add", "--all");
   git("commit", "--quiet", "--message=later");
   return git("rev-parse", `v${VERSION}`);
+}
+
+/** A commit whose only file lies deeper than any path reaches. */
+function addDeepPath(tree: string): void {
+  const git = (input: string, ...argv: string[]) =>
+    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", ...argv], { cwd: tree, input })
+      .toString()
+      .trim();
+  const blob = git("x", "hash-object", "-w", "--stdin");
+  let object = git(`100644 blob ${blob}\tfile\n`, "mktree");
+  for (let depth = 0; depth < 25; depth++)
+    object = git(`040000 tree ${object}\t${"d".repeat(200)}\n`, "mktree");
+  git("", "branch", "deep", git("", "commit-tree", object, "-m", "deep"));
+}
+
+/** The digest of a tree of `makeGit` as it was tagged. */
+async function withoutLater(tree: string): Promise<string> {
+  await rm(join(tree, "later.c"));
+  return (await readSourceTree(tree)).digest;
 }
 
 async function makePackage(tree: string, base: string): Promise<string> {
@@ -194,6 +214,33 @@ describe("a hostile archive", () => {
     );
   });
 
+  test("with links that lead out together, and none alone, is refused", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await mkdir(join(tree, "a/b"), { recursive: true });
+    await symlink("../..", join(tree, "a/b/top"));
+    await symlink("top/..", join(tree, "a/b/out"));
+    const file = await makeTar(tree, join(context.base, "d.tar"), ["tree"]);
+
+    await expect(digestOf(file, context)).rejects.toThrow(/a\/b\/out is a link that leads out/);
+  });
+
+  test.each<[string, string]>([
+    ["too deep", 'for (1..120) { mkdir "d"; chdir "d" }'],
+    ["too long", 'for (1..9) { $d = "x" x 250; mkdir $d; chdir $d }'],
+    ["not UTF-8", 'open F, ">", "\\xff"'],
+  ])("with a path that is %s is refused, and nothing stays behind", async (_name, script) => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    execFileSync("perl", ["-e", script], { cwd: tree });
+    const file = await makeTar(tree, join(context.base, "d.tar"), ["tree"]);
+
+    await expect(digestOf(file, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID" }),
+    );
+    expect(await readdir(join(context.cache, "tmp"))).toHaveLength(1);
+  });
+
   test.each([".tar", ".tar.gz"])("that is damaged is refused (%s)", async (ending) => {
     const context = await originContext();
     const file = join(context.base, `bad${ending}`);
@@ -243,7 +290,87 @@ describe("a hostile archive", () => {
   });
 });
 
+describe("a hostile Debian package", () => {
+  type Entry = Parameters<ReturnType<typeof pack>["entry"]>[0];
+
+  /** A package with a tar archive that no honest tool would write. */
+  async function debOf(base: string, entries: readonly Entry[]): Promise<string> {
+    const tar = pack();
+    for (const entry of entries) tar.entry(entry, entry.type === undefined ? "x" : "");
+    tar.finalize();
+    await writeFile(join(base, "data.tar"), await buffer(tar));
+    const honest = await makePackage(await makeTree(join(base, "honest")), base);
+    const members = execFileSync("ar", ["t", honest]).toString().split("\n");
+    execFileSync("ar", ["d", honest, members.find((name) => name.startsWith("data.tar")) ?? ""]);
+    execFileSync("ar", ["q", honest, join(base, "data.tar")], { stdio: "pipe" });
+    return honest;
+  }
+
+  test.each(["./usr/src", "./usr/src/", "./usr"])("whose %s is a link loses nobody's links", async (name) => {
+    const context = await originContext();
+    const victim = await temporaryDirectory();
+    await symlink("/etc/passwd", join(victim, "precious"));
+    await mkdir(join(victim, "src"));
+    await symlink("/etc/passwd", join(victim, "src/precious"));
+    const file = await debOf(context.base, [
+      { name: "./usr/", type: "directory" },
+      { name: "./usr/src/", type: "directory" },
+      { name: "./usr/src/doorbell-1/dkms.conf" },
+      { name, type: "symlink", linkname: victim },
+    ]);
+
+    await digestOf(file, context).catch(() => "refused");
+
+    expect(await readdir(victim)).toEqual(["precious", "src"]);
+    expect(await readdir(join(victim, "src"))).toEqual(["precious"]);
+    for (const kept of await readdir(join(context.cache, "sources")).catch(() => []))
+      expect((await lstat(join(context.cache, "sources", kept))).isDirectory()).toBe(true);
+  });
+
+  test("has its links to documentation left out, and those that lead out together too", async () => {
+    const context = await originContext();
+    const tree = "./usr/src/doorbell-1";
+    const file = await debOf(context.base, [
+      { name: `${tree}/dkms.conf` },
+      { name: `${tree}/changelog`, type: "symlink", linkname: "../../share/doc/doorbell/changelog.gz" },
+      { name: `${tree}/a/b/top`, type: "symlink", linkname: "../.." },
+      { name: `${tree}/a/b/out`, type: "symlink", linkname: "top/.." },
+      { name: `${tree}/conf`, type: "symlink", linkname: "dkms.conf" },
+    ]);
+
+    const { directory } = await fetchSource(file, VERSION, context);
+
+    expect((await readSourceTree(directory)).files.map(({ path }) => path)).toEqual([
+      "a/b/top",
+      "conf",
+      "dkms.conf",
+    ]);
+  });
+});
+
 describe("a git repository", () => {
+  test.each([".git-index", "index"])("may hold a directory named %s", async (name) => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await mkdir(join(tree, name));
+    await writeFile(join(tree, name, "file"), "");
+    await makeGit(tree);
+
+    expect(await digestOf({ git: tree, revision: `v${VERSION}` }, context)).toBe(await withoutLater(tree));
+  });
+
+  test("with a path that is too long for a checkout is a fault of the driver", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    addDeepPath(tree);
+
+    await expect(digestOf({ git: tree, revision: "deep" }, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID" }),
+    );
+    expect(await readdir(join(context.cache, "tmp"))).toHaveLength(1);
+  });
+
   test.each(["ext::sh -c 'touch /tmp/x'", "ssh://host.example/x", "-u./x", "git@host.example:x"])(
     "is not reached by %s",
     async (git) => {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync, rmSync } from "node:fs";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { lstat, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -105,6 +105,49 @@ describe("a package", () => {
     expect(await files()).toContainEqual(expect.stringContaining(wanted.sha256 ?? ""));
   });
 
+  const MAKEFILE = "usr/src/linux-headers-6.1/Makefile";
+
+  test.each<[string, (tree: string) => Promise<unknown>]>([
+    ["was cut short", (tree) => writeFile(join(tree, MAKEFILE), "a")],
+    ["was changed", (tree) => writeFile(join(tree, MAKEFILE), "evil")],
+    ["has one file more", (tree) => writeFile(join(tree, "usr/src/more"), "")],
+    [
+      "was unpacked before the machine last started",
+      (tree) => writeFile(`${tree}.seal`, "sha256:0 elsewhen\n"),
+    ],
+    ["lost its seal", async (tree) => rmSync(`${tree}.seal`)],
+    [
+      "is a link",
+      async (tree) => {
+        await rename(tree, `${tree}-moved`);
+        await symlink(`${tree}-moved`, tree);
+      },
+    ],
+  ])("whose tree in the cache %s is unpacked anew by the next run", async (_name, change) => {
+    const { wanted, machine } = await openWorld();
+    const { inputs, cache } = await machine();
+    const { tree } = await inputs.unpack(wanted);
+    const before = (await stat(tree)).ino;
+    await change(tree);
+
+    await (await machine({ cache })).inputs.unpack(wanted);
+
+    expect(await readFile(join(tree, MAKEFILE), "utf8")).toBe("all:");
+    expect((await lstat(tree)).isDirectory()).toBe(true);
+    expect((await stat(tree)).ino).not.toBe(before);
+  });
+
+  test("whose tree is whole is not unpacked again", async () => {
+    const { wanted, machine } = await openWorld();
+    const { inputs, cache } = await machine();
+    const { tree } = await inputs.unpack(wanted);
+    const before = (await stat(tree)).ino;
+
+    await (await machine({ cache })).inputs.unpack(wanted);
+
+    expect((await stat(tree)).ino).toBe(before);
+  });
+
   test("that left its mirror comes from where it lay, and that is said and kept", async () => {
     const { wanted, bytes, machine, server, said, answers } = await openWorld();
     answers.mirror = 404;
@@ -192,7 +235,10 @@ describe("a package", () => {
     await expect(inputs.unpackAll([gone, wanted])).rejects.toThrow(
       expect.objectContaining({ code: "NOT_FETCHABLE" }),
     );
-    expect(await readdir(join(cache, "trees"))).toEqual([wanted.sha256]);
+    expect((await readdir(join(cache, "trees"))).toSorted()).toEqual([
+      wanted.sha256,
+      `${wanted.sha256}.seal`,
+    ]);
   });
 
   test("whose cached file lost the record of its origin is fetched again", async () => {

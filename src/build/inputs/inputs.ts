@@ -12,8 +12,10 @@ import { FarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
+import { removeTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
+import { inspectTree } from "../tree.ts";
 import {
   archivePlace,
   fallbackLine,
@@ -57,6 +59,8 @@ export class Inputs {
   readonly #context: InputContext;
   /** Work under way, so that elements which share a package share its fetching. */
   readonly #running = new Map<string, Promise<void>>();
+  /** Trees that were looked at in this run. */
+  readonly #intact = new Set<string>();
   /** Digests that are known to be in the archive. */
   readonly #archived = new Set<string>();
 
@@ -90,12 +94,11 @@ export class Inputs {
     const wanted = verified(listed);
     const tree = join(this.#context.cache, "trees", wanted.sha256);
     await this.#once(tree, async () => {
-      const isThere = (await exists(tree)) && (await this.#recordOf(wanted)) !== undefined;
-      if (isThere) return this.#archive(this.#fileOf(wanted), wanted, "headers");
+      if (await this.#isIntact(tree, wanted)) return this.#archive(this.#fileOf(wanted), wanted, "headers");
       const file = await this.fetch(wanted, elsewhere, signal);
       await this.#unpackTo(tree, file, wanted, signal);
     });
-    await this.#markUsed(wanted, tree);
+    await this.#markUsed(wanted, tree, sealOf(tree));
     const record = await this.#recordOf(wanted);
     if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
     return { tree, record };
@@ -194,13 +197,31 @@ export class Inputs {
     const temporary = this.#context.scratch.path();
     try {
       await mkdir(temporary, { recursive: true });
-      await unpackPackage(file, packageFormat(wanted), temporary, signal === undefined ? {} : { signal });
+      const options = signal === undefined ? {} : { signal };
+      const seal = await unpackPackage(file, packageFormat(wanted), temporary, options);
       await mkdir(dirname(tree), { recursive: true });
-      await rm(tree, { recursive: true, force: true });
+      await removeTree(tree);
       await rename(temporary, tree);
+      await this.#context.scratch.write(sealOf(tree), `${seal} ${await boot()}\n`);
+      this.#intact.add(tree);
     } finally {
-      await rm(temporary, { recursive: true, force: true });
+      await removeTree(temporary);
     }
+  }
+
+  /**
+   * Whether a tree is there as it was unpacked. Looked at once a run; one of an earlier boot is not believed,
+   * because after a loss of power any of its files may be cut short.
+   */
+  async #isIntact(tree: string, wanted: VerifiedPackage): Promise<boolean> {
+    if ((await this.#recordOf(wanted)) === undefined) return false;
+    if (this.#intact.has(tree)) return true;
+    const [seal, sealedIn] = (await readFile(sealOf(tree), "utf8").catch(() => "")).split(/\s/);
+    if (sealedIn !== (await boot())) return false;
+    // Whatever is wrong with it, it is made again.
+    if (seal !== (await inspectTree(tree, wanted.name).catch(() => undefined))) return false;
+    this.#intact.add(tree);
+    return true;
   }
 
   async #archive(file: string, wanted: VerifiedPackage, purpose: InputPurpose): Promise<void> {
@@ -256,6 +277,15 @@ export class Inputs {
 /** Whether a file is there and is what was fetched. */
 async function isWhole(file: string, { sha256 }: VerifiedPackage): Promise<boolean> {
   return (await exists(file)) && hexOf(await fileDigest(file)) === sha256;
+}
+
+/** What a tree was like when it was unpacked, and in which boot of the machine; beside it. */
+function sealOf(tree: string): string {
+  return `${tree}.seal`;
+}
+
+async function boot(): Promise<string> {
+  return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
 }
 
 function fileNameOf(place: string): string {

@@ -8,7 +8,6 @@ import { describe, expect, test } from "vitest";
 import { makeDeb } from "../../../test/support/debs.ts";
 import { makeRpm } from "../../../test/support/rpms.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { nativePaths } from "../tree.ts";
 import { packageFormat } from "./package-format.ts";
 import { type UnpackLimits, unpackPackage } from "./unpack.ts";
 
@@ -62,17 +61,6 @@ describe("packages of both formats", () => {
     }
   });
 
-  test("show a build their directories under usr/src, each kernel's of an rpm by itself", async () => {
-    const directory = await temporaryDirectory();
-    const tree = await unpack(
-      makeRpm(directory, "kernel-devel", { files: { "usr/src/kernels/5.14.0-1.x86_64+rt/Makefile": "" } }),
-    );
-
-    expect(await nativePaths(tree)).toEqual([
-      [join(tree, "usr/src/kernels/5.14.0-1.x86_64+rt"), "/usr/src/kernels/5.14.0-1.x86_64+rt"],
-    ]);
-  });
-
   test("keep links that lead to where other packages of the kernel are", async () => {
     const tree = await unpack(
       await debOf([
@@ -118,7 +106,7 @@ describe("hostile Debian packages", () => {
     [
       "an absolute link that only begins well",
       [{ name: "usr/x", type: "symlink", linkname: "/usr/src/../../etc" }],
-      /link out of the package/,
+      /link to \/usr\/src\/\.\./,
     ],
     [
       "a link, then a file through it",

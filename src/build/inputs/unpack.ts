@@ -23,7 +23,7 @@ const TIMEOUT_MS = 300_000;
 const MEMORY_BYTES = 2 * 1024 ** 3;
 
 /**
- * Unpacks into an empty directory.
+ * Unpacks into an empty directory. Returns the seal of what is there then.
  * @throws FarmError PACKAGE_MALFORMED quoting the tool or naming what the package must not hold, TIMED_OUT
  */
 export async function unpackPackage(
@@ -31,7 +31,7 @@ export async function unpackPackage(
   format: Pick<PackageFormat, "toTar">,
   target: string,
   { signal, limits = LIMITS }: { readonly signal?: AbortSignal; readonly limits?: UnpackLimits } = {},
-): Promise<void> {
+): Promise<string> {
   throwIfAborted(signal);
   const opener = pipeThrough(boxOf(format));
   const end: { opener?: number } = {};
@@ -60,7 +60,7 @@ export async function unpackPackage(
     source.destroy();
     opener.stop();
   }
-  await inspectTree(target, file);
+  return inspectTree(target, file);
 }
 
 /** @throws FarmError TOOL_MISSING */

@@ -3,7 +3,7 @@
  * configure runs here: no hooks, no submodules, no protocols but file and http(s), and repositories of this
  * machine are only read in a box without network.
  */
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
@@ -11,6 +11,7 @@ import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
 import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
+import { removeTree } from "../../base/strange-tree.ts";
 import {
   type GitPlace,
   invalidDriver,
@@ -33,7 +34,7 @@ export const git: Origin = {
     );
     const directory = await keepTree(`git-${commit}`, context, async (empty) => {
       await repository.checkOut(commit, empty);
-      return empty;
+      return "";
     });
     return { directory, origin: { kind: "git", place: repository.url, commit } };
   },
@@ -72,7 +73,7 @@ class Repository {
   async open(): Promise<void> {
     if ((await exists(join(this.#directory, "HEAD"))) && (await isCached(this.#directory))) return;
     await mkdir(this.#directory, { recursive: true });
-    await this.#must(["init", "--quiet", "--bare", "--template=", this.#directory], []);
+    await this.#must(["init", "--quiet", "--bare", "--template=", this.#directory]);
   }
 
   /** The commit a revision is now; asks the repository unless it is one that we have. */
@@ -96,16 +97,24 @@ class Repository {
 
   /** Writes the files of a commit as a checkout has them, with nothing of git's own. */
   async checkOut(commit: string, target: string): Promise<void> {
-    const index = this.#context.scratch.path();
+    const own = this.#context.scratch.path();
     const here = [`--git-dir=${this.#directory}`, `--work-tree=${target}`];
     try {
-      await writeFile(index, "");
-      await rm(index); // git wants to make it itself.
-      const env = { GIT_INDEX_FILE: join(target, ".git-index") };
-      await this.#must([...here, "read-tree", commit], [target], env);
-      await this.#must([...here, "checkout-index", "--all", "--force"], [target], env);
+      // Not in the tree, where a file of the repository may have any name.
+      await mkdir(own);
+      const env = { GIT_INDEX_FILE: join(own, "index") };
+      for (const step of [
+        ["read-tree", commit],
+        ["checkout-index", "--all", "--force"],
+      ]) {
+        const result = await this.#git([...here, ...step], [this.#directory, own, target], env);
+        if (result.exitCode !== 0)
+          throw invalidDriver(
+            `${this.url} cannot be checked out at ${commit}: ${lastLines(result.stderr, 3)}`,
+          );
+      }
     } finally {
-      await rm(join(target, ".git-index"), { force: true });
+      await removeTree(own);
     }
   }
 
@@ -128,40 +137,56 @@ class Repository {
       [`--git-dir=${this.#directory}`, "fetch", "--quiet", "--force", "--no-recurse-submodules"],
       ["--no-write-fetch-head", "--no-auto-maintenance", ...options, "--", this.url, ...refspecs],
     ].flat();
-    return this.#git(argv, [this.#directory], {}, this.#isRemote);
+    return this.#git(argv, [this.#directory], {}, this.#isRemote ? "server" : "machine");
   }
 
-  async #must(
-    argv: readonly string[],
-    writable: readonly string[],
-    env: Record<string, string> = {},
-  ): Promise<void> {
-    const result = await this.#git(argv, [this.#directory, ...writable], env);
+  async #must(argv: readonly string[]): Promise<void> {
+    const result = await this.#git(argv, [this.#directory]);
     if (result.exitCode !== 0)
       throw new FarmError("TOOL_FAILED", { detail: `git of ${this.url}: ${lastLines(result.stderr, 3)}` });
   }
 
-  /** Runs git; unless it must reach a server, in a box where all is read-only but the named directories. */
-  async #git(
+  /**
+   * Runs git in a box where it sees the system's programs and, to write to, the named directories. With
+   * `asks: "server"` it also has the network, with `asks: "machine"` all of this machine to read: a repository may
+   * borrow objects from anywhere.
+   */
+  #git(
     argv: readonly string[],
     writable: readonly string[],
     env: Record<string, string> = {},
-    isOutside = false,
+    asks?: "server" | "machine",
   ): Promise<RunResult> {
+    const sees =
+      asks === "machine" ? ["--ro-bind", "/", "/"] : [...SYSTEM, ...(asks === undefined ? [] : NETWORK)];
     const box = [
-      ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"],
-      ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
-      ...writable.map((path) => ["--bind", path, path]),
+      ["bwrap", "--unshare-all", ...(asks === "server" ? ["--share-net"] : []), "--die-with-parent"],
+      ["--new-session", "--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
+      readable(this.#directory),
+      writable.flatMap((path) => ["--bind", path, path]),
       ["--"],
     ].flat();
     const command = ["git", ...SETTINGS.flatMap((setting) => ["-c", setting]), ...argv];
     return run(
-      isOutside ? command : [...box, ...command],
+      [...box, ...command],
       { env: { ...ENVIRONMENT, ...env }, timeoutMs: FETCH_TIMEOUT_MS },
       this.#context.signal,
     );
   }
 }
+
+const readable = (path: string) => ["--ro-bind-try", path, path];
+const SYSTEM = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap(readable);
+/** What finding a server and believing it takes. */
+const NETWORK = [
+  "resolv.conf",
+  "hosts",
+  "nsswitch.conf",
+  "gai.conf",
+  "ssl",
+  "ca-certificates",
+  "pki",
+].flatMap((name) => readable(`/etc/${name}`));
 
 const FETCHED = "refs/kmodfarm/fetched";
 const ALL_REFERENCES = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];

@@ -2,14 +2,15 @@
  * The family of origins: where a driver's source may come from, and how it becomes a tree on disk. The tree
  * tells nothing of its origin: the same files have the same digest wherever they came from.
  */
-import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { mkdir, readFile, rename } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
 import { sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
+import { kindIn, moveDirectoryOut, namesIn, removeTree } from "../../base/strange-tree.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
@@ -98,7 +99,10 @@ export interface Origin {
   fetch(place: Place, version: string, context: OriginContext): Promise<FetchedSource>;
 }
 
-/** A source tree of the cache, under a name that says what it was made from; made when there is none yet. */
+/**
+ * A source tree of the cache, under a name that says what it was made from; made when there is none yet. `make`
+ * fills an empty directory, and answers which directory in it is the tree: "" for itself.
+ */
 export async function keepTree(
   name: string,
   { cache, scratch }: Pick<OriginContext, "cache" | "scratch">,
@@ -109,22 +113,26 @@ export async function keepTree(
   const temporary = scratch.path();
   try {
     await mkdir(temporary, { recursive: true });
-    const tree = await make(temporary);
+    const path = await make(temporary);
     await mkdir(dirname(target), { recursive: true });
-    await rename(tree, target).catch(async (thrown) => {
-      if (!(await exists(target))) throw thrown; // Another process was faster.
-    });
+    try {
+      if (path === "") await rename(temporary, target);
+      else if (!moveDirectoryOut(temporary, path, target))
+        throw invalidDriver(`${name} has no directory /${path}`);
+    } catch (thrown) {
+      if (thrown instanceof FarmError || !(await exists(target))) throw thrown; // Another process was faster.
+    }
     return target;
   } finally {
-    await rm(temporary, { recursive: true, force: true });
+    await removeTree(temporary);
   }
 }
 
 /** The tree proper: archives usually hold everything in one directory that is named after the version. */
-export async function withoutTop(directory: string): Promise<string> {
-  const entries = await readdir(directory, { withFileTypes: true });
-  const [only] = entries;
-  return entries.length === 1 && only?.isDirectory() ? join(directory, only.name) : directory;
+export function withoutTop(directory: string): string {
+  const names = namesIn(dirname(directory), basename(directory)) ?? [];
+  const [only] = names;
+  return names.length === 1 && only !== undefined && kindIn(directory, only) === "directory" ? only : "";
 }
 
 /**

@@ -1,19 +1,19 @@
 /**
  * A source in a Debian package made for DKMS: a .deb file, or what a release's signed index lists.
  */
-import { lstat, readdir, readlink, rm } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
-import { entriesOf, exists } from "../../base/scratch.ts";
+import { shutIn } from "../../base/shut-in.ts";
+import { kindIn, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import { type AptSource, readAptSource } from "../../catalog/apt.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
 import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
-import { leadsOut } from "../source-tree.ts";
+import { leadsOut, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
 import {
   invalidDriver,
   keepTree,
@@ -127,12 +127,12 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
   const sha256 = hexOf(digest);
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     await unpackTar(() => dataOf(file), file, empty, context.signal, SOURCES);
-    for (const name of await entriesOf(join(empty, SOURCES)))
-      await dropLinksOut(join(empty, SOURCES, name), "");
-    return join(empty, SOURCES);
+    await dropLinksOut(empty);
+    return SOURCES;
   });
-  const trees = [];
-  for (const name of await entriesOf(kept)) if (await exists(join(kept, name, "dkms.conf"))) trees.push(name);
+  const trees = (namesIn(dirname(kept), basename(kept)) ?? []).filter(
+    (name) => kindIn(kept, `${name}/dkms.conf`) === "file",
+  );
   const [tree, other] = trees;
   if (tree === undefined) throw invalidDriver(`${file} has no tree with a dkms.conf in /${SOURCES}`);
   if (other !== undefined)
@@ -145,26 +145,23 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
 const SOURCES = "usr/src";
 
 /** Packages link from a tree to their documentation elsewhere, which no sandbox has: such a link is no source. */
-async function dropLinksOut(tree: string, below: string): Promise<void> {
-  const directory = await lstat(join(tree, below));
-  if (!directory.isDirectory()) return;
-  for (const entry of await readdir(join(tree, below), { withFileTypes: true })) {
-    const path = join(below, entry.name);
-    if (entry.isDirectory()) await dropLinksOut(tree, path);
-    else if (entry.isSymbolicLink() && leadsOut(path, await readlink(join(tree, path))))
-      await rm(join(tree, path));
-  }
+async function dropLinksOut(top: string): Promise<void> {
+  const links = new Map<string, Map<string, string>>();
+  await walkTree(top, SOURCE_BUDGET, refuseSource, ({ path, kind, target }) => {
+    const [, , tree = "", ...rest] = path.split("/");
+    const known = links.get(tree) ?? new Map<string, string>();
+    if (kind === "link") links.set(tree, known.set(rest.join("/"), target()));
+    return undefined;
+  });
+  for (const [tree, known] of links)
+    for (const [path, target] of known)
+      if (leadsOut(path, target, known)) await removeTree(join(top, SOURCES, tree, path));
 }
 
 /** The package's files as a tar archive. */
 async function* dataOf(file: string): AsyncGenerator<Buffer> {
-  const system = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
   const pipe = pipeThrough(
-    [
-      ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", ...system],
-      ["--tmpfs", "/tmp", "--dev", "/dev", "--ro-bind", file, "/package.deb"],
-      ["--", "dpkg-deb", "--fsys-tarfile", "/package.deb"],
-    ].flat(),
+    shutIn(["dpkg-deb", "--fsys-tarfile", "/package.deb"], { shows: { "/package.deb": file } }),
   );
   try {
     pipe.stdin.end();

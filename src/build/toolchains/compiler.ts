@@ -31,7 +31,7 @@ export async function learnCompiler(
   const found =
     headers === undefined
       ? undefined
-      : await readCompiler(
+      : readCompiler(
           staged.map(({ tree }) => tree),
           packageFormat(headers).headersDirectory(kversion),
         );
@@ -43,15 +43,12 @@ export async function learnCompiler(
 }
 
 /** What the headers in a directory of some trees say, the configuration first. */
-export async function readCompiler(
-  trees: readonly string[],
-  directory: string,
-): Promise<Compiler | undefined> {
-  const read = async (file: string) =>
-    (await readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES))?.toString("utf8") ?? "";
+export function readCompiler(trees: readonly string[], directory: string): Compiler | undefined {
+  const read = (file: string) =>
+    readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES)?.toString("utf8") ?? "";
   for (const file of CONFIG_FILES) {
-    const found = compilerOfConfig(await read(file));
+    const found = compilerOfConfig(read(file));
     if (found !== undefined) return found;
   }
-  return compilerOfHeader(await read(COMPILE_FILE));
+  return compilerOfHeader(read(COMPILE_FILE));
 }

@@ -1,0 +1,109 @@
+import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { inspectTree, nativePaths, readInTrees } from "./tree.ts";
+
+const KERNEL = "6.1.0-56-amd64";
+
+interface Laid {
+  readonly files?: Readonly<Record<string, string>>;
+  readonly links?: Readonly<Record<string, string>>;
+}
+
+async function treeOf({ files = {}, links = {} }: Laid): Promise<string> {
+  const tree = await temporaryDirectory();
+  for (const path of [...Object.keys(files), ...Object.keys(links)])
+    await mkdir(dirname(join(tree, path)), { recursive: true });
+  for (const [path, content] of Object.entries(files)) await writeFile(join(tree, path), content);
+  for (const [path, target] of Object.entries(links)) await symlink(target, join(tree, path));
+  return tree;
+}
+
+describe("what a build sees of a package", () => {
+  const shown = async (name: string, laid: Laid) => {
+    const tree = await treeOf(laid);
+    return nativePaths([{ tree, record: { name } }], KERNEL).map(([outside, inside]) => {
+      expect(outside).toBe(join(tree, inside));
+      return inside;
+    });
+  };
+
+  test.each([
+    [`linux-headers-${KERNEL}`, `usr/src/linux-headers-${KERNEL}/Makefile`],
+    ["linux-headers-6.1.0-56-common", "usr/src/linux-headers-6.1.0-56-common/Makefile"],
+    ["linux-kbuild-6.1", "usr/lib/linux-kbuild-6.1/scripts/fixdep"],
+    ["kernel-devel", `usr/src/kernels/${KERNEL}/Makefile`],
+    ["linux-hwe-6.5-headers-6.5.0-14", "usr/src/linux-hwe-6.5-headers-6.5.0-14/Makefile"],
+  ])("%s: its own directory", async (name, file) => {
+    expect(await shown(name, { files: { [file]: "" } })).toEqual([
+      `/${dirname(file).replace("/scripts", "")}`,
+    ]);
+  });
+
+  test("nothing else that it brings", async () => {
+    const files = {
+      "usr/src/linux-headers-other/Makefile": "",
+      "usr/src/kernels/other/Makefile": "",
+      "usr/lib/linux-kbuild-6.1/x": "",
+      "etc/x": "",
+    };
+
+    expect(await shown(`linux-headers-${KERNEL}`, { files })).toEqual([]);
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ["a link in its place", { [`usr/src/linux-headers-${KERNEL}`]: "../../etc" }],
+    ["a link to a neighbour in its place", { [`usr/src/linux-headers-${KERNEL}`]: "x" }],
+    ["a link above it", { "usr/src": "/etc" }],
+    ["a link at the top", { usr: "/" }],
+  ])("%s is refused", async (_name, links) => {
+    await expect(shown(`linux-headers-${KERNEL}`, { links })).rejects.toThrow(
+      expect.objectContaining({ code: "PACKAGE_MALFORMED", message: expect.stringContaining("is a link") }),
+    );
+  });
+
+  test("refuses a name that would be another place", async () => {
+    await expect(shown("../../etc", {})).rejects.toThrow("not a safe name");
+  });
+});
+
+describe("links of a package", () => {
+  test.each<[string, Record<string, string>, RegExp]>([
+    [
+      "that lead out together, and none alone",
+      { "usr/deep/d/d/l": "../../../..", "usr/deep/d/d/x": "l/../etc", "usr/src/kernels": "../deep/d/d/x" },
+      /link out of the package/,
+    ],
+    ["that lead out by an absolute one", { "usr/src/a": "/usr/src/b/../../../..", x: "usr/src/a" }, /out of/],
+    ["that lead elsewhere by another one", { "usr/src/a": "b", "usr/src/b": "/etc" }, /is a link to \/etc/],
+    ["that lead nowhere", { "usr/a": "b", "usr/b": "a" }, /leads to no end/],
+  ])("%s are refused", async (_name, links, words) => {
+    await expect(inspectTree(await treeOf({ links }), "x.deb")).rejects.toThrow(words);
+  });
+});
+
+describe("the seal of a tree", () => {
+  const files = { "usr/a": "content", "usr/b": "" };
+
+  test("is the same when it is looked at again, whatever is read in it", async () => {
+    const tree = await treeOf({ files, links: { "usr/l": "a" } });
+    const seal = await inspectTree(tree, "x");
+    readInTrees([tree], "/usr/a", 100);
+
+    expect(await inspectTree(tree, "x")).toBe(seal);
+  });
+
+  test.each<[string, (tree: string) => Promise<unknown>]>([
+    ["a file that was cut short", (tree) => writeFile(join(tree, "usr/a"), "cont")],
+    ["a file of the same size that was written later", (tree) => writeFile(join(tree, "usr/a"), "CONTENT")],
+    ["one file more", (tree) => writeFile(join(tree, "usr/c"), "")],
+    ["one link more", (tree) => symlink("a", join(tree, "usr/c"))],
+  ])("is another one after %s", async (_name, change) => {
+    const tree = await treeOf({ files });
+    const seal = await inspectTree(tree, "x");
+    await change(tree);
+
+    expect(await inspectTree(tree, "x")).not.toBe(seal);
+  });
+});
