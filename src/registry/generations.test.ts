@@ -112,7 +112,7 @@ describe("a registry", () => {
 
     await expect(readPublished(store, "stable")).rejects.toThrow(
       expect.objectContaining({
-        code: "DOCUMENT_INVALID",
+        code: "STORE_CORRUPT",
         message: expect.stringContaining(`${store.place}/channels/stable`),
       }),
     );
