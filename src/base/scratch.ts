@@ -41,7 +41,6 @@ export async function openScratch(directory: string): Promise<Scratch> {
   const own = `${processName() ?? process.pid}-${randomBytes(6).toString("hex")}-`;
   let count = 0;
   const path = () => join(directory, `${own}${count++}`);
-  await makePlace(directory);
   const mark = await keepMark(directory, own);
   await sweep(directory);
   return {
@@ -124,14 +123,16 @@ async function keepMark(directory: string, own: string): Promise<{ end(): Promis
   };
 }
 
+/** Another process that is done may remove the directory at any moment before our first file is in it. */
 async function occupy(directory: string, mark: Buffer): Promise<void> {
   for (let tries = 0; ; tries++) {
-    await mkdir(directory, { recursive: true });
     try {
+      await makePlace(directory);
       using held = openOwnDirectory(directory);
       return await (await held.create(mark, 0o600)).close();
     } catch (thrown) {
-      if (tries === 100 || !isErrno(thrown) || thrown.code !== "ENOENT") throw thrown;
+      const fault = thrown instanceof FarmError ? thrown.cause : thrown;
+      if (tries === 100 || !isErrno(fault) || fault.code !== "ENOENT") throw thrown;
     }
   }
 }

@@ -216,7 +216,7 @@ export class FolderTree {
       special: "a FIFO, socket or device",
     };
     const found = kind[kindOf(directory.statusOf(name))];
-    return this.#corrupt(path, `has ${found} named ${name.toString()} where ${wanted} should be`);
+    return this.#corrupt(path, `cannot be used: ${name.toString()} is ${found}, not ${wanted}`);
   }
 
   #corrupt(path: string, fact: string): FarmError {
@@ -257,7 +257,7 @@ const { byteLength } = Buffer;
 
 /** What the system says of a store's files as one of our errors: nothing of it is a fault of kmodfarm. */
 export function storeError(thrown: unknown, place: string, path = ""): unknown {
-  if (!isErrno(thrown)) return thrown;
+  if (thrown instanceof FarmError || !isErrno(thrown)) return thrown;
   const where = path === "" ? place : `${place}/${path}`;
   if (thrown.code === "ENOSPC" || thrown.code === "EDQUOT")
     return new FarmError("DISK_FULL", {
