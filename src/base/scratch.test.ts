@@ -23,9 +23,10 @@ console.log(JSON.stringify([file, tree]));
 setInterval(() => {}, 1000);
 `;
 
-/** Names of processes: one that is dead, and one that cannot be looked at from here. */
-const DEAD = (processName() as string).replace(/^\d+-\d+/, "1-1");
-const ELSEWHERE = (processName() as string).replace(/\..*/, ".0123456789abcdef");
+/** Names of processes: this one, one that is dead, and one that cannot be looked at from here. */
+const OWN = processName() as string;
+const DEAD = OWN.replace(/^\d+-\d+/, "1-1");
+const ELSEWHERE = OWN.replace(/\..*/, ".0123456789abcdef");
 
 /** What is in a directory and not this process's own. */
 async function foreign(directory: string): Promise<string[]> {
@@ -58,7 +59,7 @@ describe("openScratch", () => {
 
   test("sweeps what a process of the same number left that was started at another time", async () => {
     const directory = await temporaryDirectory();
-    const [pid, rest = ""] = (processName() as string).split("-");
+    const [pid, rest = ""] = OWN.split("-");
     const [startTime, here] = rest.split(".");
     await writeFile(join(directory, `${pid}-${Number(startTime) - 1}.${here}-aa`), "");
     await writeFile(join(directory, `${pid}-${startTime}.${here}-bb`), "");
@@ -243,7 +244,7 @@ describe("scratchOwners", () => {
     const owners = scratchOwners(directory);
 
     const living = owners.filter(({ isAlive }) => isAlive).map(({ name }) => name);
-    expect(living.toSorted()).toEqual([processName(), ELSEWHERE].toSorted());
+    expect(living.toSorted()).toEqual([OWN, ELSEWHERE].toSorted());
     expect(owners).toHaveLength(3);
     expect(scratchOwners(join(directory, "none"))).toEqual([]);
   });

@@ -4,13 +4,15 @@
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
-import type { Store } from "./stores/store.ts";
+import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
 /** None of our documents is nested that deep, recipes included. */
 const DEPTH_LIMIT = 64;
 
 /** @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
 export function parseStored<T>(store: Store, path: string, bytes: Buffer, type: z.ZodType<T>): T {
+  if (bytes.length > DOCUMENT_LIMIT_BYTES)
+    throw corruptStore(store, `${path} has ${bytes.length} bytes, which no document has`);
   const source = `${store.place}/${path}`;
   try {
     const value = parseDocument(type, bytes.toString("utf8"), source);

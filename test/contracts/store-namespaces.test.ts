@@ -1,4 +1,5 @@
 /** Farms that share a store or a cache, and cannot see each other's processes although their host names are one. */
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile, utimes } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,6 +34,10 @@ const WRITER = `
     }
   }`;
 
+async function endOf(child: ChildProcess): Promise<void> {
+  if (child.exitCode === null) await once(child, "exit");
+}
+
 test("two that write one store at once make one history, and nothing of either is lost", async () => {
   const place = await temporaryDirectory();
   const count = 12;
@@ -41,7 +46,7 @@ test("two that write one store at once make one history, and nothing of either i
     startChild(WRITER, [place, "here", String(count)]),
     startChild(WRITER, [place, "there", String(count)], OTHER_NAMESPACE),
   ]);
-  await Promise.all(writers.map(({ child }) => child.exitCode ?? once(child, "exit")));
+  await Promise.all(writers.map(({ child }) => endOf(child)));
 
   const { head, decisions } = await readPublished(await openFolderStore(place), "stable");
   const whys = (by: string) => decisions.filter((one) => one.by === by).map(({ why }) => why);

@@ -36,8 +36,9 @@ export class FolderTree {
   /** A plain file's bytes; undefined where there is none. @throws FarmError STORE_CORRUPT for anything else there */
   async read(path: string, limitBytes: number): Promise<Buffer | undefined> {
     return this.#guarded(path, async (way) => {
-      const { directory, name } = this.#lastOf(path, way) ?? {};
-      if (directory === undefined || name === undefined) return undefined;
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return undefined;
+      const { directory, name } = found;
       const file = await unlessAbsent(() => directory.openForReading(name));
       if (file === "absent") return undefined;
       if (file === undefined) throw this.#strange(path, directory, name, "a file");
@@ -52,8 +53,9 @@ export class FolderTree {
   /** When what is at a path was written last, by the clock of its file system; undefined where nothing is. */
   async modifiedAt(path: string): Promise<number | undefined> {
     return this.#guarded(path, async (way) => {
-      const { directory, name } = this.#lastOf(path, way) ?? {};
-      if (directory === undefined || name === undefined) return undefined;
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return undefined;
+      const { directory, name } = found;
       const status = await unlessAbsent(async () => directory.statusOf(name));
       return status === "absent" ? undefined : status.mtimeMs;
     });
@@ -62,15 +64,16 @@ export class FolderTree {
   /** Names directly below a directory, sorted; none where there is no such directory. */
   async names(path: string): Promise<string[]> {
     return this.#guarded(path, async (way) => {
-      const { directory, name } = this.#lastOf(path, way) ?? {};
-      if (directory === undefined || name === undefined) return [];
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return [];
+      const { directory, name } = found;
       const listed = this.#enter(directory, name, way, path);
       if (listed === "absent") return [];
       if (listed === "file") throw this.#strange(path, directory, name, "a directory");
       const names: string[] = [];
-      for (const found of listed.names()) {
-        if (!isUtf8(found)) throw this.#corrupt(path, "holds a name that is not UTF-8");
-        if (names.push(found.toString()) > NAMES_LIMIT) throw this.#corrupt(path, "holds too many names");
+      for (const entry of listed.names()) {
+        if (!isUtf8(entry)) throw this.#corrupt(path, "holds a name that is not UTF-8");
+        if (names.push(entry.toString()) > NAMES_LIMIT) throw this.#corrupt(path, "holds too many names");
       }
       return names.sort();
     });
@@ -91,11 +94,10 @@ export class FolderTree {
       const making = await this.#makeDirectory([maker.directory], modes, way, maker.directory);
       const temporary = Buffer.from(maker.name);
       const parts = partsOf(path);
-      const last = parts.at(-1) as string;
-      const name = Buffer.from(last);
+      const name = Buffer.from(parts.pop() as string);
       try {
         await writeNew(making, temporary, content, modes.file);
-        const directory = await this.#makeDirectory(parts.slice(0, -1), modes, way, path);
+        const directory = await this.#makeDirectory(parts, modes, way, path);
         if (!isNew) this.#move(making, temporary, directory, name, path);
         else if (!hasLinked(making, temporary, directory, name)) return false;
         await directory.sync();
@@ -110,8 +112,9 @@ export class FolderTree {
   /** Removes what is at a path, and the directories above that this leaves empty. */
   async remove(path: string): Promise<void> {
     await this.#guarded(path, async (way) => {
-      const { directory, name } = this.#lastOf(path, way) ?? {};
-      if (directory === undefined || name === undefined) return;
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return;
+      const { directory, name } = found;
       if ((await unlessAbsent(() => removeIn(directory, name))) === "absent") return;
       // Folders are there because of what is in them, as in every other kind of store.
       const above = partsOf(path).slice(0, -1);
@@ -131,17 +134,17 @@ export class FolderTree {
     }
   }
 
-  /** The directory that a path's last part is in; undefined where there is none. */
+  /** The directory that a path's last part is in, and that part; undefined where there is no such directory. */
   #lastOf(path: string, way: Way): { directory: StrangeDirectory; name: Buffer } | undefined {
-    const parts = partsOf(path);
-    const top = this.#top(way);
-    let directory: StrangeDirectory | undefined = top;
-    for (const part of parts.slice(0, -1)) {
-      const below = directory === undefined ? "absent" : this.#enter(directory, Buffer.from(part), way, path);
-      if (below === "absent" || below === "file") return undefined;
-      directory = below;
+    const names = partsOf(path).map((part) => Buffer.from(part));
+    const last = names.pop() as Buffer;
+    let directory = this.#top(way);
+    for (const name of names) {
+      if (directory === undefined) return undefined;
+      const below = this.#enter(directory, name, way, path);
+      directory = below === "absent" || below === "file" ? undefined : below;
     }
-    return directory === undefined ? undefined : { directory, name: Buffer.from(parts.at(-1) as string) };
+    return directory === undefined ? undefined : { directory, name: last };
   }
 
   #top(way: Way): StrangeDirectory | undefined {
@@ -246,14 +249,12 @@ function partsOf(path: string): string[] {
     part !== "." &&
     part !== ".." &&
     !part.includes("\0") &&
-    byteLength(part) <= NAME_LIMIT_BYTES;
-  if (byteLength(path) <= PATH_LIMIT_BYTES && parts.length <= PARTS_LIMIT && parts.every(isSafe))
+    Buffer.byteLength(part) <= NAME_LIMIT_BYTES;
+  if (Buffer.byteLength(path) <= PATH_LIMIT_BYTES && parts.length <= PARTS_LIMIT && parts.every(isSafe))
     return parts;
   const shown = JSON.stringify(path.length > 160 ? `${path.slice(0, 160)}…` : path);
   throw new FarmError("UNSAFE_NAME", { detail: `${shown} is not a path in a store` });
 }
-
-const { byteLength } = Buffer;
 
 /** What the system says of a store's files as one of our errors: nothing of it is a fault of kmodfarm. */
 export function storeError(thrown: unknown, place: string, path = ""): unknown {

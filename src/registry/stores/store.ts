@@ -27,14 +27,17 @@ export interface Store {
   lock(): Promise<() => Promise<void>>;
 }
 
-const [KIB, MIB, GIB] = [1 << 10, 1 << 20, 1 << 30];
+/** Catalogs of every kernel that ever was are the largest. */
+export const DOCUMENT_LIMIT_BYTES = 256 << 20;
+const POINTER_LIMIT_BYTES = 64 << 10;
+const BLOB_LIMIT_BYTES = 1 << 30;
 
 /** How large a file may be, by where it lies: what is larger is neither read nor written. */
 export function sizeLimitOf(path: string): number {
   const [top] = path.split("/");
-  if (top === "channels") return 64 * KIB;
-  if (top === "blobs" || top === "private" || top === "view") return GIB;
-  return 256 * MIB;
+  if (top === "channels") return POINTER_LIMIT_BYTES;
+  if (top === "blobs" || top === "private" || top === "view") return BLOB_LIMIT_BYTES;
+  return DOCUMENT_LIMIT_BYTES;
 }
 
 /** Whether nobody but the farm is to read a file: packages that may not be passed on. */
