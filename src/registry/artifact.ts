@@ -3,7 +3,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Digest, hexOf, sha256, toDocument } from "../base/json.ts";
+import { FarmError } from "../base/error.ts";
+import { type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
@@ -25,6 +26,20 @@ export async function putBlob(store: Store, content: Buffer | string): Promise<D
   const there = await store.read(blobPath(digest));
   if (there === undefined || sha256(there) !== digest) await store.write(blobPath(digest), content);
   return digest;
+}
+
+/**
+ * Stores a manifest. What it names becomes paths when it is read, and names come from modules and drivers: one that
+ * could not be read again must not get in.
+ * @throws FarmError UNSAFE_NAME
+ */
+export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
+  const { error } = Manifest.safeParse(manifest);
+  if (error === undefined) return putBlob(store, toDocument(manifest));
+  const { driver, kernel } = manifest.identity;
+  throw new FarmError("UNSAFE_NAME", {
+    detail: `the artifact of ${driver.name} for ${kernel.release} cannot be stored: ${describeIssue(error)}`,
+  });
 }
 
 /** What an index entry refers to. @throws FarmError STORE_CORRUPT */
@@ -88,7 +103,7 @@ export async function storeArtifact(
     flavour: element.flavour,
     output: element.output,
     recipe: manifest.recipeKey,
-    manifest: await putBlob(store, toDocument(manifest)),
+    manifest: await putManifest(store, manifest),
     modules: modules.map((module) => listedModule(module, attempt)),
     ...(files.length === 0 ? {} : { files }),
     log: manifest.log.digest,

@@ -69,9 +69,12 @@ class FolderStore implements Store {
     this.#held = text;
     return async () => {
       this.#held = undefined;
-      // The mark goes last: it is what others see of us as long as the lock is there.
-      if ((await this.#lockText()) === text) await this.#tree.remove(LOCK);
-      await this.#tidy(scratch);
+      try {
+        if ((await this.#lockText()) === text) await this.#tree.remove(LOCK);
+      } finally {
+        // The mark goes last: it is what others see of us as long as the lock is there.
+        await this.#tidy(scratch);
+      }
     };
   }
 
