@@ -5,7 +5,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { awaitEviction, type CacheEntry, chooseEvictions, evict, markUsed, readCache } from "./cache.ts";
-import { openScratch, processName } from "./scratch.ts";
+import { processName } from "./process-name.ts";
+import { openScratch } from "./scratch.ts";
 
 /** A cache with entries of 4 KiB and more, each last used so many seconds after 1970. */
 async function makeCache(entries: Readonly<Record<string, number>>) {

@@ -6,7 +6,8 @@ import { lstat, lutimes, mkdir, opendir, readFile, rename, rm, writeFile } from 
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { entriesOf, exists, isAlive, processName, type Scratch } from "./scratch.ts";
+import { ownerOf, processName } from "./process-name.ts";
+import { entriesOf, exists, type Scratch, scratchOwners } from "./scratch.ts";
 
 export interface CacheEntry {
   readonly room: string;
@@ -113,7 +114,7 @@ export async function evict(cache: string, limitBytes: number, scratch: Scratch)
     const chosen = chooseEvictions(entries, limitBytes);
     // Who begins from here on sees the gate and waits; who began before is seen here. Nobody slips through.
     await writeFile(gate, "");
-    const [other] = await livingOthers(cache);
+    const [other] = livingOthers(cache);
     if (other !== undefined && chosen.length > 0) return { kind: "busy", process: other };
     for (const [index, entry] of chosen.entries()) {
       await rename(join(cache, entry.room, entry.name), join(grave, String(index)));
@@ -130,21 +131,18 @@ export async function evict(cache: string, limitBytes: number, scratch: Scratch)
 
 /** Waits until nobody evicts; to be called once by every process that is going to use the cache, after its mark is set. */
 export async function awaitEviction(cache: string): Promise<void> {
-  const isEvicting = async () =>
-    (await entriesOf(join(cache, TEMPORARY))).some(
-      (name) => name.endsWith(`-${EVICTING}`) && isAlive(ownerOf(name)) && ownerOf(name) !== processName(),
-    );
+  const isEvicting = async () => {
+    const others = livingOthers(cache);
+    const gates = (await entriesOf(join(cache, TEMPORARY))).filter((name) => name.endsWith(`-${EVICTING}`));
+    return gates.some((name) => others.includes(ownerOf(name) ?? ""));
+  };
   while (await isEvicting()) await sleep(GATE_POLL_MS);
 }
 
-async function livingOthers(cache: string): Promise<string[]> {
-  const owners = new Set((await entriesOf(join(cache, TEMPORARY))).map(ownerOf));
-  return [...owners].filter((owner) => owner !== processName() && isAlive(owner));
-}
-
-/** `4711-99123-…` → `4711-99123`, a name of `processName`. */
-function ownerOf(name: string): string {
-  return name.split("-").slice(0, 2).join("-");
+function livingOthers(cache: string): string[] {
+  return scratchOwners(join(cache, TEMPORARY))
+    .filter(({ name, isAlive }) => isAlive && name !== processName())
+    .map(({ name }) => name);
 }
 
 /** Blocks of a whole tree; what vanishes meanwhile counts for nothing. */

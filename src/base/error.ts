@@ -258,6 +258,12 @@ export const ERRORS = {
     exit: 4,
     hint: "Nothing was written. Restore the named file, or start a new store.",
   },
+  STORE_UNUSABLE: {
+    summary: "The file system of the store refuses to read or write",
+    blame: "infra",
+    exit: 3,
+    hint: "Check the mount, its permissions and the disk; nothing that was published is lost.",
+  },
   BUG: {
     summary: "kmodfarm has a fault",
     blame: "bug",

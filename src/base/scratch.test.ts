@@ -1,11 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { killNow, startChild } from "../../test/support/children.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { entriesOf, exists, isAlive, makePlace, openScratch, processName } from "./scratch.ts";
+import { processName } from "./process-name.ts";
+import { entriesOf, exists, makePlace, openScratch, scratchOwners } from "./scratch.ts";
 
 const SCRATCH = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
 
@@ -21,9 +23,22 @@ console.log(JSON.stringify([file, tree]));
 setInterval(() => {}, 1000);
 `;
 
+/** Names of processes: this one, one that is dead, and one that cannot be looked at from here. */
+const OWN = processName() as string;
+const DEAD = OWN.replace(/^\d+-\d+/, "1-1");
+const ELSEWHERE = OWN.replace(/\..*/, ".0123456789abcdef");
+
 /** What is in a directory and not this process's own. */
 async function foreign(directory: string): Promise<string[]> {
   return (await entriesOf(directory)).filter((name) => !name.startsWith(`${processName()}-`));
+}
+
+async function waitFor<T>(look: () => Promise<T | undefined>): Promise<T> {
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    await setImmediate();
+  }
 }
 
 describe("openScratch", () => {
@@ -44,21 +59,78 @@ describe("openScratch", () => {
 
   test("sweeps what a process of the same number left that was started at another time", async () => {
     const directory = await temporaryDirectory();
-    const [pid, startTime] = (processName() as string).split("-");
-    await writeFile(join(directory, `${pid}-${Number(startTime) - 1}-aa`), "");
-    await writeFile(join(directory, `${pid}-${startTime}-bb`), "");
-    await writeFile(join(directory, "somebody else's"), "");
+    const [pid, rest = ""] = OWN.split("-");
+    const [startTime, here] = rest.split(".");
+    await writeFile(join(directory, `${pid}-${Number(startTime) - 1}.${here}-aa`), "");
+    await writeFile(join(directory, `${pid}-${startTime}.${here}-bb`), "");
 
     await openScratch(directory);
 
     expect(await foreign(directory)).toEqual([]);
-    expect(await readdir(directory)).toContain(`${pid}-${startTime}-bb`);
+    expect(await readdir(directory)).toContain(`${pid}-${startTime}.${here}-bb`);
+  });
+
+  test("sweeps nothing that is not named after a process", async () => {
+    const directory = await temporaryDirectory();
+    const names = ["passwd", "somebody else's", "-1", "x-1.0-aa"];
+    for (const name of names) await writeFile(join(directory, name), "");
+
+    await openScratch(directory);
+
+    expect(await foreign(directory)).toEqual(names.toSorted());
+  });
+
+  test("leaves alone what a process elsewhere renews, and sweeps it after ten minutes of silence", async () => {
+    const directory = await temporaryDirectory();
+    const [mark, work] = [`${ELSEWHERE}-aa-alive3`, `${ELSEWHERE}-aa-4`];
+    for (const name of [mark, work]) await writeFile(join(directory, name), "");
+    const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    // What it unpacks has times of its own, which say nothing.
+    await utimes(join(directory, work), ago(-900), ago(-900));
+
+    await utimes(join(directory, mark), ago(9), ago(9));
+    await openScratch(directory);
+    const early = await foreign(directory);
+    await utimes(join(directory, mark), ago(11), ago(11));
+    await openScratch(directory);
+
+    expect(early).toEqual([work, mark]);
+    expect(await foreign(directory)).toEqual([]);
+  });
+
+  test("renews its mark, so that others elsewhere know that it lives", async () => {
+    const directory = await temporaryDirectory();
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const scratch = await openScratch(directory);
+    const [first = ""] = await readdir(directory);
+    await utimes(join(directory, first), new Date(0), new Date(0));
+
+    vi.advanceTimersByTime(30_000);
+    const before = await waitFor(async () => (await readdir(directory)).find((name) => name !== first));
+    const { mtimeMs } = await stat(join(directory, before));
+    await scratch.close();
+
+    expect(before).toMatch(/-alive1$/);
+    expect(Date.now() - mtimeMs).toBeLessThan(60_000);
+    expect(await exists(directory)).toBe(false);
+  });
+
+  test("is refused where a link leads elsewhere, and touches nothing there", async () => {
+    const [directory, victim] = [await temporaryDirectory(), await temporaryDirectory()];
+    const names = ["precious", `${DEAD}-aa-0`];
+    for (const name of names) await writeFile(join(victim, name), "");
+    await symlink(victim, join(directory, "tmp"));
+
+    await expect(openScratch(join(directory, "tmp"))).rejects.toMatchObject({ code: "PLACE_UNUSABLE" });
+
+    expect(await entriesOf(victim)).toEqual(names.toSorted());
   });
 
   test("sweeps what is too deep for any path", async () => {
     const directory = await temporaryDirectory();
-    const leave = 'mkdir "1-1-deep"; chdir "1-1-deep"; for (1..3000) { mkdir "d"; chdir "d" }';
-    execFileSync("perl", ["-e", leave], { cwd: directory });
+    const leave = 'mkdir $ARGV[0]; chdir $ARGV[0]; for (1..3000) { mkdir "d"; chdir "d" }';
+    execFileSync("perl", ["-e", leave, `${DEAD}-deep`], { cwd: directory });
 
     await openScratch(directory);
 
@@ -67,15 +139,18 @@ describe("openScratch", () => {
 
   test("opens although something in it cannot be removed", async () => {
     const directory = await temporaryDirectory();
-    await mkdir(join(directory, "1-1-mounted"));
+    const mounted = `${DEAD}-mounted`;
+    await mkdir(join(directory, mounted));
     const scratch = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
     const open = `import { openScratch } from ${JSON.stringify(scratch)}; console.log((await openScratch(".")).path());`;
-    const script = 'mount -t tmpfs none 1-1-mounted && exec "$@"';
+    const script = 'mount -t tmpfs none "$1" && shift && exec "$@"';
     const node = [process.execPath, "--input-type=module", "--eval", open];
 
-    const said = execFileSync("unshare", ["-Urm", "sh", "-ec", script, "sh", ...node], { cwd: directory });
+    const said = execFileSync("unshare", ["-Urm", "sh", "-ec", script, "sh", mounted, ...node], {
+      cwd: directory,
+    });
 
-    expect(said.toString()).toMatch(/^\d+-\d+-/);
+    expect(said.toString()).toMatch(/^\d+-\d+\.[0-9a-f]+-/);
   });
 
   test("gives paths that are not there yet, each another", async () => {
@@ -160,10 +235,18 @@ describe("close", () => {
   });
 });
 
-describe("isAlive", () => {
-  test("knows this process, and nobody by a name that is none", () => {
-    expect(isAlive(processName() as string)).toBe(true);
-    expect(["", "x", "0-0", "-1", `${process.pid}`, `${process.pid}-0`].filter(isAlive)).toEqual([]);
+describe("scratchOwners", () => {
+  test("tells the living from the dead, and has none where there is no directory", async () => {
+    const directory = await temporaryDirectory();
+    await openScratch(directory);
+    for (const owner of [DEAD, ELSEWHERE]) await writeFile(join(directory, `${owner}-aa-0`), "");
+
+    const owners = scratchOwners(directory);
+
+    const living = owners.filter(({ isAlive }) => isAlive).map(({ name }) => name);
+    expect(living.toSorted()).toEqual([OWN, ELSEWHERE].toSorted());
+    expect(owners).toHaveLength(3);
+    expect(scratchOwners(join(directory, "none"))).toEqual([]);
   });
 });
 

@@ -1,31 +1,16 @@
 /**
  * Temporary files that never stay behind: each is named after the process that owns it, so whoever comes
- * next can tell a dead owner's leftovers from a living one's work.
+ * next can tell a dead owner's leftovers from a living one's work. A process of another container, machine or
+ * boot cannot be looked at: it counts as living as long as it renews a mark beside its files.
  */
 import { randomBytes } from "node:crypto";
-import { constants, readFileSync } from "node:fs";
-import { access, mkdir, open, readdir, rename, rmdir, stat, writeFile } from "node:fs/promises";
+import { constants } from "node:fs";
+import { access, mkdir, open, readdir, rename, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "./error.ts";
-import { removeTree } from "./strange-tree.ts";
-
-/** A name for this process that no later process has: its id and when it was started. */
-export function processName(pid = process.pid): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command name in parentheses may hold anything; the fields after it are plain. Field 22 is the start time.
-    const startTime = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-    return startTime === undefined ? undefined : `${pid}-${startTime}`;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Whether the process that a name of `processName` stands for is still alive on this machine. */
-export function isAlive(name: string): boolean {
-  const pid = Number.parseInt(name, 10);
-  return Number.isSafeInteger(pid) && processName(pid) === name;
-}
+import { ownerOf, processName, stateOfProcess } from "./process-name.ts";
+import { isGone, StrangeDirectory } from "./strange-directory.ts";
+import { removeIn } from "./strange-tree.ts";
 
 /** A directory for temporary files, on the same file system as what they will become. */
 export interface Scratch {
@@ -33,17 +18,30 @@ export interface Scratch {
   path(): string;
   /** Writes a whole file so that readers see the old content or the new, never a part, a power failure included. */
   write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
+  /**
+   * How long a process gave no sign of life here; `otherSign` is the time of one elsewhere on this file system.
+   * The answer may be half a minute too small.
+   */
+  silenceOf(owner: string, otherSign: number): number;
   /** Removes what is left of it and of dead processes, and the directory itself when that empties it. */
   close(): Promise<void>;
 }
 
-/** Opens the directory and removes what processes that died left in it, as far as that can be done. */
+/** How often a process renews its mark, and after how long without that one elsewhere counts as dead. */
+const BEAT_MS = 30_000;
+export const SILENCE_LIMIT_MS = 10 * 60_000;
+const MARK = "alive";
+
+/**
+ * Opens the directory and removes what processes that died left in it, as far as that can be done. Names that are
+ * not of a process stay: they are somebody else's.
+ * @throws FarmError PLACE_UNUSABLE where a link or a file is in its place
+ */
 export async function openScratch(directory: string): Promise<Scratch> {
   const own = `${processName() ?? process.pid}-${randomBytes(6).toString("hex")}-`;
   let count = 0;
   const path = () => join(directory, `${own}${count++}`);
-  await makePlace(directory);
-  await occupy(directory, path());
+  const mark = await keepMark(directory, own);
   await sweep(directory);
   return {
     path,
@@ -61,7 +59,12 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await rename(temporary, target);
       await syncDirectory(dirname(target));
     },
+    silenceOf(owner, otherSign) {
+      const { now, signs } = readSigns(directory);
+      return now - Math.max(otherSign, signs.get(owner) ?? 0);
+    },
     async close() {
+      await mark.end();
       await sweep(directory, own);
       await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
@@ -93,15 +96,101 @@ async function makeWithParents(directory: string): Promise<void> {
   });
 }
 
-/** A file of ours keeps another process that is done from removing the directory under us. */
-async function occupy(directory: string, mark: string): Promise<void> {
+/**
+ * Keeps a fresh file of ours there. It says that we live, and keeps another process that is done from removing the
+ * directory under us. Each is a new file: its time is that of the file system's own clock, and nothing that
+ * somebody put in its place is ever written to.
+ */
+async function keepMark(directory: string, own: string): Promise<{ end(): Promise<void> }> {
+  const name = (beat: number) => Buffer.from(`${own}${MARK}${beat}`);
+  await occupy(directory, name(0));
+  let last = 0;
+  let beating = Promise.resolve();
+  const beat = async () => {
+    using held = openOwnDirectory(directory);
+    await (await held.create(name(last + 1), 0o600)).close();
+    held.unlink(name(last++));
+  };
+  const timer = setInterval(() => {
+    // Where one mark cannot be renewed, the next one may.
+    beating = beat().catch(() => {});
+  }, BEAT_MS).unref();
+  return {
+    end() {
+      clearInterval(timer);
+      return beating;
+    },
+  };
+}
+
+/** Another process that is done may remove the directory at any moment before our first file is in it. */
+async function occupy(directory: string, mark: Buffer): Promise<void> {
   for (let tries = 0; ; tries++) {
-    await mkdir(directory, { recursive: true });
     try {
-      return await writeFile(mark, "");
+      await makePlace(directory);
+      using held = openOwnDirectory(directory);
+      return await (await held.create(mark, 0o600)).close();
     } catch (thrown) {
-      if (tries === 100 || !isErrno(thrown) || thrown.code !== "ENOENT") throw thrown;
+      const fault = thrown instanceof FarmError ? thrown.cause : thrown;
+      if (tries === 100 || !isErrno(fault) || fault.code !== "ENOENT") throw thrown;
     }
+  }
+}
+
+/** @throws FarmError PLACE_UNUSABLE for a link to a directory: everything in it would look like leftovers */
+function openOwnDirectory(directory: string): StrangeDirectory {
+  try {
+    return StrangeDirectory.open(directory);
+  } catch (thrown) {
+    if (!isErrno(thrown) || thrown.code !== "ENOTDIR") throw thrown;
+    throw new FarmError("PLACE_UNUSABLE", {
+      detail: `${directory} is not a directory of its own, but a link or a file`,
+      hint: "Remove it: temporary files are made there, and removed.",
+      cause: thrown,
+    });
+  }
+}
+
+/** A process that has files in a scratch directory. */
+export interface ScratchOwner {
+  readonly name: string;
+  /** Those elsewhere are, as long as their marks are fresh. */
+  readonly isAlive: boolean;
+}
+
+/** The processes that have files in a scratch directory; none when there is no such directory. */
+export function scratchOwners(directory: string): ScratchOwner[] {
+  const { now, signs } = readSigns(directory);
+  return [...signs].map(([name, last]) => {
+    const state = stateOfProcess(name);
+    const isAlive = state === "elsewhere" ? now - last < SILENCE_LIMIT_MS : state === "alive";
+    return { name, isAlive };
+  });
+}
+
+/** When each process gave its last sign of life: by its marks, or if it has none, by its files. */
+function readSigns(directory: string): { readonly now: number; readonly signs: ReadonlyMap<string, number> } {
+  const [marks, others] = [new Map<string, number>(), new Map<string, number>()];
+  try {
+    using held = StrangeDirectory.open(directory);
+    for (const name of held.names()) {
+      const owner = ownerOf(name.toString());
+      const seen = name.includes(`-${MARK}`) ? marks : others;
+      if (owner !== undefined) seen.set(owner, Math.max(seen.get(owner) ?? 0, modifiedAt(held, name)));
+    }
+  } catch (thrown) {
+    if (!isGone(thrown)) throw thrown;
+  }
+  // Our own mark tells the time of the file system that all of them are on.
+  return { now: marks.get(processName() ?? "") ?? Date.now(), signs: new Map([...others, ...marks]) };
+}
+
+function modifiedAt(directory: StrangeDirectory, name: Buffer): number {
+  try {
+    return directory.statusOf(name).mtimeMs;
+  } catch (thrown) {
+    if (!isGone(thrown)) throw thrown;
+    return 0;
   }
 }
 
@@ -110,10 +199,19 @@ async function occupy(directory: string, mark: string): Promise<void> {
  * tries again: leftovers are no reason not to work.
  */
 async function sweep(directory: string, own?: string): Promise<void> {
-  for (const entry of await entriesOf(directory)) {
-    const owner = entry.split("-").slice(0, 2).join("-");
-    const isOurs = own !== undefined && entry.startsWith(own);
-    if (isOurs || !isAlive(owner)) await removeTree(join(directory, entry)).catch(ignoreErrno);
+  const dead = new Set(
+    scratchOwners(directory)
+      .filter((owner) => !owner.isAlive)
+      .map(({ name }) => name),
+  );
+  try {
+    using held = StrangeDirectory.open(directory);
+    for (const name of held.names()) {
+      const isOurs = own !== undefined && name.toString().startsWith(own);
+      if (isOurs || dead.has(ownerOf(name.toString()) ?? "")) await removeIn(held, name).catch(ignoreErrno);
+    }
+  } catch (thrown) {
+    if (!isGone(thrown)) throw thrown;
   }
 }
 

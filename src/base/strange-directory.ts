@@ -9,7 +9,9 @@ import {
   constants,
   type Dir,
   fstatSync,
+  linkSync,
   lstatSync,
+  mkdirSync,
   opendirSync,
   openSync,
   readlinkSync,
@@ -18,11 +20,13 @@ import {
   type Stats,
   unlinkSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { isErrno } from "./error.ts";
 
 /** A descriptor that only names a file: opening it reads nothing, waits for nobody and wakes no device. */
 const O_PATH = 0o10000000;
 const HOLD = O_PATH | constants.O_NOFOLLOW;
+const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const BATCH = 512;
 
 export class StrangeDirectory implements Disposable {
@@ -82,6 +86,47 @@ export class StrangeDirectory implements Disposable {
       return fstatSync(held).isFile() ? openSync(`/proc/self/fd/${held}`, constants.O_RDONLY) : undefined;
     } finally {
       closeSync(held);
+    }
+  }
+
+  /** The same for whoever reads it without keeping others waiting. */
+  async openForReading(name: Uint8Array): Promise<FileHandle | undefined> {
+    const held = openSync(this.#at(name), HOLD);
+    try {
+      return fstatSync(held).isFile() ? await open(`/proc/self/fd/${held}`, constants.O_RDONLY) : undefined;
+    } finally {
+      closeSync(held);
+    }
+  }
+
+  /** A new file, opened for writing. @throws EEXIST for whatever is there, a link to nowhere included */
+  create(name: Uint8Array, mode: number): Promise<FileHandle> {
+    return open(this.#at(name), CREATE, mode);
+  }
+
+  /** Makes a directory, unless something is there already; answers whether it did. */
+  makeDirectory(name: Uint8Array, mode: number): boolean {
+    try {
+      mkdirSync(this.#at(name), mode);
+      return true;
+    } catch (thrown) {
+      if (isErrno(thrown) && thrown.code === "EEXIST") return false;
+      throw thrown;
+    }
+  }
+
+  /** Gives a file a second name. @throws EEXIST for whatever is there: only one of several can make it */
+  link(name: Uint8Array, to: StrangeDirectory, newName: Uint8Array): void {
+    linkSync(this.#at(name), to.#at(newName));
+  }
+
+  /** Returns when its names outlast a power failure. */
+  async sync(): Promise<void> {
+    const directory = await open(this.#self, constants.O_RDONLY | constants.O_DIRECTORY);
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
     }
   }
 

@@ -103,7 +103,7 @@ function entryOf(
   };
 }
 
-function kindOf(status: Stats): StrangeEntry["kind"] {
+export function kindOf(status: Stats): StrangeEntry["kind"] {
   if (status.isFile()) return "file";
   if (status.isDirectory()) return "directory";
   return status.isSymbolicLink() ? "link" : "special";
@@ -261,7 +261,8 @@ export async function removeTree(path: string): Promise<void> {
   });
 }
 
-async function removeIn(parent: StrangeDirectory, name: Buffer): Promise<void> {
+/** Removes whatever is at a name of a directory, as `removeTree` does. @throws ENOENT too */
+export async function removeIn(parent: StrangeDirectory, name: Buffer): Promise<void> {
   if (!parent.statusOf(name).isDirectory()) return parent.unlink(name);
   {
     using top = parent.enter(name);

@@ -3,7 +3,7 @@
  * anybody could check.
  */
 import { FarmError } from "../base/error.ts";
-import { digestOf, sha256, toDocument } from "../base/json.ts";
+import { digestOf, sha256 } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import type { ModuleFile } from "../check/format.ts";
 import { guestPackages } from "../check/guest-tools.ts";
@@ -11,7 +11,7 @@ import { verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { putBlob, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
+import { putBlob, putManifest, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
 import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
@@ -156,7 +156,7 @@ async function storeImport(store: Store, element: Element, imported: Imported): 
     series: output.split("/")[0] ?? "",
     ...{ kversion, packageVersion, flavour, output },
     recipe: recipeKey,
-    manifest: await putBlob(store, toDocument(manifest)),
+    manifest: await putManifest(store, manifest),
     modules: modules.map((one) => ({ name: one.name, digest: one.digests.unsigned, size: one.size })),
     log: manifest.log.digest,
     reasons: [...reasons],

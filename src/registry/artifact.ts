@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { type Digest, hexOf, parseDocument, sha256, toDocument } from "../base/json.ts";
+import { type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
@@ -12,6 +12,7 @@ import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
 import { type IndexEntry, Manifest } from "./documents.ts";
+import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
 export function blobPath(digest: string): string {
@@ -19,11 +20,26 @@ export function blobPath(digest: string): string {
   return `blobs/sha256/${hex.slice(0, 2)}/${hex}`;
 }
 
-/** Stores bytes under their digest; what is there already is the same and stays. */
+/** Stores bytes under their digest; what is there already stays, unless it is damaged. */
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);
-  if ((await store.read(blobPath(digest))) === undefined) await store.write(blobPath(digest), content);
+  const there = await store.read(blobPath(digest));
+  if (there === undefined || sha256(there) !== digest) await store.write(blobPath(digest), content);
   return digest;
+}
+
+/**
+ * Stores a manifest. What it names becomes paths when it is read, and names come from modules and drivers: one that
+ * could not be read again must not get in.
+ * @throws FarmError UNSAFE_NAME
+ */
+export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
+  const { error } = Manifest.safeParse(manifest);
+  if (error === undefined) return putBlob(store, toDocument(manifest));
+  const { driver, kernel } = manifest.identity;
+  throw new FarmError("UNSAFE_NAME", {
+    detail: `the artifact of ${driver.name} for ${kernel.release} cannot be stored: ${describeIssue(error)}`,
+  });
 }
 
 /** What an index entry refers to. @throws FarmError STORE_CORRUPT */
@@ -31,8 +47,7 @@ export async function readManifest(
   store: Store,
   { manifest }: Pick<IndexEntry, "manifest">,
 ): Promise<Manifest> {
-  const bytes = await readBlob(store, manifest);
-  return parseDocument(Manifest, bytes.toString("utf8"), `${store.place}/${blobPath(manifest)}`);
+  return parseStored(store, blobPath(manifest), await readBlob(store, manifest), Manifest);
 }
 
 /** An artifact's modules as nodes get them. @throws FarmError STORE_CORRUPT */
@@ -53,7 +68,7 @@ export async function readBlob(store: Store, digest: string): Promise<Buffer> {
   const place = blobPath(digest);
   const bytes = await store.read(place);
   if (bytes === undefined || sha256(bytes) !== digest)
-    throw new FarmError("STORE_CORRUPT", { detail: `${store.place}/${place} is missing or damaged` });
+    throw corruptStore(store, `${place} is missing or damaged`);
   return bytes;
 }
 
@@ -88,7 +103,7 @@ export async function storeArtifact(
     flavour: element.flavour,
     output: element.output,
     recipe: manifest.recipeKey,
-    manifest: await putBlob(store, toDocument(manifest)),
+    manifest: await putManifest(store, manifest),
     modules: modules.map((module) => listedModule(module, attempt)),
     ...(files.length === 0 ? {} : { files }),
     log: manifest.log.digest,

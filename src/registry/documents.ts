@@ -10,7 +10,7 @@ import { CompilerMismatch } from "../build/toolchains/toolchain.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
-import { PathSegment } from "../kernel/path-segment.ts";
+import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { type Element, OutputPath } from "../matrix/element.ts";
 
 /** Stands in the place of a recipe for what was not built here. */
@@ -26,26 +26,32 @@ const NamedVersion = z.object({ name: z.string(), version: z.string() });
 /** A file beside the modules, by its path in the driver's tree. */
 const FilePath = z
   .string()
-  .refine((path) => path.split("/").every((part) => PathSegment.safeParse(part).success), {
+  .max(1024)
+  .refine((path) => path.split("/").length <= 32 && path.split("/").every(isPathSegment), {
     error: "not a safe path",
   });
+/** A file of a generation: a document, or an index in a folder of its own. */
+const GenerationFile = z.string().regex(/^(index\/)?[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}$/, {
+  error: "not a file of a generation",
+});
+const GenerationNumber = z.int().positive().max(999_999_999);
 const NamedFile = z.object({ path: FilePath, digest: Digest, size: z.int() });
 
 /** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
 export const Manifest = z.object({
   schema: z.literal("kmodfarm.manifest/1"),
   identity: z.object({
-    driver: z.object({ name: z.string(), version: z.string(), source: Digest }),
-    distribution: z.object({ id: z.string(), version: z.string(), release: z.string() }),
+    driver: z.object({ name: PathSegment, version: PathSegment, source: Digest }),
+    distribution: z.object({ id: z.string(), version: z.string(), release: PathSegment }),
     architecture: ArchitectureName,
-    kernel: z.object({ release: z.string(), packageVersion: z.string(), flavour: z.string() }),
+    kernel: z.object({ release: PathSegment, packageVersion: z.string(), flavour: PathSegment }),
   }),
   /** What it was built by; of modules that somebody else built, only which they are. */
   recipe: z.custom<Recipe | ImportRecipe>((value) => typeof value === "object" && value !== null),
   recipeKey: Digest,
   modules: z.array(
     z.object({
-      name: z.string(),
+      name: PathSegment,
       /** As it was built, without debugging information, and compressed, where the driver wants them so. */
       digests: z.object({ unsigned: Digest, stripped: Digest.optional(), compressed: Digest.optional() }),
       size: z.int(),
@@ -89,17 +95,17 @@ export type Manifest = z.infer<typeof Manifest>;
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({
   driver: PathSegment,
-  driverVersion: z.string(),
-  series: z.string(),
-  kversion: z.string(),
+  driverVersion: PathSegment,
+  series: PathSegment,
+  kversion: PathSegment,
   packageVersion: z.string(),
-  flavour: z.string(),
+  flavour: PathSegment,
   output: OutputPath,
   recipe: Digest,
   manifest: Digest,
   modules: z.array(
     z.object({
-      name: z.string(),
+      name: PathSegment,
       digest: Digest,
       size: z.int(),
       stripped: Digest.optional(),
@@ -115,12 +121,12 @@ export type IndexEntry = z.infer<typeof IndexEntry>;
 
 /** A kernel that modules serve which were built for another one, and proven to load on it. */
 export const LoadsOn = z.object({
-  kversion: z.string(),
+  kversion: PathSegment,
   packageVersion: z.string(),
-  flavour: z.string(),
+  flavour: PathSegment,
   /** Whose modules: stable in the index of its own distribution release, of this architecture. */
   artifact: z.object({
-    distribution: z.string(),
+    distribution: PathSegment,
     driver: PathSegment,
     output: OutputPath,
     recipe: Digest,
@@ -131,7 +137,7 @@ export type LoadsOn = z.infer<typeof LoadsOn>;
 
 export const Index = z.object({
   schema: z.literal("kmodfarm.index/1"),
-  distribution: z.string(),
+  distribution: PathSegment,
   architecture: ArchitectureName,
   stable: z.array(IndexEntry),
   candidate: z.array(IndexEntry),
@@ -186,12 +192,12 @@ export const Attempts = z.object({
  */
 export const Roots = z.object({
   schema: z.literal("kmodfarm.roots/1"),
-  roots: z.record(z.string(), z.array(NamedVersion)),
+  roots: z.record(PathSegment, z.array(NamedVersion)),
 });
 type Roots = z.infer<typeof Roots>["roots"];
 
 /** What names an artifact in decisions: the same recipe is the same artifact, whatever was found out about it since. */
-const ArtifactName = z.object({ driver: z.string(), output: OutputPath, recipe: Digest });
+const ArtifactName = z.object({ driver: PathSegment, output: OutputPath, recipe: Digest });
 
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
@@ -219,11 +225,11 @@ export const Decisions = z.object({
 
 export const Generation = z.object({
   schema: z.literal("kmodfarm.generation/1"),
-  number: z.int().positive(),
-  parent: z.object({ number: z.int(), digest: Digest }).nullable(),
+  number: GenerationNumber,
+  parent: z.object({ number: GenerationNumber, digest: Digest }).nullable(),
   publishedAt: z.iso.datetime(),
   /** Path below the generation → digest. */
-  files: z.record(z.string(), Digest),
+  files: z.record(GenerationFile, Digest),
 });
 export type Generation = z.infer<typeof Generation>;
 
@@ -234,7 +240,7 @@ export type ChannelName = z.infer<typeof ChannelName>;
 export const Channel = z.object({
   schema: z.literal("kmodfarm.channel/1"),
   channel: ChannelName,
-  generation: z.int().positive(),
+  generation: GenerationNumber,
   digest: Digest,
 });
 export type Channel = z.infer<typeof Channel>;

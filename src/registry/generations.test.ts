@@ -1,12 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
+import { forge } from "../../test/support/forged-store.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import type { Published } from "./documents.ts";
 import { readPublished, settle, writePublished } from "./generations.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
+import type { Store } from "./stores/store.ts";
 
 const NOW = new Date("2026-02-07T00:00:00Z");
 const stateOf = (...kversions: string[]) =>
@@ -112,10 +114,83 @@ describe("a registry", () => {
 
     await expect(readPublished(store, "stable")).rejects.toThrow(
       expect.objectContaining({
-        code: "DOCUMENT_INVALID",
+        code: "STORE_CORRUPT",
         message: expect.stringContaining(`${store.place}/channels/stable`),
       }),
     );
+  });
+
+  test("is never written over by whoever read an earlier state: what the other one decided stays", async () => {
+    const store = await openStore();
+    const { head } = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
+    const second = await writePublished(store, { ...stateOf("6.1.0-56-amd64"), head }, NOW);
+
+    const late = writePublished(store, { ...stateOf("6.1.0-55-amd64", "6.1.0-57-amd64"), head }, NOW);
+
+    await expect(late).rejects.toMatchObject({
+      code: "STORE_BUSY",
+      message: expect.stringContaining("generation 2 was published by another process meanwhile"),
+    });
+    expect(await readPublished(store, "stable")).toEqual(second);
+  });
+
+  test("has one history, at whatever moment of one writer's work a second one writes", async () => {
+    const [mine, theirs] = [stateOf("6.1.0-56-amd64"), stateOf("6.1.0-57-amd64")];
+    const outcomes = new Set<string>();
+    for (let moment = 0; ; moment++) {
+      const store = await openStore();
+      const { head } = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
+      let count = 0;
+      let other: Published | "refused" | undefined;
+      const meanwhile = async () => {
+        if (count++ !== moment) return;
+        other = await writePublished(store, { ...theirs, head }, NOW).catch(() => "refused" as const);
+      };
+      const disturbed: Store = {
+        ...mortal(store, Number.POSITIVE_INFINITY),
+        async write(path, content) {
+          await meanwhile();
+          await store.write(path, content);
+        },
+        async create(path, content) {
+          await meanwhile();
+          return store.create(path, content);
+        },
+      };
+
+      const own = await writePublished(disturbed, { ...mine, head }, NOW).catch((thrown) => thrown.code);
+      if (other === undefined) break;
+      const winner = typeof own === "string" ? theirs : mine;
+      await settle(store);
+
+      expect([own, other].filter((one) => typeof one !== "string")).toHaveLength(1);
+      if (typeof own === "string") expect(own).toBe("STORE_BUSY");
+      for (const channel of ["candidate", "stable"] as const)
+        expect(content(await readPublished(store, channel))).toEqual(content(winner));
+      outcomes.add(typeof own === "string" ? "other" : "own");
+    }
+
+    expect(outcomes).toEqual(new Set(["own", "other"]));
+  });
+
+  test.each([
+    ["another number", "generation.json", '"number":1', '"number":7', "is generation 7"],
+    [
+      "another release's index",
+      "index/debian12.x86_64.json",
+      '"debian12"',
+      '"debian13"',
+      "is the index of debian13",
+    ],
+  ] as const)("is refused with %s under a digest that is right", async (_, file, from, to, words) => {
+    const store = await openStore();
+    await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+    await forge(store, file, (text) => text.replace(from, to));
+
+    await expect(readPublished(store, "stable")).rejects.toMatchObject({
+      code: "STORE_CORRUPT",
+      message: expect.stringContaining(words),
+    });
   });
 
   test("settling changes nothing where nothing is half done", async () => {

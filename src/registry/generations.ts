@@ -3,7 +3,7 @@
  */
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
-import { parseDocument, sha256, toDocument } from "../base/json.ts";
+import { sha256, toDocument } from "../base/json.ts";
 import { Catalog, EMPTY_CATALOG } from "../catalog/catalog.ts";
 import { Matrix } from "../matrix/element.ts";
 import {
@@ -13,9 +13,11 @@ import {
   Decisions,
   Generation,
   Index,
+  indexName,
   type Published,
   Roots,
 } from "./documents.ts";
+import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
 const EMPTY: Published = {
@@ -40,18 +42,17 @@ export async function readPublished(store: Store, channel: ChannelName): Promise
   if (pointer === undefined) return EMPTY;
   const { generation: number, digest } = pointer;
   const folder = `generations/${number}`;
-  const generation = await readChecked(store, `${folder}/generation.json`, digest, Generation);
+  const generation = await readGeneration(store, pointer.generation, digest);
   const load = <T>(file: string, type: z.ZodType<T>): Promise<T> => {
     const promised = generation.files[file];
-    if (promised === undefined) throw corrupt(store, `generation ${number} has no ${file}`);
+    if (promised === undefined) throw corruptStore(store, `${folder} has no ${file}`);
     return readChecked(store, `${folder}/${file}`, promised, type);
   };
-  const indexFiles = Object.keys(generation.files).filter((file) => file.startsWith("index/"));
   const [catalog, matrix, { attempts }, indices, { roots }, { decisions }] = await Promise.all([
     load("catalog.json", Catalog),
     load("matrix.json", Matrix),
     load("attempts.json", Attempts),
-    Promise.all(indexFiles.sort().map((file) => load(file, Index))),
+    readIndices(store, generation),
     // Generations of earlier versions have none.
     "roots.json" in generation.files ? load("roots.json", Roots) : { roots: {} },
     "decisions.json" in generation.files ? load("decisions.json", Decisions) : { decisions: [] },
@@ -69,14 +70,8 @@ export async function readGenerationIndices(
   number: number,
 ): Promise<Index[]> {
   for (let at = head; at !== null; ) {
-    const folder = `generations/${at.number}`;
-    const generation = await readChecked(store, `${folder}/generation.json`, at.digest, Generation);
-    if (at.number === number) {
-      const files = Object.entries(generation.files).filter(([file]) => file.startsWith("index/"));
-      return Promise.all(
-        files.map(([file, digest]) => readChecked(store, `${folder}/${file}`, digest, Index)),
-      );
-    }
+    const generation = await readGeneration(store, at.number, at.digest);
+    if (at.number === number) return readIndices(store, generation);
     at = generation.parent;
   }
   throw new FarmError("USAGE", {
@@ -84,8 +79,13 @@ export async function readGenerationIndices(
   });
 }
 
-/** Writes the next generation and points both channels at it. A kill at any moment leaves one or the other. */
+/**
+ * Writes the next generation and points both channels at it. A kill at any moment leaves one or the other; a second
+ * writer is noticed: nothing of what it wrote is written over.
+ * @throws FarmError STORE_BUSY when another writer published since the state was read
+ */
 export async function writePublished(store: Store, state: Published, now: Date): Promise<Published> {
+  await checkHead(store, state.head);
   const number = (state.head?.number ?? 0) + 1;
   const publishedAt = now.toISOString();
   const documents: Record<string, unknown> = {
@@ -95,14 +95,13 @@ export async function writePublished(store: Store, state: Published, now: Date):
     "decisions.json": { schema: "kmodfarm.decisions/1", decisions: state.decisions },
     "attempts.json": { schema: "kmodfarm.attempts/1", attempts: state.attempts },
   };
-  for (const index of state.indices)
-    documents[`index/${index.distribution}.${index.architecture}.json`] = index;
+  for (const index of state.indices) documents[indexFile(index)] = index;
 
   const files: Generation["files"] = {};
   for (const [file, value] of Object.entries(documents)) {
     const text = toDocument(value);
     files[file] = sha256(text);
-    await store.write(`generations/${number}/${file}`, text);
+    await createFile(store, number, file, text);
   }
   const generation: Generation = {
     schema: "kmodfarm.generation/1",
@@ -112,10 +111,37 @@ export async function writePublished(store: Store, state: Published, now: Date):
     files,
   };
   const text = toDocument(generation);
-  await store.write(`generations/${number}/generation.json`, text);
+  await createFile(store, number, "generation.json", text);
   const head = { number, digest: sha256(text) };
+  await checkHead(store, state.head);
   for (const channel of CHANNELS) await writeChannel(store, channel, head);
+  await checkHead(store, head);
   return { ...state, head };
+}
+
+/** A file of a generation is made once: who finds another one there has met another writer of that generation. */
+async function createFile(store: Store, number: number, file: string, text: string): Promise<void> {
+  const path = `generations/${number}/${file}`;
+  if (await store.create(path, text)) return;
+  if ((await store.read(path))?.equals(Buffer.from(text))) return;
+  throw overtaken(store, `generation ${number} is there already, and is another one`);
+}
+
+/** @throws FarmError STORE_BUSY unless that is where the farm stands */
+async function checkHead(store: Store, head: Published["head"]): Promise<void> {
+  const there = await readChannel(store, "candidate");
+  if (there?.digest === head?.digest) return;
+  throw overtaken(
+    store,
+    `generation ${there?.generation ?? "none"} was published by another process meanwhile`,
+  );
+}
+
+function overtaken(store: Store, fact: string): FarmError {
+  return new FarmError("STORE_BUSY", {
+    detail: `${store.place}: ${fact}; nothing of it was changed`,
+    hint: "Run the same command again: it goes on from what the other one published.",
+  });
 }
 
 /** After a kill: the last channel follows the first, and what no channel ever named is removed. */
@@ -126,16 +152,14 @@ export async function settle(store: Store): Promise<void> {
   }
   const head = first?.generation ?? 0;
   for (const name of await store.list("generations")) {
-    if (Number(name) > head) await store.remove(`generations/${name}`);
+    if (/^\d+$/.test(name) && Number(name) > head) await store.remove(`generations/${name}`);
   }
 }
 
 async function readChannel(store: Store, channel: ChannelName): Promise<Channel | undefined> {
   const path = `channels/${channel}`;
   const bytes = await store.read(path);
-  return bytes === undefined
-    ? undefined
-    : parseDocument(Channel, bytes.toString("utf8"), `${store.place}/${path}`);
+  return bytes === undefined ? undefined : parseStored(store, path, bytes, Channel);
 }
 
 async function writeChannel(
@@ -152,13 +176,36 @@ async function writeChannel(
   await store.write(`channels/${channel}`, toDocument(pointer));
 }
 
-async function readChecked<T>(store: Store, path: string, promised: string, type: z.ZodType<T>): Promise<T> {
-  const bytes = await store.read(path);
-  if (bytes === undefined) throw corrupt(store, `${path} is not there`);
-  if (sha256(bytes) !== promised) throw corrupt(store, `${path} is not what its digest promises`);
-  return parseDocument(type, bytes.toString("utf8"), `${store.place}/${path}`);
+async function readGeneration(store: Store, number: number, digest: string): Promise<Generation> {
+  const path = `generations/${number}/generation.json`;
+  const generation = await readChecked(store, path, digest, Generation);
+  if (generation.number !== number) throw corruptStore(store, `${path} is generation ${generation.number}`);
+  return generation;
 }
 
-function corrupt(store: Store, fact: string): FarmError {
-  return new FarmError("STORE_CORRUPT", { detail: `${store.place}: ${fact}` });
+/** In the order of their names. */
+function readIndices(store: Store, { number, files }: Generation): Promise<Index[]> {
+  const wanted = Object.entries(files).filter(([file]) => file.startsWith("index/"));
+  return Promise.all(
+    wanted
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(async ([file, digest]) => {
+        const path = `generations/${number}/${file}`;
+        const index = await readChecked(store, path, digest, Index);
+        if (indexFile(index) !== file)
+          throw corruptStore(store, `${path} is the index of ${indexName(index)}`);
+        return index;
+      }),
+  );
+}
+
+function indexFile(index: Pick<Index, "distribution" | "architecture">): string {
+  return `index/${indexName(index)}.json`;
+}
+
+async function readChecked<T>(store: Store, path: string, promised: string, type: z.ZodType<T>): Promise<T> {
+  const bytes = await store.read(path);
+  if (bytes === undefined) throw corruptStore(store, `${path} is not there`);
+  if (sha256(bytes) !== promised) throw corruptStore(store, `${path} is not what its digest promises`);
+  return parseStored(store, path, bytes, type);
 }

@@ -111,6 +111,7 @@ function storeOf(store: Awaited<ReturnType<typeof openFolderStore>>) {
   return {
     place: store.place,
     read: (path: string) => store.read(path),
+    create: (path: string, bytes: string | Uint8Array) => store.create(path, bytes),
     list: (path: string) => store.list(path),
     remove: (path: string) => store.remove(path),
     lock: () => store.lock(),

@@ -1,7 +1,7 @@
 /** What every store must do, whatever it keeps its files in. */
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import type { Store } from "../../src/registry/stores/store.ts";
+import { type Store, sizeLimitOf } from "../../src/registry/stores/store.ts";
 import { killNow, startChild } from "../support/children.ts";
 
 interface StoreUnderTest {
@@ -45,6 +45,57 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       await store.write(path, "module");
 
       expect(String(await store.read(path))).toBe("module");
+    });
+
+    test("creates a file once: of several writers one succeeds, and its file stays", async () => {
+      const { open } = await make();
+      const stores = await Promise.all([1, 2, 3, 4].map(open));
+
+      const created = await Promise.all(stores.map((store, index) => store.create("a/b", String(index))));
+      const winner = created.indexOf(true);
+      const again = await (await open()).create("a/b", "later");
+
+      expect(created.filter(Boolean)).toHaveLength(1);
+      expect(again).toBe(false);
+      expect(String(await (await open()).read("a/b"))).toBe(String(winner));
+      expect(await (await open()).list("a")).toEqual(["b"]);
+    });
+
+    test.each([
+      "",
+      "/",
+      "/etc/passwd",
+      "a/../../b",
+      "..",
+      ".",
+      "a//b",
+      "a/./b",
+      "a/",
+      "a\0b",
+      "x".repeat(10_000),
+    ])("takes no path that is not one below it: %j", async (path) => {
+      const store = await (await make()).open();
+      await store.write("b", "there");
+      const unsafe = expect.objectContaining({ code: "UNSAFE_NAME" });
+
+      await expect(store.read(path)).rejects.toThrow(unsafe);
+      await expect(store.write(path, "x")).rejects.toThrow(unsafe);
+      await expect(store.create(path, "x")).rejects.toThrow(unsafe);
+      await expect(store.list(path)).rejects.toThrow(unsafe);
+      await expect(store.remove(path)).rejects.toThrow(unsafe);
+
+      expect(String(await store.read("b"))).toBe("there");
+    });
+
+    test("neither writes nor reads more than a file of its kind may have", async () => {
+      const store = await (await make()).open();
+      const large = "x".repeat(sizeLimitOf("channels/stable") + 1);
+
+      await expect(store.write("channels/stable", large)).rejects.toThrow(
+        expect.objectContaining({ code: "STORE_UNUSABLE" }),
+      );
+
+      expect(await store.read("channels/stable")).toBeUndefined();
     });
 
     test("has nothing where nothing was written", async () => {

@@ -7,19 +7,23 @@ import { onTestFinished } from "vitest";
 
 /**
  * Starts another Node.js with a module as text, and returns when it has printed its first line. It runs until
- * it ends by itself, or the test does.
+ * it ends by itself, or the test does. `within` is what starts it: `unshare` with its options, say.
  */
 export async function startChild(
   module: string,
   args: readonly string[] = [],
+  within: readonly string[] = [],
 ): Promise<{ child: ChildProcess; said: string }> {
-  const argv = ["--input-type=module", "--eval", module, ...args];
-  const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+  const argv = [...within, process.execPath, "--input-type=module", "--eval", module, ...args];
+  const child = spawn(argv[0] as string, argv.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
   onTestFinished(() => void child.kill("SIGKILL"));
   const lines = createInterface({ input: child.stdout });
   const [said] = (await Promise.race([once(lines, "line"), once(child, "exit")])) as [unknown];
   return { child, said: String(said) };
 }
+
+/** A process namespace of its own, under this machine's host name: as two containers of one pod's name have it. */
+export const OTHER_NAMESPACE = ["unshare", "-Ur", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 /** `kill -9`, and waits until the process is gone. */
 export async function killNow(child: ChildProcess): Promise<void> {

@@ -3,6 +3,9 @@ import type { Store } from "../../src/registry/stores/store.ts";
 /** A store that is killed before its n-th write. */
 export function mortal(store: Store, writes: number): Store {
   let left = writes;
+  const live = () => {
+    if (left-- === 0) throw new Error("killed");
+  };
   return {
     place: store.place,
     read: (path) => store.read(path),
@@ -10,8 +13,12 @@ export function mortal(store: Store, writes: number): Store {
     remove: (path) => store.remove(path),
     lock: () => store.lock(),
     write: async (path, bytes) => {
-      if (left-- === 0) throw new Error("killed");
+      live();
       await store.write(path, bytes);
+    },
+    create: async (path, bytes) => {
+      live();
+      return store.create(path, bytes);
     },
   };
 }

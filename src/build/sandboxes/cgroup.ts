@@ -7,8 +7,8 @@ import { randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isAlive, processName } from "../../base/process-name.ts";
 import { run } from "../../base/run.ts";
-import { isAlive, processName } from "../../base/scratch.ts";
 
 export interface GroupLimits {
   readonly memoryBytes: number;

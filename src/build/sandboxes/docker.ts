@@ -9,8 +9,8 @@ import { lchown, readdir, readFile, readlink, rm, stat } from "node:fs/promises"
 import { join } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { digestOf, hexOf } from "../../base/json.ts";
+import { isAlive, processName } from "../../base/process-name.ts";
 import { lastLines, type RunResult, run } from "../../base/run.ts";
-import { isAlive, processName } from "../../base/scratch.ts";
 import { type ControlGroup, groupOf, newName } from "./cgroup.ts";
 import { requirePrograms, runConfined } from "./confine.ts";
 import { layOut, type Mount, mountOption } from "./layout.ts";

@@ -1,0 +1,138 @@
+/** People decide about artifacts of a store that somebody else can write to, or whose disk is full. */
+import { execFileSync } from "node:child_process";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { makeElement } from "../../test/support/elements.ts";
+import { forge } from "../../test/support/forged-store.ts";
+import { farmWith } from "../../test/support/stored-farm.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { verdict } from "../check/verdict.ts";
+import { putBlob } from "../registry/artifact.ts";
+import { viewPath } from "../registry/view.ts";
+import { promote, withdraw } from "./moves.ts";
+
+const ELEMENT = makeElement();
+const GOOD = [verdict("load", "pass", "it loads")];
+const ANN = { by: "ann", why: "because" };
+const NOW = () => new Date("2026-11-28T00:00:00Z");
+const all = <T>(listed: readonly T[]) => listed;
+
+/** A farm with one artifact that is stable and shown. */
+async function shownFarm() {
+  const farm = await farmWith([{ element: ELEMENT, verdicts: GOOD, isStable: true }]);
+  await promote(farm, all, ANN, NOW);
+  const leaf = join(farm.store.place, viewPath(ELEMENT));
+  expect((await readdir(leaf)).toSorted()).toEqual(["build.log", "doorbell.ko", "manifest.json"]);
+  return { farm, leaf };
+}
+
+/** Another manifest of the same contents, so that the view is written again. */
+const again = (text: string) => text.replace(/\n$/, " \n");
+
+describe("a store that a stranger can write to", () => {
+  test("names no module that would be written elsewhere: the file and the field are named", async () => {
+    const { farm } = await shownFarm();
+    const outside = await temporaryDirectory();
+    const digest = await putBlob(farm.store, "#!/bin/sh");
+    const name = `${"../".repeat(20)}${outside.slice(1)}/pwned`;
+    await forge(farm.store, "manifest", again);
+    await forge(farm.store, `index/${ELEMENT.distribution}.${ELEMENT.architecture}.json`, (text) =>
+      text.replace('"modules":[', `"modules":[${JSON.stringify({ name, digest, size: 9 })},`),
+    );
+
+    for (const move of [promote, withdraw])
+      await expect(move(farm, all, ANN, NOW)).rejects.toMatchObject({
+        code: "STORE_CORRUPT",
+        message: expect.stringMatching(
+          /generations\/1\/index\/\S+: stable\[0\]\.modules\[0\]\.name: not a safe name/,
+        ),
+      });
+
+    expect(await readdir(outside)).toEqual([]);
+  });
+
+  test.each(["leaf", "above"])(
+    "leads nowhere by a link in its view (%s): nothing is emptied or written there",
+    async (where) => {
+      const { farm, leaf } = await shownFarm();
+      const victim = await temporaryDirectory();
+      await mkdir(join(victim, "precious"));
+      await writeFile(join(victim, "precious", "a"), "1");
+      await writeFile(join(victim, "passwd"), "2");
+      const place = where === "leaf" ? leaf : dirname(leaf);
+      await rm(place, { recursive: true });
+      await symlink(victim, place);
+      await forge(farm.store, "manifest", again);
+
+      for (const move of [promote, withdraw])
+        await expect(move(farm, all, ANN, NOW)).rejects.toMatchObject({
+          code: "STORE_CORRUPT",
+          message: expect.stringContaining("is a link, not a directory"),
+        });
+
+      expect((await readdir(victim, { recursive: true })).toSorted()).toEqual([
+        "passwd",
+        "precious",
+        "precious/a",
+      ]);
+      expect(await readFile(join(victim, "passwd"), "utf8")).toBe("2");
+    },
+  );
+
+  test("makes nobody wait by a FIFO where a file should be", async () => {
+    const { farm, leaf } = await shownFarm();
+    await rm(join(leaf, "manifest.json"));
+    execFileSync("mkfifo", [join(leaf, "manifest.json")]);
+
+    await expect(promote(farm, all, ANN, NOW)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+  });
+});
+
+describe("a store whose disk is full", () => {
+  /** Withdraws where so many KiB are free, then where there is space again. */
+  const SCRIPT = `
+    import { closeSync, openSync, rmSync, truncateSync, statSync, writeSync } from "node:fs";
+    import { makeOutcome, CATALOG, NOTHING, putBlobs } from ${source("../../test/support/artifacts.ts")};
+    import { makeElement } from ${source("../../test/support/elements.ts")};
+    import { readPublished, writePublished } from ${source("../registry/generations.ts")};
+    import { nextState } from ${source("../registry/publish.ts")};
+    import { openFolderStore } from ${source("../registry/stores/folder.ts")};
+    import { refreshView } from ${source("../registry/view.ts")};
+    import { withdraw } from ${source("./moves.ts")};
+    const [place, freeKib] = process.argv.slice(1);
+    const store = await openFolderStore(place + "/store");
+    await putBlobs(store);
+    const first = await writePublished(store, nextState(NOTHING, CATALOG, [makeOutcome(makeElement())]), new Date());
+    await refreshView(store, first);
+    const filler = openSync(place + "/filler", "w");
+    try { for (;;) writeSync(filler, Buffer.alloc(4096, 1)); } catch {}
+    closeSync(filler);
+    truncateSync(place + "/filler", statSync(place + "/filler").size - freeKib * 1024);
+    const take = () => withdraw({ store }, (listed) => listed, { by: "ann", why: "it panics" }, () => new Date());
+    const stable = async () => (await readPublished(store, "stable")).indices[0].stable.length;
+    const failed = await take().then(() => "withdrawn", ({ code }) => code);
+    const during = await stable();
+    rmSync(place + "/filler");
+    await take();
+    console.log(JSON.stringify({ failed, during, after: await stable(), view: await store.list("view") }));`;
+
+  test.each([0, 4, 16])(
+    "keeps the old state whole with %i KiB left, says why, and withdraws once there is space",
+    async (freeKib) => {
+      const place = await temporaryDirectory();
+      const node = [process.execPath, "--input-type=module", "--eval", SCRIPT, place, String(freeKib)];
+      const script = 'mount -t tmpfs -o size=1m none "$0" && exec "$@"';
+
+      const said = execFileSync("unshare", ["-Urm", "sh", "-ec", script, place, ...node], {
+        encoding: "utf8",
+      });
+
+      expect(JSON.parse(said)).toEqual({ failed: "DISK_FULL", during: 1, after: 0, view: [] });
+    },
+  );
+});
+
+function source(path: string): string {
+  return JSON.stringify(new URL(path, import.meta.url).href);
+}

@@ -1,0 +1,44 @@
+/**
+ * Reading documents of a store. Whoever may write there is a stranger: what is not such a document is STORE_CORRUPT.
+ */
+import type { z } from "zod";
+import { FarmError } from "../base/error.ts";
+import { parseDocument } from "../base/json.ts";
+import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
+
+/** None of our documents is nested that deep, recipes included. */
+const DEPTH_LIMIT = 64;
+
+/** @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
+export function parseStored<T>(store: Store, path: string, bytes: Buffer, type: z.ZodType<T>): T {
+  if (bytes.length > DOCUMENT_LIMIT_BYTES)
+    throw corruptStore(store, `${path} has ${bytes.length} bytes, which no document has`);
+  const source = `${store.place}/${path}`;
+  try {
+    const value = parseDocument(type, bytes.toString("utf8"), source);
+    const fault = faultIn(value);
+    if (fault !== undefined) throw corruptStore(store, `${path} ${fault}`);
+    return value;
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "DOCUMENT_INVALID")
+      throw new FarmError("STORE_CORRUPT", { detail: thrown.message, cause: thrown.cause });
+    throw thrown;
+  }
+}
+
+export function corruptStore(store: Store, fact: string): FarmError {
+  return new FarmError("STORE_CORRUPT", { detail: `${store.place}/${fact}` });
+}
+
+/** What JSON can carry and canonical JSON cannot, so that it could be read but never be written again. */
+function faultIn(value: unknown, depth = 0): string | undefined {
+  if (typeof value === "string") return value.isWellFormed() ? undefined : "has a text with half a character";
+  if (typeof value === "number") return Number.isFinite(value) ? undefined : "has a number that is too large";
+  if (typeof value !== "object" || value === null) return undefined;
+  if (depth > DEPTH_LIMIT) return "is nested too deeply";
+  for (const [key, member] of Object.entries(value)) {
+    const fault = key.isWellFormed() ? faultIn(member, depth + 1) : "has a key with half a character";
+    if (fault !== undefined) return fault;
+  }
+  return undefined;
+}

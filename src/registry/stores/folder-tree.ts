@@ -1,0 +1,314 @@
+/**
+ * The tree of files of a store in a folder. Others may be able to write there too: every part of a path is entered
+ * by descriptor, no link is followed, nothing but plain files is opened, and sizes are looked at before bytes are.
+ * Only the folder itself may be a link, to another disk say.
+ */
+import { isUtf8 } from "node:buffer";
+import type { FileHandle } from "node:fs/promises";
+import { FarmError, isErrno } from "../../base/error.ts";
+import { StrangeDirectory } from "../../base/strange-directory.ts";
+import { kindOf, removeIn } from "../../base/strange-tree.ts";
+
+/** Modes of what is written; `umask` takes its part. */
+export interface Modes {
+  readonly file: number;
+  readonly directory: number;
+}
+
+/** Where a file is made before it is put in its place: a directory beside the rest, and a name there. */
+export interface Maker {
+  readonly directory: string;
+  readonly name: string;
+}
+
+const NAME_LIMIT_BYTES = 255;
+const PATH_LIMIT_BYTES = 2048;
+const PARTS_LIMIT = 64;
+const NAMES_LIMIT = 1_000_000;
+
+export class FolderTree {
+  readonly place: string;
+
+  constructor(place: string) {
+    this.place = place;
+  }
+
+  /** A plain file's bytes; undefined where there is none. @throws FarmError STORE_CORRUPT for anything else there */
+  async read(path: string, limitBytes: number): Promise<Buffer | undefined> {
+    return this.#guarded(path, async (way) => {
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return undefined;
+      const { directory, name } = found;
+      const file = await unlessAbsent(() => directory.openForReading(name));
+      if (file === "absent") return undefined;
+      if (file === undefined) throw this.#strange(path, directory, name, "a file");
+      try {
+        return await this.#bytesOf(file, path, limitBytes);
+      } finally {
+        await file.close();
+      }
+    });
+  }
+
+  /** When what is at a path was written last, by the clock of its file system; undefined where nothing is. */
+  async modifiedAt(path: string): Promise<number | undefined> {
+    return this.#guarded(path, async (way) => {
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return undefined;
+      const { directory, name } = found;
+      const status = await unlessAbsent(async () => directory.statusOf(name));
+      return status === "absent" ? undefined : status.mtimeMs;
+    });
+  }
+
+  /** Names directly below a directory, sorted; none where there is no such directory. */
+  async names(path: string): Promise<string[]> {
+    return this.#guarded(path, async (way) => {
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return [];
+      const { directory, name } = found;
+      const listed = this.#enter(directory, name, way, path);
+      if (listed === "absent") return [];
+      if (listed === "file") throw this.#strange(path, directory, name, "a directory");
+      const names: string[] = [];
+      for (const entry of listed.names()) {
+        if (!isUtf8(entry)) throw this.#corrupt(path, "holds a name that is not UTF-8");
+        if (names.push(entry.toString()) > NAMES_LIMIT) throw this.#corrupt(path, "holds too many names");
+      }
+      return names.sort();
+    });
+  }
+
+  /**
+   * Puts a file in its place, whole and durably. With `isNew` only where nothing is: false is the answer when
+   * something is there already, whoever made it a moment ago.
+   */
+  async put(
+    path: string,
+    content: string | Uint8Array,
+    modes: Modes,
+    maker: Maker,
+    isNew: boolean,
+  ): Promise<boolean> {
+    return this.#guarded(path, async (way) => {
+      const making = await this.#makeDirectory([maker.directory], modes, way, maker.directory);
+      const temporary = Buffer.from(maker.name);
+      const parts = partsOf(path);
+      const name = Buffer.from(parts.pop() as string);
+      try {
+        await writeNew(making, temporary, content, modes.file);
+        const directory = await this.#makeDirectory(parts, modes, way, path);
+        if (!isNew) this.#move(making, temporary, directory, name, path);
+        else if (!hasLinked(making, temporary, directory, name)) return false;
+        await directory.sync();
+        return true;
+      } finally {
+        // Moved away, or of no use: half a file would fill a disk that is full.
+        await removeIn(making, temporary).catch(() => {});
+      }
+    });
+  }
+
+  /** Removes what is at a path, and the directories above that this leaves empty. */
+  async remove(path: string): Promise<void> {
+    await this.#guarded(path, async (way) => {
+      const found = this.#lastOf(path, way);
+      if (found === undefined) return;
+      const { directory, name } = found;
+      if ((await unlessAbsent(() => removeIn(directory, name))) === "absent") return;
+      // Folders are there because of what is in them, as in every other kind of store.
+      const above = partsOf(path).slice(0, -1);
+      for (const [index, part] of [...above.entries()].toReversed())
+        if (!hasRemoved(way.open[index] as StrangeDirectory, Buffer.from(part))) return;
+    });
+  }
+
+  /** Lets work go down a path; what the system says of it becomes one of our errors. */
+  async #guarded<T>(path: string, work: (way: Way) => Promise<T>): Promise<T> {
+    partsOf(path);
+    using way = new Way();
+    try {
+      return await work(way);
+    } catch (thrown) {
+      throw storeError(thrown, this.place, path);
+    }
+  }
+
+  /** The directory that a path's last part is in, and that part; undefined where there is no such directory. */
+  #lastOf(path: string, way: Way): { directory: StrangeDirectory; name: Buffer } | undefined {
+    const names = partsOf(path).map((part) => Buffer.from(part));
+    const last = names.pop() as Buffer;
+    let directory = this.#top(way);
+    for (const name of names) {
+      if (directory === undefined) return undefined;
+      const below = this.#enter(directory, name, way, path);
+      directory = below === "absent" || below === "file" ? undefined : below;
+    }
+    return directory === undefined ? undefined : { directory, name: last };
+  }
+
+  #top(way: Way): StrangeDirectory | undefined {
+    try {
+      return way.add(StrangeDirectory.openOwn(this.place));
+    } catch (thrown) {
+      if (isErrno(thrown) && thrown.code === "ENOENT") return undefined;
+      throw thrown;
+    }
+  }
+
+  #enter(
+    above: StrangeDirectory,
+    name: Buffer,
+    way: Way,
+    path: string,
+  ): StrangeDirectory | "absent" | "file" {
+    try {
+      return way.add(above.enter(name));
+    } catch (thrown) {
+      if (!isErrno(thrown)) throw thrown;
+      if (thrown.code === "ENOENT") return "absent";
+      if (thrown.code !== "ENOTDIR" && thrown.code !== "ELOOP") throw thrown;
+    }
+    if (above.statusOf(name).isFile()) return "file";
+    throw this.#strange(path, above, name, "a directory");
+  }
+
+  async #makeDirectory(
+    parts: readonly string[],
+    { directory: mode }: Modes,
+    way: Way,
+    path: string,
+  ): Promise<StrangeDirectory> {
+    let above = way.open[0] ?? way.add(StrangeDirectory.openOwn(this.place));
+    for (const part of parts) {
+      const name = Buffer.from(part);
+      if (above.makeDirectory(name, mode)) await above.sync();
+      const below = this.#enter(above, name, way, path);
+      if (below === "file") throw this.#strange(path, above, name, "a directory");
+      if (below === "absent") throw this.#corrupt(path, "lost a directory while it was written");
+      above = below;
+    }
+    return above;
+  }
+
+  #move(from: StrangeDirectory, name: Buffer, to: StrangeDirectory, newName: Buffer, path: string): void {
+    try {
+      from.move(name, to, newName);
+    } catch (thrown) {
+      if (!isErrno(thrown) || !["EISDIR", "ENOTEMPTY", "EEXIST"].includes(thrown.code ?? "")) throw thrown;
+      throw this.#strange(path, to, newName, "a file");
+    }
+  }
+
+  async #bytesOf(file: FileHandle, path: string, limitBytes: number): Promise<Buffer> {
+    const { size } = await file.stat();
+    if (size > limitBytes)
+      throw this.#corrupt(path, `has ${size} bytes; no more than ${limitBytes} are read`);
+    const buffer = Buffer.allocUnsafe(size);
+    let length = 0;
+    for (let read = -1; read !== 0 && length < size; length += read)
+      read = (await file.read(buffer, length, size - length, length)).bytesRead;
+    return buffer.subarray(0, length);
+  }
+
+  #strange(path: string, directory: StrangeDirectory, name: Buffer, wanted: string): FarmError {
+    const kind = {
+      file: "a file",
+      directory: "a directory",
+      link: "a link",
+      special: "a FIFO, socket or device",
+    };
+    const found = kind[kindOf(directory.statusOf(name))];
+    return this.#corrupt(path, `cannot be used: ${name.toString()} is ${found}, not ${wanted}`);
+  }
+
+  #corrupt(path: string, fact: string): FarmError {
+    return new FarmError("STORE_CORRUPT", { detail: `${this.place}/${path} ${fact}` });
+  }
+}
+
+/** The directories that are held on the way down a path, the top first. */
+class Way implements Disposable {
+  readonly open: StrangeDirectory[] = [];
+
+  add(directory: StrangeDirectory): StrangeDirectory {
+    this.open.push(directory);
+    return directory;
+  }
+
+  [Symbol.dispose](): void {
+    for (const directory of this.open) directory[Symbol.dispose]();
+  }
+}
+
+/** @throws FarmError UNSAFE_NAME for a path that is not one below the store */
+function partsOf(path: string): string[] {
+  const parts = path.split("/");
+  const isSafe = (part: string) =>
+    part !== "" &&
+    part !== "." &&
+    part !== ".." &&
+    !part.includes("\0") &&
+    Buffer.byteLength(part) <= NAME_LIMIT_BYTES;
+  if (Buffer.byteLength(path) <= PATH_LIMIT_BYTES && parts.length <= PARTS_LIMIT && parts.every(isSafe))
+    return parts;
+  const shown = JSON.stringify(path.length > 160 ? `${path.slice(0, 160)}…` : path);
+  throw new FarmError("UNSAFE_NAME", { detail: `${shown} is not a path in a store` });
+}
+
+/** What the system says of a store's files as one of our errors: nothing of it is a fault of kmodfarm. */
+export function storeError(thrown: unknown, place: string, path = ""): unknown {
+  if (thrown instanceof FarmError || !isErrno(thrown)) return thrown;
+  const where = path === "" ? place : `${place}/${path}`;
+  if (thrown.code === "ENOSPC" || thrown.code === "EDQUOT")
+    return new FarmError("DISK_FULL", {
+      detail: `${where} cannot be written (${thrown.code})`,
+      cause: thrown,
+    });
+  return new FarmError("STORE_UNUSABLE", { detail: `${where}: ${thrown.message}`, cause: thrown });
+}
+
+async function unlessAbsent<T>(work: () => Promise<T>): Promise<T | "absent"> {
+  try {
+    return await work();
+  } catch (thrown) {
+    if (isErrno(thrown) && thrown.code === "ENOENT") return "absent";
+    throw thrown;
+  }
+}
+
+async function writeNew(
+  directory: StrangeDirectory,
+  name: Buffer,
+  content: string | Uint8Array,
+  mode: number,
+): Promise<void> {
+  const file = await directory.create(name, mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** A second name is made by one process only, whatever the others do at the same time. */
+function hasLinked(from: StrangeDirectory, name: Buffer, to: StrangeDirectory, newName: Buffer): boolean {
+  try {
+    from.link(name, to, newName);
+    return true;
+  } catch (thrown) {
+    if (isErrno(thrown) && thrown.code === "EEXIST") return false;
+    throw thrown;
+  }
+}
+
+/** Only an empty directory can be. */
+function hasRemoved(parent: StrangeDirectory, name: Buffer): boolean {
+  try {
+    parent.removeDirectory(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
