@@ -65,7 +65,8 @@ export function readGuestReport(console: string, secret: string, plan: GuestPlan
 /** `number` is an exit code or a taint. */
 type Said =
   | { readonly verb: "log"; readonly message: string }
-  | { readonly verb: "hung"; readonly subject: string; readonly act: string }
+  /** `subject` is the act that does not come back, and its module. */
+  | { readonly verb: "hung"; readonly subject: string }
   | {
       readonly verb: PlannedLine["verb"];
       readonly subject: string;
@@ -75,13 +76,13 @@ type Said =
 
 const STATE = /^(begin|set|done) (\S+) (\d{1,9})$/;
 const STEP = /^(tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/;
-const HUNG = /^hung (\S+) (\S+)$/;
+const HUNG = /^hung (\S+ \S+)$/;
 
 function parseLine(text: string): Said | undefined {
   if (text.startsWith("log ")) return { verb: "log", message: printable(text.slice("log ".length)) };
   if (text === "end") return { verb: "end", subject: "", number: 0, message: "" };
-  const [, act, hung] = HUNG.exec(text) ?? [];
-  if (act !== undefined && hung !== undefined) return { verb: "hung", act, subject: hung };
+  const [, hung] = HUNG.exec(text) ?? [];
+  if (hung !== undefined) return { verb: "hung", subject: hung };
   const [, verb, subject = "", number, message = ""] = STATE.exec(text) ?? STEP.exec(text) ?? [];
   if (verb === undefined) return undefined;
   return {
@@ -142,16 +143,21 @@ class Reading {
     const expected = this.#expected;
     if (expected === undefined) return false;
     if (said.verb === "log") return this.#release !== undefined;
-    if (said.verb === "hung") return said.act === expected.verb && said.subject === expected.subject;
+    if (said.verb === "hung") return said.subject === `${expected.verb} ${expected.subject}`;
     const isThere = said.verb === expected.verb && said.subject === (expected.subject ?? said.subject);
     return isThere && (said.verb !== "set" || said.number === this.#taint);
   }
 
   #surprise(said: Said): string {
-    const words = said.verb === "log" ? "a message" : `'${printable(`${said.verb} ${said.subject}`)}'`;
-    const { verb, subject } = this.#expected ?? { verb: undefined };
-    if (verb === undefined) return `${words} came after the end`;
-    return `${words} came where '${verb}${subject === undefined ? "" : ` ${subject}`}' was planned`;
+    const expected = this.#expected;
+    // A set begins with the taint that the line before it ended with.
+    const taint = said.verb === "set" && expected?.verb === "set" ? [said.number, this.#taint] : [];
+    const words = (...parts: (string | number | undefined)[]) =>
+      `'${printable(parts.filter((part) => part !== undefined).join(" "))}'`;
+    const came = said.verb === "log" ? "a message" : words(said.verb, said.subject, taint[0]);
+    return expected === undefined
+      ? `${came} came after the end`
+      : `${came} came where ${words(expected.verb, expected.subject, taint[1])} was planned`;
   }
 
   #hear(message: string): void {
