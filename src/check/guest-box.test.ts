@@ -28,7 +28,9 @@ describe("the box of a guest", () => {
   });
 
   test("shows its files and programs, and nothing else of this machine", async () => {
-    const { stdout } = await inside("cat /vmlinuz; echo; cd /; echo *; echo /etc/*; echo /tmp/* /home/* /proc/* /dev/shm/*");
+    const { stdout } = await inside(
+      "cat /vmlinuz; echo; cd /; echo *; echo /etc/*; echo /tmp/* /home/* /proc/* /dev/shm/*",
+    );
 
     const [content, root = "", etc] = stdout.split("\n");
     expect(content).toBe("image");

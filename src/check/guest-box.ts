@@ -33,7 +33,8 @@ export async function boxed(argv: readonly string[], spec: BoxSpec): Promise<str
     ...["--remount-ro", "/"],
   ];
   const limits = ["prlimit", `--fsize=${spec.fileLimitBytes}`, "--core=0", "--"];
-  if (!(await mayBecomeNobody())) return [...limits, "bwrap", ...ALONE, "--unshare-user", ...mounts, "--", ...argv];
+  if (!(await mayBecomeNobody()))
+    return [...limits, "bwrap", ...ALONE, "--unshare-user", ...mounts, "--", ...argv];
   for (const [outside] of spec.writable) await chown(outside, NOBODY, NOBODY);
   // The group of /dev/kvm is the one thing that a guest's processor needs.
   const groups = await Promise.all(spec.devices.map(async (path) => (await stat(path)).gid));

@@ -56,7 +56,9 @@ describe("readGuestReport", () => {
   test("keeps which step did not come back, and hears nothing after that", () => {
     const hung = at("hung removed doorbell");
 
-    expect(inSet(...STEPS.slice(0, 1), hung)).toMatchObject({ hung: { verb: "removed", module: "doorbell" } });
+    expect(inSet(...STEPS.slice(0, 1), hung)).toMatchObject({
+      hung: { verb: "removed", module: "doorbell" },
+    });
     expect(read([...BEGIN, at(SET), ...STEPS.slice(0, 1), hung, at("end")].join(""))).toMatchObject({
       ended: false,
     });
@@ -64,7 +66,16 @@ describe("readGuestReport", () => {
 
   test("parts the sets of one boot", () => {
     const set = { modules: [], hasSmoke: false };
-    const lines = ["begin 6.1 0", "set 0 0", "log a", "done 0 4096", "set 1 4096", "log b", "done 1 4096", "end"];
+    const lines = [
+      "begin 6.1 0",
+      "set 0 0",
+      "log a",
+      "done 0 4096",
+      "set 1 4096",
+      "log b",
+      "done 1 4096",
+      "end",
+    ];
 
     const { sets } = read(lines.map(at).join(""), { tree: [], sets: [set, set] });
 
@@ -144,7 +155,9 @@ describe("readGuestReport", () => {
   test("passes no control characters on to a terminal", () => {
     const hostile = "\u001b[31mred\u001b[0m \u001b]0;title\u0007 \u009b2J\u0000 bell\u0008";
     const report = read(
-      [...BEGIN, at(SET), at(`log ${hostile}`), at(`inserted doorbell 1 ${hostile}`), `${hostile}\n`].join(""),
+      [...BEGIN, at(SET), at(`log ${hostile}`), at(`inserted doorbell 1 ${hostile}`), `${hostile}\n`].join(
+        "",
+      ),
     );
 
     const text = JSON.stringify([report.log, report.lastWords, report.sets.get(0)]);
@@ -190,18 +203,46 @@ describe("a report that is not the planned one", () => {
   });
 
   test.each<[string, (all: string[]) => string[], string]>([
-    ["no steps", (all) => all.filter((line) => !line.includes("doorbell 0")), "'done 0' came where 'inserted doorbell' was planned"],
-    ["a step missing", without("removed doorbell"), "'reinserted doorbell' came where 'removed doorbell' was planned"],
-    ["a step twice", after("removed doorbell", "removed doorbell 0 "), "'removed doorbell' came where 'reinserted doorbell' was planned"],
-    ["a step of another module", after("inserted doorbell", "removed tally 0 "), "'removed tally' came where 'removed doorbell' was planned"],
+    [
+      "no steps",
+      (all) => all.filter((line) => !line.includes("doorbell 0")),
+      "'done 0' came where 'inserted doorbell' was planned",
+    ],
+    [
+      "a step missing",
+      without("removed doorbell"),
+      "'reinserted doorbell' came where 'removed doorbell' was planned",
+    ],
+    [
+      "a step twice",
+      after("removed doorbell", "removed doorbell 0 "),
+      "'removed doorbell' came where 'reinserted doorbell' was planned",
+    ],
+    [
+      "a step of another module",
+      after("inserted doorbell", "removed tally 0 "),
+      "'removed tally' came where 'removed doorbell' was planned",
+    ],
     ["an in-tree module missing", without("tree dummy"), "'set 0' came where 'tree dummy' was planned"],
-    ["a second beginning", after("set 0", "begin 6.1.0-56-amd64 0"), "'begin 6.1.0-56-amd64' came where 'inserted doorbell' was planned"],
+    [
+      "a second beginning",
+      after("set 0", "begin 6.1.0-56-amd64 0"),
+      "'begin 6.1.0-56-amd64' came where 'inserted doorbell' was planned",
+    ],
     ["a set that was not planned", after("done 0", "set 1 12288"), "'set 1' came where 'end' was planned"],
     ["a line after the end", after("end", "done 0 0"), "'done 0' came after the end"],
     ["a message after the end", after("end", "log hello"), "a message came after the end"],
-    ["another taint than before", (all) => all.map((line) => line.replace("set 0 0", "set 0 512")), "'set 0 512' came where 'set 0 0' was planned"],
+    [
+      "another taint than before",
+      (all) => all.map((line) => line.replace("set 0 0", "set 0 512")),
+      "'set 0 512' came where 'set 0 0' was planned",
+    ],
     ["a marked line that is none", after("set 0", "hello"), `@${SECRET} hello`],
-    ["something that does not come back, and was not its turn", after("set 0", "hung removed doorbell"), "'hung removed doorbell' came where 'inserted doorbell' was planned"],
+    [
+      "something that does not come back, and was not its turn",
+      after("set 0", "hung removed doorbell"),
+      "'hung removed doorbell' came where 'inserted doorbell' was planned",
+    ],
   ])("says so of %s", (_, change, words) => {
     expect(changed(change)).toBe(words);
   });

@@ -50,9 +50,24 @@ describe("judgeSet", () => {
   test.each([
     ["nothing", { release: undefined }, {}, /the guest said nothing before it ended/],
     ["nothing in its time", { release: undefined }, { timedOut: true }, /nothing until its time was over/],
-    ["nothing but a flood", { release: undefined }, { isFlooded: true }, /nothing of the modules before .* wrote 4 MiB/],
-    ["nothing, because QEMU does not start", { release: undefined }, { said: "no such machine" }, /\(QEMU: no such machine\)$/],
-    ["what was not planned", { strange: "'end' came after the end" }, {}, /is not the one that was planned: 'end' came/],
+    [
+      "nothing but a flood",
+      { release: undefined },
+      { isFlooded: true },
+      /nothing of the modules before .* wrote 4 MiB/,
+    ],
+    [
+      "nothing, because QEMU does not start",
+      { release: undefined },
+      { said: "no such machine" },
+      /\(QEMU: no such machine\)$/,
+    ],
+    [
+      "what was not planned",
+      { strange: "'end' came after the end" },
+      {},
+      /is not the one that was planned: 'end' came/,
+    ],
     ["another release", { release: "6.1.0-55-amd64" }, {}, /runs 6\.1\.0-55-amd64, not 6\.1\.0-56-amd64/],
   ])("knows nothing from a guest that says %s", (_, report, boot, reason) => {
     const found = judged(GOOD, report, boot);
@@ -298,13 +313,21 @@ describe("any other report than the planned one", () => {
     ...STEPS.map(({ verb, module }) => `${verb} ${module} 0 `),
     "done 0 12288",
     "set 1 12288",
-    ...["inserted gong 0 ", "smoke script 0 fine", "removed gong 0 ", "reinserted gong 0 ", "reremoved gong 0 "],
+    ...[
+      "inserted gong 0 ",
+      "smoke script 0 fine",
+      "removed gong 0 ",
+      "reinserted gong 0 ",
+      "reremoved gong 0 ",
+    ],
     "done 1 12288",
     "end",
   ];
   const verdictsOf = (lines: readonly string[]) => {
     const report = readGuestReport(lines.map((line) => `@5ec2e7 ${line}\n`).join(""), "5ec2e7", PLAN);
-    return VERSIONS.map((set, index) => judgeSet(set, report.sets.get(index), report, BOOT, KVERSION)?.verdict);
+    return VERSIONS.map(
+      (set, index) => judgeSet(set, report.sets.get(index), report, BOOT, KVERSION)?.verdict,
+    );
   };
   const place = fc.nat({ max: PLANNED.length - 1 });
   const change = fc.oneof(
@@ -315,8 +338,15 @@ describe("any other report than the planned one", () => {
       return a === undefined || b === undefined ? lines : lines.with(one, b).with(other, a);
     }),
     fc
-      .tuple(place, fc.oneof(fc.constantFrom(...PLANNED, "set 2 0", "hung inserted tally", "log x"), fc.string()))
-      .map(([at, line]) => (lines: string[]) => lines.toSpliced(at, 0, line.replaceAll("\n", " "))),
+      .tuple(
+        place,
+        fc.oneof(fc.constantFrom(...PLANNED, "set 2 0", "hung inserted tally", "log x"), fc.string()),
+      )
+      .map(
+        ([at, line]) =>
+          (lines: string[]) =>
+            lines.toSpliced(at, 0, line.replaceAll("\n", " ")),
+      ),
   );
   const isMessage = (line: string) => line.startsWith("log ");
 

@@ -37,7 +37,8 @@ export function judgeSet(
   if (report.strange !== undefined)
     return unknown(`the guest's report is not the one that was planned: ${report.strange}`);
   if (found === undefined) return undefined;
-  const failure = stepFailure(set, found) ?? endFailure(set, found, report, boot) ?? kernelFailure(set, found);
+  const failure =
+    stepFailure(set, found) ?? endFailure(set, found, report, boot) ?? kernelFailure(set, found);
   if (failure !== undefined) return verdict("load", "fail", ...failure);
   if (!isWhole(setPlan(set), found.steps))
     return unknown("the guest's report does not have each step once and in its order");

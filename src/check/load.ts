@@ -88,12 +88,19 @@ export async function loadModules(
     fetchBootImage(image, context, signal),
     fetchBusybox(guest, kernel.architecture, context, signal),
     fetchKmod(guest, context, signal),
-    fetchTreeModules([...new Set(sets.flatMap(({ foreign }) => foreign))], kernel.packages.modules, context, signal),
+    fetchTreeModules(
+      [...new Set(sets.flatMap(({ foreign }) => foreign))],
+      kernel.packages.modules,
+      context,
+      signal,
+    ),
   ]);
   const userland = { kernel, vmlinuz, busybox, kmod };
   const reports = new Map<ReadySet, LoadReport>();
   // What one set needs from the kernel's tree must not be there for another that brings its own.
-  for (const alike of Map.groupBy(sets, ({ driver, foreign }) => JSON.stringify([driver, foreign])).values()) {
+  for (const alike of Map.groupBy(sets, ({ driver, foreign }) =>
+    JSON.stringify([driver, foreign]),
+  ).values()) {
     const loading = { ...userland, tree: treeFiles(alike[0]?.foreign ?? [], found) };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);

@@ -179,7 +179,9 @@ async function recall(file: string, { modules }: LoadSet): Promise<z.infer<typeo
     const { of = [] } = kept.verdict;
     const inserted = new Map(of.map((one) => [one.module, one.sha256]));
     const isOf = modules.every(({ name, bytes, packed }) =>
-      [bytes, packed?.bytes].some((one) => one !== undefined && sha256(one) === inserted.get(moduleName(name))),
+      [bytes, packed?.bytes].some(
+        (one) => one !== undefined && sha256(one) === inserted.get(moduleName(name)),
+      ),
     );
     return isOf ? kept : undefined;
   } catch {
