@@ -6,6 +6,10 @@
 const VERBS = ["inserted", "smoke", "removed", "reinserted", "reremoved"] as const;
 export type Verb = (typeof VERBS)[number];
 
+export function isVerb(word: string): word is Verb {
+  return (VERBS as readonly string[]).includes(word);
+}
+
 /** Something done with one module, or by the driver's own script. */
 export interface Act {
   readonly verb: Verb;

@@ -2,7 +2,7 @@
  * What a guest said of its work. Believed is only what was planned, line by line; the first line that has no place there
  * takes the value of all the others.
  */
-import { type Act, type GuestPlan, linesOf, type PlannedLine, SCRIPT } from "./guest-plan.ts";
+import { type Act, type GuestPlan, isVerb, linesOf, type PlannedLine } from "./guest-plan.ts";
 
 export interface Step extends Act {
   readonly exitCode: number;
@@ -143,6 +143,7 @@ class Reading {
     const expected = this.#expected;
     if (expected === undefined) return false;
     if (said.verb === "log") return this.#release !== undefined;
+    if (said.verb === "hung" && expected.verb !== "tree" && !isVerb(expected.verb)) return false;
     if (said.verb === "hung") return said.subject === `${expected.verb} ${expected.subject}`;
     const isThere = said.verb === expected.verb && said.subject === (expected.subject ?? said.subject);
     return isThere && (said.verb !== "set" || said.number === this.#taint);
@@ -167,33 +168,25 @@ class Reading {
 
   #hang(): void {
     this.#hangs = true;
-    const { verb, subject: module = SCRIPT } = this.#expected as PlannedLine;
-    if (this.#current !== undefined) this.#current.hung = { verb: verb as Act["verb"], module };
+    const { verb, subject = "" } = this.#expected as PlannedLine;
+    if (this.#current !== undefined && isVerb(verb)) this.#current.hung = { verb, module: subject };
   }
 
   #follow({ verb, subject, number, message }: Exclude<Said, { verb: "log" | "hung" }>): void {
-    switch (verb) {
-      case "begin":
-        [this.#release, this.#taint] = [subject, number];
-        break;
-      case "tree":
-        this.#tree.push({ module: subject, exitCode: number, message });
-        break;
-      case "set":
-        this.#current = { taintBefore: number, steps: [], log: [] };
-        this.#sets.set(Number(subject), this.#current);
-        break;
-      case "done":
-        this.#taint = number;
-        if (this.#current !== undefined) this.#current.taint = number;
-        this.#current = undefined;
-        break;
-      case "end":
-        break;
-      default:
-        this.#current?.steps.push({ verb, module: subject, exitCode: number, message });
-    }
+    const step = { module: subject, exitCode: number, message };
+    if (isVerb(verb)) this.#current?.steps.push({ verb, ...step });
+    if (verb === "tree") this.#tree.push(step);
+    if (verb === "begin") this.#release = subject;
+    if (verb === "begin" || verb === "done") this.#taint = number;
+    if (verb === "set") this.#open(Number(subject), number);
+    if (verb === "done" && this.#current !== undefined) this.#current.taint = number;
+    if (verb === "done") this.#current = undefined;
     this.#expected = this.#lines.next(number).value ?? undefined;
+  }
+
+  #open(index: number, taintBefore: number): void {
+    this.#current = { taintBefore, steps: [], log: [] };
+    this.#sets.set(index, this.#current);
   }
 }
 

@@ -7,7 +7,7 @@ import { type CpioEntry, cpioArchive } from "../formats/cpio.ts";
 import { type GuestPlan, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
 
 /** Modules that go in and out together. */
-export interface GuestSet {
+interface GuestSet {
   /** In the order of insertion; names are safe as paths. */
   readonly modules: readonly GuestModule[];
   /** A script of the driver's own, run while its modules are in; 0 is its good end. */
