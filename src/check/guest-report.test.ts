@@ -53,6 +53,10 @@ describe("readGuestReport", () => {
     ]);
   });
 
+  test("keeps words of any alphabet", () => {
+    expect(inSet(at("inserted doorbell 1 a\u2028b\u0085c"))?.steps).toHaveLength(1);
+  });
+
   test("keeps which step did not come back, and hears nothing after that", () => {
     const hung = at("hung removed doorbell");
 

@@ -75,7 +75,8 @@ type Said =
     };
 
 const STATE = /^(begin|set|done) (\S+) (\d{1,9})$/;
-const STEP = /^(tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/;
+// Words of a program may hold any character.
+const STEP = /^(tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/s;
 const HUNG = /^hung (\S+ \S+)$/;
 
 function parseLine(text: string): Said | undefined {
