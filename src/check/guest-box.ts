@@ -10,7 +10,7 @@ export interface BoxSpec {
   readonly readable: readonly (readonly [string, string])[];
   readonly writable: readonly (readonly [string, string])[];
   readonly devices: readonly string[];
-  /** A program whose file would grow beyond that is ended by the kernel. */
+  /** No file that is written to grows beyond that; a program that hears signals is ended at that byte. */
   readonly fileLimitBytes: number;
 }
 

@@ -2,7 +2,7 @@
  * Booting a kernel in QEMU: with the host's own processor where that truly works, else by emulation. QEMU works on what
  * strangers made, so it runs in a box (guest-box.ts).
  */
-import { access, constants, readFile, truncate } from "node:fs/promises";
+import { access, constants, readFile, stat, truncate } from "node:fs/promises";
 import { lastLines, run } from "../base/run.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
 import { boxed } from "./guest-box.ts";
@@ -31,6 +31,7 @@ export interface Boot {
 
 export const BOOT_LIMIT_MS = 120_000;
 export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
+const LOOK_EVERY_MS = 500;
 const MEMORY_MIB = "512";
 
 /** Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over. */
@@ -55,7 +56,16 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
     fileLimitBytes: CONSOLE_LIMIT_BYTES,
   });
   const started = performance.now();
-  const result = await run(box, { timeoutMs: BOOT_LIMIT_MS }, signal);
+  const full = new AbortController();
+  // The kernel keeps the file within its limit, but QEMU's processors are deaf to the signal that says so.
+  const look = () =>
+    stat(console).then(
+      ({ size }) => size >= CONSOLE_LIMIT_BYTES && full.abort(),
+      () => {},
+    );
+  const looking = setInterval(look, LOOK_EVERY_MS);
+  const options = { timeoutMs: BOOT_LIMIT_MS, until: full.signal };
+  const result = await run(box, options, signal).finally(() => clearInterval(looking));
   const bytes = await readFile(console);
   return {
     console: bytes.toString("utf8"),

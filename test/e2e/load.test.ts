@@ -33,7 +33,7 @@ describe("a kernel with a driver that lies", () => {
       verdict: "pass",
       of: [{ module: "spy", sha256: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) }],
     });
-    expect([...(spy?.log.matchAll(/spy: (\S+)/g) ?? [])].map(([, file]) => file)).toEqual([
+    expect([...(spy?.log.matchAll(/spy: (\/\S+)/g) ?? [])].map(([, file]) => file)).toEqual([
       "/sets/0/smoke",
       "/sets/0/spy.ko",
     ]);
