@@ -56,16 +56,7 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
     fileLimitBytes: CONSOLE_LIMIT_BYTES,
   });
   const started = performance.now();
-  const full = new AbortController();
-  // The kernel keeps the file within its limit, but QEMU's processors are deaf to the signal that says so.
-  const look = () =>
-    stat(console).then(
-      ({ size }) => size >= CONSOLE_LIMIT_BYTES && full.abort(),
-      () => {},
-    );
-  const looking = setInterval(look, LOOK_EVERY_MS);
-  const options = { timeoutMs: BOOT_LIMIT_MS, until: full.signal };
-  const result = await run(box, options, signal).finally(() => clearInterval(looking));
+  const result = await runUntilFull(box, console, signal);
   const bytes = await readFile(console);
   return {
     console: bytes.toString("utf8"),
@@ -75,6 +66,20 @@ async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSi
     isFlooded: bytes.length >= CONSOLE_LIMIT_BYTES,
     said: lastLines(result.stderr, 2),
   };
+}
+
+/** The kernel keeps the console within its limit, but QEMU's processors are deaf to the signal that says so. */
+async function runUntilFull(argv: readonly string[], console: string, signal?: AbortSignal) {
+  const full = new AbortController();
+  const look = async () => {
+    if ((await stat(console)).size >= CONSOLE_LIMIT_BYTES) full.abort();
+  };
+  const looking = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS);
+  try {
+    return await run(argv, { timeoutMs: BOOT_LIMIT_MS, until: full.signal }, signal);
+  } finally {
+    clearInterval(looking);
+  }
 }
 
 function qemuArguments(guest: ArchitectureName, accelerator: Accelerator): string[] {
