@@ -192,7 +192,7 @@ class Reading {
 }
 
 /** A console may carry anything, terminal control sequences included. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text
     .slice(0, 4 * LINE_LIMIT)
     .replace(/\p{Cc}\[[0-9;?]*[A-Za-z]/gu, "")

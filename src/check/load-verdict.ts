@@ -4,7 +4,7 @@
 import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
 import { type Act, isHarmed, isWhole, nextAct, type SetPlan, TAINTS_BY_PRESENCE } from "./guest-plan.ts";
-import type { GuestReport, SetReport, Step } from "./guest-report.ts";
+import { type GuestReport, printable, type SetReport, type Step } from "./guest-report.ts";
 import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
@@ -53,7 +53,7 @@ function silence({ timedOut, isFlooded, said }: Ending): string {
     : timedOut
       ? " until its time was over"
       : " before it ended";
-  const words = said === "" ? "" : ` (QEMU: ${said})`;
+  const words = said === "" ? "" : ` (QEMU: ${printable(said)})`;
   return `the guest said nothing${when}: this proves nothing about the modules${words}`;
 }
 
