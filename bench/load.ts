@@ -1,16 +1,20 @@
 /**
- * What a load test costs: one artifact in its kernel, and ten artifacts in one kernel, which share its boot.
+ * What a load test costs: one artifact in its kernel, ten of one driver in one kernel, which share its boot, and one of each
+ * of ten drivers, which do not, on all processors.
  *
  *     npm run bench:load -- [rounds]
  */
 import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import PQueue from "p-queue";
 import { buildElement, planRecipe } from "../src/build/build.ts";
 import { modulePath } from "../src/build/outputs.ts";
 import { guestPackages } from "../src/check/guest-tools.ts";
-import { loadModules } from "../src/check/load.ts";
+import { type LoadReport, loadModules } from "../src/check/load.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
+import { LoadQueue } from "../src/farm/load-test.ts";
 import { openBuild, openFarm } from "../src/farm/open.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";
@@ -50,27 +54,38 @@ for (const element of matrix) {
   const attempt = await buildElement(element, driver, await planRecipe(element, driver, build), build);
   const sets = await Promise.all(
     attempt.record.modules.map(async ({ name }) => ({
+      driver: "ten",
       modules: [{ name, bytes: await readFile(join(attempt.directory, modulePath(name))) }],
     })),
   );
   const guest = guestPackages(catalog.guests, element);
-  const timed = async (count: number) => {
+  const together = (count: number) =>
+    loadModules({ kernel: element, guest, sets: sets.slice(0, count) }, context);
+  const apart = () => {
+    const processors = new PQueue({ concurrency: availableParallelism() });
+    const queue = new LoadQueue(processors, context, new AbortController().signal);
+    const ofMany = sets.map((set, index) => ({ ...set, driver: `driver-${index}` }));
+    return Promise.all(ofMany.map((set) => queue.load(element, guest, set, () => {})));
+  };
+  const timed = async (load: () => Promise<LoadReport[]>) => {
     const started = performance.now();
-    const reports = await loadModules({ kernel: element, guest, sets: sets.slice(0, count) }, context);
+    const reports = await load();
     const bad = reports.find(({ verdict }) => verdict.verdict !== "pass");
     if (bad !== undefined) throw new Error(`${element.kversion}: ${bad.verdict.reasons.join("; ")}`);
     return (performance.now() - started) / 1000;
   };
-  await timed(1); // Boot image and kmod are fetched.
-  const seconds: { one: number[]; ten: number[] } = { one: [], ten: [] };
+  await timed(() => together(1)); // Boot image and kmod are fetched.
+  const seconds: { one: number[]; ten: number[]; drivers: number[] } = { one: [], ten: [], drivers: [] };
   for (let round = 0; round < rounds; round++) {
-    seconds.one.push(await timed(1));
-    seconds.ten.push(await timed(names.length));
+    seconds.one.push(await timed(() => together(1)));
+    seconds.ten.push(await timed(() => together(names.length)));
+    seconds.drivers.push(await timed(apart));
   }
   const ratio = median(seconds.ten.map((ten, index) => ten / (seconds.one[index] as number)));
   console.log(`${element.architecture}/${element.kversion}, ${rounds} rounds; medians:
-  one artifact:   ${spread(seconds.one)}  (aim 6 s)
-  ten artifacts:  ${spread(seconds.ten)}
-  ten / one:      ${ratio.toFixed(2)}  (aim 1.5)`);
+  one artifact:             ${spread(seconds.one)}  (aim 6 s)
+  ten of one driver:        ${spread(seconds.ten)}
+  ten / one:                ${ratio.toFixed(2)}  (aim 1.5)
+  one of each of ten:       ${spread(seconds.drivers)}  (${availableParallelism()} at a time)`);
 }
 await farm.close();

@@ -6,7 +6,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { isCached, markUsed } from "../base/cache.ts";
+import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
@@ -16,6 +16,7 @@ import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 import { hostBusybox } from "./guest-tools.ts";
+import { keep, readKept } from "./kept.ts";
 
 export interface BootContext {
   readonly inputs: Inputs;
@@ -27,7 +28,7 @@ const IMAGE_PATH = /^(boot\/vmlinuz-[^/]+|(usr\/)?lib\/modules\/[^/]+\/vmlinuz)$
 const MODULE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/kernel\/(?:.+\/)?([^/]+\.ko)(?:\.xz|\.zst|\.gz)?$/;
 const BUSYBOX_PATH = /^(usr\/)?bin\/busybox$/;
 
-/** The kernel's boot image, taken from its package as it flies by. */
+/** The kernel's boot image, taken from its package as it flies by; what is kept of it is looked at again each time. */
 export async function fetchBootImage(
   listed: Package,
   context: BootContext,
@@ -35,7 +36,7 @@ export async function fetchBootImage(
 ): Promise<string> {
   const image = verified(listed);
   const target = join(context.cache, "boot", `${image.sha256}-vmlinuz`);
-  if (await isCached(target)) return target;
+  if ((await readKept(target)) !== undefined) return target;
   const [file] = await context.inputs.stream(
     image,
     (body) =>
@@ -50,7 +51,7 @@ export async function fetchBootImage(
     throw new FarmError("PACKAGE_MALFORMED", {
       detail: `${image.name} ${image.version} holds no boot image`,
     });
-  await context.scratch.write(target, file.content);
+  await keep(target, file.content, context.scratch);
   return target;
 }
 
@@ -63,7 +64,7 @@ export async function fetchBusybox(
   architecture: ArchitectureName,
   context: BootContext,
   signal?: AbortSignal,
-): Promise<string> {
+): Promise<Buffer> {
   const faults: FarmError[] = [];
   for (const wanted of guest.filter((one) => one.name === "busybox-static")) {
     try {
@@ -74,7 +75,7 @@ export async function fetchBusybox(
     }
   }
   const own = await hostBusybox(architecture);
-  if (own !== undefined) return own;
+  if (own !== undefined) return readFile(own);
   throw (
     faults[0] ??
     new FarmError("NOT_FETCHABLE", {
@@ -83,9 +84,10 @@ export async function fetchBusybox(
   );
 }
 
-async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<string> {
+async function unpackBusybox(wanted: Package, context: BootContext, signal?: AbortSignal): Promise<Buffer> {
   const target = join(context.cache, "boot", `${verified(wanted).sha256}-busybox`);
-  if (await isCached(target)) return target;
+  const kept = await readKept(target);
+  if (kept !== undefined) return kept;
   const file = await context.inputs.fetch(wanted, [], signal, "boot");
   const [busybox] = await packageFormat(wanted).readFiles(
     createReadStream(file),
@@ -95,8 +97,8 @@ async function unpackBusybox(wanted: Package, context: BootContext, signal?: Abo
   if (busybox === undefined) {
     throw new FarmError("PACKAGE_MALFORMED", { detail: `${wanted.name} ${wanted.version} holds no busybox` });
   }
-  await context.scratch.write(target, busybox.content, 0o755);
-  return target;
+  await keep(target, busybox.content, context.scratch);
+  return busybox.content;
 }
 
 /**
@@ -155,7 +157,7 @@ async function takeModules(
       const [, name = ""] = MODULE_PATH.exec(path) ?? [];
       const bytes = await openModule(content, path);
       found.set(moduleName(name), bytes);
-      await context.scratch.write(join(directoryOf(holder, context), `${moduleName(name)}.ko`), bytes);
+      await keep(join(directoryOf(holder, context), `${moduleName(name)}.ko`), bytes, context.scratch);
     }
     if (files.length === 0 || missingFrom(found, names).size === 0) return;
   }
@@ -178,11 +180,12 @@ async function loadKept(
   names: readonly string[],
   found: Map<string, Buffer>,
 ): Promise<void> {
-  const kept = new Set((await entriesOf(directory)).map((file) => moduleName(file)));
+  const kept = new Set(await entriesOf(directory));
   const queue = [...names];
   for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-    if (!kept.has(name) || found.has(name)) continue;
-    const bytes = await readFile(join(directory, `${name}.ko`));
+    if (!kept.has(`${name}.ko`) || found.has(name)) continue;
+    const bytes = await readKept(join(directory, `${name}.ko`));
+    if (bytes === undefined) continue;
     found.set(name, bytes);
     queue.push(...readKernelModule(bytes, name).depends);
   }

@@ -3,17 +3,16 @@
  * on its nodes.
  */
 import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import { entriesOf } from "../base/scratch.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
 import type { Packing } from "../formats/compressed-module.ts";
 import type { CpioEntry } from "../formats/cpio.ts";
 import { readDynamicElf } from "../formats/elf-dynamic.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 import type { BootContext } from "./boot-image.ts";
+import { keep, readKept } from "./kept.ts";
 
 const KMOD = "kmod";
 const KMOD_PATH = /^(?:usr\/)?bin\/kmod$/;
@@ -69,20 +68,36 @@ async function filesOf(
   signal: AbortSignal | undefined,
 ): Promise<LibraryFile[]> {
   const place = join(context.cache, "boot", `${wanted.sha256}-files`);
-  if (!(await entriesOf(place)).includes("complete")) {
-    const file = await context.inputs.fetch(wanted, [], signal, "boot");
-    const found = await packageFormat(wanted).readFiles(
-      createReadStream(file),
-      (path) => KMOD_PATH.test(path) || LIBRARY_PATH.test(path),
-      () => false,
-    );
-    for (const { path, content } of found)
-      await context.scratch.write(join(place, basename(path)), content, 0o755);
-    await context.scratch.write(join(place, "complete"), "");
-  }
+  const kept = await keptFiles(place);
+  if (kept !== undefined) return kept;
+  const file = await context.inputs.fetch(wanted, [], signal, "boot");
+  const found = await packageFormat(wanted).readFiles(
+    createReadStream(file),
+    (path) => KMOD_PATH.test(path) || LIBRARY_PATH.test(path),
+    () => false,
+  );
+  const files = found.map(({ path, content }) => ({ name: basename(path), bytes: content }));
+  for (const { name, bytes } of files) await keep(join(place, name), bytes, context.scratch);
+  await keep(join(place, COMPLETE), JSON.stringify(files.map(({ name }) => name)), context.scratch);
+  return files;
+}
+
+/** Names what else is there, once all of it is. */
+const COMPLETE = "complete";
+
+/** Undefined unless every file is there as it was written. */
+async function keptFiles(place: string): Promise<LibraryFile[] | undefined> {
+  const list = await readKept(join(place, COMPLETE));
+  if (list === undefined) return undefined;
   await markUsed(place);
-  const names = (await entriesOf(place)).filter((name) => name !== "complete");
-  return Promise.all(names.map(async (name) => ({ name, bytes: await readFile(join(place, name)) })));
+  const names = JSON.parse(list.toString("utf8")) as string[];
+  const files: LibraryFile[] = [];
+  for (const name of names) {
+    const bytes = await readKept(join(place, name));
+    if (bytes === undefined) return undefined;
+    files.push({ name, bytes });
+  }
+  return files;
 }
 
 /** kmod and all that it needs, each library under the name that it is asked for by. */

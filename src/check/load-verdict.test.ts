@@ -1,6 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { KernelModule } from "../formats/kernel-module.ts";
-import type { GuestReport, SetReport, Step } from "./guest.ts";
+import { type GuestReport, readGuestReport, type SetReport, type Step } from "./guest-report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 
 const KVERSION = "6.1.0-56-amd64";
@@ -29,11 +30,12 @@ const REPORT: GuestReport = {
   ended: true,
   lastWords: [],
 };
-const BOOT = { timedOut: false, isFlooded: false };
+const BOOT = { timedOut: false, isFlooded: false, said: "" };
 const { taint: _, ...DEAD } = GOOD;
 
 function judged(found: SetReport | undefined, report = {}, boot = {}, set = {}) {
-  return judgeSet({ ...SET, ...set }, found, { ...REPORT, ...report }, { ...BOOT, ...boot }, KVERSION);
+  const sets = new Map(found === undefined ? [] : [[0, found]]);
+  return judgeSet({ ...SET, ...set }, found, { ...REPORT, sets, ...report }, { ...BOOT, ...boot }, KVERSION);
 }
 
 describe("judgeSet", () => {
@@ -48,6 +50,24 @@ describe("judgeSet", () => {
   test.each([
     ["nothing", { release: undefined }, {}, /the guest said nothing before it ended/],
     ["nothing in its time", { release: undefined }, { timedOut: true }, /nothing until its time was over/],
+    [
+      "nothing but a flood",
+      { release: undefined },
+      { isFlooded: true },
+      /nothing of the modules before .* wrote 4 MiB/,
+    ],
+    [
+      "nothing, because QEMU does not start",
+      { release: undefined },
+      { said: "no such machine" },
+      /\(QEMU: no such machine\)$/,
+    ],
+    [
+      "what was not planned",
+      { strange: "'end' came after the end" },
+      {},
+      /is not the one that was planned: 'end' came/,
+    ],
     ["another release", { release: "6.1.0-55-amd64" }, {}, /runs 6\.1\.0-55-amd64, not 6\.1\.0-56-amd64/],
   ])("knows nothing from a guest that says %s", (_, report, boot, reason) => {
     const found = judged(GOOD, report, boot);
@@ -58,6 +78,20 @@ describe("judgeSet", () => {
 
   test("says nothing of a set that the guest never came to", () => {
     expect(judged(undefined)).toBeUndefined();
+  });
+
+  test.each<[string, readonly Step[]]>([
+    ["none of its steps", []],
+    ["a step missing", STEPS.toSpliced(2, 1)],
+    ["a step too many", [...STEPS, step("reremoved", "tally")]],
+    ["a step twice", STEPS.toSpliced(2, 0, STEPS[2] as Step)],
+    ["steps in another order", [...STEPS.slice(0, 2), ...STEPS.slice(2, 4).toReversed(), ...STEPS.slice(4)]],
+    ["a script that nobody planned", STEPS.toSpliced(2, 0, step("smoke", "script"))],
+  ])("knows nothing of a set with %s", (_, steps) => {
+    expect(judged({ ...GOOD, steps })).toMatchObject({
+      verdict: "unknown",
+      reasons: ["the guest's report does not have each step once and in its order"],
+    });
   });
 
   const refused = (log: string[], message = "Invalid module format") =>
@@ -131,6 +165,13 @@ describe("judgeSet", () => {
       { ended: false },
       { isFlooded: true },
       /^the console was flooded: inserting tally$/,
+    ],
+    [
+      "a kernel that dies when all is over",
+      GOOD,
+      { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: Fatal exception in interrupt"] },
+      {},
+      /^the kernel died: after all was removed$/,
     ],
     [
       "a module that stays",
@@ -256,5 +297,100 @@ describe("harmsKernel", () => {
 
   test("of a kernel that died", () => {
     expect(harmsKernel(DEAD)).toBe(true);
+  });
+});
+
+describe("any other report than the planned one", () => {
+  const VERSIONS = [SET, { ...SET, modules: [named("gong")], hasSmoke: true }];
+  const PLAN = {
+    tree: ["dummy"],
+    sets: VERSIONS.map(({ modules, hasSmoke }) => ({ modules: modules.map(({ name }) => name), hasSmoke })),
+  };
+  const PLANNED = [
+    `begin ${KVERSION} 0`,
+    "tree dummy 0 ",
+    "set 0 0",
+    ...STEPS.map(({ verb, module }) => `${verb} ${module} 0 `),
+    "done 0 12288",
+    "set 1 12288",
+    ...[
+      "inserted gong 0 ",
+      "smoke script 0 fine",
+      "removed gong 0 ",
+      "reinserted gong 0 ",
+      "reremoved gong 0 ",
+    ],
+    "done 1 12288",
+    "end",
+  ];
+  const verdictsOf = (lines: readonly string[]) => {
+    const report = readGuestReport(lines.map((line) => `@5ec2e7 ${line}\n`).join(""), "5ec2e7", PLAN);
+    return VERSIONS.map(
+      (set, index) => judgeSet(set, report.sets.get(index), report, BOOT, KVERSION)?.verdict,
+    );
+  };
+  const place = fc.nat({ max: PLANNED.length - 1 });
+  const change = fc.oneof(
+    place.map((at) => (lines: string[]) => lines.toSpliced(at, 1)),
+    place.map((at) => (lines: string[]) => lines.toSpliced(at, 0, lines[at] ?? "end")),
+    fc.tuple(place, place).map(([one, other]) => (lines: string[]) => {
+      const [a, b] = [lines[one], lines[other]];
+      return a === undefined || b === undefined ? lines : lines.with(one, b).with(other, a);
+    }),
+    fc
+      .tuple(
+        place,
+        fc.oneof(fc.constantFrom(...PLANNED, "set 2 0", "hung inserted tally", "log x"), fc.string()),
+      )
+      .map(
+        ([at, line]) =>
+          (lines: string[]) =>
+            lines.toSpliced(at, 0, line.replaceAll("\n", " ")),
+      ),
+  );
+  const isMessage = (line: string) => line.startsWith("log ");
+
+  test("passes no set of which it says anything else", () => {
+    expect(verdictsOf(PLANNED)).toEqual(["pass", "pass"]);
+    const ends = [PLANNED.indexOf("done 0 12288"), PLANNED.indexOf("done 1 12288")] as const;
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
+        const lines = changes.reduce((all, one) => one(all), PLANNED);
+        // Messages may come wherever the kernel has something to say.
+        const said = lines.filter((line) => !isMessage(line));
+        const isPlanned = said.join("\n") === PLANNED.join("\n");
+
+        const verdicts = verdictsOf(lines);
+
+        for (const [index, end] of ends.entries()) {
+          if (verdicts[index] !== "pass" || isPlanned) continue;
+          // A kernel may die in a later set; up to there and one line on, all was as planned, and no end was reached.
+          expect(said.slice(0, end + 2)).toEqual(PLANNED.slice(0, end + 2));
+          expect(verdicts.at(-1)).not.toBe("pass");
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test("passes nothing when the only set's report has any line less, more or elsewhere", () => {
+    const plan = { tree: [], sets: [{ modules: ["gong"], hasSmoke: false }] };
+    const steps = ["inserted", "removed", "reinserted", "reremoved"].map((verb) => `${verb} gong 0 `);
+    const planned = [`begin ${KVERSION} 0`, "set 0 0", ...steps, "done 0 0", "end"];
+    const passes = (lines: readonly string[]) => {
+      const report = readGuestReport(lines.map((line) => `@5ec2e7 ${line}\n`).join(""), "5ec2e7", plan);
+      const set = { ...SET, modules: [named("gong")] };
+      return judgeSet(set, report.sets.get(0), report, BOOT, KVERSION)?.verdict === "pass";
+    };
+
+    expect(passes(planned)).toBe(true);
+    for (const [at] of planned.entries()) {
+      expect(passes(planned.toSpliced(at, 1))).toBe(false);
+      for (const line of planned) expect(passes(planned.toSpliced(at, 0, line))).toBe(false);
+      for (const [other] of planned.entries())
+        if (other !== at)
+          expect(passes(planned.with(at, planned[other] ?? "").with(other, planned[at] ?? ""))).toBe(false);
+    }
+    for (const line of planned) expect(passes([...planned, line])).toBe(false);
   });
 });

@@ -3,8 +3,9 @@
  */
 import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
-import { type GuestReport, type SetReport, type Step, TAINTS_BY_PRESENCE } from "./guest.ts";
-import type { Boot } from "./qemu.ts";
+import { type Act, isHarmed, isWhole, nextAct, type SetPlan, TAINTS_BY_PRESENCE } from "./guest-plan.ts";
+import { type GuestReport, printable, type SetReport, type Step } from "./guest-report.ts";
+import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
 export interface LoadedSet {
@@ -17,61 +18,108 @@ export interface LoadedSet {
   readonly unopened?: Packing | undefined;
 }
 
-/** What a boot proved of a set; undefined when it never came to it, or came to it in a kernel that was harmed before. */
+type Ending = Pick<Boot, "timedOut" | "isFlooded" | "said">;
+
+/**
+ * What a boot proved of a set; undefined when it never came to it, or came to it in a kernel that was harmed before. A
+ * pass is a report that is exactly what was planned, and went on or ended as planned after it.
+ */
 export function judgeSet(
   set: LoadedSet,
   found: SetReport | undefined,
   report: GuestReport,
-  boot: Pick<Boot, "timedOut" | "isFlooded">,
+  boot: Ending,
   kversion: string,
 ): Verdict | undefined {
-  const load = (word: Verdict["verdict"], ...reasons: string[]) => verdict("load", word, ...reasons);
-  if (report.release === undefined) {
-    const when = boot.timedOut ? " until its time was over" : " before it ended";
-    return load("unknown", `the guest said nothing${when}: this proves nothing about the modules`);
-  }
-  if (report.release !== kversion)
-    return load("unknown", `the guest runs ${report.release}, not ${kversion}`);
+  const unknown = (...reasons: string[]) => verdict("load", "unknown", ...reasons);
+  if (report.release === undefined) return unknown(silence(boot));
+  if (report.release !== kversion) return unknown(`the guest runs ${report.release}, not ${kversion}`);
+  if (report.strange !== undefined)
+    return unknown(`the guest's report is not the one that was planned: ${report.strange}`);
   if (found === undefined) return undefined;
-  const evidence = found.log.filter((line) => KERNEL_FAULT.test(line)).slice(0, EVIDENCE_LINES);
-  const fail = (reason: string, ...lines: string[]) => load("fail", reason, ...lines.map(withoutTime));
-  if (found.hung !== undefined && evidence.some((line) => KERNEL_OOPS.test(line)))
-    return fail(`the kernel oopsed: ${actOf(found.hung)}`, ...evidence);
-  if (found.hung !== undefined)
-    return fail(
-      `${actOf(found.hung)} does not come back`,
-      ...(found.hung.verb === "smoke" ? evidence : found.log.filter(isTelling).slice(-EVIDENCE_LINES)),
-    );
-  for (const step of found.steps) {
-    if (step.exitCode === 0) continue;
-    if (evidence.some((line) => KERNEL_OOPS.test(line)))
-      return fail(`the kernel oopsed: ${actOf(step)}`, ...evidence);
-    return fail(refusal(step, found, set), ...linesAbout(step.module, found.log), ...evidence);
+  const failure =
+    stepFailure(set, found) ?? endFailure(set, found, report, boot) ?? kernelFailure(set, found);
+  if (failure !== undefined) return verdict("load", "fail", ...failure);
+  if (!isWhole(setPlan(set), found.steps))
+    return unknown("the guest's report does not have each step once and in its order");
+  const names = set.modules.map(({ name }) => name).join(", ");
+  const how = `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`;
+  return verdict("load", "pass", how);
+}
+
+function silence({ timedOut, isFlooded, said }: Ending): string {
+  const when = isFlooded
+    ? ` of the modules before it was ended because it ${FLOOD}`
+    : timedOut
+      ? " until its time was over"
+      : " before it ended";
+  const words = said === "" ? "" : ` (QEMU: ${printable(said)})`;
+  return `the guest said nothing${when}: this proves nothing about the modules${words}`;
+}
+
+const FLOOD = `wrote ${CONSOLE_LIMIT_BYTES / 1024 / 1024} MiB to its console`;
+
+type Reasons = readonly [string, ...string[]];
+
+/** A step that did not come back, or came back with a fault. */
+function stepFailure(set: LoadedSet, found: SetReport): Reasons | undefined {
+  const { hung, log } = found;
+  const evidence = evidenceOf(found);
+  const hasOops = evidence.some((line) => KERNEL_OOPS.test(line));
+  if (hung !== undefined && hasOops) return [`the kernel oopsed: ${actOf(hung)}`, ...evidence];
+  if (hung !== undefined) {
+    const lines = hung.verb === "smoke" ? evidence : log.filter(isTelling).slice(-EVIDENCE_LINES);
+    return [`${actOf(hung)} does not come back`, ...lines.map(withoutTime)];
   }
-  if (found.taint === undefined) {
-    const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
-    const next = nextStep(set, found.steps);
-    const act = actOf(next);
-    if (boot.isFlooded) return fail(`the console was flooded: ${act}`);
-    const isSilent = last.length === 0;
-    // Besides a script, only a kernel that dies ends a guest, and not every one has words for it.
-    const how = isSilent && boot.timedOut ? "hangs" : isSilent && next.verb === "smoke" ? "stopped" : "died";
-    return fail(
-      `the kernel ${how}: ${act}`,
-      ...(last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES),
-    );
-  }
+  const step = found.steps.find(({ exitCode }) => exitCode !== 0);
+  if (step === undefined) return undefined;
+  if (hasOops) return [`the kernel oopsed: ${actOf(step)}`, ...evidence];
+  return [refusal(step, found, set), ...linesAbout(step.module, log).map(withoutTime), ...evidence];
+}
+
+/** A boot that broke off within a set, or right after it. */
+function endFailure(
+  set: LoadedSet,
+  found: SetReport,
+  report: GuestReport,
+  { timedOut, isFlooded }: Ending,
+): Reasons | undefined {
+  const isLast = [...report.sets.values()].at(-1) === found;
+  if (found.taint !== undefined && (report.ended || !isLast)) return undefined;
+  const next = nextAct(setPlan(set), found.steps);
+  const act = next === undefined ? "after all was removed" : actOf(next);
+  if (isFlooded) return [`the console was flooded: ${act}`, `the guest was ended because it ${FLOOD}`];
+  const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
+  const words = (last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES).map(withoutTime);
+  // Besides a script, only a kernel that dies ends a guest, and not every one has words for it.
+  if (last.length === 0 && timedOut)
+    return [`the kernel hangs: ${act}`, `the guest was ended after ${BOOT_LIMIT_MS / 1000} s`, ...words];
+  const isStopped = last.length === 0 && next?.verb === "smoke";
+  return [`the kernel ${isStopped ? "stopped" : "died"}: ${act}`, ...words];
+}
+
+/** What the kernel says and is after all went well. */
+function kernelFailure(set: LoadedSet, found: SetReport): Reasons | undefined {
   const isFree = set.modules.every(({ license }) => isGplCompatible(license));
   const allowed = isFree ? TAINTS_BY_PRESENCE & ~PROPRIETARY_TAINT : TAINTS_BY_PRESENCE;
-  const unexpected = found.taint & ~(found.taintBefore | allowed);
-  const words = unexpected === 0 ? [] : [taintWords(unexpected)];
-  if (words.length > 0 || evidence.length > 0)
-    return fail(`with the modules in, the kernel ${words[0] ?? "complained"}`, ...evidence);
-  const names = set.modules.map(({ name }) => name).join(", ");
-  return load(
-    "pass",
-    `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`,
-  );
+  const unexpected = (found.taint ?? 0) & ~(found.taintBefore | allowed);
+  const evidence = evidenceOf(found);
+  if (unexpected === 0 && evidence.length === 0) return undefined;
+  return [
+    `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}`,
+    ...evidence,
+  ];
+}
+
+function evidenceOf({ log }: SetReport): string[] {
+  return log
+    .filter((line) => KERNEL_FAULT.test(line))
+    .slice(0, EVIDENCE_LINES)
+    .map(withoutTime);
+}
+
+function setPlan({ modules, hasSmoke }: LoadedSet): SetPlan {
+  return { modules: modules.map(({ name }) => name), hasSmoke };
 }
 
 /**
@@ -106,11 +154,7 @@ const MODULE_LIST = "Modules linked in:";
 export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport): boolean {
   if (taint === undefined || hung !== undefined) return true;
   const isStuck = steps.some(({ verb, exitCode }) => exitCode !== 0 && /removed$/.test(verb));
-  return (
-    isStuck ||
-    (taint & ~(taintBefore | TAINTS_BY_PRESENCE)) !== 0 ||
-    log.some((line) => KERNEL_FAULT.test(line))
-  );
+  return isStuck || isHarmed(taint, taintBefore) || log.some((line) => KERNEL_FAULT.test(line));
 }
 
 const EVIDENCE_LINES = 4;
@@ -129,7 +173,7 @@ const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [15, "was live-patched"],
 ]);
 
-/** How a kernel that goes on living begins to tell of a fault, on either architecture; lockdep and RCU among them. */
+/** How a kernel that goes on living begins to report a fault, on either architecture; lockdep and RCU among them. */
 const KERNEL_FAULT =
   /\b(?:BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault|WARNING: |INFO: task \S+ blocked|INFO: possible recursive|possible circular locking|suspicious RCU usage|rcu_\w+ (?:self-)?detected stall|UBSAN: |KASAN: )/;
 const KERNEL_OOPS = /BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault/;
@@ -174,23 +218,8 @@ function isTelling(line: string): boolean {
   return !PRESENCE.test(line);
 }
 
-/** The first step of a set that did not come about. */
-function nextStep({ modules, hasSmoke }: LoadedSet, steps: readonly Step[]): Pick<Step, "verb" | "module"> {
-  const names = modules.map(({ name }) => name);
-  const there = (verb: Step["verb"], list: readonly string[]) => list.map((module) => ({ verb, module }));
-  const back = names.toReversed();
-  const all = [
-    ...there("inserted", names),
-    ...(hasSmoke ? there("smoke", ["script"]) : []),
-    ...there("removed", back),
-    ...there("reinserted", names),
-    ...there("reremoved", back),
-  ];
-  return all[steps.length] ?? { verb: "reremoved", module: back.at(-1) ?? "" };
-}
-
-function actOf({ verb, module }: Pick<Step, "verb" | "module">): string {
-  const acts: Readonly<Record<Step["verb"], string>> = {
+function actOf({ verb, module }: Act): string {
+  const acts: Readonly<Record<Act["verb"], string>> = {
     inserted: `inserting ${module}`,
     smoke: "the driver's own script",
     removed: `removing ${module}`,

@@ -1,22 +1,25 @@
 /**
  * The load test: the very kernel boots in a virtual machine, takes modules in, lets them go, and does it once more. Sets
- * of modules for one kernel share a boot, until one of them harms it; the others then get another.
+ * of one driver share a boot, until one of them harms it; the others then get another. Two drivers never share one: code in
+ * a kernel decides what that kernel reports, of itself and of all that is there with it.
  */
 import { randomBytes } from "node:crypto";
-import { readFile, rm } from "node:fs/promises";
+import { chmod, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
 import type { Packed } from "../formats/compressed-module.ts";
 import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
-import { type GuestModule, type GuestReport, type GuestSet, guestArchive, readGuestReport } from "./guest.ts";
+import { type GuestContent, type GuestModule, guestArchive, planOf } from "./guest.ts";
 import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
+import { type GuestReport, readGuestReport } from "./guest-report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { type Subject, type Verdict, verdict } from "./verdict.ts";
 
 interface LoadKernel {
   readonly kversion: string;
@@ -32,8 +35,10 @@ interface LoadModule {
   readonly packed?: Packed | undefined;
 }
 
-/** Modules of one driver, and its own script to try them out. */
+/** Modules of one version of a driver, and its own script to try them out. */
 export interface LoadSet {
+  /** Sets of the same driver may share a boot, and no others. */
+  readonly driver: string;
   readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;
 }
@@ -55,10 +60,13 @@ export interface LoadReport {
 }
 
 interface ReadySet {
+  readonly driver: string;
   /** In the order of insertion. */
   readonly modules: readonly LoadModule[];
   readonly read: readonly KernelModule[];
   readonly smoke: string | undefined;
+  /** Modules of other people's that it needs, sorted: in-tree ones, where the kernel has them as modules. */
+  readonly foreign: readonly string[];
 }
 
 /**
@@ -76,30 +84,54 @@ export async function loadModules(
   if (image === undefined)
     throw new FarmError("NOT_FETCHABLE", { detail: `no index lists a boot image for ${kernel.kversion}` });
   const sets = request.sets.map(readySet);
-  const own = new Set(sets.flatMap(({ read }) => read.map((one) => one.name)));
-  const depended = sets.flatMap(({ read }) => read.flatMap(({ depends }) => depends));
-  const foreign = [...new Set(depended)].filter((name) => !own.has(name));
-  const [vmlinuz, busyboxFile, kmod, found] = await Promise.all([
+  const [vmlinuz, busybox, kmod, found] = await Promise.all([
     fetchBootImage(image, context, signal),
     fetchBusybox(guest, kernel.architecture, context, signal),
     fetchKmod(guest, context, signal),
-    fetchTreeModules(foreign, kernel.packages.modules, context, signal),
+    fetchTreeModules(
+      [...new Set(sets.flatMap(({ foreign }) => foreign))],
+      kernel.packages.modules,
+      context,
+      signal,
+    ),
   ]);
-  const busybox = await readFile(busyboxFile);
-  const tree = inOrder([...found].map(([name, bytes]) => ({ name, bytes }))).map(plainFile);
-  const reports: LoadReport[] = [];
-  const loading = { kernel, vmlinuz, busybox, kmod, tree };
-  while (reports.length < sets.length)
-    reports.push(...(await bootSets(sets.slice(reports.length), loading, context, signal)));
-  return reports;
+  const userland = { kernel, vmlinuz, busybox, kmod };
+  const reports = new Map<ReadySet, LoadReport>();
+  // What one set needs from the kernel's tree must not be there for another that brings its own.
+  for (const alike of Map.groupBy(sets, ({ driver, foreign }) =>
+    JSON.stringify([driver, foreign]),
+  ).values()) {
+    const loading = { ...userland, tree: treeFiles(alike[0]?.foreign ?? [], found) };
+    for (let rest = alike; rest.length > 0; ) {
+      const boot = await bootSets(rest, loading, context, signal);
+      for (const [index, report] of boot.entries()) reports.set(rest[index] as ReadySet, report);
+      rest = rest.slice(boot.length);
+    }
+  }
+  return sets.map((set) => reports.get(set) as LoadReport);
 }
 
-function readySet({ modules, smoke }: LoadSet): ReadySet {
+function readySet({ driver, modules, smoke }: LoadSet): ReadySet {
   const ordered = inOrder(modules.map((one) => ({ ...one, name: one.name.replaceAll("-", "_") })));
   const read = ordered.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
   // Names become paths and words of the guest's script.
   for (const { name } of read) pathSegment(name, "module");
-  return { modules: ordered, read, smoke };
+  const own = new Set(read.map(({ name }) => name));
+  const foreign = new Set(read.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
+  return { driver, modules: ordered, read, smoke, foreign: [...foreign].toSorted() };
+}
+
+/** In-tree modules, with those that they need in turn, in the order of insertion. */
+function treeFiles(names: readonly string[], found: ReadonlyMap<string, Buffer>): GuestModule[] {
+  const needed = new Map<string, Buffer>();
+  const queue = [...names];
+  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
+    const bytes = found.get(name);
+    if (bytes === undefined || needed.has(name)) continue;
+    needed.set(name, bytes);
+    queue.push(...readKernelModule(bytes, name).depends);
+  }
+  return inOrder([...needed].map(([name, bytes]) => ({ name, bytes }))).map(plainFile);
 }
 
 /** Each after those that it depends on. */
@@ -131,41 +163,60 @@ interface Loading {
 /** One boot; reports of as many sets, from the first on, as it proved something of. At least one. */
 async function bootSets(
   sets: readonly ReadySet[],
-  { kernel, vmlinuz, busybox, kmod, tree }: Loading,
+  loading: Loading,
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<LoadReport[]> {
-  const nonce = randomBytes(8).toString("hex");
+  const { kernel, kmod } = loading;
   // Busybox opens nothing that is compressed.
   const fileOf = kmod === undefined ? plainFile : packedFile;
-  const inside = sets.map(({ modules, smoke }): GuestSet => ({ modules: modules.map(fileOf), smoke }));
-  const archive = guestArchive({ busybox, kmod, tree, sets: inside, nonce });
-  const [initramfs, console] = [context.scratch.path(), context.scratch.path()];
+  const inside = sets.map(({ modules, smoke }) => ({ modules: modules.map(fileOf), smoke }));
+  const content = { ...loading, sets: inside, secret: randomBytes(16).toString("hex") };
+  const { boot, report } = await bootContent(content, sets[0], loading, context, signal);
+  // Which of them made the report worthless cannot be said, so each gets a boot of its own.
+  if (report.strange !== undefined && sets.length > 1)
+    return bootSets(sets.slice(0, 1), loading, context, signal);
+  return reportsOf(sets, report, boot, {
+    kversion: kernel.kversion,
+    by: kmod === undefined ? "busybox" : "kmod",
+    unopened: kmod === undefined ? [] : unopenedBy(kmod),
+    subjects: inside.map(({ modules }) => modules.map(subjectOf)),
+  });
+}
+
+async function bootContent(
+  content: GuestContent,
+  first: ReadySet | undefined,
+  { kernel: { architecture }, vmlinuz }: Loading,
+  { scratch }: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly boot: Boot; readonly report: GuestReport }> {
+  const [initramfs, console] = [scratch.path(), scratch.path()];
+  const once = async () => {
+    const boot = await bootGuest({ architecture, vmlinuz, initramfs, console }, signal);
+    return { boot, report: readGuestReport(boot.console, content.secret, planOf(content)) };
+  };
   try {
-    await context.scratch.write(initramfs, gzipSync(archive, { level: 1 }));
-    await context.scratch.write(console, "");
-    const guest = { architecture: kernel.architecture, vmlinuz, initramfs, console };
-    let boot = await bootGuest(guest, signal);
-    let report = readGuestReport(boot.console, nonce);
+    await scratch.write(initramfs, gzipSync(guestArchive(content), { level: 1 }));
+    // Whoever runs a guest is not us.
+    await chmod(initramfs, 0o644);
+    await scratch.write(console, "");
+    const { boot, report } = await once();
     // Emulated kernels now and then die by themselves: no module has a part in that.
-    if (diedAlone(report, boot, sets[0])) {
-      boot = await bootGuest(guest, signal);
-      report = readGuestReport(boot.console, nonce);
-    }
-    return reportsOf(sets, report, boot, {
-      kversion: kernel.kversion,
-      by: kmod === undefined ? "busybox" : "kmod",
-      unopened: kmod === undefined ? [] : unopenedBy(kmod),
-    });
+    return diedAlone(report, boot, first) ? await once() : { boot, report };
   } finally {
     await rm(initramfs, { force: true });
     await rm(console, { force: true });
   }
 }
 
+function subjectOf({ name, bytes }: GuestModule): Subject {
+  return { module: name, sha256: sha256(bytes) };
+}
+
 /** Before any program ran, or before any module was in. */
-function diedAlone(report: GuestReport, { timedOut }: Boot, set: ReadySet | undefined): boolean {
-  if (report.release === undefined) return !timedOut;
+function diedAlone(report: GuestReport, { timedOut, isFlooded }: Boot, set: ReadySet | undefined): boolean {
+  if (report.release === undefined) return !timedOut && !isFlooded;
   const first = report.sets.get(0);
   return first !== undefined && set !== undefined && fellAlone(set.read, first, report.lastWords);
 }
@@ -175,13 +226,15 @@ interface Inserting {
   readonly kversion: string;
   readonly by: "kmod" | "busybox";
   readonly unopened: readonly Packed["packing"][];
+  /** The bytes that went into the guest, for each set. */
+  readonly subjects: readonly (readonly Subject[])[];
 }
 
 function reportsOf(
   sets: readonly ReadySet[],
   report: GuestReport,
   boot: Boot,
-  { kversion, by, unopened }: Inserting,
+  { kversion, by, unopened, subjects }: Inserting,
 ): LoadReport[] {
   const { bootMs, accelerator } = boot;
   const reports: LoadReport[] = [];
@@ -201,7 +254,8 @@ function reportsOf(
       ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
     ].join("\n");
     const silent = verdict("load", "unknown", "the guest ended before it came to the modules");
-    reports.push({ verdict: judged ?? silent, bootMs, accelerator, log });
+    const said = { ...(judged ?? silent), of: [...(subjects[index] ?? [])] };
+    reports.push({ verdict: said, bootMs, accelerator, log });
     if (found === undefined || harmsKernel(found)) return reports;
   }
   return reports;

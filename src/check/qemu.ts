@@ -1,9 +1,11 @@
 /**
- * Booting a kernel in QEMU: with the host's own processor where that truly works, else by emulation.
+ * Booting a kernel in QEMU: with the host's own processor where that truly works, else by emulation. QEMU works on what
+ * strangers made, so it runs in a box (guest-box.ts).
  */
-import { access, constants, readFile, truncate } from "node:fs/promises";
-import { run } from "../base/run.ts";
+import { access, constants, readFile, stat, truncate } from "node:fs/promises";
+import { lastLines, run } from "../base/run.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
+import { boxed } from "./guest-box.ts";
 
 export type Accelerator = "kvm" | "tcg";
 
@@ -19,16 +21,20 @@ export interface Boot {
   readonly console: string;
   readonly bootMs: number;
   readonly accelerator: Accelerator;
+  /** The guest was ended when its time was over. */
   readonly timedOut: boolean;
-  /** The guest wrote more than a console may hold, and was ended for it. */
+  /** The guest was ended because it wrote more than a console may hold. */
   readonly isFlooded: boolean;
+  /** What QEMU itself said last. */
+  readonly said: string;
 }
 
-const TIMEOUT_MS = 120_000;
-const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
+export const BOOT_LIMIT_MS = 120_000;
+export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
+const LOOK_EVERY_MS = 500;
 const MEMORY_MIB = "512";
 
-/** Boots a guest to its end: it powers itself off, panics, or is ended when its time is over. */
+/** Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over. */
 export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boot> {
   const accelerator = await probeAccelerator(guest.architecture);
   const boot = await bootWith(guest, accelerator, signal);
@@ -38,68 +44,55 @@ export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boo
 }
 
 async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSignal): Promise<Boot> {
-  const { qemu } = architecture(guest.architecture);
-  const system = ["/usr", "/bin", "/lib", "/lib64", "/etc/alternatives"].flatMap((path) => [
-    "--ro-bind-try",
-    path,
-    path,
-  ]);
-  const argv = [
-    // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
-    // QEMU runs code nobody has vouched for: it gets no network and sees no files but these.
-    [
-      "bwrap",
-      "--unshare-all",
-      "--die-with-parent",
-      "--new-session",
-      "--cap-drop",
-      "ALL",
-      ...system,
-      "--tmpfs",
-      "/tmp",
+  const { vmlinuz, initramfs, console } = guest;
+  await truncate(console);
+  const box = await boxed(qemuArguments(guest.architecture, accelerator), {
+    readable: [
+      [vmlinuz, "/vmlinuz"],
+      [initramfs, "/initramfs"],
     ],
-    ["--dev", "/dev", ...(accelerator === "kvm" ? ["--dev-bind", "/dev/kvm", "/dev/kvm"] : [])],
-    [
-      "--bind",
-      guest.console,
-      "/console",
-      "--ro-bind",
-      guest.vmlinuz,
-      "/vmlinuz",
-      "--ro-bind",
-      guest.initramfs,
-      "/initramfs",
-      "--",
-    ],
-    [qemu.program, "-accel", accelerator, ...(accelerator === "kvm" ? qemu.kvmArguments : qemu.arguments)],
-    [
-      "-m",
-      MEMORY_MIB,
-      "-smp",
-      "1",
-      "-nodefaults",
-      "-no-user-config",
-      "-display",
-      "none",
-      "-no-reboot",
-      "-serial",
-      "file:/console",
-    ],
-    ["-kernel", "/vmlinuz", "-initrd", "/initramfs"],
-    // A module's end waits for grace periods, which are slow where nothing else happens.
-    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1`],
-  ].flat();
-  await truncate(guest.console);
+    writable: [[console, "/console"]],
+    devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
+    fileLimitBytes: CONSOLE_LIMIT_BYTES,
+  });
   const started = performance.now();
-  const result = await run(argv, { timeoutMs: TIMEOUT_MS }, signal);
-  const console = await readFile(guest.console, "utf8");
+  const result = await runUntilFull(box, console, signal);
+  const bytes = await readFile(console);
   return {
-    console,
+    console: bytes.toString("utf8"),
     bootMs: Math.round(performance.now() - started),
     accelerator,
     timedOut: result.timedOut,
-    isFlooded: console.length >= CONSOLE_LIMIT_BYTES,
+    isFlooded: bytes.length >= CONSOLE_LIMIT_BYTES,
+    said: lastLines(result.stderr, 2),
   };
+}
+
+/** The kernel keeps the console within its limit, but QEMU's processors are deaf to the signal that says so. */
+async function runUntilFull(argv: readonly string[], console: string, signal?: AbortSignal) {
+  const full = new AbortController();
+  const look = async () => {
+    if ((await stat(console)).size >= CONSOLE_LIMIT_BYTES) full.abort();
+  };
+  const looking = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS);
+  try {
+    return await run(argv, { timeoutMs: BOOT_LIMIT_MS, until: full.signal }, signal);
+  } finally {
+    clearInterval(looking);
+  }
+}
+
+function qemuArguments(guest: ArchitectureName, accelerator: Accelerator): string[] {
+  const { qemu } = architecture(guest);
+  return [
+    [qemu.program, "-accel", accelerator, ...(accelerator === "kvm" ? qemu.kvmArguments : qemu.arguments)],
+    ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ["-m", MEMORY_MIB, "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
+    ["-serial", "file:/console", "-kernel", "/vmlinuz", "-initrd", "/initramfs"],
+    // A module's end waits for grace periods, which are slow where nothing else happens.
+    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1`],
+  ].flat();
 }
 
 let kvmWorks: Promise<boolean> | undefined;

@@ -5,12 +5,21 @@ import { z } from "zod";
 
 const VERDICT_WORDS = ["pass", "fail", "unknown", "notApplicable", "waived"] as const;
 
+/** The very bytes of a module that a check looked at. */
+const Subject = z.object({
+  module: z.string(),
+  sha256: z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]),
+});
+export type Subject = z.infer<typeof Subject>;
+
 export const Verdict = z.object({
   check: z.string(),
   /** `unknown` never counts as a pass. */
   verdict: z.enum(VERDICT_WORDS),
   /** For a person: what was seen, and for anything but a pass what to do. */
   reasons: z.array(z.string()),
+  /** What was looked at, where a check names it: a verdict holds for these bytes and for no others. */
+  of: z.array(Subject).optional(),
 });
 export type Verdict = z.infer<typeof Verdict>;
 

@@ -143,7 +143,11 @@ async function loadVerdict(
     return { verdict: verdict("load", "fail", "modules of another architecture cannot even be tried") };
   try {
     const set = modules.map(({ module, bytes, packed }) => ({ name: module.name, bytes, packed }));
-    const [report] = await loadModules({ kernel, guest, sets: [{ modules: set }] }, context, signal);
+    const [report] = await loadModules(
+      { kernel, guest, sets: [{ driver: "checked", modules: set }] },
+      context,
+      signal,
+    );
     return report ?? { verdict: verdict("load", "unknown", "nothing was loaded") };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;

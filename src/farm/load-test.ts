@@ -1,5 +1,5 @@
 /**
- * The load test of a built element, with a memory: the same modules in the same kernel are tested once.
+ * The load test of a built element, with a memory: the same modules of the same driver in the same kernel are tested once.
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,7 +7,7 @@ import type PQueue from "p-queue";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { type FarmError, toFarmError } from "../base/error.ts";
-import { digestOf, hexOf } from "../base/json.ts";
+import { digestOf, hexOf, sha256 } from "../base/json.ts";
 import type { Stage } from "../base/progress.ts";
 import type { Attempt } from "../build/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
@@ -16,6 +16,7 @@ import type { BootContext } from "../check/boot-image.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../check/load.ts";
 import { Verdict } from "../check/verdict.ts";
+import { moduleName } from "../formats/kernel-module.ts";
 import { kernelName, type Package } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 
@@ -36,10 +37,10 @@ export interface LoadOutcome {
   readonly isOutOfReach?: boolean;
 }
 
-/** Raised when the guest's script changes what a verdict means, so that old verdicts are not taken for new ones. */
-const LOAD_TEST_VERSION = 3;
+/** Raised when what a verdict means changes, so that old verdicts are not taken for new ones. */
+const LOAD_TEST_VERSION = 4;
 
-const KeptLoad = z.object({ verdict: Verdict, bootMs: z.int() });
+const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verdict, bootMs: z.int() });
 
 /**
  * Tests an element's modules in its kernel. That the boot image is nowhere is a verdict too: unknown.
@@ -64,15 +65,17 @@ export async function testLoad(
     if (missing.code !== "NOT_FETCHABLE") throw missing;
     return { verdict: unknown(missing.message), isOutOfReach: true };
   }
-  const { images, modules } = { images: element.packages.image, modules: attempt.record.modules };
-  const subject = digestOf([LOAD_TEST_VERSION, images, element.packages.modules, modules, smoke ?? ""]);
-  const place = join(context.boot.cache, "loads", hexOf(subject));
+  const { driver } = element;
+  const { image: images, modules: tree } = element.packages;
+  // Modules of the same bytes may be another driver's too, and versions of one share a boot: a verdict is of one driver.
+  const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, smoke ?? ""];
+  const place = join(context.boot.cache, "loads", hexOf(digestOf(subject)));
   const logFile = join(place, "load.log");
-  const kept = await recall(join(place, "load.json"));
+  const set = { driver, modules: await nodeModules(attempt), smoke };
+  const kept = await recall(join(place, "load.json"), set);
   if (kept !== undefined) await markUsed(place);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
   try {
-    const set = { modules: await nodeModules(attempt), smoke };
     const report = await context.loads.load(element, guest, set, () => onStage("booting"));
     await remember(report, place, logFile, context.boot);
     return { verdict: report.verdict, bootMs: report.bootMs, logFile };
@@ -114,7 +117,10 @@ async function nodeModules({ record, directory }: Attempt): Promise<LoadSet["mod
   );
 }
 
-/** Load tests that wait for one kernel share its boot: whoever gets a processor first takes the others along. */
+/**
+ * Load tests of one driver that wait for one kernel share its boot: whichever gets a processor first takes the others
+ * along. Another driver's have a boot of their own, because what runs in a kernel can report anything of it.
+ */
 export class LoadQueue {
   readonly #waiting = new Map<string, Waiting[]>();
   readonly #processors: PQueue;
@@ -133,7 +139,7 @@ export class LoadQueue {
     set: LoadSet,
     onBoot: () => void,
   ): Promise<LoadReport> {
-    const key = kernelName(element);
+    const key = `${set.driver} ${kernelName(element)}`;
     const { promise, resolve, reject } = Promise.withResolvers<LoadReport>();
     this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { set, onBoot, resolve, reject }]);
     const job = this.#processors.add(() => this.#bootFor(key, element, guest), {
@@ -166,9 +172,18 @@ interface Waiting {
   readonly reject: (reason: unknown) => void;
 }
 
-async function recall(file: string): Promise<z.infer<typeof KeptLoad> | undefined> {
+/** Undefined where nothing is remembered of these very bytes. */
+async function recall(file: string, { modules }: LoadSet): Promise<z.infer<typeof KeptLoad> | undefined> {
   try {
-    return KeptLoad.parse(JSON.parse(await readFile(file, "utf8")));
+    const kept = KeptLoad.parse(JSON.parse(await readFile(file, "utf8")));
+    const { of = [] } = kept.verdict;
+    const inserted = new Map(of.map((one) => [one.module, one.sha256]));
+    const isOf = modules.every(({ name, bytes, packed }) =>
+      [bytes, packed?.bytes].some(
+        (one) => one !== undefined && sha256(one) === inserted.get(moduleName(name)),
+      ),
+    );
+    return isOf ? kept : undefined;
   } catch {
     return undefined;
   }
@@ -185,6 +200,10 @@ async function remember(
   if (report.verdict.verdict === "unknown") return;
   await scratch.write(
     join(place, "load.json"),
-    JSON.stringify({ verdict: report.verdict, bootMs: report.bootMs }),
+    JSON.stringify({
+      version: LOAD_TEST_VERSION,
+      verdict: report.verdict,
+      bootMs: report.bootMs,
+    } satisfies z.infer<typeof KeptLoad>),
   );
 }

@@ -25,6 +25,9 @@ export interface Architecture {
   };
 }
 
+/** A guest has nothing to do with disks, sensors, or the clock of another hypervisor. */
+const BARE = "sata=off,smbus=off,vmport=off";
+
 export const ARCHITECTURES: readonly Architecture[] = [
   {
     name: "x86_64",
@@ -34,8 +37,8 @@ export const ARCHITECTURES: readonly Architecture[] = [
     qemu: {
       program: "qemu-system-x86_64",
       package: "qemu-system-x86",
-      arguments: ["-machine", "q35", "-cpu", "max"],
-      kvmArguments: ["-machine", "q35", "-cpu", "host"],
+      arguments: ["-machine", `q35,${BARE}`, "-cpu", "max"],
+      kvmArguments: ["-machine", `q35,${BARE}`, "-cpu", "host"],
       console: "ttyS0",
     },
   },

@@ -157,6 +157,7 @@ describe("modules of live Debian kernels", () => {
           files,
         }));
         const sets = candidates.map(({ files }) => ({
+          driver: "doorbell",
           modules: files.map(({ name, bytes }) => ({ name: name.replace(/\.ko$/, ""), bytes })),
         }));
         const guest = guestPackages(published.catalog.guests, target.kernel);

@@ -1,6 +1,6 @@
 /**
  * Drivers that misbehave in the kernel, each in its own way, beside ones that do not: the farm names what each did, and
- * the others pass, though they share boots with them.
+ * the others pass.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";

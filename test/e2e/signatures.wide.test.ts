@@ -52,7 +52,7 @@ it("says of every signature what the kernel does with it", async () => {
   );
   // What is no module by our rules is asked of nobody: ours are stricter.
   const asked = flipped.flatMap((one, index) => (said[index] === "no module" ? [] : [{ one, index }]));
-  const sets = asked.map(({ one }) => ({ modules: [{ name: MODULE, bytes: one }] }));
+  const sets = asked.map(({ one }) => ({ driver: MODULE, modules: [{ name: MODULE, bytes: one }] }));
   const guest = guestPackages(published.catalog.guests, kernel);
   const reports = await loadModules({ kernel, guest, sets }, context);
   const rows = asked.map(({ index }, row) => {

@@ -33,6 +33,7 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
       });
     }
     const set = {
+      driver: modules.map(({ module: { name } }) => name).join(),
       modules: modules.map(({ module: { name }, bytes, packed }) => ({ name, bytes, packed })),
       smoke: options.smoke === undefined ? undefined : await readText(options.smoke),
     };

@@ -1,0 +1,105 @@
+/**
+ * What a guest is asked to do, and with that all that it may say, in order: what comes next depends on what came before.
+ * The guest's script follows it, and a report is compared with it line by line.
+ */
+
+const VERBS = ["inserted", "smoke", "removed", "reinserted", "reremoved"] as const;
+export type Verb = (typeof VERBS)[number];
+
+export function isVerb(word: string): word is Verb {
+  return (VERBS as readonly string[]).includes(word);
+}
+
+/** Something done with one module, or by the driver's own script. */
+export interface Act {
+  readonly verb: Verb;
+  readonly module: string;
+}
+
+export interface SetPlan {
+  /** Names, in the order of insertion. */
+  readonly modules: readonly string[];
+  readonly hasSmoke: boolean;
+}
+
+export interface GuestPlan {
+  /** In-tree modules that the sets need, in the order of insertion. */
+  readonly tree: readonly string[];
+  readonly sets: readonly SetPlan[];
+}
+
+/** What stands for a module where the driver's own script is run. */
+export const SCRIPT = "script";
+
+/** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
+export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);
+
+/** The acts of one set. Each `next` takes the exit code of the act before: what did not go in is not taken out. */
+function* actsOf({ modules, hasSmoke }: SetPlan): Generator<Act, void, number> {
+  let hasFailed = false;
+  const isGood = (exitCode: number) => {
+    if (exitCode !== 0) hasFailed = true;
+    return exitCode === 0;
+  };
+  const rounds = [
+    { insert: "inserted", remove: "removed" },
+    { insert: "reinserted", remove: "reremoved" },
+  ] as const;
+  for (const { insert, remove } of rounds) {
+    const loaded: string[] = [];
+    for (const module of modules)
+      if (!hasFailed && isGood(yield { verb: insert, module })) loaded.unshift(module);
+    if (insert === "inserted" && hasSmoke && !hasFailed) isGood(yield { verb: "smoke", module: SCRIPT });
+    for (const module of loaded) isGood(yield { verb: remove, module });
+  }
+}
+
+/** What has to come after some steps of a set; undefined when nothing is left to do. */
+export function nextAct(set: SetPlan, steps: readonly { readonly exitCode: number }[]): Act | undefined {
+  const acts = actsOf(set);
+  let next = acts.next();
+  for (const { exitCode } of steps) next = acts.next(exitCode);
+  return next.done ? undefined : next.value;
+}
+
+/** Whether steps are exactly those of a set: each once, in their order, and none left out. */
+export function isWhole(set: SetPlan, steps: readonly (Act & { readonly exitCode: number })[]): boolean {
+  const isNext = ({ verb, module }: Act, index: number) => {
+    const next = nextAct(set, steps.slice(0, index));
+    return next?.verb === verb && next.module === module;
+  };
+  return steps.every(isNext) && nextAct(set, steps) === undefined;
+}
+
+/** A line of a report without its number: an exit code, or the kernel's taint. */
+export interface PlannedLine {
+  readonly verb: "begin" | "tree" | "set" | Verb | "done" | "end";
+  /** A module, or the place of a set. The release that a report begins with is known to the guest alone. */
+  readonly subject?: string;
+}
+
+/** Every line but messages, in order. Each `next` takes the number of the line before. */
+export function* linesOf({ tree, sets }: GuestPlan): Generator<PlannedLine, void, number> {
+  const clean = yield { verb: "begin" };
+  for (const subject of tree) yield { verb: "tree", subject };
+  for (const [index, set] of sets.entries()) {
+    const subject = String(index);
+    yield { verb: "set", subject };
+    yield* stepLines(set);
+    if (isHarmed(yield { verb: "done", subject }, clean)) break;
+  }
+  yield { verb: "end" };
+}
+
+function* stepLines(set: SetPlan): Generator<PlannedLine, void, number> {
+  const acts = actsOf(set);
+  for (let next = acts.next(); !next.done; ) {
+    const { verb, module } = next.value;
+    next = acts.next(yield { verb, subject: module });
+  }
+}
+
+/** Whether a kernel is tainted by more than the presence of modules: what came later would mean nothing. */
+export function isHarmed(taint: number, before: number): boolean {
+  return (taint & ~(before | TAINTS_BY_PRESENCE)) !== 0;
+}
