@@ -12,7 +12,7 @@ import type { Catalog, CatalogSource } from "./catalog.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
 import { type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
-import { missingError, type SourceContext } from "./source.ts";
+import { inTime, missingError, type SourceContext } from "./source.ts";
 import {
   ACCEPT_LOSS,
   failureOf,
@@ -116,20 +116,19 @@ function emptySource(
 
 async function readList(source: ListSource, context: SourceContext): Promise<KernelList | FarmError> {
   try {
-    const body = await openList(source.place, context);
-    const { place: url, id: name, architecture, isTrusted } = source;
-    const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
-    return await readKernelCrawler(bytes as AsyncIterable<Uint8Array>, {
-      url,
-      name,
-      architecture,
-      isTrusted,
-    });
+    return await inTime(source.id, context, (its) => parseList(source, its));
   } catch (thrown) {
     const error = toListError(source, thrown, context);
-    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    if (error.code === "INTERRUPTED") throw error;
     return error;
   }
+}
+
+async function parseList(source: ListSource, context: SourceContext): Promise<KernelList> {
+  const { place: url, id: name, architecture, isTrusted } = source;
+  const body = await openList(url, context);
+  const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
+  return readKernelCrawler(bytes as AsyncIterable<Uint8Array>, { url, name, architecture, isTrusted });
 }
 
 async function openList(place: string, { http, signal }: SourceContext): Promise<Readable> {
