@@ -57,7 +57,7 @@ function parseYaml(text: string): unknown {
   if (text.length > CONFIG_LIMIT_CHARACTERS) return undefined;
   try {
     // To see that no key comes twice, the parser compares each with all the others.
-    return parse(text, { maxAliasCount: 0, uniqueKeys: false });
+    return parse(text, { maxAliasCount: 0, uniqueKeys: false, logLevel: "error" });
   } catch {
     return undefined;
   }

@@ -84,7 +84,7 @@ const CERTIFICATE = Buffer.from([DER.sequence, 0x82]);
 const LEAST_CERTIFICATE_BYTES = 256;
 /** What `.align 8` is to the assembler of x86_64, and to that of arm64. */
 const ALIGNMENTS = [8, 256];
-/** Places where one could begin: Debian's kernels have some hundred, and fewer than ten certificates. */
+/** Places where one could begin: Debian's kernels have some thousand, and fewer than ten certificates. */
 const MOST_PLACES = 100_000;
 const MOST_CERTIFICATES = 1000;
 
@@ -120,12 +120,13 @@ interface Span {
 /** Where something stands that could be a certificate. @throws FarmError MODULE_MALFORMED for endlessly many */
 function placesOf(kernel: Buffer, what: string): Span[] {
   const places: Span[] = [];
+  let looks = 0;
   for (let at = kernel.indexOf(CERTIFICATE); at !== -1; at = kernel.indexOf(CERTIFICATE, at + 1)) {
+    if (++looks > MOST_PLACES) throw bad(what, "it has more of what looks like certificates than any");
     if (at + 6 > kernel.length || kernel[at + 4] !== DER.sequence) continue;
     const length = kernel.readUInt16BE(at + 2);
     const end = at + 4 + length;
     if (length < LEAST_CERTIFICATE_BYTES || end > kernel.length) continue;
-    if (places.length >= MOST_PLACES) throw bad(what, "it has more of what looks like certificates than any");
     places.push({ at, end });
   }
   return places;

@@ -23,7 +23,7 @@ import {
 } from "./byte-reader.ts";
 
 /** The member with a package's files → its compression. */
-const DATA_MEMBERS: ReadonlyMap<string, Compression> = new Map([
+const DATA_MEMBERS: ReadonlyMap<string, Compression | "none"> = new Map<string, Compression | "none">([
   ["data.tar.xz", "xz"],
   ["data.tar.zst", "zst"],
   ["data.tar.gz", "gz"],
@@ -58,9 +58,22 @@ async function readMembers(
   for (;;) {
     const member = parseArHeader(await reader.take(AR_HEADER_BYTES));
     const compression = DATA_MEMBERS.get(member.name);
-    if (compression !== undefined) return readTar(reader.pass(member.size), compression, isWanted, isEnough);
+    const packed = reader.pass(member.size);
+    if (compression === "none") return readPlain(packed, isWanted, isEnough);
+    if (compression !== undefined) return readTar(packed, compression, isWanted, isEnough);
     await reader.skip(member.size + (member.size % 2));
   }
+}
+
+async function readPlain(
+  tar: AsyncGenerator<Buffer>,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<readonly PackageFile[]> {
+  const reader = new ByteReader(tar, UNPACKED_LIMIT_BYTES);
+  const { files, isWhole } = await readEntries(reader, isWanted, isEnough);
+  if (isWhole) for await (const _ of reader.passAll());
+  return files;
 }
 
 async function readTar(
