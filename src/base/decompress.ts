@@ -14,7 +14,6 @@ const PROGRAMS = {
   /** Its legacy format too, which is the one of kernels. */
   lz4: ["lz4", "-dc"],
   lzma: ["xz", "--format=lzma", "-dc", "--memlimit-decompress=512MiB"],
-  none: ["cat"],
   xz: ["xz", "--format=xz", "-dc", "--memlimit-decompress=512MiB"],
   zst: ["zstd", "-dc", "--memory=512MB"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;

@@ -9,13 +9,16 @@ import { dirname } from "node:path";
 import { type Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import { type Dispatcher, request } from "undici";
+import { type Connections, OwnServers, openConnections } from "./connections.ts";
+import { Deadline } from "./deadline.ts";
 import { FarmError } from "./error.ts";
 import {
   CutOff,
   type Patience,
   retryAfterMs,
   StatusError,
+  TooLong,
   TooSlow,
   toRemoteError,
   waitBeforeRetry,
@@ -52,8 +55,15 @@ export interface HttpOptions {
   readonly firstDelayMs?: number;
   /** Longest silence of a server before it counts as gone. */
   readonly silenceMs?: number;
-  /** Longest time for a whole small document, and for the least that must come of anything else. */
+  /** Longest time for an answer, for a whole small document, and for the least that must come of anything else. */
   readonly slowMs?: number;
+  /** Longest time for anything at all, every try of it included. */
+  readonly longestMs?: number;
+  /**
+   * URLs and hosts that a person named: only they may lie elsewhere than on the public internet. Default: the
+   * servers that are asked for, but none that those lead to.
+   */
+  readonly own?: Iterable<string>;
   /** Sent to the servers they are for; a redirect to another one does not take them along. */
   readonly credentials?: readonly Credentials[];
 }
@@ -73,30 +83,31 @@ const LEAST_BYTES_PER_MS = 10;
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
-  readonly #dispatcher: Dispatcher;
+  readonly #connections: Connections;
+  readonly #own: OwnServers;
+  readonly #isAskerTrusted: boolean;
   readonly #retries: number;
   readonly #firstDelayMs: number;
   readonly #credentials: readonly Credentials[];
   readonly #patience: Patience;
   readonly #slowMs: number;
+  readonly #longestMs: number;
 
   constructor(options: HttpOptions = {}) {
     const silenceMs = options.silenceMs ?? 30_000;
     this.#patience = { connectMs: CONNECT_MS, silenceMs };
     this.#slowMs = options.slowMs ?? 60_000;
-    this.#dispatcher = new EnvHttpProxyAgent({
-      connections: 8,
-      connect: { timeout: CONNECT_MS },
-      headersTimeout: silenceMs,
-      bodyTimeout: silenceMs,
-    });
+    this.#longestMs = options.longestMs ?? 3_600_000;
+    this.#isAskerTrusted = options.own === undefined;
+    this.#own = new OwnServers(options.own);
+    this.#connections = openConnections(this.#own, { ...this.#patience, answerMs: this.#slowMs });
     this.#retries = options.retries ?? 3;
     this.#firstDelayMs = options.firstDelayMs ?? 500;
     this.#credentials = options.credentials ?? [];
   }
 
   async close(): Promise<void> {
-    await this.#dispatcher.close();
+    await this.#connections.close();
   }
 
   /** The catalogue's error for what went wrong while a body of `get` was read. */
@@ -109,7 +120,7 @@ export class Http {
    * @throws FarmError REMOTE_UNAVAILABLE, INTERRUPTED
    */
   async get(url: string, validators: Validators = {}, signal?: AbortSignal): Promise<Answer> {
-    return this.#retrying(url, signal, () => this.#ask(url, validators, signal));
+    return this.#retrying(url, signal, (until) => this.#ask(url, validators, until), true);
   }
 
   /** Fetches a whole small document, at most `limitBytes` long. */
@@ -119,8 +130,8 @@ export class Http {
     validators: Validators = {},
     signal?: AbortSignal,
   ): Promise<Exclude<Answer, { kind: "ok" }> | { kind: "ok"; bytes: Buffer; validators: Validators }> {
-    return this.#retrying(url, signal, async () => {
-      const answer = await this.#ask(url, validators, signal);
+    return this.#retrying(url, signal, async (until) => {
+      const answer = await this.#ask(url, validators, until);
       if (answer.kind !== "ok") return answer;
       return {
         kind: "ok",
@@ -141,11 +152,11 @@ export class Http {
     scratch: Scratch,
     signal?: AbortSignal,
   ): Promise<void> {
-    await this.#retrying(url, signal, async () => {
+    await this.#retrying(url, signal, async (until) => {
       const temporary = scratch.path();
       try {
         const save = (body: Readable) => pipeline(body, createWriteStream(temporary, { flags: "wx" }));
-        await this.#verified(url, expected, save, signal);
+        await this.#verified(url, expected, save, until);
         await mkdir(dirname(target), { recursive: true });
         await rename(temporary, target);
       } finally {
@@ -165,14 +176,14 @@ export class Http {
     consume: (body: Readable) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
-    return this.#retrying(url, signal, () => this.#verified(url, expected, consume, signal));
+    return this.#retrying(url, signal, (until) => this.#verified(url, expected, consume, until));
   }
 
   async #verified<T>(
     url: string,
     expected: Expected,
     consume: (body: Readable) => Promise<T>,
-    signal?: AbortSignal,
+    signal: AbortSignal,
   ): Promise<T> {
     const answer = await this.#ask(url, {}, signal);
     if (answer.kind !== "ok") {
@@ -199,14 +210,14 @@ export class Http {
     const [outcome, flow] = await Promise.allSettled([consumed, moved, drained]);
     if (flow.status === "rejected") throw flow.reason;
     if (expected.size !== undefined && size !== expected.size) throw new CutOff(url, size, expected.size);
-    const digest = hash.digest("hex");
-    if (digest !== expected.sha256)
-      throw mismatch(url, `sha256 is ${digest}, the index says ${expected.sha256}`);
+    // What came instead is not described: its digest would tell what a server in our network answers.
+    if (hash.digest("hex") !== expected.sha256)
+      throw mismatch(url, `its sha256 is not ${expected.sha256}, which the index says`);
     if (outcome.status === "rejected") throw outcome.reason;
     return outcome.value;
   }
 
-  async #ask(url: string, validators: Validators, signal: AbortSignal | undefined): Promise<Answer> {
+  async #ask(url: string, validators: Validators, signal: AbortSignal): Promise<Answer> {
     const headers: Record<string, string> = { "user-agent": "kmodfarm" };
     if (validators.etag !== undefined) headers["if-none-match"] = validators.etag;
     if (validators.lastModified !== undefined) headers["if-modified-since"] = validators.lastModified;
@@ -221,6 +232,11 @@ export class Http {
     }
     await body.dump();
     if (statusCode === 304) {
+      if (validators.etag === undefined && validators.lastModified === undefined)
+        throw new FarmError("REMOTE_UNAVAILABLE", {
+          detail: `${url} answers 'not modified' to a plain request`,
+          at: { url },
+        });
       this.traffic.notModified++;
       return { kind: "notModified" };
     }
@@ -232,8 +248,9 @@ export class Http {
   async #follow(
     url: string,
     headers: Readonly<Record<string, string>>,
-    signal: AbortSignal | undefined,
+    signal: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
+    if (this.#isAskerTrusted) this.#own.add(url);
     const visited: string[] = [];
     for (let place = url; ; ) {
       visited.push(place);
@@ -245,8 +262,8 @@ export class Http {
           credentials === undefined
             ? headers
             : { ...headers, authorization: credentials.authorization.reveal() },
-        dispatcher: this.#dispatcher,
-        ...(signal ? { signal } : {}),
+        dispatcher: this.#connections.dispatcher,
+        signal,
       });
       const location = one(answer.headers.location);
       if (!REDIRECTS.has(answer.statusCode) || location === undefined) return answer;
@@ -255,18 +272,31 @@ export class Http {
     }
   }
 
-  async #retrying<T>(url: string, signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
-    for (let tried = 0; ; tried++) {
-      throwIfAborted(signal);
-      try {
-        return await attempt();
-      } catch (thrown) {
+  /** `isOpen`: what comes of it is read later, and within the same time. */
+  async #retrying<T>(
+    url: string,
+    signal: AbortSignal | undefined,
+    attempt: (until: AbortSignal) => Promise<T>,
+    isOpen = false,
+  ): Promise<T> {
+    const tooLong = new TooLong(url, this.#longestMs);
+    const deadline = new Deadline(this.#longestMs, tooLong, signal);
+    try {
+      for (let tried = 0; ; tried++) {
         throwIfAborted(signal);
-        const wait =
-          tried < this.#retries ? waitBeforeRetry(thrown, this.#firstDelayMs * 2 ** tried) : undefined;
-        if (wait === undefined) throw this.toError(url, thrown);
-        await sleep(wait, undefined, signal ? { signal } : {}).catch(() => {});
+        try {
+          return await attempt(deadline.signal);
+        } catch (thrown) {
+          throwIfAborted(signal);
+          if (deadline.isOver) throw this.toError(url, tooLong);
+          const wait =
+            tried < this.#retries ? waitBeforeRetry(thrown, this.#firstDelayMs * 2 ** tried) : undefined;
+          if (wait === undefined) throw this.toError(url, thrown);
+          await sleep(wait, undefined, { signal: deadline.signal }).catch(() => {});
+        }
       }
+    } finally {
+      if (!isOpen) deadline.end();
     }
   }
 }

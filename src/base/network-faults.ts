@@ -29,6 +29,20 @@ export class TooSlow extends Error {
   }
 }
 
+/** Somebody whom no person named leads to an address that is this machine's, its network's or nobody's. */
+export class NotPublic extends Error {
+  constructor(host: string) {
+    super(`leads to ${host}, which has no public address, and which nobody configured`);
+  }
+}
+
+/** All tries together took longer than any good server needs. */
+export class TooLong extends Error {
+  constructor(url: string, ms: number) {
+    super(`${url} did not come whole within ${seconds(ms)} s`);
+  }
+}
+
 /** Times that the sentences below name. */
 export interface Patience {
   readonly connectMs: number;
@@ -51,7 +65,14 @@ export function toRemoteError(url: string, thrown: unknown, patience: Patience):
   if (thrown instanceof FarmError) return thrown;
   if (thrown instanceof CutOff)
     return new FarmError("DIGEST_MISMATCH", { detail: thrown.message, at: { url }, cause: thrown });
-  if (thrown instanceof StatusError || thrown instanceof TooSlow)
+  if (thrown instanceof NotPublic)
+    return new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${url} ${thrown.message}`,
+      at: { url },
+      hint: NAME_IT,
+      cause: thrown,
+    });
+  if (thrown instanceof StatusError || thrown instanceof TooSlow || thrown instanceof TooLong)
     return new FarmError("REMOTE_UNAVAILABLE", {
       detail: thrown.message,
       at: { url },
@@ -66,6 +87,8 @@ export function toRemoteError(url: string, thrown: unknown, patience: Patience):
   });
 }
 
+const NAME_IT =
+  "If the farm is meant to ask that host, name it in `privateHosts` of the configuration; else distrust who names it.";
 const WANTS_CREDENTIALS =
   "The server wants other credentials: see `credentials` of sources in docs/config.md.";
 

@@ -65,6 +65,7 @@ describe("Http with credentials", () => {
     const [own, other] = [await listen(), await listen()];
     const http = new Http({
       retries: 0,
+      own: [own.url, other.url],
       credentials: [{ url: `${own.url}/`, authorization: new Secret(WORD) }],
     });
 

@@ -6,7 +6,7 @@ import { assertNever } from "../base/error.ts";
 import { type AptSource, readAptSource } from "./apt.ts";
 import type { Catalog } from "./catalog.ts";
 import { type RpmSource, readRpmSource } from "./rpm-md.ts";
-import type { SourceAnswer, SourceContext } from "./source.ts";
+import { answering, inTime, type SourceAnswer, type SourceContext } from "./source.ts";
 
 /** A source of any format. */
 export type Source = AptSource | RpmSource;
@@ -23,7 +23,10 @@ export async function askSources(
   context: SourceContext,
 ): Promise<Answered[]> {
   return Promise.all(
-    sources.map(async (source) => ({ source, answer: await readSource(source, previous, context) })),
+    sources.map(async (source) => ({
+      source,
+      answer: await answering(() => inTime(source.id, context, (its) => readSource(source, previous, its))),
+    })),
   );
 }
 

@@ -79,6 +79,8 @@ export const CatalogSource = z.object({
   digest: z.string().optional(),
   /** Nobody signed its metadata: its digests prove only that nothing is damaged. */
   unsigned: z.literal(true).optional(),
+  /** Of a list: a person vouches for its digests. */
+  trusted: z.literal(true).optional(),
   /** The advisories that came with its metadata, below `url`. */
   updateinfo: z.object({ path: z.string(), sha256: z.string() }).optional(),
   /** Kernels it lists, by architecture. */
@@ -87,6 +89,14 @@ export const CatalogSource = z.object({
   cadence: z.array(Time),
 });
 export type CatalogSource = z.infer<typeof CatalogSource>;
+
+/**
+ * Whether a source's word on packages says where they come from. A list's does not: whoever writes it, or is on the
+ * way of it, names any package with a digest that fits.
+ */
+export function isVouching(source: Pick<CatalogSource, "kind" | "trusted"> | undefined): boolean {
+  return source?.kind === "apt" || source?.kind === "rpm-md" || source?.trusted === true;
+}
 
 /** The userland that a release brings for testing its kernels. */
 export const GuestTools = z.object({

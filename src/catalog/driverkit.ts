@@ -11,7 +11,8 @@ import type { CatalogKernel } from "./catalog.ts";
 import { crawlerNameOf, headerUrlsOf } from "./kernel-crawler.ts";
 import { type KernelList, ListCollector, type ListOptions } from "./kernel-list.ts";
 
-const CONFIG_LIMIT_CHARACTERS = 4 * 1024 * 1024;
+/** A kernel's whole configuration may stand in one, in base64. */
+const CONFIG_LIMIT_CHARACTERS = 1024 * 1024;
 
 /** Only what says which kernel it is; where the output goes is for whoever builds. */
 const DriverkitConfig = z.object({
@@ -55,7 +56,8 @@ export function readDriverkit(
 function parseYaml(text: string): unknown {
   if (text.length > CONFIG_LIMIT_CHARACTERS) return undefined;
   try {
-    return parse(text, { maxAliasCount: 0 });
+    // To see that no key comes twice, the parser compares each with all the others.
+    return parse(text, { maxAliasCount: 0, uniqueKeys: false, logLevel: "error" });
   } catch {
     return undefined;
   }

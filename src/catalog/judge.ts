@@ -7,7 +7,8 @@ import type { Catalog, CatalogSource } from "./catalog.ts";
 import { missingError, type SourceAnswer } from "./source.ts";
 
 const DAY_MS = 86_400_000;
-const REMEMBERED_DATES = 10;
+/** How many dates of a source's metadata its cadence is known by. */
+export const REMEMBERED_DATES = 10;
 
 /**
  * Makes a failure of "not there" where something must be: what was there before, what the configuration names, a

@@ -16,6 +16,8 @@ export interface KernelList {
   /** The same every night: what was seen under it before is what may be missed now. */
   readonly id: string;
   readonly url: string;
+  /** A person vouches for its digests. */
+  readonly isTrusted: boolean;
   readonly entries: number;
   /** Sorted; each names its source `<list id>/<distribution release>`. */
   readonly kernels: readonly PlacedKernel[];
@@ -44,10 +46,13 @@ export interface ListOptions {
   readonly name?: string | undefined;
   /** Architecture of entries that do not show theirs; default: that of all the others. */
   readonly architecture?: ArchitectureName | undefined;
+  readonly isTrusted?: boolean | undefined;
   /** Whether to keep what each entry names, which a list of many entries makes costly. */
   readonly keepEntries?: boolean | undefined;
 }
 
+/** Twenty times what all distributions together have ever published. */
+const MOST = { entries: 200_000, URLs: 300_000, kernels: 200_000, packages: 1_000_000 } as const;
 const EXAMPLES = 3;
 const EXAMPLE_CHARACTERS = 100;
 
@@ -61,20 +66,26 @@ export class ListCollector {
   readonly #byKey = new Map<string, EntrySignature>();
   #entries = 0;
   #read = 0;
+  #urls = 0;
+  #packages = 0;
 
   constructor(options: ListOptions) {
     this.#options = options;
   }
 
+  /** @throws FarmError DOCUMENT_INVALID for a list that has more than any honest one */
   add(entry: ListEntry, where: string): void {
-    this.#entries++;
+    this.#count();
     this.#read++;
+    this.#urls += entry.headers.length;
+    if (this.#urls > MOST.URLs) throw this.#tooMany("URLs");
     if (this.#options.keepEntries) this.#byKey.set(crawlerKey(entry), signatureOf(entry));
     this.#make(entry, where, this.#options.architecture, true);
   }
 
+  /** @throws FarmError DOCUMENT_INVALID, likewise */
   drop(reason: string, where: string): void {
-    this.#entries++;
+    this.#count();
     this.#drop(reason, where);
   }
 
@@ -97,6 +108,7 @@ export class ListCollector {
     return {
       id,
       url: this.#options.url,
+      isTrusted: this.#options.isTrusted ?? false,
       entries: this.#entries,
       kernels: [...this.#kernels]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
@@ -106,6 +118,17 @@ export class ListCollector {
         .toSorted((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
       entriesByKey: this.#byKey,
     };
+  }
+
+  #count(): void {
+    if (++this.#entries > MOST.entries) throw this.#tooMany("entries");
+  }
+
+  #tooMany(what: keyof typeof MOST): FarmError {
+    return new FarmError("DOCUMENT_INVALID", {
+      detail: `${this.#options.url} has more than ${MOST[what]} ${what}, which no honest list has`,
+      hint: "Nothing of it was taken. Distrust the list, or split it.",
+    });
   }
 
   #make(entry: ListEntry, where: string, architecture: ArchitectureName | undefined, mayWait: boolean): void {
@@ -121,7 +144,11 @@ export class ListCollector {
     const known = this.#kernels.get(name);
     const rank = ({ missing, unbuildable, crawler }: PlacedKernel) =>
       `${unbuildable === undefined ? 0 : 1} ${missing.length} ${crawlerKey(crawler)}`;
-    if (known === undefined || rank(kernel) < rank(known)) this.#kernels.set(name, kernel);
+    if (known !== undefined && rank(kernel) >= rank(known)) return;
+    this.#kernels.set(name, kernel);
+    this.#packages += kernel.packages.headers.length - (known?.packages.headers.length ?? 0);
+    if (this.#kernels.size > MOST.kernels) throw this.#tooMany("kernels");
+    if (this.#packages > MOST.packages) throw this.#tooMany("packages");
   }
 
   #drop(reason: string, where: string): void {
@@ -183,6 +210,7 @@ export function reportsOfList(
       distribution,
       url: list.url,
       status: loss === undefined ? "ok" : "suspect",
+      ...(list.isTrusted ? { trusted: true as const } : {}),
       ...(loss === undefined ? {} : { detail: loss }),
       checkedAt: now,
       kernels: countByArchitecture(kernels),

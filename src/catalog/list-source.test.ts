@@ -34,7 +34,13 @@ async function listOf(name: string, builds: readonly number[], more: object[] = 
   const place = join(directory, name);
   const text = JSON.stringify({ AmazonLinux2023: [...builds.map(entry), ...more] });
   await writeFile(place, name.endsWith(".gz") ? gzipSync(text) : text);
-  return { kind: "kernel-crawler", id: "kernel-crawler-x86_64", place, architecture: "x86_64" };
+  return {
+    kind: "kernel-crawler",
+    isTrusted: false,
+    id: "kernel-crawler-x86_64",
+    place,
+    architecture: "x86_64",
+  };
 }
 
 describe("a configured list", () => {

@@ -7,11 +7,12 @@ import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../base/error.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { kernelName } from "../kernel/kernel.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
 import { type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
-import { missingError, type SourceContext } from "./source.ts";
+import { inTime, missingError, type SourceContext } from "./source.ts";
 import {
   ACCEPT_LOSS,
   failureOf,
@@ -29,9 +30,12 @@ export interface ListSource {
   /** A URL, or an absolute path. */
   readonly place: string;
   readonly architecture: ArchitectureName | undefined;
+  /** A person vouches for its digests. */
+  readonly isTrusted: boolean;
 }
 
-const LIST_LIMIT_BYTES = 512 * 1024 * 1024;
+/** A little more than its reader takes, who says in his own words that it is too long. */
+const LIST_LIMIT_BYTES = 65 * 1024 * 1024;
 
 export interface ReadList {
   readonly source: ListSource;
@@ -54,7 +58,8 @@ export function updateFromLists(
   const time = now.toISOString();
   let catalog = previous;
   const [sources, problems, warnings]: [CatalogSource[], SourceProblem[], SourceWarning[]] = [[], [], []];
-  for (const { source, read } of answers) {
+  for (const { source, read: answer } of answers) {
+    const read = withinReason(answer, catalog);
     const isFailed = read instanceof FarmError;
     const reports = isFailed
       ? failedReports(catalog, source, read, time)
@@ -67,6 +72,20 @@ export function updateFromLists(
     if (!isFailed && read.dropped.length > 0) warnings.push(droppedOf(source, read));
   }
   return { catalog, sources, problems, warnings };
+}
+
+/** Nothing leaves a catalog again: a list with other names every night would make it grow for ever. */
+const MOST_KERNELS = 250_000;
+
+function withinReason(read: KernelList | FarmError, { kernels }: Catalog): KernelList | FarmError {
+  if (read instanceof FarmError) return read;
+  const known = new Set(kernels.map(kernelName));
+  const fresh = read.kernels.filter((kernel) => !known.has(kernelName(kernel))).length;
+  if (fresh === 0 || kernels.length + fresh <= MOST_KERNELS) return read;
+  return new FarmError("DOCUMENT_INVALID", {
+    detail: `${read.url} has ${fresh} kernels that the catalog's ${kernels.length} do not have yet, and ${MOST_KERNELS} is the most that it keeps`,
+    hint: "Nothing of it was taken. There are not that many kernels: distrust the list.",
+  });
 }
 
 function isSuspect({ status }: CatalogSource): boolean {
@@ -97,15 +116,19 @@ function emptySource(
 
 async function readList(source: ListSource, context: SourceContext): Promise<KernelList | FarmError> {
   try {
-    const body = await openList(source.place, context);
-    const { place: url, id: name, architecture } = source;
-    const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
-    return await readKernelCrawler(bytes as AsyncIterable<Uint8Array>, { url, name, architecture });
+    return await inTime(source.id, context, (its) => parseList(source, its));
   } catch (thrown) {
     const error = toListError(source, thrown, context);
-    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    if (error.code === "INTERRUPTED") throw error;
     return error;
   }
+}
+
+async function parseList(source: ListSource, context: SourceContext): Promise<KernelList> {
+  const { place: url, id: name, architecture, isTrusted } = source;
+  const body = await openList(url, context);
+  const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
+  return readKernelCrawler(bytes as AsyncIterable<Uint8Array>, { url, name, architecture, isTrusted });
 }
 
 async function openList(place: string, { http, signal }: SourceContext): Promise<Readable> {
@@ -127,12 +150,18 @@ function toListError({ place }: ListSource, thrown: unknown, { http }: SourceCon
 }
 
 /** Every release that the list was known for, with nothing said of its kernels. */
-function failedReports(catalog: Catalog, { id }: ListSource, error: FarmError, now: string): ReleaseReport[] {
-  return sourcesOf(catalog, id).map((before) => ({
+function failedReports(
+  catalog: Catalog,
+  { id, isTrusted }: ListSource,
+  error: FarmError,
+  now: string,
+): ReleaseReport[] {
+  const state = { status: "failed" as const, detail: error.message, checkedAt: now };
+  return sourcesOf(catalog, id).map(({ trusted: _, ...before }) => ({
     distribution: before.distribution,
     kernels: [],
     guests: [],
-    sources: [{ ...before, status: "failed", detail: error.message, checkedAt: now }],
+    sources: [{ ...before, ...state, ...(isTrusted ? { trusted: true as const } : {}) }],
   }));
 }
 

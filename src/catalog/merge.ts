@@ -11,6 +11,7 @@ import {
   type CatalogSource,
   compareKernels,
   type GuestTools,
+  isVouching,
 } from "./catalog.ts";
 
 /** What one night's look at all sources of one distribution release found. */
@@ -74,13 +75,15 @@ function mergeRelease(
   const listed = new Map(report.kernels.map((kernel) => [kernelName({ ...kernel, distribution }), kernel]));
   const sources = report.sources.map((source) => judgeLoss(source, known, listed, options));
   const state = new Map(sources.map((source) => [source.id, source]));
+  const earlier = new Map(previous.sources.map((source) => [source.id, source]));
+  const vouches: Vouches = ({ source }) => isVouching(state.get(source) ?? earlier.get(source));
 
   const merged = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
     const now = listed.get(name);
     const before = known.get(name);
     return now === undefined
       ? absent(before as CatalogKernel, state, options.now)
-      : present(now, before, distribution, state, options.now);
+      : present(now, before, distribution, state, vouches, options.now);
   });
   return { sources, kernels: merged, guests: mergeGuests(previous.guests, report) };
 }
@@ -112,15 +115,17 @@ function present(
   before: CatalogKernel | undefined,
   distribution: string,
   state: ReadonlyMap<string, CatalogSource>,
+  vouches: Vouches,
   now: string,
 ): CatalogKernel {
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
   // While one of its suites is out of reach, what was known of its packages is better than half of it.
   const isHalf = listed.missing.length > 0 && before !== undefined && before.missing === undefined;
-  // A list that gives no digests does not replace packages that have them.
-  const isWorse = before !== undefined && isVerified(before.packages) && !isVerified(listed.packages);
-  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, before);
+  // What a list says does not replace packages that somebody vouches for, nor such that have digests if it has none.
+  const isWorse =
+    before !== undefined && reliability(before.packages, vouches) > reliability(listed.packages, vouches);
+  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, before, vouches);
   const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
   const missing = isHalf || isWorse ? (before.missing ?? []) : listed.missing;
   const { kversion, packageVersion, architecture, unbuildable } = listed;
@@ -166,7 +171,11 @@ function expiry(listing: readonly CatalogSource[]): { staleSince?: string } {
  * kernel was first seen with, or each upload of them would rebuild all of those kernels. The pin is given
  * up when they can no longer be fetched.
  */
-function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): CatalogKernel["packages"] {
+function pinTools(
+  listed: ListedKernel,
+  before: CatalogKernel | undefined,
+  vouches: Vouches,
+): CatalogKernel["packages"] {
   const fresh = {
     headers: [...listed.packages.headers],
     crossTools: [...listed.packages.crossTools],
@@ -178,7 +187,11 @@ function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): Cata
     now.map(
       (one) =>
         then.find(
-          (old) => old.name === one.name && old.architecture === one.architecture && isBuildTool(old),
+          (old) =>
+            old.name === one.name &&
+            old.architecture === one.architecture &&
+            isBuildTool(old) &&
+            (vouches(old) || !vouches(one)),
         ) ?? one,
     );
   return {
@@ -188,8 +201,13 @@ function pinTools(listed: ListedKernel, before: CatalogKernel | undefined): Cata
   };
 }
 
-function isVerified({ headers }: { readonly headers: readonly Package[] }): boolean {
-  return headers.length > 0 && headers.every(({ sha256 }) => sha256 !== undefined);
+/** Whether the source of a package says where it comes from, and not only what it is. */
+type Vouches = (one: Package) => boolean;
+
+/** 0: any bytes could be these packages; 1: only some bytes; 2: those that their distribution made. */
+function reliability({ headers }: { readonly headers: readonly Package[] }, vouches: Vouches): number {
+  if (headers.length === 0 || headers.some(({ sha256 }) => sha256 === undefined)) return 0;
+  return headers.every(vouches) ? 2 : 1;
 }
 
 function absent(

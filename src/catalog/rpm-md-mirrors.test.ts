@@ -228,7 +228,7 @@ describe("credentials", () => {
       return response.writeHead(302, { location: `${elsewhere.url}${request.url}` }).end();
     });
     const credentials = [{ url: `${server.url}/`, authorization }];
-    const context = () => openContext(new Http({ retries: 0, credentials }));
+    const context = () => openContext(new Http({ retries: 0, credentials, own: ["127.0.0.1"] }));
 
     const listed = await readRpmSource(
       sourceAt("", { location: { kind: "mirrorlist", urls: [`${server.url}/mirrors`] } }),

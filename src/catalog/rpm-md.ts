@@ -216,8 +216,14 @@ async function readPrimary(
       url,
       expected,
       async (body) => {
-        const found = await readOpen(body, url, entry, distribution.packageNames);
-        return found.flatMap((one) => distribution.readPackage(one, source.id) ?? []);
+        const found: ListedPackage[] = [];
+        await readOpen(body, url, entry, distribution.packageNames, (one) => {
+          if (found.length >= MOST_PACKAGES)
+            throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than there are` });
+          const listed = distribution.readPackage(one, source.id);
+          if (listed !== undefined) found.push(listed);
+        });
+        return found;
       },
       context.signal,
     ),
@@ -233,19 +239,15 @@ function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): E
   return { sha256: checksum.value, size };
 }
 
-/** The wanted packages of primary.xml, which is never held as a whole. */
+/** Gives the wanted packages of primary.xml, one after the other: neither it nor they are held as a whole. */
 async function readOpen(
   body: Readable,
   url: string,
   { openChecksum, openSize }: RepomdEntry,
   wanted: RegExp,
-): Promise<PrimaryPackage[]> {
-  const found: PrimaryPackage[] = [];
-  const reader = primaryReader(url, wanted, (one) => {
-    if (found.length >= MOST_PACKAGES)
-      throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than there are` });
-    found.push(one);
-  });
+  take: (one: PrimaryPackage) => void,
+): Promise<void> {
+  const reader = primaryReader(url, wanted, take);
   const hash = createHash("sha256");
   const limit = Math.min(openSize ?? OPEN_LIMIT_BYTES, OPEN_LIMIT_BYTES);
   const open = url.endsWith(".xml") ? plain(body) : decompressed(body, url, limit);
@@ -254,12 +256,10 @@ async function readOpen(
     reader.write(chunk);
   }
   reader.end();
-  const digest = hash.digest("hex");
-  if (openChecksum?.type === "sha256" && openChecksum.value !== digest)
+  if (openChecksum?.type === "sha256" && openChecksum.value !== hash.digest("hex"))
     throw new FarmError("DIGEST_MISMATCH", {
-      detail: `${url}: what is inside has the sha256 ${digest}, repomd.xml says ${openChecksum.value}`,
+      detail: `${url}: what is inside has another sha256 than ${openChecksum.value}, which repomd.xml says`,
     });
-  return found;
 }
 
 /** The bytes as they are; whoever stops reading leaves the rest to those who want the digest. */

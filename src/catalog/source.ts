@@ -6,6 +6,7 @@ import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
+import { Deadline } from "../base/deadline.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
@@ -31,6 +32,8 @@ export interface SourceContext {
   readonly scratch: Scratch;
   /** Where verified indices' extracts and validators are kept between nights. */
   readonly cache: string;
+  /** Longest that one source may take. */
+  readonly longestMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -62,14 +65,45 @@ export interface SourceMetadata {
   readonly updateinfo?: { readonly path: string; readonly sha256: string };
 }
 
-/** A failure is an answer, not an exception: the other sources go on. Only a stop and our own faults are thrown. */
+/**
+ * A failure is an answer, not an exception: the other sources go on. That holds for our own faults too, which a source
+ * may well provoke; only a stop is thrown.
+ */
 export async function answering(read: () => Promise<SourceAnswer>): Promise<SourceAnswer> {
   try {
     return await read();
   } catch (thrown) {
     const error = toFarmError(thrown);
-    if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+    if (error.code === "INTERRUPTED") throw error;
     return { kind: "failed", error };
+  }
+}
+
+const LONGEST_MS = 30 * 60_000;
+
+/**
+ * Reads a source within the time that one may take, all its documents and mirrors together: each of them may be in
+ * time, and the next one as well.
+ * @throws FarmError REMOTE_UNAVAILABLE when it is over
+ */
+export async function inTime<T>(
+  source: string,
+  context: SourceContext,
+  read: (context: SourceContext) => Promise<T>,
+): Promise<T> {
+  const { signal, longestMs = LONGEST_MS } = context;
+  const minutes = Math.round(longestMs / 6000) / 10;
+  const tooLong = new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `${source} did not come to its end within ${minutes} minutes`,
+    at: { source },
+  });
+  const deadline = new Deadline(longestMs, tooLong, signal);
+  try {
+    return await read({ ...context, signal: deadline.signal });
+  } catch (thrown) {
+    throw deadline.isOver && !signal?.aborted ? tooLong : thrown;
+  } finally {
+    deadline.end();
   }
 }
 
@@ -118,13 +152,8 @@ export async function fetchRemembered(
   const forget = () => rm(memory, { force: true });
   const answer = await http.fetchDocument(url, limitBytes, remembered ?? {}, signal);
   if (answer.kind === "missing") return undefined;
-  if (answer.kind === "notModified") {
-    if (remembered === undefined)
-      throw new FarmError("REMOTE_UNAVAILABLE", {
-        detail: `${url} answers 'not modified' to a plain request`,
-      });
-    return { text: remembered.text, isKnown: true, async remember() {}, forget };
-  }
+  if (answer.kind === "notModified")
+    return { text: remembered?.text ?? "", isKnown: true, async remember() {}, forget };
   const fresh = { ...answer.validators, text: answer.bytes.toString("utf8") };
   const isKnown = fresh.text === remembered?.text;
   const isSame = isKnown && fresh.etag === remembered.etag && fresh.lastModified === remembered.lastModified;
@@ -184,7 +213,7 @@ export function signatureFault(source: string, what: string, keyring: string, re
 }
 
 /** Something we wrote ourselves; damaged or absent is the same: it is made anew. */
-async function readJson<T>(path: string, type: z.ZodType<T>): Promise<T | undefined> {
+export async function readJson<T>(path: string, type: z.ZodType<T>): Promise<T | undefined> {
   try {
     return type.parse(JSON.parse(await readFile(path, "utf8")));
   } catch {

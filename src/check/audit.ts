@@ -113,15 +113,26 @@ function readFacts(
   };
 }
 
-/** Signers of each release's keys, made once. */
+/** Signers of each release's keys, made once; undefined where they are not known, or not all of them can be read. */
 export function signersByRelease(keys: KernelKeys): (release: string) => readonly Signer[] | undefined {
-  const known = new Map<string, readonly Signer[]>();
+  const known = new Map<string, readonly Signer[] | undefined>();
   return (release) => {
-    const signers =
-      known.get(release) ?? keys.get(release)?.map((der) => readSigner(Buffer.from(der), release));
-    if (signers !== undefined) known.set(release, signers);
-    return signers;
+    if (!known.has(release)) known.set(release, signersOf(keys.get(release), release));
+    return known.get(release);
   };
+}
+
+function signersOf(
+  certificates: ReturnType<KernelKeys["get"]>,
+  release: string,
+): readonly Signer[] | undefined {
+  try {
+    return certificates?.map((der) => readSigner(Buffer.from(der), release));
+  } catch (thrown) {
+    // An image whose keys are none says nothing about modules.
+    if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return undefined;
+    throw thrown;
+  }
 }
 
 export interface AuditContext {

@@ -4,6 +4,7 @@
 import { createHash, timingSafeEqual, verify, X509Certificate } from "node:crypto";
 import type { CmsSignature } from "../formats/cms.ts";
 import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
+import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
 import type { OpenedModule } from "./format.ts";
 import type { KernelRecord } from "./kernel-record.ts";
@@ -22,16 +23,30 @@ export type SignatureVerdict =
   | { readonly kind: "bad"; readonly fact: string; readonly isUnknownKey?: true }
   | { readonly kind: "unsigned" };
 
-/** @throws FarmError MODULE_MALFORMED, Error of node:crypto for what is no certificate */
+/** @throws FarmError MODULE_MALFORMED for what is no certificate */
 export function readSigner(der: Uint8Array, what: string): Signer {
-  const certificate = new X509Certificate(der);
   // Certificate → tbsCertificate → [0] version, serialNumber, signature, issuer (RFC 5280, 4.1).
   const [whole] = readDerValues(der, what);
   const [body] = readDerValues(whole?.content ?? new Uint8Array(), what);
   const fields = readDerValues(body?.content ?? new Uint8Array(), what);
   const [serial, , issuer] = fields[0]?.tag === DER.tagged(0) ? fields.slice(1) : fields;
-  if (serial === undefined || issuer === undefined) throw new TypeError(`${what} is no certificate`);
-  return { certificate, issuer: issuer.whole, serial: readPositiveInteger(serial, what) };
+  if (serial === undefined || issuer === undefined) throw malformed(what, "it is no certificate");
+  return {
+    certificate: readCertificate(der, what),
+    issuer: issuer.whole,
+    serial: readPositiveInteger(serial, what),
+  };
+}
+
+/** What OpenSSL cannot read, it says in errors of its own. */
+function readCertificate(der: Uint8Array, what: string): X509Certificate {
+  try {
+    const certificate = new X509Certificate(der);
+    void [certificate.subject, certificate.fingerprint256];
+    return certificate;
+  } catch {
+    throw malformed(what, "it is no certificate that can be read");
+  }
 }
 
 /** Names do not decide: every kernel's key has the same one. Issuer and number find the key, the key decides. */
@@ -54,9 +69,14 @@ export function verifySignature(
     return { kind: "bad", fact: "what is signed is another module's digest" };
   const signed = cms.attributes ?? content;
   const algorithm = cms.scheme === "ml-dsa" ? null : cms.digest;
-  return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
-    ? { kind: "good", signer }
-    : { kind: "bad", fact: "its signature does not fit its bytes" };
+  try {
+    return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
+      ? { kind: "good", signer }
+      : { kind: "bad", fact: "its signature does not fit its bytes" };
+  } catch {
+    // A key that OpenSSL does not know shows only when it is used, and so does one that is not for such signatures.
+    return { kind: "bad", fact: "its signature cannot be verified with the key that it names" };
+  }
 }
 
 function isNamedBy({ issuer, serial, certificate }: Signer, { signer }: CmsSignature): boolean {

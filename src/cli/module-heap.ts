@@ -175,10 +175,18 @@ async function listBucket(root: string, first: string, get: Get): Promise<Map<st
   }
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
+const ENTITIES: ReadonlyMap<string, string> = new Map([
+  ["amp", "&"],
+  ["lt", "<"],
+  ["gt", ">"],
+  ["quot", '"'],
+  ["apos", "'"],
+]);
 
 function unescaped(text: string): string {
   return text.replaceAll(/&(?:#(\d+)|(\w+));/g, (whole, code, name) =>
-    code === undefined ? (ENTITIES[name] ?? whole) : String.fromCodePoint(Math.min(Number(code), 0x10ffff)),
+    code === undefined
+      ? (ENTITIES.get(name) ?? whole)
+      : String.fromCodePoint(Math.min(Number(code), 0x10ffff)),
   );
 }

@@ -34,6 +34,10 @@ export const CredentialsConfig = z
       .min(1)
       .optional()
       .describe("File with a bearer token, instead of name and password."),
+    overHttp: z
+      .boolean()
+      .optional()
+      .describe("Say them over plain http too, where everybody on the way reads them. Default: false."),
   })
   .refine(
     ({ user, passwordFile, tokenFile }) =>
@@ -42,6 +46,20 @@ export const CredentialsConfig = z
         : user === undefined && passwordFile === undefined,
     { error: "either `user` and `passwordFile`, or `tokenFile`" },
   );
+
+/** Whoever is on the way to a server that is asked over http reads what it is told; on this machine nobody is. */
+function areInTheOpen(credentials: CredentialsConfig | undefined, urls: readonly unknown[]): boolean {
+  if (credentials === undefined || credentials.overHttp === true) return false;
+  return urls.some((url) => {
+    const { protocol, hostname } = URL.parse(String(url)) ?? {};
+    return protocol === "http:" && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname ?? "");
+  });
+}
+
+const IN_THE_OPEN = {
+  path: ["credentials"],
+  error: "would go over plain http: use https, or write `overHttp: true` beside them",
+};
 
 /** A password in a URL would stand in the catalog and in every message. */
 const Url = z
@@ -83,6 +101,11 @@ export const AptSourceConfig = z
     ({ credentials, mirror, securityMirror, portsMirror }) =>
       credentials === undefined || [mirror, securityMirror, portsMirror].some((url) => url !== undefined),
     { error: "`credentials` need a `mirror` that they are for" },
+  )
+  .refine(
+    ({ credentials, mirror, securityMirror, portsMirror }) =>
+      !areInTheOpen(credentials, [mirror, securityMirror, portsMirror]),
+    IN_THE_OPEN,
   );
 
 export const RpmSourceConfig = z
@@ -110,25 +133,38 @@ export const RpmSourceConfig = z
   })
   .refine((source) => source.credentials === undefined || urlsOf(source).length === 1, {
     error: "`credentials` need a `baseurl`, `mirrorlist` or `metalink` that they are for",
-  });
+  })
+  .refine((source) => !areInTheOpen(source.credentials, urlsOf(source)), IN_THE_OPEN);
 
 function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: unknown }): unknown[] {
   return [source.baseurl, source.mirrorlist, source.metalink].filter((url) => url !== undefined);
 }
 
-const ListSourceConfig = z.strictObject({
-  kind: z.literal("kernel-crawler").describe("A list as kernel-crawler writes it."),
-  list: z
-    .string()
-    .min(1)
-    .describe("Its URL, or its path relative to this file; may end in .gz, .xz or .zst."),
-  name: PathSegment.optional().describe("What to call it; default: kernel-crawler and its architecture."),
-  architecture: ArchitectureName.optional().describe(
-    "Of entries that do not show theirs; default: as its name says.",
-  ),
-  redistributable: Redistributable,
-  credentials: Credentials,
-});
+const ListSourceConfig = z
+  .strictObject({
+    kind: z.literal("kernel-crawler").describe("A list as kernel-crawler writes it."),
+    list: z
+      .string()
+      .min(1)
+      .describe("Its URL, or its path relative to this file; may end in .gz, .xz or .zst."),
+    name: PathSegment.optional().describe("What to call it; default: kernel-crawler and its architecture."),
+    architecture: ArchitectureName.optional().describe(
+      "Of entries that do not show theirs; default: as its name says.",
+    ),
+    trusted: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether you vouch for the digests that it gives. Nobody signs a list: without your word, what is built with its packages stays a candidate. Not over plain http. Default: false.",
+      ),
+    redistributable: Redistributable,
+    credentials: Credentials,
+  })
+  .refine(({ credentials, list }) => !areInTheOpen(credentials, [list]), IN_THE_OPEN)
+  .refine(({ trusted, list }) => trusted !== true || !areInTheOpen({}, [list]), {
+    path: ["trusted"],
+    error: "cannot be said of a list that comes over plain http, which anybody on the way may change",
+  });
 
 export const SourceConfig = z.discriminatedUnion("kind", [
   AptSourceConfig,
@@ -147,6 +183,13 @@ const SelectConfig = z.strictObject({
     .optional()
     .describe("Only so many of the newest fetchable kernels of each release, architecture and flavour."),
 });
+
+/** `name`, or `name:port` */
+const Host = z
+  .string()
+  .refine((host) => URL.parse(`http://${host}/`)?.host === host.toLowerCase().replace(/:80$/, ""), {
+    error: "not a host, or a host and its port",
+  });
 
 /** A size below which no build comes to its first line. */
 const atLeast = (least: string) =>
@@ -172,6 +215,12 @@ export const Config = z.strictObject({
     .array(SourceConfig)
     .default([{ kind: "apt", releases: debian.releases.map(({ key }) => key) }])
     .describe("Where kernels are listed; default: every release of Debian."),
+  privateHosts: z
+    .array(Host)
+    .default([])
+    .describe(
+      "Hosts on addresses that are not public (mirror.lan, 10.0.0.5:8080) that lists, mirrors and redirects may lead to. What this file names as a source or driver needs no mention.",
+    ),
   select: z
     .union([SelectConfig, z.array(SelectConfig).min(1)])
     .default({})
@@ -226,6 +275,7 @@ type SelectConfig = z.infer<typeof SelectConfig>;
 export interface FarmConfig {
   readonly drivers: readonly DriverConfig[];
   readonly sources: readonly SourceConfig[];
+  readonly privateHosts: readonly string[];
   readonly select: readonly SelectConfig[];
   readonly exclude: readonly Exclusion[];
   /** Absolute paths from here on. */
@@ -274,6 +324,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   return {
     drivers: config.drivers,
     sources: config.sources,
+    privateHosts: config.privateHosts,
     exclude: config.exclude,
     archive: config.archive,
     toolchains: config.toolchains,

@@ -13,6 +13,7 @@ import type { LoadedDriver } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
 import { modulePath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
+import { type CatalogSource, isVouching } from "../catalog/catalog.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
 import { checkFormat } from "../check/format.ts";
 import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
@@ -36,6 +37,8 @@ export interface ElementContext extends LoadTestContext {
   /** Builds and boots, as many at once as the machine has processors. */
   readonly processors: PQueue;
   readonly gate: Gate;
+  /** Of the catalog: who vouches for the packages that an element is built with. */
+  readonly sources: readonly CatalogSource[];
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
   readonly now: () => Date;
@@ -171,10 +174,10 @@ async function publishable(
 
 /** What modules and the kernel's own record say, without booting anything. */
 async function readVerdicts(
-  { driver, recipe }: Work,
+  { element, driver, recipe }: Work,
   { record, directory }: Attempt,
   kernel: KernelRecord,
-  { gate }: ElementContext,
+  { gate, sources }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name }) => ({
@@ -184,9 +187,29 @@ async function readVerdicts(
   );
   const { modules, verdict: format } = await checkFormat(files);
   const read = modules.map(({ module }) => module);
-  const built = verdict("provenance", "pass", `built here by recipe ${recipeKey(recipe)}`);
+  const built = provenanceOf(element, recipe, sources);
   const signature = checkSignatures(modules, gate.signers, kernel);
   return [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built];
+}
+
+/** Built here, of packages that a distribution vouches for: a digest of a list proves no origin. */
+function provenanceOf(
+  { packages }: Pick<Element, "packages">,
+  recipe: Recipe,
+  sources: readonly CatalogSource[],
+): Verdict {
+  const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
+  const strange = Object.values(packages)
+    .flat()
+    .filter(({ source }) => !vouching.has(source));
+  const built = `built here by recipe ${recipeKey(recipe)}`;
+  const [first] = strange;
+  if (first === undefined) return verdict("provenance", "pass", built);
+  return verdict(
+    "provenance",
+    "unknown",
+    `${built}, with ${strange.map(({ name }) => name).join(", ")} on the word of ${first.source} alone, a list that nobody signs: configure the repository, or say \`trusted: true\` of the list`,
+  );
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

@@ -22,7 +22,14 @@ import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config.ts";
-import { catalogSources, listSources, privateSources, readCredentials, toolchainMirror } from "./sources.ts";
+import {
+  catalogSources,
+  listSources,
+  ownPlaces,
+  privateSources,
+  readCredentials,
+  toolchainMirror,
+} from "./sources.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -55,7 +62,8 @@ const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();
   const around = { host, base: config.base };
-  const http = new Http({ credentials: await readCredentials(config.sources, config.base) });
+  const credentials = await readCredentials(config.sources, config.base);
+  const http = new Http({ credentials, own: ownPlaces(config, around) });
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   return {

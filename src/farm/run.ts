@@ -271,7 +271,7 @@ class Night {
     const say = (text: string) => this.#options.progress.say(text);
     const build = openBuild(this.#farm, this.#ledger.catalog, say, this.#ledger);
     const { progress, now, signal, without, retry } = this.#options;
-    const { guests } = this.#ledger.catalog;
+    const { guests, sources } = this.#ledger.catalog;
     const isLoaded = !without?.includes("load");
     const boot = { inputs: build.inputs, scratch, cache };
     return {
@@ -283,6 +283,7 @@ class Night {
       processors: this.#processors,
       images: this.#images,
       guests,
+      sources,
       gate: this.#gate,
       isLoaded,
       now,

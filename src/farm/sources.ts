@@ -23,7 +23,13 @@ import type {
   Suite,
 } from "../kernel/distributions/distribution.ts";
 import { requireRelease } from "../kernel/distributions/index.ts";
-import type { AptSourceConfig, CredentialsConfig, RpmSourceConfig, SourceConfig } from "./config.ts";
+import type {
+  AptSourceConfig,
+  CredentialsConfig,
+  FarmConfig,
+  RpmSourceConfig,
+  SourceConfig,
+} from "./config.ts";
 
 /** What mirrors and relative paths of the configuration are completed with. */
 export interface Surroundings {
@@ -52,7 +58,8 @@ export function listSources(config: SourceConfig, base: string): ListSource[] {
   const place = /^https?:/.test(config.list) ? config.list : resolve(base, config.list);
   const architecture = config.architecture ?? architectureOfPlace(place);
   const id = config.name ?? ["kernel-crawler", architecture].filter((word) => word !== undefined).join("-");
-  return [{ kind: "kernel-crawler", id, place, architecture }];
+  const isTrusted = config.trusted ?? false;
+  return [{ kind: "kernel-crawler", id, place, architecture, isTrusted }];
 }
 
 /** Ids of a configured source's repositories and lists, if their packages may not be passed on. */
@@ -254,6 +261,18 @@ export async function readCredentials(
     return placesOf(source).map((url) => ({ url, authorization }));
   });
   return (await Promise.all(read)).flat();
+}
+
+/** What a person named, here or in the host's apt configuration: only those servers may lie on private addresses. */
+export function ownPlaces(
+  { sources, drivers, privateHosts }: Pick<FarmConfig, "sources" | "drivers" | "privateHosts">,
+  { host }: Surroundings,
+): string[] {
+  const ofDrivers = drivers.flatMap(({ source }) =>
+    typeof source === "object" && "url" in source ? [source.url] : [],
+  );
+  const ofHost = [host.main, host.security].filter((url) => url !== undefined);
+  return [...privateHosts, ...sources.flatMap(placesOf), ...ofDrivers, ...ofHost];
 }
 
 function placesOf(source: SourceConfig): string[] {

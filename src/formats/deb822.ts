@@ -61,49 +61,63 @@ function parseRelation(text: string): Relation[] {
 }
 
 const LONGEST_PARAGRAPH_BYTES = 1024 * 1024;
+/** What is kept of one index: Ubuntu's largest have a tenth of that about kernels. */
+const MOST = { paragraphs: 200_000, bytes: 256 * 1024 * 1024 } as const;
 
 /**
  * Cuts out of a package index, as it comes, only the paragraphs whose package name has one of the prefixes: an
  * index is 65 MB, and what a farm needs of it is a few hundred kilobytes.
- * @throws FarmError REMOTE_UNAVAILABLE when it has a paragraph longer than any package needs
+ * @throws FarmError REMOTE_UNAVAILABLE when it has a paragraph longer, or more of them, than any archive needs
  */
 export async function selectParagraphs(
   index: AsyncIterable<Buffer> | Iterable<Buffer>,
   prefixes: readonly string[],
 ): Promise<Paragraph[]> {
-  const needles = prefixes.map((prefix) => Buffer.from(prefix));
-  const found: Paragraph[] = [];
-  let rest: Buffer = Buffer.alloc(0);
+  const selection = new Selection(prefixes);
+  let [rest, restBytes] = [[] as Buffer[], 0];
   for await (const chunk of index) {
     const first = chunk.indexOf(BLANK_LINE);
-    if (rest.length + (first < 0 ? chunk.length : first) > LONGEST_PARAGRAPH_BYTES) throw tooLong();
+    if (restBytes + (first < 0 ? chunk.length : first) > LONGEST_PARAGRAPH_BYTES) throw tooLong();
     if (first < 0) {
-      rest = Buffer.concat([rest, chunk]);
+      rest.push(chunk);
+      restBytes += chunk.length;
       continue;
     }
     // Only what the seam of two chunks cuts through is copied.
     const last = chunk.lastIndexOf(BLANK_LINE);
-    found.push(...selectFrom(Buffer.concat([rest, chunk.subarray(0, first + 1)]), needles));
-    found.push(...selectFrom(chunk.subarray(first, last + 1), needles));
-    rest = Buffer.from(chunk.subarray(last + 1));
+    selection.take(Buffer.concat([...rest, chunk.subarray(0, first + 1)]));
+    selection.take(chunk.subarray(first, last + 1));
+    [rest, restBytes] = [[Buffer.from(chunk.subarray(last + 1))], chunk.length - last - 1];
   }
-  return [...found, ...selectFrom(rest, needles)];
+  selection.take(Buffer.concat(rest));
+  return selection.found;
+}
+
+/** The paragraphs that somebody wants, within what may be kept of one index. */
+class Selection {
+  readonly found: Paragraph[] = [];
+  readonly #needles: readonly Buffer[];
+  #bytes = 0;
+
+  constructor(prefixes: readonly string[]) {
+    this.#needles = prefixes.map((prefix) => Buffer.from(prefix));
+  }
+
+  take(paragraphs: Buffer): void {
+    for (let at = nextPackage(paragraphs, 0); at >= 0; at = nextPackage(paragraphs, at)) {
+      if (!this.#needles.some((needle) => standsAt(paragraphs, at, needle))) continue;
+      const end = paragraphs.indexOf(BLANK_LINE, at);
+      const text = paragraphs.toString("utf8", at - FIELD.length, end < 0 ? paragraphs.length : end);
+      this.#bytes += text.length;
+      if (this.found.length >= MOST.paragraphs || this.#bytes > MOST.bytes) throw tooMuch();
+      this.found.push(parseParagraph(text));
+    }
+  }
 }
 
 const FIELD_LINE = Buffer.from("\nPackage: ");
 const FIELD = FIELD_LINE.subarray(1);
 const BLANK_LINE = Buffer.from("\n\n");
-
-function selectFrom(paragraphs: Buffer, needles: readonly Buffer[]): Paragraph[] {
-  const found: Paragraph[] = [];
-  for (let at = nextPackage(paragraphs, 0); at >= 0; at = nextPackage(paragraphs, at)) {
-    if (!needles.some((needle) => standsAt(paragraphs, at, needle))) continue;
-    const end = paragraphs.indexOf(BLANK_LINE, at);
-    const text = paragraphs.toString("utf8", at - FIELD.length, end < 0 ? paragraphs.length : end);
-    found.push(parseParagraph(text));
-  }
-  return found;
-}
 
 /** Where the next package name begins, or -1. */
 function nextPackage(paragraphs: Buffer, from: number): number {
@@ -121,5 +135,11 @@ function standsAt(bytes: Buffer, at: number, needle: Buffer): boolean {
 function tooLong(): FarmError {
   return new FarmError("REMOTE_UNAVAILABLE", {
     detail: `the index has a paragraph of more than ${LONGEST_PARAGRAPH_BYTES} bytes`,
+  });
+}
+
+function tooMuch(): FarmError {
+  return new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `the index has more than ${MOST.paragraphs} packages of kernels, or ${MOST.bytes} bytes about them`,
   });
 }

@@ -15,7 +15,7 @@ export interface JsonListLimits {
   readonly depth: number;
 }
 
-const DEFAULT_LIMITS: JsonListLimits = { totalBytes: 2 ** 29, elementBytes: 2 ** 22, depth: 32 };
+const DEFAULT_LIMITS: JsonListLimits = { totalBytes: 2 ** 26, elementBytes: 2 ** 22, depth: 32 };
 const NAME_LIMIT_BYTES = 256;
 
 type State =

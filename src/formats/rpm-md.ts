@@ -34,19 +34,19 @@ const MOST_ENTRIES = 1000;
 export function parseRepomd(text: string, what: string): Repomd {
   const entries = new Map<string, RepomdEntry>();
   let revision = "";
-  let fields: Record<string, string> | undefined;
+  let fields: Map<string, string> | undefined;
   let type = "";
   readXml(text, what, {
     open(name, attributes) {
-      if (name === "data") [type, fields] = [attributes.type ?? "", {}];
+      if (name === "data") [type, fields] = [attributes.type ?? "", new Map()];
       if (fields === undefined) return;
-      if (name === "location") fields.href = attributes.href ?? "";
-      if (name.endsWith("checksum")) fields[`${name}-type`] = attributes.type ?? "";
+      if (name === "location") fields.set("href", attributes.href ?? "");
+      if (name.endsWith("checksum")) fields.set(`${name}-type`, attributes.type ?? "");
     },
     close(name, content) {
       if (name === "revision") revision = content.trim();
       if (fields === undefined) return;
-      if (name !== "data") fields[name] = name === "location" ? (fields.href ?? "") : content.trim();
+      if (name !== "data") fields.set(name, content.trim());
       else {
         if (entries.size >= MOST_ENTRIES) throw tooMany(what);
         entries.set(type, toEntry(fields));
@@ -57,18 +57,18 @@ export function parseRepomd(text: string, what: string): Repomd {
   return { revision, entries };
 }
 
-function toEntry(fields: Readonly<Record<string, string>>): RepomdEntry {
+function toEntry(fields: ReadonlyMap<string, string>): RepomdEntry {
   const checksum = (name: string): Checksum | undefined => {
-    const value = fields[name];
-    return value === undefined ? undefined : { type: fields[`${name}-type`] ?? "", value };
+    const value = fields.get(name);
+    return value === undefined ? undefined : { type: fields.get(`${name}-type`) ?? "", value };
   };
   return {
-    href: fields.href ?? "",
+    href: fields.get("href") ?? "",
     checksum: checksum("checksum"),
     openChecksum: checksum("open-checksum"),
-    size: toNumber(fields.size),
-    openSize: toNumber(fields["open-size"]),
-    timestamp: toNumber(fields.timestamp),
+    size: toNumber(fields.get("size")),
+    openSize: toNumber(fields.get("open-size")),
+    timestamp: toNumber(fields.get("timestamp")),
   };
 }
 

@@ -10,9 +10,11 @@ const RPM_MAGIC = "edabeedb";
 export const RPM_HEADER_INTRO_BYTES = 16;
 const HEADER_MAGIC = "8eade801";
 const INDEX_ENTRY_BYTES = 16;
-/** rpm's own limits: 64 KiB entries, 256 MiB of store. Kernel packages need a hundredth of that. */
+/** rpm's own limits are 64 KiB entries, 256 MiB of store. Kernel packages need less than a megabyte. */
 const MAX_ENTRIES = 0xffff;
-const MAX_STORE_BYTES = 64 * 1024 * 1024;
+const MAX_STORE_BYTES = 16 * 1024 * 1024;
+/** Values of one tag: files, most of the time. */
+const MAX_VALUES = 500_000;
 
 const TYPE = { int16: 3, int32: 4, int64: 5, string: 6, stringArray: 8 } as const;
 const TAG = {
@@ -108,6 +110,8 @@ class Header {
       const [tag, type, offset, count] = [0, 4, 8, 12].map((field) => body.readUInt32BE(at + field));
       if (offset === undefined || offset > this.#store.length || count === undefined)
         throw malformed("a header's index leads out of it");
+      if (count > MAX_VALUES && SIZED.has(type as number))
+        throw malformed("a header has more values than any");
       this.#entries.set(tag as number, { type: type as number, offset, count });
     }
   }
@@ -152,6 +156,9 @@ const WIDTHS: ReadonlyMap<number, number> = new Map([
   [TYPE.int32, 4],
   [TYPE.int64, 8],
 ]);
+
+/** Types of which each value is a thing of its own; of bytes there may be many. */
+const SIZED: ReadonlySet<number> = new Set([...WIDTHS.keys(), TYPE.stringArray]);
 
 function safe(value: bigint): number {
   if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw malformed("a size is beyond all measure");

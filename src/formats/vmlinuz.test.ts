@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { workedMs } from "../../test/support/damage.ts";
 import { readVmlinuz } from "./vmlinuz.ts";
 
 const BANNER =
@@ -129,5 +130,49 @@ describe("readVmlinuz", () => {
       ),
       { numRuns: 300 },
     );
+  });
+});
+
+describe("what looks like certificates", () => {
+  const image = (more: Buffer) => arm64(kernel(more));
+
+  test.each([
+    ["tiny ones", Buffer.from("308200023000", "hex")],
+    ["some that lie one in the other", Buffer.from("3082", "hex")],
+    ["some as long as they may be", Buffer.concat([certificate(0xffff)])],
+  ])("is looked at once each: 8 MiB of %s", async (_, one) => {
+    const started = workedMs();
+
+    const read = await readVmlinuz(image(Buffer.alloc(8 << 20, one)), "vmlinuz").catch((thrown) => thrown);
+
+    expect(read.certificates ?? read.code).toEqual(read.code ?? []);
+    expect(workedMs() - started).toBeLessThan(2000);
+  });
+
+  test("does not hide the list that begins inside of it", async () => {
+    // One that is none reaches over the beginning of the list, and ends where nothing is.
+    const cover = Buffer.concat([Buffer.from([0x30, 0x82, 0x02, 0x00, 0x30]), Buffer.alloc(251, 7)]);
+
+    const { certificates } = await readVmlinuz(image(Buffer.concat([cover, list(CERTIFICATES)])), "vmlinuz");
+
+    expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
+  });
+
+  test("does not hide the list that it stands before", async () => {
+    const before = certificate(264);
+
+    const { certificates } = await readVmlinuz(image(Buffer.concat([before, list(CERTIFICATES)])), "vmlinuz");
+
+    expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
+  });
+
+  test("words of a greeting without end are passed over", async () => {
+    const words = Buffer.alloc(16 << 20, "Linux version x");
+    const started = workedMs();
+
+    await expect(readVmlinuz(arm64(Buffer.concat([Buffer.alloc(64), words])), "vmlinuz")).rejects.toThrow(
+      /greets with no kernel's words/,
+    );
+    expect(workedMs() - started).toBeLessThan(2000);
   });
 });

@@ -30,7 +30,7 @@ export async function readVmlinuz(bytes: Uint8Array, what: string): Promise<Vmli
   const kernel = await unpackKernel(file, what);
   const banner = bannerOf(kernel);
   if (banner === undefined) throw bad(what, "it greets with no kernel's words");
-  return { banner, ...findCertificates(kernel) };
+  return { banner, ...findCertificates(kernel, what) };
 }
 
 /** The kernel proper: what a boot loader would let loose. */
@@ -68,38 +68,85 @@ async function decompress(payload: Buffer, what: string): Promise<Buffer> {
 function bannerOf(kernel: Buffer): string | undefined {
   // A format of the same beginning stands nearby: `Linux version %s (…)`.
   for (let at = kernel.indexOf("Linux version "); at !== -1; at = kernel.indexOf("Linux version ", at + 1)) {
+    if (!isDigit(kernel[at + 14])) continue;
     const line = /^Linux version \d[^\n\0]*/.exec(kernel.toString("latin1", at, at + MAX_BANNER_BYTES))?.[0];
     if (line !== undefined) return line;
   }
   return undefined;
 }
 
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
+}
+
 /** A DER sequence of more than 255 bytes that begins with another one: how every certificate begins. */
 const CERTIFICATE = Buffer.from([DER.sequence, 0x82]);
+const LEAST_CERTIFICATE_BYTES = 256;
 /** What `.align 8` is to the assembler of x86_64, and to that of arm64. */
 const ALIGNMENTS = [8, 256];
+/** Places where one could begin: Debian's kernels have some thousand, and fewer than ten certificates. */
+const MOST_PLACES = 100_000;
+const MOST_CERTIFICATES = 1000;
 
 /**
  * The built-in certificates: one behind the other, then, each aligned, the length of all and that of the kernel's own.
- * The image has no names of them left; that all these numbers fit tells the list from anything else.
+ * The image has no names of them left; that all these numbers fit tells the list from anything else. Each place is
+ * looked at once: where a run of certificates that begins there ends, the place behind the first of them knows.
  */
-function findCertificates(kernel: Buffer): Pick<Vmlinuz, "certificates" | "hasModuleKey"> {
-  for (let at = kernel.indexOf(CERTIFICATE); at !== -1; at = kernel.indexOf(CERTIFICATE, at + 1)) {
-    const certificates: Buffer[] = [];
-    let end = at;
-    for (let one = certificateAt(kernel, end); one !== undefined; one = certificateAt(kernel, end)) {
-      certificates.push(one);
-      end += one.length;
-    }
-    for (const alignment of ALIGNMENTS) {
-      const sizes = aligned(end, alignment);
-      const [all, own] = [numberAt(kernel, sizes), numberAt(kernel, aligned(sizes + 8, alignment))];
-      const isOwn = own === BigInt(certificates[0]?.length ?? 0);
-      if (at % alignment === 0 && end > at && all === BigInt(end - at) && (isOwn || own === 0n))
-        return { certificates, hasModuleKey: isOwn };
-    }
+function findCertificates(kernel: Buffer, what: string): Pick<Vmlinuz, "certificates" | "hasModuleKey"> {
+  const places = placesOf(kernel, what);
+  const ends = new Map<number, number>();
+  for (const { at, end } of places.toReversed()) ends.set(at, ends.get(end) ?? end);
+  const lists = places.flatMap(({ at }) => {
+    const end = ends.get(at) as number;
+    const own = ALIGNMENTS.map((alignment) => ownLength(kernel, at, end, alignment));
+    const found = own.find((length) => length !== undefined);
+    return found === undefined ? [] : [{ at, end, own: found }];
+  });
+  for (const { at, end, own } of lists) {
+    const certificates = certificatesOf(kernel, at, end);
+    if (certificates === undefined) continue;
+    const isOwn = own === certificates[0]?.length;
+    if (isOwn || own === 0) return { certificates, hasModuleKey: isOwn };
   }
   return { certificates: [], hasModuleKey: false };
+}
+
+interface Span {
+  readonly at: number;
+  readonly end: number;
+}
+
+/** Where something stands that could be a certificate. @throws FarmError MODULE_MALFORMED for endlessly many */
+function placesOf(kernel: Buffer, what: string): Span[] {
+  const places: Span[] = [];
+  let looks = 0;
+  for (let at = kernel.indexOf(CERTIFICATE); at !== -1; at = kernel.indexOf(CERTIFICATE, at + 1)) {
+    if (++looks > MOST_PLACES) throw bad(what, "it has more of what looks like certificates than any");
+    if (at + 6 > kernel.length || kernel[at + 4] !== DER.sequence) continue;
+    const length = kernel.readUInt16BE(at + 2);
+    const end = at + 4 + length;
+    if (length < LEAST_CERTIFICATE_BYTES || end > kernel.length) continue;
+    places.push({ at, end });
+  }
+  return places;
+}
+
+/** The length that stands behind a list as its first certificate's; undefined where the list's own does not fit. */
+function ownLength(kernel: Buffer, at: number, end: number, alignment: number): number | undefined {
+  const sizes = aligned(end, alignment);
+  if (at % alignment !== 0 || numberAt(kernel, sizes) !== BigInt(end - at)) return undefined;
+  const own = numberAt(kernel, aligned(sizes + 8, alignment));
+  return own === undefined || own > BigInt(end - at) ? undefined : Number(own);
+}
+
+function certificatesOf(kernel: Buffer, from: number, end: number): Buffer[] | undefined {
+  const certificates: Buffer[] = [];
+  for (let at = from; at < end; at += certificates.at(-1)?.length ?? 0) {
+    if (certificates.length >= MOST_CERTIFICATES) return undefined;
+    certificates.push(kernel.subarray(at, at + 4 + kernel.readUInt16BE(at + 2)));
+  }
+  return certificates;
 }
 
 function aligned(offset: number, alignment: number): number {
@@ -108,13 +155,6 @@ function aligned(offset: number, alignment: number): number {
 
 function numberAt(kernel: Buffer, at: number): bigint | undefined {
   return at + 8 > kernel.length ? undefined : kernel.readBigUInt64LE(at);
-}
-
-function certificateAt(kernel: Buffer, at: number): Buffer | undefined {
-  if (at + 6 > kernel.length || !kernel.subarray(at, at + 2).equals(CERTIFICATE)) return undefined;
-  const end = at + 4 + kernel.readUInt16BE(at + 2);
-  if (kernel[at + 4] !== DER.sequence || end > kernel.length) return undefined;
-  return kernel.subarray(at, end);
 }
 
 function bad(what: string, fact: string, cause?: unknown): FarmError {

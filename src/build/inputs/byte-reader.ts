@@ -1,6 +1,7 @@
 /**
  * What readers of package streams share: files found in a package, and bytes in portions.
  */
+import { isUtf8 } from "node:buffer";
 import type { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
 
@@ -10,7 +11,32 @@ export interface PackageFile {
   readonly content: Buffer;
 }
 
-export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+/** What a package may unpack to; kernels with all that belongs to them have a quarter of that. */
+export const UNPACKED_LIMIT_BYTES = 4 * 1024 ** 3;
+/** What is kept of one package, all in memory: the largest boot images have 60 MiB, the libraries of a guest 20. */
+const KEPT_LIMIT = { bytes: 256 * 1024 * 1024, files: 10_000 } as const;
+
+/** The files that are kept of one package, within one budget for all of them. */
+export class KeptFiles {
+  readonly files: PackageFile[] = [];
+  #bytes = 0;
+
+  /** Reads the next bytes as a file. @throws FarmError PACKAGE_MALFORMED before more is read than may be kept */
+  async take(path: string, size: number, reader: ByteReader): Promise<void> {
+    this.#bytes += size;
+    if (this.#bytes > KEPT_LIMIT.bytes)
+      throw malformed(`what is wanted of it is larger than ${KEPT_LIMIT.bytes} bytes`);
+    if (this.files.length >= KEPT_LIMIT.files)
+      throw malformed(`it has more than ${KEPT_LIMIT.files} files of a kind that it has a few of`);
+    this.files.push({ path, content: await reader.take(size) });
+  }
+}
+
+/** A path of a package as text; undefined for one that nobody can want: it is no UTF-8, or has control characters. */
+export function packagePath(name: Buffer): string | undefined {
+  const path = name.toString("utf8").replace(/^(?:\.?\/)+/, "");
+  return isUtf8(name) && !/\p{Cc}/u.test(path) ? path : undefined;
+}
 
 export function malformed(fact: string): FarmError {
   return new FarmError("PACKAGE_MALFORMED", { detail: `a package cannot be read: ${fact}` });
@@ -19,14 +45,18 @@ export function malformed(fact: string): FarmError {
 /** Reads a stream in portions, and leaves it open when reading stops. */
 export class ByteReader {
   readonly #chunks: AsyncIterator<Buffer>;
+  readonly #limitBytes: number;
   #rest: Buffer = Buffer.alloc(0);
+  #seen = 0;
 
-  constructor(chunks: AsyncIterator<Buffer>) {
+  constructor(chunks: AsyncIterator<Buffer>, limitBytes: number) {
     this.#chunks = chunks;
+    this.#limitBytes = limitBytes;
   }
 
-  static of(body: Readable): ByteReader {
-    return new ByteReader(body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>);
+  /** `limitBytes`: how much may come at all. */
+  static of(body: Readable, limitBytes = Number.POSITIVE_INFINITY): ByteReader {
+    return new ByteReader(body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>, limitBytes);
   }
 
   /** Lets go of the stream, so that somebody else can read on. */
@@ -44,7 +74,7 @@ export class ByteReader {
   async *passAll(): AsyncGenerator<Buffer> {
     if (this.#rest.length > 0) yield this.#rest;
     this.#rest = Buffer.alloc(0);
-    for (let next = await this.#chunks.next(); !next.done; next = await this.#chunks.next()) yield next.value;
+    for (let next = await this.#next(); next !== undefined; next = await this.#next()) yield next;
   }
 
   async skip(size: number): Promise<void> {
@@ -55,14 +85,22 @@ export class ByteReader {
   async *pass(size: number): AsyncGenerator<Buffer> {
     for (let left = size; left > 0; ) {
       if (this.#rest.length === 0) {
-        const next = await this.#chunks.next();
-        if (next.done) throw malformed("it ends in the middle");
-        this.#rest = next.value;
+        const next = await this.#next();
+        if (next === undefined) throw malformed("it ends in the middle");
+        this.#rest = next;
       }
       const part = this.#rest.subarray(0, left);
       this.#rest = this.#rest.subarray(part.length);
       left -= part.length;
       yield part;
     }
+  }
+
+  async #next(): Promise<Buffer | undefined> {
+    const next = await this.#chunks.next();
+    if (next.done) return undefined;
+    this.#seen += next.value.length;
+    if (this.#seen > this.#limitBytes) throw malformed(`it unpacks to more than ${this.#limitBytes} bytes`);
+    return next.value;
   }
 }

@@ -2,14 +2,28 @@
  * Single files out of a Debian package while it is being fetched, without keeping the package.
  */
 import { Readable } from "node:stream";
-import { extract, type Header } from "tar-stream";
 import { type Compression, startDecompressor } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
 import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../../formats/ar.ts";
-import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
+import {
+  parseExtended,
+  parseTarHeader,
+  TAR_BLOCK_BYTES,
+  type TarHeader,
+  tarPadding,
+  textOf,
+} from "../../formats/tar.ts";
+import {
+  ByteReader,
+  KeptFiles,
+  malformed,
+  type PackageFile,
+  packagePath,
+  UNPACKED_LIMIT_BYTES,
+} from "./byte-reader.ts";
 
 /** The member with a package's files → its compression. */
-const DATA_MEMBERS: ReadonlyMap<string, Compression> = new Map([
+const DATA_MEMBERS: ReadonlyMap<string, Compression | "none"> = new Map<string, Compression | "none">([
   ["data.tar.xz", "xz"],
   ["data.tar.zst", "zst"],
   ["data.tar.gz", "gz"],
@@ -25,7 +39,7 @@ export async function readDebFiles(
   body: Readable,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
+): Promise<readonly PackageFile[]> {
   const reader = ByteReader.of(body);
   try {
     return await readMembers(reader, isWanted, isEnough);
@@ -38,15 +52,28 @@ async function readMembers(
   reader: ByteReader,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
+): Promise<readonly PackageFile[]> {
   if ((await reader.take(AR_MAGIC.length)).toString("latin1") !== AR_MAGIC)
     throw malformed("it is not an archive");
   for (;;) {
     const member = parseArHeader(await reader.take(AR_HEADER_BYTES));
     const compression = DATA_MEMBERS.get(member.name);
-    if (compression !== undefined) return readTar(reader.pass(member.size), compression, isWanted, isEnough);
+    const packed = reader.pass(member.size);
+    if (compression === "none") return readPlain(packed, isWanted, isEnough);
+    if (compression !== undefined) return readTar(packed, compression, isWanted, isEnough);
     await reader.skip(member.size + (member.size % 2));
   }
+}
+
+async function readPlain(
+  tar: AsyncGenerator<Buffer>,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<readonly PackageFile[]> {
+  const reader = new ByteReader(tar, UNPACKED_LIMIT_BYTES);
+  const { files, isWhole } = await readEntries(reader, isWanted, isEnough);
+  if (isWhole) for await (const _ of reader.passAll());
+  return files;
 }
 
 async function readTar(
@@ -54,7 +81,7 @@ async function readTar(
   compression: Compression,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
+): Promise<readonly PackageFile[]> {
   const decompressor = startDecompressor(compression);
   const source = Readable.from(packed);
   const faults: unknown[] = [];
@@ -63,42 +90,61 @@ async function readTar(
     decompressor.stop();
   });
   source.pipe(decompressor.stdin);
-  const tar = extract();
-  decompressor.stdout.on("error", (fault) => tar.destroy(fault)).pipe(tar);
-  const found: PackageFile[] = [];
+  const reader = ByteReader.of(decompressor.stdout, UNPACKED_LIMIT_BYTES);
   try {
-    for await (const entry of tar) {
-      const path = pathOf(entry.header);
-      if (entry.header.type !== "file" || !isWanted(path)) {
-        entry.resume();
-        continue;
-      }
-      found.push({ path, content: await contentOf(entry) });
-      if (isEnough(found)) return found;
-    }
+    const { files, isWhole } = await readEntries(reader, isWanted, isEnough);
+    if (!isWhole) return files;
+    for await (const _ of reader.passAll()); // Whether all is right, the compression says at its end.
     if (faults.length === 0 && (await decompressor.exit) !== 0) throw malformed("it cannot be decompressed");
-  } catch (cause) {
-    if (cause instanceof FarmError) throw cause;
-    throw malformed(`its archive is damaged (${cause instanceof Error ? cause.message : String(cause)})`);
+    if (faults.length > 0) throw faults[0];
+    return files;
+  } catch (thrown) {
+    throw faults[0] ?? (thrown instanceof FarmError ? thrown : malformed("its archive is damaged"));
   } finally {
     source.destroy();
     decompressor.stop();
   }
-  if (faults.length > 0) throw faults[0];
-  return found;
 }
 
-function pathOf(header: Header): string {
-  return header.name.replace(/^\.?\//, "");
+interface Entries {
+  readonly files: readonly PackageFile[];
+  /** Whether the archive was read to its end. */
+  readonly isWhole: boolean;
 }
 
-async function contentOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of entry as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > FILE_LIMIT_BYTES) throw malformed(`a file in it is larger than ${FILE_LIMIT_BYTES} bytes`);
-    chunks.push(chunk);
+async function readEntries(
+  reader: ByteReader,
+  isWanted: (path: string) => boolean,
+  isEnough: (found: readonly PackageFile[]) => boolean,
+): Promise<Entries> {
+  const kept = new KeptFiles();
+  for (;;) {
+    const entry = await nextEntry(reader);
+    if (entry === undefined) return { files: kept.files, isWhole: true };
+    const path = packagePath(entry.name);
+    if (entry.kind !== "file" || path === undefined || !isWanted(path)) await reader.skip(entry.size);
+    else {
+      await kept.take(path, entry.size, reader);
+      if (isEnough(kept.files)) return { files: kept.files, isWhole: false };
+    }
+    await reader.skip(tarPadding(entry.size));
   }
-  return Buffer.concat(chunks);
+}
+
+/** The next entry up to its content, with what extended headers before it say of it. */
+async function nextEntry(reader: ByteReader): Promise<TarHeader | undefined> {
+  let said: { readonly name?: Buffer; readonly size?: number } = {};
+  for (;;) {
+    const header = parseTarHeader(await reader.take(TAR_BLOCK_BYTES));
+    if (header === undefined) return undefined;
+    const { kind, size, name } = header;
+    if (kind === "file" || kind === "bare")
+      return { kind, name: said.name ?? name, size: kind === "file" ? (said.size ?? size) : 0 };
+    const content = await reader.take(size);
+    await reader.skip(tarPadding(size));
+    if (kind === "extended") said = { ...said, ...parseExtended(content) };
+    if (kind === "longName") said = { ...said, name: textOf(content) };
+    if (kind === "global" && Object.keys(parseExtended(content)).length > 0)
+      throw malformed("its archive gives one name or size to all that is in it");
+  }
 }

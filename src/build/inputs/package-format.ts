@@ -21,7 +21,7 @@ export interface PackageFormat {
     body: Readable,
     isWanted: (path: string) => boolean,
     isEnough: (found: readonly PackageFile[]) => boolean,
-  ) => Promise<PackageFile[]>;
+  ) => Promise<readonly PackageFile[]>;
 }
 
 const PACKAGE_FORMATS: readonly PackageFormat[] = [

@@ -23,7 +23,14 @@ import {
   readRpmHeader,
   rpmHeaderBytes,
 } from "../../formats/rpm.ts";
-import { ByteReader, FILE_LIMIT_BYTES, malformed, type PackageFile } from "./byte-reader.ts";
+import {
+  ByteReader,
+  KeptFiles,
+  malformed,
+  type PackageFile,
+  packagePath,
+  UNPACKED_LIMIT_BYTES,
+} from "./byte-reader.ts";
 
 /** What a header calls the payload's compression. What is not compressed at all says gzip too. */
 const COMPRESSORS: ReadonlyMap<string, Compression> = new Map([
@@ -44,7 +51,7 @@ export async function readRpmFiles(
   body: Readable,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
+): Promise<readonly PackageFile[]> {
   const reader = ByteReader.of(body);
   try {
     const header = await readFront(reader);
@@ -68,7 +75,7 @@ async function readPayload(
   { compressor, files }: RpmHeader,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
+): Promise<readonly PackageFile[]> {
   const compression = COMPRESSORS.get(compressor);
   if (compression === undefined)
     throw malformed(`nobody here can undo ${JSON.stringify(compressor.slice(0, 40))}`);
@@ -81,7 +88,12 @@ async function readPayload(
   });
   source.pipe(decompressor.stdin);
   try {
-    return await readEntries(ByteReader.of(decompressor.stdout), files, isWanted, isEnough);
+    return await readEntries(
+      ByteReader.of(decompressor.stdout, UNPACKED_LIMIT_BYTES),
+      files,
+      isWanted,
+      isEnough,
+    );
   } catch (thrown) {
     throw faults[0] ?? (thrown instanceof FarmError ? thrown : malformed("its payload is damaged"));
   } finally {
@@ -95,25 +107,27 @@ async function readEntries(
   files: readonly RpmFile[],
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
-): Promise<PackageFile[]> {
-  const found: PackageFile[] = [];
+): Promise<readonly PackageFile[]> {
+  const kept = new KeptFiles();
   for (;;) {
     const entry = await nextEntry(reader, files);
-    if (entry === undefined) return found;
-    const path = entry.path.replace(/^(?:\.?\/)+/, "");
+    if (entry === undefined) return kept.files;
+    const path = packagePath(entry.name);
     const isPlain = (entry.mode & FILE_TYPE.mask) === FILE_TYPE.plain;
-    if (!isPlain || !isWanted(path)) await reader.skip(entry.size);
+    if (!isPlain || path === undefined || !isWanted(path)) await reader.skip(entry.size);
     else {
-      if (entry.size > FILE_LIMIT_BYTES)
-        throw malformed(`a file in it is larger than ${FILE_LIMIT_BYTES} bytes`);
-      found.push({ path, content: await reader.take(entry.size) });
-      if (isEnough(found)) return found;
+      await kept.take(path, entry.size, reader);
+      if (isEnough(kept.files)) return kept.files;
     }
     await reader.skip(cpioPadding(entry.size));
   }
 }
 
-type PayloadEntry = Pick<RpmFile, "path" | "mode" | "size">;
+interface PayloadEntry {
+  readonly name: Buffer;
+  readonly mode: number;
+  readonly size: number;
+}
 
 /** The next file of the payload, up to its content; undefined at the end. */
 async function nextEntry(reader: ByteReader, files: readonly RpmFile[]): Promise<PayloadEntry | undefined> {
@@ -122,12 +136,12 @@ async function nextEntry(reader: ByteReader, files: readonly RpmFile[]): Promise
     await reader.skip(cpioPadding(CPIO_MAGIC_BYTES + CPIO_SHORT_HEADER_BYTES));
     const file = files[number];
     if (file === undefined) throw malformed("its payload has a file that its header does not know");
-    return { ...file, size: contentSize(file) };
+    return { name: Buffer.from(file.path), mode: file.mode, size: contentSize(file) };
   }
   const { mode, size, nameBytes } = parseCpioHeader(await reader.take(CPIO_HEADER_BYTES));
-  const path = (await reader.take(nameBytes)).toString("utf8", 0, nameBytes - 1);
+  const name = (await reader.take(nameBytes)).subarray(0, nameBytes - 1);
   await reader.skip(cpioPadding(CPIO_MAGIC_BYTES + CPIO_HEADER_BYTES + nameBytes));
-  return isCpioTrailer(path) ? undefined : { path, mode, size };
+  return isCpioTrailer(name.toString("latin1")) ? undefined : { name, mode, size };
 }
 
 function contentSize({ mode, size, hasContent }: RpmFile): number {

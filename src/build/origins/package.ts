@@ -9,7 +9,8 @@ import { pipeThrough } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
 import { kindIn, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
-import { type AptSource, readAptSource } from "../../catalog/apt.ts";
+import type { AptSource } from "../../catalog/apt.ts";
+import { readCurrentAptSource } from "../../catalog/current.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
 import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
@@ -86,11 +87,16 @@ function otherVersion(
 
 /** Every version of the package that the suites of a release list. */
 async function listedPackages(place: PackagePlace, context: OriginContext): Promise<Package[]> {
-  const { http, scratch, cache, signal } = context;
+  const { http, scratch, cache, signal, say } = context;
   const answers = await Promise.all(
     context.suites(place.release).map(async (suite) => ({
       suite,
-      answer: await readAptSource(forPackage(suite, place), { http, scratch, cache, signal }),
+      answer: await readCurrentAptSource(
+        forPackage(suite, place),
+        { http, scratch, cache, signal },
+        new Date(),
+        say,
+      ),
     })),
   );
   const failed = answers.flatMap(({ answer }) => (answer.kind === "failed" ? [answer.error] : []));

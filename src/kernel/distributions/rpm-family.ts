@@ -30,7 +30,8 @@ export function readRpmPackage(entry: PrimaryPackage, source: string): ListedPac
   });
   if (path === undefined || !parsed.success || !PathSegment.safeParse(`${version}-${release}`).success)
     return undefined;
-  const provides = entry.provides.filter((one) => one.name.endsWith("-uname-r"));
+  // A package has one such name, and one more for each flavour that it stands in for.
+  const provides = entry.provides.filter((one) => one.name.endsWith("-uname-r")).slice(0, 16);
   return { ...parsed.data, depends: "", ...(provides.length === 0 ? {} : { provides }) };
 }
 
