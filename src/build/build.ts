@@ -265,11 +265,11 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
 
 /** Whoever meets a limit wants to know which setting that is. */
 async function failureOf(
-  { exitCode, stopped, output, facts }: SandboxResult,
+  { exitCode, stopped, output, short }: SandboxResult,
   limits: BuildLimits,
   directory: string,
 ): Promise<Diagnosis> {
-  const failure = await diagnoseApart({ log: output, exitCode, stopped, facts, directory });
+  const failure = await diagnoseApart({ log: output, exitCode, stopped, short, directory });
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause}: ${settingOf(stopped, limits)}` };
 }

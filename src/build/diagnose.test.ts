@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ERRORS } from "../base/error.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
-import { NOTHING_WRONG } from "./sandboxes/machine-facts.ts";
 
 const MAKE_GIVES_UP = `make[3]: *** [/usr/src/linux-headers-6.1.0-56-common/scripts/Makefile.build:255: /build/doorbell.o] Error 1
 make[2]: *** [/usr/src/linux-headers-6.1.0-56-common/Makefile:2033: /build] Error 2
@@ -424,14 +423,12 @@ ${MAKE_GIVES_UP}`;
   });
 
   test.each([
-    ["isDiskFull", "DISK_FULL"],
-    ["isOutOfMemory", "OUT_OF_MEMORY"],
-    ["isSandboxFailed", "TOOL_FAILED"],
-  ] as const)("believes what the machine saw (%s), whatever the log says", (fact, code) => {
+    ["disk", "DISK_FULL"],
+    ["memory", "OUT_OF_MEMORY"],
+  ] as const)("believes the machine that it had too little %s, whatever the log says", (short, code) => {
     const log = "/build/b.c:1:10: fatal error: linux/nope.h: No such file or directory\n";
-    const facts = { ...NOTHING_WRONG, [fact]: true };
 
-    expect(diagnose({ log, exitCode: 2, facts })).toMatchObject({
+    expect(diagnose({ log, exitCode: 2, short: [short] })).toMatchObject({
       code,
       line: expect.stringContaining("nope.h"),
     });

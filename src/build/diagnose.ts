@@ -4,11 +4,10 @@
  */
 import { FarmError } from "../base/error.ts";
 import { inThread } from "../base/thread.ts";
-import { type MachineFacts, NOTHING_WRONG } from "./sandboxes/machine-facts.ts";
 import type { Limit } from "./sandboxes/sandbox.ts";
 import { type DiagnosisCode, LAST, STRONG, type Symptom, UNPROVEN, WEAK } from "./symptoms/index.ts";
 import { changeOf } from "./symptoms/kernel-changes.ts";
-import { KILLED, SEEN, STOPPED } from "./symptoms/machine.ts";
+import { KILLED, SHORT, STOPPED } from "./symptoms/machine.ts";
 import { findPlace, type Place } from "./symptoms/place.ts";
 
 export interface Diagnosis extends Partial<Place> {
@@ -28,8 +27,8 @@ export interface FailedBuild {
   readonly exitCode: number;
   /** The limit that it was ended for. */
   readonly stopped?: Limit | undefined;
-  /** Default: the machine saw nothing go wrong. */
-  readonly facts?: MachineFacts | undefined;
+  /** What the machine saw itself that it had too little of. */
+  readonly short?: readonly (keyof typeof SHORT)[] | undefined;
   /** Where the driver's source was while it was built; default: /build. */
   readonly directory?: string | undefined;
 }
@@ -69,14 +68,13 @@ export function diagnose({
   log,
   exitCode,
   stopped,
-  facts = NOTHING_WRONG,
+  short: [short] = [],
   directory = "/build",
 }: FailedBuild): Diagnosis {
   const lines = readLines(log);
   const line = lastLine(lines, directory);
   if (stopped !== undefined) return { ...STOPPED[stopped], line };
-  const [, seen] = SEEN.find(([fact]) => facts[fact]) ?? [];
-  if (seen !== undefined) return { ...seen, line };
+  if (short !== undefined) return { ...SHORT[short], line };
   const isKilled = exitCode === KILLED_EXIT;
   for (const symptoms of isKilled ? [STRONG, UNPROVEN] : [STRONG, UNPROVEN, WEAK, LAST]) {
     const found = search(lines, symptoms, directory);

@@ -2,7 +2,6 @@
  * The family of sandboxes: a place without network where a build sees a read-only root, its inputs, and
  * two directories it may write to.
  */
-import type { MachineFacts } from "./machine-facts.ts";
 
 export interface SandboxSpec {
   /** The toolchain root; nothing in it can be changed from inside. */
@@ -45,8 +44,8 @@ export interface SandboxResult {
   readonly stopped?: Limit;
   /** What the program said, on both streams, up to its limit. */
   readonly output: string;
-  /** What the machine saw go wrong meanwhile; absent is as much as nothing. */
-  readonly facts?: MachineFacts;
+  /** What this machine had too little of meanwhile; only of a program that failed. */
+  readonly short?: readonly ("disk" | "memory")[];
 }
 
 /** Nobody in particular, the same everywhere. */

@@ -1,7 +1,6 @@
 /**
  * The machine's own faults, and limits that a build went over.
  */
-import type { MachineFacts } from "../sandboxes/machine-facts.ts";
 import type { Limit } from "../sandboxes/sandbox.ts";
 import type { DiagnosisCode, Symptom } from "./symptom.ts";
 
@@ -13,26 +12,18 @@ interface Known {
 
 const MORE_MEMORY = "Lower `jobs`, or give the machine more memory; the next run tries again.";
 
-/** What the machine saw itself: no log needs to be asked, since such faults make compilers fail in odd ways. */
-export const SEEN: readonly (readonly [fact: keyof MachineFacts, Known])[] = [
-  [
-    "isSandboxFailed",
-    {
-      code: "TOOL_FAILED",
-      cause: "the sandbox itself failed",
-      advice: "`kmodfarm doctor` tries it out; the next run tries again.",
-    },
-  ],
-  [
-    "isDiskFull",
-    {
-      code: "DISK_FULL",
-      cause: "the disk is full",
-      advice: "Free some space, or move the cache with --cache; the next run tries again.",
-    },
-  ],
-  ["isOutOfMemory", { code: "OUT_OF_MEMORY", cause: "the machine ran out of memory", advice: MORE_MEMORY }],
-];
+/**
+ * What the machine saw itself that it had too little of: no log needs to be asked, since such faults make compilers
+ * fail in odd ways.
+ */
+export const SHORT: Readonly<Record<"disk" | "memory", Known>> = {
+  disk: {
+    code: "DISK_FULL",
+    cause: "the disk is full",
+    advice: "Free some space, or move the cache with --cache; the next run tries again.",
+  },
+  memory: { code: "OUT_OF_MEMORY", cause: "the machine ran out of memory", advice: MORE_MEMORY },
+};
 
 const UNSEEN =
   "This machine saw nothing of it, so the build may only say so. Look at the whole log; the next runs try again.";
