@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { awaitEviction } from "../base/cache.ts";
+import { awaitEviction, openCache } from "../base/cache.ts";
 import { type FarmError, ownError, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
 import { canonicalJson } from "../base/json.ts";
@@ -60,6 +60,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();
   const around = { host, base: config.base };
   const http = new Http({ credentials: await readCredentials(config.sources, config.base) });
+  await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   return {

@@ -3,7 +3,7 @@
  * with what is there, so it may be stopped anywhere and run again.
  */
 import PQueue from "p-queue";
-import { evict } from "../base/cache.ts";
+import { evict, sharedCache } from "../base/cache.ts";
 import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
@@ -91,6 +91,7 @@ async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progr
   if (config.cacheLimitBytes === undefined) return;
   const eviction = await evict(cache, config.cacheLimitBytes, scratch);
   if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
+  else if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
   else if (eviction.evicted.length > 0) {
     const { evicted, freedBytes, keptBytes } = eviction;
     progress.say(
