@@ -27,11 +27,19 @@ test("there are workflows", () => {
 });
 
 describe.each(WORKFLOWS)("%s", (file) => {
-  const document = parseDocument(readFileSync(join(ROOT, file), "utf8"));
+  const text = readFileSync(join(ROOT, file), "utf8");
+  const document = parseDocument(text);
   const workflow = document.toJS() as Workflow;
   const steps = Object.values(workflow.jobs).flatMap((job) => job.steps);
 
-  test("is a workflow: each step uses an action of a fixed version or runs commands", () => {
+  test("names every action by its commit, with the version beside it", () => {
+    const lines = text.split("\n").filter((line) => /^\s*(?:- )?uses:/.test(line));
+
+    expect(lines).toHaveLength(steps.filter(({ uses }) => uses !== undefined).length);
+    for (const line of lines) expect(line).toMatch(/uses: [\w-]+\/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$/);
+  });
+
+  test("is a workflow: each step uses an action or runs commands", () => {
     expect(document.errors).toEqual([]);
     expect(document.warnings).toEqual([]);
     expect(workflow.name).not.toBe("");
@@ -41,10 +49,8 @@ describe.each(WORKFLOWS)("%s", (file) => {
       expect(job["runs-on"]).toMatch(/^ubuntu-\d+\.\d+$/);
       expect(job["timeout-minutes"]).toBeGreaterThan(0);
     }
-    for (const { uses, run } of steps) {
+    for (const { uses, run } of steps)
       expect([uses, run].filter((word) => word !== undefined)).toHaveLength(1);
-      if (uses !== undefined) expect(uses).toMatch(/^[\w-]+\/[\w-]+@v\d+$/);
-    }
   });
 
   test("puts nothing from outside into a shell command", () => {

@@ -1,10 +1,19 @@
 import { spawn } from "node:child_process";
-import { mkdir, readdir, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { awaitEviction, type CacheEntry, chooseEvictions, evict, markUsed, readCache } from "./cache.ts";
+import {
+  awaitEviction,
+  type CacheEntry,
+  chooseEvictions,
+  evict,
+  markUsed,
+  openCache,
+  readCache,
+  sharedCache,
+} from "./cache.ts";
 import { processName } from "./process-name.ts";
 import { openScratch } from "./scratch.ts";
 
@@ -50,6 +59,20 @@ describe("chooseEvictions", () => {
   });
 });
 
+describe("openCache", () => {
+  test("lets nobody else in, whatever was there before", async () => {
+    const cache = join(await temporaryDirectory(), "cache");
+    await mkdir(cache, { mode: 0o755 });
+
+    await openCache(cache);
+
+    expect((await stat(cache)).mode & 0o777).toBe(0o700);
+    expect(await readFile(join(cache, "CACHEDIR.TAG"), "utf8")).toMatch(
+      /^Signature: 8a477f597d28d172789f06886806bc55\n/,
+    );
+  });
+});
+
 describe("evict", () => {
   test("takes the least recently used, whole, and leaves nothing behind", async () => {
     const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "trees/b": 50, "inputs/c.deb": 200 });
@@ -64,13 +87,59 @@ describe("evict", () => {
     expect((await readdir(cache)).sort()).toEqual(["inputs", "sizes.json", "trees"]);
   });
 
-  test("leaves what is no room of a cache, whatever lies beside", async () => {
-    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "precious/x": 50 });
+  test("takes every room, whichever part of the farm made it, once the directory is a cache", async () => {
+    const cache = join(await temporaryDirectory(), "cache");
+    await openCache(cache);
+    const scratch = await openScratch(join(cache, "tmp"));
+    for (const room of ["inputs", "made-by-a-part-to-come"]) {
+      await mkdir(join(cache, room));
+      await writeFile(join(cache, room, "x"), "x");
+    }
 
-    await evict(cache, 0, scratch);
+    expect(names(await readCache(cache))).toEqual(["inputs/x", "made-by-a-part-to-come/x"]);
+    expect(await evict(cache, 0, scratch)).toMatchObject({ kind: "done", keptBytes: 0 });
 
     expect(names(await readCache(cache))).toEqual([]);
+    await scratch.close();
+  });
+
+  test("takes nothing from a directory that is not a cache alone, and says what is in it", async () => {
+    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "precious/x": 50 });
+    await openCache(cache);
+
+    expect(await evict(cache, 0, scratch)).toEqual({ kind: "shared", stranger: "precious" });
+
     expect(await readdir(join(cache, "precious"))).toEqual(["x"]);
+    expect(await readdir(join(cache, "inputs"))).toEqual(["a.deb"]);
+    expect(sharedCache(cache, "precious").message).toContain(
+      "holds other things than a cache, such as precious",
+    );
+    await scratch.close();
+  });
+
+  test("takes a cache over that was made before there was a tag", async () => {
+    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "trees/b": 50, "loads/c": 20 });
+    expect(names(await readCache(cache))).toEqual(["inputs/a.deb", "loads/c", "trees/b"]);
+
+    await openCache(cache);
+    await mkdir(join(cache, "later"));
+    await writeFile(join(cache, "later", "x"), "x");
+
+    expect(names(await readCache(cache))).toContain("later/x");
+    await scratch.close();
+  });
+
+  test("removes an entry whose paths are longer than a path may be", async () => {
+    const { cache, scratch } = await makeCache({ "sources/a": 100 });
+    // Neither half is too long; put together they are.
+    const half = Array.from({ length: 12 }, () => "n".repeat(200));
+    for (const name of ["a-half", "other"])
+      await mkdir(join(cache, "sources", name, ...half), { recursive: true });
+    await rename(join(cache, "sources", "other"), join(cache, "sources", "a-half", ...half, "other"));
+
+    expect(await evict(cache, 0, scratch)).toMatchObject({ kind: "done", keptBytes: 0 });
+
+    expect(await readdir(join(cache, "sources"))).toEqual([]);
     await scratch.close();
   });
 

@@ -2,12 +2,25 @@
  * The local cache as a whole: rooms (`inputs`, `trees`, `roots`, …) of entries that are made once, used often, and
  * may go at any time nobody uses them. Least recently used goes first.
  */
-import { lstat, lutimes, mkdir, opendir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  lstat,
+  lutimes,
+  mkdir,
+  opendir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { FarmError, isErrno } from "./error.ts";
 import { ownerOf, processName } from "./process-name.ts";
-import { entriesOf, exists, type Scratch, scratchOwners } from "./scratch.ts";
+import { entriesOf, exists, makePlace, type Scratch, scratchOwners } from "./scratch.ts";
+import { removeTree } from "./strange-tree.ts";
 
 export interface CacheEntry {
   readonly room: string;
@@ -17,11 +30,19 @@ export interface CacheEntry {
   readonly lastUse: Date;
 }
 
-/** All that a cache of ours consists of. Whatever else lies there is somebody else's, and stays. */
-const ROOMS: readonly string[] = [
-  ...["attempts", "boot", "git", "indices", "inputs", "rebuilds", "remembered"],
+/**
+ * Says of a directory that it is a cache, to us and to whoever makes backups (bford.info/cachedir). Every directory
+ * beside it is a room then, whichever part of kmodfarm made it.
+ */
+const TAG = "CACHEDIR.TAG";
+const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
+# This is a cache of kmodfarm, and may be removed when none is running.
+`;
+/** Rooms of caches that were made before there was a tag. */
+const UNTAGGED_ROOMS: ReadonlySet<string> = new Set([
+  ...["attempts", "boot", "git", "indices", "inputs", "loads", "rebuilds", "remembered"],
   ...["roots", "sources", "trees", "unfinished", "verified"],
-];
+]);
 /** Rooms of large trees that never change once they are made: their sizes are remembered. */
 const MEASURED_ONCE = ["roots", "trees"];
 
@@ -34,17 +55,44 @@ export type Eviction =
       readonly keptBytes: number;
     }
   /** Another process works in this cache; the last one to end evicts. */
-  | { readonly kind: "busy"; readonly process: string };
+  | { readonly kind: "busy"; readonly process: string }
+  /** The directory holds other things too, so nothing in it is taken for ours. */
+  | { readonly kind: "shared"; readonly stranger: string };
 
 /** Temporary files of living processes, each named after its owner; no room. */
 const TEMPORARY = "tmp";
 const EVICTING = "evicting";
 const GATE_POLL_MS = 50;
 
-/** Remembers that an entry was used just now; one that is not there is none's business. */
+/**
+ * Makes a cache, or takes one over. Only this user may enter it: a package or a root in it may hold programs that are
+ * dangerous in other hands.
+ * @throws FarmError PLACE_UNUSABLE
+ */
+export async function openCache(cache: string): Promise<void> {
+  await makePlace(cache);
+  const [stranger] = await strangersIn(cache);
+  if (stranger === undefined && !(await exists(join(cache, TAG))))
+    await writeFile(join(cache, TAG), TAG_TEXT);
+  if (((await stat(cache)).mode & 0o077) === 0) return;
+  await chmod(cache, 0o700).catch((cause: unknown) => {
+    if (!isErrno(cause)) throw cause;
+    const detail = `${cache} is another user's, and others may enter it (${cause.code})`;
+    throw new FarmError("PLACE_UNUSABLE", { detail, cause });
+  });
+}
+
+/** What lies in the directory of a cache and was never put there by one; none where the tag says that all is ours. */
+async function strangersIn(cache: string): Promise<string[]> {
+  const names = await entriesOf(cache);
+  if (names.includes(TAG)) return [];
+  return names.filter((name) => name !== TEMPORARY && !name.startsWith(SIZES) && !UNTAGGED_ROOMS.has(name));
+}
+
+/** Remembers that an entry was used just now. Where that fails it goes a little earlier than it should. */
 export async function markUsed(path: string): Promise<void> {
   const now = new Date();
-  await lutimes(path, now, now).catch(() => {});
+  await lutimes(path, now, now).catch(() => {}); // Nothing but its age is lost.
 }
 
 /** Whether an entry is there; asking is using it. */
@@ -54,13 +102,11 @@ export async function isCached(path: string): Promise<boolean> {
   return true;
 }
 
-/** Everything in a cache. */
+/** Everything in a cache: whatever is in any directory of it but the temporary one. */
 export async function readCache(cache: string): Promise<CacheEntry[]> {
   const sizes = await readSizes(cache);
   const entries: CacheEntry[] = [];
-  for (const room of await entriesOf(cache)) {
-    if (!ROOMS.includes(room) || !(await lstat(join(cache, room)).catch(() => undefined))?.isDirectory())
-      continue;
+  for (const room of await roomsOf(cache)) {
     for (const name of await entriesOf(join(cache, room))) {
       const path = join(cache, room, name);
       const status = await lstat(path).catch(() => undefined);
@@ -84,6 +130,16 @@ export async function readCache(cache: string): Promise<CacheEntry[]> {
   return entries;
 }
 
+async function roomsOf(cache: string): Promise<string[]> {
+  const rooms: string[] = [];
+  const strangers = new Set(await strangersIn(cache));
+  for (const name of await entriesOf(cache)) {
+    const isRoom = name !== TEMPORARY && !strangers.has(name);
+    if (isRoom && (await lstat(join(cache, name))).isDirectory()) rooms.push(name);
+  }
+  return rooms;
+}
+
 /** The least recently used entries that must go so that the others are within the limit. */
 export function chooseEvictions(entries: readonly CacheEntry[], limitBytes: number): CacheEntry[] {
   let excess = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) - limitBytes;
@@ -103,6 +159,8 @@ export function chooseEvictions(entries: readonly CacheEntry[], limitBytes: numb
  * of the cache any more.
  */
 export async function evict(cache: string, limitBytes: number, scratch: Scratch): Promise<Eviction> {
+  const [stranger] = await strangersIn(cache);
+  if (stranger !== undefined) return { kind: "shared", stranger };
   const own = processName() ?? String(process.pid);
   const gate = join(cache, TEMPORARY, `${own}-${EVICTING}`);
   const grave = scratch.path();
@@ -122,11 +180,18 @@ export async function evict(cache: string, limitBytes: number, scratch: Scratch)
     }
   } finally {
     await rm(gate, { force: true });
-    await rm(grave, { recursive: true, force: true });
+    await removeTree(grave);
   }
   const sum = (some: readonly CacheEntry[]) => some.reduce((total, { sizeBytes }) => total + sizeBytes, 0);
   const freedBytes = sum(evicted);
   return { kind: "done", evicted, freedBytes, keptBytes: sum(entries) - freedBytes };
+}
+
+export function sharedCache(cache: string, stranger: string): FarmError {
+  return new FarmError("PLACE_UNUSABLE", {
+    detail: `${cache} holds other things than a cache, such as ${stranger}, so nothing in it is removed`,
+    hint: "Name a directory of its own with --cache.",
+  });
 }
 
 /** Waits until nobody evicts; to be called once by every process that is going to use the cache, after its mark is set. */
@@ -145,13 +210,14 @@ function livingOthers(cache: string): string[] {
     .map(({ name }) => name);
 }
 
-/** Blocks of a whole tree; what vanishes meanwhile counts for nothing. */
+/** Blocks of a whole tree; what vanishes meanwhile, or cannot be looked at, counts for nothing. */
 async function diskUsage(path: string): Promise<number> {
   const status = await lstat(path).catch(() => undefined);
   if (status === undefined) return 0;
   let bytes = status.blocks * 512;
   if (!status.isDirectory()) return bytes;
-  for await (const entry of await opendir(path)) {
+  const directory = await opendir(path).catch(() => undefined);
+  for await (const entry of directory ?? []) {
     const below = join(path, entry.name);
     if (entry.isDirectory()) bytes += await diskUsage(below);
     else bytes += ((await lstat(below).catch(() => undefined))?.blocks ?? 0) * 512;

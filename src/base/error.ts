@@ -14,8 +14,10 @@ export type Blame =
   | "infra"
   /** Somebody else's server. Tried again later. */
   | "remote"
-  /** A digest or a signature is wrong. Stops; a person must look. */
+  /** A digest or a signature is wrong. Never tried again by itself; a person must look. */
   | "integrity"
+  /** The driver or the machine: nothing proves which. Tried again in a few further runs, then left alone. */
+  | "unknown"
   /** kmodfarm itself. */
   | "bug";
 
@@ -198,6 +200,12 @@ export const ERRORS = {
     exit: 1,
     hint: "The log has the whole story; the driver's source must change.",
   },
+  BUILD_UNEXPLAINED: {
+    summary: "A build failed, and nothing proves why",
+    blame: "unknown",
+    exit: 1,
+    hint: "Look at the whole log. The next runs try again, three times in all; after that only `--retry` does.",
+  },
   LIMIT_EXCEEDED: {
     summary: "A build was ended for going over one of its limits",
     blame: "source",
@@ -233,6 +241,12 @@ export const ERRORS = {
     blame: "infra",
     exit: 3,
     hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
+  },
+  NOT_PUBLISHED: {
+    summary: "What a run did could not be written to the store",
+    blame: "infra",
+    exit: 3,
+    hint: "Fix the store and run the same command again: what was built and tested is in the cache, and is only published then.",
   },
   GATE_REFUSED: {
     summary: "A built artifact may not become stable",
@@ -307,19 +321,47 @@ export class FarmError extends Error {
   }
 }
 
+const FULL: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
+
 /** Makes a FarmError of whatever was thrown; what nobody foresaw is a BUG, a full disk is not. */
 export function toFarmError(thrown: unknown): FarmError {
   if (thrown instanceof FarmError) return thrown;
-  if (isErrno(thrown) && thrown.code === "ENOSPC") {
+  if (isErrno(thrown) && FULL.has(thrown.code)) {
     return new FarmError("DISK_FULL", { detail: thrown.message, cause: thrown });
   }
   if (thrown instanceof Error && thrown.name === "AbortError") {
     return new FarmError("INTERRUPTED", { detail: "the work was stopped", cause: thrown });
   }
   return new FarmError("BUG", {
-    detail: thrown instanceof Error ? thrown.message : String(thrown),
+    detail: thrown instanceof Error ? thrown.message : wordsOf(thrown),
     cause: thrown,
   });
+}
+
+/** Not every value can be made text. */
+function wordsOf(thrown: unknown): string {
+  try {
+    return String(thrown);
+  } catch {
+    return `something was thrown that is no error (${typeof thrown})`;
+  }
+}
+
+/**
+ * An error as the fault of the one thing that was worked on: all others go on. Only a stop ends them too.
+ * @throws FarmError once `signal` has fired
+ */
+export function ownError(thrown: unknown, signal: AbortSignal | undefined): FarmError {
+  const error = toFarmError(thrown);
+  if (signal?.aborted) throw error;
+  return error;
+}
+
+/** Where in kmodfarm a BUG happened: lines for whoever reports it. Empty for every other code. */
+export function traceOf(error: FarmError): string {
+  if (error.blame !== "bug") return "";
+  const { cause } = error;
+  return (cause instanceof Error ? cause.stack : undefined) ?? error.stack ?? "";
 }
 
 /** Whether a thrown value is one of the operating system's errors (has an errno name in `code`). */

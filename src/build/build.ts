@@ -10,7 +10,7 @@ import { type Architecture, type ArchitectureName, architecture } from "../kerne
 import type { Compiler } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
-import { type Diagnosis, diagnose } from "./diagnose.ts";
+import { type Diagnosis, diagnoseApart } from "./diagnose.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
 import type { InputRecord } from "./inputs/input-places.ts";
@@ -245,7 +245,7 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
     return {
       ...record,
       modules: [],
-      failure: failureOf(result, outcome.limits, await treeOf(left, outcome.directory)),
+      failure: await failureOf(result, outcome.limits, await treeOf(left, outcome.directory)),
     };
   }
   try {
@@ -264,12 +264,12 @@ async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
 }
 
 /** Whoever meets a limit wants to know which setting that is. */
-function failureOf(
-  { exitCode, stopped, output }: SandboxResult,
+async function failureOf(
+  { exitCode, stopped, output, short }: SandboxResult,
   limits: BuildLimits,
-  tree: string,
-): Diagnosis {
-  const failure = diagnose(output, exitCode, stopped, tree);
+  directory: string,
+): Promise<Diagnosis> {
+  const failure = await diagnoseApart({ log: output, exitCode, stopped, short, directory });
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause}: ${settingOf(stopped, limits)}` };
 }
@@ -279,7 +279,10 @@ const EXCLUDED_EXIT = 77;
 
 function exclusionOf(reason: string) {
   const [first = ""] = reason.split("\n");
-  const words = first.replaceAll(/\p{Cc}/gu, "").slice(0, 300);
+  const words = first
+    .replaceAll(/\p{Cc}/gu, "")
+    .slice(0, 300)
+    .toWellFormed();
   return { code: "KERNEL_EXCLUDED" as const, cause: `the driver excludes this kernel: ${words}`, line: "" };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { ERRORS } from "../base/error.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
 
 const MAKE_GIVES_UP = `make[3]: *** [/usr/src/linux-headers-6.1.0-56-common/scripts/Makefile.build:255: /build/doorbell.o] Error 1
@@ -142,56 +143,56 @@ ${MAKE_GIVES_UP}`,
   [
     "a full disk",
     `/build/doorbell.c:900:1: fatal error: error writing to /tmp/ccT2rB1l.s: No space left on device\n${MAKE_GIVES_UP}`,
-    "DISK_FULL",
+    "BUILD_UNEXPLAINED",
     /disk is full/,
     "doorbell.c:900:1: fatal error: error writing to /tmp/ccT2rB1l.s: No space left on device",
   ],
   [
     "a compiler that gets no memory",
     `cc1: out of memory allocating 65536 bytes after a total of 135168 bytes\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /memory/,
     "cc1: out of memory allocating 65536 bytes after a total of 135168 bytes",
   ],
   [
     "a process that cannot be made",
     "make[2]: fork: Cannot allocate memory\n",
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /memory/,
     "make[2]: fork: Cannot allocate memory",
   ],
   [
     "a compiler that was killed, in the words of gcc 12",
     `gcc-12: fatal error: Killed signal terminated program cc1\ncompilation terminated.\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /killed/,
     "gcc-12: fatal error: Killed signal terminated program cc1",
   ],
   [
     "a compiler that was killed, in the words of older ones",
     `gcc: internal compiler error: Killed (program cc1)\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /killed/,
     "gcc: internal compiler error: Killed (program cc1)",
   ],
   [
     "a program that was killed, in the words of make",
     `make[3]: *** [scripts/Makefile.modfinal:61: /build/doorbell.ko] Killed\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /killed/,
     "make[3]: *** [scripts/Makefile.modfinal:61: doorbell.ko] Killed",
   ],
   [
     "a program that was killed below a shell",
     `make[3]: *** [scripts/Makefile.modfinal:61: /build/doorbell.ko] Error 137\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /killed/,
     "make[3]: *** [scripts/Makefile.modfinal:61: doorbell.ko] Error 137",
   ],
   [
     "a program that was killed, in the words of a shell",
     `scripts/pahole.sh: line 12:  4711 Killed                  pahole -J /build/doorbell.ko\n${MAKE_GIVES_UP}`,
-    "OUT_OF_MEMORY",
+    "BUILD_UNEXPLAINED",
     /killed/,
     "scripts/pahole.sh: line 12:  4711 Killed                  pahole -J doorbell.ko",
   ],
@@ -380,12 +381,12 @@ const KNOWN: readonly (readonly [
 
 describe("diagnose", () => {
   test.each(REAL)("finds %s", (_, log, code, cause, line) => {
-    expect(diagnose(log, 2)).toMatchObject({ code, cause: expect.stringMatching(cause), line });
+    expect(diagnose({ log, exitCode: 2 })).toMatchObject({ code, cause: expect.stringMatching(cause), line });
   });
 
   const known = KNOWN.map(([what, log, code, cause, place]) => ({ what, log, code, cause, place }));
   test.each(known)("knows the words of $what", ({ log, code, cause, place }) => {
-    const { file, lineNumber, ...diagnosis } = diagnose(log, 2);
+    const { file, lineNumber, ...diagnosis } = diagnose({ log, exitCode: 2 });
 
     expect(diagnosis).toMatchObject({ code, cause: expect.stringMatching(cause) });
     expect(diagnosis.advice.length).toBeGreaterThan(20);
@@ -399,11 +400,14 @@ describe("diagnose", () => {
 make: *** [Makefile:4: a.o] Error 1
 `;
 
-    expect(diagnose(log, 2).cause).toContain("g() takes other arguments");
+    expect(diagnose({ log, exitCode: 2 }).cause).toContain("g() takes other arguments");
   });
 
   test("shows nothing of a log that a terminal would obey", () => {
-    const { line, cause } = diagnose("/build/a.c:1:1: error: #error \u001b]0;owned\u0007\u202e x\n", 2);
+    const { line, cause } = diagnose({
+      log: "/build/a.c:1:1: error: #error \u001b]0;owned\u0007\u202e x\n",
+      exitCode: 2,
+    });
 
     expect(`${line}${cause}`).not.toMatch(/[\p{Cc}\p{Cf}]/u);
   });
@@ -415,15 +419,48 @@ make: *** [Makefile:4: a.o] Error 1
 /build/b.c:1:10: fatal error: linux/second.h: No such file or directory
 ${MAKE_GIVES_UP}`;
 
-    expect(diagnose(log, 2).line).toContain("'first'");
+    expect(diagnose({ log, exitCode: 2 }).line).toContain("'first'");
   });
 
-  test("takes the machine's fault before the driver's, wherever it stands", () => {
-    const log = `/build/b.c:1:10: fatal error: linux/nope.h: No such file or directory
-gcc-12: fatal error: Killed signal terminated program cc1
+  test.each([
+    ["disk", "DISK_FULL"],
+    ["memory", "OUT_OF_MEMORY"],
+  ] as const)("believes the machine that it had too little %s, whatever the log says", (short, code) => {
+    const log = "/build/b.c:1:10: fatal error: linux/nope.h: No such file or directory\n";
+
+    expect(diagnose({ log, exitCode: 2, short: [short] })).toMatchObject({
+      code,
+      line: expect.stringContaining("nope.h"),
+    });
+    expect(ERRORS[code].blame).toBe("infra");
+  });
+
+  test("takes a strong reason before what the build says of the machine", () => {
+    const log = `gcc-12: fatal error: Killed signal terminated program cc1
+/build/b.c:1:10: fatal error: linux/nope.h: No such file or directory
 `;
 
-    expect(diagnose(log, 2).code).toBe("OUT_OF_MEMORY");
+    expect(diagnose({ log, exitCode: 2 }).code).toBe("BUILD_FAILED");
+  });
+
+  test.each([
+    "cc1: fatal error: error writing to /tmp/ccXX.s: No space left on device",
+    "bwrap: Creating new namespace failed: No space left on device",
+    "cc1: out of memory allocating 65536 bytes",
+    "gcc-12: fatal error: Killed signal terminated program cc1",
+    "make[1]: *** [Makefile:1: all] Killed",
+    "Killed",
+    "sh: 1: Cannot fork",
+    "  ERROR: Kernel configuration is invalid.",
+    "bwrap: setting up uid map: Permission denied",
+    "podman: error creating container storage",
+    "kmodfarm: TOOL_FAILED",
+    "",
+  ])("never blames the machine for words alone: %j", (line) => {
+    for (const exitCode of [1, 2, 77, 125, 126, 137, 255]) {
+      const { code } = diagnose({ log: `${line}\n${MAKE_GIVES_UP}`, exitCode });
+      expect(["source", "unknown"], `${code} for exit code ${exitCode}`).toContain(ERRORS[code].blame);
+    }
   });
 
   test("does not take the source's words, which a compiler quotes, for the machine's", () => {
@@ -433,14 +470,16 @@ gcc-12: fatal error: Killed signal terminated program cc1
       |         ^~~~~~~~ Killed
 ${MAKE_GIVES_UP}`;
 
-    expect(diagnose(log, 2)).toMatchObject({
+    expect(diagnose({ log, exitCode: 2 })).toMatchObject({
       code: "BUILD_FAILED",
       line: expect.stringContaining("complain"),
     });
   });
 
   test("knows an end by time, whatever the log says", () => {
-    expect(diagnose("a\n/build/a.c:1:1: error: x\n", 137, "timeLimit")).toMatchObject({
+    expect(
+      diagnose({ log: "a\n/build/a.c:1:1: error: x\n", exitCode: 137, stopped: "timeLimit" }),
+    ).toMatchObject({
       code: "TIMED_OUT",
       cause: expect.stringContaining("longer"),
       line: "a.c:1:1: error: x",
@@ -450,7 +489,7 @@ ${MAKE_GIVES_UP}`;
   test("shows where a stopped build was, not how make took leave of it", () => {
     const log = `cat /dev/zero >/build/full\n${MAKE_GIVES_UP}`;
 
-    expect(diagnose(log, 137, "writeLimit").line).toBe("cat /dev/zero >full");
+    expect(diagnose({ log, exitCode: 137, stopped: "writeLimit" }).line).toBe("cat /dev/zero >full");
   });
 
   test.each([
@@ -461,31 +500,30 @@ ${MAKE_GIVES_UP}`;
   ] as const)("knows an end by its %s, whatever the log says", (stopped, code, cause) => {
     const log = "/build/a.c:1:1: error: x\nlast\n";
 
-    expect(diagnose(log, 137, stopped)).toMatchObject({
+    expect(diagnose({ log, exitCode: 137, stopped })).toMatchObject({
       code,
       cause: expect.stringMatching(cause),
       line: "last",
     });
   });
 
-  test("takes exit code 137 for want of memory, unless the log has a strong reason", () => {
-    expect(diagnose(MAKE_GIVES_UP, 137).code).toBe("OUT_OF_MEMORY");
-    expect(diagnose("/build/a.c:1:10: fatal error: a.h: No such file or directory\n", 137).code).toBe(
-      "BUILD_FAILED",
-    );
+  test("does not know who killed a build that ends with exit code 137, unless the log has a strong reason", () => {
+    expect(diagnose({ log: MAKE_GIVES_UP, exitCode: 137 }).code).toBe("BUILD_UNEXPLAINED");
+    const log = "/build/a.c:1:10: fatal error: a.h: No such file or directory\n";
+    expect(diagnose({ log, exitCode: 137 }).code).toBe("BUILD_FAILED");
   });
 
   test.each(["", "\n\n", "  CC [M]  /build/doorbell.o\n"])(
-    "does not blame the source without a reason: %j",
+    "blames neither the source nor the machine without a reason: %j",
     (log) => {
-      const diagnosis = diagnose(log, 1);
+      const diagnosis = diagnose({ log, exitCode: 1 });
 
-      expect(diagnosis.code).toBe("TOOL_FAILED");
+      expect(diagnosis.code).toBe("BUILD_UNEXPLAINED");
       expect(diagnosis.cause).toContain("exit code 1");
     },
   );
 
   test("does not quote more of a line than a person reads", () => {
-    expect(diagnose(`a.c:1:1: error: ${"x".repeat(10_000)}`, 1).line).toHaveLength(300);
+    expect(diagnose({ log: `a.c:1:1: error: ${"x".repeat(10_000)}`, exitCode: 1 }).line).toHaveLength(300);
   });
 });

@@ -2,10 +2,12 @@
  * Reads why a build failed from its log: the first line that shows a strong symptom, what it means, which line
  * of the driver is guilty, and what its author can do.
  */
+import { FarmError } from "../base/error.ts";
+import { inThread } from "../base/thread.ts";
 import type { Limit } from "./sandboxes/sandbox.ts";
-import { type DiagnosisCode, LAST, MACHINE, STRONG, type Symptom, WEAK } from "./symptoms/index.ts";
+import { type DiagnosisCode, LAST, STRONG, type Symptom, UNPROVEN, WEAK } from "./symptoms/index.ts";
 import { changeOf } from "./symptoms/kernel-changes.ts";
-import { KILLED, STOPPED } from "./symptoms/machine.ts";
+import { KILLED, SHORT, STOPPED } from "./symptoms/machine.ts";
 import { findPlace, type Place } from "./symptoms/place.ts";
 
 export interface Diagnosis extends Partial<Place> {
@@ -18,7 +20,20 @@ export interface Diagnosis extends Partial<Place> {
   readonly advice: string;
 }
 
-const OUT_OF_MEMORY_EXIT = 137;
+/** A build that failed, and what is known of it beside its own words. */
+export interface FailedBuild {
+  /** All that it said. */
+  readonly log: string;
+  readonly exitCode: number;
+  /** The limit that it was ended for. */
+  readonly stopped?: Limit | undefined;
+  /** What the machine saw itself that it had too little of. */
+  readonly short?: readonly (keyof typeof SHORT)[] | undefined;
+  /** Where the driver's source was while it was built; default: /build. */
+  readonly directory?: string | undefined;
+}
+
+const KILLED_EXIT = 137;
 /** More of a line is nothing that a person reads or a compiler says. */
 const LINE_LIMIT = 1000;
 /** Of a log that never ends, its begin and its end are read. */
@@ -28,26 +43,55 @@ const SHOWN_LINE_LIMIT = 300;
 /** What make says on its way out tells nothing of where it was. */
 const MAKE_ENDS = /^make(?:\[\d+\])?: (?:\*\*\* |Leaving directory)/;
 const SHOWN_WORD_LIMIT = 160;
+/** A log of 2 MiB takes a second or two. */
+const TIME_LIMIT_MS = 30_000;
 
-/** @param directory where the driver's source was while it was built */
-export function diagnose(log: string, exitCode: number, stopped?: Limit, directory = "/build"): Diagnosis {
+/**
+ * Reads a log in a thread of its own, since a stranger wrote it. One that takes too long explains nothing.
+ */
+export async function diagnoseApart(build: FailedBuild, timeoutMs = TIME_LIMIT_MS): Promise<Diagnosis> {
+  const work = { ...build, log: beginAndEnd(build.log) };
+  try {
+    return await inThread({ script: "./diagnose-thread", base: import.meta.url, work, timeoutMs });
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code !== "TIMED_OUT") throw thrown;
+    return {
+      code: "BUILD_UNEXPLAINED",
+      cause: `the build ended with exit code ${build.exitCode}, and its log could not be read within ${timeoutMs / 1000} s`,
+      line: lastLine(work.log.slice(-READ_BYTES).split("\n"), build.directory),
+      advice: "Look at the log's end for what it says over and over.",
+    };
+  }
+}
+
+export function diagnose({
+  log,
+  exitCode,
+  stopped,
+  short: [short] = [],
+  directory = "/build",
+}: FailedBuild): Diagnosis {
   const lines = readLines(log);
-  const last = clean(lines.findLast((line) => line.trim() !== "" && !MAKE_ENDS.test(line)) ?? "", directory);
-  if (stopped !== undefined) return { ...STOPPED[stopped], line: last };
-  const isKilled = exitCode === OUT_OF_MEMORY_EXIT;
-  const tables = isKilled ? [MACHINE, STRONG] : [MACHINE, STRONG, WEAK, LAST];
-  for (const symptoms of tables) {
+  const line = lastLine(lines, directory);
+  if (stopped !== undefined) return { ...STOPPED[stopped], line };
+  if (short !== undefined) return { ...SHORT[short], line };
+  const isKilled = exitCode === KILLED_EXIT;
+  for (const symptoms of isKilled ? [STRONG, UNPROVEN] : [STRONG, UNPROVEN, WEAK, LAST]) {
     const found = search(lines, symptoms, directory);
     if (found !== undefined) return found;
   }
-  if (isKilled) return { ...KILLED, line: last };
-  // Nothing says that the source is at fault, so it is not blamed.
+  if (isKilled) return { ...KILLED, line };
+  // Nothing says that the source is at fault, so it is not blamed; nothing proves that the machine is, either.
   return {
-    code: "TOOL_FAILED",
+    code: "BUILD_UNEXPLAINED",
     cause: `the build ended with exit code ${exitCode} and no reason that is known`,
-    line: last,
-    advice: "Look at the whole log; the next run tries again.",
+    line,
+    advice: "Look at the whole log; the next runs try again.",
   };
+}
+
+function lastLine(lines: readonly string[], directory = "/build"): string {
+  return clean(lines.findLast((line) => line.trim() !== "" && !MAKE_ENDS.test(line)) ?? "", directory);
 }
 
 /** Lines with plain quotes and without colours; what compilers quote of the source may hold any words, and goes. */
@@ -57,8 +101,18 @@ function readLines(log: string): string[] {
     .replaceAll(/[‘’`]/g, "'")
     .split("\n")
     .filter((_, index, { length }) => index < READ_LINES || index >= length - READ_LINES)
-    .map((line) => line.slice(0, LINE_LIMIT).trimEnd());
+    .map((line) => calm(line.slice(0, LINE_LIMIT)));
   return plain.filter((line, index) => !isQuotedSource(line, plain[index + 1]));
+}
+
+/** Where expressions begin to look: each of these costs them the rest of the line. */
+const BEGINNINGS = /error: |\*\*\* |objtool: |clang: |dkms\.conf: |btf_encoder__|"__/g;
+/** Compilers and make say such words once or twice in a line. */
+const MOST_BEGINNINGS = 8;
+
+/** A line up to where such words are only said over and over. */
+function calm(line: string): string {
+  return line.slice(0, [...line.matchAll(BEGINNINGS)][MOST_BEGINNINGS]?.index).trimEnd();
 }
 
 function beginAndEnd(log: string): string {
@@ -76,18 +130,28 @@ function search(
   symptoms: readonly Symptom[],
   directory: string,
 ): Diagnosis | undefined {
+  const lastFit = new Map<RegExp, number>();
   for (const [index, line] of lines.entries()) {
     for (const symptom of symptoms) {
       const match = symptom.expression.exec(line);
-      if (match !== null && isConfirmed(symptom, lines, index))
+      if (match !== null && isConfirmed(symptom, lines, index, lastFit))
         return tell(symptom, match.groups ?? {}, { lines, index, directory });
     }
   }
   return undefined;
 }
 
-function isConfirmed({ confirmedBy }: Symptom, lines: readonly string[], index: number): boolean {
-  return confirmedBy === undefined || lines.slice(index + 1).some((line) => confirmedBy.test(line));
+/** @param lastFit the last line that each expression fits, which is looked for once */
+function isConfirmed(
+  { confirmedBy }: Symptom,
+  lines: readonly string[],
+  index: number,
+  lastFit: Map<RegExp, number>,
+): boolean {
+  if (confirmedBy === undefined) return true;
+  const last = lastFit.get(confirmedBy) ?? lines.findLastIndex((line) => confirmedBy.test(line));
+  lastFit.set(confirmedBy, last);
+  return last > index;
 }
 
 interface Finding {
@@ -102,7 +166,9 @@ function tell(symptom: Symptom, groups: Groups, { lines, index, directory }: Fin
   const fill = (text: string) =>
     text.replaceAll(/\{(\w+)\}/g, (_, name) => {
       const word = clean(groups[name] ?? "", directory);
-      return word.length > SHOWN_WORD_LIMIT ? `${word.slice(0, SHOWN_WORD_LIMIT)}…` : word || "…";
+      return word.length > SHOWN_WORD_LIMIT
+        ? `${word.slice(0, SHOWN_WORD_LIMIT).toWellFormed()}…`
+        : word || "…";
     });
   const place =
     groups.file !== undefined && groups.number !== undefined
@@ -125,5 +191,6 @@ function clean(text: string, directory: string): string {
     .replaceAll(/(^|[\s'"([])(?:\.\/)+(?=\w)/g, "$1")
     .replaceAll(/[\p{Cc}\p{Cf}\uFFFD]+/gu, " ")
     .trim()
-    .slice(0, SHOWN_LINE_LIMIT);
+    .slice(0, SHOWN_LINE_LIMIT)
+    .toWellFormed();
 }

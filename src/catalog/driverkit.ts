@@ -2,17 +2,15 @@
  * driverkit's configurations (github.com/falcosecurity/driverkit, Apache-2.0) as dbg-go keeps them: one YAML
  * file a kernel at `config/<driver version>/<architecture>/<target>_<kernelrelease>_<kernelversion>.yaml`.
  */
-import { parse, stringify } from "yaml";
+import { stringify } from "yaml";
 import { z } from "zod";
 import { describeIssue } from "../base/json.ts";
+import { readYaml } from "../formats/yaml.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import type { CatalogKernel } from "./catalog.ts";
 import { crawlerNameOf, headerUrlsOf } from "./kernel-crawler.ts";
 import { type KernelList, ListCollector, type ListOptions } from "./kernel-list.ts";
-
-/** A kernel's whole configuration may stand in one, in base64. */
-const CONFIG_LIMIT_CHARACTERS = 1024 * 1024;
 
 /** Only what says which kernel it is; where the output goes is for whoever builds. */
 const DriverkitConfig = z.object({
@@ -34,7 +32,8 @@ export function readDriverkit(
 ): KernelList {
   const collector = new ListCollector(options);
   for (const { name, text } of files) {
-    const parsed = DriverkitConfig.safeParse(parseYaml(text));
+    const yaml = readYaml(text);
+    const parsed = DriverkitConfig.safeParse(yaml.kind === "read" ? yaml.value : undefined);
     if (!parsed.success) {
       collector.drop(describeIssue(parsed.error).replace(/ \(and \d+ more\)$/, ""), name);
       continue;
@@ -51,16 +50,6 @@ export function readDriverkit(
     );
   }
   return collector.finish("driverkit");
-}
-
-function parseYaml(text: string): unknown {
-  if (text.length > CONFIG_LIMIT_CHARACTERS) return undefined;
-  try {
-    // To see that no key comes twice, the parser compares each with all the others.
-    return parse(text, { maxAliasCount: 0, uniqueKeys: false, logLevel: "error" });
-  } catch {
-    return undefined;
-  }
 }
 
 /** What a configuration says of the driver, in paths that dbg-go looks for. */

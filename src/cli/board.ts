@@ -2,6 +2,7 @@
  * Progress for people: a live board on a terminal, plain lines elsewhere, NDJSON when asked for.
  */
 import { NOTHING_CHANGED, type Progress, type Stage } from "../base/progress.ts";
+import { oneLine, visible, visibleJson } from "../base/visible.ts";
 
 export interface Board extends Progress {
   /** Leaves the terminal as a command should. */
@@ -19,13 +20,23 @@ const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
 const REDRAW_MS = 200;
 
 export async function openBoard({ format, stream }: BoardOptions): Promise<Board> {
-  if (format === "json") return jsonBoard();
-  return stream.isTTY ? new LiveBoard(stream) : new PlainBoard(stream);
+  if (format === "json") return jsonBoard(stream);
+  return harmless(stream.isTTY ? new LiveBoard(stream) : new PlainBoard(stream));
 }
 
-async function jsonBoard(): Promise<Board> {
+/** Names and details hold the words of others: drivers, mirrors, builds. */
+function harmless(board: Board): Board {
+  return {
+    say: (text) => board.say(visible(text)),
+    element: (name, stage, detail) =>
+      board.element(oneLine(name), stage, detail === undefined ? undefined : oneLine(detail)),
+    close: () => board.close(),
+  };
+}
+
+async function jsonBoard(stream: NodeJS.WritableStream): Promise<Board> {
   const { pino } = await import("pino");
-  const log = pino({ name: "kmodfarm" }, pino.destination({ dest: 2, sync: true }));
+  const log = pino({ name: "kmodfarm" }, { write: (line) => void stream.write(visibleJson(line)) });
   return {
     say: (text) => log.info({ text }, "progress"),
     element: (element, stage, detail) =>

@@ -2,6 +2,7 @@
  * How failures are told: each once, with the kernels that it befell.
  */
 import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { MOST_TRIES } from "../farm/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 
@@ -31,10 +32,9 @@ export function shortFailure({ cause, file, lineNumber }: Failure): string {
 
 function paragraph(group: readonly FailedElement[]): string {
   const [{ element, note }] = group as readonly [FailedElement];
-  const { code, blame, cause, file, lineNumber, line, advice } = failureOf(note);
-  const isRemembered = blame === "source" || blame === "input";
+  const { code, cause, file, lineNumber, line, advice } = failureOf(note);
   const lines = [
-    `${subjectOf(group)}: ${cause}${isRemembered ? " (not tried again until something changes, or --retry)" : ""}`,
+    `${subjectOf(group)}: ${cause}${whenAgain(failureOf(note))}`,
     ...(file === undefined ? [] : [`  at: ${placeOf({ file, lineNumber })} of ${element.driver}`]),
     ...(line === "" ? [] : [`  said: ${line}`]),
     ...(group.length === 1 ? [] : [`  kernels: ${kernelsOf(group)}`]),
@@ -42,6 +42,15 @@ function paragraph(group: readonly FailedElement[]): string {
     `  ${advice} [${code}]`,
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function whenAgain({ blame, tries }: Failure): string {
+  if (blame === "source" || blame === "input")
+    return " (not tried again until something changes, or --retry)";
+  if (blame !== "unknown" || tries === undefined) return "";
+  return tries < MOST_TRIES
+    ? ` (try ${tries} of ${MOST_TRIES})`
+    : ` (tried ${tries} times: not again until something changes, or --retry)`;
 }
 
 function subjectOf(group: readonly FailedElement[]): string {

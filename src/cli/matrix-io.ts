@@ -15,7 +15,7 @@ import {
   sharedElements,
 } from "../matrix/stream.ts";
 import { readText } from "./input.ts";
-import { print } from "./output.ts";
+import { printDocument } from "./output.ts";
 
 const CHUNK_CHARACTERS = 1 << 20;
 
@@ -24,10 +24,10 @@ export async function printMatrix(elements: Iterable<Element>): Promise<void> {
   for (const line of matrixLines(elements)) {
     chunk += line;
     if (chunk.length < CHUNK_CHARACTERS) continue;
-    await print(chunk);
+    await printDocument(chunk);
     chunk = "";
   }
-  await print(chunk);
+  await printDocument(chunk);
 }
 
 /** A whole matrix: a file, a URL, or standard input (`-`), in any of the forms there are. */

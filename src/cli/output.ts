@@ -2,20 +2,32 @@
  * What goes to standard output: documents for programs, tables for people.
  */
 
-import { oneLine, visible } from "../base/visible.ts";
+import { oneLine, visible, visibleJson } from "../base/visible.ts";
 
 export function printJson(value: unknown): Promise<void> {
-  return print(`${JSON.stringify(value, null, 2)}\n`);
+  return printDocument(`${JSON.stringify(value, null, 2)}\n`);
 }
 
-/**
- * Writes and waits until it is taken: the process may end right after. Names of files, lines of logs and words of others
- * are in it, and none of them steers the terminal.
- */
+/** Writes JSON, or a part of it, as `print` does; it stays JSON, whatever names are in it. */
+export function printDocument(json: string): Promise<void> {
+  return write(visibleJson(json));
+}
+
+/** Writes for people. Names of files, lines of logs and words of others are in it, and none of them steers the terminal. */
 export function print(text: string): Promise<void> {
+  return write(visible(text));
+}
+
+/** Waits until it is taken: the process may end right after. */
+function write(text: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    process.stdout.write(visible(text), (fault) => (fault ? reject(fault) : resolve()));
+    process.stdout.write(text, (fault) => (fault ? reject(fault) : resolve()));
   });
+}
+
+/** One line, or several, beside the result: on standard error, as harmless as what `print` writes. */
+export function say(text: string): void {
+  process.stderr.write(`${visible(text)}\n`);
 }
 
 /** Columns as wide as their widest cell; the last one is left as it is. */

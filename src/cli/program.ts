@@ -2,8 +2,8 @@
  * Commands, their options, and how their errors are told. Each command's own code loads when it is called.
  */
 import { Command, CommanderError, Option } from "commander";
-import { FarmError, toFarmError } from "../base/error.ts";
-import { visible } from "../base/visible.ts";
+import { FarmError, toFarmError, traceOf } from "../base/error.ts";
+import { visible, visibleJson } from "../base/visible.ts";
 import { SANDBOX_NAMES } from "../build/sandboxes/sandbox.ts";
 import { toNumber } from "./options.ts";
 
@@ -40,10 +40,12 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 /** Three lines for a person, one document for a program. */
 function describeError(error: FarmError, asJson: boolean): string {
   const { code, message, blame, at, hint } = error;
-  if (asJson) return `${JSON.stringify({ error: { code, message, blame, at, hint } })}\n`;
+  if (asJson) return `${visibleJson(JSON.stringify({ error: { code, message, blame, at, hint } }))}\n`;
   const places = Object.entries(at).map(([name, value]) => `  ${name}: ${value}\n`);
-  const trace = error.blame === "bug" ? `${(error.cause as Error | undefined)?.stack ?? error.stack}\n` : "";
-  return visible(`${trace}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`);
+  const trace = traceOf(error);
+  return visible(
+    `${trace === "" ? "" : `${trace}\n`}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`,
+  );
 }
 
 type SetExit = (exit: number) => void;

@@ -1,14 +1,8 @@
 /**
  * What a schema has against a configuration, in words that a person can mend it by.
  */
-import type { Document } from "yaml";
 import type { z } from "zod";
 import { innermostIssues, placeOfIssue } from "../base/json.ts";
-
-/** The first thing that keeps a text from being YAML, with its place, on one line. */
-export function describeSyntax({ errors: [first] }: Pick<Document, "errors">): string | undefined {
-  return first?.message.split("\n")[0]?.replace(/:$/, "");
-}
 
 /** How many problems one message tells of. */
 const MOST_TOLD = 3;

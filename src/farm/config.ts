@@ -5,7 +5,6 @@
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, resolve } from "node:path";
-import { LineCounter, parseDocument as parseYaml } from "yaml";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseSize, Size } from "../base/size.ts";
@@ -14,13 +13,14 @@ import type { BuildLimits } from "../build/limits.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
 import { SANDBOX_NAMES, type SandboxName } from "../build/sandboxes/sandbox.ts";
 import type { CompilerPolicy } from "../build/toolchains/image.ts";
+import { readYaml } from "../formats/yaml.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { Expression } from "../matrix/element-filter.ts";
 import { Exclusion } from "../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../matrix/generate.ts";
-import { describeProblems, describeSyntax } from "./config-problems.ts";
+import { describeProblems } from "./config-problems.ts";
 import { DriverConfig } from "./driver-config.ts";
 
 const Names = z.array(PathSegment).min(1);
@@ -344,12 +344,9 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
 
 /** @throws FarmError CONFIG_INVALID naming the line or the setting, and the likely word for an unknown one */
 export function parseConfig(text: string, file: string): z.infer<typeof Config> {
-  const lines = new LineCounter();
-  const document = parseYaml(text, { lineCounter: lines, prettyErrors: true });
-  const fault = describeSyntax(document);
-  if (fault !== undefined) throw new FarmError("CONFIG_INVALID", { detail: `${file}: ${fault}` });
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
-  const parsed = Config.safeParse(value ?? {});
+  const yaml = readYaml(text);
+  if (yaml.kind === "refused") throw new FarmError("CONFIG_INVALID", { detail: `${file}: ${yaml.fault}` });
+  const parsed = Config.safeParse(yaml.value ?? {});
   if (!parsed.success) {
     throw new FarmError("CONFIG_INVALID", {
       detail: `${file}: ${describeProblems(parsed.error, KNOWN_KEYS)}`,
@@ -369,10 +366,9 @@ export function parseConfig(text: string, file: string): z.infer<typeof Config> 
  * structure.
  */
 export function parseExclusions(text: string, file: string): Exclusion[] | undefined {
-  const document = parseYaml(text);
-  if (document.errors.length > 0) return undefined;
-  const value: unknown = document.toJS({ maxAliasCount: 100 });
-  if (typeof value !== "object" || value === null) return undefined;
+  const yaml = readYaml(text);
+  if (yaml.kind === "refused" || typeof yaml.value !== "object" || yaml.value === null) return undefined;
+  const { value } = yaml;
   const parsed = z.array(Exclusion).safeParse("exclude" in value ? value.exclude : value);
   if (parsed.success) return parsed.data;
   throw new FarmError("CONFIG_INVALID", {

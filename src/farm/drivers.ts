@@ -1,18 +1,18 @@
 /**
  * The configured drivers: their sources brought here and read.
  */
-import { FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, ownError, traceOf } from "../base/error.ts";
 import { driverBuild, type LoadedDriver } from "../build/driver.ts";
-import { fetchSource } from "../build/origins/index.ts";
 import type { OriginContext } from "../build/origins/origin.ts";
-import { readSourceTree, type SourceTree } from "../build/source-tree.ts";
+import type { SourceTree } from "../build/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
+import type { Steps } from "./steps.ts";
 
-/** A driver version whose source cannot be had or used this night: its elements fail for that, others go on. */
+/** A driver version whose source cannot be had or used this night, for whatever reason: its elements fail for that. */
 interface AbsentDriver {
   readonly name: string;
   readonly version: string;
@@ -42,7 +42,7 @@ export async function loadDrivers(
   const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
   const sourceOf = (driver: DriverConfig, version: string) => {
     const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
-    const known = read.get(key) ?? readSource(driver.source, version, context);
+    const known = read.get(key) ?? readSource(driver.source, version, context, farm.steps);
     read.set(key, known);
     return known;
   };
@@ -60,18 +60,18 @@ export async function loadDrivers(
           ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
         };
       } catch (thrown) {
-        const error = toFarmError(thrown);
-        if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
-        return { name, version, error };
+        return { name, version, error: ownError(thrown, signal) };
       }
     }),
   );
   const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
   const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  for (const { name, version, error } of absent)
+    say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
   // Where nothing can be built, a list of every kernel that it is not built for helps nobody.
   const [first] = absent;
-  if (loaded.length === 0 && first?.error.blame === "input") throw first.error;
-  for (const { name, version, error } of absent) say(`driver ${name} ${version}: ${error.message}`);
+  if (loaded.length === 0 && first !== undefined && absent.every(({ error }) => error.blame === "input"))
+    throw first.error;
   return { loaded, absent };
 }
 
@@ -88,9 +88,14 @@ function isVersioned(source: DriverConfig["source"]): boolean {
   return typeof source === "object" || source.includes("{version}");
 }
 
-async function readSource(source: DriverConfig["source"], version: string, context: OriginContext) {
-  const { directory, origin } = await fetchSource(source, version, context);
-  return { source: await readSourceTree(directory), origin };
+async function readSource(
+  source: DriverConfig["source"],
+  version: string,
+  context: OriginContext,
+  steps: Steps,
+) {
+  const { directory, origin } = await steps.fetchSource(source, version, context);
+  return { source: await steps.readSourceTree(directory), origin };
 }
 
 /** Where source packages of a release are looked for: the configured suites of it, else its own. */

@@ -4,29 +4,27 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type PQueue from "p-queue";
-import { ERRORS, type FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS, type FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
-import { type BuildContext, buildElement, stageInputs } from "../build/build.ts";
+import type { BuildContext } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
 import { modulePath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { type CatalogSource, isVouching } from "../catalog/catalog.ts";
-import { fetchBootImage } from "../check/boot-image.ts";
-import { checkFormat } from "../check/format.ts";
-import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
+import type { KernelRecord } from "../check/kernel-record.ts";
 import { checkSignatures } from "../check/signature.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
-import { storeArtifact } from "../registry/artifact.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { staticVerdicts } from "./check.ts";
 import type { Gate } from "./gate.ts";
-import { type LoadOutcome, type LoadTestContext, testLoad } from "./load-test.ts";
+import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
+import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {
   readonly build: BuildContext;
@@ -39,6 +37,7 @@ export interface ElementContext extends LoadTestContext {
   readonly gate: Gate;
   /** Of the catalog: who vouches for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
+  readonly steps: Steps;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
   readonly now: () => Date;
@@ -58,33 +57,14 @@ export interface Result {
   readonly lesson?: Lesson;
 }
 
-/**
- * Tries an element to its end. Whatever goes wrong with it is an outcome; only a stop is thrown.
- * @throws FarmError INTERRUPTED
- */
+/** Tries an element to its end. A driver that does not build is an outcome; what anything else does wrong is thrown. */
 export async function tryElement(work: Work, context: ElementContext): Promise<Result> {
   const name = elementName(work.element);
-  try {
-    const image = prefetchImage(work.element, context);
-    const attempt = await attemptBuild(work, name, context);
-    if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, name, context) };
-    return await publishable(
-      work,
-      attempt,
-      await loadOutcome(work, attempt, image, name, context),
-      name,
-      context,
-    );
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.code === "INTERRUPTED" || context.signal.aborted) throw error;
-    const isGone = error.code === "NOT_FETCHABLE";
-    context.progress.element(name, isGone ? "unfetchable" : "failed", error.message);
-    return {
-      outcome: await failedOutcome(work.element, work.recipe, error, context),
-      ...(isGone ? { lesson: "notFetchable" as const } : {}),
-    };
-  }
+  const image = prefetchImage(work.element, context);
+  const attempt = await attemptBuild(work, name, context);
+  if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, name, context) };
+  const load = await loadOutcome(work, attempt, image, name, context);
+  return publishable(work, attempt, load, name, context);
 }
 
 /** An earlier attempt at the very recipe, or a new one. */
@@ -97,12 +77,12 @@ async function attemptBuild(
   const known = await findAttempt(recipe, build.cache);
   if (known !== undefined && !(context.retry && known.record.failure !== undefined)) return known;
   progress.element(name, "fetching", "headers");
-  await stageInputs(element, recipe, build, signal);
+  await context.steps.stageInputs(element, recipe, build, signal);
   progress.element(name, "waiting");
   return processors.add(
     () => {
       progress.element(name, "building");
-      return buildElement(element, driver, recipe, build, signal);
+      return context.steps.buildElement(element, driver, recipe, build, signal);
     },
     { signal },
   );
@@ -112,10 +92,11 @@ async function attemptBuild(
 function prefetchImage({ packages }: Element, context: ElementContext): Promise<string> | undefined {
   const [image] = packages.image;
   if (image === undefined || !context.isLoaded) return undefined;
-  const fetched = context.images.add(() => fetchBootImage(image, context.boot, context.signal), {
-    signal: context.signal,
-  });
-  fetched.catch(() => {});
+  const fetched = context.images.add(
+    () => context.steps.fetchBootImage(image, context.boot, context.signal),
+    { signal: context.signal },
+  );
+  fetched.catch(() => {}); // Whoever needs the image asks again; a driver that does not build needs none.
   return fetched;
 }
 
@@ -133,7 +114,7 @@ async function loadOutcome(
     const { smoke } = driver;
     const script =
       smoke === undefined ? undefined : await readFile(join(driver.source.directory, smoke), "utf8");
-    return testLoad(element, attempt, script, image, context, (stage, detail) =>
+    return context.steps.testLoad(element, attempt, script, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
   }
@@ -149,11 +130,15 @@ async function publishable(
 ): Promise<Result> {
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
-  const kernel = await fetchKernelRecord(element, context.build.inputs, context.signal);
+  const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
   const judged = await context.gate.judge(element, verdicts);
   const { isStable, refusals } = judged;
-  const entry = await storeArtifact(context.store, element, attempt, { verdicts, refusals, kernel });
+  const entry = await context.steps.storeArtifact(context.store, element, attempt, {
+    verdicts,
+    refusals,
+    kernel,
+  });
   context.progress.element(
     name,
     isStable ? "published" : "candidate",
@@ -177,7 +162,7 @@ async function readVerdicts(
   { element, driver, recipe }: Work,
   { record, directory }: Attempt,
   kernel: KernelRecord,
-  { gate, sources }: ElementContext,
+  { gate, sources, steps }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name }) => ({
@@ -185,7 +170,7 @@ async function readVerdicts(
       bytes: await readFile(join(directory, modulePath(name))),
     })),
   );
-  const { modules, verdict: format } = await checkFormat(files);
+  const { modules, verdict: format } = await steps.checkFormat(files);
   const read = modules.map(({ module }) => module);
   const built = provenanceOf(element, recipe, sources);
   const signature = checkSignatures(modules, gate.signers, kernel);
@@ -240,23 +225,41 @@ function failedBuild(work: Work, attempt: Attempt, name: string, context: Elemen
   return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
 }
 
-/** What never came to a build log leaves its error as one. `recipe` is unknown when planning already failed. */
+/** What never came to a build log leaves its error as one. Never throws: `recipe` is unknown when planning already failed. */
 export async function failedOutcome(
-  element: Element,
-  recipe: Recipe | undefined,
+  { element, recipe }: Pick<Work, "element"> & { readonly recipe: Recipe | undefined },
   error: FarmError,
   context: ElementContext,
 ): Promise<Outcome> {
-  const { code, blame, message, at, hint, stack } = error;
-  const place = recipe === undefined ? digestOf(elementKey(element)) : recipeKey(recipe);
-  const logFile = join(context.build.cache, "unfinished", hexOf(place), "error.log");
-  await context.build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${stack ?? ""}\n`);
+  const { code, blame, hint } = error;
+  const message = error.message.toWellFormed();
+  const logFile = await keepError(element, recipe, error, context);
   const note = {
     ...noteOf({ element, recipe, origin: undefined }, context),
     failure: { code, blame, cause: message, line: "", advice: hint },
-    logFile,
+    ...(logFile === undefined ? {} : { logFile }),
   };
   return { element, note, isSettled: recipe !== undefined && (blame === "source" || blame === "input") };
+}
+
+/** Where an error was written, in full; undefined where that failed too, which is reported. */
+async function keepError(
+  element: Element,
+  recipe: Recipe | undefined,
+  error: FarmError,
+  { build, progress }: ElementContext,
+): Promise<string | undefined> {
+  const { code, message, at, stack } = error;
+  try {
+    const place = recipe === undefined ? digestOf(elementKey(element)) : recipeKey(recipe);
+    const logFile = join(build.cache, "unfinished", hexOf(place), "error.log");
+    const trace = traceOf(error) || stack;
+    await build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${trace ?? ""}\n`);
+    return logFile;
+  } catch (thrown) {
+    progress.say(`${elementName(element)}: its error cannot be kept: ${toFarmError(thrown).message}`);
+    return undefined;
+  }
 }
 
 interface NoteSubject {

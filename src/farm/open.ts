@@ -3,8 +3,10 @@
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { awaitEviction } from "../base/cache.ts";
+import { awaitEviction, openCache } from "../base/cache.ts";
+import { type FarmError, ownError, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
+import { canonicalJson } from "../base/json.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import type { BuildContext } from "../build/build.ts";
 import { type InputContext, Inputs } from "../build/inputs/inputs.ts";
@@ -13,9 +15,9 @@ import type { Sandbox } from "../build/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../build/toolchains/emulation.ts";
 import { type KnownRoots, type ToolchainContext, Toolchains } from "../build/toolchains/toolchain.ts";
 import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
-import { type Answered, askSources, type Source } from "../catalog/ask.ts";
+import type { Answered, Source } from "../catalog/ask.ts";
 import type { Catalog } from "../catalog/catalog.ts";
-import { askLists, type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
+import { type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { inputArchive } from "../registry/input-archive.ts";
@@ -30,6 +32,7 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
+import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
   readonly config: FarmConfig;
@@ -52,6 +55,7 @@ export interface Farm {
   readonly mirrorOf: ToolchainContext["mirrorOf"];
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
+  readonly steps: Steps;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -64,6 +68,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const around = { host, base: config.base };
   const credentials = await readCredentials(config.sources, config.base);
   const http = new Http({ credentials, own: ownPlaces(config, around) });
+  await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   return {
@@ -81,6 +86,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     privateSources: new Set(config.sources.flatMap((source) => privateSources(source, around))),
     mirrorOf: (release, builder) => toolchainMirror(config.sources, around, release, builder),
     emulated: await emulatedArchitectures(),
+    steps: STEPS,
     async close() {
       await http.close();
       await scratch.close();
@@ -136,22 +142,79 @@ export interface FarmAnswers {
   readonly lists: readonly ReadList[];
 }
 
-/** Asks every configured source. `previous` only tells which mirrors answered last. */
+/**
+ * Asks every configured source. `previous` only tells which mirrors answered last. A source that fails, for whatever
+ * reason, is an answer too.
+ */
 export async function askSourcesOf(farm: Farm, previous: Catalog, signal: AbortSignal): Promise<FarmAnswers> {
-  const { http, scratch, cache, sources, lists } = farm;
+  const { http, scratch, cache, sources, lists, steps } = farm;
   const context = { http, scratch, cache, signal };
-  const repositories = await askSources(sources, previous, context);
-  return { repositories, lists: await askLists(lists, context) };
+  const repositories = await Promise.all(
+    sources.map((source) =>
+      steps
+        .askSources([source], previous, context)
+        .catch((thrown) => [failedRepository({ source }, ownError(thrown, signal))]),
+    ),
+  );
+  const read: ReadList[] = [];
+  // One after the other: each may be large.
+  for (const source of lists)
+    read.push(
+      ...(await steps
+        .askLists([source], context)
+        .catch((thrown) => [{ source, read: ownError(thrown, signal) }])),
+    );
+  return { repositories: repositories.flat(), lists: read };
 }
 
 /** Lays what was said over a catalog, repositories first: what they vouch for, lists do not overrule. */
 export function updateFarmCatalog(previous: Catalog, answers: FarmAnswers, options: UpdateOptions): Update {
-  const { catalog, ...first } = updateCatalog(previous, answers.repositories, options);
-  const second = updateFromLists(catalog, answers.lists, options);
+  const { catalog, ...first } = layEach(previous, answers.repositories, failedRepository, (base, some) =>
+    updateCatalog(base, some, options),
+  );
+  const second = layEach(catalog, answers.lists, failedList, (base, some) =>
+    updateFromLists(base, some, options),
+  );
   return {
     catalog: second.catalog,
     sources: [...first.sources, ...second.sources],
     problems: [...first.problems, ...second.problems],
     warnings: [...first.warnings, ...second.warnings],
   };
+}
+
+function failedRepository({ source }: Pick<Answered, "source">, error: FarmError): Answered {
+  return { source, answer: { kind: "failed", error } };
+}
+
+function failedList({ source }: Pick<ReadList, "source">, error: FarmError): ReadList {
+  return { source, read: error };
+}
+
+/** What nobody foresaw in one answer must not cost the others: laid one by one, the answer at fault shows itself. */
+function layEach<T>(
+  previous: Catalog,
+  answers: readonly T[],
+  failed: (answer: T, error: FarmError) => T,
+  lay: (previous: Catalog, answers: readonly T[]) => Update,
+): Update {
+  const layWritable = (some: readonly T[]): Update => {
+    const update = lay(previous, some);
+    canonicalJson(update.catalog); // What cannot be written would come to light only when everything is published.
+    return update;
+  };
+  try {
+    return layWritable(answers);
+  } catch {
+    return layWritable(
+      answers.map((answer) => {
+        try {
+          layWritable([answer]);
+          return answer;
+        } catch (thrown) {
+          return failed(answer, toFarmError(thrown));
+        }
+      }),
+    );
+  }
 }

@@ -4,12 +4,12 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { parseDocument as parseYaml } from "yaml";
 import { FarmError } from "../base/error.ts";
 import { Policy } from "../check/policy.ts";
 import { readSigner, type Signer } from "../check/signature.ts";
+import { readYaml } from "../formats/yaml.ts";
 import { ElementFilter } from "../matrix/element-filter.ts";
-import { describeProblems, describeSyntax } from "./config-problems.ts";
+import { describeProblems } from "./config-problems.ts";
 
 const KNOWN_KEYS = [
   ...Object.keys(Policy.shape),
@@ -31,15 +31,14 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
       cause,
     });
   });
-  const document = parseYaml(text, { prettyErrors: true });
-  const fault = describeSyntax(document);
+  const yaml = readYaml(text);
   const invalid = (fact: string) =>
     new FarmError("CONFIG_INVALID", {
       detail: `${file}: ${fact}`,
       hint: "Correct the named setting; docs/policy.md lists all of them.",
     });
-  if (fault !== undefined) throw invalid(fault);
-  const parsed = Policy.safeParse(document.toJS({ maxAliasCount: 100 }) ?? {});
+  if (yaml.kind === "refused") throw invalid(yaml.fault);
+  const parsed = Policy.safeParse(yaml.value ?? {});
   if (!parsed.success) throw invalid(describeProblems(parsed.error, KNOWN_KEYS));
   const signers = parsed.data.signers.map((name) => readCertificates(resolve(dirname(file), name)));
   return { policy: parsed.data, signers: (await Promise.all(signers)).flat() };

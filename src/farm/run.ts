@@ -3,30 +3,29 @@
  * with what is there, so it may be stopped anywhere and run again.
  */
 import PQueue from "p-queue";
-import { evict } from "../base/cache.ts";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { evict, sharedCache } from "../base/cache.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
-import { planRecipe, rootRequest } from "../build/build.ts";
+import { rootRequest } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
-import { learnCompiler } from "../build/toolchains/compiler.ts";
-import type { SourceProblem } from "../catalog/update.ts";
+import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import type { AttemptNote } from "../registry/documents.ts";
+import type { Published } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
-import { listAll, type Standing } from "../registry/standing.ts";
-import { refreshView, viewPath } from "../registry/view.ts";
+import { refreshView } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
-import { askSourcesOf, type Farm, openBuild, updateFarmCatalog } from "./open.ts";
+import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
+import { type Done, type RunReport, reportRun } from "./report.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -40,44 +39,51 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
 }
 
-export interface RunRow {
-  readonly element: Element;
-  readonly note: AttemptNote;
-  /** Whether this run did it, or found it done. */
-  readonly isNew: boolean;
-  /** Of what came of it; absent where nothing did. */
-  readonly standing?: Standing;
-  /** Where it is in the store's view; absent for what is not stable. */
-  readonly path?: string;
-}
-
-export interface RunReport {
-  /** One per wanted element, in the matrix's order. */
-  readonly rows: readonly RunRow[];
-  readonly problems: readonly SourceProblem[];
-  /** Kernels whose packages the mirror lists and does not have. */
-  readonly unfetchable: number;
-  readonly generation: number;
-  readonly kernels: number;
-}
-
-/** Runs the farm once. @throws FarmError INTERRUPTED after everything that was finished is published */
+/**
+ * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
+ * configuration and store end a run.
+ * @throws FarmError INTERRUPTED after everything that was finished is published; NOT_PUBLISHED
+ */
 export async function runFarm(farm: Farm, options: RunOptions): Promise<RunReport> {
+  const { progress, signal, now, without, retry } = options;
+  await (await farm.store.lock())(); // Who has to wait for another run hears it before any mirror is asked.
+  const heard = without?.includes("catalog") ? undefined : await askBefore(farm, signal);
   const unlock = await farm.store.lock();
   try {
     await settle(farm.store);
-    const ledger = new Ledger(farm.store, await readPublished(farm.store, "candidate"), options.now);
-    if (options.retry) ledger.forgetLessons();
-    const { progress, signal } = options;
+    const published = await readPublished(farm.store, "candidate");
+    const ledger = new Ledger(farm.store, published, now);
+    if (retry) ledger.forgetLessons();
+    const answers = await currentAnswers(farm, heard, published, signal);
     const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
-    const gate = await openGate(farm, () => ledger.published, options.now);
-    const night = new Night(farm, options, ledger, drivers, gate);
-    const report = await night.run();
-    await keepCacheWithin(farm, options.progress);
-    return report;
+    const gate = await openGate(farm, () => ledger.published, now);
+    return await new Night(farm, options, ledger, drivers, gate).run(answers);
   } finally {
     await unlock();
   }
+}
+
+interface Heard {
+  readonly answers: FarmAnswers;
+  /** The generation that was the newest then. */
+  readonly head: Published["head"];
+}
+
+/** Servers are asked before the store is taken: they may be slow, and others may want to write to it. */
+async function askBefore(farm: Farm, signal: AbortSignal): Promise<Heard> {
+  const { catalog, head } = await readPublished(farm.store, "candidate");
+  return { answers: await askSourcesOf(farm, catalog, signal), head };
+}
+
+/** Who published meanwhile may have heard newer things, beside which ours would seem to go back in time. */
+async function currentAnswers(
+  farm: Farm,
+  heard: Heard | undefined,
+  { catalog, head }: Published,
+  signal: AbortSignal,
+): Promise<FarmAnswers | undefined> {
+  const isCurrent = heard?.head?.digest === head?.digest;
+  return heard === undefined || isCurrent ? heard?.answers : askSourcesOf(farm, catalog, signal);
 }
 
 /** After the work: nothing of the cache is used by this process any more. */
@@ -85,6 +91,7 @@ async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progr
   if (config.cacheLimitBytes === undefined) return;
   const eviction = await evict(cache, config.cacheLimitBytes, scratch);
   if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
+  else if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
   else if (eviction.evicted.length > 0) {
     const { evicted, freedBytes, keptBytes } = eviction;
     progress.say(
@@ -104,9 +111,10 @@ class Night {
   readonly #images: PQueue;
   /** Elements under way: enough that somebody can compute while others fetch. */
   readonly #elements: PQueue;
-  #problems: readonly SourceProblem[] = [];
+  readonly #problems: SourceProblem[] = [];
+  #wantedLast: readonly Element[] = [];
   readonly #started = new Set<string>();
-  readonly #done = new Map<string, { readonly element: Element; readonly isNew: boolean }>();
+  readonly #done = new Map<string, Done>();
 
   constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: Drivers, gate: Gate) {
     this.#gate = gate;
@@ -119,38 +127,72 @@ class Night {
     this.#elements = new PQueue({ concurrency: farm.config.jobs * 4 });
   }
 
-  async run(): Promise<RunReport> {
-    const { progress, signal, without } = this.#options;
-    if (!without?.includes("catalog")) await this.#updateCatalog();
+  async run(answers: FarmAnswers | undefined): Promise<RunReport> {
+    const { progress, signal } = this.#options;
+    if (answers !== undefined) this.#updateCatalog(answers);
     const context = this.#elementContext();
-    try {
-      this.#startWanted(context);
-      await this.#elements.onIdle();
-    } finally {
-      await this.#ledger.publish();
-    }
+    this.#startWanted(context);
+    await this.#elements.onIdle();
+    await this.#ledger.publish();
     if (signal.aborted) {
       const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
       throw new FarmError("INTERRUPTED", {
         detail: `stopped; what ${done} elements of this run came to is kept`,
       });
     }
-    const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
-    if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);
-    for (const strange of this.#gate.strangeNames()) progress.say(`policy: ${strange}`);
-    return await this.#report();
+    await this.#alone("view", async () => {
+      const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
+      if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);
+    });
+    await this.#alone("policy", async () => {
+      for (const strange of this.#gate.strangeNames()) progress.say(`policy: ${strange}`);
+    });
+    const report = await reportRun({
+      wanted: this.#wantedLast,
+      done: this.#done,
+      ledger: this.#ledger,
+      gate: this.#gate,
+      problems: this.#problems,
+      tell: (subject, error) => this.#tell(subject, error),
+    });
+    await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
+    return report;
   }
 
-  async #updateCatalog(): Promise<void> {
-    const { progress, now, signal } = this.#options;
-    const { sources } = this.#farm;
-    const previous = this.#ledger.catalog;
-    const answers = await askSourcesOf(this.#farm, previous, signal);
-    const { catalog, problems, warnings } = updateFarmCatalog(previous, answers, { now: now() });
-    this.#ledger.catalog = catalog;
-    this.#problems = problems;
-    progress.say(`catalog: ${catalog.kernels.length} kernels from ${sources.length} suites`);
-    for (const { source, detail } of [...problems, ...warnings]) progress.say(`catalog: ${source} ${detail}`);
+  /** Does what the elements do not depend on: a fault of it is reported, and ends nothing. */
+  async #alone(subject: string, work: () => Promise<void>): Promise<void> {
+    await work().catch((thrown) => this.#tell(subject, toFarmError(thrown)));
+  }
+
+  #tell(subject: string, error: FarmError): void {
+    this.#sayTrace(error);
+    this.#problems.push(failureOf(subject, error));
+  }
+
+  #sayTrace(error: FarmError | undefined): void {
+    const trace = error === undefined ? "" : traceOf(error);
+    if (trace !== "") this.#options.progress.say(trace);
+  }
+
+  #updateCatalog({ repositories, lists }: FarmAnswers): void {
+    const { progress, now } = this.#options;
+    const failures = [
+      ...repositories.map(({ answer }) => (answer.kind === "failed" ? answer.error : undefined)),
+      ...lists.map(({ read }) => (read instanceof FarmError ? read : undefined)),
+    ];
+    for (const failure of failures) this.#sayTrace(failure);
+    try {
+      const update = updateFarmCatalog(this.#ledger.catalog, { repositories, lists }, { now: now() });
+      this.#ledger.catalog = update.catalog;
+      this.#problems.push(...update.problems);
+      const { length } = update.catalog.kernels;
+      progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
+      for (const { source, detail } of [...update.problems, ...update.warnings])
+        progress.say(`catalog: ${source} ${detail}`);
+    } catch (thrown) {
+      // The night goes on with the kernels that are known.
+      this.#tell("catalog", toFarmError(thrown));
+    }
   }
 
   #wanted(): readonly Element[] {
@@ -164,43 +206,59 @@ class Night {
 
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */
   #startWanted(context: ElementContext): void {
-    for (const element of this.#wanted()) {
+    this.#wantedLast = this.#wanted();
+    for (const element of this.#wantedLast) {
       const key = elementKey(element);
       if (this.#started.has(key) || this.#ledger.isOutOfReach(element)) continue;
       this.#started.add(key);
       this.#options.progress.element(elementName(element), "waiting");
-      void this.#elements.add(() => this.#work(element, context)).catch(() => {});
+      void this.#elements.add(() => this.#work(element, context));
     }
   }
 
+  /** Whatever becomes of an element is reported; nothing that is thrown on its way leaves here. */
   async #work(element: Element, context: ElementContext): Promise<void> {
     const { signal, progress } = this.#options;
     if (signal.aborted) return;
-    const name = elementName(element);
     try {
-      const work = await this.#plan(element, context);
+      await this.#tryOne(element, context);
+      const fault = await this.#ledger.publishSometimes();
+      if (fault !== undefined)
+        progress.say(`${this.#farm.store.place}: not written, tried again later: ${fault.message}`);
+    } catch (thrown) {
+      if (!signal.aborted) this.#tell(elementName(element), toFarmError(thrown));
+    }
+  }
+
+  async #tryOne(element: Element, context: ElementContext): Promise<void> {
+    let work: Work | undefined;
+    try {
+      work = await this.#plan(element, context);
       if (this.#isDone(work.element)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
-        progress.element(name, "published", NOTHING_CHANGED);
+        this.#options.progress.element(elementName(element), "published", NOTHING_CHANGED);
         return;
       }
       const { outcome, lesson } = await tryElement(work, context);
       this.#finish(outcome, lesson, context);
     } catch (thrown) {
-      const error = toFarmError(thrown);
-      if (error.code === "INTERRUPTED" || signal.aborted) return;
-      // Its headers were sought to learn its compiler; other things may lack for this builder only.
-      const isGone = error.code === "NOT_FETCHABLE" && this.#compilerOf(element) === undefined;
-      progress.element(name, isGone ? "unfetchable" : "failed", error.message);
-      const outcome = await failedOutcome(element, undefined, error, context);
+      const error = ownError(thrown, this.#options.signal);
+      // Only the headers were fetched while planning, to learn the compiler; anything else may be missing for this builder alone.
+      const isGone =
+        error.code === "NOT_FETCHABLE" && (work !== undefined || this.#compilerOf(element) === undefined);
+      this.#options.progress.element(elementName(element), isGone ? "unfetchable" : "failed", error.message);
+      const outcome = await failedOutcome(
+        { element: work?.element ?? element, recipe: work?.recipe },
+        error,
+        context,
+      );
       this.#finish(outcome, isGone ? "notFetchable" : undefined, context);
     }
-    await this.#ledger.publishSometimes();
   }
 
   #finish(outcome: Outcome, lesson: Lesson | undefined, context: ElementContext): void {
-    this.#done.set(elementKey(outcome.element), { element: outcome.element, isNew: true });
     this.#ledger.record(outcome);
+    this.#done.set(elementKey(outcome.element), { element: outcome.element, isNew: true });
     if (lesson === undefined) return;
     this.#ledger.learn(outcome.element, lesson);
     this.#startWanted(context);
@@ -242,7 +300,7 @@ class Night {
     const known = this.#compilerOf(element);
     if (known !== undefined) return { ...element, compiler: known };
     progress.element(elementName(element), "fetching", "headers, to learn the compiler");
-    const compiler = await learnCompiler(element, build.inputs, signal);
+    const compiler = await this.#farm.steps.learnCompiler(element, build.inputs, signal);
     this.#ledger.learnCompiler(element, compiler);
     return { ...element, compiler };
   }
@@ -250,6 +308,7 @@ class Night {
   /** The recipe needs the toolchain root; making one keeps a processor busy, finding one does not. */
   async #planRecipe(element: Element, driver: LoadedDriver, context: ElementContext): Promise<Recipe> {
     const { build, progress, processors, signal } = context;
+    const { planRecipe } = this.#farm.steps;
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
     if (await build.toolchains.isReady(wanted)) return plan();
@@ -285,43 +344,11 @@ class Night {
       guests,
       sources,
       gate: this.#gate,
+      steps: this.#farm.steps,
       isLoaded,
       now,
       signal,
       retry: retry ?? false,
-    };
-  }
-
-  async #report(): Promise<RunReport> {
-    const { published, catalog } = this.#ledger;
-    const key = (driver: string, output: string, recipe = "") => `${driver} ${output} ${recipe}`;
-    const artifacts = new Map(
-      listAll(published.indices).map((listed) => {
-        const { driver, output, recipe } = listed.entry;
-        return [key(driver, output, recipe), listed];
-      }),
-    );
-    const rows: RunRow[] = [];
-    for (const wanted of this.#wanted()) {
-      const done = this.#done.get(elementKey(wanted));
-      const note = this.#ledger.noteOf(elementKey(wanted));
-      if (done === undefined || note === undefined) continue;
-      const { driver, output, recipe } = done.element;
-      const listed = artifacts.get(key(driver, output, recipe));
-      const standing = listed === undefined ? undefined : await this.#gate.standing(listed);
-      rows.push({
-        ...done,
-        note,
-        ...(standing === undefined ? {} : { standing }),
-        ...(standing?.word === "stable" ? { path: viewPath(wanted) } : {}),
-      });
-    }
-    return {
-      rows,
-      problems: this.#problems,
-      unfetchable: catalog.kernels.filter((kernel) => kernel.notFetchableSince !== undefined).length,
-      generation: published.head?.number ?? 0,
-      kernels: catalog.kernels.length,
     };
   }
 }

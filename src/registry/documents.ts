@@ -176,7 +176,12 @@ export const AttemptNote = z.object({
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
   /** Checks that keep it from being stable, one line each. */
   refusals: z.array(z.string()).optional(),
-  failure: Failure.extend({ code: z.string(), blame: z.string() }).optional(),
+  failure: Failure.extend({
+    code: z.string(),
+    blame: z.string(),
+    /** How often this very recipe failed so; counted where nothing proves why. */
+    tries: z.int().optional(),
+  }).optional(),
   logFile: z.string().optional(),
 });
 export type AttemptNote = z.infer<typeof AttemptNote>;

@@ -44,6 +44,8 @@ export interface SandboxResult {
   readonly stopped?: Limit;
   /** What the program said, on both streams, up to its limit. */
   readonly output: string;
+  /** What this machine had too little of meanwhile; only of a program that failed. */
+  readonly short?: readonly ("disk" | "memory")[];
 }
 
 /** Nobody in particular, the same everywhere. */

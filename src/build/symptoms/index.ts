@@ -6,7 +6,7 @@ import { FORBIDDEN, KERNEL_TOOLS, MAKE, MODPOST, OURS, SCRIPTS, TOOLS } from "./
 import type { Symptom } from "./symptom.ts";
 
 export { LAST, WEAK } from "./kbuild.ts";
-export { MACHINE } from "./machine.ts";
+export { UNPROVEN } from "./machine.ts";
 export type { DiagnosisCode, Symptom } from "./symptom.ts";
 
 /** Each names its cause by itself. The first line that shows one counts, and for one line the first of these. */

@@ -9,7 +9,7 @@ const COMMAND_FAILED = /\*\*\* .*Error 12[67]\b|^kmodfarm: .* failed/;
 export const MODPOST: readonly Symptom[] = [
   {
     expression:
-      /"__(?:float|fix|add|sub|mul|div|extend|trunc|[lg][te]|eq|ne)\w*[sd]f\w*" \[[^\]]*\] undefined!/,
+      /"__(?:float|fix|add|sub|mul|div|extend|trunc|[lg][te]|eq|ne)(?=\w*[sd]f)\w*" \[[^\]]*\] undefined!/,
     cause: "the driver counts with floating point numbers, which kernel code cannot",
     advice: "Use integers; what is known beforehand can be written as a constant.",
   },
@@ -45,7 +45,7 @@ export const MODPOST: readonly Symptom[] = [
   {
     expression:
       /Kernel configuration is invalid|include\/(?:generated\/autoconf\.h|config\/auto\.conf) are missing/,
-    code: "TOOL_FAILED",
+    code: "BUILD_UNEXPLAINED",
     cause: "the kernel's header packages are not whole: their configuration is missing",
     advice: "Remove the named trees from the cache; if it comes back, the distribution's package is broken.",
   },
@@ -86,7 +86,7 @@ export const MAKE: readonly Symptom[] = [
     advice: "Correct the named line; commands of a rule begin with a tab.",
   },
   {
-    expression: /\*\*\* (?<message>(?!\[)(?!No )(?!Deleting|Waiting|wait:).+?)\.?\s+Stop\.$/,
+    expression: /\*\*\* (?<message>(?!\[)(?!No )(?!Deleting|Waiting|wait:).*[^\s.])\.?\s+Stop\.$/,
     cause: "a makefile refuses this kernel: {message}",
     advice: `Correct it, or ${NOT_HERE}.`,
   },
@@ -191,7 +191,7 @@ export const KERNEL_TOOLS: readonly Symptom[] = [
     advice: "pahole of the release's image may be older than the kernel needs: refresh the toolchain root.",
   },
   {
-    expression: /internal compiler error: (?<message>.*)/,
+    expression: /internal compiler error: (?<message>(?!Killed).*)/,
     cause: "the compiler itself has a fault: {message}",
     advice: "Try with a little less in the named line, and report it to the distribution.",
   },

@@ -4,56 +4,62 @@
 import type { Limit } from "../sandboxes/sandbox.ts";
 import type { DiagnosisCode, Symptom } from "./symptom.ts";
 
+interface Known {
+  readonly code: DiagnosisCode;
+  readonly cause: string;
+  readonly advice: string;
+}
+
 const MORE_MEMORY = "Lower `jobs`, or give the machine more memory; the next run tries again.";
 
-/** They make compilers fail in odd ways, so they count wherever they stand. */
-export const MACHINE: readonly Symptom[] = [
-  {
-    expression: /No space left on device|Disk quota exceeded/,
+/**
+ * What the machine saw itself that it had too little of: no log needs to be asked, since such faults make compilers
+ * fail in odd ways.
+ */
+export const SHORT: Readonly<Record<"disk" | "memory", Known>> = {
+  disk: {
     code: "DISK_FULL",
     cause: "the disk is full",
     advice: "Free some space, or move the cache with --cache; the next run tries again.",
   },
+  memory: { code: "OUT_OF_MEMORY", cause: "the machine ran out of memory", advice: MORE_MEMORY },
+};
+
+const UNSEEN =
+  "This machine saw nothing of it, so the build may only say so. Look at the whole log; the next runs try again.";
+
+/** What a build says of the machine, which saw nothing of it. */
+export const UNPROVEN: readonly Symptom[] = [
   {
-    expression: /Out of memory|Cannot allocate memory|[vV]irtual memory exhausted|out of memory allocating/,
-    code: "OUT_OF_MEMORY",
-    cause: "the build ran out of memory",
-    advice: MORE_MEMORY,
+    expression: /No space left on device|Disk quota exceeded/,
+    cause: "the build says that the disk is full",
   },
   {
-    expression: /LLVM ERROR: out of memory|std::bad_alloc/,
-    code: "OUT_OF_MEMORY",
-    cause: "the build ran out of memory",
-    advice: MORE_MEMORY,
+    expression:
+      /Out of memory|Cannot allocate memory|[vV]irtual memory exhausted|out of memory allocating|LLVM ERROR: out of memory|std::bad_alloc/,
+    cause: "the build says that there is no memory left",
   },
   {
     // The compiler driver's words, make's, and the shell's.
     expression:
       /error: Killed (?:signal|\(program)|\] (?:Killed|Error 137)$|^(?:.*: +\d+ )?Killed(?:\s|$)|unable to execute command: Killed/,
-    code: "OUT_OF_MEMORY",
-    cause: "the compiler was killed, usually for want of memory",
-    advice: MORE_MEMORY,
+    cause: "the build says that its compiler was killed",
   },
   {
     expression: /[fF]ork: (?:retry: )?Resource temporarily unavailable|Cannot fork/,
-    code: "OUT_OF_MEMORY",
-    cause: "no more processes could be started",
-    advice:
-      "Lower `jobs`; if the driver's own make starts many at once, let it use $(MAKE) and no -j of its own.",
+    cause: "the build says that no more processes can be started",
   },
-];
+].map((symptom) => ({ ...symptom, code: "BUILD_UNEXPLAINED", advice: UNSEEN }));
 
-/** Ended from outside, exit code 137, and nothing in the log that says more. */
-export const KILLED = {
-  code: "OUT_OF_MEMORY",
-  cause: "the build was killed, usually for want of memory",
-  advice: MORE_MEMORY,
-} as const;
+/** Exit code 137, and nothing in the log that says more. */
+export const KILLED: Known = {
+  code: "BUILD_UNEXPLAINED",
+  cause: "the build ended with the exit code of what is killed",
+  advice: UNSEEN,
+};
 
 /** What the sandbox itself ended: no log needs to be asked. */
-export const STOPPED: Readonly<
-  Record<Limit, { readonly code: DiagnosisCode; readonly cause: string; readonly advice: string }>
-> = {
+export const STOPPED: Readonly<Record<Limit, Known>> = {
   timeLimit: {
     code: "TIMED_OUT",
     cause: "the build took longer than it may",

@@ -6,8 +6,8 @@ import type { ErrorCode } from "../../base/error.ts";
 export interface Symptom {
   /** Fits one line of the log, whose quotes are plain ones. Its named groups fill `{name}` of the texts below. */
   readonly expression: RegExp;
-  /** Default: BUILD_FAILED. */
-  readonly code?: DiagnosisCode;
+  /** Default: BUILD_FAILED. Never a fault of the machine: a log is the build's own words, and may say anything. */
+  readonly code?: Extract<DiagnosisCode, "BUILD_FAILED" | "BUILD_UNEXPLAINED" | "MODULE_MISSING">;
   /** One sentence for a person, without its full stop. */
   readonly cause: string;
   /** What whoever wrote the driver can do about it. */
@@ -19,6 +19,7 @@ export interface Symptom {
 export type DiagnosisCode = Extract<
   ErrorCode,
   | "BUILD_FAILED"
+  | "BUILD_UNEXPLAINED"
   | "MODULE_MISSING"
   | "OUT_OF_MEMORY"
   | "DISK_FULL"

@@ -2,9 +2,9 @@
  * `kmodfarm audit`: what is wrong in a heap of modules that somebody has. Needs no store and no configuration.
  */
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
 import PQueue from "p-queue";
 import { FarmError, toFarmError } from "../../base/error.ts";
+import { inThread } from "../../base/thread.ts";
 import {
   type AuditedFile,
   auditFiles,
@@ -60,16 +60,13 @@ async function auditLocal(
   const shares = Array.from({ length: threads }, (_, share) =>
     paths.filter((_, index) => index % threads === share),
   );
-  const parts = await Promise.all(shares.map((share) => inThread({ directory, paths: share, keys })));
+  const parts = await Promise.all(
+    shares.map((share) => {
+      const work: AuditWork = { directory, paths: share, keys };
+      return inThread<AuditedFile[]>({ script: "../audit-worker", base: import.meta.url, work });
+    }),
+  );
   return parts.flat().toSorted((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-function inThread(work: AuditWork): Promise<AuditedFile[]> {
-  const { promise, resolve, reject } = Promise.withResolvers<AuditedFile[]>();
-  const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`../audit-worker.${extension}`, import.meta.url), { workerData: work });
-  worker.once("message", resolve).once("error", reject);
-  return promise;
 }
 
 async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKeys): Promise<AuditedFile[]> {

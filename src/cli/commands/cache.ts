@@ -1,7 +1,7 @@
 /**
  * `kmodfarm cache`: what the local cache holds, and making it smaller.
  */
-import { type CacheEntry, evict, readCache } from "../../base/cache.ts";
+import { type CacheEntry, evict, readCache, sharedCache } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { formatSize, parseSize } from "../../base/size.ts";
 import { configOf, type PlaceOptions, withFarm } from "../options.ts";
@@ -47,6 +47,7 @@ export async function prune(options: PruneOptions): Promise<number> {
         detail: `${cache} is used by process ${eviction.process.split("-")[0]}`,
       });
     }
+    if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
     const { evicted, freedBytes, keptBytes } = eviction;
     if (options.json) await printJson({ schema: "kmodfarm.cachePrune/1", evicted, freedBytes, keptBytes });
     else

@@ -14,7 +14,7 @@ import { pathSegment } from "../../kernel/path-segment.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { type AnyCatalog, type CatalogFormat, catalogOfList, readAnyCatalog } from "../catalog-io.ts";
 import { type PlaceOptions, withFarm } from "../options.ts";
-import { print, printJson } from "../output.ts";
+import { print, printDocument, printJson, say } from "../output.ts";
 import { changeCatalog, withdrawnSince } from "./catalog.ts";
 
 interface ImportOptions extends PlaceOptions {
@@ -139,7 +139,7 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
           detail: `${files.size} files cannot go to standard output`,
           hint: "Name a directory with --output, or one architecture with --arch.",
         });
-      await print(only);
+      await printDocument(only);
       return 0;
     }
     const scratch = await openScratch(join(options.output, ".tmp"));
@@ -148,7 +148,7 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
     } finally {
       await scratch.close();
     }
-    process.stderr.write(`${files.size} files written to ${options.output}\n`);
+    say(`${files.size} files written to ${options.output}`);
     return 0;
   });
 }

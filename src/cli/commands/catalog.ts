@@ -11,7 +11,7 @@ import type { Published } from "../../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
 import { nextState, saysTheSame } from "../../registry/publish.ts";
 import { type PlaceOptions, type SelectionOptions, selectionOf, stopSignal, withFarm } from "../options.ts";
-import { print, printJson, table } from "../output.ts";
+import { print, printJson, say, table } from "../output.ts";
 
 interface UpdateCommandOptions extends PlaceOptions {
   readonly acceptWithdrawals?: boolean;
@@ -36,8 +36,8 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
     if (options.json) await printJson(summary);
     else {
       await print(`${sourceTable(result)}\n${notAsked(result)}${summaryLine(summary)}`);
-      for (const { source, detail } of warnings) process.stderr.write(`warning: ${source}: ${detail}\n`);
-      for (const { source, detail } of problems) process.stderr.write(`${source}: ${detail}\n`);
+      for (const { source, detail } of warnings) say(`warning: ${source}: ${detail}`);
+      for (const { source, detail } of problems) say(`${source}: ${detail}`);
     }
     if (problems.length > 0) throw needsALook(result);
     return 0;

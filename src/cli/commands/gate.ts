@@ -10,7 +10,7 @@ import { viewPath } from "../../registry/view.ts";
 import { artifactNamed, artifactsNamed } from "../artifact-names.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
-import { print, printJson, table } from "../output.ts";
+import { print, printJson, say, table } from "../output.ts";
 
 interface PersonOptions extends PlaceOptions {
   readonly why: string;
@@ -121,7 +121,7 @@ async function tell(
   { moves: all, generation, warnings = [] }: acts.Moves,
   { json }: PersonOptions,
 ): Promise<number> {
-  for (const warning of warnings) process.stderr.write(`policy: ${warning}\n`);
+  for (const warning of warnings) say(`policy: ${warning}`);
   // Of what is as it should be nobody asked.
   const moves = all.filter(({ result, reasons }) => result !== "nothing to do" || reasons.length > 0);
   if (json)

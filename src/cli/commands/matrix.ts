@@ -18,7 +18,7 @@ import { isKernelList, readCatalog } from "../catalog-io.ts";
 import { readText } from "../input.ts";
 import { diffFiles, isLarge, printMatrix, readMatrix } from "../matrix-io.ts";
 import { configOf, type PlaceOptions, type SelectionOptions, selectionOf, toList } from "../options.ts";
-import { print, printJson } from "../output.ts";
+import { print, printDocument, printJson, say } from "../output.ts";
 
 interface GenerateOptions extends PlaceOptions, SelectionOptions {
   readonly catalog?: readonly string[];
@@ -38,16 +38,14 @@ export async function generate(options: GenerateOptions): Promise<number> {
   const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
   const { elements, excluded } = excludeElements(all, exclusions, new Date());
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
-    process.stderr.write(`${members.length} elements excluded: ${reason}\n`);
+    say(`${members.length} elements excluded: ${reason}`);
   }
   for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
-    process.stderr.write(`an exclusion ended on ${until} and no longer holds: ${reason}\n`);
+    say(`an exclusion ended on ${until} and no longer holds: ${reason}`);
   }
   if (all.length === 0) {
     const hint = catalog.kernels.length === 0 ? "; `kmodfarm catalog update` fills the catalog" : "";
-    process.stderr.write(
-      `no element: the selection takes none of ${catalog.kernels.length} kernels${hint}\n`,
-    );
+    say(`no element: the selection takes none of ${catalog.kernels.length} kernels${hint}`);
   }
   await printMatrix(elements);
   return 0;
@@ -60,7 +58,7 @@ async function readExclusions(files: readonly string[]): Promise<Exclusion[]> {
     const ours = parseExclusions(text, file);
     if (ours !== undefined) return ours;
     const { exclusions, problems } = inFile(file, () => parseBlocklist(text));
-    for (const problem of problems) process.stderr.write(`${file}: ${problem}\n`);
+    for (const problem of problems) say(`${file}: ${problem}`);
     return exclusions;
   });
   return (await Promise.all(lists)).flat();
@@ -83,7 +81,7 @@ async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<
   const catalogs = await Promise.all(
     options.catalog.map(async (place) => {
       const { catalog, list } = await readCatalog(place);
-      if (list !== undefined) process.stderr.write(listNote(list));
+      if (list !== undefined) say(listNote(list));
       return catalog;
     }),
   );
@@ -100,8 +98,8 @@ function listNote({ url, entries, kernels, dropped }: KernelList): string {
     [count(({ unbuildable }) => unbuildable !== undefined), "that nothing can be built for"],
   ].filter(([number]) => number !== 0);
   const left = parts.map(([number, what]) => `${number} ${what}`).join(", ");
-  const examples = dropped.map(({ reason, examples: some }) => `  ${reason}: ${some.join(", ")}\n`).join("");
-  return `${url}: ${entries} entries, ${kernels.length} kernels${left === "" ? "" : `; left out: ${left}`}\n${examples}`;
+  const examples = dropped.map(({ reason, examples: some }) => `\n  ${reason}: ${some.join(", ")}`).join("");
+  return `${url}: ${entries} entries, ${kernels.length} kernels${left === "" ? "" : `; left out: ${left}`}${examples}`;
 }
 
 function wantedDrivers(options: GenerateOptions, config: FarmConfig): WantedDriver[] {
@@ -173,7 +171,7 @@ async function diffLarge(previous: string, current: string, options: DiffOptions
     if (change.kind === "end") {
       const { removed, unchanged } = change;
       const summary = { ...counts, removed: removed.length, unchanged };
-      if (!options.report) await print(isFirst ? "[]\n" : "\n]\n");
+      if (!options.report) await printDocument(isFirst ? "[]\n" : "\n]\n");
       else if (options.json) await printJson({ ...summary, removedKeys: removed });
       else
         await print(
@@ -184,7 +182,7 @@ async function diffLarge(previous: string, current: string, options: DiffOptions
       break;
     }
     counts[change.kind]++;
-    if (!options.report) await print(`${isFirst ? "[\n" : ",\n"}${JSON.stringify(change.element)}`);
+    if (!options.report) await printDocument(`${isFirst ? "[\n" : ",\n"}${JSON.stringify(change.element)}`);
     else if (!options.json) await print(changeLine(change));
     isFirst = false;
   }

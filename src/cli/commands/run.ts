@@ -5,7 +5,8 @@ import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
 import { UNTESTED } from "../../farm/element.ts";
 import type { Farm } from "../../farm/open.ts";
-import { type RunOptions, type RunReport, type RunRow, runFarm } from "../../farm/run.ts";
+import type { RunReport, RunRow } from "../../farm/report.ts";
+import { type RunOptions, runFarm } from "../../farm/run.ts";
 import { elementName } from "../../matrix/element.ts";
 import { standingWords } from "../../registry/standing.ts";
 import { openBoard } from "../board.ts";
@@ -54,18 +55,27 @@ export async function runWithBoard(
   }
 }
 
-/** Prints a run's result and returns its exit code: failed elements outrank sources that need a look. */
+/** Prints a run's result and returns its exit code. */
 export async function printReport(report: RunReport, farm: Farm, asJson: boolean): Promise<number> {
   if (asJson) await printJson(toJson(report, farm));
   else await print(toText(report, farm));
-  const failures = report.rows.filter(isFailed);
-  if (
-    failures.some(({ note }) => note.failure?.blame === "integrity") ||
-    report.problems.some(({ integrity }) => integrity)
-  )
-    return 4;
+  return exitOf(report);
+}
+
+/**
+ * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed, then
+ * sources that need a look.
+ */
+export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">): number {
+  const failures = rows.filter(isFailed);
+  const blames = [
+    ...failures.map(({ note }) => note.failure?.blame),
+    ...problems.map(({ code }) => ERRORS[code].blame),
+  ];
+  if (blames.includes("integrity") || problems.some(({ integrity }) => integrity)) return 4;
+  if (blames.includes("bug")) return ERRORS.BUG.exit;
   if (failures.length > 0) return ERRORS.ELEMENTS_FAILED.exit;
-  return report.problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+  return problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
 
 /** A candidate is one where somebody found something wrong; what nobody could find out is not. */
@@ -89,6 +99,8 @@ function toJson(report: RunReport, farm: Farm) {
     schema: "kmodfarm.run/1",
     generation: report.generation,
     kernels: report.kernels,
+    wanted: report.wanted,
+    outOfReach: report.outOfReach,
     unfetchable: report.unfetchable,
     problems: report.problems,
     elements,
@@ -119,10 +131,18 @@ function toText(report: RunReport, farm: Farm): string {
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
   const shown =
-    rows.length > 0
-      ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n`
-      : `Nothing is wanted: none of the ${report.kernels} kernels known is selected, or the matrix is empty.\n`;
+    rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : nothingText(report);
   return `${shown}${failureText(report)}${standingText(report)}${summaryText(report)}`;
+}
+
+/** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
+function nothingText({ wanted, outOfReach, kernels, problems }: RunReport): string {
+  if (wanted > 0 && wanted === outOfReach)
+    return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements and do not have them (--retry asks again).\n`;
+  if (wanted > 0) return `Nothing came of the ${wanted} wanted elements, for the reasons below.\n`;
+  if (problems.length > 0)
+    return `Nothing was found to build among the ${kernels} kernels known, but not everything could be asked: see below.\n`;
+  return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
 }
 
 function whereInstead({ note, standing }: RunRow): string {

@@ -8,7 +8,7 @@ import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { printMatrix, readMatrix } from "../matrix-io.ts";
 import { configOf, type PlaceOptions } from "../options.ts";
-import { print, printJson, table } from "../output.ts";
+import { print, printDocument, printJson, table } from "../output.ts";
 
 export interface ShardOptions extends PlaceOptions {
   readonly maxShards?: number;
@@ -23,7 +23,7 @@ const GUESSED_SECONDS = 10;
 export async function shard(file: string | undefined, options: ShardOptions): Promise<number> {
   const shards = await shardsOf(file, options);
   if (options.id !== undefined) await printMatrix(findShard(shards, options.id).elements);
-  else if (options.github) await print(`${githubMatrix(shards)}\n`);
+  else if (options.github) await printDocument(`${githubMatrix(shards)}\n`);
   else if (options.json) await printJson({ schema: "kmodfarm.shards/1", shards });
   else {
     const rows = shards.map(({ id, elements, expectedSeconds }) => [

@@ -1,0 +1,45 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, test } from "vitest";
+import { openBoard } from "./board.ts";
+
+const HOSTILE = "red\u001b[31m\u009b2K\u202e\nsecond line";
+
+async function written(format: "text" | "json", isTTY: boolean): Promise<string> {
+  const stream = Object.assign(new PassThrough(), { isTTY, columns: 200 });
+  const board = await openBoard({ format, stream: stream as unknown as NodeJS.WriteStream });
+  board.say(HOSTILE);
+  board.element(HOSTILE, "building", HOSTILE);
+  board.element(HOSTILE, "failed", HOSTILE);
+  board.close();
+  stream.end();
+  return (await stream.toArray()).join("");
+}
+
+describe("a board", () => {
+  test("shows a stranger's words as they are, and does not obey them", async () => {
+    const text = await written("text", false);
+
+    expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+    // What is said may have lines; an element has one.
+    expect(text.split("\n").filter((line) => line.startsWith("second line"))).toHaveLength(1);
+  });
+
+  test("on a terminal has no codes but its own", async () => {
+    const own = new RegExp(`\\r${"\u001b"}\\[\\d+A${"\u001b"}\\[J`, "g");
+
+    expect((await written("text", true)).replaceAll(own, "").replaceAll("\n", "")).not.toMatch(
+      /[\p{Cc}\p{Bidi_Control}]/u,
+    );
+  });
+
+  test("that writes JSON writes lines of it, with the words as they were", async () => {
+    const lines = (await written("json", false)).trimEnd().split("\n");
+
+    expect(lines.map((line) => JSON.parse(line).text ?? JSON.parse(line).detail)).toEqual([
+      HOSTILE,
+      HOSTILE,
+      HOSTILE,
+    ]);
+    expect(lines.join("")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+  });
+});

@@ -1,0 +1,214 @@
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { CATALOG, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
+import { makeElement } from "../../test/support/elements.ts";
+import { failing } from "../../test/support/scripted-store.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { ERRORS, type ErrorCode, FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
+import { elementKey } from "../matrix/element.ts";
+import type { Published } from "../registry/documents.ts";
+import { readPublished } from "../registry/generations.ts";
+import type { Outcome } from "../registry/publish.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
+import type { Store } from "../registry/stores/store.ts";
+import { Ledger } from "./ledger.ts";
+
+const NOW = () => new Date("2026-11-28T00:00:00Z");
+const AT_ONCE = { intervalMs: 0, retryDelaysMs: [0, 0, 0] };
+const [ONE, TWO] = ["6.1.0-1-amd64", "6.1.0-2-amd64"].map((kversion) =>
+  makeOutcome(makeElement({ kversion })),
+) as [Outcome, Outcome];
+
+describe("a store that fails", () => {
+  test("at one write: the outcome waits, and is published with the next one", async () => {
+    const { store, failures } = await storeThatFails(1);
+    const ledger = ledgerOf(store);
+    ledger.record(ONE);
+
+    expect((await ledger.publishSometimes())?.message).toMatch(/^503 for /);
+    expect(failures()).toBe(1);
+    ledger.record(TWO);
+    expect(await ledger.publishSometimes()).toBeUndefined();
+
+    expect(await elementsIn(store)).toEqual([ONE, TWO].map(keyOf));
+    expect((await readPublished(store, "candidate")).head?.number).toBe(1);
+  });
+
+  test("at any one write: the next try gives the same state, once", async () => {
+    let writes = Number.POSITIVE_INFINITY;
+    // Documents, the generation, each channel, and the view.
+    for (let index = 0; index < writes; index++) {
+      let count = 0;
+      const healthy = await openFolderStore(await temporaryDirectory());
+      await putBlobs(healthy);
+      const ledger = ledgerOf(failing(healthy, () => count++ === index));
+      ledger.record(ONE);
+
+      await ledger.publish();
+
+      if (count <= index) writes = count;
+      const [candidate, stable] = [
+        await readPublished(healthy, "candidate"),
+        await readPublished(healthy, "stable"),
+      ];
+      expect(candidate).toEqual(stable);
+      expect(candidate.head?.number).toBe(1);
+      expect(candidate.attempts.map(({ element }) => element)).toEqual([keyOf(ONE)]);
+      expect(await healthy.read(join("view", "doorbell", ONE.element.output, "manifest.json"))).toBeDefined();
+    }
+    expect(writes).toBeGreaterThan(8);
+  });
+
+  test.each(Object.keys(ERRORS) as ErrorCode[])(
+    "once with %s: it is published, or that very error is told",
+    async (code) => {
+      let isIll = true;
+      const healthy = await openFolderStore(await temporaryDirectory());
+      await putBlobs(healthy);
+      const thrown = new FarmError(code, { detail: "once" });
+      const store = failing(healthy, () => {
+        if (!isIll) return false;
+        isIll = false;
+        throw thrown;
+      });
+      const ledger = ledgerOf(store);
+      ledger.record(ONE);
+
+      const isHopeless = code === "STORE_BUSY" || ERRORS[code].blame === "integrity";
+      expect(await ledger.publish().catch((error: unknown) => error)).toBe(isHopeless ? thrown : undefined);
+      expect(await elementsIn(healthy)).toEqual(isHopeless ? [] : [keyOf(ONE)]);
+    },
+  );
+
+  test("a few times: the last publication tries again until it is written", async () => {
+    const { store, failures } = await storeThatFails(3);
+    const ledger = ledgerOf(store);
+    ledger.record(ONE);
+
+    await ledger.publish();
+
+    expect(failures()).toBe(3);
+    expect(await elementsIn(store)).toEqual([keyOf(ONE)]);
+  });
+
+  test("always: what is not published is named, and so is what the store said", async () => {
+    const { store } = await storeThatFails(Number.POSITIVE_INFINITY);
+    const ledger = ledgerOf(store);
+    ledger.record(ONE);
+    ledger.record(TWO);
+
+    const error = await ledger.publish().catch((thrown) => thrown);
+
+    expect(error).toBeInstanceOf(FarmError);
+    expect(error).toMatchObject({ code: "NOT_PUBLISHED", exit: 3 });
+    expect(error.message).toMatch(/^2 outcomes are not published: .* failed 4 times, at last with: 503 for /);
+    expect(error.at.waiting).toContain(ONE.element.kversion);
+    expect(error.at.waiting).toContain(TWO.element.kversion);
+  });
+
+  test("always, and is well again later: nothing was lost meanwhile", async () => {
+    let isIll = true;
+    const healthy = await openFolderStore(await temporaryDirectory());
+    await putBlobs(healthy);
+    const ledger = ledgerOf(failing(healthy, () => isIll));
+    ledger.record(ONE);
+    await expect(ledger.publish()).rejects.toThrow("not published");
+    ledger.record(TWO);
+    await expect(ledger.publish()).rejects.toThrow("not published");
+
+    isIll = false;
+    await ledger.publish();
+
+    expect(await elementsIn(healthy)).toEqual([ONE, TWO].map(keyOf));
+  });
+});
+
+test("an outcome that is recorded while another is written is published next", async () => {
+  const healthy = await openFolderStore(await temporaryDirectory());
+  await putBlobs(healthy);
+  const ledger = new Ledger(
+    failing(healthy, (path) => {
+      if (path.endsWith("/attempts.json") && ledger.noteOf(keyOf(ONE)) === undefined) ledger.record(TWO);
+      return false;
+    }),
+    { ...NOTHING, catalog: CATALOG },
+    NOW,
+    AT_ONCE,
+  );
+  ledger.record(ONE);
+
+  await ledger.publish();
+  expect(await elementsIn(healthy)).toEqual([keyOf(ONE)]);
+  await ledger.publish();
+
+  expect(await elementsIn(healthy)).toEqual([ONE, TWO].map(keyOf));
+});
+
+test("an outcome that cannot be written is refused when it is recorded, and the others are published", async () => {
+  const { store } = await storeThatFails(0);
+  const ledger = ledgerOf(store);
+  const broken = { ...TWO, note: { ...TWO.note, logFile: "cut in the middle of \ud83d" } };
+
+  expect(() => ledger.record(broken)).toThrow("lone surrogate");
+  ledger.record(ONE);
+  await ledger.publish();
+
+  expect(await elementsIn(store)).toEqual([keyOf(ONE)]);
+});
+
+describe("a build that failed for no proven reason", () => {
+  test("is tried three times, and then left alone until its recipe changes", async () => {
+    const { store } = await storeThatFails(0);
+    let published: Published = { ...NOTHING, catalog: CATALOG };
+    const night = async (recipe: string) => {
+      const ledger = new Ledger(store, published, NOW, AT_ONCE);
+      const outcome = unexplained(recipe);
+      const isLeftAlone = ledger.isSettled(outcome.element);
+      if (!isLeftAlone) ledger.record(outcome);
+      await ledger.publish();
+      published = ledger.published;
+      return [isLeftAlone, ledger.noteOf(keyOf(ONE))?.failure?.tries];
+    };
+
+    expect([await night("a"), await night("a"), await night("a"), await night("a")]).toEqual([
+      [false, 1],
+      [false, 2],
+      [false, 3],
+      [true, 3],
+    ]);
+    expect(await night("b")).toEqual([false, 1]);
+  });
+});
+
+function unexplained(content: string): Outcome {
+  const recipe = sha256(`recipe ${content}`);
+  const element = { ...ONE.element, recipe };
+  const failure = { code: "BUILD_UNEXPLAINED", blame: "unknown", cause: "it ended", line: "" };
+  return { element, note: { ...ONE.note, recipe, failure }, isSettled: false };
+}
+
+function keyOf({ element }: Outcome): string {
+  return elementKey(element);
+}
+
+function ledgerOf(store: Store): Ledger {
+  return new Ledger(store, { ...NOTHING, catalog: CATALOG }, NOW, AT_ONCE);
+}
+
+async function elementsIn(store: Store): Promise<string[]> {
+  return (await readPublished(store, "candidate")).attempts.map(({ element }) => element);
+}
+
+async function storeThatFails(times: number) {
+  let left = times;
+  let count = 0;
+  const healthy = await openFolderStore(await temporaryDirectory());
+  await putBlobs(healthy);
+  const store = failing(healthy, () => {
+    if (left-- <= 0) return false;
+    count++;
+    return true;
+  });
+  return { store, failures: () => count };
+}

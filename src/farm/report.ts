@@ -1,0 +1,112 @@
+/**
+ * What a run says at its end: every wanted element with what became of it, and everything else that went wrong.
+ */
+import { FarmError, toFarmError } from "../base/error.ts";
+import type { SourceProblem } from "../catalog/update.ts";
+import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import type { AttemptNote } from "../registry/documents.ts";
+import { listAll, type Standing } from "../registry/standing.ts";
+import { viewPath } from "../registry/view.ts";
+import type { Gate } from "./gate.ts";
+import type { Ledger } from "./ledger.ts";
+
+export interface RunRow {
+  readonly element: Element;
+  readonly note: AttemptNote;
+  /** Whether this run did it, or found it done. */
+  readonly isNew: boolean;
+  /** Of what came of it; absent where nothing did. */
+  readonly standing?: Standing;
+  /** Where it is in the store's view; absent for what is not stable. */
+  readonly path?: string;
+}
+
+export interface RunReport {
+  /** One per wanted element that something became of, in the matrix's order. */
+  readonly rows: readonly RunRow[];
+  /** How many elements are wanted, and of how many of them the mirror does not have the kernel. */
+  readonly wanted: number;
+  readonly outOfReach: number;
+  /** Sources that need a look, and whatever else of the run went wrong beside its elements. */
+  readonly problems: readonly SourceProblem[];
+  /** Kernels whose packages the mirror lists and does not have. */
+  readonly unfetchable: number;
+  readonly generation: number;
+  readonly kernels: number;
+}
+
+/** What a run knows of an element that it is done with. */
+export interface Done {
+  readonly element: Element;
+  readonly isNew: boolean;
+}
+
+interface RunFacts {
+  readonly wanted: readonly Element[];
+  /** By `elementKey`. */
+  readonly done: ReadonlyMap<string, Done>;
+  readonly ledger: Ledger;
+  readonly gate: Gate;
+  /** Grows while the report is made, by what is told. */
+  readonly problems: readonly SourceProblem[];
+  readonly tell: (subject: string, error: FarmError) => void;
+}
+
+/** The report of a run whose outcomes are published. An element never just disappears from it. */
+export async function reportRun(facts: RunFacts): Promise<RunReport> {
+  const { wanted, ledger, problems } = facts;
+  const { published, catalog } = ledger;
+  const artifacts = new Map(
+    listAll(published.indices).map((listed) => [artifactKey(listed.entry), listed] as const),
+  );
+  const rows: RunRow[] = [];
+  let outOfReach = 0;
+  for (const element of wanted) {
+    const done = facts.done.get(elementKey(element));
+    const note = ledger.noteOf(elementKey(element));
+    if (done !== undefined && note !== undefined) {
+      const listed = artifacts.get(artifactKey(done.element));
+      const standing = listed === undefined ? undefined : await standingOf(listed, element, facts);
+      rows.push({
+        ...done,
+        note,
+        ...(standing === undefined ? {} : { standing }),
+        ...(standing?.word === "stable" ? { path: viewPath(element) } : {}),
+      });
+    } else if (ledger.isOutOfReach(element)) outOfReach++;
+    else tellMissing(element, facts);
+  }
+  return {
+    rows,
+    wanted: wanted.length,
+    outOfReach,
+    problems,
+    unfetchable: catalog.kernels.filter((kernel) => kernel.notFetchableSince !== undefined).length,
+    generation: published.head?.number ?? 0,
+    kernels: catalog.kernels.length,
+  };
+}
+
+function artifactKey({ driver, output, recipe = "" }: Pick<Element, "driver" | "output" | "recipe">): string {
+  return `${driver} ${output} ${recipe}`;
+}
+
+/** Where what ended it is not told yet, that is a fault of ours. */
+function tellMissing(element: Element, { problems, tell }: RunFacts): void {
+  const name = elementName(element);
+  if (!problems.some(({ source }) => source === name))
+    tell(name, new FarmError("BUG", { detail: "it was wanted, and nothing became of it" }));
+}
+
+async function standingOf(
+  listed: Parameters<Gate["standing"]>[0],
+  element: Element,
+  { gate, tell }: RunFacts,
+): Promise<Standing | undefined> {
+  try {
+    return await gate.standing(listed);
+  } catch (thrown) {
+    tell(elementName(element), toFarmError(thrown));
+    return undefined;
+  }
+}

@@ -1,0 +1,314 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { NOTHING } from "../../test/support/artifacts.ts";
+import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
+import { sharedDirectory } from "../../test/support/temporary.ts";
+import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import { keepAttempt } from "../build/attempt.ts";
+import { recipeOf } from "../build/recipe.ts";
+import type { CatalogKernel } from "../catalog/catalog.ts";
+import type { ReadList } from "../catalog/list-source.ts";
+import { checkFormat } from "../check/format.ts";
+import { exitOf } from "../cli/commands/run.ts";
+import type { Element } from "../matrix/element.ts";
+import { writePublished } from "../registry/generations.ts";
+import { nextState } from "../registry/publish.ts";
+import { loadConfig } from "./config.ts";
+import { type Farm, openFarm } from "./open.ts";
+import type { RunReport } from "./report.ts";
+import { runFarm } from "./run.ts";
+import { STEPS, type Steps } from "./steps.ts";
+
+/**
+ * Whatever can be thrown: every code of the catalogue, and what only a fault of ours throws. NOT_FETCHABLE is not in
+ * it: it is a fact about the kernel, which all its elements share.
+ */
+const THROWN: readonly (readonly [name: string, value: unknown])[] = [
+  ...(Object.keys(ERRORS) as ErrorCode[])
+    .filter((code) => code !== "NOT_FETCHABLE")
+    .map(
+      (code) =>
+        [code.toLowerCase().replaceAll("_", "-"), new FarmError(code, { detail: `thrown ${code}` })] as const,
+    ),
+  ["raw-error", new Error("a raw error")],
+  ["type-error", new TypeError("x is not a function")],
+  ["errno", Object.assign(new Error("EMFILE: too many open files"), { code: "EMFILE" })],
+  ["abort-error", Object.assign(new Error("aborted by nobody"), { name: "AbortError" })],
+  ["a-string", "a string"],
+  ["nothing", undefined],
+  ["no-text", Object.create(null)],
+  ["half-a-character", new Error("cut in \ud83d")],
+];
+const GOOD = "good";
+const DRIVERS = [GOOD, ...THROWN.map(([name]) => name)];
+
+const directory = sharedDirectory();
+
+beforeAll(async () => {
+  for (const name of DRIVERS) {
+    await mkdir(join(directory, "drivers", name), { recursive: true });
+    await writeFile(join(directory, "drivers", name, "Kbuild"), `obj-m := ${name}.o\n`);
+  }
+});
+
+/** Which driver a step works on, from its arguments. */
+const SUBJECTS = {
+  fetchSource: ([source]) => String(source).split("/").at(-1) ?? "",
+  readSourceTree: ([tree]) => tree.split("/").at(-1) ?? "",
+  planRecipe: ([element]) => element.driver,
+  stageInputs: ([element]) => element.driver,
+  buildElement: ([element]) => element.driver,
+  testLoad: ([element]) => element.driver,
+  fetchKernelRecord: ([element]) => (element as Partial<Element>).driver ?? "",
+  checkFormat: ([files]) => files[0]?.name.replace(/\.ko$/, "") ?? "",
+  storeArtifact: ([, element]) => element.driver,
+} satisfies { [Name in keyof Steps]?: (given: Parameters<Steps[Name]>) => string };
+
+describe("whatever one element's step throws", () => {
+  test.each(Object.keys(SUBJECTS) as (keyof typeof SUBJECTS)[])(
+    "%s: is named, and all others go on",
+    async (step) => {
+      const farm = await openTestFarm(step);
+      const thrown = new Map(THROWN);
+      const real = farm.steps[step] as (...given: unknown[]) => Promise<unknown>;
+      const throwing = async (...given: unknown[]) => {
+        const subject = (SUBJECTS[step] as (given: unknown[]) => string)(given);
+        if (thrown.has(subject)) throw thrown.get(subject);
+        return real(...given);
+      };
+
+      const { report } = await night({ ...farm, steps: { ...farm.steps, [step]: throwing } });
+
+      expect(report.wanted).toBe(THROWN.length + 1);
+      expect(failuresOf(report)).toEqual(
+        new Map(THROWN.map(([name, value]) => [name, toFarmError(value).code] as const)),
+      );
+      expect(report.rows.find(({ element }) => element.driver === GOOD)?.standing?.word).toMatch(
+        /^(stable|candidate)$/,
+      );
+      expect(exitOf(report)).toBe(4);
+    },
+  );
+});
+
+test("what learning the compiler of one kernel throws is the fault of that kernel's elements alone", async () => {
+  const kernels = DRIVERS.map((_, index) => kernelWithoutCompiler(index));
+  const farm = await openTestFarm("compilers", { drivers: [GOOD], kernels });
+  const { learnCompiler } = farm.steps;
+  const throwing: Steps["learnCompiler"] = async (element, inputs, signal) => {
+    const thrown = THROWN[kernels.findIndex(({ kversion }) => kversion === element.kversion) - 1];
+    if (thrown !== undefined) throw thrown[1];
+    return learnCompiler(element, inputs, signal);
+  };
+
+  const { report } = await night({ ...farm, steps: { ...farm.steps, learnCompiler: throwing } });
+
+  const codes = new Map(report.rows.map(({ element, note }) => [element.kversion, note.failure?.code]));
+  expect(kernels.map(({ kversion }) => codes.get(kversion))).toEqual([
+    undefined,
+    ...THROWN.map(([, value]) => toFarmError(value).code),
+  ]);
+});
+
+describe("whatever a source throws while it is asked", () => {
+  test.each(THROWN)(
+    "%s: is named, the other sources are read and all elements are built",
+    async (name, value) => {
+      const sources = [
+        { kind: "apt", releases: ["debian12"], suites: ["bookworm"] },
+        { kind: "apt", releases: ["debian13"], suites: ["trixie"] },
+        { kind: "kernel-crawler", list: "one.json", name: "one", architecture: "x86_64" },
+        { kind: "kernel-crawler", list: "two.json", name: "two", architecture: "x86_64" },
+      ];
+      const farm = await openTestFarm(`source-${name}`, { drivers: [GOOD], sources });
+      const asked: string[] = [];
+      const steps: Steps = {
+        ...farm.steps,
+        askSources: async ([source]) => {
+          asked.push(source?.id ?? "");
+          if (source?.id === "debian/trixie") throw value;
+          return [];
+        },
+        askLists: async ([source]) => {
+          asked.push(source?.id ?? "");
+          if (source?.id === "one") throw value;
+          return [];
+        },
+      };
+
+      const { report, said } = await night({ ...farm, steps });
+
+      expect(asked).toEqual(["debian/bookworm", "debian/trixie", "one", "two"]);
+      const { code, blame } = toFarmError(value);
+      expect(report.problems.map((problem) => [problem.source, problem.code])).toEqual([
+        ["debian/trixie", code],
+        ["one", code],
+      ]);
+      expect(report.rows.map(({ note }) => note.failure)).toEqual([undefined]);
+      expect(exitOf(report)).toBe(blame === "integrity" ? 4 : 3);
+      // Whoever reports a fault of ours needs to know where it is.
+      if (value instanceof TypeError)
+        expect(said.join("\n")).toContain("TypeError: x is not a function\n    at ");
+    },
+  );
+});
+
+test("a list whose kernels no document could hold costs itself, and no other source", async () => {
+  const farm = await openTestFarm("poison", {
+    drivers: [GOOD],
+    sources: ["well", "ill"].map((name) => ({
+      kind: "kernel-crawler",
+      list: `${name}.json`,
+      name,
+      architecture: "x86_64",
+    })),
+  });
+  for (const name of ["well", "ill"]) await writeFile(join(farm.config.base, `${name}.json`), LIST);
+  const askLists: Steps["askLists"] = async (lists, context) =>
+    (await STEPS.askLists(lists, context)).map((one) => (one.source.id === "ill" ? poisoned(one) : one));
+
+  const { report } = await night({ ...farm, steps: { ...farm.steps, askLists } });
+
+  expect(report.problems.map(({ source, code }) => [source, code])).toEqual([["ill", "BUG"]]);
+  expect(report.kernels).toBe(2);
+  expect(report.rows.map(({ note }) => note.failure)).toEqual([undefined]);
+  expect(exitOf(report)).toBe(3);
+});
+
+const LIST = JSON.stringify({
+  debian: [
+    {
+      ...{ kernelversion: "1", kernelrelease: "6.1.0-77-amd64", target: "debian" },
+      headers: ["http://mirror.example/pool/linux-headers-6.1.0-77-amd64_6.1.77-1_amd64.deb"],
+    },
+  ],
+});
+
+/** A list that got past its reader with a name that JSON cannot carry. */
+function poisoned({ source, read }: ReadList): ReadList {
+  if (read instanceof FarmError) throw read;
+  return {
+    source,
+    read: { ...read, kernels: read.kernels.map((kernel) => ({ ...kernel, flavour: "\ud83d" })) },
+  };
+}
+
+test("an error that cannot be kept as a log is reported all the same", async () => {
+  const farm = await openTestFarm("unkept", { drivers: [GOOD, "raw-error", "tool-failed"] });
+  await writeFile(join(farm.cache, "unfinished"), "a file where the directory should be");
+  const thrown = new Map(THROWN);
+  const steps: Steps = {
+    ...farm.steps,
+    stageInputs: async ({ driver }) => {
+      if (thrown.has(driver)) throw thrown.get(driver);
+      return [];
+    },
+  };
+
+  const { report, said } = await night({ ...farm, steps });
+
+  expect(failuresOf(report)).toEqual(
+    new Map([
+      ["raw-error", "BUG"],
+      ["tool-failed", "TOOL_FAILED"],
+    ]),
+  );
+  expect(said.filter((line) => line.includes("its error cannot be kept: "))).toHaveLength(2);
+  expect(exitOf(report)).toBe(3);
+});
+
+/** By driver, how its element ended. */
+function failuresOf({ rows }: RunReport): ReadonlyMap<string, string | undefined> {
+  return new Map(
+    rows
+      .filter(({ element }) => element.driver !== GOOD)
+      .map(({ element, note }) => [element.driver, note.failure?.code]),
+  );
+}
+
+async function night(farm: Farm): Promise<{ readonly report: RunReport; readonly said: readonly string[] }> {
+  const said: string[] = [];
+  try {
+    const report = await runFarm(farm, {
+      progress: { say: (text) => said.push(text), element() {} },
+      signal: new AbortController().signal,
+      now: () => new Date("2026-11-28T00:00:00Z"),
+    });
+    return { report, said };
+  } finally {
+    await farm.close();
+  }
+}
+
+interface Contents {
+  readonly drivers?: readonly string[];
+  readonly sources?: readonly object[];
+  readonly kernels?: readonly CatalogKernel[];
+}
+
+/** A farm whose steps cost nothing. By default it has one kernel and a driver for everything that can be thrown. */
+async function openTestFarm(
+  name: string,
+  { drivers = DRIVERS, sources = [], kernels = [makeKernel()] }: Contents = {},
+): Promise<Farm> {
+  const place = join(directory, name);
+  await mkdir(place, { recursive: true });
+  const config = {
+    drivers: drivers.map((one) => ({
+      name: one,
+      source: join(directory, "drivers", one),
+      versions: ["1.0.0"],
+    })),
+    ...{ sources, jobs: 2, policy: "policy.yaml" },
+  };
+  await writeFile(join(place, "kmodfarm.yaml"), JSON.stringify(config));
+  await writeFile(join(place, "policy.yaml"), "require: [provenance, load]\n");
+  const farm = await openFarm(await loadConfig({}, place));
+  await writePublished(farm.store, nextState(NOTHING, makeCatalog([...kernels]), []), new Date(0));
+  return { ...farm, steps: { ...STEPS, ...effortless(farm) } };
+}
+
+function kernelWithoutCompiler(number: number): CatalogKernel {
+  const { compiler: _, ...kernel } = makeKernel({ kversion: `6.1.0-${100 + number}-amd64` });
+  return kernel;
+}
+
+/** Steps that need no mirror, no toolchain and no virtual machine, and do what the real ones promise. */
+function effortless(farm: Farm): Partial<Steps> {
+  return {
+    learnCompiler: async () => ({ family: "gcc", version: "12", source: "header" }),
+    planRecipe: async (element, driver) =>
+      recipeOf({ element, driver, builder: "x86_64", root: [], scripts: "sha256:00" }),
+    stageInputs: async () => [],
+    buildElement: async ({ driver }, _, recipe) => {
+      const evidence = farm.scratch.path();
+      await mkdir(join(evidence, "modules"), { recursive: true });
+      await writeFile(join(evidence, "build.log"), "built\n");
+      await writeFile(join(evidence, "modules", `${driver}.ko`), "");
+      return keepAttempt(
+        {
+          schema: "kmodfarm.attempt/1",
+          recipe,
+          inputs: [],
+          buildMs: 1,
+          environment: { compiler: "gcc-12", packages: [] },
+          modules: [{ name: driver, size: 0, sha256: "sha256:00" }],
+        },
+        evidence,
+        farm.cache,
+      );
+    },
+    fetchBootImage: async () => "boot image",
+    testLoad: async () => ({ verdict: { check: "load", verdict: "pass", reasons: [] } }),
+    fetchKernelRecord: async () => ({ architecture: "x86_64" }),
+    checkFormat: async () => checkFormat([]),
+    storeArtifact: (store, element, attempt, findings) =>
+      STEPS.storeArtifact(
+        store,
+        element,
+        { ...attempt, record: { ...attempt.record, modules: [] } },
+        findings,
+      ),
+  };
+}

@@ -1,0 +1,33 @@
+/**
+ * What a night does, step by step. Each step works on one source, list, driver or element, and whatever it throws is
+ * the fault of that one alone.
+ */
+import { buildElement, planRecipe, stageInputs } from "../build/build.ts";
+import { fetchSource } from "../build/origins/index.ts";
+import { readSourceTree } from "../build/source-tree.ts";
+import { learnCompiler } from "../build/toolchains/compiler.ts";
+import { askSources } from "../catalog/ask.ts";
+import { askLists } from "../catalog/list-source.ts";
+import { fetchBootImage } from "../check/boot-image.ts";
+import { checkFormat } from "../check/format.ts";
+import { fetchKernelRecord } from "../check/kernel-record.ts";
+import { storeArtifact } from "../registry/artifact.ts";
+import { testLoad } from "./load-test.ts";
+
+export const STEPS = {
+  askSources,
+  askLists,
+  fetchSource,
+  readSourceTree,
+  learnCompiler,
+  planRecipe,
+  stageInputs,
+  buildElement,
+  fetchBootImage,
+  testLoad,
+  fetchKernelRecord,
+  checkFormat,
+  storeArtifact,
+} as const;
+
+export type Steps = typeof STEPS;
