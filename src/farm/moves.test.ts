@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CATALOG, makeManifest, makeOutcome } from "../../test/support/artifacts.ts";
+import { aboutThese, CATALOG, makeManifest, makeOutcome } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
@@ -74,7 +74,7 @@ describe("promote", () => {
     const isKept = await keepEvidence(
       farm,
       makeManifest(ONE, []),
-      verdict("reproducible", "pass", "equal"),
+      aboutThese(verdict("reproducible", "pass", "equal")),
       ANN,
       NOW,
     );

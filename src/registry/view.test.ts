@@ -17,7 +17,7 @@ const stateWith = (content: string, isStable = true) =>
 
 async function openStore(...contents: string[]) {
   const store = await openFolderStore(await temporaryDirectory());
-  for (const content of contents) await putBlobs(store, content);
+  for (const content of contents) await putBlobs(store, ELEMENT, content);
   return store;
 }
 
@@ -31,7 +31,9 @@ describe("refreshView", () => {
     expect(viewPath(ELEMENT)).toBe(PLACE);
     expect(await store.list(PLACE)).toEqual(["build.log", "doorbell.ko", "manifest.json"]);
     expect(String(await store.read(`${PLACE}/doorbell.ko`))).toBe("module one");
-    expect(String(await store.read(`${PLACE}/manifest.json`))).toBe("manifest one");
+    expect(sha256((await store.read(`${PLACE}/manifest.json`)) ?? "")).toBe(
+      makeEntry(ELEMENT, "one").manifest,
+    );
     expect(String(await store.read(`${PLACE}/build.log`))).toBe("log one");
   });
 
