@@ -256,7 +256,7 @@ test("whatever a build left is refused by a typed error, or exactly what was con
       expect((await lstat(join(output, "modules/crc7.ko"))).isFile()).toBe(true);
       expect((await lstat(join(output, "modules"))).isDirectory()).toBe(true);
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
   // Neither answer was all that there was.
   expect(seen).toContain("taken");

@@ -84,6 +84,24 @@ describe("promote", () => {
     expect([refused.moves[0]?.result, isKept, moves[0]?.result]).toEqual(["refused", true, "promoted"]);
   });
 
+  test("counts no verdict about other bytes than nodes would get, and none that names no bytes", async () => {
+    const [other, unnamed] = [
+      aboutThese(verdict("load", "pass"), "other"),
+      { ...verdict("load", "pass"), of: undefined },
+    ];
+    const farm = await farmWith([
+      { element: ONE, verdicts: [...GOOD, other] },
+      { element: TWO, verdicts: [...GOOD, unnamed] },
+    ]);
+
+    const { moves } = await promote(farm, all, ANN, NOW);
+
+    expect(moves.map(({ result, reasons }) => [result, ...reasons])).toEqual([
+      ["refused", "load: fail: other bytes were checked than those that nodes would get"],
+      ["refused", expect.stringMatching(/^load: unknown: an older version checked it/)],
+    ]);
+  });
+
   test("refuses a policy that says something nobody understands", async () => {
     const farm = await farmWith([], "requires: [load]");
 
