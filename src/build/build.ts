@@ -321,7 +321,7 @@ async function observedEnvironment(
   context: BuildContext,
   signal: AbortSignal | undefined,
 ): Promise<AttemptRecord["environment"]> {
-  const { COMPILER = "", CROSS_COMPILE = "" } = compilerEnvironment(root, element);
+  const { COMPILER, CROSS_COMPILE = "" } = compilerEnvironment(root, element);
   const compiler = await observedCompiler(root.path, `${CROSS_COMPILE}${COMPILER}`, context, signal);
   const own = ownPackages(driver.build);
   return { compiler, packages: relevantPackages(root.packages, architecture(element.architecture), own) };

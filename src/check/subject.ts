@@ -3,7 +3,7 @@
  */
 import { sha256 } from "../base/json.ts";
 import type { OpenedModule } from "./format.ts";
-import type { Verdict } from "./verdict.ts";
+import type { Subject, Verdict } from "./verdict.ts";
 
 /** A module by its digests; nodes get it compressed where it is, else stripped where it is, else as it was built. */
 export interface NodeModule {
@@ -15,7 +15,7 @@ export interface NodeModule {
 
 /** Verdicts on modules, each with the digests of what was looked at. */
 export function seenIn(modules: readonly OpenedModule[], verdicts: readonly Verdict[]): Verdict[] {
-  const of = modules.map(({ module, bytes }) => ({ module: module.name, sha256: sha256(bytes) }));
+  const of = modules.map(({ module, bytes }): Subject => ({ module: module.name, sha256: sha256(bytes) }));
   return verdicts.map((one) => ({ ...one, of }));
 }
 
