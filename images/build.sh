@@ -2,7 +2,7 @@
 # Builds one driver for one kernel, inside the sandbox. Shared by every distribution; POSIX sh only.
 #
 #   $BUILD_DIRECTORY   the driver's tree, writable; for one of DKMS the directory that holds it as `source`
-#   /output            where modules, files and the record of the environment go
+#   /output            gets modules/NAME.ko, files/PATH, and strip/NAME for a module that dkms.conf wants stripped
 #
 # Environment: KVERSION KBUILD_ARCH JOBS COMPILER [CROSS_COMPILE], and what driver-place.ts tells of the
 # driver. What its own lines find is told in docs/drivers.md.
@@ -16,18 +16,7 @@ fail() {
 export KERNEL_SOURCE="/lib/modules/$KVERSION/build" CC="${CROSS_COMPILE-}$COMPILER"
 work=/tmp/kmodfarm
 tree=$BUILD_DIRECTORY
-mkdir -p $work/bin /output/modules
-
-# What built it, as seen from inside: written first, so that it is there when the build fails.
-own_list=/usr/share/kmodfarm/packages.tsv
-if command -v dpkg-query >/dev/null; then
-	dpkg-query -W -f '${Package}\t${Version}\n'
-elif [ -e $own_list ]; then
-	cat $own_list
-else
-	rpm -qa --queryformat '%{NAME}\t%{VERSION}-%{RELEASE}\n'
-fi >/output/packages.tsv
-"$CC" --version | head -n 1 >/output/compiler.txt
+mkdir -p $work/bin /output/modules /output/strip
 
 # Whoever says just cc or gcc gets the kernel's own compiler: roots have no other.
 case $COMPILER in *clang*) family=clang ;; *) family=gcc ;; esac
@@ -51,9 +40,9 @@ export PATH="$work/bin:$PATH"
 maps="-ffile-prefix-map=$tree=."
 
 # What make is told of them, in a form without spaces. A kernel that clang linked wants its other tools too.
-tools="CC=$CC" strip=${CROSS_COMPILE-}strip
+tools="CC=$CC"
 if [ "${LLVM_SUFFIX-no}" != no ]; then
-	tools="$tools LLVM=1 LD=ld.lld$LLVM_SUFFIX HOSTCC=$COMPILER" strip=llvm-strip$LLVM_SUFFIX
+	tools="$tools LLVM=1 LD=ld.lld$LLVM_SUFFIX HOSTCC=$COMPILER"
 	for tool in ar nm strip objcopy objdump readelf; do
 		tools="$tools $(echo "$tool" | tr a-z A-Z)=llvm-$tool$LLVM_SUFFIX"
 	done
@@ -96,23 +85,6 @@ else
 	kbuild
 fi
 
-# Takes one module over in every shape that is wanted, with the flags of the kernel's own modules_install.
-take() {
-	cp -- "$3" "/output/modules/$1.ko"
-	final=/output/modules/$1.ko
-	if [ "${STRIP:-$2}" = yes ]; then
-		mkdir -p /output/stripped
-		"$strip" --strip-debug -o "/output/stripped/$1.ko" "$final"
-		final=/output/stripped/$1.ko
-	fi
-	[ -z "${COMPRESS-}" ] || mkdir -p /output/compressed
-	case ${COMPRESS-} in
-	xz) xz --check=crc32 --lzma2=dict=1MiB -c "$final" >"/output/compressed/$1.ko.xz" ;;
-	zstd) zstd -q -T1 -c "$final" >"/output/compressed/$1.ko.zst" ;;
-	gz) gzip -n -9 -c "$final" >"/output/compressed/$1.ko.gz" ;;
-	esac
-}
-
 # Without a list, all there are. A copy may lie beside its original; two that differ nobody can choose from.
 for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do
 	line=$(grep -m 1 "^$module " $work/modules) || fail "the build gave no $module.ko"
@@ -121,7 +93,8 @@ for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do
 	grep "^$module " $work/modules | while read -r _ _ other; do
 		cmp -s -- "$file" "$other" || fail "the build gave two of $module.ko that differ: $file $other"
 	done
-	take "$module" "${line%% *}" "$file"
+	cp -- "$file" "/output/modules/$module.ko"
+	[ "${line%% *}" = no ] || : >"/output/strip/$module"
 done
 
 # Patterns take plain files; a link counts as long as it stays in the tree.

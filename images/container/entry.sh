@@ -64,5 +64,13 @@ mkdir -p /run/kmodfarm/bin
 ln -sfn "$here/uname.sh" /run/kmodfarm/bin/uname
 export PATH="/run/kmodfarm/bin:$PATH"
 
+# What builds it, written first, so that it is there when the build fails.
+if command -v dpkg-query >/dev/null; then
+	dpkg-query -W -f '${Package}\t${Version}\n'
+else
+	rpm -qa --queryformat '%{NAME}\t%{VERSION}-%{RELEASE}\n'
+fi >/output/packages.tsv
+"${CROSS_COMPILE-}$COMPILER" --version | head -n 1 >/output/compiler.txt
+
 cp -a /driver/. /build/
 exec sh "$here/build.sh"

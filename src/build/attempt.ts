@@ -1,12 +1,13 @@
 /**
  * Attempts: what a try at building an element left behind, kept under its recipe key.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
+import { removeTree } from "../base/strange-tree.ts";
 import { InputRecord } from "./inputs/input-places.ts";
 import { BuiltFile, BuiltModule, compressedPath, modulePath, strippedPath } from "./outputs.ts";
 import { type Recipe, recipeKey } from "./recipe.ts";
@@ -26,9 +27,10 @@ export const Failure = z.object({
   advice: z.string().optional(),
 });
 
-/** A try at building an element, as it is kept. `environment` is what the sandbox itself saw. */
+/** A try at building an element, as it is kept. `environment` is what the farm itself saw of the toolchain root. */
 const AttemptRecord = z.object({
-  schema: z.literal("kmodfarm.attempt/1"),
+  // In the first version builds stripped and compressed for themselves; such an attempt is made anew.
+  schema: z.literal("kmodfarm.attempt/2"),
   recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
   /** Where each package came from. */
   inputs: z.array(InputRecord).default([]),
@@ -75,7 +77,7 @@ export async function keepAttempt(record: AttemptRecord, evidence: string, cache
   const directory = join(cache, isFinal ? "attempts" : "unfinished", hexOf(recipeKey(record.recipe)));
   await writeFile(join(evidence, "attempt.json"), toDocument(record));
   await mkdir(join(directory, ".."), { recursive: true });
-  await rm(directory, { recursive: true, force: true });
+  await removeTree(directory);
   await rename(evidence, directory);
   return attemptOf(record, directory);
 }

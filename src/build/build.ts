@@ -6,8 +6,7 @@ import { join } from "node:path";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
-import { type Architecture, type ArchitectureName, architecture } from "../kernel/architecture.ts";
-import type { Compiler } from "../kernel/kernel.ts";
+import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnoseApart } from "./diagnose.ts";
@@ -17,8 +16,10 @@ import type { InputRecord } from "./inputs/input-places.ts";
 import type { Inputs, Unpacked } from "./inputs/inputs.ts";
 import { packageFormat } from "./inputs/package-format.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
-import { readNote, takeFiles, takeModules } from "./outputs.ts";
-import { buildPackages, type InstalledPackage, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
+import { observedCompiler } from "./observed.ts";
+import { readNote, takeOutputs } from "./outputs.ts";
+import { packModules } from "./pack.ts";
+import { buildPackages, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type Surroundings, USUAL } from "./surroundings.ts";
 import {
@@ -94,6 +95,7 @@ export async function buildElement(
     for (const name of ["output", "scratch", "evidence"]) await mkdir(join(work, name));
     await layDriver(driver, work);
     await writeFile(join(work, "target"), `${element.kversion}\n${element.architecture}\n`);
+    const environment = await observedEnvironment(element, driver, root, context, signal);
     const started = performance.now();
     const result = await context.sandbox.run(
       await sandboxSpec(element, driver, root, staged, work, context),
@@ -101,18 +103,11 @@ export async function buildElement(
     );
     const buildMs = Math.round(performance.now() - started);
     const { mismatch } = root;
-    const record = await collectEvidence({
-      element,
-      driver,
-      recipe,
-      inputs,
-      mismatch,
-      result,
-      limits: context.limits,
-      buildMs,
-      work,
+    const outcome = {
+      ...{ element, driver, root, recipe, inputs, mismatch, environment, result, buildMs, work },
       directory: buildDirectory(driver, context.surroundings ?? USUAL),
-    });
+    };
+    const record = await collectEvidence(outcome, context, signal);
     return await keepAttempt(record, join(work, "evidence"), context.cache);
   } finally {
     await removeTree(work);
@@ -179,7 +174,7 @@ async function sandboxSpec(
       KBUILD_ARCH: target.kbuild,
       JOBS: String(jobs),
       ...driverEnvironment(driver, surroundings),
-      ...compilerEnvironment(root, target, element.compiler?.linker),
+      ...compilerEnvironment(root, element),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
     ...sandboxLimits(context.limits),
@@ -190,16 +185,27 @@ async function sandboxSpec(
   };
 }
 
+interface CompilerEnvironment extends Readonly<Record<string, string>> {
+  readonly COMPILER: string;
+  readonly CROSS_COMPILE?: string;
+  readonly LLVM_SUFFIX?: string;
+}
+
 /** clang is every architecture's compiler, and brings tools of its own where the kernel was linked by them. */
 function compilerEnvironment(
-  { compiler, builder }: ToolchainRoot,
-  target: Architecture,
-  linker: Compiler["linker"],
-): Record<string, string> {
-  const { family, command } = compiler;
+  { compiler: { family, command }, builder }: ToolchainRoot,
+  { architecture: name, compiler }: Element,
+): CompilerEnvironment {
+  const { triplet } = architecture(name);
   if (family === "gcc")
-    return { COMPILER: command, ...(target.name === builder ? {} : { CROSS_COMPILE: `${target.triplet}-` }) };
-  return { COMPILER: command, ...(linker === "lld" ? { LLVM_SUFFIX: command.replace(/^.*clang/, "") } : {}) };
+    return { COMPILER: command, ...(name === builder ? {} : { CROSS_COMPILE: `${triplet}-` }) };
+  const isLlvm = compiler?.linker === "lld";
+  return { COMPILER: command, ...(isLlvm ? { LLVM_SUFFIX: command.replace(/^.*clang/, "") } : {}) };
+}
+
+/** The one that belongs to the linker. */
+function stripProgram({ CROSS_COMPILE = "", LLVM_SUFFIX }: CompilerEnvironment): string {
+  return LLVM_SUFFIX === undefined ? `${CROSS_COMPILE}strip` : `llvm-strip${LLVM_SUFFIX}`;
 }
 
 function headersDirectory({ kversion, packages }: Element): string {
@@ -217,50 +223,69 @@ function commonHeaders(native: readonly (readonly [string, string])[]): string |
 interface Outcome {
   readonly element: Element;
   readonly driver: LoadedDriver;
+  readonly root: ToolchainRoot;
   readonly recipe: Recipe;
   readonly inputs: readonly InputRecord[];
   readonly mismatch: CompilerMismatch | undefined;
+  readonly environment: AttemptRecord["environment"];
   readonly result: SandboxResult;
-  readonly limits: BuildLimits;
   readonly buildMs: number;
   readonly work: string;
   /** Where the build was in its sandbox. */
   readonly directory: string;
 }
 
-async function collectEvidence(outcome: Outcome): Promise<AttemptRecord> {
-  const { driver, recipe, inputs, mismatch, result, buildMs, work } = outcome;
-  const [left, evidence] = [join(work, "output"), join(work, "evidence")];
+async function collectEvidence(
+  outcome: Outcome,
+  context: BuildContext,
+  signal: AbortSignal | undefined,
+): Promise<AttemptRecord> {
+  const { recipe, inputs, mismatch, environment, result, buildMs, work } = outcome;
+  const left = join(work, "output");
   const record = {
-    schema: "kmodfarm.attempt/1" as const,
-    recipe,
-    inputs: [...inputs],
+    schema: "kmodfarm.attempt/2" as const,
+    ...{ recipe, inputs: [...inputs], buildMs, environment },
     ...(mismatch === undefined ? {} : { mismatch }),
-    buildMs,
-    environment: await observedEnvironment(left, outcome),
   };
-  const excluded = result.exitCode === EXCLUDED_EXIT ? await readNote(left, "excluded.txt") : "";
-  if (excluded !== "") return { ...record, modules: [], failure: exclusionOf(excluded) };
-  if (result.exitCode !== 0 || result.stopped !== undefined) {
-    return {
-      ...record,
-      modules: [],
-      failure: await failureOf(result, outcome.limits, await treeOf(left, outcome.directory)),
-    };
-  }
+  const failed = (failure: NonNullable<AttemptRecord["failure"]>) => ({ ...record, modules: [], failure });
+  const excluded = result.exitCode === EXCLUDED_EXIT ? readNote(left, "excluded.txt") : "";
+  if (excluded !== "") return failed(exclusionOf(excluded));
+  const tree = treeOf(left, outcome.directory);
+  if (result.exitCode !== 0 || result.stopped !== undefined)
+    return failed(await failureOf(result, context.limits, tree));
   try {
-    const modules = await takeModules(left, evidence, driver.build);
-    const files = await takeFiles(left, evidence);
-    return { ...record, modules, ...(files.length === 0 ? {} : { files }) };
+    const taken = await takeFrom(outcome, context, signal);
+    if (taken.kind === "failed") return failed(await failureOf(taken.result, context.limits, tree));
+    const { modules, files } = taken;
+    return { ...record, modules, ...(files.length === 0 ? {} : { files: [...files] }) };
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.blame !== "source") throw error;
-    return {
-      ...record,
-      modules: [],
-      failure: { code: error.code, cause: error.message, line: "", advice: error.hint },
-    };
+    return failed({ code: error.code, cause: error.message, line: "", advice: error.hint });
   }
+}
+
+/** From here on only what was taken over counts: it is what is given its shapes, checked and published. */
+async function takeFrom(
+  { element, driver, root, work }: Outcome,
+  context: BuildContext,
+  signal: AbortSignal | undefined,
+) {
+  const evidence = join(work, "evidence");
+  const { modules, files } = await takeOutputs(
+    join(work, "output"),
+    evidence,
+    driver,
+    context.limits.artifact,
+  );
+  const { compress } = driver.build;
+  const strip = stripProgram(compilerEnvironment(root, element));
+  const packed = await packModules(
+    { modules, compress, strip, root: root.path, work, evidence },
+    context,
+    signal,
+  );
+  return { ...packed, files };
 }
 
 /** Whoever meets a limit wants to know which setting that is. */
@@ -278,32 +303,26 @@ async function failureOf(
 const EXCLUDED_EXIT = 77;
 
 function exclusionOf(reason: string) {
-  const [first = ""] = reason.split("\n");
-  const words = first
-    .replaceAll(/\p{Cc}/gu, "")
-    .slice(0, 300)
-    .toWellFormed();
-  return { code: "KERNEL_EXCLUDED" as const, cause: `the driver excludes this kernel: ${words}`, line: "" };
+  const cause = `the driver excludes this kernel: ${reason.slice(0, 300).toWellFormed()}`;
+  return { code: "KERNEL_EXCLUDED" as const, cause, line: "" };
 }
 
 /** Where the tree was: one of DKMS moves to a place that its dkms.conf names. */
-async function treeOf(output: string, usual: string): Promise<string> {
-  const said = (await readNote(output, "tree.txt")).trim();
+function treeOf(output: string, usual: string): string {
+  const said = readNote(output, "tree.txt");
   return /^\/[\w.+~:/-]+$/.test(said) ? said : usual;
 }
 
-/** What the sandbox itself saw of its compiler and packages. */
+/** What the farm sees of the root, before the driver is there. */
 async function observedEnvironment(
-  output: string,
-  { element, driver }: Outcome,
+  element: Element,
+  driver: LoadedDriver,
+  root: ToolchainRoot,
+  context: BuildContext,
+  signal: AbortSignal | undefined,
 ): Promise<AttemptRecord["environment"]> {
-  const packages = (await readNote(output, "packages.tsv"))
-    .split("\n")
-    .flatMap((line): InstalledPackage[] => {
-      const [name, version] = line.split("\t");
-      return name && version ? [{ name, version }] : [];
-    });
-  const compiler = (await readNote(output, "compiler.txt")).trim();
+  const { COMPILER, CROSS_COMPILE = "" } = compilerEnvironment(root, element);
+  const compiler = await observedCompiler(root.path, `${CROSS_COMPILE}${COMPILER}`, context, signal);
   const own = ownPackages(driver.build);
-  return { compiler, packages: relevantPackages(packages, architecture(element.architecture), own) };
+  return { compiler, packages: relevantPackages(root.packages, architecture(element.architecture), own) };
 }

@@ -44,7 +44,7 @@ export async function driverInputs(
 
 /** The part of the scripts' environment that the driver decides. */
 export function driverEnvironment(driver: LoadedDriver, surroundings: Surroundings): Record<string, string> {
-  const { kind, directory, files, strip, compress } = driver.build;
+  const { kind, directory, files } = driver.build;
   return {
     BUILD_DIRECTORY: buildDirectory(driver, surroundings),
     KIND: kind,
@@ -53,7 +53,5 @@ export function driverEnvironment(driver: LoadedDriver, surroundings: Surroundin
     MODULES: driver.modules.join(" "),
     ...(directory === undefined ? {} : { DIRECTORY: directory }),
     ...(files.length === 0 ? {} : { FILES: files.join("\n") }),
-    ...(strip === undefined ? {} : { STRIP: strip ? "yes" : "no" }),
-    ...(compress === undefined ? {} : { COMPRESS: compress }),
   };
 }

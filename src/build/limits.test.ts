@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { sandboxLimits, settingOf } from "./limits.ts";
 
-const LIMITS = { minutes: 0.5, memory: 512 << 20, processes: 200, disk: 8 * 1024 ** 3, output: 1 << 20 };
+const LIMITS = {
+  ...{ minutes: 0.5, memory: 512 << 20, processes: 200, disk: 8 * 1024 ** 3, output: 1 << 20 },
+  artifact: 1 << 30,
+};
 
 test("limits are given to the sandbox in its own units", () => {
   expect(sandboxLimits(LIMITS)).toEqual({

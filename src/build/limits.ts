@@ -11,6 +11,8 @@ export interface BuildLimits {
   readonly processes: number;
   readonly disk: number;
   readonly output: number;
+  /** What is taken over from a build, all together. */
+  readonly artifact: number;
 }
 
 type SandboxLimits = Pick<

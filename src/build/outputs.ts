@@ -1,19 +1,24 @@
 /**
- * Taking over what a build left: modules in the shapes that nodes may want, further files, and what the
- * sandbox saw of itself. All of it is as hostile as the driver.
+ * Taking over what a build left: its modules, and the further files that the configuration names. All of it is as
+ * hostile as the driver, and nothing in it says anything about the build itself.
  */
-import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { FarmError, isErrno } from "../base/error.ts";
-import { sha256 } from "../base/json.ts";
+import { type Digest, sha256 } from "../base/json.ts";
+import { formatSize } from "../base/size.ts";
+import { readFileIn, walkTree } from "../base/strange-tree.ts";
 import type { Packing } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Compression, DriverBuild } from "./driver.ts";
 
-const Kept = z.object({ sha256: z.string(), size: z.int() });
+const Kept = z.object({
+  sha256: z.custom<Digest>((value) => typeof value === "string" && /^sha256:[0-9a-f]{64}$/.test(value)),
+  size: z.int(),
+});
+export type Kept = z.infer<typeof Kept>;
 
 /** A module as it was built; stripped and compressed where the driver wants that. */
 export const BuiltModule = z.object({
@@ -28,12 +33,27 @@ export type BuiltModule = z.infer<typeof BuiltModule>;
 export const BuiltFile = z.object({ path: z.string(), ...Kept.shape });
 export type BuiltFile = z.infer<typeof BuiltFile>;
 
+/** A module that was taken over, before it is given the shapes that nodes want. */
+export interface TakenModule extends Kept {
+  readonly name: string;
+  /** Whether nodes get it without debugging information. */
+  readonly isStripped: boolean;
+}
+
+export interface Wanted {
+  /** Names of modules; empty: all that there are. */
+  readonly modules: readonly string[];
+  readonly build: Pick<DriverBuild, "kind" | "files" | "strip">;
+}
+
 /** The end of a compressed module's name. */
 export const PACKINGS: Readonly<Record<Compression, Packing>> = { xz: "xz", zstd: "zst", gz: "gz" };
 
 /** No module is anywhere near that; a build that leaves more is not taken over. */
-const OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024;
-const COUNT_LIMIT = 1000;
+export const MODULE_LIMIT_BYTES = 256 * 1024 * 1024;
+const ENTRY_LIMIT = 10_000;
+/** Notes are a line each. */
+const NOTE_LIMIT_BYTES = 4096;
 
 /** Where in an attempt's directory the bytes are. */
 export function modulePath(name: string): string {
@@ -46,35 +66,96 @@ export function compressedPath(name: string, compression: Compression): string {
   return `compressed/${name}.ko.${PACKINGS[compression]}`;
 }
 
+/** What a build left of what was wanted: path → apparent size; undefined for anything but a plain file. */
+type Left = ReadonlyMap<string, number | undefined>;
+
 /**
- * Takes over what the build left as modules; what cannot be read as one is nothing to publish.
- * @throws FarmError MODULE_MALFORMED, MODULE_MISSING
+ * Takes over the modules and files that are wanted, and nothing else. `limitBytes` is what all of them may be, as
+ * whoever reads them meets them: a hole in a file counts like data.
+ * @throws FarmError MODULE_MISSING, MODULE_MALFORMED, LIMIT_EXCEEDED, UNSAFE_NAME
  */
-export async function takeModules(
+export async function takeOutputs(
   output: string,
   evidence: string,
-  { compress }: Pick<DriverBuild, "compress">,
-): Promise<BuiltModule[]> {
-  const modules: BuiltModule[] = [];
-  const stripped = await filesBelow(output, "stripped");
-  for (const file of (await filesBelow(output, "modules")).filter((name) => name.endsWith(".ko"))) {
-    const name = pathSegment(file.slice(0, -".ko".length), "module");
-    const built = await readOutput(join(output, modulePath(name)));
-    checkModule(built, file);
-    const module: BuiltModule = { name, ...(await keep(evidence, modulePath(name), built)) };
-    if (stripped.includes(file)) {
-      const bytes = await readOutput(join(output, strippedPath(name)));
-      checkModule(bytes, file);
-      module.stripped = await keep(evidence, strippedPath(name), bytes);
-    }
-    if (compress !== undefined) {
-      const path = compressedPath(name, compress);
-      module.compressed = await keep(evidence, path, await readOutput(join(output, path)));
-    }
-    modules.push(module);
+  wanted: Wanted,
+  limitBytes: number,
+): Promise<{ readonly modules: readonly TakenModule[]; readonly files: readonly BuiltFile[] }> {
+  const patterns = wanted.build.files.map(patternOf);
+  const left = await look(output, patterns.length > 0);
+  const names = wanted.modules.length > 0 ? wanted.modules : modulesAmong(left);
+  if (names.length === 0)
+    throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
+  const paths = [...left.keys()].flatMap((path) => (path.startsWith("files/") ? [path.slice(6)] : []));
+  const files = paths.filter((path) => patterns.some((pattern) => pattern.test(path)));
+  checkBudget(left, [...names.map(modulePath), ...files.map((path) => `files/${path}`)], limitBytes);
+  const [modules, keptFiles]: [TakenModule[], BuiltFile[]] = [[], []];
+  for (const name of names) {
+    const bytes = read(output, modulePath(name), left);
+    checkModule(bytes, `${name}.ko`);
+    const isMarked = wanted.build.kind === "dkms" && left.get(`strip/${name}`) !== undefined;
+    const isStripped = wanted.build.strip ?? isMarked;
+    modules.push({ name, isStripped, ...(await keep(evidence, modulePath(name), bytes)) });
   }
-  if (modules.length > 0) return modules;
-  throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
+  for (const path of files) {
+    for (const part of path.split("/")) pathSegment(part, "file");
+    const kept = await keep(evidence, `files/${path}`, read(output, `files/${path}`, left));
+    keptFiles.push({ path, ...kept });
+  }
+  return { modules, files: keptFiles };
+}
+
+async function look(output: string, hasFiles: boolean): Promise<Left> {
+  const places = ["modules", "strip", ...(hasFiles ? ["files"] : [])];
+  const left = new Map<string, number | undefined>();
+  try {
+    await walkTree(
+      output,
+      { entries: ENTRY_LIMIT, bytes: Number.POSITIVE_INFINITY },
+      refused,
+      ({ path, kind, status }) => {
+        const [place = "", below] = path.split("/");
+        if (kind !== "directory") left.set(path, kind === "file" ? status.size : undefined);
+        else if (!places.includes(place) || (below !== undefined && place !== "files")) return "skip";
+        return undefined;
+      },
+    );
+  } catch (thrown) {
+    throw asRefused(thrown, "outputs");
+  }
+  return left;
+}
+
+function modulesAmong(left: Left): string[] {
+  const files = [...left.keys()].filter((path) => /^modules\/[^/]+\.ko$/.test(path));
+  return files.map((path) => pathSegment(path.slice("modules/".length, -".ko".length), "module"));
+}
+
+/** As a shell would choose: no part of a pattern goes beyond a `/`. Only harmless characters are configured. */
+function patternOf(pattern: string): Pick<RegExp, "test"> {
+  const expression = pattern.replaceAll(/\[[^\]/]+\]|./g, (part) => {
+    if (part === "*") return "[^/]*";
+    if (part === "?") return "[^/]";
+    return part.length > 1 ? `(?!/)${part}` : part.replace(/[.+[\]-]/, "\\$&");
+  });
+  try {
+    return new RegExp(`^${expression}$`);
+  } catch {
+    // A range that ends before it begins has nothing in it.
+    return { test: () => false };
+  }
+}
+
+function checkBudget(left: Left, paths: readonly string[], limitBytes: number): void {
+  const sizes = paths.map((path) => left.get(path) ?? 0);
+  const large = paths.find((_, index) => (sizes[index] ?? 0) > MODULE_LIMIT_BYTES);
+  if (large !== undefined)
+    throw refused(large, `is ${left.get(large)} bytes large; more than ${MODULE_LIMIT_BYTES} is no output`);
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  if (total > limitBytes)
+    throw new FarmError("LIMIT_EXCEEDED", {
+      detail: `the build gave ${formatSize(total)} of modules and files, and limits.artifact is ${formatSize(limitBytes)}`,
+      hint: "Raise limits.artifact, or let `modules` and `files` of the driver name less.",
+    });
 }
 
 function checkModule(bytes: Buffer, file: string): void {
@@ -83,73 +164,50 @@ function checkModule(bytes: Buffer, file: string): void {
     throw new FarmError("MODULE_MALFORMED", { detail: `${file} says that its name is ${name}` });
 }
 
-/** Takes over the further files that the driver's patterns chose. */
-export async function takeFiles(output: string, evidence: string): Promise<BuiltFile[]> {
-  const files: BuiltFile[] = [];
-  for (const path of await filesBelow(output, "files")) {
-    for (const part of path.split("/")) pathSegment(part, "file");
-    files.push({
-      path,
-      ...(await keep(evidence, `files/${path}`, await readOutput(join(output, "files", path)))),
-    });
+/** @throws FarmError MODULE_MISSING where nothing is, MODULE_MALFORMED for anything but a plain file */
+function read(output: string, path: string, left: Left): Buffer {
+  const size = left.get(path);
+  if (size === undefined && !left.has(path))
+    throw new FarmError("MODULE_MISSING", { detail: `the build gave no ${path.replace("modules/", "")}` });
+  try {
+    const bytes = size === undefined ? undefined : readFileIn(output, path, size);
+    if (bytes !== undefined) return bytes;
+  } catch (thrown) {
+    throw asRefused(thrown, path);
   }
-  return files;
+  throw refused(path, "is not a plain file");
 }
 
-async function keep(evidence: string, path: string, bytes: Buffer): Promise<z.infer<typeof Kept>> {
+/** Writes bytes below an attempt's directory. */
+export async function keep(evidence: string, path: string, bytes: Buffer): Promise<Kept> {
   const target = join(evidence, path);
   await mkdir(dirname(target), { recursive: true });
   await writeFile(target, bytes);
   return { sha256: sha256(bytes), size: bytes.length };
 }
 
-/** A text that the sandbox left; empty when there is none. */
-export async function readNote(output: string, name: string): Promise<string> {
-  return (await readOutput(join(output, name)).catch(() => Buffer.alloc(0))).toString("utf8");
-}
-
-/** Paths of what is below a directory that a build could write to, sorted; no link is followed on the way. */
-async function filesBelow(output: string, directory: string): Promise<string[]> {
-  const found: string[] = [];
-  const walk = async (below: string) => {
-    const full = join(output, directory, below);
-    if (!(await lstat(full)).isDirectory()) return;
-    for (const entry of await readdir(full, { withFileTypes: true })) {
-      const path = below === "" ? entry.name : `${below}/${entry.name}`;
-      if (entry.isDirectory()) await walk(path);
-      else found.push(path);
-      if (found.length > COUNT_LIMIT)
-        throw new FarmError("MODULE_MALFORMED", {
-          detail: `the build gave more than ${COUNT_LIMIT} ${directory}`,
-        });
-    }
-  };
+/** The first line of a text that a program could write to, without control characters; empty when there is none. */
+export function readNote(directory: string, name: string): string {
   try {
-    await walk("");
+    return firstLine((readFileIn(directory, name, NOTE_LIMIT_BYTES) ?? Buffer.alloc(0)).toString("utf8"));
   } catch (thrown) {
-    if (!isErrno(thrown) || thrown.code !== "ENOENT") throw thrown;
+    if (isErrno(thrown)) return "";
+    throw thrown;
   }
-  return found.sort();
 }
 
-/** A file that a build left: never through a link, which could lead to the host's own files. */
-async function readOutput(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
-    (cause: NodeJS.ErrnoException) => {
-      throw new FarmError("MODULE_MALFORMED", {
-        detail: `${basename(path)} is not a plain file (${cause.code})`,
-        cause,
-      });
-    },
-  );
-  try {
-    const status = await file.stat();
-    if (!status.isFile())
-      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is not a plain file` });
-    if (status.size > OUTPUT_LIMIT_BYTES)
-      throw new FarmError("MODULE_MALFORMED", { detail: `${basename(path)} is ${status.size} bytes large` });
-    return await file.readFile();
-  } finally {
-    await file.close();
-  }
+/** What may be shown of a text that a program said. */
+export function firstLine(text: string): string {
+  const [line = ""] = text.slice(0, NOTE_LIMIT_BYTES).split("\n");
+  return line.replaceAll(/\p{C}/gu, "").trim();
+}
+
+function refused(path: string, fact: string): FarmError {
+  return new FarmError("MODULE_MALFORMED", { detail: `what the build left as ${path} ${fact}` });
+}
+
+/** A build may take rights on its files away from who is not root. */
+function asRefused(thrown: unknown, path: string): unknown {
+  const isOurs = thrown instanceof FarmError;
+  return !isOurs && isErrno(thrown) ? refused(path, `cannot be read (${thrown.code})`) : thrown;
 }

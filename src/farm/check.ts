@@ -18,6 +18,7 @@ import {
   type Signer,
   signatureAnswer,
 } from "../check/signature.ts";
+import { seenIn } from "../check/subject.ts";
 import { checkSymbols } from "../check/symbols.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { readVmlinuz } from "../formats/vmlinuz.ts";
@@ -55,10 +56,10 @@ export async function checkModules(
   const { kernel, files, moduleVersion } = request;
   const record = await fetchKernelRecord(kernel, context.inputs, signal);
   const { modules, verdict: format } = await checkFormat(files);
-  if (modules.length < files.length) return { verdicts: [format], record, modules };
+  if (modules.length < files.length) return { verdicts: seenIn(modules, [format]), record, modules };
   const read = modules.map(({ module }) => module);
   const { verdict: signature, keys } = await judgeSignatures(request, modules, record, context, signal);
-  const verdicts = [format, ...staticVerdicts(read, record, moduleVersion), signature];
+  const verdicts = [...seenIn(modules, [format, ...staticVerdicts(read, record, moduleVersion)]), signature];
   const answer = wouldLoad(read, record, signatureAnswer(modules, keys, record));
   if (!request.isLoaded) return { verdicts, answer, record, modules };
   const { verdict: load, log } = await loadVerdict(request, modules, context, signal);
@@ -99,7 +100,9 @@ export async function judgeSignatures(
   signal?: AbortSignal,
 ): Promise<{ readonly verdict: Verdict; readonly keys: KernelKeys }> {
   const keys = await kernelKeys(modules, kernel, context, signal);
-  return { verdict: checkSignatures(modules, [...signers, ...keys.own], record, keys.gap), keys };
+  const found = checkSignatures(modules, [...signers, ...keys.own], record, keys.gap);
+  const [judged = found] = seenIn(modules, [found]);
+  return { verdict: judged, keys };
 }
 
 /** They are in the boot image, which is fetched only if something is signed. */

@@ -207,6 +207,11 @@ const LimitsConfig = z.strictObject({
     .prefault("8G")
     .describe("What it leaves on the disk at one time, /tmp included, at least 1M. Default: 8G."),
   output: atLeast("4K").prefault("64M").describe("Length of its log, at least 4K. Default: 64M."),
+  artifact: atLeast("1M")
+    .prefault("1G")
+    .describe(
+      "What its modules and `files` may be together, holes in files included, at least 1M; a build that gives more fails. Default: 1G.",
+    ),
 });
 
 export const Config = z.strictObject({

@@ -11,13 +11,15 @@ import { type Attempt, findAttempt } from "../build/attempt.ts";
 import type { BuildContext } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
-import { modulePath } from "../build/outputs.ts";
+import { modulePath, strippedPath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { type CatalogSource, isVouching } from "../catalog/catalog.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
 import { checkSignatures } from "../check/signature.ts";
+import { seenIn } from "../check/subject.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { listedModules } from "../registry/artifact.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -132,7 +134,7 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
-  const judged = await context.gate.judge(element, verdicts);
+  const judged = await context.gate.judge(element, listedModules(attempt), verdicts);
   const { isStable, refusals } = judged;
   const entry = await context.steps.storeArtifact(context.store, element, attempt, {
     verdicts,
@@ -157,7 +159,7 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
-/** What modules and the kernel's own record say, without booting anything. */
+/** What modules, as nodes get them, and the kernel's own record say, without booting anything. */
 async function readVerdicts(
   { element, driver, recipe }: Work,
   { record, directory }: Attempt,
@@ -165,16 +167,16 @@ async function readVerdicts(
   { gate, sources, steps }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
-    record.modules.map(async ({ name }) => ({
+    record.modules.map(async ({ name, stripped }) => ({
       name: `${name}.ko`,
-      bytes: await readFile(join(directory, modulePath(name))),
+      bytes: await readFile(join(directory, stripped === undefined ? modulePath(name) : strippedPath(name))),
     })),
   );
   const { modules, verdict: format } = await steps.checkFormat(files);
   const read = modules.map(({ module }) => module);
   const built = provenanceOf(element, recipe, sources);
   const signature = checkSignatures(modules, gate.signers, kernel);
-  return [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built];
+  return seenIn(modules, [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built]);
 }
 
 /** Built here, of packages that a distribution vouches for: a digest of a list proves no origin. */

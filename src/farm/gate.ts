@@ -16,6 +16,7 @@ import {
   withExceptions,
 } from "../check/policy.ts";
 import type { Signer } from "../check/signature.ts";
+import { heldTo, type NodeModule } from "../check/subject.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import type { Filtered } from "../matrix/element-filter.ts";
@@ -43,8 +44,12 @@ export class Gate {
     this.#now = now;
   }
 
-  /** Decides by the policy, with what is published as further evidence. */
-  async judge(subject: Filtered, verdicts: readonly Verdict[]): Promise<Judged> {
+  /**
+   * Decides by the policy about these modules, with what is published as further evidence. Verdicts count as far as they
+   * are about the bytes that nodes get.
+   */
+  async judge(subject: Filtered, modules: readonly NodeModule[], found: readonly Verdict[]): Promise<Judged> {
+    const verdicts = heldTo(modules, found);
     const first = judge(this.#policy, subject, { verdicts }, this.#now());
     if (first.isStable || !this.#policy.standIns.load.includes("siblingLoad")) return first;
     const sibling = await this.#loadedSibling(subject);
@@ -66,7 +71,7 @@ export class Gate {
       ...laterEvidence(this.#state().decisions, listed.entry),
       ...(signature === undefined ? [] : [signature]),
     ];
-    return this.judge(subject, verdicts);
+    return this.judge(subject, listed.entry.modules, verdicts);
   }
 
   /**
@@ -149,7 +154,9 @@ export class Gate {
       if (entry.driver !== driver || entry.driverVersion !== driverversion || entry.flavour !== flavour)
         continue;
       const { verdicts } = await readManifest(this.#farm.store, entry);
-      if (verdicts.some(({ check, verdict }) => check === "load" && verdict === "pass"))
+      if (
+        heldTo(entry.modules, verdicts).some(({ check, verdict }) => check === "load" && verdict === "pass")
+      )
         return entry.kversion;
     }
     return undefined;

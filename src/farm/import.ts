@@ -5,8 +5,9 @@
 import { FarmError } from "../base/error.ts";
 import { digestOf, sha256 } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
-import type { ModuleFile } from "../check/format.ts";
+import { checkFormat, type ModuleFile } from "../check/format.ts";
 import { guestPackages } from "../check/guest-tools.ts";
+import { seenIn } from "../check/subject.ts";
 import { verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
@@ -57,19 +58,24 @@ export async function importArtifact(
     await refuseTaken(store, state, name, element);
     const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
     const guest = guestPackages(state.catalog.guests, kernel);
-    const report = await checkModules({ kernel, files, guest, signers, isLoaded }, context, signal);
-    if (report.modules.length < files.length)
-      throw new FarmError("MODULE_MALFORMED", { detail: report.verdicts[0]?.reasons.join("; ") ?? "" });
+    const { modules: opened, verdict: format } = await checkFormat(files);
+    if (opened.length < files.length)
+      throw new FarmError("MODULE_MALFORMED", { detail: format.reasons.join("; ") });
+    // Nodes get them as they are inside, and that is what is checked.
+    const plain = opened.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
+    const report = await checkModules({ kernel, files: plain, guest, signers, isLoaded }, context, signal);
 
     const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
     const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
     const verdicts = [
-      ...report.verdicts,
+      ...seenIn(opened, [format]),
+      ...report.verdicts.filter(({ check }) => check !== "format"),
       ...(isLoaded ? [] : [untested]),
-      verdict("provenance", "unknown", unproven),
+      ...seenIn(report.modules, [verdict("provenance", "unknown", unproven)]),
     ];
     // Whoever has it excepted still promotes it by hand: an import is a candidate only.
-    const { refusals } = await gate.judge(element, verdicts);
+    const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
+    const { refusals } = await gate.judge(element, kept, verdicts);
     const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
     const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
     const decision = {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CATALOG, makeManifest, makeOutcome } from "../../test/support/artifacts.ts";
+import { aboutThese, CATALOG, makeManifest, makeOutcome } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
@@ -74,7 +74,7 @@ describe("promote", () => {
     const isKept = await keepEvidence(
       farm,
       makeManifest(ONE, []),
-      verdict("reproducible", "pass", "equal"),
+      aboutThese(verdict("reproducible", "pass", "equal")),
       ANN,
       NOW,
     );
@@ -82,6 +82,24 @@ describe("promote", () => {
     const { moves } = await promote(farm, all, ANN, NOW);
 
     expect([refused.moves[0]?.result, isKept, moves[0]?.result]).toEqual(["refused", true, "promoted"]);
+  });
+
+  test("counts no verdict about other bytes than nodes would get, and none that names no bytes", async () => {
+    const [other, unnamed] = [
+      aboutThese(verdict("load", "pass"), "other"),
+      { ...verdict("load", "pass"), of: undefined },
+    ];
+    const farm = await farmWith([
+      { element: ONE, verdicts: [...GOOD, other] },
+      { element: TWO, verdicts: [...GOOD, unnamed] },
+    ]);
+
+    const { moves } = await promote(farm, all, ANN, NOW);
+
+    expect(moves.map(({ result, reasons }) => [result, ...reasons])).toEqual([
+      ["refused", "load: fail: other bytes were checked than those that nodes would get"],
+      ["refused", expect.stringMatching(/^load: unknown: an older version checked it/)],
+    ]);
   });
 
   test("refuses a policy that says something nobody understands", async () => {

@@ -29,7 +29,7 @@ export interface RebuildReport {
   readonly attempt: Attempt;
   /** One for each module of the manifest; empty when the second build failed. */
   readonly modules: readonly ModuleComparison[];
-  /** Other files of the artifact whose bytes differ, or that are missing. */
+  /** Other files of the artifact, and other shapes of its modules, whose bytes differ or that are missing. */
   readonly files: readonly string[];
 }
 
@@ -61,7 +61,7 @@ export async function rebuild(
   if (attempt.record.failure !== undefined) return { ...report, result: "failed", modules: [], files: [] };
   const modules: ModuleComparison[] = [];
   for (const module of manifest.modules) modules.push(await compare(module, attempt, farm, options));
-  const files = differentFiles(manifest, attempt);
+  const files = [...differentShapes(manifest, attempt), ...differentFiles(manifest, attempt)];
   const isEqual = files.length === 0 && modules.every((one) => one.isEqual);
   return { ...report, result: isEqual ? "equal" : "different", modules, files };
 }
@@ -133,6 +133,19 @@ async function compare(
     ["host", "kmodfarm", ELSEWHERE.hostname ?? ""],
     ["user", "1000", String(ELSEWHERE.userId)],
   ]);
+}
+
+/** Of modules that were built equal: stripping and compressing them must have given the same bytes too. */
+function differentShapes({ modules }: Manifest, { record }: Attempt): string[] {
+  const here = new Map(record.modules.map((module) => [module.name, module]));
+  return modules.flatMap(({ name, digests: { unsigned, stripped, compressed } }) => {
+    const again = here.get(name);
+    if (again?.sha256 !== unsigned) return [];
+    return [
+      ...(again.stripped?.sha256 === stripped ? [] : [`stripped/${name}.ko`]),
+      ...(again.compressed?.sha256 === compressed ? [] : [`compressed/${name}.ko`]),
+    ];
+  });
 }
 
 function differentFiles({ files = [] }: Manifest, { record }: Attempt): string[] {

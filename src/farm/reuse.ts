@@ -5,7 +5,7 @@
  */
 import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import { type Verdict, verdict } from "../check/verdict.ts";
+import type { Verdict } from "../check/verdict.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
@@ -160,6 +160,7 @@ async function prove(
       ...{ driver, driverversion, distribution, architecture, flavour, kversion },
       distributionId: partsOfRelease(distribution).id,
     },
+    entry.modules,
     verdicts,
   );
   return { refusals: [...new Set([...refusals, ...doubts(report)])], verdicts };
@@ -171,12 +172,8 @@ const OF_THE_BUILD: readonly string[] = ["provenance", "reproducible"];
 /** They are another kernel's, and that is the point. */
 function withoutIdentity(one: Verdict): Verdict {
   if (one.check !== "identity" || one.verdict !== "fail") return one;
-  return verdict(
-    "identity",
-    "waived",
-    ...one.reasons,
-    "built for another kernel, as the policy's loadsOn allows",
-  );
+  const why = "built for another kernel, as the policy's loadsOn allows";
+  return { ...one, verdict: "waived", reasons: [...one.reasons, why] };
 }
 
 /** What keeps from a proof, whatever a policy says: no exception and no stand-in is one. */

@@ -162,5 +162,15 @@ function named(bytes: Buffer, name: string): Buffer {
 }
 
 function noteSection(bytes: Uint8Array) {
-  return { name: ".note", type: 7, flags: 0, offset: 0, size: bytes.length, link: 0, info: 0, bytes };
+  return {
+    name: ".note",
+    type: 7,
+    flags: 0,
+    offset: 0,
+    size: bytes.length,
+    link: 0,
+    info: 0,
+    alignment: 4,
+    bytes,
+  };
 }

@@ -14,15 +14,17 @@ export interface ElfSection {
   readonly size: number;
   readonly link: number;
   readonly info: number;
+  readonly alignment: number;
   /** A view of the file, not a copy. */
   readonly bytes: Uint8Array;
 }
 
-interface ElfSymbol {
+export interface ElfSymbol {
   readonly name: string;
   /** All 64 bits: absolute symbols may hold anything. */
   readonly value: bigint;
   readonly binding: number;
+  readonly type: number;
   /** Index of its section; 0 when undefined; 0xff00 and above have special meanings. */
   readonly section: number;
 }
@@ -41,8 +43,8 @@ export interface ElfNote {
 }
 
 const SHT_NULL = 0;
-const SHT_SYMTAB = 2;
-const SHT_STRTAB = 3;
+export const SHT_SYMTAB = 2;
+export const SHT_STRTAB = 3;
 export const SHT_NOBITS = 8;
 export const SHF_ALLOC = 2;
 export const SHN_UNDEF = 0;
@@ -185,6 +187,7 @@ function readSection(
     size,
     link,
     info: view.getUint32(at + 44, true),
+    alignment: readSafe(view, at + 48, what),
     bytes: isEmpty ? bytes.subarray(0, 0) : bytes.subarray(offset, offset + size),
   };
 }
@@ -210,6 +213,7 @@ function readSymbols(sections: readonly ElfSection[], what: string): ElfSymbol[]
       name: names(view.getUint32(at, true)),
       value: view.getBigUint64(at + 8, true),
       binding: view.getUint8(at + 4) >> 4,
+      type: view.getUint8(at + 4) & 0xf,
       section,
     };
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { makeManifest } from "../../test/support/artifacts.ts";
+import { makeEntry, makeManifest } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
@@ -17,7 +17,7 @@ describe("putManifest", () => {
 
     const manifest = await putManifest(store, GOOD);
 
-    expect(await readManifest(store, { manifest })).toEqual(Manifest.parse(GOOD));
+    expect(await readManifest(store, { ...makeEntry(makeElement()), manifest })).toEqual(Manifest.parse(GOOD));
   });
 
   test.each<[string, Partial<Manifest>, string]>([

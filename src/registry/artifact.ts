@@ -4,9 +4,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
+import { canonicalJson, type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
-import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
+import { compressedPath, type Kept, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
@@ -42,12 +42,42 @@ export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
   });
 }
 
-/** What an index entry refers to. @throws FarmError STORE_CORRUPT */
-export async function readManifest(
-  store: Store,
-  { manifest }: Pick<IndexEntry, "manifest">,
-): Promise<Manifest> {
-  return parseStored(store, blobPath(manifest), await readBlob(store, manifest), Manifest);
+/**
+ * What an index entry refers to, and only if both name the same bytes.
+ * @throws FarmError STORE_CORRUPT
+ */
+export async function readManifest(store: Store, entry: IndexEntry): Promise<Manifest> {
+  const place = blobPath(entry.manifest);
+  const manifest = parseStored(store, place, await readBlob(store, entry.manifest), Manifest);
+  const part = contradiction(entry, manifest);
+  if (part === undefined) return manifest;
+  throw corruptStore(store, `the index and the manifest ${place} name different ${part}`);
+}
+
+/** What an index says otherwise than the manifest; undefined when they agree. */
+function contradiction(entry: IndexEntry, manifest: Manifest): string | undefined {
+  const { driver, kernel } = manifest.identity;
+  const listed = entry.modules.map(({ name, digest, size, stripped, compressed }) => {
+    const isNamedSo = Object.values(PACKINGS).some((ending) => compressed?.file === `${name}.ko.${ending}`);
+    const packed = compressed === undefined || isNamedSo ? compressed?.digest : compressed;
+    return { name, size, digests: { unsigned: digest, stripped, compressed: packed } };
+  });
+  const built = manifest.modules.map(({ name, size, digests }) => ({ name, size, digests }));
+  const parts = {
+    drivers: [
+      [entry.driver, entry.driverVersion],
+      [driver.name, driver.version],
+    ],
+    kernels: [
+      [entry.kversion, entry.packageVersion],
+      [kernel.release, kernel.packageVersion],
+    ],
+    recipes: [entry.recipe, manifest.recipeKey],
+    modules: [listed, built],
+    files: [entry.files ?? [], manifest.files ?? []],
+    logs: [entry.log, manifest.log.digest],
+  };
+  return Object.entries(parts).find(([, [a, b]]) => canonicalJson(a) !== canonicalJson(b))?.[0];
 }
 
 /** An artifact's modules as nodes get them. @throws FarmError STORE_CORRUPT */
@@ -104,7 +134,7 @@ export async function storeArtifact(
     output: element.output,
     recipe: manifest.recipeKey,
     manifest: await putManifest(store, manifest),
-    modules: modules.map((module) => listedModule(module, attempt)),
+    modules: listedModules(attempt),
     ...(files.length === 0 ? {} : { files }),
     log: manifest.log.digest,
     ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
@@ -117,26 +147,30 @@ interface Outputs {
 }
 
 async function storeOutputs(store: Store, { record, directory }: Attempt): Promise<Outputs> {
-  const put = async (path: string) => putBlob(store, await readFile(join(directory, path)));
+  const put = async (path: string, { sha256: digest }: Kept) => {
+    const bytes = await readFile(join(directory, path));
+    // Verdicts are about what was taken over, and so is everything that is published.
+    if (sha256(bytes) === digest) return putBlob(store, bytes);
+    throw new FarmError("DIGEST_MISMATCH", { detail: `${join(directory, path)} is not what the build gave` });
+  };
   const compression = record.recipe.driver.build?.compress;
   const modules: Manifest["modules"] = [];
-  for (const { name, size, stripped, compressed } of record.modules) {
-    const bytes = await readFile(join(directory, modulePath(name)));
+  for (const module of record.modules) {
+    const { name, size, stripped, compressed } = module;
     const isPacked = compressed !== undefined && compression !== undefined;
-    modules.push({
-      name,
-      digests: {
-        unsigned: await putBlob(store, bytes),
-        ...(stripped === undefined ? {} : { stripped: await put(strippedPath(name)) }),
-        ...(isPacked ? { compressed: await put(compressedPath(name, compression)) } : {}),
-      },
-      size,
-      witnesses: witnessesOf(bytes, `${name}.ko`),
-    });
+    const digests = {
+      unsigned: await put(modulePath(name), module),
+      ...(stripped === undefined ? {} : { stripped: await put(strippedPath(name), stripped) }),
+      ...(isPacked ? { compressed: await put(compressedPath(name, compression), compressed) } : {}),
+    };
+    const bytes = await readBlob(store, digests.stripped ?? digests.unsigned);
+    modules.push({ name, digests, size, witnesses: witnessesOf(bytes, `${name}.ko`) });
   }
   const files = [];
-  for (const { path, size } of record.files ?? [])
-    files.push({ path, digest: await put(`files/${path}`), size });
+  for (const file of record.files ?? []) {
+    const digest = await put(`files/${file.path}`, file);
+    files.push({ path: file.path, digest, size: file.size });
+  }
   return { modules, files };
 }
 
@@ -158,21 +192,16 @@ export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][nu
   };
 }
 
-function listedModule(
-  { name, digests, size }: Manifest["modules"][number],
-  { record }: Attempt,
-): IndexEntry["modules"][number] {
-  const { unsigned, stripped, compressed } = digests;
+/** Modules of an attempt as an index lists them. */
+export function listedModules({ record }: Attempt): IndexEntry["modules"] {
   const compression = record.recipe.driver.build?.compress;
-  return {
-    name,
-    digest: unsigned,
-    size,
-    ...(stripped === undefined ? {} : { stripped }),
+  return record.modules.map(({ name, sha256: digest, size, stripped, compressed }) => ({
+    ...{ name, digest, size },
+    ...(stripped === undefined ? {} : { stripped: stripped.sha256 }),
     ...(compressed === undefined || compression === undefined
       ? {}
-      : { compressed: { file: `${name}.ko.${PACKINGS[compression]}`, digest: compressed } }),
-  };
+      : { compressed: { file: `${name}.ko.${PACKINGS[compression]}`, digest: compressed.sha256 } }),
+  }));
 }
 
 /** The side of the environment that a kernel's own packages tell. */

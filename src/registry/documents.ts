@@ -55,7 +55,7 @@ export const Manifest = z.object({
       /** As it was built, without debugging information, and compressed, where the driver wants them so. */
       digests: z.object({ unsigned: Digest, stripped: Digest.optional(), compressed: Digest.optional() }),
       size: z.int(),
-      /** Facts read from the module itself. */
+      /** Facts read from the module itself, as nodes get it. */
       witnesses: z.object({
         vermagic: z.string(),
         version: z.string().optional(),
@@ -73,7 +73,7 @@ export const Manifest = z.object({
   environment: z.object({
     /** What the recipe says. */
     declared: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
-    /** What the sandbox itself saw. */
+    /** What the farm itself saw of the toolchain root, before the driver was there. */
     observed: z.object({ compiler: z.string(), packages: z.array(NamedVersion) }),
     /** What the kernel's own packages say of it; what they do not say is not there. */
     target: z.object({

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
+import { aboutThese, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { type Forged, forge } from "../../test/support/forged-store.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
@@ -24,8 +24,8 @@ const NOW = new Date("2026-02-07T00:00:00Z");
 /** A small store with one of everything. */
 async function smallStore(): Promise<Store> {
   const store = await openFolderStore(await temporaryDirectory());
-  await putBlobs(store);
-  const made = makeManifest(ELEMENT, [verdict("load", "pass", "it loads")]);
+  await putBlobs(store, ELEMENT);
+  const made = makeManifest(ELEMENT, [aboutThese(verdict("load", "pass", "it loads"))]);
   const entry = { ...makeEntry(ELEMENT), manifest: await putBlob(store, toDocument(made)) };
   const { recipe, manifest } = entry;
   const decision = {

@@ -1,9 +1,19 @@
 import { describe, expect, test } from "vitest";
-import { CATALOG, makeEntry, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
+import {
+  aboutThese,
+  CATALOG,
+  makeEntry,
+  makeManifest,
+  makeOutcome,
+  NOTHING,
+  putBlobs,
+} from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { sha256 } from "../base/json.ts";
+import { sha256, toDocument } from "../base/json.ts";
+import { verdict } from "../check/verdict.ts";
 import { blobPath, putBlob } from "./artifact.ts";
+import type { IndexEntry, Published } from "./documents.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import { refreshView, viewPath } from "./view.ts";
@@ -17,7 +27,7 @@ const stateWith = (content: string, isStable = true) =>
 
 async function openStore(...contents: string[]) {
   const store = await openFolderStore(await temporaryDirectory());
-  for (const content of contents) await putBlobs(store, content);
+  for (const content of contents) await putBlobs(store, ELEMENT, content);
   return store;
 }
 
@@ -31,7 +41,9 @@ describe("refreshView", () => {
     expect(viewPath(ELEMENT)).toBe(PLACE);
     expect(await store.list(PLACE)).toEqual(["build.log", "doorbell.ko", "manifest.json"]);
     expect(String(await store.read(`${PLACE}/doorbell.ko`))).toBe("module one");
-    expect(String(await store.read(`${PLACE}/manifest.json`))).toBe("manifest one");
+    expect(sha256((await store.read(`${PLACE}/manifest.json`)) ?? "")).toBe(
+      makeEntry(ELEMENT, "one").manifest,
+    );
     expect(String(await store.read(`${PLACE}/build.log`))).toBe("log one");
   });
 
@@ -92,6 +104,53 @@ describe("refreshView", () => {
       expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringContaining(path) }),
     );
     expect(await store.read(`${PLACE}/manifest.json`)).toBeUndefined();
+  });
+});
+
+describe("refreshView, of an index that somebody changed,", () => {
+  const other = sha256("module of somebody else");
+  const changed = (change: Partial<IndexEntry>): Published =>
+    nextState(NOTHING, CATALOG, [
+      makeOutcome(ELEMENT, {
+        artifact: { entry: { ...makeEntry(ELEMENT, "one"), ...change }, isStable: true },
+      }),
+    ]);
+  const module = { name: "doorbell", digest: sha256("module one"), size: 10 };
+
+  test.each<[string, Partial<IndexEntry>, RegExp]>([
+    ["another module", { modules: [{ ...module, digest: other }] }, /name different modules/],
+    ["a stripped module", { modules: [{ ...module, stripped: other }] }, /name different modules/],
+    [
+      "a compressed one",
+      { modules: [{ ...module, compressed: { file: "doorbell.ko.xz", digest: other } }] },
+      /name different modules/,
+    ],
+    ["another name", { modules: [{ ...module, name: "other" }] }, /name different modules/],
+    ["one module more", { modules: [module, { ...module, name: "more" }] }, /name different modules/],
+    ["a further file", { files: [{ path: "x.html", digest: other, size: 1 }] }, /name different files/],
+    ["another log", { log: other }, /name different logs/],
+    ["another recipe", { recipe: other }, /name different recipes/],
+    ["another kernel", { kversion: "6.1.0-1-amd64" }, /name different kernels/],
+    ["another driver", { driverVersion: "9.9" }, /name different drivers/],
+  ])("shows nothing with %s than its manifest has", async (_, change, words) => {
+    const store = await openStore("one");
+    await putBlob(store, "module of somebody else");
+
+    await expect(refreshView(store, changed(change))).rejects.toThrow(
+      expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringMatching(words) }),
+    );
+    expect(await store.list("view")).toEqual([]);
+  });
+
+  test("shows nothing whose verdicts are about other bytes", async () => {
+    const store = await openStore("one");
+    const pass = aboutThese(verdict("load", "pass", "good"), "two");
+    const manifest = await putBlob(store, toDocument(makeManifest(ELEMENT, [pass], "one")));
+
+    await expect(refreshView(store, changed({ manifest }))).rejects.toThrow(
+      /verdict load is about other bytes/,
+    );
+    expect(await store.list("view")).toEqual([]);
   });
 });
 

@@ -1,8 +1,10 @@
 /**
  * The view: stable artifacts at the original pipeline's paths, for people and plain HTTP clients.
  */
+import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { readBlob } from "./artifact.ts";
+import { heldTo } from "../check/subject.ts";
+import { readBlob, readManifest } from "./artifact.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -18,6 +20,7 @@ export async function refreshView(store: Store, state: Published): Promise<numbe
     const folder = viewPath(entry);
     const shown = await store.read(`${folder}/manifest.json`);
     if (shown !== undefined && sha256(shown) === entry.manifest) continue;
+    await refuseOthers(store, entry);
     const files = filesOf(entry);
     for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
     const names = new Set(files.map(([file]) => file.split("/")[0]));
@@ -26,6 +29,17 @@ export async function refreshView(store: Store, state: Published): Promise<numbe
     written++;
   }
   return written;
+}
+
+/** Nodes get nothing that its own manifest contradicts. @throws FarmError STORE_CORRUPT */
+async function refuseOthers(store: Store, entry: IndexEntry): Promise<void> {
+  const { verdicts } = await readManifest(store, entry);
+  const held = heldTo(entry.modules, verdicts);
+  const other = held.find((one, index) => one.verdict === "fail" && verdicts[index]?.verdict !== "fail");
+  if (other === undefined) return;
+  throw new FarmError("STORE_CORRUPT", {
+    detail: `${viewPath(entry)} is stable, and its verdict ${other.check} is about other bytes`,
+  });
 }
 
 /** What is a candidate again must not be found where it was when it was stable. */

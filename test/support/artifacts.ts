@@ -1,6 +1,7 @@
 /** What a night leaves in a registry, with only what a test says different. */
 
-import { sha256 } from "../../src/base/json.ts";
+import { sha256, toDocument } from "../../src/base/json.ts";
+import type { Verdict } from "../../src/check/verdict.ts";
 import type { Element } from "../../src/matrix/element.ts";
 import { elementKey } from "../../src/matrix/element.ts";
 import { putBlob } from "../../src/registry/artifact.ts";
@@ -21,6 +22,11 @@ export const NOTHING: Published = {
 
 /** An index entry whose digests follow from `content`. */
 export function makeEntry(element: Element, content = "built"): IndexEntry {
+  const manifest = sha256(toDocument(makeManifest(element, [], content)));
+  return { ...namelessEntry(element, content), manifest };
+}
+
+function namelessEntry(element: Element, content: string): Omit<IndexEntry, "manifest"> {
   return {
     driver: element.driver,
     driverVersion: element.driverversion,
@@ -30,15 +36,20 @@ export function makeEntry(element: Element, content = "built"): IndexEntry {
     flavour: element.flavour,
     output: element.output,
     recipe: sha256(`recipe ${content}`),
-    manifest: sha256(`manifest ${content}`),
     modules: [{ name: "doorbell", digest: sha256(`module ${content}`), size: 10 }],
     log: sha256(`log ${content}`),
   };
 }
 
 /** Puts the blobs that `makeEntry` names into a store. */
-export async function putBlobs(store: Store, content = "built"): Promise<void> {
-  for (const kind of ["manifest", "module", "log"]) await putBlob(store, `${kind} ${content}`);
+export async function putBlobs(store: Store, element: Element, content = "built"): Promise<void> {
+  for (const kind of ["module", "log"]) await putBlob(store, `${kind} ${content}`);
+  await putBlob(store, toDocument(makeManifest(element, [], content)));
+}
+
+/** A verdict about the modules that `makeEntry` lists. */
+export function aboutThese(one: Verdict, content = "built"): Verdict {
+  return { of: [{ module: "doorbell", sha256: sha256(`module ${content}`) }], ...one };
 }
 
 export function makeOutcome(
@@ -65,7 +76,7 @@ export const CATALOG = makeCatalog([makeKernel()]);
 
 /** A manifest with the verdicts that a test wants, for the element that `makeEntry` lists. */
 export function makeManifest(element: Element, verdicts: Manifest["verdicts"], content = "built"): Manifest {
-  const { recipe, modules, log } = makeEntry(element, content);
+  const { recipe, modules, log } = namelessEntry(element, content);
   const nothing = { compiler: "gcc-12", packages: [] };
   const { distributionId: id, distributionVersion: version, distribution: release } = element;
   return {

@@ -11,13 +11,14 @@ import type { Element } from "../../src/matrix/element.ts";
 import { putBlob } from "../../src/registry/artifact.ts";
 import { writePublished } from "../../src/registry/generations.ts";
 import { nextState } from "../../src/registry/publish.ts";
-import { CATALOG, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "./artifacts.ts";
+import { aboutThese, CATALOG, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "./artifacts.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 const NIGHT = new Date("2026-11-27T00:00:00Z");
 
 export interface Given {
   readonly element: Element;
+  /** About its modules, unless they say otherwise. */
   readonly verdicts: readonly Verdict[];
   readonly isStable?: boolean;
 }
@@ -36,8 +37,16 @@ export async function farmWith(
   onTestFinished(() => farm.close());
   const outcomes = [];
   for (const { element, verdicts, isStable = false } of given) {
-    await putBlobs(farm.store);
-    const manifest = await putBlob(farm.store, toDocument(makeManifest(element, [...verdicts])));
+    await putBlobs(farm.store, element);
+    const manifest = await putBlob(
+      farm.store,
+      toDocument(
+        makeManifest(
+          element,
+          verdicts.map((one) => aboutThese(one)),
+        ),
+      ),
+    );
     outcomes.push(
       makeOutcome(element, { artifact: { entry: { ...makeEntry(element), manifest }, isStable } }),
     );
