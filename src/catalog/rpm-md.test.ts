@@ -145,9 +145,9 @@ describe("signatures", () => {
       sign(files);
       const context = await openContext();
 
-      const answer = await readRpmSource(sourceAt(url, { keyring: KEY[form] }), context);
+      const answer = await readRpmSource(sourceAt(url, signedBy(KEY, form)), context);
       const asked = requests().length;
-      const again = await readRpmSource(sourceAt(url, { keyring: KEY[form] }), context);
+      const again = await readRpmSource(sourceAt(url, signedBy(KEY, form)), context);
 
       expect(answer).toMatchObject({ kind: "read" });
       expect(JSON.stringify(answer)).not.toContain("unsigned");
@@ -173,7 +173,7 @@ describe("signatures", () => {
     sign(files);
     damage(files);
 
-    const answer = await readRpmSource(sourceAt(url, { keyring: KEY.keyring }), await openContext());
+    const answer = await readRpmSource(sourceAt(url, signedBy(KEY)), await openContext());
 
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
@@ -183,7 +183,7 @@ describe("signatures", () => {
     const context = await openContext();
     await readRpmSource(sourceAt(url), context);
 
-    const answer = await readRpmSource(sourceAt(url, { keyring: KEY.keyring }), context);
+    const answer = await readRpmSource(sourceAt(url, signedBy(KEY)), context);
 
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
