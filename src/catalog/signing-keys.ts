@@ -2,7 +2,7 @@
  * Whose signature a repository's packages need, and how keys come to be believed: by their fingerprints, wherever the
  * keys themselves were found.
  */
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
@@ -10,6 +10,7 @@ import { digestOf } from "../base/json.ts";
 import { lastLines, run } from "../base/run.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { shutIn } from "../base/shut-in.ts";
+import { removeTree } from "../base/strange-tree.ts";
 
 /** Keys, and which of them count. */
 export interface KeySource {
@@ -129,7 +130,7 @@ async function filterKeys(
     if (exitCode === 0) return Buffer.from(stdout);
     throw new FarmError("TOOL_FAILED", { detail: `gpg cannot write down a key: ${lastLines(stderr, 2)}` });
   } finally {
-    await rm(home, { recursive: true, force: true });
+    await removeTree(home);
   }
 }
 

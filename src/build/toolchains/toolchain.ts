@@ -2,13 +2,14 @@
  * Toolchain roots: the distribution release's own compiler in a small root of its own, bootstrapped once
  * from its image definition and kept.
  */
-import { chmod, mkdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { type Digest, digestOf } from "../../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
+import { removeTree } from "../../base/strange-tree.ts";
 import { ArchitectureName } from "../../kernel/architecture.ts";
 import type { Compiler } from "../../kernel/kernel.ts";
 import type { InstalledPackage } from "../recipe.ts";
@@ -230,7 +231,7 @@ export class Toolchains {
       const spec = { what: release, builder, isEmulated, packages, lock, root, work };
       const made = await makeRoot(spec, mirror, this.#context, signal);
       for (const note of made.notes) say?.(note);
-      await rm(work, { recursive: true, force: true });
+      await removeTree(work);
       const compilers = await observeCompilers(root, plan.compiler, builder, signal);
       await scratch.write(
         join(temporary, RECORD),
@@ -238,10 +239,10 @@ export class Toolchains {
       );
       await mkdir(join(place, ".."), { recursive: true, mode: 0o700 });
       await chmod(join(place, ".."), 0o700);
-      await rm(place, { recursive: true, force: true });
+      await removeTree(place);
       await rename(temporary, place);
     } finally {
-      await rm(temporary, { recursive: true, force: true });
+      await removeTree(temporary);
     }
   }
 }

@@ -2,13 +2,13 @@
  * Roots of Debian and its like: apt finds and fetches packages, verified, with the network and none of their programs;
  * the root's own dpkg installs them, with nothing but the root.
  */
-import { copyFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { lastLines, type RunResult } from "../../../base/run.ts";
 import { architecture } from "../../../kernel/architecture.ts";
 import type { InstalledPackage } from "../../recipe.ts";
-import { makeBoxDirectory, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
+import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,
   type DebMirror,
@@ -75,13 +75,9 @@ class DebRoot {
   /** Reads the signed indices. */
   async open(): Promise<void> {
     const { work, root } = this.#spec;
-    for (const place of [
-      root,
-      ...["apt", "apt/lists", "apt/lists/partial", "apt/cache", ARCHIVES, `${ARCHIVES}/partial`].map((name) =>
-        join(work, name),
-      ),
-    ])
-      await makeBoxDirectory(place);
+    await makeBoxRoot(root);
+    for (const name of ["apt/lists/partial", `${ARCHIVES}/partial`])
+      await mkdir(join(work, name), { recursive: true });
     const keyring = `keyring${extname(this.#mirror.keyring)}`;
     await copyFile(this.#mirror.keyring, join(work, keyring)).catch((cause: NodeJS.ErrnoException) => {
       throw new FarmError("FILE_UNREADABLE", {
@@ -96,8 +92,9 @@ class DebRoot {
     await writeFile(join(work, "excluded"), EXCLUDED.map((path) => `.${path}\n`).join(""));
     await writeFile(join(work, "sources.list"), `${lines.join("\n")}\n`);
     await writeFile(join(work, "apt.conf"), aptConfiguration(this.#spec, this.#mirror));
-    await writeFile(join(work, "empty"), "");
     // The status of a root that holds nothing yet.
+    await writeFile(join(work, "empty"), "");
+    await handIn(work);
     const updated = await this.#apt(["--error-on=any", "update"], "/work/empty");
     if (updated.exitCode !== 0) throw this.#fault(updated);
   }

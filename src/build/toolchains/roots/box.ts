@@ -75,7 +75,8 @@ while [ "$1" != -- ]; do
 	shift
 done
 shift
-unshare --user --keep-caps -- sh -c "$inside" sh "$@" <&0 &
+exec 3<&0
+unshare --user --keep-caps -- sh -c "$inside" sh "$@" <&3 3<&- &
 own=$(readlink /proc/self/ns/user)
 until [ "$(readlink /proc/$!/ns/user)" != "$own" ]; do sleep 0.005; done
 echo "0 $first $count" >/proc/$!/gid_map
@@ -120,7 +121,6 @@ export async function runInBox(box: RootBox, signal?: AbortSignal): Promise<RunR
     return await run(argv, options, signal);
   } finally {
     await group?.remove();
-   
   }
 }
 
@@ -149,10 +149,22 @@ async function networkFiles(): Promise<Shown[]> {
   return found.flat().map((path) => ({ outside: path, inside: path }));
 }
 
-/** Makes a directory that belongs to the box's root. */
-export async function makeBoxDirectory(path: string): Promise<void> {
+/** Makes the directory that becomes a root. */
+export async function makeBoxRoot(path: string): Promise<void> {
   await mkdir(path);
+  await chmod(path, 0o755);
   await chown(path, FIRST_ID, FIRST_ID);
+}
+
+/** Gives what we wrote to the box's root, whatever modes our umask made of it. Before anything of others is there. */
+export async function handIn(path: string): Promise<void> {
+  await must(["chown", "--recursive", `${FIRST_ID}:${FIRST_ID}`, path]);
+}
+
+async function must(argv: readonly string[]): Promise<void> {
+  const { exitCode, stderr } = await run(argv);
+  if (exitCode !== 0)
+    throw new FarmError("TOOL_FAILED", { detail: `${argv[0]} failed in a root: ${lastLines(stderr, 2)}` });
 }
 
 /**
@@ -161,16 +173,10 @@ export async function makeBoxDirectory(path: string): Promise<void> {
  */
 export async function takeOut(path: string): Promise<void> {
   await chmod(path, 0o755);
-  for (const argv of [
-    ["chown", "--no-dereference", "--recursive", "0:0", path],
-    ["chmod", "--recursive", "ug-s", path],
-    // dpkg and rpm left that to us: a root that lost its end with the power would be believed.
-    ["sync", "--file-system", path],
-  ]) {
-    const { exitCode, stderr } = await run(argv);
-    if (exitCode !== 0)
-      throw new FarmError("TOOL_FAILED", { detail: `${argv[0]} failed in a root: ${lastLines(stderr, 2)}` });
-  }
+  await must(["chown", "--no-dereference", "--recursive", "0:0", path]);
+  await must(["chmod", "--recursive", "ug-s", path]);
+  // dpkg and rpm left that to us: a root that lost its end with the power would be believed.
+  await must(["sync", "--file-system", path]);
 }
 
 /** Why packages cannot be installed on this machine, if they cannot: found out by trying. */

@@ -8,7 +8,7 @@ import { assertNever, FarmError } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../../recipe.ts";
-import { makeBoxDirectory, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
+import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,
   installedList,
@@ -48,14 +48,15 @@ async function make(
   const { work, root, what, packages } = spec;
   for (const tool of ["dnf", "rpm"]) requireTool(tool, tool);
   for (const name of ["cache", "log", "persist", "home", "packages", "resolve"])
-    await makeBoxDirectory(join(work, name));
-  await makeBoxDirectory(root);
+    await mkdir(join(work, name));
+  await makeBoxRoot(root);
   const configuration = dnfConfiguration(what, mirror);
   if (mirror.trust.kind === "signed")
     await writeFile(join(work, basename(KEYS)), await context.keysOf(mirror.trust.keys, signal));
   await writeFile(join(work, "dnf.conf"), configuration);
-  await fetchPackages(spec, mirror, signal);
   const tool = await copyRpm(work);
+  await handIn(work);
+  await fetchPackages(spec, mirror, signal);
   await install(spec, tool, signal);
   const installed = await installedPackages(spec, tool, signal);
   const missing = packages.filter(
