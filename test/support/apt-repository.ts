@@ -144,9 +144,10 @@ export function createAptRepository(key: SigningKey, suite: string, directory: s
   const indices = [
     ["amd64", packages.replaceAll("Filename: ./", "Filename: pool/main/")],
     ["arm64", ""],
-  ].map(([architecture, text = ""]): [string, Buffer] => [
-    `main/binary-${architecture}/Packages.xz`,
-    execFileSync("xz", ["-c"], { input: text }),
+  ].flatMap(([architecture, text = ""]): [string, Buffer][] => [
+    // apt itself takes a compressed index only where the plain one is listed too.
+    [`main/binary-${architecture}/Packages`, Buffer.from(text)],
+    [`main/binary-${architecture}/Packages.xz`, execFileSync("xz", ["-c"], { input: text })],
   ]);
   return new Map([
     [`dists/${suite}/InRelease`, Buffer.from(key.sign(releaseText(suite, {}, indices)))],

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, readdir } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { makeSigningKey, type SigningKey } from "../../../../test/support/apt-repository.ts";
@@ -12,7 +12,7 @@ import { openScratch } from "../../../base/scratch.ts";
 import { believedKeys, type PackageTrust } from "../../../catalog/signing-keys.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { bubblewrap } from "../../sandboxes/bubblewrap.ts";
-import { Toolchains } from "../toolchain.ts";
+import { type ToolchainContext, Toolchains } from "../toolchain.ts";
 import type { RpmMirror } from "./root-method.ts";
 
 const BUILDER = hostArchitecture(process.arch);
@@ -85,17 +85,15 @@ async function toolchains(mirror: Pick<RpmMirror, "repositories"> & Partial<RpmM
     await http.close();
     await scratch.close();
   });
-  return {
-    cache,
-    roots: new Toolchains({
-      ...{ cache, scratch, images: IMAGES, builder: BUILDER, emulated: new Set(), compilers: "exact" },
-      keysOf: (source, signal) => believedKeys(source, { http, scratch, cache }, signal),
-      mirrorOf: () => ({ format: "rpm", version: "9.4", trust: signedBy(KEY), ...mirror }),
-      substitutes: new Map(),
-      isCrossWanted: true,
-      say: (line) => said.push(line),
-    }),
+  const context: ToolchainContext = {
+    ...{ cache, scratch, images: IMAGES, builder: BUILDER, emulated: new Set(), compilers: "exact" },
+    keysOf: (source, signal) => believedKeys(source, { http, scratch, cache }, signal),
+    mirrorOf: () => ({ format: "rpm", version: "9.4", trust: signedBy(KEY), ...mirror }),
+    substitutes: new Map(),
+    isCrossWanted: true,
+    say: (line) => said.push(line),
   };
+  return { cache, context, roots: new Toolchains(context) };
 }
 
 const serve = async (files: Map<string, Buffer> = createRepository(join(SHARED, "repository"))) => {
@@ -119,7 +117,7 @@ describe("a root of an rpm distribution", () => {
     files.set("repodata/repomd.xml.asc", Buffer.from(KEY.signBeside(repomd)));
     const { mirror, requests } = await serve(files);
     const trust = signedBy(KEY, KEY.fingerprint, true);
-    const { roots, cache } = await toolchains({ ...mirror, trust }, said);
+    const { roots, cache, context } = await toolchains({ ...mirror, trust }, said);
 
     const root = await roots.root(wanted);
 
@@ -157,6 +155,17 @@ describe("a root of an rpm distribution", () => {
     const before = requests().length;
     expect(await roots.isReady(wanted)).toBe(true);
     expect((await roots.root(wanted)).path).toBe(root.path);
+    expect(requests().length).toBe(before);
+    // Of a root that an earlier version made, the rest is found out when it is first used.
+    const record = join(root.path, "..", "root.json");
+    const { compilers: _, ...earlier } = JSON.parse(await readFile(record, "utf8"));
+    await writeFile(record, JSON.stringify(earlier));
+    await chmod(join(root.path, "usr/bin/busybox"), 0o4755);
+    const again = new Toolchains({ ...context, say: (line) => said.push(line) });
+    expect((await again.root(wanted)).compilers).toEqual(root.compilers);
+    expect(JSON.parse(await readFile(record, "utf8"))).toEqual({ ...earlier, compilers: root.compilers });
+    expect((await stat(join(root.path, "usr/bin/busybox"))).mode & 0o7777).toBe(0o755);
+    expect((await stat(join(cache, "roots"))).mode & 0o777).toBe(0o700);
     expect(requests().length).toBe(before);
   });
 
