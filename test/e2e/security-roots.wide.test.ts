@@ -37,7 +37,7 @@ const APPLETS = [
   "tail",
   "tr",
   "unshare",
-  "wget",
+  "nc",
 ];
 
 /** A directory of this machine with a socket in it, and a port; both say what came. */

@@ -30,7 +30,7 @@ for top in "" /proc/1/root /proc/self/root/../..; do
 	[ -e "$top/work" ] && echo "seen $top/work"
 	echo x 2>/dev/null >"$top${directory}/written"
 done
-if command -v wget >/dev/null; then wget -q -T 2 -O /fetched http://127.0.0.1:${port}/ && echo "network"; fi
+if command -v nc >/dev/null; then echo hello | nc -w 2 127.0.0.1 ${port} && echo "network"; fi
 if command -v bash >/dev/null; then bash -c 'echo >/dev/tcp/127.0.0.1/${port}' && echo "network"; fi
 mknod /disk b 8 0 && echo "device made"
 mkdir -p /mounted
