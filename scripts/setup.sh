@@ -13,7 +13,7 @@ fail() {
 # program or file : Debian package
 needs='
 bwrap:bubblewrap
-mmdebstrap:mmdebstrap
+apt-get:apt
 qemu-system-x86_64:qemu-system-x86
 qemu-system-aarch64:qemu-system-arm
 gpgv:gpgv
@@ -34,6 +34,7 @@ readelf:binutils
 cpio:cpio
 gpg:gnupg
 apt-ftparchive:apt-utils
+mmdebstrap:mmdebstrap
 rpmbuild:rpm
 createrepo_c:createrepo-c
 dnf:dnf

@@ -2,7 +2,7 @@ import { cpSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { makeSigningKey } from "../../test/support/apt-repository.ts";
+import { makeSigningKey, type SigningKey } from "../../test/support/apt-repository.ts";
 import { lookAtSources } from "../../test/support/look.ts";
 import { buildRpms, createRepository, entryOf, serveFiles } from "../../test/support/rpm-repository.ts";
 import {
@@ -23,6 +23,13 @@ const KEY = makeSigningKey();
 const OTHER_KEY = makeSigningKey();
 const { directoryOf, repositoryOf } = makeRpmRepositories();
 const DATE = new Date(REVISION * 1000).toISOString();
+
+const keysOf = ({ armoured, fingerprint }: SigningKey, file = armoured) => ({
+  ...{ what: "alma", file, urls: [], fingerprints: [fingerprint] },
+});
+const signedBy = (key: SigningKey, form: "keyring" | "armoured" = "keyring") => ({
+  keys: keysOf(key, key[form]),
+});
 
 const namesIn = (answer: SourceAnswer) =>
   answer.kind === "read" ? answer.packages.map(({ name }) => name).toSorted() : [];
@@ -145,9 +152,9 @@ describe("signatures", () => {
       sign(files);
       const context = await openContext();
 
-      const answer = await readRpmSource(sourceAt(url, { keyring: KEY[form] }), context);
+      const answer = await readRpmSource(sourceAt(url, signedBy(KEY, form)), context);
       const asked = requests().length;
-      const again = await readRpmSource(sourceAt(url, { keyring: KEY[form] }), context);
+      const again = await readRpmSource(sourceAt(url, signedBy(KEY, form)), context);
 
       expect(answer).toMatchObject({ kind: "read" });
       expect(JSON.stringify(answer)).not.toContain("unsigned");
@@ -173,7 +180,7 @@ describe("signatures", () => {
     sign(files);
     damage(files);
 
-    const answer = await readRpmSource(sourceAt(url, { keyring: KEY.keyring }), await openContext());
+    const answer = await readRpmSource(sourceAt(url, signedBy(KEY)), await openContext());
 
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
@@ -183,7 +190,7 @@ describe("signatures", () => {
     const context = await openContext();
     await readRpmSource(sourceAt(url), context);
 
-    const answer = await readRpmSource(sourceAt(url, { keyring: KEY.keyring }), context);
+    const answer = await readRpmSource(sourceAt(url, signedBy(KEY)), context);
 
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });
   });
@@ -194,10 +201,10 @@ describe("signatures", () => {
     const context = await openContext();
     const keyring = join(context.cache, "keyring.gpg");
     await copyFile(KEY.keyring, keyring);
-    const before = await readRpmSource(sourceAt(url, { keyring }), context);
+    const before = await readRpmSource(sourceAt(url, { keys: { ...keysOf(KEY), file: keyring } }), context);
     await copyFile(OTHER_KEY.keyring, keyring);
 
-    const answer = await readRpmSource(sourceAt(url, { keyring }), context);
+    const answer = await readRpmSource(sourceAt(url, { keys: { ...keysOf(KEY), file: keyring } }), context);
 
     expect(before).toMatchObject({ kind: "read" });
     expect(answer).toMatchObject({ kind: "failed", error: { code: "SIGNATURE_INVALID" } });

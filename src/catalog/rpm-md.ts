@@ -23,13 +23,13 @@ import {
 } from "../formats/rpm-md.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedPackage, RpmDistribution, RpmLocation } from "../kernel/distributions/distribution.ts";
+import { believedKeys, type KeySource } from "./signing-keys.ts";
 import {
   type AnySource,
   answering,
   extractOf,
   fetchRemembered,
   type RememberedText,
-  readKeyring,
   relyOn,
   type SourceAnswer,
   type SourceContext,
@@ -44,8 +44,8 @@ export interface RpmSource extends AnySource {
   /** Packages of others are none of its business. */
   readonly architectures: readonly ArchitectureName[];
   readonly location: RpmLocation;
-  /** Keys of which one must have signed repomd.xml; without it the digests prove only that nothing is damaged. */
-  readonly keyring?: string;
+  /** Whose signature repomd.xml must have; without it the digests prove only that nothing is damaged. */
+  readonly keys?: KeySource;
   /** The mirror that answered last: asked first while it is still one, so that a good place stays. */
   readonly lastMirror?: string;
 }
@@ -119,7 +119,9 @@ async function readMirror(
   context: SourceContext,
 ): Promise<SourceAnswer> {
   const url = urlOf(base, "repodata/repomd.xml");
-  const trust = source.keyring === undefined ? "unsigned" : sha256(await readKeyring(source.keyring));
+  const keys =
+    source.keys === undefined ? undefined : await believedKeys(source.keys, context, context.signal);
+  const trust = keys === undefined ? "unsigned" : sha256(keys);
   const document = await fetchRemembered(url, REPOMD_LIMIT_BYTES, trust, context);
   if (document === undefined) return { kind: "notServed", url };
   return relyOn(document, async () => {
@@ -128,7 +130,7 @@ async function readMirror(
       throw new FarmError("DIGEST_MISMATCH", {
         detail: `${url} is none of those that the metalink vouches for`,
       });
-    if (source.keyring !== undefined) await verifySignature(document, url, source.keyring, source, context);
+    if (keys !== undefined) await verifySignature(document, url, keys, source, context);
     const repomd = parseRepomd(document.text, url);
     const metadata = metadataOf(repomd, digest, source);
     const packages = await readPrimary(base, repomd, source, context);
@@ -140,7 +142,7 @@ async function readMirror(
 async function verifySignature(
   document: RememberedText,
   url: string,
-  keyring: string,
+  trusted: Buffer,
   source: RpmSource,
   { http, scratch, signal }: SourceContext,
 ): Promise<void> {
@@ -152,12 +154,13 @@ async function verifySignature(
   try {
     await scratch.write(text, document.text);
     await scratch.write(detached, signature.bytes);
-    await scratch.write(keys, dearmored(await readKeyring(keyring)));
+    await scratch.write(keys, dearmored(trusted));
     const argv = shutIn(["gpgv", "--quiet", "--keyring", "/keyring", "/signature", "/document"], {
       shows: { "/keyring": keys, "/signature": detached, "/document": text },
     });
     const result = await run(argv, { timeoutMs: 60_000 }, signal);
-    if (result.exitCode !== 0) throw signatureFault(source.id, "repomd.xml", keyring, result);
+    if (result.exitCode !== 0)
+      throw signatureFault(source.id, "repomd.xml", source.keys?.fingerprints.join(" or ") ?? "", result);
   } finally {
     await Promise.all([text, detached, keys].map((path) => rm(path, { force: true })));
   }
@@ -179,7 +182,7 @@ function metadataOf({ revision, entries }: Repomd, digest: string, source: RpmSo
   return {
     date: dateOf(revision, [...entries.values()], source),
     digest,
-    ...(source.keyring === undefined ? { unsigned: true } : {}),
+    ...(source.keys === undefined ? { unsigned: true } : {}),
     ...(href !== undefined && checksum?.type === "sha256"
       ? { updateinfo: { path: href, sha256: checksum.value } }
       : {}),

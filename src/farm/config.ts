@@ -70,6 +70,12 @@ const Url = z
 
 const Credentials = CredentialsConfig.optional().describe("Who asks; said to its configured servers only.");
 const Keyring = z.string().min(1).optional();
+const Fingerprint = z
+  .string()
+  .transform((text) => text.replaceAll(/[\s:]/g, "").toUpperCase())
+  .refine((text) => /^(?:[0-9A-F]{40}|[0-9A-F]{64})$/.test(text), {
+    error: "must be the 40 or 64 hexadecimal digits of a key's fingerprint",
+  });
 const Architectures = z.array(ArchitectureName).min(1).optional();
 const AcceptExpired = z.boolean().optional();
 const Redistributable = z
@@ -122,8 +128,20 @@ export const RpmSourceConfig = z
     metalink: Url.optional().describe("Instead: a metalink, such as Fedora's."),
     architectures: Architectures.describe("Default: x86_64 and aarch64."),
     keyring: Keyring.describe(
-      "Keys of which one must have signed repomd.xml, relative to this file; default: nobody need have.",
+      "File with the keys of whoever signs its packages and repomd.xml, relative to this file; default: the distribution's own, fetched.",
     ),
+    keyUrl: Url.optional().describe("Where to fetch those keys instead, such as a mirror of your own."),
+    fingerprints: z
+      .array(Fingerprint)
+      .min(1)
+      .optional()
+      .describe("Primary keys that count, by fingerprint; default: the distribution's own."),
+    allowUnsigned: z
+      .boolean()
+      .optional()
+      .describe(
+        "Take packages and repomd.xml that nobody signed: whoever has the server then has this release's toolchain and its modules. Never over http.",
+      ),
     acceptExpired: AcceptExpired.describe("Use metadata older than its usual rhythm, shown as stale."),
     redistributable: Redistributable,
     credentials: Credentials,
@@ -131,6 +149,20 @@ export const RpmSourceConfig = z
   .refine((source) => urlsOf(source).length <= 1, {
     error: "`baseurl`, `mirrorlist` and `metalink` exclude each other",
   })
+  .refine(
+    ({ allowUnsigned, keyring, keyUrl, fingerprints }) =>
+      !allowUnsigned || [keyring, keyUrl, fingerprints].every((one) => one === undefined),
+    {
+      error: "`allowUnsigned` and `keyring`, `keyUrl`, `fingerprints` exclude each other",
+    },
+  )
+  .refine(
+    ({ allowUnsigned, baseurl, ...lists }) =>
+      !allowUnsigned || (urlsOf(lists).length === 0 && !baseurl?.startsWith("http:")),
+    {
+      error: "`allowUnsigned` needs a `baseurl` with https: anybody on the way could put other packages in",
+    },
+  )
   .refine((source) => source.credentials === undefined || urlsOf(source).length === 1, {
     error: "`credentials` need a `baseurl`, `mirrorlist` or `metalink` that they are for",
   })

@@ -13,6 +13,7 @@ import { groupPlaces } from "../build/sandboxes/cgroup.ts";
 import { SANDBOXES } from "../build/sandboxes/index.ts";
 import { GUARDED, proveSandbox } from "../build/sandboxes/prove.ts";
 import type { Sandbox } from "../build/sandboxes/sandbox.ts";
+import { boxFault } from "../build/toolchains/roots/box.ts";
 import { readHostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";
 import { probeAccelerator } from "../check/qemu.ts";
@@ -45,6 +46,7 @@ export async function examine(config: FarmConfig, signal?: AbortSignal): Promise
     ...(await Promise.all(keyringFindings(sources))),
     sourcesFinding(sources, config),
     await groupFinding(),
+    await rootFinding(signal),
   ];
   // One after the other: each tries to take too much of this machine.
   for (const sandbox of SANDBOXES) all.push(await sandboxFinding(sandbox, config, signal));
@@ -86,13 +88,14 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
     ["gpgv", "gpgv"],
   ] as const;
   const forDeb = [
-    ["mmdebstrap", "mmdebstrap"],
+    ["apt-get", "apt"],
     ["dpkg-deb", "dpkg"],
   ] as const;
   const forRpm = [
     ["dnf", "dnf"],
     ["rpm", "rpm"],
     ["rpm2archive", "rpm2cpio"],
+    ["gpg", "gpg"],
   ] as const;
   const list = (tools: readonly (readonly [string, string])[], isNeeded: boolean) =>
     tools.map(([program, debianPackage]): Tool => ({ program, package: debianPackage, isNeeded }));
@@ -169,9 +172,10 @@ async function nearest(place: string): Promise<string> {
 function keyringFindings(sources: readonly Source[]): Promise<Finding>[] {
   const packages = new Map<string, string | undefined>();
   for (const source of sources) {
-    if (source.keyring === undefined) continue;
+    const keyring = source.kind === "apt" ? source.keyring : source.keys?.file;
+    if (keyring === undefined) continue;
     const own = source.kind === "apt" ? source.distribution.keyring : undefined;
-    packages.set(source.keyring, own?.path === source.keyring ? own.package : undefined);
+    packages.set(keyring, own?.path === keyring ? own.package : undefined);
   }
   return [...packages].map(async ([path, debianPackage]): Promise<Finding> => {
     const subject = "keyring";
@@ -214,6 +218,26 @@ async function groupFinding(): Promise<Finding> {
     fact: `none can be made for ${missing.join(" and ")}: such limits are watched twice a second, so builds are not truly kept apart`,
     next: "Run as root outside of a container, or as a service with Delegate=yes.",
   };
+}
+
+async function rootFinding(signal?: AbortSignal): Promise<Finding> {
+  const subject = "toolchain roots";
+  try {
+    const fault = await boxFault(signal);
+    if (fault === undefined)
+      return {
+        subject,
+        state: "good",
+        fact: "tried: packages are installed in a user namespace with ids of its own, without network",
+      };
+    const next =
+      "Run as root where it may give ids to user namespaces: outside of a container, or in a privileged one; sysctl user.max_user_namespaces must not be 0.";
+    return { subject, state: "problem", fact: `tried: packages cannot be installed here: ${fault}`, next };
+  } catch (thrown) {
+    const { code, message, hint } = toFarmError(thrown);
+    if (code === "INTERRUPTED") throw thrown;
+    return { subject, state: "problem", fact: message, next: hint };
+  }
 }
 
 async function sandboxFinding(sandbox: Sandbox, config: FarmConfig, signal?: AbortSignal): Promise<Finding> {

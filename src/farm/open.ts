@@ -18,6 +18,7 @@ import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import type { Answered, Source } from "../catalog/ask.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
+import { believedKeys } from "../catalog/signing-keys.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { inputArchive } from "../registry/input-archive.ts";
@@ -109,9 +110,10 @@ export function openInputs(
 
 /** The toolchain roots that the configuration allows; `say` is told what is odd about one. */
 export function openToolchains(farm: Farm, say?: (text: string) => void, known?: KnownRoots): Toolchains {
-  const { cache, scratch, images, builder, emulated, mirrorOf, config } = farm;
+  const { cache, scratch, images, builder, emulated, mirrorOf, http, config } = farm;
   return new Toolchains({
     ...{ cache, scratch, images, builder, emulated, mirrorOf },
+    keysOf: (source, signal) => believedKeys(source, { http, scratch, cache }, signal),
     substitutes: new Map(Object.entries(config.toolchains)),
     compilers: config.compilers,
     isCrossWanted: config.crossCompile,

@@ -120,7 +120,16 @@ describe("toolchains", () => {
     ).toEqual({
       format: "rpm",
       version: "9.4",
-      keyring: "/etc/farm/key.asc",
+      trust: {
+        kind: "signed",
+        keys: {
+          what: "almalinux9.4",
+          file: "/etc/farm/key.asc",
+          urls: ["https://repo.almalinux.org/almalinux/RPM-GPG-KEY-AlmaLinux-9"],
+          fingerprints: ["BF18AC2876178908D6E71267D36CB86CB86B3716"],
+        },
+        signsMetadata: true,
+      },
       repositories: [
         { name: expect.any(String), location: { kind: "baseurl", urls: ["http://m.example/aarch64/"] } },
       ],
@@ -132,7 +141,26 @@ describe("toolchains", () => {
       "RT",
       "NFV",
     ]);
-    expect(open).not.toHaveProperty("keyring");
+    expect(open).toMatchObject({
+      trust: { kind: "signed", keys: { fingerprints: ["BF18AC2876178908D6E71267D36CB86CB86B3716"] } },
+    });
+  });
+
+  test.each<[string, string, object]>([
+    ["fedora45", "", { kind: "signed", signsMetadata: false, keys: { fingerprints: [expect.any(String)] } }],
+    ["rocky9.6", "", { kind: "signed", signsMetadata: true }],
+    ["fedora36", "", { kind: "unknown" }],
+    ["fedora36", "allowUnsigned: true, baseurl: 'https://m.example/'", { kind: "unsigned" }],
+    ["fedora36", "keyUrl: 'https://m.example/key'", { kind: "signed", keys: { fingerprints: [] } }],
+    [
+      "almalinux9.4",
+      `fingerprints: ['${"ab12 ".repeat(10)}']`,
+      { kind: "signed", keys: { fingerprints: ["AB12".repeat(10)] }, signsMetadata: false },
+    ],
+  ])("of %s trust whom the product or the configuration names: %s", (release, words, trust) => {
+    const source = `{kind: rpm-md, release: ${release}${words === "" ? "" : `, ${words}`}}`;
+
+    expect(mirrorFor(source, release)).toMatchObject({ trust });
   });
 
   test("of a release that only subscribers may read must be configured", () => {
@@ -162,12 +190,19 @@ describe("rpm-md sources", () => {
     expect(two).toMatch(/\/aarch64 https:\/\/m\.example\/aarch64 aarch64$/);
   });
 
-  test("are unsigned where nobody names a keyring", () => {
+  test("are signed where the distribution signs them or somebody names a keyring", () => {
     const [plain] = look("{kind: rpm-md, release: fedora40}");
     const [signed] = look("{kind: rpm-md, release: fedora40, keyring: keys/fedora.asc, acceptExpired: true}");
 
-    expect(plain).not.toHaveProperty("keyring");
-    expect(signed).toMatchObject({ keyring: "/etc/farm/keys/fedora.asc", acceptExpired: true });
+    const [rocky] = look("{kind: rpm-md, release: rocky9.4}");
+    const [open] = look(
+      "{kind: rpm-md, release: rocky9.4, baseurl: 'https://m.example/', allowUnsigned: true}",
+    );
+
+    expect(plain).not.toHaveProperty("keys");
+    expect(signed).toMatchObject({ keys: { file: "/etc/farm/keys/fedora.asc" }, acceptExpired: true });
+    expect(rocky).toMatchObject({ keys: { fingerprints: ["21CB256AE16FC54C6E652949702D426D350D275D"] } });
+    expect(open).not.toHaveProperty("keys");
   });
 });
 
@@ -183,6 +218,16 @@ describe("what is refused", () => {
     ],
     ["{kind: rpm-md, release: fedora40, baseurl: 'ftp://a.example'}", /sources\[0\]\.baseurl/],
     ["{kind: yum, release: fedora40}", /sources\[0\]\.kind/],
+    [
+      "{kind: rpm-md, release: fedora40, baseurl: 'http://a.example', allowUnsigned: true}",
+      /allowUnsigned.*https/,
+    ],
+    [
+      "{kind: rpm-md, release: fedora40, mirrorlist: 'https://a.example', allowUnsigned: true}",
+      /allowUnsigned.*https/,
+    ],
+    ["{kind: rpm-md, release: fedora40, keyring: a.asc, allowUnsigned: true}", /exclude each other/],
+    ["{kind: rpm-md, release: fedora40, fingerprints: [DEADBEEF]}", /fingerprints/],
     ["{kind: rpm-md, release: fedora40, bsaeurl: x}", /did you mean 'baseurl'/],
     ["{kind: rpm-md, release: fedora40, credentials: {tokenFile: a}}", /need a `baseurl`/],
     ["{kind: apt, releases: [debian12], credentials: {tokenFile: a}}", /need a `mirror`/],

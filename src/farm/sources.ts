@@ -13,6 +13,7 @@ import type { Source } from "../catalog/ask.ts";
 import { architectureOfPlace } from "../catalog/kernel-list.ts";
 import type { ListSource } from "../catalog/list-source.ts";
 import type { RpmSource } from "../catalog/rpm-md.ts";
+import type { PackageTrust } from "../catalog/signing-keys.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type {
   Archive,
@@ -110,7 +111,7 @@ function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
       detail: `${config.release} has no public repository; give the \`baseurl\` of yours`,
     });
   }
-  const keyring = keyringOf(config, base);
+  const trust = packageTrust([config], known.release, base);
   const all = config.architectures ?? ArchitectureName.options;
   return repositories.flatMap(({ name, location }) => {
     const isApart = location.urls.some((url) => url.includes(BASEARCH));
@@ -126,7 +127,7 @@ function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
       // One repository for each architecture: a place may well have only one of them, unless they are named.
       isRequired: configured !== undefined && config.architectures !== undefined,
       ...(configured === undefined ? {} : { place: configured.location.urls.join() }),
-      ...(keyring === undefined ? {} : { keyring }),
+      ...(trust.kind === "signed" && trust.signsMetadata ? { keys: trust.keys } : {}),
     }));
   });
 }
@@ -205,7 +206,6 @@ function rpmMirror(
       hint: "Configure a source of it, or name another release for it under `toolchains`.",
     });
   }
-  const keyring = own.map((source) => keyringOf(source, around.base)).find((file) => file !== undefined);
   return {
     format: "rpm",
     version: release.version,
@@ -213,7 +213,31 @@ function rpmMirror(
       name,
       location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, builder)) },
     })),
-    ...(keyring === undefined ? {} : { keyring }),
+    trust: packageTrust(own, release, around.base),
+  };
+}
+
+/** What a person said of whose signature counts goes before what is known of the distribution. */
+function packageTrust(
+  sources: readonly RpmSourceConfig[],
+  { key, keys }: RpmRelease,
+  base: string,
+): PackageTrust {
+  if (sources.some(({ allowUnsigned }) => allowUnsigned)) return { kind: "unsigned" };
+  const file = sources.map((source) => keyringOf(source, base)).find((one) => one !== undefined);
+  const url = sources.find(({ keyUrl }) => keyUrl !== undefined)?.keyUrl;
+  const fingerprints = sources.find((source) => source.fingerprints !== undefined)?.fingerprints;
+  if (file === undefined && url === undefined && fingerprints === undefined && keys === undefined)
+    return { kind: "unknown" };
+  return {
+    kind: "signed",
+    keys: {
+      what: key,
+      ...(file === undefined ? {} : { file }),
+      urls: url === undefined ? (keys?.urls ?? []) : [url],
+      fingerprints: fingerprints ?? keys?.fingerprints ?? [],
+    },
+    signsMetadata: file !== undefined || (keys?.signsMetadata ?? false),
   };
 }
 

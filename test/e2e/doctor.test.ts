@@ -21,7 +21,7 @@ it("finds nothing wrong with a machine that is set up, and leaves nothing on it"
   expect(stdout).toMatch(
     /^ok +sandbox bwrap \(chosen\) +tried: it keeps network, read-only root, memory, processes, disk$/m,
   );
-  expect(stdout).toMatch(/^ok +mmdebstrap +there \(mmdebstrap\)$/m);
+  expect(stdout).toMatch(/^ok +apt-get +there \(apt\)$/m);
   expect(stdout).toMatch(/^ok +store +\S+ \(will be made\), [\d.]+ GiB free$/m);
   expect(stdout).toContain("No problems.");
   expect(await readdir(cwd)).toEqual([]);

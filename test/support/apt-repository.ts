@@ -12,6 +12,10 @@ export interface SigningKey {
   readonly keyring: string;
   /** The same in ASCII armour. */
   readonly armoured: string;
+  /** Of the primary key, as configurations name it. */
+  readonly fingerprint: string;
+  /** Signs packages of rpm in their places. */
+  signRpms(files: readonly string[]): void;
   /** The text as InRelease files carry it. */
   sign(text: string): string;
   /** A signature of its own, as repomd.xml has one. */
@@ -36,9 +40,27 @@ export function makeSigningKey(): SigningKey {
   gpg(["--output", keyring, "--export"]);
   const armoured = join(home, "keyring.asc");
   gpg(["--armor", "--output", armoured, "--export"]);
+  const listed = gpg(["--with-colons", "--list-keys"]);
+  const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(listed)?.[1] ?? "";
   return {
     keyring,
     armoured,
+    fingerprint,
+    signRpms: (files) =>
+      execFileSync(
+        "rpmsign",
+        [
+          "--addsign",
+          "--define",
+          `_gpg_name ${fingerprint}`,
+          "--define",
+          `_gpg_path ${home}`,
+          "--define",
+          "__gpg /usr/bin/gpg",
+          ...files,
+        ],
+        { stdio: ["ignore", "ignore", "pipe"] },
+      ),
     sign: (text) => gpg(["--clearsign"], text),
     signBeside: (text) => gpg(["--armor", "--detach-sign"], text),
   };
@@ -122,9 +144,10 @@ export function createAptRepository(key: SigningKey, suite: string, directory: s
   const indices = [
     ["amd64", packages.replaceAll("Filename: ./", "Filename: pool/main/")],
     ["arm64", ""],
-  ].map(([architecture, text = ""]): [string, Buffer] => [
-    `main/binary-${architecture}/Packages.xz`,
-    execFileSync("xz", ["-c"], { input: text }),
+  ].flatMap(([architecture, text = ""]): [string, Buffer][] => [
+    // apt itself takes a compressed index only where the plain one is listed too.
+    [`main/binary-${architecture}/Packages`, Buffer.from(text)],
+    [`main/binary-${architecture}/Packages.xz`, execFileSync("xz", ["-c"], { input: text })],
   ]);
   return new Map([
     [`dists/${suite}/InRelease`, Buffer.from(key.sign(releaseText(suite, {}, indices)))],

@@ -16,6 +16,8 @@ export async function makeDeb(
   for (const [path, content] of Object.entries({ "DEBIAN/control": control, ...files })) {
     await mkdir(dirname(join(tree, path)), { recursive: true });
     await writeFile(join(tree, path), content);
+    // dpkg-deb wants scripts that can be run.
+    if (/^DEBIAN\/(?:pre|post)/.test(path)) await chmod(join(tree, path), 0o755);
   }
   const file = join(directory, `${name}-${compression}.deb`);
   execFileSync("dpkg-deb", ["--root-owner-group", `-Z${compression}`, "--build", tree, file], {

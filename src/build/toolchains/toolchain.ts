@@ -2,13 +2,14 @@
  * Toolchain roots: the distribution release's own compiler in a small root of its own, bootstrapped once
  * from its image definition and kept.
  */
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { type Digest, digestOf } from "../../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
+import { removeTree } from "../../base/strange-tree.ts";
 import { ArchitectureName } from "../../kernel/architecture.ts";
 import type { Compiler } from "../../kernel/kernel.ts";
 import type { InstalledPackage } from "../recipe.ts";
@@ -23,8 +24,10 @@ import {
   readImage,
   type WantedPackage,
 } from "./image.ts";
+import { takeOut } from "./roots/box.ts";
 import { makeRoot, rootOptions } from "./roots/index.ts";
-import type { ReleaseMirror } from "./roots/root-method.ts";
+import { observeCompilers } from "./roots/observe.ts";
+import type { ReleaseMirror, RootContext } from "./roots/root-method.ts";
 
 export interface ToolchainContext {
   readonly cache: string;
@@ -37,6 +40,8 @@ export interface ToolchainContext {
   readonly emulated: ReadonlySet<ArchitectureName>;
   /** Where a release's packages for builders of an architecture come from. @throws FarmError CONFIG_INVALID */
   readonly mirrorOf: (release: string, builder: ArchitectureName) => ReleaseMirror;
+  /** The keys that a repository's packages must be signed with. */
+  readonly keysOf: RootContext["keysOf"];
   /** Releases whose toolchain is another release's: almalinux9.4 → almalinux9.5. */
   readonly substitutes: ReadonlyMap<string, string>;
   readonly compilers: CompilerPolicy;
@@ -71,6 +76,11 @@ export interface ToolchainRoot {
   /** How this machine runs them, where they are not its own. */
   readonly emulation?: "qemu-user";
   readonly compiler: OfferedCompiler;
+  /**
+   * What the compiler for each architecture said of its version, asked before any driver was there: the first line of
+   * `--version`. Beside `packages` it is all that a record of a build's environment needs.
+   */
+  readonly compilers: CompilerWords;
   /** The compiler in it, where it is not the one that the kernel was built with. */
   readonly mismatch?: CompilerMismatch;
 }
@@ -81,10 +91,17 @@ export type RootFacts = Pick<ToolchainRoot, "packages" | "builder" | "emulation"
 export const CompilerMismatch = z.object({ declared: z.string(), used: z.string() });
 export type CompilerMismatch = z.infer<typeof CompilerMismatch>;
 
+/** First lines of `--version`, by the architecture that is built for. */
+export const CompilerWords = z.partialRecord(ArchitectureName, z.string());
+export type CompilerWords = Readonly<z.infer<typeof CompilerWords>>;
+
 const RootRecord = z.object({
   builder: ArchitectureName,
   packages: z.array(z.object({ name: z.string(), version: z.string() })),
+  /** Roots made by earlier versions have none: they are asked when they are first used. */
+  compilers: CompilerWords.optional(),
 });
+type RootRecord = z.infer<typeof RootRecord>;
 
 /** What a request comes to. */
 interface RootPlan {
@@ -173,10 +190,27 @@ export class Toolchains {
     const file = join(plan.place, RECORD);
     if (!(await exists(file))) await this.#make(plan, signal);
     await markUsed(plan.place);
-    const { packages } = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
+    const record = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
     const { compiler, place } = plan;
-    this.#context.known?.learnRoot(basename(place), packages);
-    return { path: join(place, "root"), packages, compiler, ...this.#machineOf(plan) };
+    const compilers = record.compilers ?? (await this.#renew(plan, record, signal));
+    this.#context.known?.learnRoot(basename(place), record.packages);
+    return {
+      path: join(place, "root"),
+      packages: record.packages,
+      compiler,
+      compilers,
+      ...this.#machineOf(plan),
+    };
+  }
+
+  /** Makes of an earlier version's root what one of today is. */
+  async #renew(plan: RootPlan, record: RootRecord, signal?: AbortSignal): Promise<CompilerWords> {
+    const root = join(plan.place, "root");
+    await chmod(plan.place, 0o700);
+    await takeOut(root);
+    const compilers = await observeCompilers(root, plan.compiler, plan.builder, signal);
+    await this.#context.scratch.write(join(plan.place, RECORD), JSON.stringify({ ...record, compilers }));
+    return compilers;
   }
 
   #machineOf({ builder }: RootPlan): Pick<RootFacts, "builder" | "emulation"> {
@@ -189,19 +223,26 @@ export class Toolchains {
     const temporary = scratch.path();
     const work = join(temporary, "work");
     try {
-      await mkdir(work, { recursive: true });
+      // Roots hold old programs of all kinds: nobody else gets in there.
+      await mkdir(temporary, { recursive: true, mode: 0o700 });
+      await mkdir(work);
       const isEmulated = builder !== this.#context.builder;
       const root = join(temporary, "root");
       const spec = { what: release, builder, isEmulated, packages, lock, root, work };
-      const made = await makeRoot(spec, mirror, signal);
+      const made = await makeRoot(spec, mirror, this.#context, signal);
       for (const note of made.notes) say?.(note);
-      await rm(work, { recursive: true, force: true });
-      await scratch.write(join(temporary, RECORD), JSON.stringify({ builder, packages: made.packages }));
-      await mkdir(join(place, ".."), { recursive: true });
-      await rm(place, { recursive: true, force: true });
+      await removeTree(work);
+      const compilers = await observeCompilers(root, plan.compiler, builder, signal);
+      await scratch.write(
+        join(temporary, RECORD),
+        JSON.stringify({ builder, packages: made.packages, compilers }),
+      );
+      await mkdir(join(place, ".."), { recursive: true, mode: 0o700 });
+      await chmod(join(place, ".."), 0o700);
+      await removeTree(place);
       await rename(temporary, place);
     } finally {
-      await rm(temporary, { recursive: true, force: true });
+      await removeTree(temporary);
     }
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { RpmDistribution } from "./distribution.ts";
 import { rhel } from "./rhel.ts";
-import { listedRepository, rpmKernels, rpmPackageNames } from "./rpm-family.ts";
+import { listedRepository, rpmKernels, rpmPackageNames, rpmRelease } from "./rpm-family.ts";
 
 const STEMS = ["kernel"];
 const PLACE = "http://amazonlinux.default.amazonaws.com/2";
@@ -15,15 +15,13 @@ export const amazonlinux2: RpmDistribution = {
   id: "amzn",
   releases: [
     {
-      key: "amazonlinux2",
-      version: "2",
-      codename: "2",
-      repositories: [
+      ...rpmRelease("amzn", "2", [
         listedRepository("core", "mirrorlist", `${PLACE}/core/latest/$basearch/mirror.list`),
         ...["kernel-5.4", "kernel-5.10", "kernel-5.15"].map((extra) =>
           listedRepository(extra, "mirrorlist", `${PLACE}/extras/${extra}/latest/$basearch/mirror.list`),
         ),
-      ],
+      ]),
+      key: "amazonlinux2",
     },
   ],
   packageNames: rpmPackageNames(STEMS),

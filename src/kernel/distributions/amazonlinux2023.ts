@@ -3,7 +3,7 @@
  */
 import { amazonlinux2 } from "./amazonlinux2.ts";
 import type { RpmDistribution } from "./distribution.ts";
-import { listedRepository, rpmKernels, rpmPackageNames } from "./rpm-family.ts";
+import { listedRepository, rpmKernels, rpmPackageNames, rpmRelease } from "./rpm-family.ts";
 
 const STEMS = ["kernel(?:\\d+\\.\\d+)?"];
 
@@ -11,16 +11,14 @@ export const amazonlinux2023: RpmDistribution = {
   ...amazonlinux2,
   releases: [
     {
-      key: "amazonlinux2023",
-      version: "2023",
-      codename: "2023",
-      repositories: [
+      ...rpmRelease("amzn", "2023", [
         listedRepository(
           "core",
           "mirrorlist",
           "https://cdn.amazonlinux.com/al2023/core/mirrors/latest/$basearch/mirror.list",
         ),
-      ],
+      ]),
+      key: "amazonlinux2023",
     },
   ],
   packageNames: rpmPackageNames(STEMS),

@@ -6,6 +6,7 @@ import type { Paragraph } from "../../formats/deb822.ts";
 import type { PrimaryPackage } from "../../formats/rpm-md.ts";
 import type { ArchitectureName } from "../architecture.ts";
 import { type Compiler, Package } from "../kernel.ts";
+import type { ReleaseKeys } from "./rpm-keys.ts";
 
 export interface Release {
   /** Distribution release key: `debian12`. */
@@ -34,6 +35,8 @@ export interface Suite {
 export interface RpmRelease extends Release {
   /** Repositories that carry kernels for it; none where only subscribers may read them. */
   readonly repositories: readonly RpmRepository[];
+  /** Whose signature its packages bear; none where nobody here knows. */
+  readonly keys?: ReleaseKeys;
 }
 
 export interface RpmRepository {

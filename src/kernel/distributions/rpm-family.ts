@@ -14,6 +14,7 @@ import {
   type RpmRelease,
   type RpmRepository,
 } from "./distribution.ts";
+import { releaseKeys } from "./rpm-keys.ts";
 
 /** Makes a listed package of an entry; undefined when a needed field is missing or wrong. */
 export function readRpmPackage(entry: PrimaryPackage, source: string): ListedPackage | undefined {
@@ -144,7 +145,14 @@ function kernelOf(
 
 /** The release of a version, with its repositories. */
 export function rpmRelease(id: string, version: string, repositories: readonly RpmRepository[]): RpmRelease {
-  return { key: `${id}${version}`, version, codename: version, repositories };
+  const keys = releaseKeys(id, version);
+  return {
+    key: `${id}${version}`,
+    version,
+    codename: version,
+    repositories,
+    ...(keys === undefined ? {} : { keys }),
+  };
 }
 
 /** A repository at one of several places. */

@@ -1,16 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { chmod, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { makeSigningKey } from "../../../../test/support/apt-repository.ts";
+import { makeSigningKey, type SigningKey } from "../../../../test/support/apt-repository.ts";
 import { createRepository, serveFiles } from "../../../../test/support/rpm-repository.ts";
 import { makeRpm } from "../../../../test/support/rpms.ts";
 import { sharedDirectory, temporaryDirectory } from "../../../../test/support/temporary.ts";
+import { Http } from "../../../base/http.ts";
 import { openScratch } from "../../../base/scratch.ts";
+import { believedKeys, type PackageTrust } from "../../../catalog/signing-keys.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { bubblewrap } from "../../sandboxes/bubblewrap.ts";
-import { Toolchains } from "../toolchain.ts";
+import { type ToolchainContext, Toolchains } from "../toolchain.ts";
 import type { RpmMirror } from "./root-method.ts";
 
 const BUILDER = hostArchitecture(process.arch);
@@ -62,22 +64,36 @@ beforeAll(() => {
     "perl-interpreter",
   ])
     make(name);
+  KEY.signRpms(readdirSync(directory).map((name) => join(directory, name)));
 });
 
-async function toolchains(mirror: Omit<RpmMirror, "format" | "version">, said: string[] = []) {
+/** Outside of tests: whoever makes it ends its agent after all of them. */
+const KEY = makeSigningKey();
+const OTHER_KEY = makeSigningKey();
+
+const signedBy = (key: SigningKey, fingerprint = key.fingerprint, signsMetadata = false): PackageTrust => ({
+  kind: "signed",
+  keys: { what: "almalinux9.4", file: key.armoured, urls: [], fingerprints: [fingerprint] },
+  signsMetadata,
+});
+
+async function toolchains(mirror: Pick<RpmMirror, "repositories"> & Partial<RpmMirror>, said: string[] = []) {
   const cache = await temporaryDirectory();
   const scratch = await openScratch(join(cache, "tmp"));
-  onTestFinished(() => scratch.close());
-  return {
-    cache,
-    roots: new Toolchains({
-      ...{ cache, scratch, images: IMAGES, builder: BUILDER, emulated: new Set(), compilers: "exact" },
-      mirrorOf: () => ({ format: "rpm", version: "9.4", ...mirror }),
-      substitutes: new Map(),
-      isCrossWanted: true,
-      say: (line) => said.push(line),
-    }),
+  const http = new Http();
+  onTestFinished(async () => {
+    await http.close();
+    await scratch.close();
+  });
+  const context: ToolchainContext = {
+    ...{ cache, scratch, images: IMAGES, builder: BUILDER, emulated: new Set(), compilers: "exact" },
+    keysOf: (source, signal) => believedKeys(source, { http, scratch, cache }, signal),
+    mirrorOf: () => ({ format: "rpm", version: "9.4", trust: signedBy(KEY), ...mirror }),
+    substitutes: new Map(),
+    isCrossWanted: true,
+    say: (line) => said.push(line),
   };
+  return { cache, context, roots: new Toolchains(context) };
 }
 
 const serve = async (files: Map<string, Buffer> = createRepository(join(SHARED, "repository"))) => {
@@ -93,14 +109,15 @@ const wanted = {
   compiler: { family: "gcc" as const, version: "11.4.1", source: "config" as const },
 };
 
-/** Outside of tests: whoever makes it ends its agent after all of them. */
-const KEY = makeSigningKey();
-
 describe("a root of an rpm distribution", () => {
   test("is installed by dnf, works in the sandbox, and tells its packages inside and outside", async () => {
     const said: string[] = [];
-    const { mirror, requests } = await serve();
-    const { roots, cache } = await toolchains(mirror, said);
+    const files = createRepository(join(SHARED, "repository"));
+    const repomd = files.get("repodata/repomd.xml")?.toString() ?? "";
+    files.set("repodata/repomd.xml.asc", Buffer.from(KEY.signBeside(repomd)));
+    const { mirror, requests } = await serve(files);
+    const trust = signedBy(KEY, KEY.fingerprint, true);
+    const { roots, cache, context } = await toolchains({ ...mirror, trust }, said);
 
     const root = await roots.root(wanted);
 
@@ -129,10 +146,8 @@ describe("a root of an rpm distribution", () => {
     expect(root.packages).toContainEqual({ name: "gcc", version: "1.0-1.el9" });
     expect(root).toMatchObject({ builder: BUILDER, compiler: { command: "gcc" } });
     expect(root.mismatch).toBeUndefined();
-    expect(said).toEqual([
-      "almalinux9.4: nobody's signature is asked of its packages",
-      "almalinux9.4: its repositories have no dwarves",
-    ]);
+    expect(said).toEqual(["almalinux9.4: its repositories have no dwarves"]);
+    expect(root.compilers).toEqual({ [BUILDER]: "gcc 11 stand-in" });
     expect(await readdir(join(root.path, "dev"))).toEqual([]);
     // Nothing of this machine's rpm or dnf took part, and the next one costs nothing.
     expect(await readdir(join(root.path, "var/lib/rpm"))).not.toEqual([]);
@@ -140,6 +155,17 @@ describe("a root of an rpm distribution", () => {
     const before = requests().length;
     expect(await roots.isReady(wanted)).toBe(true);
     expect((await roots.root(wanted)).path).toBe(root.path);
+    expect(requests().length).toBe(before);
+    // Of a root that an earlier version made, the rest is found out when it is first used.
+    const record = join(root.path, "..", "root.json");
+    const { compilers: _, ...earlier } = JSON.parse(await readFile(record, "utf8"));
+    await writeFile(record, JSON.stringify(earlier));
+    await chmod(join(root.path, "usr/bin/busybox"), 0o4755);
+    const again = new Toolchains({ ...context, say: (line) => said.push(line) });
+    expect((await again.root(wanted)).compilers).toEqual(root.compilers);
+    expect(JSON.parse(await readFile(record, "utf8"))).toEqual({ ...earlier, compilers: root.compilers });
+    expect((await stat(join(root.path, "usr/bin/busybox"))).mode & 0o7777).toBe(0o755);
+    expect((await stat(join(cache, "roots"))).mode & 0o777).toBe(0o700);
     expect(requests().length).toBe(before);
   });
 
@@ -160,14 +186,29 @@ describe("a root of an rpm distribution", () => {
     expect(await readdir(cache)).not.toContain("roots");
   });
 
-  test("takes signed packages only, where a key is given", async () => {
+  test("is not made from metadata without a signature, where the distribution signs it", async () => {
     const { mirror } = await serve();
-    const { roots } = await toolchains({ ...mirror, keyring: KEY.armoured });
+    const { roots } = await toolchains({ ...mirror, trust: signedBy(KEY, KEY.fingerprint, true) });
 
-    await expect(roots.root(wanted)).rejects.toThrow(
-      expect.objectContaining({ message: expect.stringMatching(/sign|GPG/i) }),
-    );
-    expect(await readFile(KEY.armoured, "utf8")).toContain("PUBLIC KEY");
+    await expect(roots.root(wanted)).rejects.toThrow(expect.objectContaining({ code: "SIGNATURE_INVALID" }));
+  });
+
+  test.each<[string, () => PackageTrust, string]>([
+    ["somebody else's key is believed", () => signedBy(OTHER_KEY), "SIGNATURE_INVALID"],
+    [
+      "the key is not the one with that fingerprint",
+      () => signedBy(KEY, OTHER_KEY.fingerprint),
+      "SIGNATURE_INVALID",
+    ],
+    ["nobody named a key", () => ({ kind: "unknown" }), "CONFIG_INVALID"],
+    ["they need no signature, and come over http", () => ({ kind: "unsigned" }), "CONFIG_INVALID"],
+  ])("is refused when %s", async (_, trust, code) => {
+    const { mirror, requests } = await serve();
+    const { roots, cache } = await toolchains({ ...mirror, trust: trust() });
+
+    await expect(roots.root(wanted)).rejects.toThrow(expect.objectContaining({ code }));
+    expect(await readdir(cache)).not.toContain("roots");
+    if (code === "CONFIG_INVALID") expect(requests()).toEqual([]);
   });
 
   test("of a compiler that the release does not offer is refused, or the nearest taken on the record", async () => {

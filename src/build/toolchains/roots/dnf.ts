@@ -1,16 +1,20 @@
 /**
- * Roots of distributions with rpm: dnf into an empty directory, from any rpm-md repositories.
+ * Roots of distributions with rpm: dnf finds and fetches packages, verified, with the network and none of their
+ * programs; rpm installs them, with nothing but the root and rpm itself.
  */
-import { mkdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { FarmError } from "../../../base/error.ts";
+import { copyFile, cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { assertNever, FarmError } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../../recipe.ts";
+import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,
+  installedList,
   type MadeRoot,
   packageUnknown,
+  type RootContext,
   type RootMethod,
   type RootSpec,
   type RpmMirror,
@@ -28,82 +32,94 @@ export const dnf: RootMethod<RpmMirror> = { format: "rpm", options: OPTIONS, mak
 
 /** Where releases keep their database of packages. What they do not find there, they find by a link. */
 const DATABASE = "/var/lib/rpm";
-/** For the record that a build inside makes: its own rpm may not read a database of ours. */
-const PACKAGE_LIST = "usr/share/kmodfarm/packages.tsv";
+/** For programs inside that ask what is installed: the root's own rpm may not read a database of ours. */
+const PACKAGE_LIST = "/usr/share/kmodfarm/packages.tsv";
+/** Where the box that fetches, and the one that installs, have things. */
+const KEYS = "/work/keys.asc";
+const PACKAGES = "/tmp/packages";
+const TOOL = "/tmp/tool";
 
-async function make(spec: RootSpec, mirror: RpmMirror, signal?: AbortSignal): Promise<MadeRoot> {
-  const { root, work, packages } = spec;
-  await requireTools();
-  const environment = await prepare(spec, mirror);
-  const device = join(root, "dev/null");
-  await mkdir(join(root, "dev"), { recursive: true });
-  // Scripts of packages expect it; nothing of the kind stays.
-  await run(["mknod", "--mode=666", device, "c", "1", "3"]);
-  const install = (names: readonly string[], ...options: string[]) =>
-    run(
-      [...dnfArguments(spec, mirror, work), ...options, "install", ...names],
-      { timeoutMs: bootstrapTimeoutMs(spec), contained: true, env: environment },
-      signal,
-    );
-  const required = packages.filter(({ isOptional }) => !isOptional).map(({ name }) => name);
-  const optional = packages.filter(({ isOptional }) => isOptional).map(({ name }) => name);
-  const result = await install(required);
-  if (result.exitCode !== 0) throw bootstrapError(spec.what, result);
-  if (optional.length > 0) await install(optional, "--setopt=strict=0", "--skip-broken");
-  await rm(device, { force: true });
-  const installed = await installedPackages(root, environment);
-  const missing = optional.filter((name) => !installed.some((one) => one.name === name));
-  await mkdir(join(root, PACKAGE_LIST, ".."), { recursive: true });
-  await writeFile(
-    join(root, PACKAGE_LIST),
-    installed.map(({ name, version }) => `${name}\t${version}\n`).join(""),
+async function make(
+  spec: RootSpec,
+  mirror: RpmMirror,
+  context: RootContext,
+  signal?: AbortSignal,
+): Promise<MadeRoot> {
+  const { work, root, what, packages } = spec;
+  for (const tool of ["dnf", "rpm"]) requireTool(tool, tool);
+  for (const name of ["cache", "log", "persist", "home", "packages", "resolve"])
+    await mkdir(join(work, name));
+  await makeBoxRoot(root);
+  const configuration = dnfConfiguration(what, mirror);
+  if (mirror.trust.kind === "signed")
+    await writeFile(join(work, basename(KEYS)), await context.keysOf(mirror.trust.keys, signal));
+  await writeFile(join(work, "dnf.conf"), configuration);
+  const tool = await copyRpm(work);
+  await handIn(work);
+  await fetchPackages(spec, mirror, signal);
+  await install(spec, tool, signal);
+  const installed = await installedPackages(spec, tool, signal);
+  const missing = packages.filter(
+    ({ name, isOptional }) => isOptional && !installed.some((one) => one.name === name),
   );
   return {
     packages: installed,
     notes: [
-      ...(mirror.keyring === undefined ? [`${spec.what}: nobody's signature is asked of its packages`] : []),
-      ...missing.map((name) => `${spec.what}: its repositories have no ${name}`),
+      ...(mirror.trust.kind === "unsigned"
+        ? [`${what}: its packages are unsigned, as \`allowUnsigned\` permits`]
+        : []),
+      ...missing.map(({ name }) => `${what}: its repositories have no ${name}`),
     ],
   };
 }
 
-async function requireTools(): Promise<void> {
-  for (const tool of ["dnf", "rpm"]) {
-    await run([tool, "--version"], { env: { PATH: "/usr/bin:/bin", HOME: "/nonexistent" } }).catch(
-      (cause) => {
-        throw new FarmError("TOOL_MISSING", {
-          detail: `there is no program '${tool}' on this machine, which makes toolchains of rpm distributions`,
-          hint: "On Debian and Ubuntu: apt-get install --no-install-recommends dnf rpm.",
-          cause,
-        });
+/** Leaves what is needed below `packages`; optional ones that the repositories lack are left out. */
+async function fetchPackages(spec: RootSpec, mirror: RpmMirror, signal?: AbortSignal): Promise<void> {
+  const { work, packages } = spec;
+  const required = packages.filter(({ isOptional }) => !isOptional).map(({ name }) => name);
+  let optional = packages.filter(({ isOptional }) => isOptional).map(({ name }) => name);
+  for (;;) {
+    const result = await runInBox(
+      {
+        argv: [...dnfArguments(spec, mirror), "install", ...required, ...optional],
+        shows: [{ outside: work, inside: "/work", isWritable: true }, ...localPlaces(mirror)],
+        hasNetwork: true,
+        env: { HOME: "/work/home" },
+        timeoutMs: bootstrapTimeoutMs(spec),
       },
+      signal,
     );
+    if (result.exitCode === 0) return;
+    if (optional.length === 0 || result.timedOut) throw bootstrapError(spec.what, result);
+    const found = optional.filter((name) => !result.stderr.includes(`No match for argument: ${name}\n`));
+    optional = found.length < optional.length ? found : [];
   }
 }
 
-/** Configuration of dnf and rpm, so that nothing of this machine's own takes part. */
-async function prepare({ work }: RootSpec, mirror: RpmMirror): Promise<Record<string, string>> {
-  const home = join(work, "home");
-  for (const directory of [home, ...["cache", "log", "persist"].map((name) => join(work, name))])
-    await mkdir(directory, { recursive: true });
-  // Debian's rpm keeps its database in the user's home unless told otherwise.
-  await writeFile(join(home, ".rpmmacros"), `%_dbpath ${DATABASE}\n`);
-  await writeFile(join(work, "dnf.conf"), dnfConfiguration(mirror));
-  return {
-    PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    LC_ALL: "C.UTF-8",
-    HOME: home,
-  };
+/** Repositories of this machine's own disk. */
+function localPlaces({ repositories }: RpmMirror): Shown[] {
+  const urls = repositories
+    .flatMap(({ location }) => location.urls)
+    .filter((url) => url.startsWith("file:///"));
+  return [...new Set(urls)].map((url) => {
+    const path = decodeURIComponent(new URL(url).pathname);
+    return { outside: path, inside: path };
+  });
 }
 
-/** Names, URLs and paths that hold a line's end would be other settings: they are refused. */
-export function dnfConfiguration({ repositories, keyring }: Omit<RpmMirror, "format" | "version">): string {
-  const key = keyring === undefined ? ["gpgcheck=0"] : ["gpgcheck=1", `gpgkey=file://${keyring}`];
+/**
+ * Names, URLs and paths that hold a line's end would be other settings: they are refused, and so is what nobody vouches
+ * for.
+ */
+export function dnfConfiguration(
+  what: string,
+  { repositories, trust }: Pick<RpmMirror, "repositories" | "trust">,
+): string {
   const sections = repositories.flatMap((repository, index) => [
     `[kmodfarm-${index}]`,
     `name=${repository.name}`,
     `${LOCATION_WORDS[repository.location.kind]}=${repository.location.urls.join(" ")}`,
-    ...key,
+    ...trustSettings(what, trust, repository),
   ]);
   const lines = ["[main]", ...OPTIONS, ...sections];
   const strange = lines.find((line) => /\p{Cc}/u.test(line));
@@ -113,48 +129,128 @@ export function dnfConfiguration({ repositories, keyring }: Omit<RpmMirror, "for
   });
 }
 
+function trustSettings(what: string, trust: RpmMirror["trust"], { location }: RpmRepository): string[] {
+  switch (trust.kind) {
+    case "signed":
+      return ["gpgcheck=1", `repo_gpgcheck=${trust.signsMetadata ? 1 : 0}`, `gpgkey=file://${KEYS}`];
+    case "unsigned": {
+      const open =
+        location.kind === "baseurl" ? location.urls.find((url) => /^http:/i.test(url)) : location.urls[0];
+      if (open === undefined) return ["gpgcheck=0", "repo_gpgcheck=0"];
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `the toolchain of ${what} would be made of unsigned packages from ${open}, where anybody on the way can put others`,
+        hint: "Name a `baseurl` with https for it, or the `keyring` and `fingerprints` of whoever signs it.",
+      });
+    }
+    case "unknown":
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `the toolchain of ${what} is made of packages whose signing key nobody has named`,
+        hint: "Give its source `keyring` (or `keyUrl`) and `fingerprints`; or `allowUnsigned: true`, if its server alone is to be trusted.",
+      });
+    default:
+      return assertNever(trust);
+  }
+}
+
 const LOCATION_WORDS: Readonly<Record<RpmRepository["location"]["kind"], string>> = {
   baseurl: "baseurl",
   mirrorlist: "mirrorlist",
   metalink: "metalink",
 };
 
-function dnfArguments({ root, builder }: RootSpec, { version }: RpmMirror, work: string): string[] {
+/** Nothing of this machine's own dnf and rpm takes part: the box has none of their settings. */
+function dnfArguments({ builder }: RootSpec, { version }: RpmMirror): string[] {
   return [
-    "dnf",
-    "--quiet",
-    "--assumeyes",
-    `--config=${join(work, "dnf.conf")}`,
-    `--installroot=${root}`,
-    `--releasever=${version}`,
-    `--forcearch=${builder}`,
-    `--setopt=cachedir=${join(work, "cache")}`,
-    `--setopt=logdir=${join(work, "log")}`,
-    `--setopt=persistdir=${join(work, "persist")}`,
-  ];
+    ["dnf", "--quiet", "--assumeyes", "--config=/work/dnf.conf", "--installroot=/work/resolve"],
+    [`--releasever=${version}`, `--forcearch=${builder}`, "--setopt=cachedir=/work/cache"],
+    ["--setopt=logdir=/work/log", "--setopt=persistdir=/work/persist"],
+    ["--downloadonly", "--destdir=/work/packages"],
+  ].flat();
 }
 
-async function installedPackages(root: string, env: Record<string, string>): Promise<InstalledPackage[]> {
+/**
+ * rpm with its libraries and settings in a directory of its own, so that the box that installs needs nothing else of
+ * this machine.
+ */
+async function copyRpm(work: string): Promise<string> {
+  const tool = join(work, "tool");
+  await mkdir(join(tool, "lib"), { recursive: true });
+  const { stdout } = await run(["ldd", "/usr/bin/rpm"]);
+  const libraries = [...stdout.matchAll(/(?:=> |^\s*)(\/\S+) \(0x/gm)].map(([, path = ""]) => path);
+  for (const library of libraries) await copyFile(library, join(tool, "lib", basename(library)));
+  const loader = libraries.find((path) => /\/ld-[^/]*\.so/.test(path));
+  if (loader === undefined)
+    throw new FarmError("TOOL_FAILED", {
+      detail: "it cannot be found out which libraries /usr/bin/rpm needs",
+    });
+  await copyFile(loader, join(tool, "loader"));
+  await copyFile("/usr/bin/rpm", join(tool, "rpm"));
+  await cp("/usr/lib/rpm", join(tool, "settings"), { recursive: true, dereference: true });
+  return tool;
+}
+
+function rpmBox(spec: RootSpec, tool: string, argv: readonly string[], isWritable: boolean): RootBox {
+  return {
+    argv: [`${TOOL}/loader`, "--library-path", `${TOOL}/lib`, `${TOOL}/rpm`, `--dbpath=${DATABASE}`, ...argv],
+    shows: [
+      { outside: spec.root, inside: "/", isWritable },
+      { outside: tool, inside: TOOL },
+      { outside: join(spec.work, "packages"), inside: PACKAGES },
+    ],
+    env: { RPM_CONFIGDIR: `${TOOL}/settings` },
+    timeoutMs: bootstrapTimeoutMs(spec),
+  };
+}
+
+/** dnf has verified their signatures, with keys that rpm in the box does not have. */
+async function install(spec: RootSpec, tool: string, signal?: AbortSignal): Promise<void> {
+  const files = (await readdir(join(spec.work, "packages"))).filter((name) => name.endsWith(".rpm")).sort();
+  const settings = ["--excludedocs", "--nosignature", "--ignorearch", "--noplugins"];
+  // Those are the box's, and no package may change them.
+  const shared = ["--define", "_netsharedpath /proc:/dev:/sys"];
+  const argv = ["--install", ...settings, ...shared, "--", ...files.map((file) => `${PACKAGES}/${file}`)];
+  const result = await runInBox(rpmBox(spec, tool, argv, true), signal);
+  if (result.exitCode !== 0) throw bootstrapError(spec.what, result);
+}
+
+async function installedPackages(
+  spec: RootSpec,
+  tool: string,
+  signal?: AbortSignal,
+): Promise<InstalledPackage[]> {
   const format = "%{NAME}\\t%{VERSION}-%{RELEASE}\\n";
-  const { stdout, stderr, exitCode } = await run(["rpm", "--root", root, "-qa", "--queryformat", format], {
-    env,
-  });
-  if (exitCode !== 0)
-    throw new FarmError("TOOL_FAILED", { detail: `rpm cannot list a root: ${lastLines(stderr, 3)}` });
-  const packages = stdout.split("\n").flatMap((line) => {
-    const [name, version] = line.split("\t");
-    return name && version && name !== "gpg-pubkey" ? [{ name, version }] : [];
-  });
-  return packages.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const asked = await runInBox(rpmBox(spec, tool, ["-qa", "--queryformat", format], true), signal);
+  if (asked.exitCode !== 0)
+    throw new FarmError("TOOL_FAILED", { detail: `rpm cannot list a root: ${lastLines(asked.stderr, 3)}` });
+  const packages = installedList(asked.stdout).filter(({ name }) => name !== "gpg-pubkey");
+  const list = packages.map(({ name, version }) => `${name}\t${version}\n`).join("");
+  const script = 'mkdir -p "${1%/*}" && cat >"$1"';
+  const kept = await runInBox(
+    {
+      argv: ["sh", "-c", script, "sh", PACKAGE_LIST],
+      shows: [{ outside: spec.root, inside: "/", isWritable: true }],
+      input: list,
+      timeoutMs: bootstrapTimeoutMs(spec),
+    },
+    signal,
+  );
+  if (kept.exitCode === 0) return packages;
+  throw new FarmError("TOOL_FAILED", { detail: `a root keeps no list: ${lastLines(kept.stderr, 3)}` });
 }
 
-function bootstrapError(what: string, { stderr, timedOut }: RunResult): FarmError {
+function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {
   if (timedOut)
     return new FarmError("TIMED_OUT", { detail: `installing the toolchain root of ${what} took too long` });
   const unknown = /(?:Unable to find a match|No match for argument): (?<name>\S+)/.exec(stderr)?.groups?.name;
   if (unknown !== undefined) return packageUnknown(what, unknown);
+  const words = lastLines(stderr.trim() === "" ? stdout : stderr, 4);
+  if (/is not signed|GPG (?:check|verification)|not correct for this package|Public key/i.test(stderr))
+    return new FarmError("SIGNATURE_INVALID", {
+      detail: `a package for the toolchain root of ${what} is not signed by the key that is believed: ${words}`,
+      hint: "Do not accept it: compare the repository with another mirror; `keyring` and `fingerprints` of its source say whose signature counts.",
+    });
   const isRemote = /Failed to download|Curl error|Cannot download|Status code/i.test(stderr);
   return new FarmError(isRemote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {
-    detail: `the toolchain root of ${what} cannot be installed: ${lastLines(stderr, 4)}`,
+    detail: `the toolchain root of ${what} cannot be installed: ${words}`,
   });
 }

@@ -2,6 +2,7 @@
  * The family of root methods: how a toolchain root comes to be from packages of one format.
  */
 import { FarmError } from "../../../base/error.ts";
+import type { KeySource, PackageTrust } from "../../../catalog/signing-keys.ts";
 import type { ArchitectureName } from "../../../kernel/architecture.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../../recipe.ts";
@@ -27,8 +28,7 @@ export interface RpmMirror {
   /** os-release's VERSION_ID. */
   readonly version: string;
   readonly repositories: readonly RpmRepository[];
-  /** Keys in ASCII armour of which one must have signed each package; without, nobody need have. */
-  readonly keyring?: string;
+  readonly trust: PackageTrust;
 }
 
 /** Where the packages of a release's toolchain come from. */
@@ -55,12 +55,30 @@ export interface MadeRoot {
   readonly notes: readonly string[];
 }
 
+/** What a method works with beside its packages. */
+export interface RootContext {
+  /** The keys that a repository's packages must be signed with. @throws FarmError */
+  readonly keysOf: (source: KeySource, signal?: AbortSignal) => Promise<Buffer>;
+}
+
 export interface RootMethod<M extends ReleaseMirror = ReleaseMirror> {
   readonly format: M["format"];
   /** What it always asks its tool for: part of what a root is. */
   readonly options: readonly string[];
-  /** @throws FarmError CONFIG_INVALID, TOOL_MISSING, TOOL_FAILED, REMOTE_UNAVAILABLE, TIMED_OUT */
-  readonly make: (spec: RootSpec, mirror: M, signal?: AbortSignal) => Promise<MadeRoot>;
+  /**
+   * Makes the root; its files are the box's still.
+   * @throws FarmError CONFIG_INVALID, TOOL_MISSING, TOOL_FAILED, REMOTE_UNAVAILABLE, SIGNATURE_INVALID, TIMED_OUT
+   */
+  readonly make: (spec: RootSpec, mirror: M, context: RootContext, signal?: AbortSignal) => Promise<MadeRoot>;
+}
+
+/** Lines of a name, a tab and a version, as both package tools can write them. */
+export function installedList(text: string): InstalledPackage[] {
+  const packages = text.split("\n").flatMap((line) => {
+    const [name, version] = line.split("\t");
+    return name && version ? [{ name, version }] : [];
+  });
+  return packages.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** Neither the mirror nor this machine is at fault when nobody has a package of that name. */
