@@ -7,6 +7,7 @@ import type PQueue from "p-queue";
 import { ERRORS, type FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
+import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
 import type { BuildContext } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
@@ -102,6 +103,8 @@ function prefetchImage({ packages }: Element, context: ElementContext): Promise<
   return fetched;
 }
 
+const SMOKE_LIMIT_BYTES = 1024 * 1024;
+
 /** Why a module that was only built is a candidate. */
 export const UNTESTED = "not tested yet: `kmodfarm run` does it";
 
@@ -115,7 +118,9 @@ async function loadOutcome(
   if (context.isLoaded) {
     const { smoke } = driver;
     const script =
-      smoke === undefined ? undefined : await readFile(join(driver.source.directory, smoke), "utf8");
+      smoke === undefined
+        ? undefined
+        : readFileIn(driver.source.directory, smoke, SMOKE_LIMIT_BYTES)?.toString("utf8");
     return context.steps.testLoad(element, attempt, script, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
