@@ -96,7 +96,7 @@ function textOf(value: unknown): string {
 }
 
 /** More of them: KMODFARM_RUNS=100. Each writes to the disk, and waits until it has it. */
-const RUNS = Number(process.env.KMODFARM_RUNS ?? 6);
+const RUNS = Number(process.env.KMODFARM_RUNS ?? 4);
 
 describe("a store that somebody changed", () => {
   const FILES: readonly Forged[] = [

@@ -40,7 +40,7 @@ async function endOf(child: ChildProcess): Promise<void> {
 
 test("two that write one store at once make one history, and nothing of either is lost", async () => {
   const place = await temporaryDirectory();
-  const count = 12;
+  const count = 8;
 
   const writers = await Promise.all([
     startChild(WRITER, [place, "here", String(count)]),

@@ -109,7 +109,7 @@ describe("a folder's lock", () => {
     async (_, holder, minutes) => {
       const winners: number[] = [];
 
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < 30; round++) {
         const place = await lockedBy(holder, minutes);
         const stores = await Promise.all(Array.from({ length: 6 }, () => openFolderStore(place)));
         const locks = await Promise.allSettled(stores.map((store) => store.lock()));
