@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { entriesOf } from "../../src/base/scratch.ts";
+import { measureTrees } from "../../src/base/strange-tree.ts";
 import type { Sandbox, SandboxSpec } from "../../src/build/sandboxes/sandbox.ts";
-import { bytesBelow } from "../../src/build/sandboxes/usage.ts";
 import { killNow, startChild } from "../support/children.ts";
 import { startServer } from "../support/server.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -345,7 +345,7 @@ export function sandboxContract(sandbox: Sandbox, root: string): void {
         );
 
         expect(stopped).toBe("writeLimit");
-        expect(await bytesBelow([place], 1e12)).toBeLessThan(1e9);
+        expect(await measureTrees([place], 1e12)).toBeLessThan(1e9);
       });
 
       test.each([
