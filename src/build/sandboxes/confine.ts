@@ -2,9 +2,11 @@
  * Running a program within its limits: what is the same for every sandbox. The kernel keeps memory and
  * processes where there are control groups; time, output and disk are watched, and so is what it does not keep.
  */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../base/error.ts";
 import { isInstalled, lastLines, run } from "../../base/run.ts";
+import { exists } from "../../base/scratch.ts";
 import { measureTrees } from "../../base/strange-tree.ts";
 import type { ControlGroup } from "./cgroup.ts";
 import type { Limit, Sandbox, SandboxResult, SandboxSpec } from "./sandbox.ts";
@@ -33,7 +35,7 @@ export interface Confinement {
   readonly argv: readonly string[];
   readonly group: ControlGroup | undefined;
   /** Whether the program came to run, and to an end: by something that the program itself can neither say nor write. */
-  readonly hasRun: () => Promise<boolean>;
+  readonly hasRun: (exitCode: number) => Promise<boolean>;
 }
 
 /** @throws FarmError TOOL_FAILED when it is not the program that failed */
@@ -63,7 +65,7 @@ export async function runConfined(
     (await group?.exceeded()) ??
     (result.timedOut ? "timeLimit" : undefined) ??
     ((await look.isDiskFull()) || (exitCode !== 0 && FILE_TOO_LARGE.test(output)) ? "writeLimit" : undefined);
-  if (stopped === undefined && !(await hasRun()))
+  if (stopped === undefined && !(await hasRun(exitCode)))
     throw new FarmError("TOOL_FAILED", {
       detail: `the sandbox could not start the build: ${lastLines(output, 2)}`,
       hint: "Ask `kmodfarm doctor` what this machine lacks.",
@@ -71,6 +73,14 @@ export async function runConfined(
   if (stopped !== undefined) return { exitCode, output, stopped };
   const short = exitCode === 0 ? [] : await look.short();
   return { exitCode, output, ...(short.length === 0 ? {} : { short }) };
+}
+
+/** Shells and env(1) end so when there is no such program. */
+const NOT_FOUND = 127;
+
+/** Whether a program that something else in the sandbox had to start was there; the root is as we made it. */
+export async function wasThere({ root, argv }: SandboxSpec, exitCode: number): Promise<boolean> {
+  return exitCode !== NOT_FOUND || exists(join(root, argv[0] ?? ""));
 }
 
 /** Open files that a program may have: as much as systems give by default. */

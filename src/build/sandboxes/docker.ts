@@ -12,7 +12,7 @@ import { digestOf, hexOf } from "../../base/json.ts";
 import { isAlive, processName } from "../../base/process-name.ts";
 import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { type ControlGroup, groupOf, newName } from "./cgroup.ts";
-import { requirePrograms, resourceLimits, runConfined } from "./confine.ts";
+import { requirePrograms, resourceLimits, runConfined, wasThere } from "./confine.ts";
 import { layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxResult, type SandboxSpec, USER_ID } from "./sandbox.ts";
 
@@ -203,7 +203,7 @@ export const docker: Sandbox = {
     const name = newName();
     const argv = ["docker", "run", ...argumentsOf(spec, mounts, name, user), image, ...commandOf(spec)];
     try {
-      const hasRun = () => engine.hasRun(name);
+      const hasRun = async (exitCode: number) => (await engine.hasRun(name)) && wasThere(spec, exitCode);
       const result = await runConfined({ argv, group: engine.groupOf(name), hasRun }, spec, signal);
       return await engine.judge(name, result);
     } finally {

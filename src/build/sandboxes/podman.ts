@@ -10,7 +10,7 @@ import { FarmError } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
 import { hostArchitecture } from "../../kernel/architecture.ts";
 import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
-import { requirePrograms, resourceLimits, runConfined } from "./confine.ts";
+import { requirePrograms, resourceLimits, runConfined, wasThere } from "./confine.ts";
 import { mountTable } from "./devices.ts";
 import { hiddenOfProc, layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
@@ -55,9 +55,10 @@ export const podman: Sandbox = {
         ["env", `CONTAINERS_CONF=${PLACE}/containers.conf`, "podman", ...PLACES],
         ["run", ...argumentsOf(spec, mounts), `--cgroup-parent=/${parent}`],
         // Runtimes take no root that is a link.
-        ["--rootfs", await realpath(spec.root), ...spec.argv],
+        ["--rootfs", await realpath(spec.root), ...commandOf(spec)],
       ].flat();
-      const hasRun = () => exists(join(state, STARTED));
+      const hasRun = async (exitCode: number) =>
+        (await exists(join(state, STARTED))) && wasThere(spec, exitCode);
       return await runConfined({ argv, group, hasRun }, spec, signal);
     } finally {
       await group?.remove();
@@ -93,10 +94,13 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
     [`--security-opt=seccomp=${PLACE}/seccomp.json`, `--security-opt=mask=${hiddenOfProc().join(":")}`],
     ["--mount=type=tmpfs,dst=/sys,ro=true"],
     ...mounts.map((mount) => ["--mount", mountOption(mount)]),
-    // The engine has an environment of its own to give: the program gets none of it.
-    ["--unsetenv-all", ...Object.entries(spec.env).map(([name, value]) => `--env=${name}=${value}`)],
     [`--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
   ].flat();
+}
+
+/** The engine has an environment of its own to give: the program gets none of it. */
+function commandOf({ env, argv }: SandboxSpec): string[] {
+  return ["env", "-i", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...argv];
 }
 
 const SETTINGS = `[engine]
