@@ -60,6 +60,7 @@ async function writeOrders(
 const ENTER = `umask "$1" && cd "$2" && shift 2 || exit
 while [ "$1" != -- ]; do echo 0 >"$1" || exit; shift; done; shift
 [ ! -s mounts ] || mount --all --fstab mounts || exit
+unset PWD OLDPWD
 exec "$@" 3<arguments 4<filter 5>status`;
 
 function entering(spec: SandboxSpec, own: string, group: ControlGroup | undefined): string[] {

@@ -14,8 +14,9 @@ import { type Shortage, ShortageWatch } from "./shortage.ts";
 import { bytesUnnamed, memoryOf, processesUnder } from "./usage.ts";
 
 const LOOK_EVERY_MS = 500;
-/** Looking takes at most this share of the time. */
+/** Looking takes at most this share of the time, unless that would be too seldom. */
 const LOOK_SHARE = 20;
+const LOOK_AT_LEAST_EVERY_MS = 2000;
 
 /** What programs and shells say of a file that would grow beyond RLIMIT_FSIZE. */
 const FILE_TOO_LARGE = /File size limit exceeded|File too large/;
@@ -153,6 +154,7 @@ async function repeat(work: () => Promise<void>, signal: AbortSignal): Promise<v
   while (await pause(delayMs)) {
     const started = performance.now();
     await work().catch(() => {}); // What cannot be measured now is measured next time.
-    delayMs = Math.max(LOOK_EVERY_MS, (performance.now() - started) * LOOK_SHARE);
+    const shareMs = (performance.now() - started) * LOOK_SHARE;
+    delayMs = Math.min(Math.max(LOOK_EVERY_MS, shareMs), LOOK_AT_LEAST_EVERY_MS);
   }
 }

@@ -101,7 +101,7 @@ function specOf(script: string, place: string): Omit<SandboxSpec, "root" | "inpu
 }
 
 /** A root that shows this machine's own programs, so that trying needs no toolchain. */
-async function hostRoot(root: string): Promise<Pick<SandboxSpec, "root" | "inputs">> {
+export async function hostRoot(root: string): Promise<Pick<SandboxSpec, "root" | "inputs">> {
   const inputs: [string, string][] = [];
   for (const name of ["dev", "etc", "proc", "run", "sys", "tmp"])
     await mkdir(join(root, name), { recursive: true });

@@ -1,0 +1,49 @@
+/** A sandbox as it is where no control group can be made, which is so in most containers. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { afterAll } from "vitest";
+import { type ErrorCode, FarmError } from "../../src/base/error.ts";
+import type { Sandbox, SandboxResult } from "../../src/build/sandboxes/sandbox.ts";
+
+/** Own mounts without those of control groups; the rest of this machine stays. */
+const HIDE =
+  'mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t tmpfs -o ro none /sys/fs/cgroup && exec "$@"';
+
+export interface Answer {
+  readonly id: number;
+  readonly result?: SandboxResult;
+  readonly failure?: { readonly code: ErrorCode; readonly message: string };
+}
+
+/** The same sandbox in another Node.js that sees no control groups; it ends with the file of tests. */
+export function ungrouped(sandbox: Sandbox): Sandbox {
+  const waiting = new Map<number, (answer: Answer) => void>();
+  let child: ChildProcess | undefined;
+  const start = () => {
+    const module = new URL("ungrouped-child.ts", import.meta.url).pathname;
+    const argv = ["--mount", "sh", "-c", HIDE, "sh", process.execPath, module, sandbox.name];
+    const started = spawn("unshare", argv, { stdio: ["pipe", "pipe", "inherit"] });
+    createInterface({ input: started.stdout }).on("line", (line) => {
+      const answer: Answer = JSON.parse(line);
+      waiting.get(answer.id)?.(answer);
+    });
+    return started;
+  };
+  afterAll(() => void child?.kill("SIGKILL"));
+  let count = 0;
+  return {
+    ...sandbox,
+    async run(spec, signal) {
+      child ??= start();
+      const [id, { promise, resolve }] = [count++, Promise.withResolvers<Answer>()];
+      waiting.set(id, resolve);
+      const say = (message: object) => child?.stdin?.write(`${JSON.stringify({ id, ...message })}\n`);
+      say({ spec });
+      signal?.addEventListener("abort", () => say({ isStopped: true }));
+      const { result, failure } = await promise;
+      if (result === undefined)
+        throw new FarmError(failure?.code ?? "BUG", { detail: failure?.message ?? "" });
+      return result;
+    },
+  };
+}
