@@ -9,8 +9,8 @@ export type Shortage = "disk" | "memory";
 /** A disk that is this full refuses writes, or did a moment ago. */
 const LITTLE_DISK_BYTES = 64 * 1024 ** 2;
 const FEW_FILES = 1000;
-/** With less than this part of the memory left, a machine or its guardians begin to kill. */
-const LITTLE_MEMORY_SHARE = 0.1;
+/** With less than this part of the memory left, programs are refused more of it or killed. */
+const LITTLE_MEMORY_SHARE = 0.02;
 
 export class ShortageWatch {
   readonly #directory: string;
