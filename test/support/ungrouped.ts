@@ -5,9 +5,9 @@ import { afterAll } from "vitest";
 import { type ErrorCode, FarmError } from "../../src/base/error.ts";
 import type { Sandbox, SandboxResult } from "../../src/build/sandboxes/sandbox.ts";
 
-/** Own mounts without those of control groups; the rest of this machine stays. */
-const HIDE =
-  'mount --make-rprivate / && umount -R /sys/fs/cgroup && mount -t tmpfs -o ro none /sys/fs/cgroup && exec "$@"';
+/** In a mount namespace of one's own: takes the mounts of control groups away. */
+export const HIDE_GROUPS = "umount -R /sys/fs/cgroup && mount -t tmpfs -o ro none /sys/fs/cgroup";
+const ENTER = `mount --make-rprivate / && ${HIDE_GROUPS} && exec "$@"`;
 
 export interface Answer {
   readonly id: number;
@@ -21,7 +21,7 @@ export function ungrouped(sandbox: Sandbox): Sandbox {
   let child: ChildProcess | undefined;
   const start = () => {
     const module = new URL("ungrouped-child.ts", import.meta.url).pathname;
-    const argv = ["--mount", "sh", "-c", HIDE, "sh", process.execPath, module, sandbox.name];
+    const argv = ["--mount", "sh", "-c", ENTER, "sh", process.execPath, module, sandbox.name];
     const started = spawn("unshare", argv, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: started.stdout }).on("line", (line) => {
       const answer: Answer = JSON.parse(line);
