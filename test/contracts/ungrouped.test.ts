@@ -1,10 +1,12 @@
 /** Where no control group can be made, as in a container: limits are watched, and still end what exceeds them. */
+import { chmod, chown } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
 import { podman } from "../../src/build/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { runnerIn } from "../support/in-sandbox.ts";
-import { ungrouped } from "../support/ungrouped.ts";
+import { NOBODY, ofNobody, ungrouped } from "../support/ungrouped.ts";
 import { sandboxEscapes } from "./sandbox-escapes.ts";
 
 const root = makeBusyboxRoot();
@@ -33,6 +35,19 @@ test("what keeps to its limits ends by itself", async () => {
   const result = await runScript("dd if=/dev/zero of=/output/x bs=1M count=20; exit 7");
 
   expect(result).toMatchObject({ exitCode: 7, stopped: undefined });
+});
+
+test.each([
+  ["may be written and not be read", "chmod 300 /output/d"],
+  ["is closed again", "chmod 300 /output/d; (sleep 1; chmod 000 /output/d) & true"],
+])("what an ordinary user hides in a directory that %s counts as too much", async (_, close) => {
+  const script = `mkdir /output/d; ${close}; i=0; while [ $i -lt 10 ]; do dd if=/dev/zero of=/output/d/$i bs=1M count=20 2>/dev/null; i=$((i+1)); done; sleep 15`;
+  const sandbox = ofNobody(bubblewrap);
+  const { place, spec } = await runnerIn(sandbox, () => ({ root, inputs: [] })).specOf(script);
+  await chmod(dirname(root), 0o755);
+  for (const name of ["", "output", "scratch"]) await chown(join(place, name), NOBODY, NOBODY);
+
+  expect(await sandbox.run(spec)).toMatchObject({ stopped: "writeLimit" });
 });
 
 test("podman says that its runtime needs them", async () => {

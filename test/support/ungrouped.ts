@@ -17,12 +17,23 @@ export interface Answer {
 
 /** The same sandbox in another Node.js that sees no control groups; it ends with the file of tests. */
 export function ungrouped(sandbox: Sandbox): Sandbox {
+  return elsewhere(sandbox, ["unshare", "--mount", "sh", "-c", ENTER, "sh"]);
+}
+
+/** The same sandbox, started by a user who has no rights on this machine. */
+export function ofNobody(sandbox: Sandbox): Sandbox {
+  return elsewhere(sandbox, ["setpriv", `--reuid=${NOBODY}`, `--regid=${NOBODY}`, "--clear-groups"]);
+}
+
+export const NOBODY = 65_534;
+
+function elsewhere(sandbox: Sandbox, enter: readonly string[]): Sandbox {
   const waiting = new Map<number, (answer: Answer) => void>();
   let child: ChildProcess | undefined;
   const start = () => {
     const module = new URL("ungrouped-child.ts", import.meta.url).pathname;
-    const argv = ["--mount", "sh", "-c", ENTER, "sh", process.execPath, module, sandbox.name];
-    const started = spawn("unshare", argv, { stdio: ["pipe", "pipe", "inherit"] });
+    const [program = "", ...words] = [...enter, process.execPath, module, sandbox.name];
+    const started = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: started.stdout }).on("line", (line) => {
       const answer: Answer = JSON.parse(line);
       waiting.get(answer.id)?.(answer);
