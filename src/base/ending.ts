@@ -1,10 +1,16 @@
 /**
  * How a program that was started is ended with everything that it started in turn.
  */
-import type { ChildProcess } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "./error.ts";
+
+/** Of a child process, what its end is seen by. */
+export interface Child {
+  readonly pid?: number | undefined;
+  readonly exitCode: number | null;
+  readonly signalCode: string | null;
+}
 
 export interface Ending {
   /** Ends all of it now. */
@@ -19,11 +25,11 @@ export interface Ending {
 const PATIENCE_MS = 30_000;
 
 /** A process group. What left it is not ended; programs that run what a stranger wrote have a namespace. */
-export function endingOfGroup(child: ChildProcess): Ending {
+export function endingOfGroup(child: Child): Ending {
   return { stop: () => killGroup(child), whole: async () => {}, overdue: new Promise(() => {}) };
 }
 
-export function killGroup(child: ChildProcess): void {
+export function killGroup(child: Child): void {
   if (child.pid !== undefined) kill(-child.pid, "SIGKILL");
 }
 
@@ -32,7 +38,7 @@ export function killGroup(child: ChildProcess): void {
  * the last of the others is gone. So the first process is killed and looked at, and then `unshare`, whose own end
  * would prove nothing.
  */
-export function endingOfNamespace(child: ChildProcess): Ending {
+export function endingOfNamespace(child: Child): Ending {
   const { promise: overdue, reject } = Promise.withResolvers<never>();
   overdue.catch(() => {});
   const finding = findFirst(child);
@@ -58,11 +64,11 @@ export function endingOfNamespace(child: ChildProcess): Ending {
   };
 }
 
-function isOver({ exitCode, signalCode, pid }: ChildProcess): boolean {
+function isOver({ exitCode, signalCode, pid }: Child): boolean {
   return exitCode !== null || signalCode !== null || pid === undefined;
 }
 
-async function findFirst(child: ChildProcess): Promise<Process | undefined> {
+async function findFirst(child: Child): Promise<Process | undefined> {
   for (let pauseMs = 1; !isOver(child); pauseMs = Math.min(pauseMs * 2, 50)) {
     const first = firstChildOf(child.pid ?? 0);
     if (first !== undefined) return first;
