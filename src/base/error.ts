@@ -116,6 +116,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Its own words are quoted above.",
   },
+  NOT_ENDED: {
+    summary: "Processes of a program that was killed are still there",
+    blame: "infra",
+    exit: 3,
+    hint: "One of them may wait for a device or a network file system; look at them with `ps`, and restart the machine if they stay.",
+  },
   TIMED_OUT: {
     summary: "A step took longer than it may",
     blame: "infra",

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
-import { isRunning, killNow, startChild } from "../../test/support/children.ts";
+import { isRunning, killNow, processesWith, startChild } from "../../test/support/children.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { lastLines, pipeThrough, run } from "./run.ts";
 
@@ -125,7 +125,7 @@ describe("run", () => {
     });
 
     expect(result.timedOut).toBe(true);
-    await expect.poll(async () => (await run(["pgrep", "-f", `sleep ${mark}`])).stdout).toBe("");
+    expect(await processesWith(mark)).toEqual([]);
   });
 
   test("stops when it is told to", async () => {

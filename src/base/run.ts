@@ -6,6 +6,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { closeInherited } from "./descriptors.ts";
+import { endingOfGroup, endingOfNamespace, killGroup } from "./ending.ts";
 import { FarmError, isErrno } from "./error.ts";
 
 export interface RunOptions {
@@ -24,7 +26,10 @@ export interface RunOptions {
   readonly until?: AbortSignal;
   /** Told the program's process id once it runs. */
   readonly onStart?: (pid: number) => void;
-  /** Puts the program and everything it starts into a process namespace that ends with us (needs root). */
+  /**
+   * Puts the program and everything it starts into a process namespace that ends with us, and a mount namespace where
+   * we are root: nothing of it is left when `run` returns, whatever it did.
+   */
   readonly contained?: boolean;
 }
 
@@ -58,7 +63,8 @@ const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
 
 /**
  * Runs a program to its end and returns what it said, whatever its exit code.
- * @throws FarmError TOOL_MISSING when there is no such program, INTERRUPTED when `signal` fires
+ * @throws FarmError TOOL_MISSING when there is no such program, INTERRUPTED when `signal` fires, NOT_ENDED when it
+ * cannot be ended
  */
 export async function run(
   argv: readonly string[],
@@ -67,8 +73,9 @@ export async function run(
 ): Promise<RunResult> {
   throwIfAborted(signal);
   const child = start(argv, options);
+  const ending = options.contained ? endingOfNamespace(child) : endingOfGroup(child);
   const end = { timedOut: false };
-  const stop = () => killGroup(child);
+  const stop = () => ending.stop();
   const timer = setTimeout(() => {
     end.timedOut = true;
     stop();
@@ -80,7 +87,8 @@ export async function run(
     if (options.until?.aborted) stop();
     const output = collect(child, options, options.endsAtOutputLimit ? stop : undefined);
     feed(child, options.input);
-    const exitCode = await exitOf(child, argv[0] ?? "");
+    const exitCode = await Promise.race([exitOf(child, argv[0] ?? "", stop), ending.overdue]);
+    await ending.whole();
     throwIfAborted(signal);
     return { ...(await output), exitCode: exitCode, timedOut: end.timedOut };
   } finally {
@@ -108,7 +116,7 @@ export function pipeThrough(argv: readonly string[]): Pipe {
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     if (said.length < SAID_LIMIT) said += text;
   });
-  const exit = exitOf(child, argv[0] ?? "");
+  const exit = exitOf(child, argv[0] ?? "", () => killGroup(child));
   // The reader learns of a failure by the exit code; a broken pipe is no news of its own.
   exit.catch(() => {});
   child.stdin?.on("error", () => {});
@@ -135,13 +143,14 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new FarmError("INTERRUPTED", { detail: "the work was stopped" });
 }
 
+let isAlone = false;
+
 function start(argv: readonly string[], options: RunOptions): ChildProcess {
+  if (!isAlone) closeInherited();
+  isAlone = true;
   // `setpriv --pdeathsig` and `unshare --kill-child`: a kill -9 of the farm takes its children along.
   const mortal = ["setpriv", "--pdeathsig", "KILL", "--"];
-  const contained = options.contained
-    ? ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--"]
-    : [];
-  const [program, ...args] = [...mortal, ...contained, ...argv];
+  const [program, ...args] = [...mortal, ...(options.contained ? containing() : []), ...argv];
   return spawn(program as string, args, {
     cwd: options.cwd ?? "/",
     env: { ...(options.env ?? PLAIN_ENVIRONMENT) },
@@ -150,16 +159,13 @@ function start(argv: readonly string[], options: RunOptions): ChildProcess {
   });
 }
 
-function killGroup(child: ChildProcess): void {
-  if (child.pid === undefined) return;
-  try {
-    process.kill(-child.pid, "SIGKILL");
-  } catch {
-    // The group is already gone.
-  }
+function containing(): string[] {
+  // Whoever is not root makes namespaces only in one of users, and has no mounts of the machine to keep apart.
+  const kinds = process.getuid?.() === 0 ? ["--mount"] : ["--user", "--map-current-user"];
+  return ["unshare", ...kinds, "--pid", "--fork", "--kill-child=KILL", "--"];
 }
 
-function exitOf(child: ChildProcess, program: string): Promise<number> {
+function exitOf(child: ChildProcess, program: string, stop: () => void): Promise<number> {
   return new Promise((resolve, reject) => {
     child.on("error", (cause) => {
       const missing = isErrno(cause) && cause.code === "ENOENT";
@@ -171,7 +177,7 @@ function exitOf(child: ChildProcess, program: string): Promise<number> {
       );
     });
     // What a program leaves behind would hold its ends of the pipes, and us, until the time is over.
-    child.on("exit", () => killGroup(child));
+    child.on("exit", stop);
     child.on("close", (code, signalName) => {
       // setpriv and unshare answer 127 when there is no such program; so may a program for reasons of its own.
       if (code === 127 && !isInstalled(program))

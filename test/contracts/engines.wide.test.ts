@@ -5,8 +5,10 @@ import { docker } from "../../src/build/sandboxes/docker.ts";
 import { podman } from "../../src/build/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { sandboxContract } from "./sandbox.ts";
+import { sandboxEscapes } from "./sandbox-escapes.ts";
 
 sandboxContract(podman, makeBusyboxRoot());
+sandboxEscapes(podman, { countsMemory: true });
 
 if (answers("docker")) sandboxContract(docker, makeBusyboxRoot());
 else

@@ -1,47 +1,19 @@
 /** Where no control group can be made, as in a container: limits are watched, and still end what exceeds them. */
-import { execFile } from "node:child_process";
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { promisify } from "node:util";
+import { chmod, chown, mkdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
+import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
+import { podman } from "../../src/build/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
-import { temporaryDirectory } from "../support/temporary.ts";
+import { runnerIn } from "../support/in-sandbox.ts";
+import { NOBODY, ofNobody, ungrouped } from "../support/ungrouped.ts";
+import { sandboxEscapes } from "./sandbox-escapes.ts";
 
 const root = makeBusyboxRoot();
-const SANDBOXES = join(import.meta.dirname, "../../src/build/sandboxes");
+const { runScript } = runnerIn(ungrouped(bubblewrap), () => ({ root, inputs: [] }));
 
-/** Runs a script by bubblewrap in another Node.js, which sees no control groups. */
-async function runUngrouped(script: string) {
-  const place = await temporaryDirectory();
-  for (const name of ["output", "scratch"]) await mkdir(join(place, name));
-  const spec = {
-    root,
-    inputs: [],
-    outputs: [[join(place, "output"), "/output"]],
-    scratch: join(place, "scratch"),
-    links: [],
-    emptyDirectories: [],
-    env: { PATH: "/bin" },
-    argv: ["/bin/sh", "-c", script],
-    timeoutMs: 20_000,
-    memoryBytes: 256 << 20,
-    processLimit: 60,
-    writableBytes: 32 << 20,
-    outputLimitBytes: 1 << 20,
-    logFile: join(place, "log"),
-  };
-  const from = (file: string) => JSON.stringify(pathToFileURL(join(SANDBOXES, file)).href);
-  const module = `
-    import { bubblewrap } from ${from("bubblewrap.ts")};
-    import { groupPlaces } from ${from("cgroup.ts")};
-    const { exitCode, stopped } = await bubblewrap.run(${JSON.stringify(spec)});
-    console.log(JSON.stringify({ places: await groupPlaces(), exitCode, stopped }));`;
-  const hide = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"';
-  const argv = ["--mount", "sh", "-c", hide, "sh", process.execPath, "--input-type=module", "--eval", module];
-  const { stdout } = await promisify(execFile)("unshare", argv);
-  return JSON.parse(stdout);
-}
+// The rest of the contract: test/contracts/ungrouped.wide.test.ts.
+sandboxEscapes(ungrouped(bubblewrap), { countsMemory: false });
 
 test.each([
   ["processes", "i=0; while [ $i -lt 200 ]; do sleep 15 & i=$((i+1)); done; wait", "processLimit"],
@@ -56,11 +28,36 @@ test.each([
     "writeLimit",
   ],
 ])("too much of %s is seen", async (_, script, stopped) => {
-  expect(await runUngrouped(script)).toMatchObject({ places: [], stopped });
+  expect(await runScript(script)).toMatchObject({ stopped });
 });
 
 test("what keeps to its limits ends by itself", async () => {
-  const result = await runUngrouped("dd if=/dev/zero of=/output/x bs=1M count=20; exit 7");
+  const result = await runScript("dd if=/dev/zero of=/output/x bs=1M count=20; exit 7");
 
-  expect(result).toEqual({ places: [], exitCode: 7 });
+  expect(result).toMatchObject({ exitCode: 7, stopped: undefined });
+});
+
+test.each([
+  ["may be written and not be read", "chmod 300 /output/d"],
+  ["is closed again", "chmod 300 /output/d; (sleep 1; chmod 000 /output/d) & true"],
+])("what an ordinary user hides in a directory that %s counts as too much", async (_, close) => {
+  const script = `mkdir /output/d; ${close}; i=0; while [ $i -lt 10 ]; do dd if=/dev/zero of=/output/d/$i bs=1M count=20 2>/dev/null; i=$((i+1)); done; sleep 15`;
+  const sandbox = ofNobody(bubblewrap);
+  const { place, spec } = await runnerIn(sandbox, () => ({ root, inputs: [] })).specOf(script, {
+    inputs: [],
+  });
+  // It is root who made the root, and nobody makes anything more in it.
+  for (const name of ["output", "dev/shm"]) await mkdir(join(root, name), { recursive: true });
+  await chmod(dirname(root), 0o755);
+  for (const name of ["", "output", "scratch"]) await chown(join(place, name), NOBODY, NOBODY);
+
+  expect(await sandbox.run(spec)).toMatchObject({ stopped: "writeLimit" });
+});
+
+test("podman says that its runtime needs them", async () => {
+  const running = runnerIn(ungrouped(podman), () => ({ root, inputs: [] })).runScript("echo ran");
+
+  await expect(running).rejects.toThrow(
+    expect.objectContaining({ code: "TOOL_FAILED", message: expect.stringContaining("cgroup") }),
+  );
 });

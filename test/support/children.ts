@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
 
@@ -39,4 +40,15 @@ export function isRunning(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Processes of this machine that have a word in their command line. */
+export async function processesWith(word: string): Promise<string[]> {
+  const lines = await Promise.all(
+    (await readdir("/proc"))
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")),
+  );
+  // The shell that runs the script has it too, as part of a longer word.
+  return lines.filter((line) => line.split("\0").includes(word));
 }

@@ -1,16 +1,18 @@
 /** Directories that last as long as one test, or one file of tests. */
 import { mkdtempSync, rmSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, onTestFinished } from "vitest";
+import { removeTree } from "../../src/base/strange-tree.ts";
 
 const PREFIX = join(tmpdir(), "kmodfarm-test-");
 
 /** A fresh directory that is removed when the running test ends. */
 export async function temporaryDirectory(): Promise<string> {
   const directory = await mkdtemp(PREFIX);
-  onTestFinished(() => rm(directory, { recursive: true, force: true }));
+  // Some tests leave trees there that no path leads to the end of.
+  onTestFinished(() => removeTree(directory));
   return directory;
 }
 

@@ -7,6 +7,7 @@ import { randomBytes } from "node:crypto";
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { FarmError } from "../../base/error.ts";
 import { isAlive, processName } from "../../base/process-name.ts";
 import { run } from "../../base/run.ts";
 
@@ -31,7 +32,7 @@ export interface ControlGroup {
   /** Which limit was met: by a process the kernel killed for memory, or a fork that it refused. */
   exceeded(): Promise<"memoryLimit" | "processLimit" | undefined>;
   processes(): Promise<number[]>;
-  /** Waits for the last process, which must be on its way out, and removes the group. */
+  /** Ends every process that is left in it, and removes the group. @throws FarmError NOT_ENDED */
   remove(): Promise<void>;
 }
 
@@ -189,8 +190,7 @@ function controlGroup(groups: readonly GroupPlace[]): ControlGroup {
       return met.find((limit) => limit !== undefined);
     },
     async processes() {
-      const text = await readFile(join(directories[0] ?? "", "cgroup.procs"), "utf8").catch(() => "");
-      return text.split("\n").filter(Boolean).map(Number);
+      return processesIn(directories[0] ?? "");
     },
     async remove() {
       for (const directory of directories) await removeGroup(directory);
@@ -225,29 +225,57 @@ async function limitMet({ directory, version, controllers }: GroupPlace) {
 
 const REMOVAL_TRIES = 100;
 
-/** Removes a group with what is below, once its last process is gone: that is a moment after it was killed. */
+/** Removes a group of ours with what is below. Whatever is left in it is killed, and gone a moment later. */
 async function removeGroup(directory: string): Promise<void> {
   for (let tries = 0; tries < REMOVAL_TRIES; tries++) {
-    if (await removeTree(directory)) return;
+    if (await removeEmpty(directory)) return;
+    await killIn(directory);
     await sleep(tries < 10 ? 5 : 50);
   }
+  throw new FarmError("NOT_ENDED", {
+    detail: `the control group ${directory} cannot be emptied and removed`,
+  });
 }
 
-/** Whether it is gone. */
-async function removeTree(directory: string): Promise<boolean> {
-  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
-  for (const entry of entries) if (entry.isDirectory()) await removeTree(join(directory, entry.name));
+/** Removes a group and those below, unless processes are in them. Answers whether it is gone. */
+async function removeEmpty(directory: string): Promise<boolean> {
+  for (const below of await groupsBelow(directory)) await removeEmpty(below);
   return rmdir(directory).then(
     () => true,
     (fault: NodeJS.ErrnoException) => fault.code === "ENOENT",
   );
 }
 
+async function killIn(directory: string): Promise<void> {
+  for (const below of await groupsBelow(directory)) await killIn(below);
+  for (const pid of await processesIn(directory)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+async function groupsBelow(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => join(directory, name));
+}
+
+async function processesIn(directory: string): Promise<number[]> {
+  const text = await readFile(join(directory, "cgroup.procs"), "utf8").catch(() => "");
+  // A process of another process namespace is 0 to us.
+  return text
+    .split("\n")
+    .map(Number)
+    .filter((pid) => pid > 0);
+}
+
 /** Removes groups of farms that died. Their processes died with them; one with processes stays. */
 async function sweep(directory: string): Promise<void> {
   for (const name of await readdir(directory).catch(() => [])) {
     const owner = name.startsWith(PREFIX) ? name.slice(PREFIX.length).split("-").slice(0, 2).join("-") : "";
-    if (owner !== "" && !isAlive(owner)) await removeTree(join(directory, name));
+    if (owner !== "" && !isAlive(owner)) await removeEmpty(join(directory, name));
   }
 }
 

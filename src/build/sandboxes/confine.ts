@@ -2,16 +2,21 @@
  * Running a program within its limits: what is the same for every sandbox. The kernel keeps memory and
  * processes where there are control groups; time, output and disk are watched, and so is what it does not keep.
  */
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../base/error.ts";
 import { isInstalled, lastLines, run } from "../../base/run.ts";
+import { exists } from "../../base/scratch.ts";
+import { measureTrees } from "../../base/strange-tree.ts";
 import type { ControlGroup } from "./cgroup.ts";
 import type { Limit, Sandbox, SandboxResult, SandboxSpec } from "./sandbox.ts";
-import { bytesBelow, bytesUnnamed, memoryOf, processesUnder } from "./usage.ts";
+import { type Shortage, ShortageWatch } from "./shortage.ts";
+import { bytesUnnamed, memoryOf, processesUnder } from "./usage.ts";
 
 const LOOK_EVERY_MS = 500;
-/** Looking takes at most this share of the time. */
+/** Looking takes at most this share of the time, unless that would be too seldom. */
 const LOOK_SHARE = 20;
+const LOOK_AT_LEAST_EVERY_MS = 2000;
 
 /** What programs and shells say of a file that would grow beyond RLIMIT_FSIZE. */
 const FILE_TOO_LARGE = /File size limit exceeded|File too large/;
@@ -27,16 +32,16 @@ export function requirePrograms({ name, needs }: Sandbox): void {
 }
 
 export interface Confinement {
-  /** The sandbox's own program; everything it starts must end with it. */
+  /** The sandbox's own program, which is the first of a process namespace. */
   readonly argv: readonly string[];
   readonly group: ControlGroup | undefined;
-  /** Whether it was the sandbox that failed, before it came to start anything. */
-  readonly isOwnFailure: (exitCode: number, output: string) => boolean;
+  /** Whether the program came to run, and to an end: by something that the program itself can neither say nor write. */
+  readonly hasRun: (exitCode: number) => Promise<boolean>;
 }
 
 /** @throws FarmError TOOL_FAILED when it is not the program that failed */
 export async function runConfined(
-  { argv, group, isOwnFailure }: Confinement,
+  { argv, group, hasRun }: Confinement,
   spec: SandboxSpec,
   signal?: AbortSignal,
 ): Promise<SandboxResult> {
@@ -47,7 +52,8 @@ export async function runConfined(
     if (limit !== undefined) end.abort(limit);
   }, over.signal);
   const { logFile, timeoutMs, outputLimitBytes } = spec;
-  const options = { logFile, timeoutMs, outputLimitBytes, endsAtOutputLimit: true, until: end.signal };
+  const limits = { timeoutMs, outputLimitBytes, endsAtOutputLimit: true, until: end.signal };
+  const options = { logFile, contained: true, ...limits };
   const result = await run(argv, { ...options, onStart: (pid) => look.at(pid) }, signal).finally(() =>
     over.abort(),
   );
@@ -60,42 +66,56 @@ export async function runConfined(
     (await group?.exceeded()) ??
     (result.timedOut ? "timeLimit" : undefined) ??
     ((await look.isDiskFull()) || (exitCode !== 0 && FILE_TOO_LARGE.test(output)) ? "writeLimit" : undefined);
-  if (stopped === undefined && exitCode !== 0 && isOwnFailure(exitCode, output.trim()))
+  if (stopped === undefined && !(await hasRun(exitCode)))
     throw new FarmError("TOOL_FAILED", {
       detail: `the sandbox could not start the build: ${lastLines(output, 2)}`,
       hint: "Ask `kmodfarm doctor` what this machine lacks.",
     });
-  return { exitCode, output, ...(stopped === undefined ? {} : { stopped }) };
+  if (stopped !== undefined) return { exitCode, output, stopped };
+  const short = exitCode === 0 ? [] : await look.short();
+  return { exitCode, output, ...(short.length === 0 ? {} : { short }) };
 }
 
-/** Command words that enter a group, set the umask and the limits of each process, and become what follows. */
-export function entering(spec: SandboxSpec, group: ControlGroup | undefined): string[] {
-  const script =
-    'umask "$1"; shift; while [ "$1" != -- ]; do echo $$ >"$1" || exit 125; shift; done; shift; exec "$@"';
-  const umask = (spec.umask ?? 0o022).toString(8);
-  // Without a group for memory, at least no single process gets all of it.
-  const memory = group?.limits.has("memory") ? [] : [`--as=${spec.memoryBytes}`];
-  return [
-    ["sh", "-c", script, "sh", umask, ...(group?.entrances ?? []), "--"],
-    ["prlimit", ...memory, `--fsize=${spec.writableBytes}`, "--core=0", "--"],
-  ].flat();
+/** Shells and env(1) end so when there is no such program. */
+const NOT_FOUND = 127;
+
+/** Whether a program that something else in the sandbox had to start was there; the root is as we made it. */
+export async function wasThere({ root, argv }: SandboxSpec, exitCode: number): Promise<boolean> {
+  return exitCode !== NOT_FOUND || exists(join(root, argv[0] ?? ""));
+}
+
+/** Open files that a program may have: as much as systems give by default. */
+const OPEN_FILES = 1024;
+/** Signals and timers that wait are counted for each user of this machine, whom the program may share with others. */
+const PENDING_SIGNALS = 1024;
+
+/** Limits of each process, by the names that prlimit(1) and container engines have for them. */
+export function resourceLimits({ writableBytes }: SandboxSpec): Readonly<Record<string, number>> {
+  return { fsize: writableBytes, core: 0, nofile: OPEN_FILES, sigpending: PENDING_SIGNALS, msgqueue: 0 };
 }
 
 class Look {
   readonly #spec: SandboxSpec;
   readonly #group: ControlGroup | undefined;
+  readonly #shortage: ShortageWatch;
   #pid: number | undefined;
 
   constructor(spec: SandboxSpec, group: ControlGroup | undefined) {
     this.#spec = spec;
     this.#group = group;
+    this.#shortage = new ShortageWatch(spec.scratch);
   }
 
   at(pid: number): void {
     this.#pid = pid;
   }
 
+  short(): Promise<readonly Shortage[]> {
+    return this.#shortage.look();
+  }
+
   async exceeded(): Promise<Limit | undefined> {
+    await this.#shortage.look();
     const limits = this.#group?.limits;
     const isKept = limits?.has("memory") && limits.has("pids");
     return (
@@ -108,7 +128,7 @@ class Look {
   async isDiskFull(): Promise<boolean> {
     const { outputs, scratch, writableBytes } = this.#spec;
     const directories = [scratch, ...outputs.map(([outside]) => outside)];
-    const named = await bytesBelow(directories, writableBytes);
+    const named = await measureTrees(directories, writableBytes);
     if (named >= writableBytes) return true;
     return named + (await bytesUnnamed(await this.#processes())) >= writableBytes;
   }
@@ -134,6 +154,7 @@ async function repeat(work: () => Promise<void>, signal: AbortSignal): Promise<v
   while (await pause(delayMs)) {
     const started = performance.now();
     await work().catch(() => {}); // What cannot be measured now is measured next time.
-    delayMs = Math.max(LOOK_EVERY_MS, (performance.now() - started) * LOOK_SHARE);
+    const shareMs = (performance.now() - started) * LOOK_SHARE;
+    delayMs = Math.min(Math.max(LOOK_EVERY_MS, shareMs), LOOK_AT_LEAST_EVERY_MS);
   }
 }

@@ -12,7 +12,7 @@ import { digestOf, hexOf } from "../../base/json.ts";
 import { isAlive, processName } from "../../base/process-name.ts";
 import { lastLines, type RunResult, run } from "../../base/run.ts";
 import { type ControlGroup, groupOf, newName } from "./cgroup.ts";
-import { requirePrograms, runConfined } from "./confine.ts";
+import { requirePrograms, resourceLimits, runConfined, wasThere } from "./confine.ts";
 import { layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxResult, type SandboxSpec, USER_ID } from "./sandbox.ts";
 
@@ -94,8 +94,17 @@ class Engine {
     return stdout.trim() === "true" ? { ...result, stopped: "memoryLimit" } : result;
   }
 
+  /** The engine's word for it: it gives the time of a start only to what it started. */
+  async hasRun(name: string): Promise<boolean> {
+    const { stdout } = await this.#ask(["inspect", "--format", "{{.State.StartedAt}}", name]);
+    return /^[1-9]/.test(stdout.trim());
+  }
+
+  /** The engine answers when the container's last process is gone. @throws FarmError NOT_ENDED */
   async remove(name: string): Promise<void> {
-    await this.#ask(["rm", "--force", "--volumes", name]);
+    const { exitCode, stderr } = await this.#ask(["rm", "--force", "--volumes", name]);
+    if (exitCode !== 0 && !/no such container/i.test(stderr))
+      throw new FarmError("NOT_ENDED", { detail: `docker does not end ${name}: ${lastLines(stderr, 1)}` });
   }
 
   /** Removes containers of farms of this machine that died. */
@@ -154,21 +163,16 @@ async function giveTo(place: string, userId: number): Promise<void> {
 }
 
 function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[], name: string, user: User): string[] {
-  const { memoryBytes, processLimit, writableBytes } = spec;
+  const { memoryBytes, processLimit } = spec;
   return [
     ["--name", name, "--label", `${OWNER}=${user.owner}`, "--network=none", "--read-only", "--ipc=private"],
     ["--cap-drop=ALL", "--security-opt=no-new-privileges", `--user=${user.id}:${user.id}`],
     [`--hostname=${spec.hostname ?? HOSTNAME}`, `--memory=${memoryBytes}`, `--memory-swap=${memoryBytes}`],
-    [`--pids-limit=${processLimit}`, `--ulimit=fsize=${writableBytes}:${writableBytes}`, "--ulimit=core=0:0"],
-    ["--ulimit=nofile=1024:1024", `--ulimit=nproc=${processLimit}:${processLimit}`],
+    [`--pids-limit=${processLimit}`, `--ulimit=nproc=${processLimit}:${processLimit}`],
+    ...Object.entries(resourceLimits(spec)).map(([limit, value]) => `--ulimit=${limit}=${value}:${value}`),
     ...mounts.map((mount) => ["--mount", mountOption(mount)]),
     ["--log-driver=none", `--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
   ].flat();
-}
-
-/** The engine's own exit codes, with its own words. */
-function isOwnFailure(exitCode: number, output: string): boolean {
-  return [125, 126, 127].includes(exitCode) && /^(?:docker|Cannot connect|Error)\b/.test(output);
 }
 
 /** The first process ends the container with it: `timeout` does, should nobody be left to do so. */
@@ -199,7 +203,8 @@ export const docker: Sandbox = {
     const name = newName();
     const argv = ["docker", "run", ...argumentsOf(spec, mounts, name, user), image, ...commandOf(spec)];
     try {
-      const result = await runConfined({ argv, group: engine.groupOf(name), isOwnFailure }, spec, signal);
+      const hasRun = async (exitCode: number) => (await engine.hasRun(name)) && wasThere(spec, exitCode);
+      const result = await runConfined({ argv, group: engine.groupOf(name), hasRun }, spec, signal);
       return await engine.judge(name, result);
     } finally {
       await engine.remove(name);

@@ -1,7 +1,7 @@
 /**
  * What a program finds inside, the same in every sandbox: mounts in their order, with a place for each.
  */
-import { statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { exists } from "../../base/scratch.ts";
@@ -15,6 +15,18 @@ export interface Mount {
 
 /** Everything that programs expect to be writable. On disk and not in memory: so it is measured like outputs. */
 const TEMPORARY = ["/tmp", "/run", "/dev/shm"];
+
+/** All that programs are known to ask /proc for, besides processes: the rest tells of this machine, or changes it. */
+const SEEN_OF_PROC = new Set([
+  ...["cpuinfo", "filesystems", "loadavg", "meminfo", "mounts", "net", "self", "stat", "sys", "sysvipc"],
+  ...["thread-self", "uptime", "version"],
+]);
+
+/** What is not to be seen below /proc on this machine. */
+export function hiddenOfProc(): string[] {
+  const names = readdirSync("/proc").filter((name) => !/^\d+$/.test(name) && !SEEN_OF_PROC.has(name));
+  return names.map((name) => `/proc/${name}`);
+}
 
 /** As a container engine's `--mount` wants it: comma-separated values, quoted where they hold a comma. */
 export function mountOption({ outside, inside, isWritable }: Mount): string {

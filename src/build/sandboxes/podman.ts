@@ -4,18 +4,22 @@
  * Podman's containers outlive whoever started them. So it runs in a process and a mount namespace that end
  * with us, and keeps its state in the run's scratch directory: nothing is left to be found and ended later.
  */
-import { mkdir, realpath, writeFile } from "node:fs/promises";
+import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
+import { hostArchitecture } from "../../kernel/architecture.ts";
 import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
-import { requirePrograms, runConfined } from "./confine.ts";
-import { guardingDevices } from "./devices.ts";
-import { layOut, type Mount, mountOption } from "./layout.ts";
+import { requirePrograms, resourceLimits, runConfined, wasThere } from "./confine.ts";
+import { mountTable } from "./devices.ts";
+import { hiddenOfProc, layOut, type Mount, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
+import { type EngineProfile, narrowedProfile } from "./seccomp.ts";
 
 /** Who the container's root is outside: nobody. It starts the program and owns what the runtime makes. */
 const RUNTIME_USER_ID = 100_000;
+
+const STARTED = "started";
 
 /** Where the state is seen in the run's own mount namespace: podman refuses long paths. */
 const PLACE = "/run/kmodfarm";
@@ -47,14 +51,15 @@ export const podman: Sandbox = {
       await writeState(state, group);
       await makeRuntimePlaces(spec.root);
       const argv = [
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"],
-        await guardingDevices(spec.scratch, [[state, PLACE]]),
+        ["sh", "-c", ENTER, "sh", join(state, "mounts")],
         ["env", `CONTAINERS_CONF=${PLACE}/containers.conf`, "podman", ...PLACES],
         ["run", ...argumentsOf(spec, mounts), `--cgroup-parent=/${parent}`],
         // Runtimes take no root that is a link.
         ["--rootfs", await realpath(spec.root), ...commandOf(spec)],
       ].flat();
-      return await runConfined({ argv, group, isOwnFailure }, spec, signal);
+      const hasRun = async (exitCode: number) =>
+        (await exists(join(state, STARTED))) && wasThere(spec, exitCode);
+      return await runConfined({ argv, group, hasRun }, spec, signal);
     } finally {
       await group?.remove();
       await removeEverywhere(parent);
@@ -75,11 +80,6 @@ function requireRoot(): void {
   });
 }
 
-/** The engine's own exit codes, with its own words. */
-function isOwnFailure(exitCode: number, output: string): boolean {
-  return [125, 126, 127].includes(exitCode) && /^(?:Error|mount|unshare|env|sh): /.test(output);
-}
-
 function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
   const userId = spec.userId ?? USER_ID;
   return [
@@ -89,8 +89,9 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
     [`--user=${userId}:${userId}`, `--umask=${(spec.umask ?? 0o022).toString(8).padStart(4, "0")}`],
     // Files that are ours outside are the user's inside, as in bubblewrap.
     ...["--uidmap", "--gidmap"].map((map) => [`${map}=0:${RUNTIME_USER_ID}:1`, `${map}=${userId}:0:1`]),
-    ["--ulimit=nofile=1024:1024", `--ulimit=nproc=${spec.processLimit}:${spec.processLimit}`],
-    [`--ulimit=fsize=${spec.writableBytes}:${spec.writableBytes}`, "--ulimit=core=0:0"],
+    [`--ulimit=nproc=${spec.processLimit}:${spec.processLimit}`],
+    ...Object.entries(resourceLimits(spec)).map(([name, value]) => `--ulimit=${name}=${value}:${value}`),
+    [`--security-opt=seccomp=${PLACE}/seccomp.json`, `--security-opt=mask=${hiddenOfProc().join(":")}`],
     ["--mount=type=tmpfs,dst=/sys,ro=true"],
     ...mounts.map((mount) => ["--mount", mountOption(mount)]),
     [`--workdir=${spec.outputs[0]?.[1] ?? "/"}`],
@@ -109,20 +110,44 @@ events_logger = "none"
 lock_type = "file"
 `;
 
+/** The first process of the run's namespace. Engines look for themselves in /proc. */
+const ENTER = 'mount --all --fstab "$1" && mount -t proc proc /proc || exit; shift; exec "$@"';
+
 /** Moves a container into our group before its program starts: its own group is gone before one can ask it. */
-const ENTER = `pid=$(sed 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/') && for file; do echo "$pid" >"$file" || exit 1; done`;
+const JOIN = `pid=$(sed 's/.*"pid": *\\([0-9][0-9]*\\).*/\\1/') && for file; do echo "$pid" >"$file" || exit 1; done`;
+/** The engine says how a program ended, and how it failed itself, in one and the same way: this is how we know. */
+const SAY = ': >"$1"';
 
 async function writeState(state: string, group: ControlGroup | undefined): Promise<void> {
   await mkdir(join(state, "hooks"), { recursive: true });
   await writeFile(join(state, "containers.conf"), SETTINGS);
-  if (group === undefined) return;
-  const hook = {
-    version: "1.0.0",
-    hook: { path: "/bin/sh", args: ["sh", "-c", ENTER, "sh", ...group.entrances] },
-    when: { always: true },
-    stages: ["createRuntime"],
-  };
-  await writeFile(join(state, "hooks", "enter.json"), JSON.stringify(hook));
+  await writeFile(join(state, "mounts"), mountTable([[state, PLACE]]));
+  const countsMemory = group?.limits.has("memory") ?? false;
+  const options = { architecture: hostArchitecture(process.arch), countsMemory };
+  const profile = narrowedProfile(await engineProfile(), options);
+  await writeFile(join(state, "seccomp.json"), JSON.stringify(profile));
+  await writeHook(state, "createRuntime", [JOIN, "sh", ...(group?.entrances ?? [])]);
+  await writeHook(state, "poststart", [SAY, "sh", join(PLACE, STARTED)]);
+}
+
+async function writeHook(state: string, stage: string, script: readonly string[]): Promise<void> {
+  const hook = { path: "/bin/sh", args: ["sh", "-c", ...script] };
+  const text = JSON.stringify({ version: "1.0.0", hook, when: { always: true }, stages: [stage] });
+  await writeFile(join(state, "hooks", `${stage}.json`), text);
+}
+
+/** Where containers-common has it, and where an administrator puts another. */
+const PROFILES = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
+
+async function engineProfile(): Promise<EngineProfile> {
+  for (const path of PROFILES) {
+    const text = await readFile(path, "utf8").catch(() => undefined);
+    if (text !== undefined) return JSON.parse(text);
+  }
+  throw new FarmError("TOOL_MISSING", {
+    detail: `the sandbox podman needs its seccomp profile, and neither ${PROFILES.join(" nor ")} is there`,
+    hint: "apt-get install --no-install-recommends golang-github-containers-common",
+  });
 }
 
 /** What the runtime mounts by itself, it would make in the root as a user of its own. */

@@ -2,6 +2,7 @@
  * The family of sandboxes: a place without network where a build sees a read-only root, its inputs, and
  * two directories it may write to.
  */
+import type { Shortage } from "./shortage.ts";
 
 export interface SandboxSpec {
   /** The toolchain root; nothing in it can be changed from inside. */
@@ -45,7 +46,7 @@ export interface SandboxResult {
   /** What the program said, on both streams, up to its limit. */
   readonly output: string;
   /** What this machine had too little of meanwhile; only of a program that failed. */
-  readonly short?: readonly ("disk" | "memory")[];
+  readonly short?: readonly Shortage[];
 }
 
 /** Nobody in particular, the same everywhere. */
@@ -59,5 +60,9 @@ export interface Sandbox {
   readonly name: SandboxName;
   /** Programs it needs on the host, with the Debian packages that bring them. */
   readonly needs: readonly (readonly [program: string, debianPackage: string])[];
+  /**
+   * Returns when nothing of what it started is left.
+   * @throws FarmError TOOL_FAILED when it did not come to start the program, NOT_ENDED when it cannot end it
+   */
   run(spec: SandboxSpec, signal?: AbortSignal): Promise<SandboxResult>;
 }

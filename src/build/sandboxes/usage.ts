@@ -2,48 +2,37 @@
  * What a running program holds, measured from outside: for limits that no kernel keeps for us.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { lstat, readdir, readlink, stat } from "node:fs/promises";
+import { readdir, readFile, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 const BLOCK_BYTES = 512;
-/** Also an empty file costs: an inode and a name. */
-const ENTRY_BYTES = 4096;
-const PAGE_BYTES = 4096;
 
-/** Bytes on disk below the directories; stops counting where `enough` is reached. */
-export async function bytesBelow(directories: readonly string[], enough: number): Promise<number> {
-  const waiting = [...directories];
-  let total = 0;
-  for (let directory = waiting.pop(); directory !== undefined; directory = waiting.pop()) {
-    const here = directory;
-    const entries = await readdir(here, { withFileTypes: true }).catch(() => []);
-    waiting.push(...entries.filter((entry) => entry.isDirectory()).map((entry) => join(here, entry.name)));
-    const sizes = await Promise.all(
-      entries.map(async (entry) => {
-        if (!entry.isFile()) return ENTRY_BYTES;
-        const status = await lstat(join(here, entry.name)).catch(() => undefined);
-        return ENTRY_BYTES + (status?.blocks ?? 0) * BLOCK_BYTES;
-      }),
-    );
-    for (const size of sizes) total += size;
-    if (total >= enough) return total;
-  }
-  return total;
-}
-
-/** Bytes of files that have no name any more and are held open by these processes. */
+/** Bytes of files that have no name any more and are held open, or in memory, by these processes. */
 export async function bytesUnnamed(processes: readonly number[]): Promise<number> {
   const seen = new Map<number, number>();
   for (const pid of processes) {
-    const directory = `/proc/${pid}/fd`;
-    for (const name of await readdir(directory).catch(() => [])) {
-      const target = await readlink(join(directory, name)).catch(() => "");
-      if (!target.startsWith("/") || target.startsWith("/memfd:") || !target.endsWith(" (deleted)")) continue;
-      const status = await stat(join(directory, name)).catch(() => undefined);
-      if (status?.isFile() && status.nlink === 0) seen.set(status.ino, status.blocks * BLOCK_BYTES);
+    for (const directory of [`/proc/${pid}/fd`, `/proc/${pid}/map_files`]) {
+      // Most processes have no such file in memory, and map_files is long.
+      if (directory.endsWith("s") && !(await hasUnnamedInMemory(pid))) continue;
+      for (const name of await readdir(directory).catch(() => [])) {
+        const target = await readlink(join(directory, name)).catch(() => "");
+        if (!isUnnamed(target)) continue;
+        const status = await stat(join(directory, name)).catch(() => undefined);
+        if (status?.isFile() && status.nlink === 0) seen.set(status.ino, status.blocks * BLOCK_BYTES);
+      }
     }
   }
   return [...seen.values()].reduce((sum, size) => sum + size, 0);
+}
+
+async function hasUnnamedInMemory(pid: number): Promise<boolean> {
+  const lines = (await readFile(`/proc/${pid}/maps`, "utf8").catch(() => "")).split("\n");
+  return lines.some((line) => isUnnamed(line.slice(line.indexOf("/"))));
+}
+
+/** Files in memory (memfd, SysV, shared anonymous memory) are no files of a disk. */
+function isUnnamed(target: string): boolean {
+  return /^\/(?!memfd:|SYSV|dev\/zero ).* \(deleted\)$/.test(target);
 }
 
 /**
@@ -62,14 +51,22 @@ export function processesUnder(root: number, enough = Number.POSITIVE_INFINITY):
   return found;
 }
 
-/** Memory of these processes that is theirs alone. */
+/** Memory of these processes, on disk too where it was moved there; what they share with each other counts once. */
 export function memoryOf(processes: readonly number[]): number {
   const sizes = processes.map((pid) => {
-    const text = attempt(() => readFileSync(`/proc/${pid}/statm`, "utf8"), "");
-    const [, resident = 0, shared = 0] = text.split(" ").map(Number);
-    return (resident - shared) * PAGE_BYTES;
+    const text = attempt(() => readFileSync(`/proc/${pid}/status`, "utf8"), "");
+    const own = sizeIn(text, "RssAnon") + sizeIn(text, "VmSwap");
+    const shared = sizeIn(text, "RssShmem");
+    if (shared === 0) return own;
+    // Few programs have any; to find each one's part of it takes the kernel a while.
+    const parts = attempt(() => readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"), "");
+    return own + (/^Pss_Shmem:/m.test(parts) ? sizeIn(parts, "Pss_Shmem") : shared);
   });
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+function sizeIn(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? 0) * 1024;
 }
 
 /** Processes come and go while they are looked at. */

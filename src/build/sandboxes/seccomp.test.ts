@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+import { narrowedProfile, seccompFilter } from "./seccomp.ts";
+import { LAST_KNOWN, NAMESPACE_MAKERS, REFUSED, SOCKET_MAKERS, UNCOUNTED_MEMORY } from "./system-calls.ts";
+
+const AUDIT = { x86_64: 0xc000003e, aarch64: 0xc00000b7, i386: 0x40000003, arm: 0x40000028 };
+const NUMBERS = {
+  x86_64: { clone: 56, socket: 41, read: 0, execve: 59 },
+  aarch64: { clone: 220, socket: 198, read: 63, execve: 221 },
+};
+const [ALLOW, KILL] = ["allow", "kill"];
+
+interface Call {
+  readonly number: number;
+  readonly audit?: number;
+  readonly args?: readonly bigint[];
+}
+
+/** Runs a filter as the kernel does; of classic BPF, the words that filters of system calls are made of. */
+function ask(filter: Buffer, { number, audit, args = [] }: Call): string {
+  const data = Buffer.alloc(64);
+  data.writeInt32LE(number | 0, 0);
+  data.writeUInt32LE(audit ?? 0, 4);
+  for (const [index, value] of args.entries()) data.writeBigUInt64LE(value, 16 + index * 8);
+  let loaded = 0;
+  for (let at = 0; ; at++) {
+    const code = filter.readUInt16LE(at * 8);
+    const value = filter.readUInt32LE(at * 8 + 4);
+    const jump = (isTrue: boolean) => filter.readUInt8(at * 8 + (isTrue ? 2 : 3));
+    if (code === 0x20) loaded = data.readUInt32LE(value);
+    else if (code === 0x15) at += jump(loaded === value);
+    else if (code === 0x25) at += jump(loaded > value);
+    else if (code === 0x35) at += jump(loaded >= value);
+    else if (code === 0x45) at += jump((loaded & value) !== 0);
+    else if (code === 0x06)
+      return value === 0x7fff0000 ? "allow" : value === 0x80000000 ? "kill" : `error ${value & 0xffff}`;
+    else throw new Error(`no such instruction: ${code}`);
+  }
+}
+
+describe.each(["x86_64", "aarch64"] as const)("the filter for %s", (architecture: ArchitectureName) => {
+  const filter = seccompFilter({ architecture, countsMemory: true });
+  const numbers = NUMBERS[architecture];
+  const asked = (number: number, ...args: bigint[]) =>
+    ask(filter, { number, audit: AUDIT[architecture], args });
+
+  test("lets programs work", () => {
+    expect([numbers.read, numbers.execve].map((number) => asked(number))).toEqual([ALLOW, ALLOW]);
+    expect(asked(numbers.clone, 0x1200011n)).toBe(ALLOW);
+    for (const family of [1n, 2n, 10n]) expect(asked(numbers.socket, family, 1n, 0n)).toBe(ALLOW);
+    expect(asked(numbers.socket, 16n, 3n, 0n)).toBe(ALLOW);
+  });
+
+  test("ends programs of other architectures", () => {
+    for (const audit of [AUDIT.i386, AUDIT.arm, 0])
+      expect(ask(filter, { number: numbers.read, audit })).toBe(KILL);
+  });
+
+  test("knows no number of x32 and none beyond its last", () => {
+    for (const number of [0x40000000, 0x40000000 | numbers.read, LAST_KNOWN + 1, 0xffff_ffff, 0x7fff_ffff])
+      expect(asked(number), String(number)).toBe("error 38");
+    expect(asked(LAST_KNOWN)).toBe(ALLOW);
+  });
+
+  test.each([0x20000n, 0x2000000n, 0x4000000n, 0x8000000n, 0x10000000n, 0x20000000n, 0x40000000n])(
+    "makes no namespace by flag %i, whatever else is asked for",
+    (flag) => {
+      expect(asked(numbers.clone, flag)).toBe("error 1");
+      expect(asked(numbers.clone, flag | 0xffff_ffff_0000_0011n)).toBe("error 1");
+    },
+  );
+
+  test("makes sockets of no family whose peers are outside, and asks the kernel only for its network", () => {
+    for (const family of [0n, 3n, 17n, 29n, 38n, 40n, 44n, 0xffff_ffffn])
+      expect(asked(numbers.socket, family, 1n, 0n)).toBe("error 97");
+    for (const protocol of [4n, 9n, 15n, 16n])
+      expect(asked(numbers.socket, 16n, 3n, protocol)).toBe("error 93");
+    // The kernel looks at the lower half of the register only.
+    expect(asked(numbers.socket, (1n << 32n) | 40n)).toBe("error 97");
+  });
+
+  test("gives memory that nothing counts only where something does", () => {
+    const without = seccompFilter({ architecture, countsMemory: false });
+    for (const [, x86, arm] of UNCOUNTED_MEMORY) {
+      const number = (architecture === "x86_64" ? x86 : arm) as number;
+      expect(asked(number)).toBe(ALLOW);
+      expect(ask(without, { number, audit: AUDIT[architecture] })).toBe("error 38");
+    }
+  });
+});
+
+test.each([
+  ["/usr/include/x86_64-linux-gnu/asm/unistd_64.h", 1],
+  ["/usr/include/asm-generic/unistd.h", 2],
+] as const)("numbers are those of %s", (path, column) => {
+  expect(existsSync(path), "linux-libc-dev is there").toBe(true);
+  const text = readFileSync(path, "utf8");
+  const real = new Map(
+    [...text.matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)].map(([, name = "", number]) => [
+      name,
+      Number(number),
+    ]),
+  );
+
+  const calls = [
+    ...REFUSED.EPERM,
+    ...REFUSED.ENOSYS,
+    ...UNCOUNTED_MEMORY,
+    ...NAMESPACE_MAKERS,
+    ...SOCKET_MAKERS,
+  ];
+
+  // These headers may be older than the newest of them.
+  const compared = calls.filter(
+    ([name, ...numbers]) => real.has(name) || (numbers[column - 1] ?? 500) <= 450,
+  );
+  expect(compared.length).toBeGreaterThan(50);
+  for (const call of compared) expect(real.get(call[0]), call[0]).toBe(call[column]);
+});
+
+test("an engine's profile loses what the filter refuses, and nothing else", () => {
+  const profile = {
+    archMap: [{ architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] }],
+    syscalls: [
+      { names: ["read", "inotify_init1", "clone", "socket"], action: "SCMP_ACT_ALLOW" },
+      { names: ["keyctl"], action: "SCMP_ACT_ALLOW", includes: { caps: ["CAP_SYS_ADMIN"] } },
+    ],
+  };
+
+  const narrowed = narrowedProfile(profile, { architecture: "x86_64", countsMemory: false });
+
+  const allowed = narrowed.syscalls.filter(({ action }) => action === "SCMP_ACT_ALLOW");
+  const always = allowed.filter(({ args }) => args === undefined).flatMap(({ names }) => names);
+  expect(always).toEqual(["read"]);
+  expect(allowed.filter(({ args }) => args !== undefined).flatMap(({ names }) => names)).not.toContain(
+    "keyctl",
+  );
+  expect(narrowed.archMap).toEqual([{ architecture: "SCMP_ARCH_X86_64", subArchitectures: [] }]);
+  expect(
+    narrowed.syscalls.flatMap(({ names, action }) => (action === "SCMP_ACT_ALLOW" ? [] : names)),
+  ).toContain("memfd_create");
+});

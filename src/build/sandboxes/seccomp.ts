@@ -1,0 +1,142 @@
+/**
+ * The policy of system-calls.ts as the kernel reads it: a classic BPF program over `struct seccomp_data`, as its
+ * Documentation/userspace-api/seccomp_filter.rst tells it. Also as a container engine reads it: less in its own list.
+ */
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+import {
+  LAST_KNOWN,
+  NAMESPACE_FLAGS,
+  NAMESPACE_MAKERS,
+  NETLINK,
+  numberOf,
+  REFUSED,
+  SOCKET_FAMILIES,
+  SOCKET_MAKERS,
+  type SystemCall,
+  UNCOUNTED_MEMORY,
+} from "./system-calls.ts";
+
+export interface FilterOptions {
+  readonly architecture: ArchitectureName;
+  /** Whether a control group counts memory that no process shows. */
+  readonly countsMemory: boolean;
+}
+
+type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, value: number];
+
+const [LOAD, IF_EQUAL, IF_GREATER, IF_AT_LEAST, IF_ANY_BIT, RETURN] = [0x20, 0x15, 0x25, 0x35, 0x45, 0x06];
+/** Offsets in `struct seccomp_data`; of arguments, the lower half. */
+const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 32];
+const [ALLOW, KILL_PROCESS] = [0x7fff_0000, 0x8000_0000];
+const ERRNO = { EPERM: 1, ENOSYS: 38, EPROTONOSUPPORT: 93, EAFNOSUPPORT: 97 } as const;
+/** AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64: a 32-bit program's calls have other numbers, and none gets here. */
+const AUDIT: Readonly<Record<ArchitectureName, number>> = { x86_64: 0xc000_003e, aarch64: 0xc000_00b7 };
+/** Calls of x86-64 by the 32-bit convention (x32) have this bit; every number of today is below it. */
+const X32 = 0x4000_0000;
+
+const refuse = (error: keyof typeof ERRNO): Instruction => [RETURN, 0, 0, 0x0005_0000 | ERRNO[error]];
+const allow: Instruction = [RETURN, 0, 0, ALLOW];
+
+/** The filter's bytes, for `bwrap --seccomp`. */
+export function seccompFilter(options: FilterOptions): Buffer {
+  const { architecture } = options;
+  const rules = (calls: readonly SystemCall[], instructions: readonly Instruction[]) =>
+    calls.flatMap((call) => when(numberOf(call, architecture), instructions));
+  const program: Instruction[] = [
+    [LOAD, 0, 0, ARCHITECTURE],
+    [IF_EQUAL, 1, 0, AUDIT[architecture]],
+    [RETURN, 0, 0, KILL_PROCESS],
+    [LOAD, 0, 0, NUMBER],
+    [IF_AT_LEAST, 1, 0, X32],
+    [IF_GREATER, 0, 1, LAST_KNOWN],
+    refuse("ENOSYS"),
+    ...rules(NAMESPACE_MAKERS, unlessNamespaces()),
+    ...rules(SOCKET_MAKERS, knownFamilies()),
+    ...rules(REFUSED.EPERM, [refuse("EPERM")]),
+    ...rules(refusedAsUnknown(options), [refuse("ENOSYS")]),
+    allow,
+  ];
+  return Buffer.concat(program.map(encode));
+}
+
+function refusedAsUnknown({ countsMemory }: FilterOptions): readonly SystemCall[] {
+  return countsMemory ? REFUSED.ENOSYS : [...REFUSED.ENOSYS, ...UNCOUNTED_MEMORY];
+}
+
+/** What is done for one call; it must end with a return, because it may load something else than the number. */
+function when(number: number | undefined, instructions: readonly Instruction[]): Instruction[] {
+  return number === undefined ? [] : [[IF_EQUAL, 0, instructions.length, number], ...instructions];
+}
+
+function unlessNamespaces(): Instruction[] {
+  return [[LOAD, 0, 0, FIRST_ARGUMENT], [IF_ANY_BIT, 0, 1, NAMESPACE_FLAGS], refuse("EPERM"), allow];
+}
+
+function knownFamilies(): Instruction[] {
+  const known = SOCKET_FAMILIES.flatMap((family): Instruction[] => [[IF_EQUAL, 0, 1, family], allow]);
+  return [
+    [LOAD, 0, 0, FIRST_ARGUMENT],
+    ...known,
+    [IF_EQUAL, 1, 0, NETLINK.family],
+    refuse("EAFNOSUPPORT"),
+    [LOAD, 0, 0, THIRD_ARGUMENT],
+    [IF_EQUAL, 0, 1, NETLINK.protocol],
+    allow,
+    refuse("EPROTONOSUPPORT"),
+  ];
+}
+
+/** `struct sock_filter`; both architectures are little-endian. */
+function encode([code, ifTrue, ifFalse, value]: Instruction): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt16LE(code, 0);
+  bytes.writeUInt8(ifTrue, 2);
+  bytes.writeUInt8(ifFalse, 3);
+  bytes.writeUInt32LE(value >>> 0, 4);
+  return bytes;
+}
+
+/** A seccomp profile as container engines have it; only what is asked here. */
+export interface EngineProfile {
+  readonly archMap?: readonly { readonly architecture: string }[];
+  readonly syscalls: readonly EngineRule[];
+}
+
+interface EngineRule {
+  readonly names: readonly string[];
+  readonly action: string;
+  readonly errnoRet?: number;
+  readonly args?: readonly {
+    readonly index: number;
+    readonly value: number;
+    readonly valueTwo?: number;
+    readonly op: string;
+  }[];
+}
+
+/** An engine's own profile less what ours refuses: whatever the two of them refuse is refused. */
+export function narrowedProfile(profile: EngineProfile, options: FilterOptions): EngineProfile {
+  const namesOf = (calls: readonly SystemCall[]) => calls.map(([name]) => name);
+  const [forbidden, unknown] = [namesOf(REFUSED.EPERM), namesOf(refusedAsUnknown(options))];
+  const [makers, sockets] = [namesOf(NAMESPACE_MAKERS), namesOf(SOCKET_MAKERS)];
+  const ours = new Set([...forbidden, ...unknown, ...makers, ...sockets]);
+  const equal = (index: number, value: number) => ({ index, value, op: "SCMP_CMP_EQ" });
+  const allowed = (names: readonly string[], ...args: NonNullable<EngineRule["args"]>) => ({
+    ...{ names, action: "SCMP_ACT_ALLOW", args },
+  });
+  return {
+    ...profile,
+    // The first is the 64-bit one; without its companions no other is let in.
+    archMap: (profile.archMap ?? []).map(({ architecture }) => ({ architecture, subArchitectures: [] })),
+    syscalls: [
+      ...profile.syscalls
+        .map((rule) => ({ ...rule, names: rule.names.filter((name) => !ours.has(name)) }))
+        .filter(({ names }) => names.length > 0),
+      { names: forbidden, action: "SCMP_ACT_ERRNO", errnoRet: ERRNO.EPERM },
+      { names: unknown, action: "SCMP_ACT_ERRNO", errnoRet: ERRNO.ENOSYS },
+      allowed(makers, { index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }),
+      ...SOCKET_FAMILIES.map((family) => allowed(sockets, equal(0, family))),
+      allowed(sockets, equal(0, NETLINK.family), equal(2, NETLINK.protocol)),
+    ],
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * System calls that no build needs, and that lead out of a sandbox: past its namespaces, into what all processes of
+ * this machine share, or into parts of the kernel where faults are found most. Numbers as the kernel's own tables give
+ * them: arch/x86/entry/syscalls/syscall_64.tbl, scripts/syscall.tbl.
+ */
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+
+/** A name, and its number on each architecture; undefined where it never was. */
+export type SystemCall = readonly [name: string, x86_64: number | undefined, aarch64: number | undefined];
+
+/** What a program then meets: "not permitted", or "this kernel has no such call", for which programs have another way. */
+export type Refusal = "EPERM" | "ENOSYS";
+
+export const REFUSED: Readonly<Record<Refusal, readonly SystemCall[]>> = {
+  EPERM: [
+    // Keys, which belong to whoever started the farm, and outlive the build.
+    ["add_key", 248, 217],
+    ["request_key", 249, 218],
+    ["keyctl", 250, 219],
+    // Programs for the kernel, and a look into it.
+    ["bpf", 321, 280],
+    ["perf_event_open", 298, 241],
+    ["userfaultfd", 323, 282],
+    ["kcmp", 312, 272],
+    ["syslog", 103, 116],
+    ["lookup_dcookie", 212, 18],
+    ["init_module", 175, 105],
+    ["finit_module", 313, 273],
+    ["delete_module", 176, 106],
+    ["create_module", 174, undefined],
+    ["query_module", 178, undefined],
+    ["get_kernel_syms", 177, undefined],
+    ["kexec_load", 246, 104],
+    ["kexec_file_load", 320, 294],
+    ["reboot", 169, 142],
+    ["iopl", 172, undefined],
+    ["ioperm", 173, undefined],
+    ["modify_ldt", 154, undefined],
+    ["_sysctl", 156, undefined],
+    // Other views of the file system, and what lies outside of this one.
+    ["mount", 165, 40],
+    ["umount2", 166, 39],
+    ["pivot_root", 155, 41],
+    ["chroot", 161, 51],
+    ["open_tree", 428, 428],
+    ["move_mount", 429, 429],
+    ["fsopen", 430, 430],
+    ["fsconfig", 431, 431],
+    ["fsmount", 432, 432],
+    ["fspick", 433, 433],
+    ["mount_setattr", 442, 442],
+    ["statmount", 457, 457],
+    ["listmount", 458, 458],
+    ["open_by_handle_at", 304, 265],
+    ["setns", 308, 268],
+    // Settings of the whole machine.
+    ["settimeofday", 164, 170],
+    ["clock_settime", 227, 112],
+    ["clock_adjtime", 305, 266],
+    ["adjtimex", 159, 171],
+    ["sethostname", 170, 161],
+    ["setdomainname", 171, 162],
+    ["swapon", 167, 224],
+    ["swapoff", 168, 225],
+    ["acct", 163, 89],
+    ["quotactl", 179, 60],
+    ["quotactl_fd", 443, 443],
+    ["nfsservctl", 180, 42],
+    ["vhangup", 153, 58],
+    ["migrate_pages", 256, 238],
+    ["move_pages", 279, 239],
+  ],
+  ENOSYS: [
+    // The flags of clone are in a register, where a filter sees them; those of clone3 are not.
+    ["clone3", 435, 435],
+    // Counted for each user of this machine or for all of them together, and a build may be root to the kernel.
+    ["inotify_init", 253, undefined],
+    ["inotify_init1", 294, 26],
+    ["fanotify_init", 300, 262],
+    ["mq_open", 240, 180],
+    ["io_setup", 206, 0],
+    // Does the work of every other call, unseen by a filter.
+    ["io_uring_setup", 425, 425],
+    ["io_uring_enter", 426, 426],
+    ["io_uring_register", 427, 427],
+    ["memfd_secret", 447, 447],
+  ],
+};
+
+/** Memory without a name or an owner: where no control group counts it, nothing does. */
+export const UNCOUNTED_MEMORY: readonly SystemCall[] = [
+  ["memfd_create", 319, 279],
+  ["shmget", 29, 194],
+];
+
+/** Calls that make namespaces when their first argument says so, and are harmless otherwise. */
+export const NAMESPACE_MAKERS: readonly SystemCall[] = [
+  ["clone", 56, 220],
+  ["unshare", 272, 97],
+];
+/** CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET; NEWTIME is no flag of clone. */
+export const NAMESPACE_FLAGS = 0x7e02_0000;
+
+export const SOCKET_MAKERS: readonly SystemCall[] = [
+  ["socket", 41, 198],
+  ["socketpair", 53, 199],
+];
+/** AF_UNIX, AF_INET, AF_INET6. Others, AF_VSOCK above all, are not parted by namespaces of the network. */
+export const SOCKET_FAMILIES: readonly number[] = [1, 2, 10];
+/** AF_NETLINK speaks to many parts of the kernel: libraries ask protocol 0, which is about their own network. */
+export const NETLINK = { family: 16, protocol: 0 } as const;
+
+/** Calls that a kernel may have beyond this one (removexattrat) were not looked at. */
+export const LAST_KNOWN = 466;
+
+export function numberOf([, x86, arm]: SystemCall, architecture: ArchitectureName): number | undefined {
+  return architecture === "x86_64" ? x86 : arm;
+}
