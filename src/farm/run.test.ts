@@ -54,7 +54,7 @@ beforeAll(async () => {
 
 /** Which driver a step works on, from its arguments. */
 const SUBJECTS = {
-  fetchSource: ([source]) => String(source).split("/").at(-1) ?? "",
+  fetchSource: ([source]) => (typeof source === "string" ? (source.split("/").at(-1) ?? "") : ""),
   readSourceTree: ([tree]) => tree.split("/").at(-1) ?? "",
   planRecipe: ([element]) => element.driver,
   stageInputs: ([element]) => element.driver,
