@@ -288,7 +288,7 @@ function effortless(farm: Farm): Partial<Steps> {
       await writeFile(join(evidence, "modules", `${driver}.ko`), "");
       return keepAttempt(
         {
-          schema: "kmodfarm.attempt/1",
+          schema: "kmodfarm.attempt/2",
           recipe,
           inputs: [],
           buildMs: 1,
