@@ -25,7 +25,11 @@ function errorsPage(): string {
 
 Every error that kmodfarm prints ends with one of these codes; with \`--json\` it is \`error.code\`. Codes are never
 reused. _Blame_ decides what happens next: \`source\` and \`input\` are not tried again until something changes,
-\`infra\` and \`remote\` are, \`integrity\` wants a person, \`bug\` wants a report.
+\`infra\` and \`remote\` are, \`unknown\` is in three runs at most, \`integrity\` wants a person, \`bug\` wants a report.
+
+\`run\` and \`build\` go on when something fails, and end with the gravest of what happened: 130 when they were
+stopped; 4 for a wrong digest or signature; 3 for a fault of kmodfarm itself, or when the store could not be written;
+1 for elements that failed; 3 for sources that need a look; else 0.
 
 Generated from src/base/error.ts by \`npm run docs\`.
 

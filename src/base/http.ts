@@ -292,7 +292,7 @@ export class Http {
           const wait =
             tried < this.#retries ? waitBeforeRetry(thrown, this.#firstDelayMs * 2 ** tried) : undefined;
           if (wait === undefined) throw this.toError(url, thrown);
-          await sleep(wait, undefined, { signal: deadline.signal }).catch(() => {});
+          await sleep(wait, undefined, { signal: deadline.signal }).catch(() => {}); // A stop is seen at the next try.
         }
       }
     } finally {

@@ -96,16 +96,18 @@ describe("in a thread of its own", () => {
 
 /** How often an expression is tried. */
 function comparisons(work: () => void): number {
-  const { exec } = RegExp.prototype;
+  const plain = Object.getOwnPropertyDescriptor(RegExp.prototype, "exec") as TypedPropertyDescriptor<
+    typeof RegExp.prototype.exec
+  >;
   let count = 0;
   RegExp.prototype.exec = function counted(text) {
     count++;
-    return exec.call(this, text);
+    return plain.value?.call(this, text) ?? null;
   };
   try {
     work();
   } finally {
-    RegExp.prototype.exec = exec;
+    Object.defineProperty(RegExp.prototype, "exec", plain);
   }
   return count;
 }

@@ -74,7 +74,7 @@ async function runUntilFull(argv: readonly string[], console: string, signal?: A
   const look = async () => {
     if ((await stat(console)).size >= CONSOLE_LIMIT_BYTES) full.abort();
   };
-  const looking = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS);
+  const looking = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS); // The next look asks again.
   try {
     return await run(argv, { timeoutMs: BOOT_LIMIT_MS, until: full.signal }, signal);
   } finally {

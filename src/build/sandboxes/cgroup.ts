@@ -208,7 +208,7 @@ async function prepare({ directory, version, controllers }: GroupPlace, limits: 
   if (version === 1) await set("memory.memsw.limit_in_bytes", limits.memoryBytes).catch(() => {});
   else {
     await set("memory.swap.max", 0).catch(() => {});
-    await set("memory.oom.group", 1).catch(() => {});
+    await set("memory.oom.group", 1).catch(() => {}); // Older kernels have none.
   }
 }
 
