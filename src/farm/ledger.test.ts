@@ -41,7 +41,7 @@ describe("a store that fails", () => {
     for (let index = 0; index < writes; index++) {
       let count = 0;
       const healthy = await openFolderStore(await temporaryDirectory());
-      await putBlobs(healthy);
+      for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
       const ledger = ledgerOf(failing(healthy, () => count++ === index));
       ledger.record(ONE);
 
@@ -65,7 +65,7 @@ describe("a store that fails", () => {
     async (code) => {
       let isIll = true;
       const healthy = await openFolderStore(await temporaryDirectory());
-      await putBlobs(healthy);
+      for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
       const thrown = new FarmError(code, { detail: "once" });
       const store = failing(healthy, () => {
         if (!isIll) return false;
@@ -110,7 +110,7 @@ describe("a store that fails", () => {
   test("always, and is well again later: nothing was lost meanwhile", async () => {
     let isIll = true;
     const healthy = await openFolderStore(await temporaryDirectory());
-    await putBlobs(healthy);
+    for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
     const ledger = ledgerOf(failing(healthy, () => isIll));
     ledger.record(ONE);
     await expect(ledger.publish()).rejects.toThrow("not published");
@@ -126,7 +126,7 @@ describe("a store that fails", () => {
 
 test("an outcome that is recorded while another is written is published next", async () => {
   const healthy = await openFolderStore(await temporaryDirectory());
-  await putBlobs(healthy);
+  for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
   const ledger = new Ledger(
     failing(healthy, (path) => {
       if (path.endsWith("/attempts.json") && ledger.noteOf(keyOf(ONE)) === undefined) ledger.record(TWO);
@@ -204,7 +204,7 @@ async function storeThatFails(times: number) {
   let left = times;
   let count = 0;
   const healthy = await openFolderStore(await temporaryDirectory());
-  await putBlobs(healthy);
+  for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
   const store = failing(healthy, () => {
     if (left-- <= 0) return false;
     count++;

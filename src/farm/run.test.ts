@@ -5,6 +5,7 @@ import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
 import { keepAttempt } from "../build/attempt.ts";
 import { recipeOf } from "../build/recipe.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
@@ -288,12 +289,12 @@ function effortless(farm: Farm): Partial<Steps> {
       await writeFile(join(evidence, "modules", `${driver}.ko`), "");
       return keepAttempt(
         {
-          schema: "kmodfarm.attempt/1",
+          schema: "kmodfarm.attempt/2",
           recipe,
           inputs: [],
           buildMs: 1,
           environment: { compiler: "gcc-12", packages: [] },
-          modules: [{ name: driver, size: 0, sha256: "sha256:00" }],
+          modules: [{ name: driver, size: 0, sha256: sha256("") }],
         },
         evidence,
         farm.cache,

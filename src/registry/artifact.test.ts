@@ -17,7 +17,9 @@ describe("putManifest", () => {
 
     const manifest = await putManifest(store, GOOD);
 
-    expect(await readManifest(store, { ...makeEntry(makeElement()), manifest })).toEqual(Manifest.parse(GOOD));
+    expect(await readManifest(store, { ...makeEntry(makeElement()), manifest })).toEqual(
+      Manifest.parse(GOOD),
+    );
   });
 
   test.each<[string, Partial<Manifest>, string]>([

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { aboutThese, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
+import {
+  aboutThese,
+  makeEntry,
+  makeManifest,
+  makeOutcome,
+  NOTHING,
+  putBlobs,
+} from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { type Forged, forge } from "../../test/support/forged-store.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
