@@ -5,7 +5,6 @@ import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
-import { sha256 } from "../base/json.ts";
 import { keepAttempt } from "../build/attempt.ts";
 import { recipeOf } from "../build/recipe.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
@@ -294,14 +293,14 @@ function effortless(farm: Farm): Partial<Steps> {
           inputs: [],
           buildMs: 1,
           environment: { compiler: "gcc-12", packages: [] },
-          modules: [{ name: driver, size: 0, sha256: sha256("") }],
+          modules: [],
         },
         evidence,
         farm.cache,
       );
     },
     fetchBootImage: async () => "boot image",
-    testLoad: async () => ({ verdict: { check: "load", verdict: "pass", reasons: [] } }),
+    testLoad: async () => ({ verdict: { check: "load", verdict: "pass", reasons: [], of: [] } }),
     fetchKernelRecord: async () => ({ architecture: "x86_64" }),
     checkFormat: async () => checkFormat([]),
     storeArtifact: (store, element, attempt, findings) =>
