@@ -24,14 +24,14 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
     "echo another module >/output/stripped/shapes.ko; echo a third one >/output/compressed/shapes.ko.xz",
   ],
   // A directory of outputs that leads to the host.
-  linked: ["mv /output/modules /output/was; ln -s PRIVATE /output/modules"],
+  linked: [fake("cp", '/bin/cp "$$@"; mv /output/modules /output/was; ln -s PRIVATE /output/modules')],
   // Nothing on the disk, and two gigabytes for who reads it.
   fat: [
     "mkdir -p /output/files/fw",
     "for i in 1 2 3 4 5 6 7 8; do truncate -s 250M /output/files/fw/$$i; done; echo x >/output/files/x.html",
   ],
   // The same, in files that the configuration names.
-  full: ["mkdir -p fw; for i in 1 2 3 4 5 6 7 8; do truncate -s 250M $(src)/fw/$$i; done"],
+  full: ["mkdir -p $(src)/fw; for i in 1 2 3 4 5 6 7 8; do truncate -s 250M $(src)/fw/$$i; done"],
   // Testimony about its own surroundings.
   words: [
     "printf 'gcc-12 (Debian 99.9) \\033]0;owned\\007\\n' >/output/compiler.txt",
