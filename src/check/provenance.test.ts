@@ -1,15 +1,14 @@
 import { expect, test } from "vitest";
-import { makeListedKernel, makeSource } from "../../test/support/kernels.ts";
+import { makeListedKernel, makePackage, makeSource } from "../../test/support/kernels.ts";
 import { checkProvenance } from "./provenance.ts";
 
 const LIST = "kernel-crawler-x86_64/debian12";
 const REPOSITORY = makeSource({ id: "debian/bookworm" });
 const list = makeSource({ id: LIST, kind: "kernel-crawler" });
 const { packages } = makeListedKernel();
-const [own] = packages.headers;
 const withStrange = {
   ...packages,
-  headers: [...packages.headers, { ...own, name: "linux-kbuild", source: LIST }],
+  headers: [...packages.headers, makePackage({ name: "linux-kbuild", source: LIST })],
 };
 
 test("a module that was built of a repository's packages is of known provenance", () => {
