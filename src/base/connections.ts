@@ -71,11 +71,12 @@ export function openConnections(own: OwnServers, limits: ConnectionLimits): Conn
     bodyTimeout: silenceMs,
   });
   const dispatcher = agent.compose((dispatch) => (options, handler) => {
-    const { hostname, port, protocol } = new URL(String(options.origin));
+    const origin = String(options.origin);
+    const { hostname, port, protocol } = new URL(origin);
     // Through a proxy nobody else sees the address.
     const fault = own.has(hostname, portOf({ port, protocol })) ? undefined : faultOf(hostname);
     if (fault !== undefined) throw fault;
-    return dispatch(options, withDeadline(handler, `${options.origin}${options.path}`, answerMs));
+    return dispatch(options, withDeadline(handler, `${origin}${options.path}`, answerMs));
   });
   return { dispatcher, close: () => agent.close() };
 }

@@ -41,6 +41,15 @@ describe("what a build sees of a package", () => {
     ]);
   });
 
+  test("linux-kbuild-6.1: what the link below /usr/src leads to", async () => {
+    const laid = {
+      files: { "usr/lib/linux-kbuild-6.1/scripts/fixdep": "" },
+      links: { "usr/src/linux-kbuild-6.1": "../lib/linux-kbuild-6.1" },
+    };
+
+    expect(await shown("linux-kbuild-6.1", laid)).toEqual(["/usr/lib/linux-kbuild-6.1"]);
+  });
+
   test("nothing else that it brings", async () => {
     const files = {
       "usr/src/linux-headers-other/Makefile": "",

@@ -91,8 +91,9 @@ export function nativePaths(packages: readonly NamedTree[], kversion: string): [
 
 function placesOf(name: string, kversion: string): string[] {
   const [own, kernel] = [pathSegment(name, "package"), pathSegment(kversion, "kernel")];
-  const places = [`usr/src/${own}`, `usr/src/linux-headers-${kernel}`, `usr/src/kernels/${kernel}`];
-  return [...new Set([...places, ...(own.startsWith("linux-kbuild-") ? [`usr/lib/${own}`] : [])])];
+  // Their place below /usr/src is a link to it, which headers do not use.
+  if (own.startsWith("linux-kbuild-")) return [`usr/lib/${own}`];
+  return [...new Set([`usr/src/${own}`, `usr/src/linux-headers-${kernel}`, `usr/src/kernels/${kernel}`])];
 }
 
 function isDirectoryIn(tree: string, place: string, name: string): boolean {

@@ -3,11 +3,14 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { lookAtLists } from "../../test/support/look.ts";
+import { startServer } from "../../test/support/server.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
 import { EMPTY_CATALOG } from "./catalog.ts";
-import type { ListSource } from "./list-source.ts";
+import { readKernelCrawler } from "./kernel-crawler.ts";
+import type { KernelList } from "./kernel-list.ts";
+import { askLists, type ListSource, updateFromLists } from "./list-source.ts";
 import type { SourceContext } from "./source.ts";
 
 const NOW = { now: new Date("2026-11-23T00:00:00Z") };
@@ -150,3 +153,70 @@ describe("a configured list", () => {
     expect(catalog).toEqual(EMPTY_CATALOG);
   });
 });
+
+describe("a list that is larger than any", () => {
+  async function* lines(entry: (at: number) => string, count: number) {
+    yield Buffer.from('{"debian":[');
+    for (let at = 0; at < count; at += 1000)
+      yield Buffer.from(
+        Array.from({ length: 1000 }, (_, more) => `${at + more > 0 ? "," : ""}${entry(at + more)}`).join(""),
+      );
+    yield Buffer.from("]}");
+  }
+  const read = (entry: (at: number) => string, count: number) =>
+    readKernelCrawler(lines(entry, count), { url: "the list" });
+  const refused = (words: RegExp) =>
+    expect.objectContaining({ code: "DOCUMENT_INVALID", message: expect.stringMatching(words) });
+
+  test.each([
+    ["entries", () => "1", 201_000, /more than 200000 entries/],
+    [
+      "URLs",
+      (at: number) =>
+        `{"kernelversion":1,"kernelrelease":"6.${at}","target":"debian","headers":[${'"x",'.repeat(99)}"x"]}`,
+      3_001_000 / 1000 + 1000,
+      /more than 300000 URLs/,
+    ],
+    ["bytes", (at: number) => `"${at}${"x".repeat(4000)}"`, 20_000, /longer than the 67108864 bytes/],
+  ])("in %s is refused", async (_, entry, count, words) => {
+    await expect(read(entry, count)).rejects.toThrow(refused(words));
+  });
+
+  test("is no reason to keep kernels without end: a catalog has room for so many", async () => {
+    const kernel = (at: number) =>
+      ({
+        distribution: "debian12",
+        architecture: "x86_64",
+        kversion: `6.${at}`,
+        packageVersion: "1",
+      }) as never;
+    const full = { ...EMPTY_CATALOG, kernels: Array.from({ length: 249_999 }, (_, at) => kernel(at)) };
+    const answers = [
+      { source: await listOf("two.json", [1, 2]), read: await lookAt(await listOf("two.json", [1, 2])) },
+    ];
+
+    const { catalog, problems } = updateFromLists(full, answers, NOW);
+
+    expect(problems.map(({ detail }) => detail)).toEqual([expect.stringContaining("250000 is the most")]);
+    expect(catalog.kernels).toHaveLength(249_999);
+  });
+
+  test("or slower than a source may be is left, and the others go on", async () => {
+    const { url } = await startServer((_, response) => {
+      response.writeHead(200);
+      const timer = setInterval(() => response.write(" ".repeat(20_000)), 50);
+      response.on("close", () => clearInterval(timer));
+    });
+    const slow: ListSource = { ...(await listOf("a.json", [1])), id: "slow", place: `${url}/list.json` };
+
+    const answers = await askLists([slow, await listOf("b.json", [1])], { ...context, longestMs: 700 });
+
+    expect(answers[0]?.read).toMatchObject({ code: "REMOTE_UNAVAILABLE" });
+    expect(answers[1]?.read).toMatchObject({ entries: 1 });
+  });
+});
+
+async function lookAt(source: ListSource) {
+  const [answer] = await askLists([source], context);
+  return answer?.read as KernelList;
+}

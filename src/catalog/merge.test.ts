@@ -405,3 +405,31 @@ describe("mergeImported", () => {
     expect(mergeImported(both, theirs)).toEqual(both);
   });
 });
+
+describe("a list beside a repository", () => {
+  const LIST = "kernel-crawler-x86_64/debian12";
+  const kversion = "6.1.0-56-amd64";
+  const repository = report(listed([kversion]));
+  /** The same kernel by a list that gives digests of its own. */
+  const strange = (trusted: { readonly trusted?: true } = {}) => {
+    const [own] = listed([kversion], { sources: [LIST] });
+    const evil = { sha256: "e".repeat(64), source: LIST };
+    const headers = (own as ListedKernel).packages.headers.map((one) => ({ ...one, ...evil }));
+    const packages = { headers, crossTools: [], image: [], modules: [] };
+    const source = makeSource({ id: LIST, kind: "kernel-crawler", ...trusted });
+    return report([{ ...(own as ListedKernel), packages }], [source]);
+  };
+  const digests = (catalog: Catalog) => find(catalog, kversion).packages.headers.map(({ sha256 }) => sha256);
+
+  test("does not replace the packages that the repository vouches for", () => {
+    expect(digests(nights(repository, strange()))).toEqual(digests(nights(repository)));
+  });
+
+  test("is replaced by them, its build tools too, which run in every build", () => {
+    expect(digests(nights(strange(), repository))).toEqual(digests(nights(repository)));
+  });
+
+  test("counts as much where a person vouches for it", () => {
+    expect(digests(nights(repository, strange({ trusted: true })))).not.toEqual(digests(nights(repository)));
+  });
+});

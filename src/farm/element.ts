@@ -14,8 +14,9 @@ import type { LoadedDriver } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
 import { modulePath, strippedPath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
-import { type CatalogSource, isVouching } from "../catalog/catalog.ts";
+import type { CatalogSource } from "../catalog/catalog.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
+import { checkProvenance } from "../check/provenance.ts";
 import { checkSignatures } from "../check/signature.ts";
 import { seenIn } from "../check/subject.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
@@ -179,29 +180,9 @@ async function readVerdicts(
   );
   const { modules, verdict: format } = await steps.checkFormat(files);
   const read = modules.map(({ module }) => module);
-  const built = provenanceOf(element, recipe, sources);
+  const built = checkProvenance(element, recipeKey(recipe), sources);
   const signature = checkSignatures(modules, gate.signers, kernel);
   return seenIn(modules, [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built]);
-}
-
-/** Built here, of packages that a distribution vouches for: a digest of a list proves no origin. */
-function provenanceOf(
-  { packages }: Pick<Element, "packages">,
-  recipe: Recipe,
-  sources: readonly CatalogSource[],
-): Verdict {
-  const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
-  const strange = Object.values(packages)
-    .flat()
-    .filter(({ source }) => !vouching.has(source));
-  const built = `built here by recipe ${recipeKey(recipe)}`;
-  const [first] = strange;
-  if (first === undefined) return verdict("provenance", "pass", built);
-  return verdict(
-    "provenance",
-    "unknown",
-    `${built}, with ${strange.map(({ name }) => name).join(", ")} on the word of ${first.source} alone, a list that nobody signs: configure the repository, or say \`trusted: true\` of the list`,
-  );
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { parseConfig } from "./config.ts";
-import { catalogSources, readCredentials, toolchainMirror } from "./sources.ts";
+import { catalogSources, ownPlaces, readCredentials, toolchainMirror } from "./sources.ts";
 
 const AROUND = { host: { main: "http://host.example/debian" }, base: "/etc/farm" };
 
@@ -295,5 +295,50 @@ describe("readCredentials", () => {
 
     expect(refused).toMatchObject({ code, message: expect.stringContaining("/pw") });
     expect(inspect(refused)).not.toMatch(/hunter/);
+  });
+});
+
+describe("what goes over plain http", () => {
+  const secret = "credentials: {user: me, passwordFile: pw}";
+  const parse = (source: string) => parseConfig(`sources: [${source}]`, "kmodfarm.yaml");
+
+  test.each([
+    `{kind: rpm-md, release: fedora40, baseurl: 'http://a.example/', ${secret}}`,
+    `{kind: apt, releases: [debian12], mirror: 'https://a.example', securityMirror: 'http://b.example', ${secret}}`,
+    `{kind: kernel-crawler, list: 'http://a.example/list.json', ${secret}}`,
+  ])("is no password, unless somebody writes so: %s", (source) => {
+    expect(() => parse(source)).toThrow(/would go over plain http.*overHttp: true/);
+    expect(() => parse(source.replace("passwordFile: pw", "passwordFile: pw, overHttp: true"))).not.toThrow();
+    expect(() => parse(source.replaceAll("http://", "https://"))).not.toThrow();
+    expect(() => parse(source.replaceAll(/http:\/\/[ab].example/g, "http://127.0.0.1:8080"))).not.toThrow();
+  });
+
+  test("is no list that somebody vouches for", () => {
+    const list = "{kind: kernel-crawler, list: 'http://a.example/list.json', trusted: true}";
+
+    expect(() => parse(list)).toThrow(/trusted.*plain http/);
+    expect(() => parse(list.replace("http:", "https:"))).not.toThrow();
+    expect(() => parse(list.replace("http://a.example/", ""))).not.toThrow();
+  });
+});
+
+describe("places of one's own", () => {
+  test("are those that the configuration and the host's apt name", () => {
+    const config = parseConfig(
+      "{privateHosts: [mirror.lan, '10.0.0.5:8080'], sources: [{kind: kernel-crawler, list: 'https://a.example/l.json'}], drivers: [{name: x, versions: [1.0.0], source: {url: 'https://d.example/{version}.tar', sha256: " +
+        `${"a".repeat(64)}}}]}`,
+      "kmodfarm.yaml",
+    );
+
+    expect(ownPlaces(config, AROUND)).toEqual([
+      ...["mirror.lan", "10.0.0.5:8080", "https://a.example/l.json"],
+      ...["https://d.example/{version}.tar", "http://host.example/debian"],
+    ]);
+  });
+
+  test.each(["", "http://a", "a b", "a/b", "user@a", "a:b"])("are no host: '%s'", (host) => {
+    expect(() => parseConfig(JSON.stringify({ privateHosts: [host] }), "kmodfarm.yaml")).toThrow(
+      /privateHosts/,
+    );
   });
 });

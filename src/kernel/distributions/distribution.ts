@@ -95,7 +95,7 @@ export interface CrawlerName {
   readonly kernelconfigdata?: string | undefined;
 }
 
-interface KernelPackages {
+export interface KernelPackages {
   /** What building needs on a machine of the kernel's own architecture. */
   readonly headers: readonly Package[];
   /** The same build tools for builders of other architectures. */
