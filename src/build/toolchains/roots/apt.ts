@@ -133,6 +133,7 @@ class DebRoot {
   /** Asked of this machine's own dpkg. */
   async installed(): Promise<InstalledPackage[]> {
     const result = await this.#box({
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg's own template
       argv: ["dpkg-query", "--admindir=/target/var/lib/dpkg", "-W", "-f", "${Package}\\t${Version}\\n"],
       shows: [this.#target],
     });

@@ -3,7 +3,7 @@
  * programs; rpm installs them, with nothing but the root and rpm itself.
  */
 import { copyFile, cp, mkdir, readdir, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { assertNever, FarmError } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
@@ -224,10 +224,10 @@ async function installedPackages(
     throw new FarmError("TOOL_FAILED", { detail: `rpm cannot list a root: ${lastLines(asked.stderr, 3)}` });
   const packages = installedList(asked.stdout).filter(({ name }) => name !== "gpg-pubkey");
   const list = packages.map(({ name, version }) => `${name}\t${version}\n`).join("");
-  const script = 'mkdir -p "${1%/*}" && cat >"$1"';
+  const script = 'mkdir -p "$1" && cat >"$2"';
   const kept = await runInBox(
     {
-      argv: ["sh", "-c", script, "sh", PACKAGE_LIST],
+      argv: ["sh", "-c", script, "sh", dirname(PACKAGE_LIST), PACKAGE_LIST],
       shows: [{ outside: spec.root, inside: "/", isWritable: true }],
       input: list,
       timeoutMs: bootstrapTimeoutMs(spec),
