@@ -238,6 +238,7 @@ describe("limits of a build", () => {
       processes: 4096,
       disk: 8 * 1024 ** 3,
       output: 64 * 1024 ** 2,
+      artifact: 1024 ** 3,
     });
     expect(limitsOf("limits: { memory: 512M, minutes: 0.5 }")).toMatchObject({
       minutes: 0.5,

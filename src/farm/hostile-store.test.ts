@@ -102,7 +102,7 @@ describe("a store whose disk is full", () => {
     import { withdraw } from ${source("./moves.ts")};
     const [place, freeKib] = process.argv.slice(1);
     const store = await openFolderStore(place + "/store");
-    await putBlobs(store);
+    await putBlobs(store, makeElement());
     const first = await writePublished(store, nextState(NOTHING, CATALOG, [makeOutcome(makeElement())]), new Date());
     await refreshView(store, first);
     const filler = openSync(place + "/filler", "w");

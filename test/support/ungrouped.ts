@@ -32,7 +32,7 @@ function elsewhere(sandbox: Sandbox, enter: readonly string[]): Sandbox {
   let child: ChildProcess | undefined;
   const start = () => {
     const module = new URL("ungrouped-child.ts", import.meta.url).pathname;
-    const [program = "", ...words] = [...enter, process.execPath, module, sandbox.name];
+    const [program, ...words] = [...enter, process.execPath, module, sandbox.name];
     const started = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: started.stdout }).on("line", (line) => {
       const answer: Answer = JSON.parse(line);

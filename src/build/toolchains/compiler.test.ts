@@ -26,7 +26,7 @@ describe("the compiler in a kernel's headers", () => {
   const gcc12 = { family: "gcc", version: "12.2.0", source: "config" };
 
   test.each([".config", "include/config/auto.conf"])("is read from %s", async (file) => {
-    expect(await readCompiler([await treeOf({ [`${DIRECTORY}/${file}`]: TEXT })], DIRECTORY)).toEqual(gcc12);
+    expect(readCompiler([await treeOf({ [`${DIRECTORY}/${file}`]: TEXT })], DIRECTORY)).toEqual(gcc12);
   });
 
   test("is read from compile.h where the configuration is too old to tell", async () => {
@@ -35,7 +35,7 @@ describe("the compiler in a kernel's headers", () => {
       [`${DIRECTORY}/include/generated/compile.h`]: HEADER,
     });
 
-    expect(await readCompiler([tree], DIRECTORY)).toEqual({
+    expect(readCompiler([tree], DIRECTORY)).toEqual({
       family: "gcc",
       version: "7.3.1",
       source: "header",
@@ -43,8 +43,8 @@ describe("the compiler in a kernel's headers", () => {
   });
 
   test("is not known where nothing tells", async () => {
-    expect(await readCompiler([await treeOf({})], DIRECTORY)).toBeUndefined();
-    expect(await readCompiler([await treeOf({ [`${DIRECTORY}/.config`]: "" })], DIRECTORY)).toBeUndefined();
+    expect(readCompiler([await treeOf({})], DIRECTORY)).toBeUndefined();
+    expect(readCompiler([await treeOf({ [`${DIRECTORY}/.config`]: "" })], DIRECTORY)).toBeUndefined();
   });
 
   test("is found by links into another package of the kernel", async () => {
@@ -53,7 +53,7 @@ describe("the compiler in a kernel's headers", () => {
       await treeOf({ "usr/src/linux-headers-6.1-common/config": TEXT }),
     ];
 
-    expect(await readCompiler([own, common], DIRECTORY)).toEqual(gcc12);
+    expect(readCompiler([own, common], DIRECTORY)).toEqual(gcc12);
   });
 });
 
@@ -67,17 +67,17 @@ describe("reading in trees", () => {
   ])("never leaves them by %s", async (_, target) => {
     const tree = await treeOf({}, { "usr/src/f": target });
 
-    expect(await readInTrees([tree], "/usr/src/f", 100)).toBeUndefined();
+    expect(readInTrees([tree], "/usr/src/f", 100)).toBeUndefined();
   });
 
   test("never leaves them by a directory that is a link", async () => {
     const outside = await treeOf({ f: "outside" });
     const tree = await treeOf({}, { "usr/src": outside });
 
-    expect(await readInTrees([tree], "/usr/src/f", 100)).toBeUndefined();
+    expect(readInTrees([tree], "/usr/src/f", 100)).toBeUndefined();
   });
 
   test("takes no more than asked for", async () => {
-    expect((await readInTrees([await treeOf({ f: "1234567890" })], "/f", 4))?.toString()).toBe("1234");
+    expect(readInTrees([await treeOf({ f: "1234567890" })], "/f", 4)?.toString()).toBe("1234");
   });
 });
