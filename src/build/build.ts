@@ -16,7 +16,6 @@ import type { InputRecord } from "./inputs/input-places.ts";
 import type { Inputs, Unpacked } from "./inputs/inputs.ts";
 import { packageFormat } from "./inputs/package-format.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
-import { observedCompiler } from "./observed.ts";
 import { readNote, takeOutputs } from "./outputs.ts";
 import { packModules } from "./pack.ts";
 import { buildPackages, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
@@ -95,7 +94,7 @@ export async function buildElement(
     for (const name of ["output", "scratch", "evidence"]) await mkdir(join(work, name));
     await layDriver(driver, work);
     await writeFile(join(work, "target"), `${element.kversion}\n${element.architecture}\n`);
-    const environment = await observedEnvironment(element, driver, root, context, signal);
+    const environment = observedEnvironment(element, driver, root);
     const started = performance.now();
     const result = await context.sandbox.run(
       await sandboxSpec(element, driver, root, staged, work, context),
@@ -313,16 +312,14 @@ function treeOf(output: string, usual: string): string {
   return /^\/[\w.+~:/-]+$/.test(said) ? said : usual;
 }
 
-/** What the farm sees of the root, before the driver is there. */
-async function observedEnvironment(
+/** What the farm saw of the root when it made it; what a build says of its surroundings is the driver's word. */
+function observedEnvironment(
   element: Element,
   driver: LoadedDriver,
-  root: ToolchainRoot,
-  context: BuildContext,
-  signal: AbortSignal | undefined,
-): Promise<AttemptRecord["environment"]> {
-  const { COMPILER, CROSS_COMPILE = "" } = compilerEnvironment(root, element);
-  const compiler = await observedCompiler(root.path, `${CROSS_COMPILE}${COMPILER}`, context, signal);
-  const own = ownPackages(driver.build);
-  return { compiler, packages: relevantPackages(root.packages, architecture(element.architecture), own) };
+  { packages, compilers, builder }: ToolchainRoot,
+): AttemptRecord["environment"] {
+  const target = architecture(element.architecture);
+  // clang is every architecture's compiler.
+  const compiler = compilers[target.name] ?? compilers[builder] ?? "";
+  return { compiler, packages: relevantPackages(packages, target, ownPackages(driver.build)) };
 }

@@ -197,7 +197,7 @@ export function readNote(directory: string, name: string): string {
 }
 
 /** What may be shown of a text that a program said. */
-export function firstLine(text: string): string {
+function firstLine(text: string): string {
   const [line = ""] = text.slice(0, NOTE_LIMIT_BYTES).split("\n");
   return line.replaceAll(/\p{C}/gu, "").trim();
 }

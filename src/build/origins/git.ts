@@ -197,6 +197,8 @@ const SETTINGS = [
   "core.autocrlf=false",
   "core.attributesFile=/dev/null",
   "credential.helper=",
+  // Where a server sends us, its repository's owner did not name.
+  "http.followRedirects=false",
   "submodule.recurse=false",
   "protocol.allow=never",
   "protocol.file.allow=always",

@@ -3,7 +3,7 @@
  * programs; rpm installs them, with nothing but the root and rpm itself.
  */
 import { copyFile, cp, mkdir, readdir, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { assertNever, FarmError } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
@@ -33,7 +33,6 @@ export const dnf: RootMethod<RpmMirror> = { format: "rpm", options: OPTIONS, mak
 /** Where releases keep their database of packages. What they do not find there, they find by a link. */
 const DATABASE = "/var/lib/rpm";
 /** For programs inside that ask what is installed: the root's own rpm may not read a database of ours. */
-const PACKAGE_LIST = "/usr/share/kmodfarm/packages.tsv";
 /** Where the box that fetches, and the one that installs, have things. */
 const KEYS = "/work/keys.asc";
 const PACKAGES = "/tmp/packages";
@@ -222,20 +221,7 @@ async function installedPackages(
   const asked = await runInBox(rpmBox(spec, tool, ["-qa", "--queryformat", format], true), signal);
   if (asked.exitCode !== 0)
     throw new FarmError("TOOL_FAILED", { detail: `rpm cannot list a root: ${lastLines(asked.stderr, 3)}` });
-  const packages = installedList(asked.stdout).filter(({ name }) => name !== "gpg-pubkey");
-  const list = packages.map(({ name, version }) => `${name}\t${version}\n`).join("");
-  const script = 'mkdir -p "$1" && cat >"$2"';
-  const kept = await runInBox(
-    {
-      argv: ["sh", "-c", script, "sh", dirname(PACKAGE_LIST), PACKAGE_LIST],
-      shows: [{ outside: spec.root, inside: "/", isWritable: true }],
-      input: list,
-      timeoutMs: bootstrapTimeoutMs(spec),
-    },
-    signal,
-  );
-  if (kept.exitCode === 0) return packages;
-  throw new FarmError("TOOL_FAILED", { detail: `a root keeps no list: ${lastLines(kept.stderr, 3)}` });
+  return installedList(asked.stdout).filter(({ name }) => name !== "gpg-pubkey");
 }
 
 function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {
