@@ -34,7 +34,6 @@ readelf:binutils
 cpio:cpio
 gpg:gnupg
 apt-ftparchive:apt-utils
-mmdebstrap:mmdebstrap
 rpmbuild:rpm
 createrepo_c:createrepo-c
 dnf:dnf

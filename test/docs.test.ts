@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -73,3 +73,24 @@ function settingsOf(schema: unknown, prefix = ""): string[] {
   const inside = [items, ...anyOf].flatMap((one) => (one === undefined ? [] : settingsOf(one, prefix)));
   return [...new Set([...here, ...inside])];
 }
+
+describe("docs/security.md", () => {
+  const text = read("docs/security.md").replaceAll(/\s+/g, " ");
+  const named = [...text.matchAll(/`((?:src|test)\/[\w./-]+\.ts)`(?: "([^"]+)")?/g)];
+
+  test("names tests that exist, by titles that they have", () => {
+    expect(named.length).toBeGreaterThan(50);
+    const missing = named.filter(([, file = "", title = ""]) => {
+      const path = join(import.meta.dirname, "..", file);
+      return !existsSync(path) || !readFileSync(path, "utf8").replaceAll(/\s+/g, " ").includes(title);
+    });
+
+    expect(missing.map(([all]) => all)).toEqual([]);
+  });
+
+  test("leads to pages that exist", () => {
+    const links = [...text.matchAll(/\]\(([^)]+)\)/g)].map(([, target = ""]) => target);
+
+    expect(links.filter((target) => !existsSync(join(import.meta.dirname, "../docs", target)))).toEqual([]);
+  });
+});
