@@ -17,7 +17,7 @@ test-wide: setup-test
 check: setup-test
 	@npm run --silent check
 
-bench: setup
+bench: setup-test
 	@npm run --silent bench:build
 
 setup:

@@ -39,6 +39,7 @@ createrepo_c:createrepo-c
 dnf:dnf
 /usr/share/perl5/Dpkg/Version.pm:libdpkg-perl
 busybox:busybox-static
+mmdebstrap:mmdebstrap
 podman:podman
 runc:runc
 '
