@@ -20,7 +20,83 @@ const PURE = ["formats", "kernel", "matrix"];
 const IO = /^node:(fs|child_process|net|tls|dgram|dns|http|https|http2|worker_threads|cluster)(\/|$)/;
 const MAY_READ_ENVIRONMENT = /^(cli\/|farm\/config\.ts$)/;
 
+/** Calls that go down a path part by part; what only makes files and directories of our own is no matter. */
+const BY_PATH =
+  /^(access|chown|cp|copyFile|createReadStream|existsSync|lchown|lstat|open|opendir|readdir|readFile|readlink|realpath|rm|rmdir|stat|truncate|watch)(Sync)?$/;
+/** What each file that calls them has there: places of ours, or what a person names on the command line. */
+const OWN_PLACES: Readonly<Record<string, string>> = {
+  "base/cache.ts": "entries of the cache",
+  "base/descriptors.ts": "/proc/self/fd",
+  "base/ending.ts": "/proc",
+  "base/http.ts": "its own temporary file",
+  "base/json.ts": "a file whose digest is asked",
+  "base/process-name.ts": "/proc",
+  "base/run.ts": "programs on the path",
+  "base/scratch.ts": "the scratch directory, looked at before it is used",
+  "base/strange-directory.ts": "the descriptor walk itself",
+  "base/strange-tree.ts": "descriptors",
+  "build/attempt.ts": "attempts in the cache, taken over by build/outputs.ts",
+  "build/inputs/inputs.ts": "packages in the cache, by their digests",
+  "build/inputs/unpack.ts": "a package in the cache",
+  "build/origins/archive.ts": "an archive that the configuration names",
+  "build/origins/git.ts": "a repository that the configuration names: whether it is there",
+  "build/origins/origin.ts": "what was remembered of servers",
+  "build/pack.ts": "modules that were taken over",
+  "build/sandboxes/bubblewrap.ts": "its own status file, inputs that are mounted",
+  "build/sandboxes/cgroup.ts": "control groups",
+  "build/sandboxes/docker.ts": "outputs before the build begins, a toolchain root",
+  "build/sandboxes/layout.ts": "/proc, inputs that are mounted",
+  "build/sandboxes/podman.ts": "its own state",
+  "build/sandboxes/prove.ts": "a root of its own",
+  "build/sandboxes/shortage.ts": "/proc, control groups",
+  "build/sandboxes/usage.ts": "/proc",
+  "build/toolchains/emulation.ts": "/proc/sys",
+  "build/toolchains/image.ts": "images/",
+  "build/toolchains/roots/box.ts": "the place of a new root",
+  "build/toolchains/roots/dnf.ts": "this machine's rpm, packages that dnf fetched",
+  "build/toolchains/roots/apt.ts": "this machine's keyrings",
+  "build/toolchains/toolchain.ts": "records of roots",
+  "catalog/apt-host.ts": "this machine's apt sources",
+  "catalog/list-source.ts": "a list that the configuration names, or that was fetched",
+  "catalog/rpm-md.ts": "its own temporary files",
+  "catalog/signing-keys.ts": "a key that the configuration names",
+  "catalog/source.ts": "what was remembered of servers",
+  "check/boot-image.ts": "boot images in the cache, by their digests",
+  "check/guest-box.ts": "the files of one guest",
+  "check/guest-kmod.ts": "packages in the cache",
+  "check/guest-tools.ts": "this machine's busybox",
+  "check/kept.ts": "single files in the cache, by their digests",
+  "check/load.ts": "the files of one guest",
+  "check/qemu.ts": "the console of one guest",
+  "cli/audit-worker.ts": "modules that a person names",
+  "cli/catalog-io.ts": "lists that a person names",
+  "cli/commands/check.ts": "modules that a person names",
+  "cli/commands/find.ts": "a catalog that a person names",
+  "cli/commands/rebuild.ts": "a manifest that a person names",
+  "cli/input.ts": "files that a person names",
+  "cli/main.ts": "package.json",
+  "cli/matrix-io.ts": "matrices that a person names",
+  "cli/module-files.ts": "modules that a person names",
+  "cli/module-heap.ts": "a heap of modules that a person names",
+  "farm/check.ts": "attempts in the cache",
+  "farm/config.ts": "the configuration",
+  "farm/doctor.ts": "places of the configuration",
+  "farm/element.ts": "attempts in the cache",
+  "farm/load-test.ts": "attempts, and verdicts in the cache",
+  "farm/policy-file.ts": "the policy",
+  "farm/rebuild.ts": "attempts in the cache",
+  "farm/sources.ts": "credentials and keyrings that the configuration names",
+  "registry/artifact.ts": "attempts in the cache",
+  "registry/input-archive.ts": "packages in the cache",
+};
+
 const SRC = join(import.meta.dirname, "..", "src");
+
+/** Names that a file takes from node:fs and node:fs/promises. */
+function usesOfFileSystem(text: string): string[] {
+  const lists = [...text.matchAll(/import \{([^}]*)\} from "node:fs(?:\/promises)?"/g)];
+  return lists.flatMap(([, names = ""]) => names.split(",").map((name) => name.trim()));
+}
 
 interface SourceFile {
   readonly path: string;
@@ -116,6 +192,18 @@ describe("the source", () => {
     });
 
     expect(silent).toEqual([]);
+  });
+
+  test("touches strangers' trees by descriptor only: who else walks, reads or removes says what", () => {
+    const found = FILES.filter(({ text }) => usesOfFileSystem(text).some((name) => BY_PATH.test(name)));
+
+    expect(found.map(({ path }) => path).toSorted()).toEqual(Object.keys(OWN_PLACES).toSorted());
+  });
+
+  test("removes whole trees in one way", () => {
+    const others = FILES.filter(({ text }) => /\brm(Sync)?\([^;]*recursive/.test(text));
+
+    expect(others.map(({ path }) => path)).toEqual([]);
   });
 
   test("begins each file with what it is for", () => {
