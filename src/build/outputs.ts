@@ -82,7 +82,7 @@ export async function takeOutputs(
 ): Promise<{ readonly modules: readonly TakenModule[]; readonly files: readonly BuiltFile[] }> {
   const patterns = wanted.build.files.map(patternOf);
   const left = await look(output, patterns.length > 0);
-  const names = wanted.modules.length > 0 ? wanted.modules : modulesAmong(left);
+  const names = (wanted.modules.length > 0 ? wanted.modules : modulesAmong(left)).toSorted();
   if (names.length === 0)
     throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
   const paths = [...left.keys()].flatMap((path) => (path.startsWith("files/") ? [path.slice(6)] : []));

@@ -47,7 +47,6 @@ export function readGuestReport(console: string, secret: string, plan: GuestPlan
   const mark = `@${secret} `;
   const lines = console.replaceAll("\r", "").split("\n");
   const cutOff = lines.length - 1;
-  let garbled: string | undefined;
   for (const [index, line] of lines.entries()) {
     const at = index === cutOff ? -1 : line.indexOf(mark);
     const said = at < 0 ? undefined : parseLine(line.slice(at + mark.length));
@@ -56,10 +55,10 @@ export function readGuestReport(console: string, secret: string, plan: GuestPlan
       continue;
     }
     const plain = printable(line);
-    if (at >= 0) garbled ??= plain;
+    if (at >= 0) reading.garble(plain);
     if (plain !== "") lastWords.push(plain);
   }
-  return { ...reading.report(garbled), lastWords: lastWords.slice(-LAST_WORDS) };
+  return { ...reading.report(), lastWords: lastWords.slice(-LAST_WORDS) };
 }
 
 /** `number` is an exit code or a taint. */
@@ -107,6 +106,7 @@ class Reading {
   readonly #lines: Generator<PlannedLine, void, number>;
   #expected: PlannedLine | undefined;
   #strange: string | undefined;
+  #garbled: string | undefined;
   #release: string | undefined;
   #taint = 0;
   /** Something does not come back, which ends the boot. */
@@ -121,18 +121,23 @@ class Reading {
     this.#expected = this.#lines.next().value ?? undefined;
   }
 
+  /** A marked line that is none of the protocol's: a kernel that dies writes into the lines of others, and no more comes. */
+  garble(line: string): void {
+    this.#garbled ??= line;
+  }
+
   take(said: Said): void {
     if (this.#hangs || this.#strange !== undefined) return;
-    if (!this.#isPlanned(said)) this.#strange = this.#surprise(said);
+    if (this.#garbled !== undefined && said.verb !== "log") this.#strange = this.#garbled;
+    else if (!this.#isPlanned(said)) this.#strange = this.#surprise(said);
     else if (said.verb === "log") this.#hear(said.message);
     else if (said.verb === "hung") this.#hang();
     else this.#follow(said);
   }
 
-  report(garbled: string | undefined): Omit<GuestReport, "lastWords"> {
+  report(): Omit<GuestReport, "lastWords"> {
     const ended = this.#expected === undefined && !this.#hangs;
-    // A kernel that dies writes into the lines of others; one that lives to the end does not.
-    const strange = this.#strange ?? (ended ? garbled : undefined);
+    const strange = this.#strange ?? (ended ? this.#garbled : undefined);
     return {
       ...(this.#release === undefined ? {} : { release: this.#release }),
       ...{ tree: this.#tree, sets: this.#sets, log: this.#log, ended },

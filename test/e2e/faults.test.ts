@@ -238,7 +238,8 @@ describe("metadata that is not what its owner signed", () => {
 
     expect(mirror.misdeeds).toBeGreaterThan(0);
     for (const { exitCode } of [run, update]) expect(exitCode).toBe(4);
-    const fact = /binary-arm64\/Packages\.xz: its sha256 is not [0-9a-f]+, which the index says[\s\S]*\[DIGEST_MISMATCH\]/;
+    const fact =
+      /binary-arm64\/Packages\.xz: its sha256 is not [0-9a-f]+, which the index says[\s\S]*\[DIGEST_MISMATCH\]/;
     expectOneError(run, "debian/bookworm-security: failed: ", fact);
     await expectKept(farm, before);
     expect(await kernelNames(farm)).toEqual(kernels);

@@ -121,14 +121,14 @@ describe("what a build left", () => {
   it("is no witness of the compiler and the packages that built it", async () => {
     const { environment } = JSON.parse(String((await shown("words")).get("manifest.json")));
 
-    expect(environment.observed.compiler).toMatch(/^gcc-12 \(Debian 12\.[\d.-]+\) 12\.[\d.]+$/);
+    expect(environment.observed.compiler).toMatch(/^gcc-12 \(Debian 12\.[\w.+-]+\) 12\.[\d.]+$/);
     expect(environment.observed.packages).toEqual(environment.declared.packages);
   });
 
   function failureOf(driver: string) {
     const { elements } = JSON.parse(stdout) as {
-      elements: { driver: string; failure?: { code: string; cause: string } }[];
+      elements: { driver: string; attempt: { failure?: { code: string; cause: string } } }[];
     };
-    return elements.find((element) => element.driver === driver)?.failure;
+    return elements.find((element) => element.driver === driver)?.attempt.failure;
   }
 });
