@@ -141,9 +141,9 @@ describe("a second farm on the same store", () => {
     const waiting = await farms.farm({ mirror, select });
     await waiting.lose(header);
     const file = header.path.split("/").at(-1) ?? "";
-    mirror.misbehave({ match: { test: (path) => path.endsWith(file) }, kind: "broken" });
+    mirror.misbehave({ match: { test: (path) => path.endsWith(file) }, kind: "silent" });
     const first = waiting.start("run");
-    await waitFor(async () => mirror.misdeeds > 1, "the mirror is asked a second time");
+    await waitFor(async () => mirror.misdeeds > 0, "the mirror is asked");
 
     const { exitCode, stderr } = await waiting.cli("catalog", "list");
     mirror.behave();

@@ -26,6 +26,8 @@ export interface Fault {
     | "missing"
     /** Answers 500. */
     | "broken"
+    /** Says nothing until the faults end, and then what is right. */
+    | "silent"
     /** The connection ends half-way through the body. */
     | "cut"
     /** A whole answer with half of the file. */
@@ -159,6 +161,7 @@ class LoopbackMirror implements TestMirror {
     }
     const fault = this.#faults.find(({ match }) => match.test(path));
     if (fault !== undefined) this.misdeeds++;
+    while (fault?.kind === "silent" && this.#faults.includes(fault)) await sleep(50);
     const say = (status: number) => {
       this.asked.push({ path, status });
       return status;
@@ -297,7 +300,7 @@ async function send(
     return;
   }
   const bytes = await readFile(place);
-  const length = { cut: size, short: half, longer: size + 7, flipped: size, slow: size };
+  const length = { cut: size, short: half, longer: size + 7, flipped: size, slow: size, silent: size };
   answer.writeHead(200, {
     ...headers,
     "content-length": length[fault.kind as keyof typeof length],
@@ -306,6 +309,8 @@ async function send(
     answer.write(bytes.subarray(0, half), () => answer.destroy());
   } else if (fault.kind === "slow") {
     await sendSlowly(answer, bytes);
+  } else if (fault.kind === "silent") {
+    answer.end(bytes);
   } else if (fault.kind === "short") {
     answer.end(bytes.subarray(0, half));
   } else if (fault.kind === "longer") {
