@@ -327,6 +327,42 @@ describe("a hostile Debian package", () => {
       expect((await lstat(join(context.cache, "sources", kept))).isDirectory()).toBe(true);
   });
 
+  test("whose /usr/src is a link first and a directory later deletes nothing of the machine", async () => {
+    const context = await originContext();
+    const host = await temporaryDirectory();
+    await mkdir(join(host, "victim"));
+    await writeFile(join(host, "victim/precious"), "");
+    const file = await debOf(context.base, [
+      { name: "./usr/src", type: "symlink", linkname: "." },
+      { name: "./usr/src/0", type: "directory" },
+      { name: "./usr/src/0/X", type: "directory" },
+      { name: "./usr/src/0/X/victim", type: "symlink", linkname: "victim" },
+      { name: "./usr/src/", type: "directory" },
+      { name: "./usr/src/X", type: "symlink", linkname: host },
+      { name: "./usr/src/doorbell-1/dkms.conf" },
+    ]);
+
+    await expect(digestOf(file, context)).rejects.toThrow(/\/src", which must be a directory/);
+    expect(await readdir(join(host, "victim"))).toEqual(["precious"]);
+  });
+
+  test("with a link in the place of a tree is read without it", async () => {
+    const context = await originContext();
+    const host = await temporaryDirectory();
+    await writeFile(join(host, "dkms.conf"), "");
+    const file = await debOf(context.base, [
+      { name: "./usr/src/doorbell-1/dkms.conf" },
+      { name: "./usr/src/doorbell-2", type: "symlink", linkname: "doorbell-1" },
+      { name: "./usr/src/host-1", type: "symlink", linkname: host },
+    ]);
+
+    const { directory } = await fetchSource(file, VERSION, context);
+
+    expect(basename(directory)).toBe("doorbell-1");
+    expect(await readdir(join(directory, ".."))).toEqual(["doorbell-1"]);
+    expect(await readdir(host)).toEqual(["dkms.conf"]);
+  });
+
   test("has its links to documentation left out, and those that lead out together too", async () => {
     const context = await originContext();
     const tree = "./usr/src/doorbell-1";
