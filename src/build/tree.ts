@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { digestOf } from "../base/json.ts";
-import { landingOf } from "../base/strange-links.ts";
+import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { kindIn, linkIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 
@@ -41,7 +41,8 @@ export async function inspectTree(tree: string, what: string): Promise<string> {
   });
   const outside = [...hardLinks.values()].find(({ count, seen }) => count !== seen);
   if (outside !== undefined) throw refuse(outside.path, "has a hard link outside");
-  for (const [path, target] of links) judgeLink(path, target, links, refuse);
+  const budget = linkBudget();
+  for (const [path, target] of links) judgeLink(path, target, links, budget, refuse);
   return digestOf(facts);
 }
 
@@ -61,9 +62,10 @@ function judgeLink(
   path: string,
   target: string,
   links: ReadonlyMap<string, string>,
+  budget: LinkBudget,
   refuse: (path: string, fact: string) => FarmError,
 ): void {
-  const landing = landingOf(path, links);
+  const landing = landingOf(path, links, budget);
   if (landing.kind === "outside") throw refuse(path, `is a link out of the package, to ${target}`);
   if (landing.kind === "endless") throw refuse(path, `is a link that leads to no end, to ${target}`);
   const isElsewhere = target.startsWith("/") && !NATIVE.test(`${landing.path}/`);

@@ -8,6 +8,7 @@ import { FarmError } from "../../base/error.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
+import { linkBudget } from "../../base/strange-links.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeLinkIn, walkTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
@@ -167,10 +168,13 @@ async function dropLinksOut(sources: string): Promise<void> {
     if (kind === "link") links.set(tree, known.set(rest.join("/"), target()));
     return undefined;
   });
+  const budget = linkBudget();
   for (const [tree, known] of links)
-    for (const [path, target] of known)
-      if (path === "" || leadsOut(path, target, known))
-        removeLinkIn(sources, path === "" ? tree : `${tree}/${path}`);
+    for (const [path, target] of known) {
+      const whole = path === "" ? tree : `${tree}/${path}`;
+      if (path === "" || leadsOut(path, target, known, budget)) removeLinkIn(sources, whole);
+      if (budget.parts < 0) throw refuseSource(whole, "is one of more links than are followed");
+    }
 }
 
 /** The package's files as a tar archive. */
