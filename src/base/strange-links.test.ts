@@ -4,7 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { landingOf } from "./strange-links.ts";
+import { landingOf, linkBudget } from "./strange-links.ts";
 
 const landing = (path: string, links: Record<string, string>) =>
   landingOf(path, new Map(Object.entries(links)));
@@ -39,6 +39,27 @@ describe("landingOf", () => {
     expect(landing("a", { a: "b", b: "a" })).toEqual({ kind: "endless" });
     expect(landing("l0", long)).toEqual({ kind: "endless" });
     expect(landing("l20", long)).toEqual({ kind: "inside", path: "l50" });
+  });
+
+  test("gives up at once on long targets that follow one another", () => {
+    const pad = "/a".repeat(2040);
+    const links = Object.fromEntries(
+      Array.from({ length: 6 }, (_, index) => [`l${index}`, `l${index + 1}${pad}`]),
+    );
+    const before = performance.now();
+
+    expect(landing("l0", links)).toEqual({ kind: "endless" });
+    expect(landing("x", { x: `${"y".repeat(250)}/`.repeat(12) })).toEqual({ kind: "endless" });
+    expect(performance.now() - before).toBeLessThan(500);
+  });
+
+  test("gives up on a tree whose links take too long together", () => {
+    const links = new Map(Array.from({ length: 3000 }, (_, index) => [`l${index}`, "a/".repeat(200)]));
+    const budget = linkBudget();
+    const kinds = [...links.keys()].map((path) => landingOf(path, links, budget).kind);
+
+    expect(kinds.slice(0, 2000)).not.toContain("endless");
+    expect(new Set(kinds.slice(2500))).toEqual(new Set(["endless"]));
   });
 
   test("agrees with a kernel that has the tree as its root", { timeout: 60_000 }, async () => {

@@ -16,7 +16,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { StrangeDirectory } from "./strange-directory.ts";
-import { copyFileIn, measureTrees, namesIn, readFileIn, removeTree, walkTree } from "./strange-tree.ts";
+import {
+  copyFileIn,
+  measureTrees,
+  namesIn,
+  readFileIn,
+  removeLinkIn,
+  removeTree,
+  walkTree,
+} from "./strange-tree.ts";
 
 const PLACE = mkdtempSync(join(realpathSync(tmpdir()), "kmodfarm-strange-"));
 const DEEP = 5000;
@@ -134,6 +142,21 @@ describe("reading by a path", () => {
 
     expect(readFileIn(join(tree, "top"), "precious", 100)).toBeUndefined();
     expect(namesIn(tree, "top")).toBeUndefined();
+  });
+});
+
+describe("removeLinkIn", () => {
+  test("removes a link itself, never what is beyond one, and nothing else", () => {
+    symlinkSync("precious", join(victim, "link"));
+    symlinkSync(victim, join(tree, "out"));
+    writeFileSync(join(tree, "file"), "");
+
+    expect(removeLinkIn(tree, "out/link")).toBe(false);
+    expect(removeLinkIn(tree, "file")).toBe(false);
+    expect(removeLinkIn(tree, "absent")).toBe(false);
+    expect(readdirSync(victim)).toEqual(["link", "precious"]);
+    expect(removeLinkIn(tree, "out")).toBe(true);
+    expect(readdirSync(tree)).toEqual(["file"]);
   });
 });
 

@@ -121,6 +121,16 @@ export function linkIn(top: string, path: string): string | undefined {
   );
 }
 
+/** Removes the link at a path, no part of which is a link but the last. False when there is no link. */
+export function removeLinkIn(top: string, path: string): boolean {
+  const isRemoved = inDirectoryOf(top, path, (directory, name) => {
+    if (!directory.statusOf(name).isSymbolicLink()) return undefined;
+    directory.unlink(name);
+    return true;
+  });
+  return isRemoved ?? false;
+}
+
 /**
  * A plain file's first bytes; undefined when there is none at that path, or when a part of the path is a link.
  */
@@ -250,7 +260,8 @@ const EMPTYING_TRIES = 20;
 
 /**
  * Removes whatever is at a path of ours: a file, a link itself, or a whole tree of any depth, with any names and
- * modes, also while others change it. An absent one is fine.
+ * modes, also while others change it. An absent one is fine. The path must not lead through a stranger's tree,
+ * whose links are followed on the way: `removeLinkIn` is for those.
  * @throws errors of the system calls, and ENOTEMPTY when somebody goes on writing there
  */
 export async function removeTree(path: string): Promise<void> {

@@ -7,7 +7,7 @@ import { chmod, mkdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
-import { landingOf } from "../base/strange-links.ts";
+import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 
 interface SourceFile {
@@ -39,8 +39,9 @@ export async function readSourceTree(directory: string): Promise<SourceTree> {
   const names = new Set(listed.map(({ path }) => path));
   const found = listed.filter(({ path }) => !isLeftover(path, names));
   const links = new Map(found.flatMap(({ path, target }) => (target === undefined ? [] : [[path, target]])));
+  const budget = linkBudget();
   const files = found
-    .map((entry) => readEntry(directory, entry, links))
+    .map((entry) => readEntry(directory, entry, links, budget))
     .toSorted((a, b) => (a.path < b.path ? -1 : 1));
   return {
     directory,
@@ -117,9 +118,10 @@ function readEntry(
   directory: string,
   { path, status, target }: Listed,
   links: ReadonlyMap<string, string>,
+  budget: LinkBudget,
 ): SourceFile {
   if (target !== undefined) {
-    if (leadsOut(path, target, links))
+    if (leadsOut(path, target, links, budget))
       throw refuseSource(path, `is a link that leads out of the driver's tree, to ${target}`);
     return { path, kind: "link", content: target };
   }
@@ -131,8 +133,13 @@ function readEntry(
 }
 
 /** Whether a link leads out of its tree, through all the other links; the tree has no place of its own that `/` could mean. */
-export function leadsOut(path: string, target: string, links: ReadonlyMap<string, string>): boolean {
-  return target.startsWith("/") || landingOf(path, links).kind !== "inside";
+export function leadsOut(
+  path: string,
+  target: string,
+  links: ReadonlyMap<string, string>,
+  budget: LinkBudget,
+): boolean {
+  return target.startsWith("/") || landingOf(path, links, budget).kind !== "inside";
 }
 
 export function refuseSource(path: string, fact: string): FarmError {

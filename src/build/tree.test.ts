@@ -92,6 +92,41 @@ describe("links of a package", () => {
   });
 });
 
+describe("reading in several trees", () => {
+  test("gives up on a chain of links that all of them have", async () => {
+    const chain = Array.from({ length: 14 }, (_, index) => [`usr/l${index}`, `l${index + 1}`]);
+    const links = Object.fromEntries(chain);
+    const trees = await Promise.all([1, 2, 3].map(() => treeOf({ links })));
+    const before = performance.now();
+
+    expect(readInTrees(trees, "usr/l0", 100)).toBeUndefined();
+    expect(performance.now() - before).toBeLessThan(500);
+  });
+
+  test("gives up on a long way up and down", async () => {
+    const deep = "d/".repeat(90);
+    const tree = await treeOf({
+      files: { [`${deep}e/x`]: "", [`${deep}y`]: "" },
+      links: { l: `${deep}${"e/../".repeat(700)}y` },
+    });
+    const before = performance.now();
+
+    expect(readInTrees([tree], "l", 100)).toBeUndefined();
+    expect(readInTrees([tree], `${deep}y`, 100)?.toString()).toBe("");
+    expect(performance.now() - before).toBeLessThan(3000);
+  });
+
+  test("follows a link of one into another", async () => {
+    const one = await treeOf({
+      links: { "usr/src/a/.config": "../b/.config" },
+      files: { "usr/src/a/x": "" },
+    });
+    const other = await treeOf({ files: { "usr/src/b/.config": "CONFIG_X=y" } });
+
+    expect(readInTrees([one, other], "/usr/src/a/.config", 100)?.toString()).toBe("CONFIG_X=y");
+  });
+});
+
 describe("the seal of a tree", () => {
   const files = { "usr/a": "content", "usr/b": "" };
 

@@ -5,14 +5,15 @@
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { digestOf } from "../base/json.ts";
-import { landingOf } from "../base/strange-links.ts";
+import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { kindIn, linkIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 
 const SET_ID_BITS = 0o6000;
 /** Where absolute links of packages lead: to what other packages of the same kernel have there. */
 const NATIVE = /^(usr\/(src|lib|share)|lib)\//;
-const LINK_LIMIT = 40;
+/** What one reading may follow and look at, in all trees together. No honest file comes near it. */
+const READING_LIMITS = { links: 40, parts: 512 };
 /** The largest header packages have 0.3 GB in 40,000 files. */
 const BUDGET = { entries: 400_000, bytes: 4 * 1024 ** 3 };
 
@@ -41,7 +42,8 @@ export async function inspectTree(tree: string, what: string): Promise<string> {
   });
   const outside = [...hardLinks.values()].find(({ count, seen }) => count !== seen);
   if (outside !== undefined) throw refuse(outside.path, "has a hard link outside");
-  for (const [path, target] of links) judgeLink(path, target, links, refuse);
+  const budget = linkBudget();
+  for (const [path, target] of links) judgeLink(path, target, links, budget, refuse);
   return digestOf(facts);
 }
 
@@ -61,9 +63,10 @@ function judgeLink(
   path: string,
   target: string,
   links: ReadonlyMap<string, string>,
+  budget: LinkBudget,
   refuse: (path: string, fact: string) => FarmError,
 ): void {
-  const landing = landingOf(path, links);
+  const landing = landingOf(path, links, budget);
   if (landing.kind === "outside") throw refuse(path, `is a link out of the package, to ${target}`);
   if (landing.kind === "endless") throw refuse(path, `is a link that leads to no end, to ${target}`);
   const isElsewhere = target.startsWith("/") && !NATIVE.test(`${landing.path}/`);
@@ -116,11 +119,14 @@ function isDirectoryIn(tree: string, place: string, name: string): boolean {
  * undefined when there is none.
  */
 export function readInTrees(trees: readonly string[], path: string, limitBytes: number): Buffer | undefined {
-  for (const tree of trees) {
-    const found = resolveIn(trees, tree, path.split("/"), 0);
-    if (found !== undefined) return readFileIn(found.tree, found.path, limitBytes);
-  }
-  return undefined;
+  const found = resolveInAny(trees, path.split("/"), { ...READING_LIMITS });
+  return found === undefined ? undefined : readFileIn(found.tree, found.path, limitBytes);
+}
+
+/** What is left of the limits; one for all branches, because each link is followed in every tree. */
+interface Reading {
+  links: number;
+  parts: number;
 }
 
 interface Place {
@@ -133,7 +139,7 @@ function resolveIn(
   trees: readonly string[],
   tree: string,
   segments: readonly string[],
-  followed: number,
+  left: Reading,
 ): Place | undefined {
   const done: string[] = [];
   for (const [index, segment] of segments.entries()) {
@@ -142,10 +148,11 @@ function resolveIn(
       done.pop();
       continue;
     }
+    if (--left.parts < 0) return undefined;
     const path = [...done, segment].join("/");
     const kind = kindIn(tree, path);
     if (kind === "link") {
-      if (followed >= LINK_LIMIT) return undefined;
+      if (--left.links < 0) return undefined;
       const target = (linkIn(tree, path) ?? "").split("/");
       const start = target[0] === "" ? [] : done;
       // Up from real directories: another tree need not have them.
@@ -153,7 +160,7 @@ function resolveIn(
         target.shift();
         start.pop();
       }
-      return resolveInAny(trees, [...start, ...target, ...segments.slice(index + 1)], followed + 1);
+      return resolveInAny(trees, [...start, ...target, ...segments.slice(index + 1)], left);
     }
     if (kind === "file") return index === segments.length - 1 ? { tree, path } : undefined;
     if (kind !== "directory") return undefined;
@@ -165,10 +172,10 @@ function resolveIn(
 function resolveInAny(
   trees: readonly string[],
   segments: readonly string[],
-  followed: number,
+  left: Reading,
 ): Place | undefined {
   for (const tree of trees) {
-    const found = resolveIn(trees, tree, segments, followed);
+    const found = resolveIn(trees, tree, segments, left);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -285,6 +285,19 @@ describe("a hostile archive", () => {
     expect([...kept.values()].map(({ isPrivate }) => isPrivate)).toEqual([true]);
   });
 
+  test("is downloaded again when what is kept of it has changed", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    const bytes = await readFile(await makeTar(tree, join(context.base, "d.tar"), ["tree"]));
+    const server = await startServer((_, response) => response.end(bytes));
+    const sha256 = sha256Of(bytes);
+    const before = await digestOf({ url: `${server.url}/d.tar`, sha256 }, context);
+    await rm(join(context.cache, "sources"), { recursive: true });
+    await writeFile(join(context.cache, "inputs", `${sha256}.tar`), bytes.subarray(0, 700));
+
+    expect(await digestOf({ url: `${server.url}/d.tar`, sha256 }, context)).toBe(before);
+  });
+
   test("on a web server needs a digest", async () => {
     await expect(digestOf("https://host.example/d.tar.gz", await originContext())).rejects.toThrow(/sha256/);
   });
@@ -325,6 +338,42 @@ describe("a hostile Debian package", () => {
     expect(await readdir(join(victim, "src"))).toEqual(["precious"]);
     for (const kept of await readdir(join(context.cache, "sources")).catch(() => []))
       expect((await lstat(join(context.cache, "sources", kept))).isDirectory()).toBe(true);
+  });
+
+  test("whose /usr/src is a link first and a directory later deletes nothing of the machine", async () => {
+    const context = await originContext();
+    const host = await temporaryDirectory();
+    await mkdir(join(host, "victim"));
+    await writeFile(join(host, "victim/precious"), "");
+    const file = await debOf(context.base, [
+      { name: "./usr/src", type: "symlink", linkname: "." },
+      { name: "./usr/src/0", type: "directory" },
+      { name: "./usr/src/0/X", type: "directory" },
+      { name: "./usr/src/0/X/victim", type: "symlink", linkname: "victim" },
+      { name: "./usr/src/", type: "directory" },
+      { name: "./usr/src/X", type: "symlink", linkname: host },
+      { name: "./usr/src/doorbell-1/dkms.conf" },
+    ]);
+
+    await expect(digestOf(file, context)).rejects.toThrow(/\/src", which must be a directory/);
+    expect(await readdir(join(host, "victim"))).toEqual(["precious"]);
+  });
+
+  test("with a link in the place of a tree is read without it", async () => {
+    const context = await originContext();
+    const host = await temporaryDirectory();
+    await writeFile(join(host, "dkms.conf"), "");
+    const file = await debOf(context.base, [
+      { name: "./usr/src/doorbell-1/dkms.conf" },
+      { name: "./usr/src/doorbell-2", type: "symlink", linkname: "doorbell-1" },
+      { name: "./usr/src/host-1", type: "symlink", linkname: host },
+    ]);
+
+    const { directory } = await fetchSource(file, VERSION, context);
+
+    expect(basename(directory)).toBe("doorbell-1");
+    expect(await readdir(join(directory, ".."))).toEqual(["doorbell-1"]);
+    expect(await readdir(host)).toEqual(["dkms.conf"]);
   });
 
   test("has its links to documentation left out, and those that lead out together too", async () => {
@@ -377,6 +426,54 @@ describe("a git repository", () => {
       await expect(digestOf({ git, revision: "main" }, await originContext())).rejects.toThrow(
         expect.objectContaining({ code: expect.stringMatching(/INVALID$/) }),
       );
+    },
+  );
+
+  /** Runs git there, and answers what it says. */
+  const gitIn = (tree: string, input: string, ...argv: string[]) =>
+    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", ...argv], { cwd: tree, input })
+      .toString()
+      .trim();
+
+  test.each<[string, number, number, string]>([
+    ["entries", 3, 100, "x"],
+    ["bytes", 2, 20, "x".repeat(16 * 1024 ** 2)],
+  ])(
+    "of few objects that make too many %s is refused before it is read",
+    async (_name, levels, width, text) => {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      await makeGit(tree);
+      const blob = gitIn(tree, text, "hash-object", "-w", "--stdin");
+      const many = (line: string) =>
+        Array.from({ length: width }, (_, index) => `${line}\t${index}\n`).join("");
+      let object = gitIn(tree, many(`100644 blob ${blob}`), "mktree");
+      for (let level = 1; level < levels; level++)
+        object = gitIn(tree, many(`040000 tree ${object}`), "mktree");
+      gitIn(tree, "", "branch", "bomb", gitIn(tree, "", "commit-tree", object, "-m", "bomb"));
+
+      await expect(digestOf({ git: tree, revision: "bomb" }, context)).rejects.toThrow(
+        expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringContaining("more than") }),
+      );
+    },
+  );
+
+  test.each([7, 12, 39, 64])(
+    "whose branch is named like a commit of %d digits is refused",
+    async (length) => {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      await makeGit(tree);
+      const pin = "abcdef0123456789".repeat(4).slice(0, length);
+      gitIn(tree, "", "branch", pin);
+
+      await expect(digestOf({ git: tree, revision: pin }, context)).rejects.toThrow(
+        expect.objectContaining({
+          code: "CONFIG_INVALID",
+          message: expect.stringContaining("is another commit"),
+        }),
+      );
+      expect(await digestOf({ git: tree, revision: `refs/heads/${pin}` }, context)).toMatch(/^sha256:/);
     },
   );
 

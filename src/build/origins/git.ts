@@ -9,9 +9,10 @@ import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
-import { lastLines, type RunResult, run } from "../../base/run.ts";
+import { lastLines, type RunOptions, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
+import { SOURCE_BUDGET } from "../source-tree.ts";
 import {
   type GitPlace,
   invalidDriver,
@@ -32,6 +33,7 @@ export const git: Origin = {
     const commit = await remembering(`git ${repository.url} ${revision}`, z.string(), context, () =>
       repository.commitOf(revision),
     );
+    requirePin(repository.url, revision, commit);
     const directory = await keepTree(`git-${commit}`, context, async (empty) => {
       await repository.checkOut(commit, empty);
       return "";
@@ -39,6 +41,20 @@ export const git: Origin = {
     return { directory, origin: { kind: "git", place: repository.url, commit } };
   },
 };
+
+/** A revision that reads as a commit is that commit, whatever branches and tags somebody names like one. */
+function requirePin(url: string, revision: string, commit: string): void {
+  const isPin = /^([0-9a-f]{7,40}|[0-9a-f]{64})$/i.test(revision);
+  if (
+    !isPin ||
+    (revision.length < 40 ? commit.startsWith(revision.toLowerCase()) : commit === revision.toLowerCase())
+  )
+    return;
+  throw new FarmError("CONFIG_INVALID", {
+    detail: `${url} has no commit ${revision}: a branch or tag of that name is another commit, ${commit}`,
+    hint: "Write the commit; or refs/tags/NAME or refs/heads/NAME if you mean the tag or branch.",
+  });
+}
 
 async function openRepository(place: string, context: OriginContext): Promise<Repository> {
   const isRemote = /^https?:\/\//.test(place);
@@ -97,6 +113,7 @@ class Repository {
 
   /** Writes the files of a commit as a checkout has them, with nothing of git's own. */
   async checkOut(commit: string, target: string): Promise<void> {
+    await this.#requireSmall(commit);
     const own = this.#context.scratch.path();
     const here = [`--git-dir=${this.#directory}`, `--work-tree=${target}`];
     try {
@@ -107,7 +124,7 @@ class Repository {
         ["read-tree", commit],
         ["checkout-index", "--all", "--force"],
       ]) {
-        const result = await this.#git([...here, ...step], [this.#directory, own, target], env);
+        const result = await this.#git([...here, ...step], [this.#directory, own, target], { env });
         if (result.exitCode !== 0)
           throw invalidDriver(
             `${this.url} cannot be checked out at ${commit}: ${lastLines(result.stderr, 3)}`,
@@ -116,6 +133,27 @@ class Repository {
     } finally {
       await removeTree(own);
     }
+  }
+
+  /** A few kilobytes of repository can hold a tree of a billion files: it is listed before git reads it whole. */
+  async #requireSmall(commit: string): Promise<void> {
+    const argv = [`--git-dir=${this.#directory}`, "ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit];
+    const listed = await this.#git(argv, [], {
+      limits: { outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true },
+    });
+    const what = `${this.url} at ${commit}`;
+    if (!listed.truncated && listed.exitCode !== 0)
+      throw invalidDriver(`${what} cannot be listed: ${lastLines(listed.stderr, 3)}`);
+    let [entries, bytes] = [0, 0];
+    // MODE TYPE OBJECT SIZE, a tab, and the path; only files and links have a size.
+    for (const [, size] of listed.stdout.matchAll(/(?:^|\0)\d+ [a-z]+ [0-9a-f]+ +(\d+|-)\t/g)) {
+      entries++;
+      if (size !== "-") bytes += Number(size);
+    }
+    if (listed.truncated || entries > SOURCE_BUDGET.entries || bytes > SOURCE_BUDGET.bytes)
+      throw invalidDriver(
+        `${what} holds more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
+      );
   }
 
   async #resolve(name: string): Promise<string | undefined> {
@@ -137,7 +175,7 @@ class Repository {
       [`--git-dir=${this.#directory}`, "fetch", "--quiet", "--force", "--no-recurse-submodules"],
       ["--no-write-fetch-head", "--no-auto-maintenance", ...options, "--", this.url, ...refspecs],
     ].flat();
-    return this.#git(argv, [this.#directory], {}, this.#isRemote ? "server" : "machine");
+    return this.#git(argv, [this.#directory], { asks: this.#isRemote ? "server" : "machine" });
   }
 
   async #must(argv: readonly string[]): Promise<void> {
@@ -154,12 +192,12 @@ class Repository {
   #git(
     argv: readonly string[],
     writable: readonly string[],
-    env: Record<string, string> = {},
-    asks?: "server" | "machine",
+    { env = {}, asks, limits = {} }: GitOptions = {},
   ): Promise<RunResult> {
     const sees =
       asks === "machine" ? ["--ro-bind", "/", "/"] : [...SYSTEM, ...(asks === undefined ? [] : NETWORK)];
     const box = [
+      LIMITS,
       ["bwrap", "--unshare-all", ...(asks === "server" ? ["--share-net"] : []), "--die-with-parent"],
       ["--new-session", "--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
       readable(this.#directory),
@@ -169,11 +207,22 @@ class Repository {
     const command = ["git", ...SETTINGS.flatMap((setting) => ["-c", setting]), ...argv];
     return run(
       [...box, ...command],
-      { env: { ...ENVIRONMENT, ...env }, timeoutMs: FETCH_TIMEOUT_MS },
+      { ...limits, env: { ...ENVIRONMENT, ...env }, timeoutMs: FETCH_TIMEOUT_MS },
       this.#context.signal,
     );
   }
 }
+
+interface GitOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly asks?: "server" | "machine";
+  readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit">;
+}
+
+/** Of memory and of any one file, a pack included; the kernel's own repository needs less. */
+const LIMITS = ["prlimit", `--as=${4 * 1024 ** 3}`, `--fsize=${2 * 1024 ** 3}`, "--core=0", "--"];
+/** As many entries as a source may have, with paths of 200 bytes. */
+const LIST_LIMIT_BYTES = 56 * 1024 ** 2;
 
 const readable = (path: string) => ["--ro-bind-try", path, path];
 const SYSTEM = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap(readable);
@@ -205,6 +254,10 @@ const SETTINGS = [
   "protocol.http.allow=always",
   "protocol.https.allow=always",
   "gc.auto=0",
+  // Within the limit of memory.
+  "core.packedGitLimit=512m",
+  "core.packedGitWindowSize=64m",
+  "pack.windowMemory=256m",
 ];
 
 const ENVIRONMENT = {

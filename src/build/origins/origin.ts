@@ -9,6 +9,7 @@ import { isCached } from "../../base/cache.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
 import { sha256 } from "../../base/json.ts";
+import { isInstalled, lastLines, run } from "../../base/run.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeTree } from "../../base/strange-tree.ts";
 import type { AptSource } from "../../catalog/apt.ts";
@@ -114,6 +115,7 @@ export async function keepTree(
   try {
     await mkdir(temporary, { recursive: true });
     const path = await make(temporary);
+    await makeDurable(temporary);
     await mkdir(dirname(target), { recursive: true });
     try {
       if (path === "") await rename(temporary, target);
@@ -126,6 +128,16 @@ export async function keepTree(
   } finally {
     await removeTree(temporary);
   }
+}
+
+/** Returns when what is below a directory outlasts a loss of power: a kept tree is believed by its name. */
+async function makeDurable(directory: string): Promise<void> {
+  if (!isInstalled("sync")) return;
+  const result = await run(["sync", "-f", directory]);
+  if (result.exitCode !== 0)
+    throw new FarmError("TOOL_FAILED", {
+      detail: `${directory} cannot be written to disk: ${lastLines(result.stderr, 2)}`,
+    });
 }
 
 /** The tree proper: archives usually hold everything in one directory that is named after the version. */

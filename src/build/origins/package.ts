@@ -1,13 +1,15 @@
 /**
  * A source in a Debian package made for DKMS: a .deb file, or what a release's signed index lists.
  */
+import { mkdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
-import { kindIn, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
+import { linkBudget } from "../../base/strange-links.ts";
+import { kindIn, moveDirectoryOut, namesIn, removeLinkIn, walkTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { readCurrentAptSource } from "../../catalog/current.ts";
@@ -132,9 +134,13 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
   });
   const sha256 = hexOf(digest);
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
-    await unpackTar(() => dataOf(file), file, empty, context.signal, SOURCES);
-    await dropLinksOut(empty);
-    return SOURCES;
+    const [unpacked, sources] = [join(empty, "unpacked"), join(empty, "src")];
+    await mkdir(unpacked);
+    await unpackTar(() => dataOf(file), file, unpacked, context.signal, SOURCES);
+    if (!moveDirectoryOut(unpacked, SOURCES, sources))
+      throw invalidDriver(`${file} has no directory /${SOURCES}`);
+    await dropLinksOut(sources);
+    return basename(sources);
   });
   const trees = (namesIn(dirname(kept), basename(kept)) ?? []).filter(
     (name) => kindIn(kept, `${name}/dkms.conf`) === "file",
@@ -150,18 +156,25 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
 
 const SOURCES = "usr/src";
 
-/** Packages link from a tree to their documentation elsewhere, which no sandbox has: such a link is no source. */
-async function dropLinksOut(top: string): Promise<void> {
+/**
+ * Packages link from a tree to their documentation elsewhere, which no sandbox has: that link is no source. Neither
+ * is one in the place of a tree.
+ */
+async function dropLinksOut(sources: string): Promise<void> {
   const links = new Map<string, Map<string, string>>();
-  await walkTree(top, SOURCE_BUDGET, refuseSource, ({ path, kind, target }) => {
-    const [, , tree = "", ...rest] = path.split("/");
+  await walkTree(sources, SOURCE_BUDGET, refuseSource, ({ path, kind, target }) => {
+    const [tree = "", ...rest] = path.split("/");
     const known = links.get(tree) ?? new Map<string, string>();
     if (kind === "link") links.set(tree, known.set(rest.join("/"), target()));
     return undefined;
   });
+  const budget = linkBudget();
   for (const [tree, known] of links)
-    for (const [path, target] of known)
-      if (leadsOut(path, target, known)) await removeTree(join(top, SOURCES, tree, path));
+    for (const [path, target] of known) {
+      const whole = path === "" ? tree : `${tree}/${path}`;
+      if (path === "" || leadsOut(path, target, known, budget)) removeLinkIn(sources, whole);
+      if (budget.parts < 0) throw refuseSource(whole, "is one of more links than are followed");
+    }
 }
 
 /** The package's files as a tar archive. */

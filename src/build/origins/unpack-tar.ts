@@ -3,6 +3,7 @@
  * writes is shut in with nothing but its target. Where links lead is judged when all of them are there, by whoever
  * reads the tree.
  */
+import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import { Readable as NodeReadable } from "node:stream";
 import { extract, type Header } from "tar-stream";
@@ -27,7 +28,7 @@ export async function unpackTar(
   signal: AbortSignal,
   only?: string,
 ): Promise<void> {
-  const found = await judgeEntries(open(), name, only);
+  const found = await judgeEntries(open(), name, only ?? "");
   if (found === 0) throw invalidDriver(`${name} holds nothing${only === undefined ? "" : ` in /${only}`}`);
   const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", "--no-same-permissions"];
   // As Debian's packages write it.
@@ -40,11 +41,7 @@ export async function unpackTar(
   });
 }
 
-async function judgeEntries(
-  bytes: AsyncIterable<Buffer>,
-  name: string,
-  only: string | undefined,
-): Promise<number> {
+async function judgeEntries(bytes: AsyncIterable<Buffer>, name: string, only: string): Promise<number> {
   // Older formats than POSIX's have no name of their own in the header; its checksum is checked all the same.
   const tar = extract({ allowUnknownFormat: true } as Parameters<typeof extract>[0]);
   const source = NodeReadable.from(bytes);
@@ -53,8 +50,8 @@ async function judgeEntries(
   let [entries, size] = [0, 0];
   try {
     for await (const entry of tar) {
-      const isWanted = only === undefined || entry.header.name.startsWith(`./${only}/`);
-      const fault = isWanted ? faultOf(entry.header) : undefined;
+      const isWanted = posix.join("/", entry.header.name).startsWith(posix.join("/", only, "/"));
+      const fault = faultOnTheWay(entry.header, only) ?? (isWanted ? faultOf(entry.header) : undefined);
       if (fault !== undefined)
         throw invalidDriver(`${name} holds ${JSON.stringify(entry.header.name)}, ${fault}`);
       if (isWanted) entries++;
@@ -76,6 +73,15 @@ async function judgeEntries(
     tar.destroy();
   }
   return entries;
+}
+
+/** What is wrong with an entry that is the wanted directory, or one above it. */
+function faultOnTheWay({ name, type }: Header, only: string): string | undefined {
+  const place = posix.join("/", name, "/");
+  const isOnTheWay = posix.join("/", only, "/").startsWith(place);
+  return only !== "" && isOnTheWay && type !== "directory"
+    ? `which must be a directory and is a ${type}`
+    : undefined;
 }
 
 /** What is wrong with an entry; undefined when nothing is. */
