@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { craftModule } from "../../test/support/crafted-module.ts";
 import { compareNotes, compareWithModinfo, compareWithModprobe } from "../../test/support/module-tools.ts";
 import { FarmError } from "../base/error.ts";
 import { readElf } from "./elf.ts";
@@ -174,6 +175,31 @@ describe("moduleName", () => {
     for (const file of FIXTURES) {
       expect(readKernelModule(readFileSync(file), file).name).toBe(moduleName(file.replace(/.*\//, "")));
     }
+  });
+});
+
+describe("a module that says endlessly much", () => {
+  test.each([
+    ["names that share their bytes", { symbols: 40_000 }, "names are more than 16777216 bytes"],
+    ["imports", { symbols: 70_000, nameBytes: 40 }, "it imports 70000 symbols"],
+    [
+      "entries of .modinfo",
+      { modinfo: Array.from({ length: 17_000 }, () => "a=b") },
+      ".modinfo has more than 16384 entries",
+    ],
+    [
+      "compilers",
+      { comment: Array.from({ length: 17_000 }, (_, index) => `c${index}`).join("\0") },
+      ".comment has more than 16384 entries",
+    ],
+  ])("is refused for its %s", (_, crafted, fact) => {
+    expect(() => readKernelModule(craftModule("m", crafted), "m.ko")).toThrow(
+      expect.objectContaining({ code: "MODULE_MALFORMED", message: expect.stringContaining(fact) }),
+    );
+  });
+
+  test("is read as long as it says what one may", () => {
+    expect(readKernelModule(craftModule("m", { symbols: 10_000 }), "m.ko").imports).toHaveLength(10_000);
   });
 });
 

@@ -68,6 +68,10 @@ export const MACHINES: ReadonlyMap<number, MachineName> = new Map([
 
 /** Of 9,482 modules of Debian the largest has 75 KiB; this is little enough to split without harm. */
 const MAX_TEXT_SECTION_BYTES = 1 << 20;
+/** Each entry costs many times its bytes once it is split; the largest real section has some 2,000. */
+const MAX_STRINGS = 1 << 14;
+/** Many times what the module with the most imports has. */
+const MAX_IMPORTS = 1 << 16;
 const NT_GNU_BUILD_ID = 3;
 const LINUX_BUILD_SALT = 0x100;
 const GPL_ONLY_FLAG = 1;
@@ -104,7 +108,7 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
     ...(buildId === undefined ? {} : { buildId }),
     ...(buildSalt === undefined ? {} : { buildSalt }),
     compilers: [...new Set(strings(sectionNamed(elf, ".comment", what), what))],
-    imports: importsOf(elf),
+    imports: importsOf(elf, what),
     exports: exportsOf(elf, what),
     ...(versions === undefined ? {} : { versions }),
     ...(signature === undefined ? {} : { signature }),
@@ -216,11 +220,13 @@ function readNote(
   return undefined;
 }
 
-function importsOf(elf: Elf): string[] {
+function importsOf(elf: Elf, what: string): string[] {
   const names = elf.symbols
     .filter(({ section, binding }) => section === SHN_UNDEF && binding === STB_GLOBAL)
     // Older assemblers leave this one, which nothing uses and the kernel ignores.
     .filter(({ name }) => name !== "" && name !== "_GLOBAL_OFFSET_TABLE_");
+  if (names.length > MAX_IMPORTS)
+    throw malformed(what, `it imports ${names.length} symbols, more than any module`);
   return [...new Set(names.map(({ name }) => name))].sort(byCodeUnits);
 }
 
@@ -293,9 +299,12 @@ function strings(section: ElfSection | undefined, what: string): string[] {
   if (bytes.length > MAX_TEXT_SECTION_BYTES)
     throw malformed(what, `its section ${name} has ${bytes.length} bytes`);
   if (bytes.at(-1) !== 0) throw malformed(what, `its section ${name} does not end with NUL`);
-  return decodeText(bytes)
+  const found = decodeText(bytes)
     .split("\0")
     .filter((text) => text !== "");
+  if (found.length > MAX_STRINGS)
+    throw malformed(what, `its section ${name} has more than ${MAX_STRINGS} entries`);
+  return found;
 }
 
 /** UTF-8; bytes that are none become U+FFFD, for names of authors are written in all ways. */
