@@ -5,7 +5,7 @@ import { toFarmError } from "../base/error.ts";
 import { openModule, type Packed, packingOf } from "../formats/compressed-module.ts";
 import { type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { SetBudget } from "./set-budget.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
 export interface ModuleFile {
   /** `doorbell.ko`, `loop.ko.xz` */
@@ -61,6 +61,6 @@ export async function checkFormat(
   const good = `${files.map(({ name }) => name).join(", ")}: whole, and nothing else`;
   return {
     modules,
-    verdict: faults.length > 0 ? verdict("format", "fail", ...faults) : verdict("format", "pass", good),
+    verdict: faults.length > 0 ? withReasons("format", "fail", faults) : verdict("format", "pass", good),
   };
 }
