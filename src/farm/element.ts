@@ -140,7 +140,12 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
-  const judged = await context.gate.judge(element, listedModules(attempt), verdicts);
+  const judged = await context.gate.judge(
+    element,
+    listedModules(attempt),
+    verdicts,
+    work.driver.source.digest,
+  );
   const { isStable, refusals } = judged;
   const entry = await context.steps.storeArtifact(context.store, element, attempt, {
     verdicts,
