@@ -72,6 +72,9 @@ const MAX_TEXT_SECTION_BYTES = 1 << 20;
 const MAX_STRINGS = 1 << 14;
 /** Many times what the module with the most imports has. */
 const MAX_IMPORTS = 1 << 16;
+/** Real modules depend on fewer than 50. */
+const MAX_DEPENDS = 1000;
+const MAX_DEPENDS_LENGTH = 1 << 16;
 const NT_GNU_BUILD_ID = 3;
 const LINUX_BUILD_SALT = 0x100;
 const GPL_ONLY_FLAG = 1;
@@ -102,7 +105,7 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
     ...(version === undefined ? {} : { version }),
     ...(license === undefined ? {} : { license }),
     ...(srcversion === undefined ? {} : { srcversion }),
-    depends: (first("depends") ?? "").split(",").filter((dependency) => dependency !== ""),
+    depends: dependsOf(first("depends") ?? "", what),
     importNamespaces: modinfo.filter(([key]) => key === "import_ns").map(([, namespace]) => namespace),
     modinfo,
     ...(buildId === undefined ? {} : { buildId }),
@@ -138,26 +141,42 @@ export function moduleName(fileName: string): string {
  * @throws FarmError MODULE_MALFORMED when modules depend on each other in a circle
  */
 export function insertionOrder(modules: readonly Pick<KernelModule, "name" | "depends">[]): string[] {
-  const waiting = new Map(modules.map(({ name, depends }) => [name, depends]));
+  const place = new Map(modules.map(({ name }, index) => [name, index]));
+  const waiting = new Map(
+    modules.map(({ name, depends }) => [name, new Set(depends.filter((other) => place.has(other)))]),
+  );
+  const waitersOf = Map.groupBy(
+    [...waiting].flatMap(([name, others]) => [...others].map((other) => ({ name, other }))),
+    ({ other }) => other,
+  );
+  const ready = [...waiting].filter(([, others]) => others.size === 0).map(([name]) => name);
   const order: string[] = [];
-  while (waiting.size > 0) {
-    const next = [...waiting].find(([, depends]) => !depends.some((dependency) => waiting.has(dependency)));
-    if (next === undefined) throw circleIn(waiting);
-    order.push(next[0]);
-    waiting.delete(next[0]);
+  const placeOf = (name: string) => place.get(name) ?? 0;
+  while (ready.length > 0) {
+    const next = ready.reduce((first, other) => (placeOf(other) < placeOf(first) ? other : first));
+    ready.splice(ready.indexOf(next), 1);
+    order.push(next);
+    waiting.delete(next);
+    for (const { name } of waitersOf.get(next) ?? []) {
+      const others = waiting.get(name);
+      others?.delete(next);
+      if (others?.size === 0) ready.push(name);
+    }
   }
+  if (waiting.size > 0) throw circleIn(waiting);
   return order;
 }
 
 /** Walks from any module to one that it waits for until a name comes again. */
-function circleIn(waiting: ReadonlyMap<string, readonly string[]>): FarmError {
-  const path: string[] = [];
-  let name = [...waiting.keys()][0] ?? "";
-  while (!path.includes(name)) {
-    path.push(name);
-    name = waiting.get(name)?.find((dependency) => waiting.has(dependency)) ?? "";
+function circleIn(waiting: ReadonlyMap<string, ReadonlySet<string>>): FarmError {
+  const path = new Set<string>();
+  let [name = ""] = waiting.keys();
+  while (!path.has(name)) {
+    path.add(name);
+    [name = ""] = waiting.get(name) ?? [];
   }
-  const circle = [...path.slice(path.indexOf(name)), name].join(" → ");
+  const names = [...path];
+  const circle = [...names.slice(names.indexOf(name)), name].slice(0, MAX_DEPENDS).join(" → ");
   return new FarmError("MODULE_MALFORMED", { detail: `modules depend on each other in a circle: ${circle}` });
 }
 
@@ -177,6 +196,13 @@ function readModinfo(elf: Elf, what: string): [string, string][] {
     if (equals < 1) throw malformed(what, "an entry of its .modinfo is not key=value");
     return [entry.slice(0, equals), entry.slice(equals + 1)];
   });
+}
+
+function dependsOf(list: string, what: string): string[] {
+  const names = list.split(",").filter((name) => name !== "");
+  if (list.length > MAX_DEPENDS_LENGTH || names.length > MAX_DEPENDS)
+    throw malformed(what, `it depends on ${names.length} modules in ${list.length} characters`);
+  return names;
 }
 
 /** The value of a key that `modpost` writes once into each module. */
