@@ -8,6 +8,9 @@ import type { Compiler } from "../kernel/kernel.ts";
 import type { KernelRecord } from "./kernel-record.ts";
 import { summed, type Verdict } from "./verdict.ts";
 
+/** Modules name one to three, a few more where objects of others are linked in. */
+const MOST_COMPILERS = 100;
+
 type Compiled = Pick<KernelModule, "name" | "compilers">;
 
 export function checkEnvironment(modules: readonly Compiled[], { compiler }: KernelRecord): Verdict {
@@ -20,6 +23,10 @@ export function checkEnvironment(modules: readonly Compiled[], { compiler }: Ker
   const [faults, gaps, notes] = [[], [], []] as [string[], string[], string[]];
   for (const { name, compilers } of modules) {
     if (compilers.length === 0) gaps.push(`${name} does not say which compiler built it`);
+    if (compilers.length > MOST_COMPILERS) {
+      faults.push(`${name} names ${compilers.length} compilers, which no build leaves in a module`);
+      continue;
+    }
     for (const words of compilers) {
       const used = readVersionText(words);
       if (used === undefined) gaps.push(`${name} was built by something that says "${words.slice(0, 80)}"`);

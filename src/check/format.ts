@@ -4,7 +4,8 @@
 import { toFarmError } from "../base/error.ts";
 import { openModule, type Packed, packingOf } from "../formats/compressed-module.ts";
 import { type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { SetBudget } from "./set-budget.ts";
+import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
 export interface ModuleFile {
   /** `doorbell.ko`, `loop.ko.xz` */
@@ -39,11 +40,12 @@ export async function checkFormat(
 ): Promise<{ readonly verdict: Verdict; readonly modules: readonly OpenedModule[] }> {
   const modules: OpenedModule[] = [];
   const faults: string[] = [];
+  const budget = new SetBudget();
   for (const file of files) {
     try {
       const opened = await openModuleFile(file);
+      const { name } = budget.hold(opened.module, file.name);
       modules.push(opened);
-      const { name } = opened.module;
       const [said, is] = [/\.(xz|zst|gz)$/.exec(file.name)?.[1], opened.packed?.packing];
       if (said !== is)
         faults.push(
@@ -59,6 +61,6 @@ export async function checkFormat(
   const good = `${files.map(({ name }) => name).join(", ")}: whole, and nothing else`;
   return {
     modules,
-    verdict: faults.length > 0 ? verdict("format", "fail", ...faults) : verdict("format", "pass", good),
+    verdict: faults.length > 0 ? withReasons("format", "fail", faults) : verdict("format", "pass", good),
   };
 }

@@ -6,7 +6,7 @@ import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts"
 import { type Act, isHarmed, isWhole, nextAct, type SetPlan, TAINTS_BY_PRESENCE } from "./guest-plan.ts";
 import { type GuestReport, printable, type SetReport, type Step } from "./guest-report.ts";
 import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
 export interface LoadedSet {
   /** In the order of insertion. */
@@ -31,7 +31,7 @@ export function judgeSet(
   boot: Ending,
   kversion: string,
 ): Verdict | undefined {
-  const unknown = (...reasons: string[]) => verdict("load", "unknown", ...reasons);
+  const unknown = (...reasons: string[]) => withReasons("load", "unknown", reasons);
   if (report.release === undefined) return unknown(silence(boot));
   if (report.release !== kversion) return unknown(`the guest runs ${report.release}, not ${kversion}`);
   if (report.strange !== undefined)
@@ -39,7 +39,7 @@ export function judgeSet(
   if (found === undefined) return undefined;
   const failure =
     stepFailure(set, found) ?? endFailure(set, found, report, boot) ?? kernelFailure(set, found);
-  if (failure !== undefined) return verdict("load", "fail", ...failure);
+  if (failure !== undefined) return withReasons("load", "fail", failure);
   if (!isWhole(setPlan(set), found.steps))
     return unknown("the guest's report does not have each step once and in its order");
   const names = set.modules.map(({ name }) => name).join(", ");

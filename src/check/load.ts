@@ -9,7 +9,7 @@ import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import type { Packed } from "../formats/compressed-module.ts";
-import { insertionOrder, type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
+import { insertionOrder, type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
@@ -19,6 +19,7 @@ import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
 import { type GuestReport, readGuestReport } from "./guest-report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
+import { SetBudget } from "./set-budget.ts";
 import { type Subject, type Verdict, verdict } from "./verdict.ts";
 
 interface LoadKernel {
@@ -112,8 +113,7 @@ export async function loadModules(
 }
 
 function readySet({ driver, modules, smoke }: LoadSet): ReadySet {
-  const ordered = inOrder(modules.map((one) => ({ ...one, name: one.name.replaceAll("-", "_") })));
-  const read = ordered.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  const { ordered, read } = inOrder(modules);
   // Names become paths and words of the guest's script.
   for (const { name } of read) pathSegment(name, "module");
   const own = new Set(read.map(({ name }) => name));
@@ -131,14 +131,26 @@ function treeFiles(names: readonly string[], found: ReadonlyMap<string, Buffer>)
     needed.set(name, bytes);
     queue.push(...readKernelModule(bytes, name).depends);
   }
-  return inOrder([...needed].map(([name, bytes]) => ({ name, bytes }))).map(plainFile);
+  return inOrder([...needed].map(([name, bytes]) => ({ name, bytes }))).ordered.map(plainFile);
 }
 
-/** Each after those that it depends on. */
-function inOrder(modules: readonly LoadModule[]): LoadModule[] {
-  const read = modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
-  const byName = new Map(read.map(({ name }, index) => [name, modules[index] as LoadModule]));
-  return insertionOrder(read).map((name) => ({ ...(byName.get(name) as LoadModule), name }));
+/** Each after those that it depends on, under its own name. */
+function inOrder(
+  modules: readonly LoadModule[],
+): Pick<ReadySet, "read"> & { readonly ordered: LoadModule[] } {
+  const budget = new SetBudget();
+  const byName = new Map<string, { readonly one: LoadModule; readonly its: KernelModule }>();
+  for (const one of modules) {
+    const file = `${moduleName(one.name)}.ko`;
+    const its = budget.hold(readKernelModule(one.bytes, file), file);
+    byName.set(its.name, { one, its });
+  }
+  const all = [...byName.values()];
+  const sorted = insertionOrder(all.map(({ its }) => its)).map((name) => byName.get(name) as (typeof all)[0]);
+  return {
+    ordered: sorted.map(({ one, its }) => ({ ...one, name: its.name })),
+    read: sorted.map(({ its }) => its),
+  };
 }
 
 function plainFile({ name, bytes }: LoadModule): GuestModule {

@@ -8,7 +8,7 @@ import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
 import type { Signer } from "./signature.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { boundedReasons, shortened, type Verdict, verdict } from "./verdict.ts";
 
 /** In the order in which they rest on each other. */
 export const CHECKS = [
@@ -104,13 +104,18 @@ export interface Evidence {
   readonly sibling?: string | undefined;
 }
 
+/** A line that a person reads, and that each night's documents carry for each element. */
+const REFUSAL_CHARACTERS = 2000;
+
 export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now: Date): Judged {
   const verdicts = requiredChecks(policy, subject).map((check) =>
     excepted(policy, subject, standingIn(policy, evidence, found(check, evidence)), now),
   );
   const refusals = verdicts
     .filter((one) => one.verdict !== "pass" && one.verdict !== "waived")
-    .map(({ check, verdict: word, reasons }) => `${check}: ${word}: ${reasons.join("; ")}`);
+    .map(({ check, verdict: word, reasons }) =>
+      shortened(`${check}: ${word}: ${boundedReasons(reasons).join("; ")}`, REFUSAL_CHARACTERS),
+    );
   return { isStable: refusals.length === 0, verdicts, refusals };
 }
 
@@ -142,7 +147,7 @@ function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): 
   return verdict(
     "load",
     "waived",
-    `${one.reasons.join("; ")}; ${sibling} was loaded instead, as the policy allows`,
+    `${shortened(one.reasons.join("; "), 300)}; ${sibling} was loaded instead, as the policy allows`,
   );
 }
 
@@ -200,8 +205,12 @@ function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: 
   const valid = fitting.find(({ until }) => !isOver(until, now));
   if (valid !== undefined) {
     const { owner, reason, until } = valid;
-    return verdict(one.check, "waived", ...one.reasons, `excepted until ${until} by ${owner}: ${reason}`);
+    // What somebody answers for is always named, however much there is to waive.
+    return {
+      ...verdict(one.check, "waived"),
+      reasons: [...boundedReasons(one.reasons), `excepted until ${until} by ${owner}: ${reason}`],
+    };
   }
   const over = fitting.map(({ owner, until }) => `the exception of ${owner} ended on ${until}`);
-  return { ...one, reasons: [...one.reasons, ...over] };
+  return { ...one, reasons: [...boundedReasons(one.reasons), ...over] };
 }

@@ -8,7 +8,7 @@ import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
 import type { OpenedModule } from "./format.ts";
 import type { KernelRecord } from "./kernel-record.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
 /** A certificate with what signatures name it by. */
 export interface Signer {
@@ -133,9 +133,9 @@ export function checkSignatures(
     else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
     else bare.push(file);
   }
-  if (faults.length > 0) return verdict("signature", "fail", ...faults);
-  if (gaps.length > 0) return verdict("signature", "unknown", ...gaps, gap ?? "");
-  if (good.length === modules.length) return verdict("signature", "pass", ...good);
+  if (faults.length > 0) return withReasons("signature", "fail", faults);
+  if (gaps.length > 0) return withReasons("signature", "unknown", [...gaps, gap ?? ""]);
+  if (good.length === modules.length) return withReasons("signature", "pass", good);
   const isForced = config?.get("MODULE_SIG_FORCE") === "y";
   const unsigned = `${bare.join(", ")}: unsigned`;
   return verdict(

@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type PQueue from "p-queue";
-import { ERRORS, type FarmError, toFarmError, traceOf } from "../base/error.ts";
+import { ERRORS, FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";
@@ -106,6 +106,20 @@ function prefetchImage({ packages }: Element, context: ElementContext): Promise<
 
 const SMOKE_LIMIT_BYTES = 1024 * 1024;
 
+/**
+ * The driver's own script, whole: the beginning of one could pass where all of it fails.
+ * @throws FarmError DRIVER_INVALID for one that is too long
+ */
+export function readSmoke(directory: string, file: string): string | undefined {
+  const bytes = readFileIn(directory, file, SMOKE_LIMIT_BYTES + 1);
+  if (bytes === undefined || bytes.length <= SMOKE_LIMIT_BYTES) return bytes?.toString("utf8");
+  throw new FarmError("DRIVER_INVALID", {
+    detail: `the smoke script ${file} is longer than the ${SMOKE_LIMIT_BYTES} bytes that one may have`,
+    at: { file },
+    hint: "Let the script be short, and put what it needs into the driver.",
+  });
+}
+
 /** Why a module that was only built is a candidate. */
 export const UNTESTED = "not tested yet: `kmodfarm run` does it";
 
@@ -118,10 +132,7 @@ async function loadOutcome(
 ): Promise<LoadOutcome> {
   if (context.isLoaded) {
     const { smoke } = driver;
-    const script =
-      smoke === undefined
-        ? undefined
-        : readFileIn(driver.source.directory, smoke, SMOKE_LIMIT_BYTES)?.toString("utf8");
+    const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
     return context.steps.testLoad(element, attempt, script, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
@@ -140,7 +151,12 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
-  const judged = await context.gate.judge(element, listedModules(attempt), verdicts);
+  const judged = await context.gate.judge(
+    element,
+    listedModules(attempt),
+    verdicts,
+    work.driver.source.digest,
+  );
   const { isStable, refusals } = judged;
   const entry = await context.steps.storeArtifact(context.store, element, attempt, {
     verdicts,

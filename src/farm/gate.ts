@@ -46,13 +46,20 @@ export class Gate {
 
   /**
    * Decides by the policy about these modules, with what is published as further evidence. Verdicts count as far as they
-   * are about the bytes that nodes get.
+   * are about the bytes that nodes get. `source` is what the driver was built from; where nobody knows it, no sibling
+   * can stand in.
    */
-  async judge(subject: Filtered, modules: readonly NodeModule[], found: readonly Verdict[]): Promise<Judged> {
+  async judge(
+    subject: Filtered,
+    modules: readonly NodeModule[],
+    found: readonly Verdict[],
+    source: Digest | undefined,
+  ): Promise<Judged> {
     const verdicts = heldTo(modules, found);
     const first = judge(this.#policy, subject, { verdicts }, this.#now());
-    if (first.isStable || !this.#policy.standIns.load.includes("siblingLoad")) return first;
-    const sibling = await this.#loadedSibling(subject);
+    const { load } = this.#policy.standIns;
+    if (first.isStable || source === undefined || !load.includes("siblingLoad")) return first;
+    const sibling = await this.#loadedSibling(subject, source);
     return judge(this.#policy, subject, { verdicts, sibling }, this.#now());
   }
 
@@ -71,7 +78,7 @@ export class Gate {
       ...laterEvidence(this.#state().decisions, listed.entry),
       ...(signature === undefined ? [] : [signature]),
     ];
-    return this.judge(subject, listed.entry.modules, verdicts);
+    return this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
   }
 
   /**
@@ -144,8 +151,11 @@ export class Gate {
     return verdict;
   }
 
-  /** The same driver version in a kernel of the same kind, which was loaded itself. */
-  async #loadedSibling(subject: Filtered): Promise<string | undefined> {
+  /**
+   * The same driver version, of the very source, in a kernel of the same kind, which was loaded itself. A version is
+   * only a name: other source under it is another driver.
+   */
+  async #loadedSibling(subject: Filtered, source: Digest): Promise<string | undefined> {
     const { distribution, architecture, driver, driverversion, flavour } = subject;
     const index = this.#state().indices.find(
       (one) => one.distribution === distribution && one.architecture === architecture,
@@ -153,8 +163,9 @@ export class Gate {
     for (const entry of index?.stable ?? []) {
       if (entry.driver !== driver || entry.driverVersion !== driverversion || entry.flavour !== flavour)
         continue;
-      const { verdicts } = await readManifest(this.#farm.store, entry);
+      const { verdicts, identity } = await readManifest(this.#farm.store, entry);
       if (
+        identity.driver.source === source &&
         heldTo(entry.modules, verdicts).some(({ check, verdict }) => check === "load" && verdict === "pass")
       )
         return entry.kversion;

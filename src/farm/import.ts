@@ -75,7 +75,7 @@ export async function importArtifact(
     ];
     // Whoever has it excepted still promotes it by hand: an import is a candidate only.
     const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
-    const { refusals } = await gate.judge(element, kept, verdicts);
+    const { refusals } = await gate.judge(element, kept, verdicts, undefined);
     const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
     const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
     const decision = {

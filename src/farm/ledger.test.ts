@@ -20,6 +20,24 @@ const [ONE, TWO] = ["6.1.0-1-amd64", "6.1.0-2-amd64"].map((kversion) =>
   makeOutcome(makeElement({ kversion })),
 ) as [Outcome, Outcome];
 
+test("an outcome that says endlessly much is published in few words, and so are the others", async () => {
+  const healthy = await openFolderStore(await temporaryDirectory());
+  for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
+  const ledger = ledgerOf(healthy);
+  const words = Array.from({ length: 90_000 }, (_, index) => `${index} ${"\u0001".repeat(600)}`);
+  const load = { verdict: { check: "load", verdict: "unknown" as const, reasons: words } };
+
+  ledger.record({ ...ONE, note: { ...ONE.note, refusals: words, load } });
+  ledger.record(TWO);
+  await ledger.publish();
+
+  expect(await elementsIn(healthy)).toEqual([ONE, TWO].map(keyOf));
+  const [note] = (await readPublished(healthy, "candidate")).attempts;
+  expect(note).toMatchObject({ element: keyOf(ONE), load: { verdict: { verdict: "unknown" } } });
+  expect(note?.refusals?.at(-1)).toBe("and 89997 more");
+  expect(JSON.stringify(note).length).toBeLessThan(64 * 1024);
+});
+
 describe("a store that fails", () => {
   test("at one write: the outcome waits, and is published with the next one", async () => {
     const { store, failures } = await storeThatFails(1);

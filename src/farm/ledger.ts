@@ -16,6 +16,7 @@ import { nextState, type Outcome, saysTheSame } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { refreshView } from "../registry/view.ts";
 import type { Lesson } from "./element.ts";
+import { boundedOutcome } from "./outcome-size.ts";
 
 /** Publishing costs a generation: what finishes in between goes into the next. */
 const PUBLISH_INTERVAL_MS = 15_000;
@@ -99,7 +100,8 @@ export class Ledger {
   }
 
   /** @throws FarmError for what cannot be written: it would keep everything else from being published */
-  record(outcome: Outcome): void {
+  record(found: Outcome): void {
+    const outcome = boundedOutcome(found);
     const { element, note, artifact, decision } = outcome;
     canonicalJson([element, note, artifact, decision].filter((part) => part !== undefined));
     this.#pending.push(withTries(outcome, this.noteOf(note.element)));

@@ -59,6 +59,8 @@ const ET_REL = 1;
 const SHN_LORESERVE = 0xff00;
 /** Names may share bytes, so that a small file could ask for endless text; the kernel allows 512. */
 const MAX_NAME_BYTES = 1024;
+/** Of all names together, each time it is used: five times what the largest modules have. */
+const MAX_NAMES_BYTES = 16 << 20;
 /** Ten times what the largest of Debian's modules has. */
 const MAX_SYMBOLS = 1 << 18;
 
@@ -231,11 +233,15 @@ function stringTable(
   if (bytes.length === 0 || bytes[0] !== 0 || bytes.at(-1) !== 0) {
     throw malformed(what, `the string table in section ${index} does not begin and end with NUL`);
   }
+  let total = 0;
   return (offset) => {
     // The last byte is NUL, so that every offset inside finds an end.
     if (offset >= bytes.length) throw malformed(what, "a name is not inside its string table");
     const end = bytes.indexOf(0, offset);
     if (end - offset > MAX_NAME_BYTES) throw malformed(what, `a name is longer than ${MAX_NAME_BYTES} bytes`);
+    total += end - offset;
+    if (total > MAX_NAMES_BYTES)
+      throw malformed(what, `its names are more than ${MAX_NAMES_BYTES} bytes together`);
     return latin1(bytes.subarray(offset, end));
   };
 }

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { craftModule } from "../../test/support/crafted-module.ts";
 import { compareNotes, compareWithModinfo, compareWithModprobe } from "../../test/support/module-tools.ts";
 import { FarmError } from "../base/error.ts";
 import { readElf } from "./elf.ts";
@@ -177,6 +178,33 @@ describe("moduleName", () => {
   });
 });
 
+describe("a module that says endlessly much", () => {
+  test.each([
+    ["names that share their bytes", { symbols: 40_000 }, "names are more than 16777216 bytes"],
+    ["imports", { symbols: 70_000, nameBytes: 40 }, "it imports 70000 symbols"],
+    [
+      "entries of .modinfo",
+      { modinfo: Array.from({ length: 17_000 }, () => "a=b") },
+      ".modinfo has more than 16384 entries",
+    ],
+    [
+      "compilers",
+      { comment: Array.from({ length: 17_000 }, (_, index) => `c${index}`).join("\0") },
+      ".comment has more than 16384 entries",
+    ],
+    ["dependencies", { depends: "x,".repeat(1001) }, "it depends on 1001 modules"],
+    ["dependencies' names", { depends: "x".repeat(70_000) }, "it depends on 1 modules in 70000 characters"],
+  ])("is refused for its %s", (_, crafted, fact) => {
+    expect(() => readKernelModule(craftModule("m", crafted), "m.ko")).toThrow(
+      expect.objectContaining({ code: "MODULE_MALFORMED", message: expect.stringContaining(fact) }),
+    );
+  });
+
+  test("is read as long as it says what one may", () => {
+    expect(readKernelModule(craftModule("m", { symbols: 10_000 }), "m.ko").imports).toHaveLength(10_000);
+  });
+});
+
 describe("insertionOrder", () => {
   const order = (...modules: readonly string[]) =>
     insertionOrder(
@@ -194,6 +222,18 @@ describe("insertionOrder", () => {
     ["a diamond", ["top left right", "left base", "right base", "base"], ["base", "left", "right", "top"]],
   ])("gives %s", (_, modules, expected) => {
     expect(order(...modules)).toEqual(expected);
+  });
+
+  test("takes a moment for a long chain, given from its end, whose modules name much else", () => {
+    const foreign = Array.from({ length: 900 }, (_, index) => `x${index}`);
+    const chain = Array.from({ length: 1000 }, (_, index) => ({
+      name: `m${index}`,
+      depends: index === 999 ? foreign : [...foreign, `m${index + 1}`],
+    }));
+    const start = performance.now();
+
+    expect(insertionOrder(chain)).toEqual(chain.map(({ name }) => name).toReversed());
+    expect(performance.now() - start).toBeLessThan(5000);
   });
 
   test.each([

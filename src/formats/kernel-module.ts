@@ -68,6 +68,13 @@ export const MACHINES: ReadonlyMap<number, MachineName> = new Map([
 
 /** Of 9,482 modules of Debian the largest has 75 KiB; this is little enough to split without harm. */
 const MAX_TEXT_SECTION_BYTES = 1 << 20;
+/** Each entry costs many times its bytes once it is split; the largest real section has some 2,000. */
+const MAX_STRINGS = 1 << 14;
+/** Many times what the module with the most imports has. */
+const MAX_IMPORTS = 1 << 16;
+/** Real modules depend on fewer than 50. */
+const MAX_DEPENDS = 1000;
+const MAX_DEPENDS_LENGTH = 1 << 16;
 const NT_GNU_BUILD_ID = 3;
 const LINUX_BUILD_SALT = 0x100;
 const GPL_ONLY_FLAG = 1;
@@ -98,13 +105,13 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
     ...(version === undefined ? {} : { version }),
     ...(license === undefined ? {} : { license }),
     ...(srcversion === undefined ? {} : { srcversion }),
-    depends: (first("depends") ?? "").split(",").filter((dependency) => dependency !== ""),
+    depends: dependsOf(first("depends") ?? "", what),
     importNamespaces: modinfo.filter(([key]) => key === "import_ns").map(([, namespace]) => namespace),
     modinfo,
     ...(buildId === undefined ? {} : { buildId }),
     ...(buildSalt === undefined ? {} : { buildSalt }),
     compilers: [...new Set(strings(sectionNamed(elf, ".comment", what), what))],
-    imports: importsOf(elf),
+    imports: importsOf(elf, what),
     exports: exportsOf(elf, what),
     ...(versions === undefined ? {} : { versions }),
     ...(signature === undefined ? {} : { signature }),
@@ -134,26 +141,42 @@ export function moduleName(fileName: string): string {
  * @throws FarmError MODULE_MALFORMED when modules depend on each other in a circle
  */
 export function insertionOrder(modules: readonly Pick<KernelModule, "name" | "depends">[]): string[] {
-  const waiting = new Map(modules.map(({ name, depends }) => [name, depends]));
+  const place = new Map(modules.map(({ name }, index) => [name, index]));
+  const waiting = new Map(
+    modules.map(({ name, depends }) => [name, new Set(depends.filter((other) => place.has(other)))]),
+  );
+  const waitersOf = Map.groupBy(
+    [...waiting].flatMap(([name, others]) => [...others].map((other) => ({ name, other }))),
+    ({ other }) => other,
+  );
+  const ready = [...waiting].filter(([, others]) => others.size === 0).map(([name]) => name);
   const order: string[] = [];
-  while (waiting.size > 0) {
-    const next = [...waiting].find(([, depends]) => !depends.some((dependency) => waiting.has(dependency)));
-    if (next === undefined) throw circleIn(waiting);
-    order.push(next[0]);
-    waiting.delete(next[0]);
+  const placeOf = (name: string) => place.get(name) ?? 0;
+  while (ready.length > 0) {
+    const next = ready.reduce((first, other) => (placeOf(other) < placeOf(first) ? other : first));
+    ready.splice(ready.indexOf(next), 1);
+    order.push(next);
+    waiting.delete(next);
+    for (const { name } of waitersOf.get(next) ?? []) {
+      const others = waiting.get(name);
+      others?.delete(next);
+      if (others?.size === 0) ready.push(name);
+    }
   }
+  if (waiting.size > 0) throw circleIn(waiting);
   return order;
 }
 
 /** Walks from any module to one that it waits for until a name comes again. */
-function circleIn(waiting: ReadonlyMap<string, readonly string[]>): FarmError {
-  const path: string[] = [];
-  let name = [...waiting.keys()][0] ?? "";
-  while (!path.includes(name)) {
-    path.push(name);
-    name = waiting.get(name)?.find((dependency) => waiting.has(dependency)) ?? "";
+function circleIn(waiting: ReadonlyMap<string, ReadonlySet<string>>): FarmError {
+  const path = new Set<string>();
+  let [name = ""] = waiting.keys();
+  while (!path.has(name)) {
+    path.add(name);
+    [name = ""] = waiting.get(name) ?? [];
   }
-  const circle = [...path.slice(path.indexOf(name)), name].join(" → ");
+  const names = [...path];
+  const circle = [...names.slice(names.indexOf(name)), name].slice(0, MAX_DEPENDS).join(" → ");
   return new FarmError("MODULE_MALFORMED", { detail: `modules depend on each other in a circle: ${circle}` });
 }
 
@@ -173,6 +196,13 @@ function readModinfo(elf: Elf, what: string): [string, string][] {
     if (equals < 1) throw malformed(what, "an entry of its .modinfo is not key=value");
     return [entry.slice(0, equals), entry.slice(equals + 1)];
   });
+}
+
+function dependsOf(list: string, what: string): string[] {
+  const names = list.split(",").filter((name) => name !== "");
+  if (list.length > MAX_DEPENDS_LENGTH || names.length > MAX_DEPENDS)
+    throw malformed(what, `it depends on ${names.length} modules in ${list.length} characters`);
+  return names;
 }
 
 /** The value of a key that `modpost` writes once into each module. */
@@ -216,11 +246,13 @@ function readNote(
   return undefined;
 }
 
-function importsOf(elf: Elf): string[] {
+function importsOf(elf: Elf, what: string): string[] {
   const names = elf.symbols
     .filter(({ section, binding }) => section === SHN_UNDEF && binding === STB_GLOBAL)
     // Older assemblers leave this one, which nothing uses and the kernel ignores.
     .filter(({ name }) => name !== "" && name !== "_GLOBAL_OFFSET_TABLE_");
+  if (names.length > MAX_IMPORTS)
+    throw malformed(what, `it imports ${names.length} symbols, more than any module`);
   return [...new Set(names.map(({ name }) => name))].sort(byCodeUnits);
 }
 
@@ -293,9 +325,12 @@ function strings(section: ElfSection | undefined, what: string): string[] {
   if (bytes.length > MAX_TEXT_SECTION_BYTES)
     throw malformed(what, `its section ${name} has ${bytes.length} bytes`);
   if (bytes.at(-1) !== 0) throw malformed(what, `its section ${name} does not end with NUL`);
-  return decodeText(bytes)
+  const found = decodeText(bytes)
     .split("\0")
     .filter((text) => text !== "");
+  if (found.length > MAX_STRINGS)
+    throw malformed(what, `its section ${name} has more than ${MAX_STRINGS} entries`);
+  return found;
 }
 
 /** UTF-8; bytes that are none become U+FFFD, for names of authors are written in all ways. */

@@ -174,6 +174,9 @@ async function storeOutputs(store: Store, { record, directory }: Attempt): Promi
   return { modules, files };
 }
 
+/** So many are listed of what a module says of its compilers; real ones name one to three. */
+const MOST_COMPILERS = 100;
+
 /** Facts read from a module itself. @throws FarmError MODULE_MALFORMED */
 export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
   const { vermagic, version, srcversion, license, depends, buildId, buildSalt, compilers } = readKernelModule(
@@ -188,7 +191,7 @@ export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][nu
     depends: [...depends],
     buildId,
     buildSalt,
-    compilers: [...compilers],
+    compilers: compilers.slice(0, MOST_COMPILERS),
   };
 }
 
