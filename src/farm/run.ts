@@ -184,7 +184,7 @@ class Night {
     try {
       const update = updateFarmCatalog(this.#ledger.catalog, { repositories, lists }, { now: now() });
       this.#ledger.catalog = update.catalog;
-      this.#problems.push(...update.problems);
+      for (const problem of update.problems) this.#problems.push(problem);
       const { length } = update.catalog.kernels;
       progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
       for (const { source, detail } of [...update.problems, ...update.warnings])
