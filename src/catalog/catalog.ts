@@ -98,6 +98,15 @@ export function isVouching(source: Pick<CatalogSource, "kind" | "trusted"> | und
   return source?.kind === "apt" || source?.kind === "rpm-md" || source?.trusted === true;
 }
 
+/** Whether all header packages of a kernel, or of an element, are of sources that vouch for them. */
+export function vouchedBy(
+  sources: readonly CatalogSource[],
+): (one: { readonly packages: { readonly headers: readonly Package[] } }) => boolean {
+  const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
+  return ({ packages: { headers } }) =>
+    headers.length > 0 && headers.every(({ source }) => vouching.has(source));
+}
+
 /** The userland that a release brings for testing its kernels. */
 export const GuestTools = z.object({
   distribution: PathSegment,

@@ -249,6 +249,11 @@ describe("readKernelCrawler", () => {
     ["a thousand URLs", { ...GOOD, headers: Array(1000).fill(GOOD.headers[0]) }, /headers/],
     ["a configuration that is none", { ...GOOD, headers: [], kernelconfigdata: "§" }, /kernelconfigdata/],
     ["a distribution version that leads out", { ...GOOD, distro_version: "../9" }, /distro_version/],
+    [
+      "a package larger than any",
+      { ...GOOD, files: [{ url: GOOD.headers[0], size: 1024 ** 3 + 1, sha256: "0".repeat(64) }] },
+      /files\[0\]\.size/,
+    ],
     ["deep nesting", JSON.parse(`${'{"a":'.repeat(100)}1${"}".repeat(100)}`), /nested/],
     ["a name of objects", { ...GOOD, target: "__proto__" }, /target/],
   ])("drops %s, counts it, and goes on", async (_, entry, reason) => {

@@ -20,6 +20,9 @@ import type { ListEntry } from "./list-entry.ts";
 const URL_COUNT_LIMIT = 100;
 const Urls = z.array(z.string()).max(URL_COUNT_LIMIT);
 
+/** Ten times the largest header package: how long a build waits for one must not be for a list to say. */
+const PACKAGE_LIMIT_BYTES = 1024 ** 3;
+
 /** Only the fields we use; the last four are those of richer lists of ours. */
 const Entry = z.object({
   kernelversion: z.union([z.int().nonnegative().transform(String), PathSegment]),
@@ -33,7 +36,7 @@ const Entry = z.object({
     .array(
       z.object({
         url: z.string(),
-        size: z.int().nonnegative(),
+        size: z.int().nonnegative().max(PACKAGE_LIMIT_BYTES),
         sha256: z.string().regex(/^[0-9a-f]{64}$/),
       }),
     )

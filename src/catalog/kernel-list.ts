@@ -52,7 +52,14 @@ export interface ListOptions {
 }
 
 /** Twenty times what all distributions together have ever published. */
-const MOST = { entries: 200_000, URLs: 300_000, kernels: 200_000, packages: 1_000_000 } as const;
+const MOST = {
+  entries: 200_000,
+  URLs: 300_000,
+  kernels: 200_000,
+  packages: 1_000_000,
+  /** Each is a source of its own in the catalog. Flatcar alone has many hundreds. */
+  "distribution releases": 5_000,
+} as const;
 const EXAMPLES = 3;
 const EXAMPLE_CHARACTERS = 100;
 
@@ -60,6 +67,7 @@ const EXAMPLE_CHARACTERS = 100;
 export class ListCollector {
   readonly #options: ListOptions;
   readonly #kernels = new Map<string, PlacedKernel>();
+  readonly #releases = new Set<string>();
   readonly #dropped = new Map<string, { count: number; examples: string[] }>();
   /** Entries that wait until the architecture of the list is known. */
   readonly #waiting: { entry: ListEntry; where: string }[] = [];
@@ -146,6 +154,8 @@ export class ListCollector {
       `${unbuildable === undefined ? 0 : 1} ${missing.length} ${crawlerKey(crawler)}`;
     if (known !== undefined && rank(kernel) >= rank(known)) return;
     this.#kernels.set(name, kernel);
+    this.#releases.add(kernel.distribution);
+    if (this.#releases.size > MOST["distribution releases"]) throw this.#tooMany("distribution releases");
     this.#packages += kernel.packages.headers.length - (known?.packages.headers.length ?? 0);
     if (this.#kernels.size > MOST.kernels) throw this.#tooMany("kernels");
     if (this.#packages > MOST.packages) throw this.#tooMany("packages");

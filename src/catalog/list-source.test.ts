@@ -2,6 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { makeSource } from "../../test/support/kernels.ts";
 import { lookAtLists } from "../../test/support/look.ts";
 import { startServer } from "../../test/support/server.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
@@ -177,6 +178,13 @@ describe("a list that is larger than any", () => {
       3_001_000 / 1000 + 1000,
       /more than 300000 URLs/,
     ],
+    [
+      "distribution releases",
+      (at: number) =>
+        `{"kernelversion":1,"kernelrelease":"6.1.1-1","target":"debian","distro_version":"${at}","headers":["https://m.example/linux-headers-6.1.0-1-amd64_6.1.1-1_amd64.deb"]}`,
+      6000,
+      /more than 5000 distribution releases/,
+    ],
     ["bytes", (at: number) => `"${at}${"x".repeat(4000)}"`, 20_000, /longer than the 67108864 bytes/],
   ])("in %s is refused", async (_, entry, count, words) => {
     await expect(read(entry, count)).rejects.toThrow(refused(words));
@@ -199,6 +207,22 @@ describe("a list that is larger than any", () => {
 
     expect(problems.map(({ detail }) => detail)).toEqual([expect.stringContaining("250000 is the most")]);
     expect(catalog.kernels).toHaveLength(249_999);
+  });
+
+  test("in the catalog too, from many nights, is laid over it in time that grows with it", async () => {
+    const releases = Array.from({ length: 130_000 }, (_, at) =>
+      makeSource({ id: `kernel-crawler-x86_64/old${at}`, kind: "kernel-crawler", distribution: `old${at}` }),
+    );
+    const source = await listOf("one.json", [1]);
+
+    const { sources, problems } = updateFromLists(
+      { ...EMPTY_CATALOG, sources: releases },
+      [{ source, read: await lookAt(source) }],
+      NOW,
+    );
+
+    expect(problems).toEqual([]);
+    expect(sources).toHaveLength(130_001);
   });
 
   test("or slower than a source may be is left, and the others go on", async () => {

@@ -57,7 +57,9 @@ export function updateFromLists(
 ): Update {
   const time = now.toISOString();
   let catalog = previous;
-  const [sources, problems, warnings]: [CatalogSource[], SourceProblem[], SourceWarning[]] = [[], [], []];
+  // A list may have more sources than a call takes arguments.
+  let [sources, problems]: [CatalogSource[], SourceProblem[]] = [[], []];
+  const warnings: SourceWarning[] = [];
   for (const { source, read: answer } of answers) {
     const read = withinReason(answer, catalog);
     const isFailed = read instanceof FarmError;
@@ -66,9 +68,9 @@ export function updateFromLists(
       : reportsOfList(read, catalog, time, acceptWithdrawals);
     catalog = mergeCatalog(catalog, reports, { now: time, acceptWithdrawals });
     const own = sourcesOf(catalog, source.id);
-    sources.push(...(own.length > 0 ? own : [emptySource(source, read, time)]));
+    sources = sources.concat(own.length > 0 ? own : [emptySource(source, read, time)]);
     if (isFailed) problems.push(failureOf(source.id, read));
-    else problems.push(...own.filter(isSuspect).map((one) => suspicionOf(one, ACCEPT_LOSS)));
+    else problems = problems.concat(own.filter(isSuspect).map((one) => suspicionOf(one, ACCEPT_LOSS)));
     if (!isFailed && read.dropped.length > 0) warnings.push(droppedOf(source, read));
   }
   return { catalog, sources, problems, warnings };

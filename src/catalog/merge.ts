@@ -51,8 +51,9 @@ export function mergeCatalog(
     guests: previous.guests.filter((guest) => !reported.has(guest.distribution)),
   };
   const known = Map.groupBy(previous.kernels.filter(isReported), ({ distribution }) => distribution);
+  const earlier = new Map(previous.sources.map((source) => [source.id, source]));
   const merged = reports.map((report) =>
-    mergeRelease(previous, known.get(report.distribution) ?? [], report, options),
+    mergeRelease({ earlier, guests: previous.guests }, known.get(report.distribution) ?? [], report, options),
   );
   return {
     schema: "kmodfarm.catalog/1",
@@ -64,8 +65,13 @@ export function mergeCatalog(
   };
 }
 
+interface Earlier {
+  readonly earlier: ReadonlyMap<string, CatalogSource>;
+  readonly guests: readonly GuestTools[];
+}
+
 function mergeRelease(
-  previous: Catalog,
+  { earlier, guests }: Earlier,
   kernels: readonly CatalogKernel[],
   report: ReleaseReport,
   options: MergeOptions,
@@ -75,7 +81,6 @@ function mergeRelease(
   const listed = new Map(report.kernels.map((kernel) => [kernelName({ ...kernel, distribution }), kernel]));
   const sources = report.sources.map((source) => judgeLoss(source, known, listed, options));
   const state = new Map(sources.map((source) => [source.id, source]));
-  const earlier = new Map(previous.sources.map((source) => [source.id, source]));
   const vouches: Vouches = ({ source }) => isVouching(state.get(source) ?? earlier.get(source));
 
   const merged = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
@@ -85,7 +90,7 @@ function mergeRelease(
       ? absent(before as CatalogKernel, state, options.now)
       : present(now, before, distribution, state, vouches, options.now);
   });
-  return { sources, kernels: merged, guests: mergeGuests(previous.guests, report) };
+  return { sources, kernels: merged, guests: mergeGuests(guests, report) };
 }
 
 /** A source that is well but lost an unusual share of the kernels it had is suspect, and its loss is not believed. */

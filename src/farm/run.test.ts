@@ -2,12 +2,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { NOTHING } from "../../test/support/artifacts.ts";
-import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
+import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
 import { keepAttempt } from "../build/attempt.ts";
 import { recipeOf } from "../build/recipe.ts";
-import type { CatalogKernel } from "../catalog/catalog.ts";
+import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
 import { checkFormat } from "../check/format.ts";
 import { exitOf } from "../cli/commands/run.ts";
@@ -176,6 +176,33 @@ test("a list whose kernels no document could hold costs itself, and no other sou
   expect(exitOf(report)).toBe(3);
 });
 
+test("kernels that only an unsigned list names wait until all others have begun", async () => {
+  const sources = [makeSource(), makeSource({ id: "list/debian12", kind: "kernel-crawler" })];
+  const listed = Array.from({ length: 20 }, (_, at) =>
+    makeKernel({
+      kversion: `6.1.0-${at + 10}-amd64`,
+      packageVersion: `6.1.${at}-1`,
+      sources: ["list/debian12"],
+    }),
+  );
+  const farm = await openTestFarm("order", {
+    drivers: [GOOD],
+    kernels: [...listed, makeKernel()],
+    known: sources,
+  });
+  const begun: string[] = [];
+  const planRecipe: Steps["planRecipe"] = (element, ...rest) => {
+    begun.push(element.kversion);
+    return farm.steps.planRecipe(element, ...rest);
+  };
+
+  await night({ ...farm, steps: { ...farm.steps, planRecipe } });
+
+  // Eight are under way at once.
+  expect(begun.slice(0, 8)).toContain("6.1.0-56-amd64");
+  expect(begun).toHaveLength(21);
+});
+
 const LIST = JSON.stringify({
   debian: [
     {
@@ -245,12 +272,14 @@ interface Contents {
   readonly drivers?: readonly string[];
   readonly sources?: readonly object[];
   readonly kernels?: readonly CatalogKernel[];
+  /** Sources that the catalog knows. */
+  readonly known?: readonly CatalogSource[];
 }
 
 /** A farm whose steps cost nothing. By default it has one kernel and a driver for everything that can be thrown. */
 async function openTestFarm(
   name: string,
-  { drivers = DRIVERS, sources = [], kernels = [makeKernel()] }: Contents = {},
+  { drivers = DRIVERS, sources = [], kernels = [makeKernel()], known }: Contents = {},
 ): Promise<Farm> {
   const place = join(directory, name);
   await mkdir(place, { recursive: true });
@@ -265,7 +294,7 @@ async function openTestFarm(
   await writeFile(join(place, "kmodfarm.yaml"), JSON.stringify(config));
   await writeFile(join(place, "policy.yaml"), "require: [provenance, load]\n");
   const farm = await openFarm(await loadConfig({}, place));
-  await writePublished(farm.store, nextState(NOTHING, makeCatalog([...kernels]), []), new Date(0));
+  await writePublished(farm.store, nextState(NOTHING, makeCatalog(kernels, known), []), new Date(0));
   return { ...farm, steps: { ...STEPS, ...effortless(farm) } };
 }
 

@@ -10,6 +10,7 @@ import { formatSize } from "../base/size.ts";
 import { rootRequest } from "../build/build.ts";
 import type { LoadedDriver } from "../build/driver.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
+import { vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
@@ -184,7 +185,7 @@ class Night {
     try {
       const update = updateFarmCatalog(this.#ledger.catalog, { repositories, lists }, { now: now() });
       this.#ledger.catalog = update.catalog;
-      this.#problems.push(...update.problems);
+      for (const problem of update.problems) this.#problems.push(problem);
       const { length } = update.catalog.kernels;
       progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
       for (const { source, detail } of [...update.problems, ...update.warnings])
@@ -207,12 +208,15 @@ class Night {
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */
   #startWanted(context: ElementContext): void {
     this.#wantedLast = this.#wanted();
-    for (const element of this.#wantedLast) {
+    const isVouched = vouchedBy(context.sources);
+    // What only a list names may be slow without end: it must not hold every slot before the others begin.
+    const priority = (element: Element) => Number(isVouched(element));
+    for (const element of this.#wantedLast.toSorted((a, b) => priority(b) - priority(a))) {
       const key = elementKey(element);
       if (this.#started.has(key) || this.#ledger.isOutOfReach(element)) continue;
       this.#started.add(key);
       this.#options.progress.element(elementName(element), "waiting");
-      void this.#elements.add(() => this.#work(element, context));
+      void this.#elements.add(() => this.#work(element, context), { priority: priority(element) });
     }
   }
 

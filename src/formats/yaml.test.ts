@@ -26,11 +26,22 @@ describe("readYaml", () => {
     ["more aliases than anybody writes", `- &a [x]\n${"- *a\n".repeat(200)}`, /[aA]lias/],
     ["too many brackets", "[".repeat(101), /deeper than 100/],
     ["too many keys in a row", "a: ".repeat(101), /deeper than 100/],
+    ["too many anchors that are keys in a row", `${"&a: ".repeat(101)}x`, /deeper than 100/],
+    ["too many long keys in a row", `${"k".repeat(200)}: `.repeat(101), /deeper than 100/],
     ["too many lists in a row", `${"- ".repeat(101)}x`, /deeper than 100/],
     ["more than a megabyte", `a: ${"x".repeat(1024 * 1024)}`, /longer than 1048576 characters/],
   ])("refuses %s, and says where", (_, text, fault) => {
     expect(readYaml(text)).toEqual({ kind: "refused", fault: expect.stringMatching(fault) });
   });
+
+  test.each(["&a: ", "!a: ", "&a:: ", "- &a: ", ":: "])(
+    "takes no time over %j as often as it may stand",
+    (mark) => {
+      expect(
+        cpuMs(() => readYaml(`${mark.repeat(Math.floor(98 / mark.trim().split(" ").length))}x`)),
+      ).toBeLessThan(500);
+    },
+  );
 
   test("has a value or a fault on one line for any text", () => {
     const pieces = fc.constantFrom(

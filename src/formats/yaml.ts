@@ -44,8 +44,8 @@ function refused(fault: string): Yaml {
 }
 
 /**
- * Counts what opens a level, quoted or not: brackets over the whole text, and marks of lists, keys, anchors and tags
- * that follow each other.
+ * Counts what opens a level, quoted or not: brackets over the whole text, and words of a line that follow each other and
+ * are marks of lists, keys, anchors or tags.
  */
 function isTooDeep(text: string): boolean {
   let depth = 0;
@@ -53,7 +53,17 @@ function isTooDeep(text: string): boolean {
     depth += bracket === "[" || bracket === "{" ? 1 : -1;
     if (Math.abs(depth) > DEPTH_LIMIT) return true;
   }
-  return /(?:(?:[-?:]|[&!]\S{0,100}|[^\s:,]{1,100}:)[ \t]+){100}/.test(text);
+  let marks = 0;
+  // Each character is of one word only, so no text makes this look at it twice.
+  for (const [word] of text.matchAll(/\n|[^ \t\n]+/g)) {
+    marks = isMark(word) ? marks + 1 : 0;
+    if (marks >= DEPTH_LIMIT) return true;
+  }
+  return false;
+}
+
+function isMark(word: string): boolean {
+  return word === "-" || word === "?" || word.endsWith(":") || word.startsWith("&") || word.startsWith("!");
 }
 
 interface Fault {

@@ -17,11 +17,13 @@ const KERNELS = [
   makeKernel({ kversion: "5.10.230-1.amzn2.x86_64", distribution: "amazonlinux2" }),
 ];
 const select = (selection: Selection, kernels = KERNELS) =>
-  selectKernels(kernels, selection).map(({ distribution, kversion }) => `${distribution}/${kversion}`);
+  selectKernels(makeCatalog(kernels), selection).map(
+    ({ distribution, kversion }) => `${distribution}/${kversion}`,
+  );
 
 describe("selectKernels", () => {
   test("takes all when nothing is asked for", () => {
-    expect(selectKernels(KERNELS, {})).toEqual(KERNELS);
+    expect(selectKernels(makeCatalog(KERNELS), {})).toEqual(KERNELS);
   });
 
   test.each([
@@ -62,8 +64,8 @@ describe("selectKernels", () => {
     const kversion = `${"a".repeat(120)}!`;
     const kernel = { ...makeKernel(), kversion };
 
-    expect(selectKernels([kernel], { kernelRelease: "(a+)+$" })).toEqual([]);
-    expect(selectKernels([kernel], { kernelRelease: "(a|aa)+(b|!)" })).toEqual([kernel]);
+    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a+)+$" })).toEqual([]);
+    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a|aa)+(b|!)" })).toEqual([kernel]);
   });
 
   test.each(["(", "[z-a]", "a{2,1}", String.raw`(a)\1`, "(?=a)"])(
@@ -91,7 +93,7 @@ describe("selectKernels", () => {
       makeKernel({ kversion: "6.1.0-57-amd64", staleSince: "2026-01-01T00:00:00.000Z" }),
     ];
 
-    expect(selectKernels(kernels, {})).toEqual(kernels);
+    expect(selectKernels(makeCatalog(kernels), {})).toEqual(kernels);
   });
 
   test("the newest are those of each release, architecture and flavour, by Debian's order", () => {
@@ -118,6 +120,25 @@ describe("selectKernels", () => {
     ];
 
     expect(select({ newest: 1 }, kernels)).toEqual(["debian12/6.1.0-55-amd64"]);
+  });
+
+  test("the newest are those that a repository signed, whatever an unsigned list has beside them", () => {
+    const list = "list/debian12";
+    const kernels = [
+      makeKernel({ kversion: "6.1.0-55-amd64", packageVersion: "6.1.160-1" }),
+      makeKernel({ kversion: "6.1.0-56-amd64" }),
+      makeKernel({ kversion: "6.1.0-998-amd64", packageVersion: "6.1.998-1", sources: [list] }),
+      makeKernel({ kversion: "6.1.0-999-amd64", packageVersion: "6.1.999-1", sources: [list] }),
+    ];
+    const unsigned = makeSource({ id: list, kind: "kernel-crawler" });
+    const newest = (count: number, source = unsigned) =>
+      selectKernels(makeCatalog(kernels, [makeSource(), source]), { newest: count }).map(
+        ({ kversion }) => kversion.split("-")[1],
+      );
+
+    expect(newest(1)).toEqual(["56"]);
+    expect(newest(3)).toEqual(["55", "56", "999"]);
+    expect(newest(1, { ...unsigned, trusted: true })).toEqual(["999"]);
   });
 });
 

@@ -4,7 +4,7 @@
 import { RE2JS } from "re2js";
 import { FarmError } from "../base/error.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
-import { compareKernels } from "../catalog/catalog.ts";
+import { compareKernels, vouchedBy } from "../catalog/catalog.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import { type Element, outputOf, seriesOf, urlsOf } from "./element.ts";
@@ -26,7 +26,10 @@ export interface Selection {
   readonly packageVersion?: string | undefined;
   /** Only kernels first seen on this day or later (2026-11-01, or a whole time). */
   readonly firstSeen?: string | undefined;
-  /** Only the newest so many fetchable kernels of each distribution release, architecture and flavour. */
+  /**
+   * Only the newest so many fetchable kernels of each distribution release, architecture and flavour. Those that no
+   * source vouches for count only where there are fewer others: a list could invent newer ones without end.
+   */
   readonly newest?: number | undefined;
 }
 
@@ -58,7 +61,7 @@ export function generateMatrix(
   selections: readonly Selection[],
 ): Element[] {
   const mirrors = new Map(catalog.sources.map((source) => [source.id, source.url]));
-  const kernels = new Set(selections.flatMap((selection) => selectKernels(catalog.kernels, selection)));
+  const kernels = new Set(selections.flatMap((selection) => selectKernels(catalog, selection)));
   return [...elementsOf([...kernels].toSorted(compareKernels), drivers, mirrors)];
 }
 
@@ -74,7 +77,7 @@ export function* elementsOf(
 
 /** The kernels that a selection takes; `all` also takes those that cannot be built, for looking at. */
 export function selectKernels(
-  kernels: readonly CatalogKernel[],
+  { kernels, sources }: Pick<Catalog, "kernels" | "sources">,
   selection: Selection,
   which: "wanted" | "all" = "wanted",
 ): CatalogKernel[] {
@@ -98,7 +101,12 @@ export function selectKernels(
   const groups = Map.groupBy(fetchable, ({ distribution, architecture, flavour }) =>
     [distribution, architecture, flavour].join("/"),
   );
-  return [...groups.values()].flatMap((group) => group.toSorted(compareKernels).slice(-newest));
+  const isVouched = vouchedBy(sources);
+  const rank = (a: CatalogKernel, b: CatalogKernel) =>
+    Number(isVouched(a)) - Number(isVouched(b)) || compareKernels(a, b);
+  return [...groups.values()].flatMap((group) =>
+    group.toSorted(rank).slice(-newest).toSorted(compareKernels),
+  );
 }
 
 function isBuildable({ distribution, missing, unbuildable }: CatalogKernel): boolean {

@@ -227,6 +227,50 @@ describe("a package", () => {
     );
   });
 
+  describe("whose digest another source names too", () => {
+    const claim = (wanted: Package, place: string, changes: Partial<Package> = {}): Package => ({
+      ...wanted,
+      name: "linux-headers-9.9",
+      version: "9",
+      source: "list/debian12",
+      path: `${place}/other/a+b.deb`,
+      ...changes,
+    });
+
+    test.each<[string, Partial<Package>, number | "package"]>([
+      ["cannot be had there", {}, 404],
+      ["is of another format there", { path: "other/a+b.rpm" }, "package"],
+      ["is of another size there", { size: 1 }, "package"],
+    ])("is unpacked although it %s", async (_, changes, answer) => {
+      const { wanted, bytes, answers, machine, server } = await openWorld();
+      const { inputs } = await machine({ archived: "none" });
+      answers.other = answer === "package" ? bytes : answer;
+      const path = `${server.url}/${changes.path ?? "other/a+b.deb"}`;
+
+      const [other, own] = await Promise.allSettled([
+        inputs.unpack(claim(wanted, server.url, { ...changes, path })),
+        inputs.unpack(wanted),
+      ]);
+
+      expect(other.status).toBe("rejected");
+      expect(own).toMatchObject({ status: "fulfilled", value: { record: { name: wanted.name } } });
+    });
+
+    test("keeps its own name, whoever was first", async () => {
+      const { wanted, bytes, answers, machine, server } = await openWorld();
+      const { inputs, cache } = await machine();
+      answers.other = bytes;
+
+      const both = await Promise.all([inputs.unpack(claim(wanted, server.url)), inputs.unpack(wanted)]);
+      const later = await (await machine({ cache })).inputs.unpack(wanted);
+
+      expect(both.map(({ record }) => record.name)).toEqual(["linux-headers-9.9", wanted.name]);
+      expect(both.map(({ tree }) => tree)).toEqual([later.tree, later.tree]);
+      expect(later.record).toMatchObject({ name: wanted.name, version: wanted.version });
+      expect(await readFile(join(later.tree, MAKEFILE), "utf8")).toBe("all:");
+    });
+  });
+
   test("that fails is told of when the others beside it have ended", async () => {
     const { wanted, machine } = await openWorld();
     const { inputs, cache } = await machine();
@@ -236,8 +280,8 @@ describe("a package", () => {
       expect.objectContaining({ code: "NOT_FETCHABLE" }),
     );
     expect((await readdir(join(cache, "trees"))).toSorted()).toEqual([
-      wanted.sha256,
-      `${wanted.sha256}.seal`,
+      `${wanted.sha256}.deb`,
+      `${wanted.sha256}.deb.seal`,
     ]);
   });
 

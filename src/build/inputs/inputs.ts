@@ -57,7 +57,10 @@ export interface Unpacked {
 
 export class Inputs {
   readonly #context: InputContext;
-  /** Work under way, so that elements which share a package share its fetching. */
+  /**
+   * Work under way, so that elements which share a package share its fetching. Only those whose packages are the same
+   * in all that is said of them: who merely names the same digest may name it wrongly, and fails alone.
+   */
   readonly #running = new Map<string, Promise<void>>();
   /** Trees that were looked at in this run. */
   readonly #intact = new Set<string>();
@@ -80,7 +83,7 @@ export class Inputs {
   ): Promise<string> {
     const wanted = verified(listed);
     const target = this.#fileOf(wanted);
-    await this.#once(target, async () => {
+    await this.#once(JSON.stringify([target, wanted, elsewhere, purpose]), async () => {
       if (!(await isWhole(target, wanted)) || (await this.#recordOf(wanted)) === undefined)
         await this.#fetchTo(target, wanted, elsewhere, signal);
       await this.#archive(target, wanted, purpose);
@@ -92,16 +95,20 @@ export class Inputs {
   /** The package unpacked into a tree of its own, and where it came from. @throws also PACKAGE_MALFORMED */
   async unpack(listed: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<Unpacked> {
     const wanted = verified(listed);
-    const tree = join(this.#context.cache, "trees", wanted.sha256);
-    await this.#once(tree, async () => {
+    const tree = join(this.#context.cache, "trees", `${wanted.sha256}${packageFormat(wanted).ending}`);
+    await this.#once(JSON.stringify([tree, wanted, elsewhere]), async () => {
       if (await this.#isIntact(tree, wanted)) return this.#archive(this.#fileOf(wanted), wanted, "headers");
       const file = await this.fetch(wanted, elsewhere, signal);
-      await this.#unpackTo(tree, file, wanted, signal);
+      // Here the bytes and their format are the same for everybody.
+      await this.#once(tree, async () => {
+        if (!(await this.#isIntact(tree, wanted))) await this.#unpackTo(tree, file, wanted, signal);
+      });
     });
     await this.#markUsed(wanted, tree, sealOf(tree));
     const record = await this.#recordOf(wanted);
     if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
-    return { tree, record };
+    // Somebody else may have fetched these bytes under another name.
+    return { tree, record: { ...record, name: wanted.name, version: wanted.version } };
   }
 
   /** Several packages, as `unpack`. When one fails, the others end before that is told: nothing goes on behind it. */

@@ -74,8 +74,7 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
   return withFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
     const selection = selectionOf(options);
-    const kernels =
-      selection === undefined ? catalog.kernels : selectKernels(catalog.kernels, selection, "all");
+    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
     if (options.json) await printJson({ ...catalog, kernels });
     else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
     return 0;

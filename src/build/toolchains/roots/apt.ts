@@ -221,6 +221,9 @@ function aptConfiguration({ builder }: RootSpec, { acceptExpired }: DebMirror): 
     // apt itself is not one of them.
     ["pkgCacheGen::ForceEssential", ","],
     ["Acquire::Languages", "none"],
+    // They would lead from the mirror to whatever this machine reaches.
+    ["Acquire::http::AllowRedirect", "false"],
+    ["Acquire::https::AllowRedirect", "false"],
     ...(acceptExpired ? ([["Acquire::Check-Valid-Until", "false"]] as const) : []),
   ];
   return settings.map(([key, value]) => `${key} "${value}";\n`).join("");
@@ -256,6 +259,8 @@ function runsOf(steps: readonly Step[]): { readonly kind: Step["kind"]; readonly
 /** apt's words for a version that it does not have. */
 const LOCK_IS_GONE = /Version '[^']*' for '[^']*' was not found/;
 const IS_UNSIGNED = /GPG error|NO_PUBKEY|is not signed|couldn't be verified/;
+/** apt's words for an answer that it does not follow: `302  Found [IP: …]`. */
+const IS_REDIRECTED = /(?:^|\s)30[12378] {2}\S/m;
 const PACKAGE_IS_UNKNOWN =
   /Unable to locate package (?<name>\S+)|Package '?(?<name>[^'\s]+)'? has no installation candidate/;
 
@@ -269,6 +274,10 @@ function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): 
     });
   const unknown = PACKAGE_IS_UNKNOWN.exec(stderr)?.groups?.name;
   if (unknown !== undefined) return packageUnknown(what, unknown);
+  if (IS_REDIRECTED.test(said))
+    return new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `the mirror of ${what} redirects elsewhere, and apt follows no redirects here; name the mirror that it leads to: ${words}`,
+    });
   if (IS_UNSIGNED.test(said))
     return new FarmError("SIGNATURE_INVALID", {
       detail: `the mirror of ${what} is not to be believed: ${words}`,
