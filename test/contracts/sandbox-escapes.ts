@@ -49,6 +49,15 @@ export function sandboxEscapes(sandbox: Sandbox, options: { readonly countsMemor
         expect((await runPerl(script)).output).toBe("no no no");
       });
 
+      test("what keeps others from opening a file that they share", async () => {
+        const { output } = await runPerl(
+          `use Fcntl; open(my $f, "<", "/input/file") or die; fcntl($f, F_GETFD, 0) or print "none ";
+           for (1024, 1026, 1040) { print "$_ " if fcntl($f, $_, F_RDLCK) } print "tried";`,
+        );
+
+        expect(output).toBe("tried");
+      });
+
       test("another namespace", async () => {
         const { output } = await runScript(
           "for kind in user mount pid net ipc uts cgroup; do unshare --$kind true 2>/dev/null && echo $kind; done; unshare --user --map-root-user id 2>/dev/null; echo tried",

@@ -2,12 +2,19 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import { narrowedProfile, seccompFilter } from "./seccomp.ts";
-import { LAST_KNOWN, NAMESPACE_MAKERS, REFUSED, SOCKET_MAKERS, UNCOUNTED_MEMORY } from "./system-calls.ts";
+import {
+  FILE_CONTROL,
+  LAST_KNOWN,
+  NAMESPACE_MAKERS,
+  REFUSED,
+  SOCKET_MAKERS,
+  UNCOUNTED_MEMORY,
+} from "./system-calls.ts";
 
 const AUDIT = { x86_64: 0xc000003e, aarch64: 0xc00000b7, i386: 0x40000003, arm: 0x40000028 };
 const NUMBERS = {
-  x86_64: { clone: 56, socket: 41, read: 0, execve: 59 },
-  aarch64: { clone: 220, socket: 198, read: 63, execve: 221 },
+  x86_64: { clone: 56, socket: 41, read: 0, execve: 59, fcntl: 72 },
+  aarch64: { clone: 220, socket: 198, read: 63, execve: 221, fcntl: 25 },
 };
 const [ALLOW, KILL] = ["allow", "kill"];
 
@@ -80,6 +87,15 @@ describe.each(["x86_64", "aarch64"] as const)("the filter for %s", (architecture
     expect(asked(numbers.socket, (1n << 32n) | 40n)).toBe("error 97");
   });
 
+  test("keeps nobody from a file that others open too", () => {
+    // F_SETLEASE, F_NOTIFY, and F_SETDELEG of newer kernels; the kernel looks at the lower half only.
+    for (const command of [1024n, 1026n, 1040n, (1n << 32n) | 1024n])
+      expect(asked(numbers.fcntl, 3n, command)).toBe("error 1");
+    // F_DUPFD, F_SETLK, F_SETSIG, F_SETOWN_EX, F_OFD_SETLKW, F_GETLEASE, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_ADD_SEALS
+    for (const command of [0n, 6n, 10n, 15n, 38n, 1025n, 1030n, 1031n, 1033n])
+      expect(asked(numbers.fcntl, 3n, command)).toBe(ALLOW);
+  });
+
   test("gives memory that nothing counts only where something does", () => {
     const without = seccompFilter({ architecture, countsMemory: false });
     for (const [, x86, arm] of UNCOUNTED_MEMORY) {
@@ -109,6 +125,7 @@ test.each([
     ...UNCOUNTED_MEMORY,
     ...NAMESPACE_MAKERS,
     ...SOCKET_MAKERS,
+    FILE_CONTROL,
   ];
 
   // These headers may be older than the newest of them.
@@ -123,7 +140,7 @@ test("an engine's profile loses what the filter refuses, and nothing else", () =
   const profile = {
     archMap: [{ architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] }],
     syscalls: [
-      { names: ["read", "inotify_init1", "clone", "socket"], action: "SCMP_ACT_ALLOW" },
+      { names: ["read", "inotify_init1", "clone", "socket", "fcntl"], action: "SCMP_ACT_ALLOW" },
       { names: ["keyctl"], action: "SCMP_ACT_ALLOW", includes: { caps: ["CAP_SYS_ADMIN"] } },
     ],
   };

@@ -4,7 +4,10 @@
  */
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import {
+  FILE_CONTROL,
+  FIRST_OF_LINUX,
   LAST_KNOWN,
+  LINUX_FILE_COMMANDS,
   NAMESPACE_FLAGS,
   NAMESPACE_MAKERS,
   NETLINK,
@@ -26,7 +29,7 @@ type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, valu
 
 const [LOAD, IF_EQUAL, IF_GREATER, IF_AT_LEAST, IF_ANY_BIT, RETURN] = [0x20, 0x15, 0x25, 0x35, 0x45, 0x06];
 /** Offsets in `struct seccomp_data`; of arguments, the lower half. */
-const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 32];
+const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 24, 32];
 const [ALLOW, KILL_PROCESS] = [0x7fff_0000, 0x8000_0000];
 const ERRNO = { EPERM: 1, ENOSYS: 38, EPROTONOSUPPORT: 93, EAFNOSUPPORT: 97 } as const;
 /** AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64: a 32-bit program's calls have other numbers, and none gets here. */
@@ -52,6 +55,7 @@ export function seccompFilter(options: FilterOptions): Buffer {
     refuse("ENOSYS"),
     ...rules(NAMESPACE_MAKERS, unlessNamespaces()),
     ...rules(SOCKET_MAKERS, knownFamilies()),
+    ...rules([FILE_CONTROL], fileCommands()),
     ...rules(REFUSED.EPERM, [refuse("EPERM")]),
     ...rules(refusedAsUnknown(options), [refuse("ENOSYS")]),
     allow,
@@ -83,6 +87,17 @@ function knownFamilies(): Instruction[] {
     [IF_EQUAL, 0, 1, NETLINK.protocol],
     allow,
     refuse("EPROTONOSUPPORT"),
+  ];
+}
+
+function fileCommands(): Instruction[] {
+  const known = LINUX_FILE_COMMANDS.flatMap((command): Instruction[] => [[IF_EQUAL, 0, 1, command], allow]);
+  return [
+    [LOAD, 0, 0, SECOND_ARGUMENT],
+    [IF_AT_LEAST, 1, 0, FIRST_OF_LINUX],
+    allow,
+    ...known,
+    refuse("EPERM"),
   ];
 }
 
@@ -119,7 +134,8 @@ export function narrowedProfile(profile: EngineProfile, options: FilterOptions):
   const namesOf = (calls: readonly SystemCall[]) => calls.map(([name]) => name);
   const [forbidden, unknown] = [namesOf(REFUSED.EPERM), namesOf(refusedAsUnknown(options))];
   const [makers, sockets] = [namesOf(NAMESPACE_MAKERS), namesOf(SOCKET_MAKERS)];
-  const ours = new Set([...forbidden, ...unknown, ...makers, ...sockets]);
+  const files = namesOf([FILE_CONTROL]);
+  const ours = new Set([...forbidden, ...unknown, ...makers, ...sockets, ...files]);
   const equal = (index: number, value: number) => ({ index, value, op: "SCMP_CMP_EQ" });
   const allowed = (names: readonly string[], ...args: NonNullable<EngineRule["args"]>) => ({
     ...{ names, action: "SCMP_ACT_ALLOW", args },
@@ -137,6 +153,9 @@ export function narrowedProfile(profile: EngineProfile, options: FilterOptions):
       allowed(makers, { index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }),
       ...SOCKET_FAMILIES.map((family) => allowed(sockets, equal(0, family))),
       allowed(sockets, equal(0, NETLINK.family), equal(2, NETLINK.protocol)),
+      // Engines take one condition for an argument: what is refused is what none of these allows.
+      allowed(files, { index: 1, value: FIRST_OF_LINUX, op: "SCMP_CMP_LT" }),
+      ...LINUX_FILE_COMMANDS.map((command) => allowed(files, equal(1, command))),
     ],
   };
 }

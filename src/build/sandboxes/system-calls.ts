@@ -113,6 +113,18 @@ export const NETLINK = { family: 16, protocol: 0 } as const;
 /** Calls that a kernel may have beyond this one (removexattrat) were not looked at. */
 export const LAST_KNOWN = 466;
 
+/**
+ * Its commands below the first of Linux's own are those of every Unix. Of Linux's own, leases and what tells of changes
+ * are not among these: they are for each file, which several builds see, and keep others from opening it.
+ */
+export const FILE_CONTROL: SystemCall = ["fcntl", 72, 25];
+export const FIRST_OF_LINUX = 1024;
+/** F_GETLEASE, and from F_DUPFD_QUERY to F_SET_FILE_RW_HINT: queries, descriptors, sizes of pipes, seals, hints. */
+export const LINUX_FILE_COMMANDS: readonly number[] = [
+  1025,
+  ...Array.from({ length: 12 }, (_, at) => 1027 + at),
+];
+
 export function numberOf([, x86, arm]: SystemCall, architecture: ArchitectureName): number | undefined {
   return architecture === "x86_64" ? x86 : arm;
 }
