@@ -9,6 +9,7 @@ import type { Readable } from "node:stream";
 import { closeInherited } from "./descriptors.ts";
 import { endingOfGroup, endingOfNamespace, killGroup } from "./ending.ts";
 import { FarmError, isErrno } from "./error.ts";
+import { KeptBytes } from "./kept-bytes.ts";
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -199,7 +200,7 @@ async function collect(
   onTooMuch?: () => void,
 ): Promise<Pick<RunResult, "stdout" | "stderr" | "truncated">> {
   const limit = options.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES;
-  const kept = { stdout: [] as Buffer[], stderr: [] as Buffer[] };
+  const kept = { stdout: new KeptBytes(limit), stderr: new KeptBytes(limit) };
   const log = options.logFile === undefined ? undefined : createWriteStream(options.logFile, { flags: "a" });
   let total = 0;
   const take = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
@@ -208,7 +209,7 @@ async function collect(
     if (total > limit) onTooMuch?.();
     if (room === 0) return;
     const part = chunk.subarray(0, room);
-    kept[stream].push(part);
+    kept[stream].add(part);
     log?.write(part);
   };
   child.stdout?.on("data", take("stdout"));
@@ -219,8 +220,7 @@ async function collect(
   });
   const truncated = total > limit;
   await closeLog(log, truncated);
-  const text = (chunks: Buffer[]) => Buffer.concat(chunks).toString("utf8");
-  return { stdout: text(kept.stdout), stderr: text(kept.stderr), truncated };
+  return { stdout: kept.stdout.text(), stderr: kept.stderr.text(), truncated };
 }
 
 async function closeLog(log: WriteStream | undefined, truncated: boolean): Promise<void> {

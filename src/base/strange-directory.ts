@@ -27,6 +27,8 @@ import { isErrno } from "./error.ts";
 const O_PATH = 0o10000000;
 const HOLD = O_PATH | constants.O_NOFOLLOW;
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+/** Fails where somebody's lease on the file would have us wait until the kernel breaks it. */
+const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 const BATCH = 512;
 
 export class StrangeDirectory implements Disposable {
@@ -83,7 +85,7 @@ export class StrangeDirectory implements Disposable {
   openFile(name: Uint8Array): number | undefined {
     const held = openSync(this.#at(name), HOLD);
     try {
-      return fstatSync(held).isFile() ? openSync(`/proc/self/fd/${held}`, constants.O_RDONLY) : undefined;
+      return fstatSync(held).isFile() ? openSync(`/proc/self/fd/${held}`, READ) : undefined;
     } finally {
       closeSync(held);
     }
@@ -93,7 +95,7 @@ export class StrangeDirectory implements Disposable {
   async openForReading(name: Uint8Array): Promise<FileHandle | undefined> {
     const held = openSync(this.#at(name), HOLD);
     try {
-      return fstatSync(held).isFile() ? await open(`/proc/self/fd/${held}`, constants.O_RDONLY) : undefined;
+      return fstatSync(held).isFile() ? await open(`/proc/self/fd/${held}`, READ) : undefined;
     } finally {
       closeSync(held);
     }

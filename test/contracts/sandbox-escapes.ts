@@ -36,7 +36,9 @@ export function sandboxEscapes(sandbox: Sandbox, options: { readonly countsMemor
       test("a system call that leads out of it", async () => {
         const forbidden = await runPerl(callEach(REFUSED.EPERM, ["EPERM", "ENOSYS"]));
         const unknown = await runPerl(callEach(REFUSED.ENOSYS, ["ENOSYS"]));
+        const unsupported = await runPerl(callEach(REFUSED.EOPNOTSUPP, ["EOPNOTSUPP"]));
 
+        expect(unsupported.output).toMatch(/^tried \d+$/);
         expect(forbidden.output.split("\n").slice(1)).toEqual([]);
         expect(forbidden.output).toMatch(/^tried [1-9]\d/);
         expect(unknown.output).toMatch(/^tried \d+$/);
@@ -47,6 +49,15 @@ export function sandboxEscapes(sandbox: Sandbox, options: { readonly countsMemor
         const script = `use Errno; for my $n (${getpid.x86_64} | 0x40000000, 467, 1000) { print syscall($n, 0, 0, 0) == -1 && $!{ENOSYS} ? "no " : "yes "; }`;
 
         expect((await runPerl(script)).output).toBe("no no no");
+      });
+
+      test("what keeps others from opening a file that they share", async () => {
+        const { output } = await runPerl(
+          `use Fcntl; open(my $f, "<", "/input/file") or die; fcntl($f, F_GETFD, 0) or print "none ";
+           for (1024, 1026, 1040) { print "$_ " if fcntl($f, $_, F_RDLCK) } print "tried";`,
+        );
+
+        expect(output).toBe("tried");
       });
 
       test("another namespace", async () => {
@@ -171,6 +182,15 @@ export function sandboxEscapes(sandbox: Sandbox, options: { readonly countsMemor
         );
 
         expect(stopped).toBe("writeLimit");
+      });
+
+      test("the disk by files that never have a name", async () => {
+        const { output } = await runPerl(
+          `use Fcntl; for my $flags (O_RDWR, O_WRONLY) { print "made " if sysopen(my $file, "/output", $flags | 020200000, 0600) }
+           print "has names" if sysopen(my $file, "/output/f", O_RDWR | O_CREAT, 0600);`,
+        );
+
+        expect(output).toBe("has names");
       });
 
       test("the disk by what is only in memory still", async () => {

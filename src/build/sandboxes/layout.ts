@@ -4,7 +4,9 @@
 import { readdirSync, statSync } from "node:fs";
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { FarmError } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
+import { isGone, StrangeDirectory } from "../../base/strange-directory.ts";
 import type { SandboxSpec } from "./sandbox.ts";
 
 export interface Mount {
@@ -57,13 +59,68 @@ export async function layOut(spec: SandboxSpec): Promise<Mount[]> {
 
 /** The root is read-only once inside: what is missing in it is made beforehand. */
 async function makeMountPoint({ outside, inside }: Mount, empty: readonly Mount[], spec: SandboxSpec) {
-  const isMadeInside = inside.startsWith("/dev/");
-  const isBelow = empty.some((directory) => inside.startsWith(`${directory.inside}/`));
-  const path = join(isBelow ? spec.scratch : spec.root, inside);
-  if (isMadeInside || (await exists(path))) return;
-  if (statSync(outside).isDirectory()) await mkdir(path, { recursive: true });
-  else if (isBelow) {
-    await mkdir(dirname(path), { recursive: true });
-    await writeFile(path, "");
+  if (inside.startsWith("/dev/")) return;
+  const isDirectory = statSync(outside).isDirectory();
+  if (!empty.some((directory) => inside.startsWith(`${directory.inside}/`)))
+    return makeInRoot(spec.root, inside, isDirectory);
+  const path = join(spec.scratch, inside);
+  if (await exists(path)) return;
+  await mkdir(isDirectory ? path : dirname(path), { recursive: true });
+  if (!isDirectory) await writeFile(path, "");
+}
+
+/** What a kernel follows at most. */
+const LINK_LIMIT = 40;
+
+/**
+ * Makes the directories of a path in a root, part by part: packages wrote the root, and where the links of one lead
+ * from this machine's top is not where they lead inside. Those of a merged /usr, which stay inside, are followed.
+ * @throws FarmError TOOL_FAILED for any other
+ */
+function makeInRoot(root: string, inside: string, isDirectory: boolean): void {
+  const ahead = inside.split("/").toReversed();
+  using held = new DisposableStack();
+  const reached = [held.use(StrangeDirectory.openOwn(root))];
+  let followed = 0;
+  for (let part = ahead.pop(); part !== undefined; part = ahead.pop()) {
+    const directory = reached.at(-1);
+    if (directory === undefined) throw leadsOut(root, inside);
+    if (part === "" || part === ".") continue;
+    if (part === "..") {
+      reached.pop();
+      continue;
+    }
+    const name = Buffer.from(part);
+    const target = linkAt(directory, name);
+    if (target !== undefined) {
+      if (target.startsWith("/") || ++followed > LINK_LIMIT) throw leadsOut(root, inside);
+      ahead.push(...target.split("/").toReversed());
+      continue;
+    }
+    const isLast = ahead.length === 0;
+    if (isLast && (!isDirectory || kindAt(directory, name) !== undefined)) return;
+    directory.makeDirectory(name, 0o777);
+    if (!isLast) reached.push(held.use(directory.enter(name)));
   }
+  if (reached.length === 0) throw leadsOut(root, inside);
+}
+
+function kindAt(directory: StrangeDirectory, name: Buffer): "link" | "other" | undefined {
+  try {
+    return directory.statusOf(name).isSymbolicLink() ? "link" : "other";
+  } catch (thrown) {
+    if (isGone(thrown)) return undefined;
+    throw thrown;
+  }
+}
+
+function linkAt(directory: StrangeDirectory, name: Buffer): string | undefined {
+  return kindAt(directory, name) === "link" ? directory.linkOf(name).toString() : undefined;
+}
+
+function leadsOut(root: string, inside: string): FarmError {
+  return new FarmError("TOOL_FAILED", {
+    detail: `the toolchain root ${root} has a link on the way to ${inside} that is absolute or leads out of it`,
+    hint: "Remove the root, so that it is made anew; if the link comes back, a package of the image makes it.",
+  });
 }

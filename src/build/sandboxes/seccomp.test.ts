@@ -2,12 +2,29 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import { narrowedProfile, seccompFilter } from "./seccomp.ts";
-import { LAST_KNOWN, NAMESPACE_MAKERS, REFUSED, SOCKET_MAKERS, UNCOUNTED_MEMORY } from "./system-calls.ts";
+import {
+  FILE_CONTROL,
+  LAST_KNOWN,
+  NAMESPACE_MAKERS,
+  OPENERS,
+  REFUSED,
+  SOCKET_MAKERS,
+  UNCOUNTED_MEMORY,
+} from "./system-calls.ts";
 
 const AUDIT = { x86_64: 0xc000003e, aarch64: 0xc00000b7, i386: 0x40000003, arm: 0x40000028 };
 const NUMBERS = {
-  x86_64: { clone: 56, socket: 41, read: 0, execve: 59 },
-  aarch64: { clone: 220, socket: 198, read: 63, execve: 221 },
+  x86_64: { clone: 56, socket: 41, read: 0, execve: 59, fcntl: 72, openat: 257, fallocate: 285, sendmsg: 46 },
+  aarch64: {
+    clone: 220,
+    socket: 198,
+    read: 63,
+    execve: 221,
+    fcntl: 25,
+    openat: 56,
+    fallocate: 47,
+    sendmsg: 211,
+  },
 };
 const [ALLOW, KILL] = ["allow", "kill"];
 
@@ -80,6 +97,30 @@ describe.each(["x86_64", "aarch64"] as const)("the filter for %s", (architecture
     expect(asked(numbers.socket, (1n << 32n) | 40n)).toBe("error 97");
   });
 
+  test("keeps nobody from a file that others open too", () => {
+    // F_SETLEASE, F_NOTIFY, and F_SETDELEG of newer kernels; the kernel looks at the lower half only.
+    for (const command of [1024n, 1026n, 1040n, (1n << 32n) | 1024n])
+      expect(asked(numbers.fcntl, 3n, command)).toBe("error 1");
+    // F_DUPFD, F_SETLK, F_SETSIG, F_SETOWN_EX, F_OFD_SETLKW, F_GETLEASE, F_DUPFD_CLOEXEC, F_SETPIPE_SZ, F_ADD_SEALS
+    for (const command of [0n, 6n, 10n, 15n, 38n, 1025n, 1030n, 1031n, 1033n])
+      expect(asked(numbers.fcntl, 3n, command)).toBe(ALLOW);
+  });
+
+  test("makes no file that has no name, and sends none away", () => {
+    const nameless = 0o20000000n;
+    for (const flags of [nameless, nameless | 0o200002n, (7n << 32n) | nameless])
+      expect(asked(numbers.openat, 0n, 0n, flags)).toBe("error 95");
+    for (const flags of [0n, 0o200000n, 0o2000102n, 0o10000000n])
+      expect(asked(numbers.openat, 0n, nameless, flags)).toBe(ALLOW);
+    if (architecture === "x86_64")
+      expect([asked(2, 0n, nameless), asked(2, 0n, 2n)]).toEqual(["error 95", ALLOW]);
+    expect([asked(numbers.fallocate), asked(437), asked(numbers.sendmsg)]).toEqual([
+      "error 95",
+      "error 38",
+      "error 1",
+    ]);
+  });
+
   test("gives memory that nothing counts only where something does", () => {
     const without = seccompFilter({ architecture, countsMemory: false });
     for (const [, x86, arm] of UNCOUNTED_MEMORY) {
@@ -104,11 +145,12 @@ test.each([
   );
 
   const calls = [
-    ...REFUSED.EPERM,
-    ...REFUSED.ENOSYS,
+    ...Object.values(REFUSED).flat(),
     ...UNCOUNTED_MEMORY,
     ...NAMESPACE_MAKERS,
     ...SOCKET_MAKERS,
+    FILE_CONTROL,
+    ...OPENERS.map(([call]) => call),
   ];
 
   // These headers may be older than the newest of them.
@@ -123,7 +165,10 @@ test("an engine's profile loses what the filter refuses, and nothing else", () =
   const profile = {
     archMap: [{ architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] }],
     syscalls: [
-      { names: ["read", "inotify_init1", "clone", "socket"], action: "SCMP_ACT_ALLOW" },
+      {
+        names: ["read", "inotify_init1", "clone", "socket", "fcntl", "openat", "sendmsg"],
+        action: "SCMP_ACT_ALLOW",
+      },
       { names: ["keyctl"], action: "SCMP_ACT_ALLOW", includes: { caps: ["CAP_SYS_ADMIN"] } },
     ],
   };

@@ -4,12 +4,18 @@
  */
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import {
+  FILE_CONTROL,
+  FIRST_OF_LINUX,
   LAST_KNOWN,
+  LINUX_FILE_COMMANDS,
+  NAMELESS_FLAG,
   NAMESPACE_FLAGS,
   NAMESPACE_MAKERS,
   NETLINK,
   numberOf,
+  OPENERS,
   REFUSED,
+  type Refusal,
   SOCKET_FAMILIES,
   SOCKET_MAKERS,
   type SystemCall,
@@ -26,9 +32,9 @@ type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, valu
 
 const [LOAD, IF_EQUAL, IF_GREATER, IF_AT_LEAST, IF_ANY_BIT, RETURN] = [0x20, 0x15, 0x25, 0x35, 0x45, 0x06];
 /** Offsets in `struct seccomp_data`; of arguments, the lower half. */
-const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 32];
+const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 24, 32];
 const [ALLOW, KILL_PROCESS] = [0x7fff_0000, 0x8000_0000];
-const ERRNO = { EPERM: 1, ENOSYS: 38, EPROTONOSUPPORT: 93, EAFNOSUPPORT: 97 } as const;
+const ERRNO = { EPERM: 1, ENOSYS: 38, EPROTONOSUPPORT: 93, EOPNOTSUPP: 95, EAFNOSUPPORT: 97 } as const;
 /** AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64: a 32-bit program's calls have other numbers, and none gets here. */
 const AUDIT: Readonly<Record<ArchitectureName, number>> = { x86_64: 0xc000_003e, aarch64: 0xc000_00b7 };
 /** Calls of x86-64 by the 32-bit convention (x32) have this bit; every number of today is below it. */
@@ -52,15 +58,21 @@ export function seccompFilter(options: FilterOptions): Buffer {
     refuse("ENOSYS"),
     ...rules(NAMESPACE_MAKERS, unlessNamespaces()),
     ...rules(SOCKET_MAKERS, knownFamilies()),
-    ...rules(REFUSED.EPERM, [refuse("EPERM")]),
-    ...rules(refusedAsUnknown(options), [refuse("ENOSYS")]),
+    ...rules([FILE_CONTROL], fileCommands()),
+    ...OPENERS.flatMap(([call, flags]) => rules([call], unlessNameless(flags))),
+    ...refusals(options).flatMap(([error, calls]) => rules(calls, [refuse(error)])),
     allow,
   ];
   return Buffer.concat(program.map(encode));
 }
 
-function refusedAsUnknown({ countsMemory }: FilterOptions): readonly SystemCall[] {
-  return countsMemory ? REFUSED.ENOSYS : [...REFUSED.ENOSYS, ...UNCOUNTED_MEMORY];
+function refusals({ countsMemory }: FilterOptions): readonly [Refusal, readonly SystemCall[]][] {
+  const unknown = countsMemory ? REFUSED.ENOSYS : [...REFUSED.ENOSYS, ...UNCOUNTED_MEMORY];
+  return [
+    ["EPERM", REFUSED.EPERM],
+    ["ENOSYS", unknown],
+    ["EOPNOTSUPP", REFUSED.EOPNOTSUPP],
+  ];
 }
 
 /** What is done for one call; it must end with a return, because it may load something else than the number. */
@@ -84,6 +96,22 @@ function knownFamilies(): Instruction[] {
     allow,
     refuse("EPROTONOSUPPORT"),
   ];
+}
+
+function fileCommands(): Instruction[] {
+  const known = LINUX_FILE_COMMANDS.flatMap((command): Instruction[] => [[IF_EQUAL, 0, 1, command], allow]);
+  return [
+    [LOAD, 0, 0, SECOND_ARGUMENT],
+    [IF_AT_LEAST, 1, 0, FIRST_OF_LINUX],
+    allow,
+    ...known,
+    refuse("EPERM"),
+  ];
+}
+
+function unlessNameless(flags: 1 | 2): Instruction[] {
+  const argument = flags === 1 ? SECOND_ARGUMENT : THIRD_ARGUMENT;
+  return [[LOAD, 0, 0, argument], [IF_ANY_BIT, 0, 1, NAMELESS_FLAG], refuse("EOPNOTSUPP"), allow];
 }
 
 /** `struct sock_filter`; both architectures are little-endian. */
@@ -114,12 +142,23 @@ interface EngineRule {
   }[];
 }
 
+const refusedWith = (error: Refusal, names: readonly string[]) => ({
+  ...{ names, action: "SCMP_ACT_ERRNO", errnoRet: ERRNO[error] },
+});
+
 /** An engine's own profile less what ours refuses: whatever the two of them refuse is refused. */
 export function narrowedProfile(profile: EngineProfile, options: FilterOptions): EngineProfile {
   const namesOf = (calls: readonly SystemCall[]) => calls.map(([name]) => name);
-  const [forbidden, unknown] = [namesOf(REFUSED.EPERM), namesOf(refusedAsUnknown(options))];
+  const refused = refusals(options).map(([error, calls]) => refusedWith(error, namesOf(calls)));
   const [makers, sockets] = [namesOf(NAMESPACE_MAKERS), namesOf(SOCKET_MAKERS)];
-  const ours = new Set([...forbidden, ...unknown, ...makers, ...sockets]);
+  const [files, openers] = [namesOf([FILE_CONTROL]), namesOf(OPENERS.map(([call]) => call))];
+  const ours = new Set([
+    ...refused.flatMap(({ names }) => names),
+    ...makers,
+    ...sockets,
+    ...files,
+    ...openers,
+  ]);
   const equal = (index: number, value: number) => ({ index, value, op: "SCMP_CMP_EQ" });
   const allowed = (names: readonly string[], ...args: NonNullable<EngineRule["args"]>) => ({
     ...{ names, action: "SCMP_ACT_ALLOW", args },
@@ -132,11 +171,26 @@ export function narrowedProfile(profile: EngineProfile, options: FilterOptions):
       ...profile.syscalls
         .map((rule) => ({ ...rule, names: rule.names.filter((name) => !ours.has(name)) }))
         .filter(({ names }) => names.length > 0),
-      { names: forbidden, action: "SCMP_ACT_ERRNO", errnoRet: ERRNO.EPERM },
-      { names: unknown, action: "SCMP_ACT_ERRNO", errnoRet: ERRNO.ENOSYS },
+      ...refused,
       allowed(makers, { index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: "SCMP_CMP_MASKED_EQ" }),
       ...SOCKET_FAMILIES.map((family) => allowed(sockets, equal(0, family))),
       allowed(sockets, equal(0, NETLINK.family), equal(2, NETLINK.protocol)),
+      // Engines take one condition for an argument: what is refused is what none of these allows.
+      allowed(files, { index: 1, value: FIRST_OF_LINUX, op: "SCMP_CMP_LT" }),
+      ...LINUX_FILE_COMMANDS.map((command) => allowed(files, equal(1, command))),
+      ...OPENERS.flatMap(([call, flags]) => {
+        const isSet = (bit: number) => ({
+          index: flags,
+          value: NAMELESS_FLAG,
+          valueTwo: bit,
+          op: "SCMP_CMP_MASKED_EQ",
+        });
+        const names = namesOf([call]);
+        return [
+          allowed(names, isSet(0)),
+          { ...refusedWith("EOPNOTSUPP", names), args: [isSet(NAMELESS_FLAG)] },
+        ];
+      }),
     ],
   };
 }

@@ -2,7 +2,10 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { makeBusyboxRoot } from "../../../test/support/busybox-root.ts";
+import { runnerIn } from "../../../test/support/in-sandbox.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { bubblewrap } from "./bubblewrap.ts";
 import { ShortageWatch } from "./shortage.ts";
 
 test("a machine with room has no shortage of disk", async () => {
@@ -38,4 +41,16 @@ test.each([
       .split(",")
       .map((word) => word.trim()),
   ).toContain("disk");
+});
+
+test("a build that is killed for memory within its own group excuses no other", async () => {
+  const root = makeBusyboxRoot();
+  const { runScript } = runnerIn(bubblewrap, () => ({ root, inputs: [] }));
+  const neighbour = new ShortageWatch(await temporaryDirectory());
+  await neighbour.look();
+
+  const { stopped } = await runScript("dd if=/dev/zero of=/dev/null bs=400M count=1");
+
+  expect(stopped).toBe("memoryLimit");
+  expect(await neighbour.look()).not.toContain("memory");
 });

@@ -1,6 +1,7 @@
 /**
  * What this machine was short of while a build ran, found out from the kernel: a build's own words are no witness of
- * that, since it may say what it likes.
+ * that, since it may say what it likes. Nor is the kernel's count of killed processes, which any build raises that is
+ * killed within its own group, and so would excuse all others.
  */
 import { readFile, statfs } from "node:fs/promises";
 
@@ -14,20 +15,17 @@ const LITTLE_MEMORY_SHARE = 0.02;
 
 export class ShortageWatch {
   readonly #directory: string;
-  readonly #killedBefore: Promise<number>;
   readonly #seen = new Set<Shortage>();
 
   /** @param directory on the disk that the build writes to */
   constructor(directory: string) {
     this.#directory = directory;
-    this.#killedBefore = countKilled();
   }
 
   /** What has been short at any look so far. */
   async look(): Promise<readonly Shortage[]> {
     if (await isDiskShort(this.#directory)) this.#seen.add("disk");
-    if ((await countKilled()) > (await this.#killedBefore) || (await isMemoryShort()))
-      this.#seen.add("memory");
+    if (await isMemoryShort()) this.#seen.add("memory");
     return [...this.#seen];
   }
 }
@@ -36,11 +34,6 @@ async function isDiskShort(directory: string): Promise<boolean> {
   const { bavail, bsize, files, ffree } = await statfs(directory);
   // Some file systems have no fixed number of files.
   return bavail * bsize < LITTLE_DISK_BYTES || (files > 0 && ffree < FEW_FILES);
-}
-
-/** Processes that the kernel killed for want of memory since it started. */
-function countKilled(): Promise<number> {
-  return numberIn("/proc/vmstat", /^oom_kill (\d+)$/m);
 }
 
 async function isMemoryShort(): Promise<boolean> {

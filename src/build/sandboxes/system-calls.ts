@@ -8,8 +8,11 @@ import type { ArchitectureName } from "../../kernel/architecture.ts";
 /** A name, and its number on each architecture; undefined where it never was. */
 export type SystemCall = readonly [name: string, x86_64: number | undefined, aarch64: number | undefined];
 
-/** What a program then meets: "not permitted", or "this kernel has no such call", for which programs have another way. */
-export type Refusal = "EPERM" | "ENOSYS";
+/**
+ * What a program then meets: "not permitted"; "this kernel has no such call" or "this file system cannot do that", for
+ * which programs have another way.
+ */
+export type Refusal = "EPERM" | "ENOSYS" | "EOPNOTSUPP";
 
 export const REFUSED: Readonly<Record<Refusal, readonly SystemCall[]>> = {
   EPERM: [
@@ -69,6 +72,9 @@ export const REFUSED: Readonly<Record<Refusal, readonly SystemCall[]>> = {
     ["vhangup", 153, 58],
     ["migrate_pages", 256, 238],
     ["move_pages", 279, 239],
+    // Files in flight over a socket, which are open in no process and take room on the disk.
+    ["sendmsg", 46, 211],
+    ["sendmmsg", 307, 269],
   ],
   ENOSYS: [
     // The flags of clone are in a register, where a filter sees them; those of clone3 are not.
@@ -84,8 +90,24 @@ export const REFUSED: Readonly<Record<Refusal, readonly SystemCall[]>> = {
     ["io_uring_enter", 426, 426],
     ["io_uring_register", 427, 427],
     ["memfd_secret", 447, 447],
+    // Its flags are in memory, where a filter sees nothing; those of openat are in a register.
+    ["openat2", 437, 437],
+    // Rules about a file keep it on the disk when it has neither a name nor a process that holds it.
+    ["landlock_create_ruleset", 444, 444],
+  ],
+  EOPNOTSUPP: [
+    // Takes as much of the disk as it names before anybody can measure it; libc writes instead.
+    ["fallocate", 285, 47],
   ],
 };
+
+/** Calls that open a file by flags, and which argument has these. */
+export const OPENERS: readonly (readonly [call: SystemCall, flags: 1 | 2])[] = [
+  [["open", 2, undefined], 1],
+  [["openat", 257, 56], 2],
+];
+/** The bit of O_TMPFILE that is no other flag's: a file that never has a name. Programs then make one that has. */
+export const NAMELESS_FLAG = 0o20000000;
 
 /** Memory without a name or an owner: where no control group counts it, nothing does. */
 export const UNCOUNTED_MEMORY: readonly SystemCall[] = [
@@ -112,6 +134,18 @@ export const NETLINK = { family: 16, protocol: 0 } as const;
 
 /** Calls that a kernel may have beyond this one (removexattrat) were not looked at. */
 export const LAST_KNOWN = 466;
+
+/**
+ * Its commands below the first of Linux's own are those of every Unix. Of Linux's own, leases and what tells of changes
+ * are not among these: they are for each file, which several builds see, and keep others from opening it.
+ */
+export const FILE_CONTROL: SystemCall = ["fcntl", 72, 25];
+export const FIRST_OF_LINUX = 1024;
+/** F_GETLEASE, and from F_DUPFD_QUERY to F_SET_FILE_RW_HINT: queries, descriptors, sizes of pipes, seals, hints. */
+export const LINUX_FILE_COMMANDS: readonly number[] = [
+  1025,
+  ...Array.from({ length: 12 }, (_, at) => 1027 + at),
+];
 
 export function numberOf([, x86, arm]: SystemCall, architecture: ArchitectureName): number | undefined {
   return architecture === "x86_64" ? x86 : arm;

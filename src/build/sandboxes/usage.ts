@@ -2,31 +2,44 @@
  * What a running program holds, measured from outside: for limits that no kernel keeps for us.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { readdir, readFile, readlink, stat } from "node:fs/promises";
+import { readdir, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 const BLOCK_BYTES = 512;
 
 /** Bytes of files that have no name any more and are held open, or in memory, by these processes. */
 export async function bytesUnnamed(processes: readonly number[]): Promise<number> {
-  const seen = new Map<number, number>();
-  for (const pid of processes) {
-    for (const directory of [`/proc/${pid}/fd`, `/proc/${pid}/map_files`]) {
-      // Most processes have no such file in memory, and map_files is long.
-      if (directory.endsWith("s") && !(await hasUnnamedInMemory(pid))) continue;
-      for (const name of await readdir(directory).catch(() => [])) {
-        const target = await readlink(join(directory, name)).catch(() => "");
-        if (!isUnnamed(target)) continue;
-        const status = await stat(join(directory, name)).catch(() => undefined);
-        if (status?.isFile() && status.nlink === 0) seen.set(status.ino, status.blocks * BLOCK_BYTES);
-      }
+  const seen = new Map<string, number>();
+  for (const directory of processes.flatMap(holdersOf)) {
+    for (const name of await readdir(directory).catch(() => [])) {
+      const target = await readlink(join(directory, name)).catch(() => "");
+      if (!isUnnamed(target)) continue;
+      const status = await stat(join(directory, name)).catch(() => undefined);
+      if (status?.isFile() && status.nlink === 0)
+        seen.set(`${status.dev}:${status.ino}`, status.blocks * BLOCK_BYTES);
     }
   }
   return [...seen.values()].reduce((sum, size) => sum + size, 0);
 }
 
-async function hasUnnamedInMemory(pid: number): Promise<boolean> {
-  const lines = (await readFile(`/proc/${pid}/maps`, "utf8").catch(() => "")).split("\n");
+/** Where a process's open files are to be seen: each thread may have its own, memory they have in common. */
+function holdersOf(pid: number): string[] {
+  const threads = threadsOf(pid);
+  // Most processes have no such file in memory, and map_files is long.
+  const inMemory = threads.filter(hasUnnamedInMemory).slice(0, 1);
+  return [...threads.map((thread) => `/proc/${thread}/fd`), ...inMemory.map((id) => `/proc/${id}/map_files`)];
+}
+
+/**
+ * A thread's number has a directory in /proc like a process's. The first thread, whose number is the process's, may
+ * have ended, and then shows nothing of what the others hold.
+ */
+function threadsOf(pid: number): number[] {
+  return attempt(() => readdirSync(`/proc/${pid}/task`), []).map(Number);
+}
+
+function hasUnnamedInMemory(thread: number): boolean {
+  const lines = attempt(() => readFileSync(`/proc/${thread}/maps`, "utf8"), "").split("\n");
   return lines.some((line) => isUnnamed(line.slice(line.indexOf("/"))));
 }
 
@@ -43,7 +56,7 @@ export function processesUnder(root: number, enough = Number.POSITIVE_INFINITY):
   const found = [root];
   for (const pid of found) {
     if (found.length > enough) break;
-    for (const thread of attempt(() => readdirSync(`/proc/${pid}/task`), [])) {
+    for (const thread of threadsOf(pid)) {
       const text = attempt(() => readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8"), "");
       found.push(...text.split(" ").filter(Boolean).map(Number));
     }
@@ -54,15 +67,24 @@ export function processesUnder(root: number, enough = Number.POSITIVE_INFINITY):
 /** Memory of these processes, on disk too where it was moved there; what they share with each other counts once. */
 export function memoryOf(processes: readonly number[]): number {
   const sizes = processes.map((pid) => {
-    const text = attempt(() => readFileSync(`/proc/${pid}/status`, "utf8"), "");
+    const [thread, text] = statusOf(pid);
     const own = sizeIn(text, "RssAnon") + sizeIn(text, "VmSwap");
     const shared = sizeIn(text, "RssShmem");
     if (shared === 0) return own;
     // Few programs have any; to find each one's part of it takes the kernel a while.
-    const parts = attempt(() => readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"), "");
+    const parts = attempt(() => readFileSync(`/proc/${thread}/smaps_rollup`, "utf8"), "");
     return own + (/^Pss_Shmem:/m.test(parts) ? sizeIn(parts, "Pss_Shmem") : shared);
   });
   return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** What the first thread that has not ended shows. */
+function statusOf(pid: number): readonly [thread: number, text: string] {
+  for (const thread of threadsOf(pid)) {
+    const text = attempt(() => readFileSync(`/proc/${thread}/status`, "utf8"), "");
+    if (/^RssAnon:/m.test(text)) return [thread, text];
+  }
+  return [pid, ""];
 }
 
 function sizeIn(text: string, name: string): number {
