@@ -477,6 +477,15 @@ describe("a git repository", () => {
     },
   );
 
+  test("may have a tag that reads as a date", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    gitIn(tree, "", "tag", "20240101");
+
+    expect(await digestOf({ git: tree, revision: "20240101" }, context)).toMatch(/^sha256:/);
+  });
+
   test("runs none of its hooks, filters and commands", async () => {
     const context = await originContext();
     const tree = await makeTree(join(context.base, "tree"));

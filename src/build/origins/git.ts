@@ -42,14 +42,15 @@ export const git: Origin = {
   },
 };
 
-/** A revision that reads as a commit is that commit, whatever branches and tags somebody names like one. */
+/**
+ * A revision that reads as a commit, or as the beginning of one, is that commit, whatever branches and tags somebody
+ * names like it. Digits alone read as a date.
+ */
 function requirePin(url: string, revision: string, commit: string): void {
-  const isPin = /^([0-9a-f]{7,40}|[0-9a-f]{64})$/i.test(revision);
-  if (
-    !isPin ||
-    (revision.length < 40 ? commit.startsWith(revision.toLowerCase()) : commit === revision.toLowerCase())
-  )
-    return;
+  const pin = revision.toLowerCase();
+  const isShort = /^(?=.*[a-f])[0-9a-f]{7,39}$/.test(pin);
+  if (!isShort && !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(pin)) return;
+  if (isShort ? commit.startsWith(pin) : commit === pin) return;
   throw new FarmError("CONFIG_INVALID", {
     detail: `${url} has no commit ${revision}: a branch or tag of that name is another commit, ${commit}`,
     hint: "Write the commit; or refs/tags/NAME or refs/heads/NAME if you mean the tag or branch.",

@@ -77,7 +77,7 @@ const LINK_LIMIT = 40;
  * from this machine's top is not where they lead inside. Those of a merged /usr, which stay inside, are followed.
  * @throws FarmError TOOL_FAILED for any other
  */
-function makeInRoot(root: string, inside: string, isDirectory: boolean): void {
+export function makeInRoot(root: string, inside: string, isDirectory: boolean): void {
   const ahead = inside.split("/").toReversed();
   using held = new DisposableStack();
   const reached = [held.use(StrangeDirectory.openOwn(root))];

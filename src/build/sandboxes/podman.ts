@@ -6,13 +6,14 @@
  */
 import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, isErrno } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
+import { StrangeDirectory } from "../../base/strange-directory.ts";
 import { hostArchitecture } from "../../kernel/architecture.ts";
 import { type ControlGroup, makeGroup, newName, removeEverywhere, sweepEverywhere } from "./cgroup.ts";
 import { requirePrograms, resourceLimits, runConfined, wasThere } from "./confine.ts";
 import { mountTable } from "./devices.ts";
-import { hiddenOfProc, layOut, type Mount, mountOption } from "./layout.ts";
+import { hiddenOfProc, layOut, type Mount, makeInRoot, mountOption } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
 import { type EngineProfile, narrowedProfile } from "./seccomp.ts";
 
@@ -152,8 +153,14 @@ async function engineProfile(): Promise<EngineProfile> {
 
 /** What the runtime mounts by itself, it would make in the root as a user of its own. */
 async function makeRuntimePlaces(root: string): Promise<void> {
-  await mkdir(join(root, "sys"), { recursive: true });
-  await mkdir(join(root, "etc"), { recursive: true });
-  const hostname = join(root, "etc", "hostname");
-  if (!(await exists(hostname))) await writeFile(hostname, "");
+  for (const inside of ["/sys", "/etc"]) makeInRoot(root, inside, true);
+  using etc = StrangeDirectory.open(join(root, "etc"));
+  // Whatever has that name already is mounted over inside.
+  const hostname = await etc.create(Buffer.from("hostname"), 0o644).catch(ignoreExisting);
+  await hostname?.close();
+}
+
+function ignoreExisting(thrown: unknown): undefined {
+  if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+  return undefined;
 }
