@@ -2,7 +2,7 @@
  * The packages a build needs, each fetched once and unpacked once. What is seen for the first time is archived.
  */
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -107,8 +107,9 @@ export class Inputs {
     await this.#markUsed(wanted, tree, sealOf(tree));
     const record = await this.#recordOf(wanted);
     if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
-    // Somebody else may have fetched these bytes under another name.
-    return { tree, record: { ...record, name: wanted.name, version: wanted.version } };
+    // The owner of a cache may have put a tree elsewhere, behind a link; somebody else may have fetched these bytes
+    // under another name.
+    return { tree: await realpath(tree), record: { ...record, name: wanted.name, version: wanted.version } };
   }
 
   /** Several packages, as `unpack`. When one fails, the others end before that is told: nothing goes on behind it. */
@@ -226,7 +227,10 @@ export class Inputs {
     const [seal, sealedIn] = (await readFile(sealOf(tree), "utf8").catch(() => "")).split(/\s/);
     if (sealedIn !== (await boot())) return false;
     // Whatever is wrong with it, it is made again.
-    if (seal !== (await inspectTree(tree, wanted.name).catch(() => undefined))) return false;
+    const found = await realpath(tree)
+      .then((real) => inspectTree(real, wanted.name))
+      .catch(() => undefined);
+    if (seal !== found) return false;
     this.#intact.add(tree);
     return true;
   }
