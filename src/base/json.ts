@@ -84,9 +84,12 @@ export function parseDocument<T>(type: z.ZodType<T>, text: string, source: strin
 
 /** The first problem of a schema check in one line: `sources[0].kind: …`. */
 export function describeIssue(error: z.ZodError): string {
-  const [issue, ...others] = error.issues.flatMap(innermostIssues);
-  if (issue === undefined) return "not valid";
-  const more = others.length > 0 ? ` (and ${others.length} more)` : "";
+  const [first] = error.issues;
+  if (first === undefined) return "not valid";
+  // A document may be wrong in a million places: only the first is looked into.
+  const [issue = first, ...others] = innermostIssues(first);
+  const count = others.length + error.issues.length - 1;
+  const more = count > 0 ? ` (and ${count} more)` : "";
   return `${placeOfIssue(issue) || "document"}: ${issue.message}${more}`;
 }
 

@@ -25,7 +25,7 @@ export interface SourceTree {
 }
 
 /** Drivers carry firmware, not disk images. A sparse file costs nothing to ship and everything to read. */
-const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
+export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
 export const SOURCE_BUDGET = { entries: 200_000, bytes: 4 * 1024 ** 3 };
 
 /**

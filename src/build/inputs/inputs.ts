@@ -15,6 +15,7 @@ import { exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
+import { readSeal, sealOf, writeSeal } from "../seal.ts";
 import { inspectTree } from "../tree.ts";
 import {
   archivePlace,
@@ -210,7 +211,7 @@ export class Inputs {
       await mkdir(dirname(tree), { recursive: true });
       await removeTree(tree);
       await rename(temporary, tree);
-      await this.#context.scratch.write(sealOf(tree), `${seal} ${await boot()}\n`);
+      await writeSeal(tree, seal, this.#context.scratch);
       this.#intact.add(tree);
     } finally {
       await removeTree(temporary);
@@ -224,13 +225,13 @@ export class Inputs {
   async #isIntact(tree: string, wanted: VerifiedPackage): Promise<boolean> {
     if ((await this.#recordOf(wanted)) === undefined) return false;
     if (this.#intact.has(tree)) return true;
-    const [seal, sealedIn] = (await readFile(sealOf(tree), "utf8").catch(() => "")).split(/\s/);
-    if (sealedIn !== (await boot())) return false;
+    const seal = await readSeal(tree);
+    if (seal?.isOfThisBoot !== true) return false;
     // Whatever is wrong with it, it is made again.
     const found = await realpath(tree)
       .then((real) => inspectTree(real, wanted.name))
       .catch(() => undefined);
-    if (seal !== found) return false;
+    if (seal.digest !== found) return false;
     this.#intact.add(tree);
     return true;
   }
@@ -288,15 +289,6 @@ export class Inputs {
 /** Whether a file is there and is what was fetched. */
 async function isWhole(file: string, { sha256 }: VerifiedPackage): Promise<boolean> {
   return (await exists(file)) && hexOf(await fileDigest(file)) === sha256;
-}
-
-/** What a tree was like when it was unpacked, and in which boot of the machine; beside it. */
-function sealOf(tree: string): string {
-  return `${tree}.seal`;
-}
-
-async function boot(): Promise<string> {
-  return (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim();
 }
 
 function fileNameOf(place: string): string {

@@ -136,25 +136,40 @@ class Repository {
     }
   }
 
-  /** A few kilobytes of repository can hold a tree of a billion files: it is listed before git reads it whole. */
+  /**
+   * A few kilobytes of repository can hold a tree of a billion files: it is listed before git reads it whole. Names
+   * first, because each size costs git a look into an object.
+   */
   async #requireSmall(commit: string): Promise<void> {
-    const argv = [`--git-dir=${this.#directory}`, "ls-tree", "-r", "-t", "-l", "-z", "--full-tree", commit];
-    const listed = await this.#git(argv, [], {
-      limits: { outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true },
-    });
-    const what = `${this.url} at ${commit}`;
-    if (!listed.truncated && listed.exitCode !== 0)
-      throw invalidDriver(`${what} cannot be listed: ${lastLines(listed.stderr, 3)}`);
-    let [entries, bytes] = [0, 0];
-    // MODE TYPE OBJECT SIZE, a tab, and the path; only files and links have a size.
-    for (const [, size] of listed.stdout.matchAll(/(?:^|\0)\d+ [a-z]+ [0-9a-f]+ +(\d+|-)\t/g)) {
-      entries++;
-      if (size !== "-") bytes += Number(size);
-    }
-    if (listed.truncated || entries > SOURCE_BUDGET.entries || bytes > SOURCE_BUDGET.bytes)
+    const names = await this.#list(commit, ["--name-only"]);
+    const isMany = names === undefined || names.split("\0").length - 1 > SOURCE_BUDGET.entries;
+    const listed = isMany ? undefined : await this.#list(commit, ["-l"]);
+    const sizes = listed === undefined ? undefined : [...listed.matchAll(SIZES)];
+    const bytes = sizes?.reduce((sum, [, size]) => sum + (size === "-" ? 0 : Number(size)), 0);
+    if (bytes === undefined || bytes > SOURCE_BUDGET.bytes)
       throw invalidDriver(
-        `${what} holds more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
+        `${this.url} at ${commit} holds more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
       );
+  }
+
+  /** What git says of every entry of a commit, a NUL after each; undefined when it is more than is read. */
+  async #list(commit: string, form: readonly string[]): Promise<string | undefined> {
+    const argv = [
+      `--git-dir=${this.#directory}`,
+      "ls-tree",
+      "-r",
+      "-t",
+      "-z",
+      "--full-tree",
+      ...form,
+      commit,
+    ];
+    const limits = { outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true };
+    const listed = await this.#git(argv, [], { limits });
+    if (listed.truncated) return undefined;
+    if (listed.exitCode !== 0)
+      throw invalidDriver(`${this.url} at ${commit} cannot be listed: ${lastLines(listed.stderr, 3)}`);
+    return listed.stdout;
   }
 
   async #resolve(name: string): Promise<string | undefined> {
@@ -222,6 +237,8 @@ interface GitOptions {
 
 /** Of memory and of any one file, a pack included; the kernel's own repository needs less. */
 const LIMITS = ["prlimit", `--as=${4 * 1024 ** 3}`, `--fsize=${2 * 1024 ** 3}`, "--core=0", "--"];
+/** MODE TYPE OBJECT SIZE, a tab, and the path; directories have `-` for a size. */
+const SIZES = /(?:^|\0)\d+ [a-z]+ [0-9a-f]+ +(\d+|-)\t/g;
 /** As many entries as a source may have, with paths of 200 bytes. */
 const LIST_LIMIT_BYTES = 56 * 1024 ** 2;
 

@@ -8,14 +8,15 @@ import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
-import { sha256 } from "../../base/json.ts";
-import { isInstalled, lastLines, run } from "../../base/run.ts";
+import { type Digest, digestOf, sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
-import { kindIn, moveDirectoryOut, namesIn, removeTree } from "../../base/strange-tree.ts";
+import { kindIn, moveDirectoryOut, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
 import type { Inputs } from "../inputs/inputs.ts";
+import { readSeal, sealOf, writeSeal } from "../seal.ts";
+import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 
@@ -110,34 +111,50 @@ export async function keepTree(
   make: (empty: string) => Promise<string>,
 ): Promise<string> {
   const target = join(cache, "sources", name);
-  if (await isCached(target)) return target;
-  const temporary = scratch.path();
+  if (await isWhole(target)) return target;
+  const [made, tree] = [scratch.path(), scratch.path()];
   try {
-    await mkdir(temporary, { recursive: true });
-    const path = await make(temporary);
-    await makeDurable(temporary);
+    await mkdir(made, { recursive: true });
+    const path = await make(made);
+    if (path === "") await rename(made, tree);
+    else if (!moveDirectoryOut(made, path, tree)) throw invalidDriver(`${name} has no directory /${path}`);
+    const content = await contentDigest(tree);
     await mkdir(dirname(target), { recursive: true });
-    try {
-      if (path === "") await rename(temporary, target);
-      else if (!moveDirectoryOut(temporary, path, target))
-        throw invalidDriver(`${name} has no directory /${path}`);
-    } catch (thrown) {
-      if (thrown instanceof FarmError || !(await exists(target))) throw thrown; // Another process was faster.
-    }
+    if (await isWhole(target)) return target; // Another process was faster.
+    await removeTree(target);
+    await writeSeal(target, content, scratch);
+    await rename(tree, target).catch(async (thrown) => {
+      if (!(await exists(target))) throw thrown;
+    });
     return target;
   } finally {
-    await removeTree(temporary);
+    await removeTree(made);
+    await removeTree(tree);
   }
 }
 
-/** Returns when what is below a directory outlasts a loss of power: a kept tree is believed by its name. */
-async function makeDurable(directory: string): Promise<void> {
-  if (!isInstalled("sync")) return;
-  const result = await run(["sync", "-f", directory]);
-  if (result.exitCode !== 0)
-    throw new FarmError("TOOL_FAILED", {
-      detail: `${directory} cannot be written to disk: ${lastLines(result.stderr, 2)}`,
-    });
+/**
+ * Whether a tree is in the cache as it was made; asking is using it. After a loss of power any of its files may be
+ * cut short, so one of an earlier boot is read again.
+ */
+async function isWhole(tree: string): Promise<boolean> {
+  if (!(await isCached(tree)) || !(await isCached(sealOf(tree)))) return false;
+  const seal = await readSeal(tree);
+  if (seal === undefined) return false;
+  // Whatever is wrong with it, it is made again.
+  return seal.isOfThisBoot || (await contentDigest(tree).catch(() => undefined)) === seal.digest;
+}
+/** Digest of all that a build could see of a tree. */
+async function contentDigest(tree: string): Promise<Digest> {
+  const facts: (string | number)[][] = [];
+  await walkTree(tree, SOURCE_BUDGET, refuseSource, ({ path, kind, status, target, read }) => {
+    if (kind === "file" && status.size > FILE_LIMIT_BYTES)
+      throw refuseSource(path, `is ${status.size} bytes large`);
+    const content = kind === "link" ? target() : kind === "file" ? sha256(read()) : "";
+    facts.push([path, kind, status.mode, content]);
+    return undefined;
+  });
+  return digestOf(facts);
 }
 
 /** The tree proper: archives usually hold everything in one directory that is named after the version. */

@@ -20,7 +20,8 @@ import { type EngineProfile, narrowedProfile } from "./seccomp.ts";
 /** Who the container's root is outside: nobody. It starts the program and owns what the runtime makes. */
 const RUNTIME_USER_ID = 100_000;
 
-const STARTED = "started";
+/** What the runtime's hooks leave behind: a program ran, and was waited for until its end. */
+const [STARTED, ENDED] = ["started", "ended"];
 
 /** Where the state is seen in the run's own mount namespace: podman refuses long paths. */
 const PLACE = "/run/kmodfarm";
@@ -59,7 +60,9 @@ export const podman: Sandbox = {
         ["--rootfs", await realpath(spec.root), ...commandOf(spec)],
       ].flat();
       const hasRun = async (exitCode: number) =>
-        (await exists(join(state, STARTED))) && wasThere(spec, exitCode);
+        (await exists(join(state, STARTED))) &&
+        (await exists(join(state, ENDED))) &&
+        wasThere(spec, exitCode);
       return await runConfined({ argv, group, hasRun }, spec, signal);
     } finally {
       await group?.remove();
@@ -129,6 +132,7 @@ async function writeState(state: string, group: ControlGroup | undefined): Promi
   await writeFile(join(state, "seccomp.json"), JSON.stringify(profile));
   await writeHook(state, "createRuntime", [JOIN, "sh", ...(group?.entrances ?? [])]);
   await writeHook(state, "poststart", [SAY, "sh", join(PLACE, STARTED)]);
+  await writeHook(state, "poststop", [SAY, "sh", join(PLACE, ENDED)]);
 }
 
 async function writeHook(state: string, stage: string, script: readonly string[]): Promise<void> {

@@ -1,0 +1,55 @@
+import { randomUUID } from "node:crypto";
+import { readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch } from "../../base/scratch.ts";
+import { sealOf } from "../seal.ts";
+import { keepTree } from "./origin.ts";
+
+async function openCache() {
+  const cache = await temporaryDirectory();
+  const scratch = await openScratch(join(cache, "tmp"));
+  let made = 0;
+  const keep = () =>
+    keepTree("one", { cache, scratch }, async (empty) => {
+      made++;
+      await writeFile(join(empty, "driver.c"), "int answer = 42;");
+      return "";
+    });
+  return { keep, made: () => made };
+}
+
+/** As if the machine had been started anew since. */
+async function forgetBoot(tree: string): Promise<void> {
+  const [digest] = (await readFile(sealOf(tree), "utf8")).split(" ");
+  await writeFile(sealOf(tree), `${digest} ${randomUUID()}\n`);
+}
+
+describe("keepTree", () => {
+  test("makes a tree once, also for the next boot", async () => {
+    const { keep, made } = await openCache();
+    const tree = await keep();
+    await forgetBoot(tree);
+
+    expect(await keep()).toBe(tree);
+    expect(made()).toBe(1);
+  });
+
+  test.each([
+    ["a file was cut short", (tree: string) => writeFile(join(tree, "driver.c"), "int ans")],
+    ["a file was lost", (tree: string) => rm(join(tree, "driver.c"))],
+    ["its seal was cut short", (tree: string) => writeFile(sealOf(tree), "")],
+    ["its seal was lost", (tree: string) => rm(sealOf(tree))],
+  ])("makes a tree again when %s with the last boot", async (_, damage) => {
+    const { keep, made } = await openCache();
+    const tree = await keep();
+    await forgetBoot(tree);
+    await damage(tree);
+
+    await keep();
+
+    expect(made()).toBe(2);
+    expect(await readFile(join(tree, "driver.c"), "utf8")).toBe("int answer = 42;");
+  });
+});
