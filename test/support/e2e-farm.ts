@@ -188,8 +188,8 @@ export class TestFarm {
 
   /** Removes a package and everything taken from it, so that it must be fetched. */
   async lose({ sha256 }: SharedPackage): Promise<void> {
-    for (const path of [`inputs/${sha256}.deb`, `trees/${sha256}`, `boot/${sha256}-vmlinuz`])
-      await rm(join(this.cache, path), { recursive: true, force: true });
+    const gone = [`inputs/${sha256}.deb`, `trees/${sha256}.deb`, `boot/${sha256}-vmlinuz`];
+    for (const path of gone) await rm(join(this.cache, path), { recursive: true, force: true });
   }
 
   /** Forgets that anything was built for an architecture. */
