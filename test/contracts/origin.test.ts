@@ -10,6 +10,7 @@ import { fetchSource, ORIGINS } from "../../src/build/origins/index.ts";
 import { readSourceTree } from "../../src/build/source-tree.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
+import { addDeepPath, gitIn } from "../support/git-trees.ts";
 import { startServer } from "../support/server.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import {
@@ -38,19 +39,6 @@ async function makeGit(tree: string): Promise<string> {
   git("add", "--all");
   git("commit", "--quiet", "--message=later");
   return git("rev-parse", `v${VERSION}`);
-}
-
-/** A commit whose only file lies deeper than any path reaches. */
-function addDeepPath(tree: string): void {
-  const git = (input: string, ...argv: string[]) =>
-    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", ...argv], { cwd: tree, input })
-      .toString()
-      .trim();
-  const blob = git("x", "hash-object", "-w", "--stdin");
-  let object = git(`100644 blob ${blob}\tfile\n`, "mktree");
-  for (let depth = 0; depth < 25; depth++)
-    object = git(`040000 tree ${object}\t${"d".repeat(200)}\n`, "mktree");
-  git("", "branch", "deep", git("", "commit-tree", object, "-m", "deep"));
 }
 
 /** The digest of a tree of `makeGit` as it was tagged. */
@@ -428,12 +416,6 @@ describe("a git repository", () => {
       );
     },
   );
-
-  /** Runs git there, and answers what it says. */
-  const gitIn = (tree: string, input: string, ...argv: string[]) =>
-    execFileSync("git", ["-c", "user.name=A", "-c", "user.email=a@b.example", ...argv], { cwd: tree, input })
-      .toString()
-      .trim();
 
   test.each<[string, number, number, string]>([
     ["entries", 3, 100, "x"],

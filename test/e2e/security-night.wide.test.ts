@@ -2,7 +2,6 @@
  * One night with everything at once that ever ended one, or kept it from seeing who was at fault: what is good is
  * built and published, and each of the others is named.
  */
-import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
@@ -18,6 +17,7 @@ import {
   type TestFarm,
   useFarms,
 } from "../support/e2e-farm.ts";
+import { addDeepPath, gitIn } from "../support/git-trees.ts";
 
 const NO_SPACE = "No space left on device";
 const UNCONFIRMED =
@@ -36,7 +36,8 @@ beforeAll(async () => {
     warm: ALL_DONE,
     drivers: [
       DOORBELL,
-      { name: "git", source: { git: "repository", revision: "v1.0.0" }, versions: ["1.0.0"] },
+      { name: "indexed", source: { git: "repository", revision: "v1.0.0" }, versions: ["1.0.0"] },
+      { name: "git", source: { git: "repository", revision: "deep" }, versions: ["1.0.0"] },
       { name: "deep", source: "deep.tar", versions: ["1.0.0"] },
       { name: "links", source: "links.tar", versions: ["1.0.0"] },
       script("says-full", `echo "cc1: fatal error: error writing to /tmp/ccXX.s: ${NO_SPACE}"; exit 1`),
@@ -75,6 +76,7 @@ describe("one night with everything that ever ended one", () => {
     );
     expect(Object.fromEntries(outcomes)).toEqual({
       doorbell: "stable",
+      indexed: "stable",
       ...Object.fromEntries(KILLERS.map((name) => [name, "failed"])),
     });
     expect(problems.map(({ source }: { source: string }) => source).sort()).toEqual([
@@ -126,14 +128,15 @@ async function makeSources(directory: string): Promise<void> {
     await writeFile(join(directory, name, "x.c"), source);
   }
   await writeFile(join(directory, "repository", ".git-index", "x"), "x");
-  const git = (...words: string[]) =>
-    execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b.example", ...words], {
-      cwd: join(directory, "repository"),
-    });
-  git("init", "-q");
-  git("add", "-A");
-  git("commit", "-qm", "x");
-  git("tag", "v1.0.0");
+  const repository = join(directory, "repository");
+  for (const words of [
+    ["init", "-q"],
+    ["add", "-A"],
+    ["commit", "-qm", "x"],
+    ["tag", "v1.0.0"],
+  ])
+    gitIn(repository, "", ...words);
+  addDeepPath(repository);
   const module = [tarEntry("d/Kbuild", "obj-m := x.o\n"), tarEntry("d/x.c", source)];
   // Below PATH_MAX by itself, and above it below any cache.
   const deep = `d/${Array.from({ length: 20 }, () => "n".repeat(200)).join("/")}`;
