@@ -32,11 +32,14 @@ export function sandboxContract(sandbox: Sandbox, root: string, options = { hasG
         expect([exitCode, stopped]).toEqual([137, undefined]);
       });
 
-      test("and says what it says, on both streams, and in the log", async () => {
-        const { output, log } = await runScript("echo out; echo err >&2");
+      test("and says what it says, on both streams in their order, and in the log", async () => {
+        const numbers = Array.from({ length: 400 }, (_, index) => String(index));
+        const { output, log } = await runScript(
+          "i=0; while [ $i -lt 400 ]; do echo $i; echo $((i + 1)) >&2; i=$((i + 2)); done",
+        );
 
-        expect(output.split(/\n+/).toSorted()).toEqual(["err", "out"]);
-        expect(log.split("\n").toSorted()).toEqual(["", "err", "out"]);
+        expect(output.split("\n")).toEqual(numbers);
+        expect(log.split("\n")).toEqual([...numbers, ""]);
       });
 
       test("that reads its inputs and writes its outputs, which is where it starts", async () => {

@@ -56,12 +56,12 @@ async function writeOrders(
   return own;
 }
 
-/** The first process of the run's namespace: it sets what all others inherit, and becomes bwrap. */
+/** The first process of the run's namespace: it sets what all others inherit, one pipe for both streams among it, and becomes bwrap. */
 const ENTER = `umask "$1" && cd "$2" && shift 2 || exit
 while [ "$1" != -- ]; do echo 0 >"$1" || exit; shift; done; shift
 [ ! -s mounts ] || mount --all --fstab mounts || exit
 unset PWD OLDPWD
-exec "$@" 3<arguments 4<filter 5>status`;
+exec "$@" 3<arguments 4<filter 5>status 2>&1`;
 
 function entering(spec: SandboxSpec, own: string, group: ControlGroup | undefined): string[] {
   const umask = (spec.umask ?? 0o022).toString(8);

@@ -58,7 +58,8 @@ export async function runConfined(
     over.abort(),
   );
   await looking;
-  const output = `${result.stdout}\n${result.stderr}`;
+  // Each sandbox gives its program one pipe for both streams: only of one is the order known.
+  const output = [result.stdout, result.stderr].filter((text) => text !== "").join("\n");
   const { exitCode } = result;
   const stopped =
     (end.signal.reason as Limit | undefined) ??

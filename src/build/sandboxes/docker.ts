@@ -179,7 +179,7 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[], name: string, 
 function commandOf({ env, argv, timeoutMs, umask = 0o022 }: SandboxSpec): string[] {
   const seconds = Math.ceil(timeoutMs / 1000) + GRACE_SECONDS;
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  const script = 'umask "$1"; shift; exec "$@"';
+  const script = 'umask "$1"; shift; exec "$@" 2>&1';
   return [
     ["timeout", "-s", "KILL", String(seconds), "sh", "-c", script, "sh", umask.toString(8)],
     ["env", "-i", ...variables, ...argv],

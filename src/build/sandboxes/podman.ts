@@ -102,9 +102,10 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[]): string[] {
   ].flat();
 }
 
-/** The engine has an environment of its own to give: the program gets none of it. */
+/** The engine has an environment of its own to give, and two pipes that it reads in no order: the program gets neither. */
 function commandOf({ env, argv }: SandboxSpec): string[] {
-  return ["env", "-i", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ...argv];
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  return ["sh", "-c", 'exec "$@" 2>&1', "sh", "env", "-i", ...variables, ...argv];
 }
 
 const SETTINGS = `[engine]

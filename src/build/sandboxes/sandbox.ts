@@ -27,7 +27,7 @@ export interface SandboxSpec {
   /** What the outputs and the scratch directory may hold, all together. */
   readonly writableBytes: number;
   readonly outputLimitBytes: number;
-  /** Gets both output streams as they come. */
+  /** Gets what the program says, on both streams, in the order in which it says it. */
   readonly logFile: string;
   /** Who and where the program believes to be; default: the same everywhere. */
   readonly hostname?: string;
@@ -43,7 +43,7 @@ export interface SandboxResult {
   readonly exitCode: number;
   /** Why it was ended, if it did not end by itself. */
   readonly stopped?: Limit;
-  /** What the program said, on both streams, up to its limit. */
+  /** What the program said, on both streams in the order in which it said it, up to its limit. */
   readonly output: string;
   /** What this machine had too little of meanwhile; only of a program that failed. */
   readonly short?: readonly Shortage[];
