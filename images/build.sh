@@ -14,6 +14,8 @@ fail() {
 }
 
 export KERNEL_SOURCE="/lib/modules/$KVERSION/build" CC="${CROSS_COMPILE-}$COMPILER"
+# shellcheck source=images/modules.sh
+. /run/kmodfarm/modules.sh
 work=/tmp/kmodfarm
 tree=$BUILD_DIRECTORY
 mkdir -p $work/bin /output/modules /output/strip
@@ -71,7 +73,7 @@ kbuild() {
 			DRIVER_VERSION="$DRIVER_VERSION" KCFLAGS="$maps" KAFLAGS="$maps" \
 			modules
 	fi
-	find "$tree" -type f -name '*.ko' | LC_ALL=C sort | while read -r file; do
+	made_modules "$tree" | while read -r file; do
 		name=${file##*/}
 		echo "${name%.ko} no $file"
 	done >$work/modules
@@ -81,15 +83,18 @@ kbuild() {
 if [ "$KIND" = dkms ]; then
 	own bash /run/kmodfarm/dkms.sh $work/modules /output/tree.txt
 	tree=$(cat /output/tree.txt)
+	note_given "$tree"
 else
 	kbuild
 fi
+[ -s $work/modules ] || missing_module "$tree" ""
 
 # Without a list, all there are. A copy may lie beside its original; two that differ nobody can choose from.
 for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do
-	line=$(grep -m 1 "^$module " $work/modules) || fail "the build gave no $module.ko"
+	line=$(grep -m 1 "^$module " $work/modules) || missing_module "$tree" "$module.ko"
 	line=${line#* }
 	file=${line#* }
+	[ -z "$(given_at "$file")" ] || missing_module "$tree" "$module.ko"
 	grep "^$module " $work/modules | while read -r _ _ other; do
 		cmp -s -- "$file" "$other" || fail "the build gave two of $module.ko that differ: $file $other"
 	done

@@ -7,6 +7,8 @@
 #   $2                        gets the directory that the tree moved to
 # Names of our own that dkms.conf will hardly use for itself.
 our_list=$1 our_place=$2 our_modules=$MODULES
+# shellcheck source=images/modules.sh
+. /run/kmodfarm/modules.sh
 
 say() { echo "kmodfarm: $*" >&2; }
 fail() {
@@ -121,7 +123,7 @@ for index in "${!BUILT_MODULE_NAME[@]}"; do
 	[[ -z ${DEST_MODULE_NAME[index]-} || ${DEST_MODULE_NAME[index]} == "$name" ]] ||
 		say "note: DEST_MODULE_NAME would call $name ${DEST_MODULE_NAME[index]}; it keeps its own name"
 	[[ " ${our_modules:-$name} " == *" $name "* ]] || continue
-	[[ -f $file ]] || fail "the build gave no $file"
+	[[ -f $file ]] || missing_module "$our_tree" "$file"
 	cp -- "$file" "/tmp/kmodfarm/built/$name.ko"
 	strip=${STRIP[index]-${STRIP[0]-yes}}
 	[[ $strip == no ]] || strip=yes

@@ -1,18 +1,24 @@
 /**
  * A driver inside the sandbox: where its tree lies, the scripts that build it, and what they are told.
  */
-import { writeFile } from "node:fs/promises";
+import { utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../base/scratch.ts";
 import type { LoadedDriver } from "./driver.ts";
-import { copySourceTree } from "./source-tree.ts";
+import { copySourceTree, givenModules, LAID_AT } from "./source-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const PLACE = "/run/kmodfarm";
 
-/** Lays the tree, and the shell lines of the configuration, where the sandbox finds them. */
+/**
+ * Lays the tree, and the shell lines of the configuration, where the sandbox finds them; and a list of the modules that
+ * the tree holds already, which are none of the build's, with the time of the tree's files.
+ */
 export async function layDriver({ source, build }: LoadedDriver, work: string): Promise<void> {
   await copySourceTree(source, join(work, "build", build.kind === "dkms" ? "source" : ""));
+  const given = givenModules(source).map(({ path, content }) => `${content} ${path.replaceAll("\n", "?")}\n`);
+  await writeFile(join(work, "given"), given.join(""));
+  await utimes(join(work, "given"), LAID_AT, LAID_AT);
   for (const step of ["prepare", "make"] as const) {
     const lines = build[step];
     if (lines !== undefined) await writeFile(join(work, step), `${lines.join("\n")}\n`);
@@ -33,10 +39,11 @@ export async function driverInputs(
   work: string,
   images: string,
 ): Promise<[string, string][]> {
-  const scripts = ["build.sh", ...(build.kind === "dkms" ? ["dkms.sh"] : [])];
+  const scripts = ["build.sh", "modules.sh", ...(build.kind === "dkms" ? ["dkms.sh"] : [])];
   const steps = [];
   for (const step of ["prepare", "make"]) if (await exists(join(work, step))) steps.push(step);
   return [
+    [join(work, "given"), `${PLACE}/given`],
     ...scripts.map((name): [string, string] => [join(images, name), `${PLACE}/${name}`]),
     ...steps.map((name): [string, string] => [join(work, name), `${PLACE}/${name}`]),
   ];

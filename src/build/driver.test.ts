@@ -4,7 +4,7 @@ import type { SourceTree } from "./source-tree.ts";
 
 function treeOf(...paths: string[]): SourceTree {
   const files = paths.map((path) => ({ path, kind: "file" as const, content: "0" }));
-  return { directory: "/driver", files, digest: "sha256:00" };
+  return { directory: "/driver", files, digest: "sha256:00", leftovers: [] };
 }
 
 describe("how a tree is built", () => {

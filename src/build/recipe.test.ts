@@ -30,7 +30,7 @@ function makeDriver(
   return {
     name: "doorbell",
     version: "0.1.1",
-    source: { directory: "/driver", files: [], digest: changes.digest ?? "sha256:aa" },
+    source: { directory: "/driver", files: [], digest: changes.digest ?? "sha256:aa", leftovers: [] },
     origin: { kind: "directory", place: "/driver" },
     modules: changes.modules ?? ["doorbell"],
     build: { kind: "kbuild", packages: [], files: [], ...build },

@@ -3,12 +3,13 @@
  * it was checked out.
  */
 import { createHash } from "node:crypto";
-import { chmod, mkdir, symlink } from "node:fs/promises";
+import { chmod, lutimes, mkdir, symlink, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
 import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
+import { leftoversOf } from "./leftovers.ts";
 
 interface SourceFile {
   /** Path below the tree, `/` between its parts. */
@@ -22,11 +23,22 @@ export interface SourceTree {
   readonly directory: string;
   readonly files: readonly SourceFile[];
   readonly digest: Digest;
+  /** Paths of what an earlier build left in the directory, which is no part of the tree. */
+  readonly leftovers: readonly string[];
 }
 
 /** Drivers carry firmware, not disk images. A sparse file costs nothing to ship and everything to read. */
 export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
 export const SOURCE_BUDGET = { entries: 200_000, bytes: 4 * 1024 ** 3 };
+/** Kbuild's notes are read so far; one of a compile has its command first, and thousands of headers after it. */
+const NOTE_LIMIT_BYTES = 256 * 1024;
+
+/**
+ * The time that every file of a laid tree has. One for all, since none of them was made from another here: makefiles
+ * see nothing as out of date. Long ago, so that whatever a build writes is newer, and always the same, so that no
+ * time of ours gets into what is built.
+ */
+export const LAID_AT = new Date("2000-01-01T00:00:00Z");
 
 /**
  * Reads a source tree. Version control's own files and what an earlier build left in the tree are no part of it.
@@ -36,8 +48,11 @@ export async function readSourceTree(directory: string): Promise<SourceTree> {
   const listed = await list(directory).catch((thrown) => {
     throw !(thrown instanceof FarmError) && isErrno(thrown) ? noTree(directory, thrown) : thrown;
   });
-  const names = new Set(listed.map(({ path }) => path));
-  const found = listed.filter(({ path }) => !isLeftover(path, names));
+  const left = leftoversOf(
+    listed.map(({ path }) => path),
+    (path) => readFileIn(directory, path, NOTE_LIMIT_BYTES)?.toString(),
+  );
+  const found = listed.filter(({ path }) => !left.has(path));
   const links = new Map(found.flatMap(({ path, target }) => (target === undefined ? [] : [[path, target]])));
   const budget = linkBudget();
   const files = found
@@ -47,6 +62,7 @@ export async function readSourceTree(directory: string): Promise<SourceTree> {
     directory,
     files,
     digest: digestOf(files.map(({ path, kind, content }) => [path, kind, content])),
+    leftovers: [...left].toSorted(),
   };
 }
 
@@ -61,13 +77,22 @@ function noTree(directory: string, cause: NodeJS.ErrnoException): FarmError {
   });
 }
 
-/** Copies the tree to a place where a build may write, with the same modes everywhere. */
+/** Modules that lie in a tree: input like all of it, and none that a build of it made. */
+export function givenModules({ files }: SourceTree): readonly SourceFile[] {
+  return files.filter(({ path, kind }) => path.endsWith(".ko") && kind !== "link");
+}
+
+/** Copies the tree to a place where a build may write, with the same modes and one time everywhere. */
 export async function copySourceTree(source: SourceTree, target: string): Promise<void> {
+  const directories = new Set<string>([target]);
+  await mkdir(target, { recursive: true });
   for (const { path, kind, content } of source.files) {
     const to = join(target, path);
+    for (let above = dirname(to); !directories.has(above); above = dirname(above)) directories.add(above);
     await mkdir(dirname(to), { recursive: true });
     if (kind === "link") {
       await symlink(content, to);
+      await lutimes(to, LAID_AT, LAID_AT);
       continue;
     }
     if (!copyFileIn(source.directory, path, to))
@@ -76,7 +101,9 @@ export async function copySourceTree(source: SourceTree, target: string): Promis
         hint: "Something else changes the driver's source while kmodfarm runs.",
       });
     await chmod(to, kind === "executable" ? 0o755 : 0o644);
+    await utimes(to, LAID_AT, LAID_AT);
   }
+  for (const directory of directories) await utimes(directory, LAID_AT, LAID_AT);
 }
 
 interface Listed {
@@ -98,17 +125,11 @@ async function list(directory: string): Promise<Listed[]> {
   return found;
 }
 
-/** Directories; in a worktree `.git` is a file. Our own store and cache lie in the tree where `source` is `.`. */
-const IGNORED = new Set([".git", ".hg", ".svn", ".tmp_versions", ".kmodfarm"]);
-
-/** Kbuild leaves `.foo.o.cmd` beside each `foo.o` it made; an object without one was shipped with the source. */
-function isLeftover(path: string, all: ReadonlySet<string>): boolean {
-  const name = nameOf(path);
-  if (name === "Module.symvers" || name === "modules.order" || name === ".gitignore") return true;
-  if (/^\..+\.cmd$/.test(name)) return true;
-  const made = name.endsWith(".mod.c") ? name.slice(0, -2) : name;
-  return all.has(`${path.slice(0, path.length - name.length)}.${made}.cmd`);
-}
+/**
+ * What version control keeps (in a worktree `.git` is a file), and our own store and cache, which lie in the tree where
+ * `source` is `.`.
+ */
+const IGNORED = new Set([".git", ".gitignore", ".hg", ".svn", ".tmp_versions", ".kmodfarm"]);
 
 function nameOf(path: string): string {
   return path.slice(path.lastIndexOf("/") + 1);

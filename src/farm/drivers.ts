@@ -2,9 +2,10 @@
  * The configured drivers: their sources brought here and read.
  */
 import { FarmError, ownError, traceOf } from "../base/error.ts";
+import { oneLine } from "../base/visible.ts";
 import { driverBuild, type LoadedDriver } from "../build/driver.ts";
 import type { OriginContext } from "../build/origins/origin.ts";
-import type { SourceTree } from "../build/source-tree.ts";
+import { givenModules, type SourceTree } from "../build/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
@@ -68,11 +69,33 @@ export async function loadDrivers(
   const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
   for (const { name, version, error } of absent)
     say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
+  for (const [source, { name, version }] of new Map(loaded.toReversed().map((one) => [one.source, one])))
+    for (const fact of oddities(source)) say(`driver ${name} ${version}: ${fact}`);
   // Where nothing can be built, a list of every kernel that it is not built for helps nobody.
   const [first] = absent;
   if (loaded.length === 0 && first !== undefined && absent.every(({ error }) => error.blame === "input"))
     throw first.error;
   return { loaded, absent };
+}
+
+/** What somebody should know of a tree that was not only written by hand. */
+function oddities(source: SourceTree): string[] {
+  const [left, given] = [source.leftovers, givenModules(source).map(({ path }) => path)];
+  return [
+    ...(left.length === 0
+      ? []
+      : [`left out of its source, because an earlier make left it there: ${few(left)}`]),
+    ...(given.length === 0
+      ? []
+      : [`its source holds modules, which are published only if the build writes them anew: ${few(given)}`]),
+  ];
+}
+
+const SHOWN = 5;
+
+function few(paths: readonly string[]): string {
+  const shown = paths.slice(0, SHOWN).map(oneLine);
+  return `${shown.join(", ")}${paths.length > SHOWN ? ` and ${paths.length - SHOWN} more` : ""}`;
 }
 
 function fileIn({ files, directory }: SourceTree, path: string): string {
