@@ -249,7 +249,7 @@ async function collectEvidence(
   const failed = (failure: NonNullable<AttemptRecord["failure"]>) => ({ ...record, modules: [], failure });
   const excluded = result.exitCode === EXCLUDED_EXIT ? readNote(left, "excluded.txt") : "";
   if (excluded !== "") return failed(exclusionOf(excluded));
-  const tree = treeOf(left, outcome.directory);
+  const tree = { directory: treeOf(left, outcome.directory), files: filesOf(outcome.driver) };
   if (result.exitCode !== 0 || result.stopped !== undefined)
     return failed(await failureOf(result, context.limits, tree));
   try {
@@ -291,9 +291,9 @@ async function takeFrom(
 async function failureOf(
   { exitCode, stopped, output, short }: SandboxResult,
   limits: BuildLimits,
-  directory: string,
+  tree: { readonly directory: string; readonly files: readonly string[] },
 ): Promise<Diagnosis> {
-  const failure = await diagnoseApart({ log: output, exitCode, stopped, short, directory });
+  const failure = await diagnoseApart({ log: output, exitCode, stopped, short, ...tree });
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause}: ${settingOf(stopped, limits)}` };
 }
@@ -304,6 +304,13 @@ const EXCLUDED_EXIT = 77;
 function exclusionOf(reason: string) {
   const cause = `the driver excludes this kernel: ${reason.slice(0, 300).toWellFormed()}`;
   return { code: "KERNEL_EXCLUDED" as const, cause, line: "" };
+}
+
+/** The driver's files as they lie where the build is: DKMS moves the directory of its dkms.conf. */
+function filesOf({ source, build }: LoadedDriver): string[] {
+  const paths = source.files.map(({ path }) => path);
+  const top = build.kind === "dkms" && build.directory !== undefined ? `${build.directory}/` : "";
+  return paths.flatMap((path) => (path.startsWith(top) ? [path.slice(top.length)] : []));
 }
 
 /** Where the tree was: one of DKMS moves to a place that its dkms.conf names. */

@@ -9,6 +9,7 @@ import { type DiagnosisCode, LAST, STRONG, type Symptom, UNPROVEN, WEAK } from "
 import { changeOf } from "./symptoms/kernel-changes.ts";
 import { KILLED, SHORT, STOPPED } from "./symptoms/machine.ts";
 import { findPlace, type Place } from "./symptoms/place.ts";
+import { trialsAmong } from "./symptoms/trials.ts";
 
 export interface Diagnosis extends Partial<Place> {
   readonly code: DiagnosisCode;
@@ -31,6 +32,8 @@ export interface FailedBuild {
   readonly short?: readonly (keyof typeof SHORT)[] | undefined;
   /** Where the driver's source was while it was built; default: /build. */
   readonly directory?: string | undefined;
+  /** Paths of the files in it, where they are known. */
+  readonly files?: readonly string[] | undefined;
 }
 
 const KILLED_EXIT = 137;
@@ -43,6 +46,7 @@ const SHOWN_LINE_LIMIT = 300;
 /** What make says on its way out tells nothing of where it was. */
 const MAKE_ENDS = /^make(?:\[\d+\])?: (?:\*\*\* |Leaving directory)/;
 const SHOWN_WORD_LIMIT = 160;
+const SHOWN_TEXT_LIMIT = 1000;
 /** A log of 2 MiB takes a second or two. */
 const TIME_LIMIT_MS = 30_000;
 
@@ -70,16 +74,23 @@ export function diagnose({
   stopped,
   short: [short] = [],
   directory = "/build",
+  files = [],
 }: FailedBuild): Diagnosis {
   const lines = readLines(log);
   const line = lastLine(lines, directory);
   if (stopped !== undefined) return { ...STOPPED[stopped], line };
   if (short !== undefined) return { ...SHORT[short], line };
   const isKilled = exitCode === KILLED_EXIT;
-  for (const symptoms of isKilled ? [STRONG, UNPROVEN] : [STRONG, UNPROVEN, WEAK, LAST]) {
-    const found = search(lines, symptoms, directory);
-    if (found !== undefined) return found;
-  }
+  const trials = trialsAmong(lines, directory);
+  const telling = isKilled ? [STRONG, UNPROVEN] : [STRONG, UNPROVEN, WEAK];
+  // A trial that failed may be why, but only if there is no error but that.
+  for (const isRead of [(index: number) => !trials[index], (index: number) => trials[index] === true])
+    for (const symptoms of telling) {
+      const found = search({ lines, isRead, directory, files }, symptoms);
+      if (found !== undefined) return found;
+    }
+  const last = isKilled ? undefined : search({ lines, isRead: () => true, directory, files }, LAST);
+  if (last !== undefined) return last;
   if (isKilled) return { ...KILLED, line };
   // Nothing says that the source is at fault, so it is not blamed; nothing proves that the machine is, either.
   return {
@@ -125,17 +136,24 @@ function isQuotedSource(line: string, next: string | undefined): boolean {
   return /^\s/.test(line) && next !== undefined && /^\s+[~^][~^ ]*$/.test(next);
 }
 
-function search(
-  lines: readonly string[],
-  symptoms: readonly Symptom[],
-  directory: string,
-): Diagnosis | undefined {
+interface Log {
+  readonly lines: readonly string[];
+  /** Whether a line may tell the reason. */
+  readonly isRead: (index: number) => boolean;
+  readonly directory: string;
+  readonly files: readonly string[];
+}
+
+function search(log: Log, symptoms: readonly Symptom[]): Diagnosis | undefined {
   const lastFit = new Map<RegExp, number>();
-  for (const [index, line] of lines.entries()) {
+  for (const [index, line] of log.lines.entries()) {
+    if (!log.isRead(index)) continue;
     for (const symptom of symptoms) {
       const match = symptom.expression.exec(line);
-      if (match !== null && isConfirmed(symptom, lines, index, lastFit))
-        return tell(symptom, match.groups ?? {}, { lines, index, directory });
+      if (match === null || !isConfirmed(symptom, log.lines, index, lastFit)) continue;
+      const note = symptom.notedBy === undefined ? undefined : noteOf(symptom.notedBy, log.lines, index);
+      if (symptom.notedBy === undefined || note !== undefined)
+        return tell(symptom, { ...match.groups, ...note }, index, log);
     }
   }
   return undefined;
@@ -154,26 +172,34 @@ function isConfirmed(
   return last > index;
 }
 
-interface Finding {
-  readonly lines: readonly string[];
-  readonly index: number;
-  readonly directory: string;
-}
-
 type Groups = Readonly<Record<string, string | undefined>>;
 
-function tell(symptom: Symptom, groups: Groups, { lines, index, directory }: Finding): Diagnosis {
+/** What a compiler adds to a message stands within so many lines after it. */
+const NOTE_DISTANCE = 30;
+
+function noteOf(expression: RegExp, lines: readonly string[], index: number): Groups | undefined {
+  for (const line of lines.slice(index + 1, index + NOTE_DISTANCE)) {
+    if (/: (?:fatal )?error: |: warning: |^make/.test(line)) return undefined;
+    const match = expression.exec(line);
+    if (match !== null) return match.groups ?? {};
+  }
+  return undefined;
+}
+
+function tell(symptom: Symptom, groups: Groups, index: number, { lines, directory, files }: Log): Diagnosis {
+  const shorten = (word: string) =>
+    word.length > SHOWN_WORD_LIMIT ? `${word.slice(0, SHOWN_WORD_LIMIT).toWellFormed()}…` : word;
+  // Cleaned as a whole: a path may be put together of two words.
   const fill = (text: string) =>
-    text.replaceAll(/\{(\w+)\}/g, (_, name) => {
-      const word = clean(groups[name] ?? "", directory);
-      return word.length > SHOWN_WORD_LIMIT
-        ? `${word.slice(0, SHOWN_WORD_LIMIT).toWellFormed()}…`
-        : word || "…";
-    });
+    clean(
+      text.replaceAll(/\{(\w+)\}/g, (_, name) => shorten(groups[name] ?? "…")),
+      directory,
+      SHOWN_TEXT_LIMIT,
+    ).replace(/:$/, ": …");
   const place =
     groups.file !== undefined && groups.number !== undefined
       ? { file: clean(groups.file, directory), lineNumber: Number(groups.number) }
-      : findPlace(lines, index, directory);
+      : findPlace(lines, index, directory, files);
   return {
     code: symptom.code ?? "BUILD_FAILED",
     cause: fill(symptom.cause),
@@ -184,13 +210,13 @@ function tell(symptom: Symptom, groups: Groups, { lines, index, directory }: Fin
 }
 
 /** As the driver's author knows it, and harmless on a terminal. */
-function clean(text: string, directory: string): string {
+function clean(text: string, directory: string, limit = SHOWN_LINE_LIMIT): string {
   const escaped = directory.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
   return text
     .replaceAll(new RegExp(`(?<![\\w.+~-])${escaped}/(?=[\\w.])`, "g"), "")
     .replaceAll(/(^|[\s'"([])(?:\.\/)+(?=\w)/g, "$1")
     .replaceAll(/[\p{Cc}\p{Cf}\uFFFD]+/gu, " ")
     .trim()
-    .slice(0, SHOWN_LINE_LIMIT)
+    .slice(0, limit)
     .toWellFormed();
 }

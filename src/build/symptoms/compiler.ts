@@ -127,6 +127,13 @@ export const API_CHANGES: readonly Symptom[] = [
     advice: `If it moved to another header, include that; if the kernel hides it now, there is a function for what the driver does with it. ${WHERE_TO}`,
   },
   {
+    expression: /error: conflicting types for '(?<name>[^']+)'/,
+    notedBy:
+      /^(?<header>(?:\/usr\/src\/|\/lib\/modules\/|(?:\.\/)?(?:include|arch)\/)\S+?:\d+):(?:\d+:)? note: previous (?:definition|declaration) /,
+    cause: "the kernel's {name} has another type than the driver's (its prototype changed)",
+    advice: `Compare with {header}. Where the driver means the kernel's, follow that prototype; where it has one of its own for kernels without, define that for those alone: ${BY_VERSION}.`,
+  },
+  {
     expression:
       /error: (?:redefinition of|redeclaration of(?: enumerator)?|conflicting types for|duplicate (?:member|case)) '(?<name>[^']+)'/,
     cause: "the kernel has a {name} of its own (its API changed)",
@@ -170,10 +177,22 @@ export const REFUSALS: readonly Symptom[] = [
     advice: `Teach it the kernel, or ${NOT_HERE}.`,
   },
   {
-    expression: /configure: error: (?:\*+ *)?(?<message>.+)/,
+    // "in DIRECTORY:" only heads the next line.
+    expression: /configure: error: (?!in '[^']*':?$)(?:\*+ *)?(?<message>.+)/,
     cause: "the driver's configure script refuses: {message}",
     advice:
       "If it looks for a package, name that in `packages` of the driver; if for the kernel, its headers are at /lib/modules/$KVERSION/build.",
+  },
+];
+
+/** What makes configure scripts, of the tree's own description of them. */
+export const AUTOTOOLS: readonly Symptom[] = [
+  {
+    expression:
+      /^(?<file>[\w./+-]*(?:configure\.(?:ac|in)|\.m4|Makefile\.am)):(?<number>\d+): (?:error: |.*(?=does not appear in AM_CONDITIONAL))(?<message>.+)/,
+    cause: "autotools cannot make the driver's configure script: {message}",
+    advice:
+      "A macro that is not defined comes with a package (libtool, pkgconf, autoconf-archive …): name that in `packages` of the driver.",
   },
 ];
 

@@ -1,7 +1,16 @@
 /**
  * All symptoms, in tables of falling strength.
  */
-import { API_CHANGES, ASSEMBLY, HEADERS, LINKING, OPTIONS, REFUSALS, WARNINGS } from "./compiler.ts";
+import {
+  API_CHANGES,
+  ASSEMBLY,
+  AUTOTOOLS,
+  HEADERS,
+  LINKING,
+  OPTIONS,
+  REFUSALS,
+  WARNINGS,
+} from "./compiler.ts";
 import { FORBIDDEN, KERNEL_TOOLS, MAKE, MODPOST, OURS, SCRIPTS, TOOLS } from "./kbuild.ts";
 import type { Symptom } from "./symptom.ts";
 
@@ -13,6 +22,7 @@ export type { DiagnosisCode, Symptom } from "./symptom.ts";
 export const STRONG: readonly Symptom[] = [
   ...HEADERS,
   ...REFUSALS,
+  ...AUTOTOOLS,
   ...API_CHANGES,
   ...OPTIONS,
   ...KERNEL_TOOLS,

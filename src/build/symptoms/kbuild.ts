@@ -43,6 +43,13 @@ export const MODPOST: readonly Symptom[] = [
     advice: "The log names each reference above that line: correct the __init and __exit marks.",
   },
   {
+    expression: /^(?<place>(?:\S*\/)?)\.(?<object>[^/\s]+\.o)\.cmd: No such file or directory$/,
+    cause:
+      "Kbuild did not make {place}{object}, and modpost finds no {place}.{object}.cmd, which it wants of each object since Linux 5.8",
+    advice:
+      "Ship an empty {place}.{object}.cmd with the object, or let `prepare` of the driver make one: `touch {place}.{object}.cmd`.",
+  },
+  {
     expression:
       /Kernel configuration is invalid|include\/(?:generated\/autoconf\.h|config\/auto\.conf) are missing/,
     code: "BUILD_UNEXPLAINED",
@@ -52,6 +59,12 @@ export const MODPOST: readonly Symptom[] = [
 ];
 
 export const MAKE: readonly Symptom[] = [
+  {
+    expression: /'SUBDIRS' was removed in Linux 5\.3/,
+    cause:
+      "the driver's makefile names its directory by SUBDIRS=, which Kbuild does not know since Linux 5.3",
+    advice: "Call Kbuild by M= instead, which every kernel knows: `$(MAKE) -C … M=$(CURDIR) modules`.",
+  },
   {
     expression: /No rule to make target '(?<target>[^']+)', needed by '/,
     cause: "{target} is not there, and nothing makes it",
@@ -215,6 +228,42 @@ export const OURS: readonly Symptom[] = [
     expression: /^kmodfarm: the file (?<file>\S+) leads out of the driver's tree/,
     cause: "`files` names {file}, a link that leads out of the driver's tree",
     advice: "Let the build copy what is to be published into the tree.",
+  },
+  {
+    expression: /^kmodfarm: the build gave no (?<module>\S+), but it gave (?<places>.+)/,
+    code: "MODULE_MISSING",
+    cause: "the build ended well and gave no {module}, but {places}",
+    advice:
+      "Let BUILT_MODULE_LOCATION of dkms.conf name the directory in which the build leaves it, relative to its tree.",
+  },
+  {
+    expression:
+      /^kmodfarm: the build gave no (?<module>\S+) of its own: (?<given>.+) lay in the source already/,
+    code: "MODULE_MISSING",
+    cause:
+      "the build made no {module}: {given} lay in the source already, and what lies there was not built here",
+    advice: "Let the build make it. A module that is only shipped cannot be published as one that was built.",
+  },
+  {
+    expression: /^kmodfarm: the build gave no (?<module>\S+); it gave (?<others>.+)/,
+    code: "MODULE_MISSING",
+    cause: "the build ended well and gave no {module}, but {others}",
+    advice:
+      "Compare `modules` of the driver in the configuration, or BUILT_MODULE_NAME of its dkms.conf, with obj-m of its Kbuild: a module may depend on a kernel option.",
+  },
+  {
+    expression: /^kmodfarm: the build gave no (?<module>\S+) and no other: Kbuild alone was called/,
+    code: "MODULE_MISSING",
+    cause: "the build ended well and gave no {module}: Kbuild alone was called, and it found nothing to make",
+    advice:
+      "The driver's own makefile may set what Kbuild goes by (a CONFIG_… option): call it, with `make: make` of the driver in the configuration. Else obj-m of its Kbuild depends on an option that this kernel does not have.",
+  },
+  {
+    expression: /^kmodfarm: the build gave no (?<module>\S+) and no other/,
+    code: "MODULE_MISSING",
+    cause: "the build ended well and gave no {module}, and no other module",
+    advice:
+      "Look at which targets the build calls, and at obj-m of the driver's Kbuild: it may depend on an option that this kernel does not have.",
   },
   {
     expression: /kmodfarm: the build gave no (?<module>\S+)/,

@@ -1,7 +1,7 @@
 /**
  * Which line of the driver a message is about, even if the compiler stumbled only inside a kernel header.
  */
-import { isAbsolute, join, normalize, relative } from "node:path";
+import { basename, isAbsolute, join, normalize, relative } from "node:path";
 
 export interface Place {
   /** Below the driver's tree. */
@@ -9,16 +9,24 @@ export interface Place {
   readonly lineNumber: number;
 }
 
-const LOCATION = /^(?<file>[^\s:'"()]+):(?<number>\d+)(?::\d+)?: /;
+export const LOCATION = /^(?<file>[^\s:'"()]+):(?<number>\d+)(?::\d+)?: /;
 const INCLUDED =
   /^(?<first>In file included)? +from (?<file>[^\s:]+):(?<number>\d+)|^(?<first>In file included) from (?<file>[^\s:]+):(?<number>\d+)/;
 const NEXT_MESSAGE = /: (?:fatal )?error: |: warning: |^make(?:\[\d+\])?: |^cc1: |^ERROR: /;
 /** How far before a message its includes are looked for: a compiler names them only when they change. */
 const MAX_DISTANCE = 500;
 
-/** Undefined where no line of the driver is named. `directory` is where the driver's tree was. */
-export function findPlace(lines: readonly string[], index: number, directory: string): Place | undefined {
-  const tree = { root: directory, current: currentDirectory(lines, index) };
+/**
+ * Undefined where no line of the driver is named. `directory` is where the driver's tree was, `files` what was in it,
+ * where that is known.
+ */
+export function findPlace(
+  lines: readonly string[],
+  index: number,
+  directory: string,
+  files: readonly string[] = [],
+): Place | undefined {
+  const tree = { root: directory, entered: enteredDirectories(lines, index), files: new Files(files) };
   const own = LOCATION.exec(lines[index] ?? "")?.groups;
   if (own === undefined) return undefined;
   return inTree(own, tree) ?? noteAfter(lines, index, tree) ?? includerBefore(lines, index, tree);
@@ -26,9 +34,41 @@ export function findPlace(lines: readonly string[], index: number, directory: st
 
 interface Tree {
   readonly root: string;
-  /** Directory that relative paths are relative to, where make said it. */
-  readonly current: string | undefined;
+  /** Directories that make is in, as far as it said so: relative paths are relative to the first of them, or to another. */
+  readonly entered: readonly string[];
+  readonly files: Files;
 }
+
+/** The files of the driver's tree, by path and by the end of a path. */
+class Files {
+  readonly #paths: ReadonlySet<string>;
+  #named: Map<string, string[]> | undefined;
+
+  constructor(paths: readonly string[]) {
+    this.#paths = new Set(paths);
+  }
+
+  has(path: string): boolean {
+    return this.#paths.has(path);
+  }
+
+  /** The only file whose path ends so. */
+  endingIn(path: string): string | undefined {
+    if (this.#named === undefined) {
+      this.#named = new Map();
+      for (const one of this.#paths) {
+        const name = basename(one);
+        this.#named.set(name, [...(this.#named.get(name) ?? []), one].slice(0, MOST_OF_A_NAME));
+      }
+    }
+    const all = this.#named.get(basename(path)) ?? [];
+    const fitting = all.filter((one) => one === path || one.endsWith(`/${path}`));
+    return all.length < MOST_OF_A_NAME && fitting.length === 1 ? fitting[0] : undefined;
+  }
+}
+
+/** Of more files of one name, none can be meant without its whole path. */
+const MOST_OF_A_NAME = 100;
 
 /** Expansions of macros and earlier declarations: the compiler names them after the message. */
 function noteAfter(lines: readonly string[], index: number, tree: Tree): Place | undefined {
@@ -58,24 +98,42 @@ function inTree(groups: Readonly<Record<string, string>> | undefined, tree: Tree
   const { file } = groups;
   const lineNumber = Number(groups.number);
   if (!Number.isSafeInteger(lineNumber) || lineNumber < 1) return undefined;
-  if (tree.current === undefined && !isAbsolute(file)) {
-    const path = normalize(file);
-    const isKernels = /^(?:include|arch|scripts|kernel|\.\.)\//.test(path);
-    return isKernels ? undefined : { file: path, lineNumber };
-  }
-  const path = relative(tree.root, isAbsolute(file) ? normalize(file) : join(tree.current ?? "/", file));
-  return path === "" || path.startsWith("..") ? undefined : { file: path, lineNumber };
+  const path = isAbsolute(file) ? insideOf(tree.root, normalize(file)) : pathOf(normalize(file), tree);
+  return path === undefined ? undefined : { file: path, lineNumber };
 }
 
-/** As make tells it: of all levels that are entered, the deepest. */
-function currentDirectory(lines: readonly string[], index: number): string | undefined {
-  const entered = new Map<number, string>();
+/** What a relative path means. Several makes may run at once, and one that is silent does not say where it is. */
+function pathOf(file: string, { root, entered, files }: Tree): string | undefined {
+  const [current] = entered;
+  const usual = current === undefined ? outsideKernel(file) : insideOf(root, join(current, file));
+  if (usual === undefined || files.has(usual)) return usual;
+  const elsewhere = entered.map((directory) => insideOf(root, join(directory, file)));
+  return elsewhere.find((path) => path !== undefined && files.has(path)) ?? files.endingIn(file) ?? usual;
+}
+
+function outsideKernel(path: string): string | undefined {
+  return /^(?:include|arch|scripts|kernel|\.\.)\//.test(path) ? undefined : path;
+}
+
+function insideOf(root: string, file: string): string | undefined {
+  const path = relative(root, file);
+  return path === "" || path.startsWith("..") ? undefined : path;
+}
+
+/** So many makes are in directories at one time. */
+const MOST_ENTERED = 32;
+
+/** As make says it: the deepest level first, of one level the directory that was entered last. */
+function enteredDirectories(lines: readonly string[], index: number): string[] {
+  const entered = new Map<string, { readonly level: number; readonly directory: string }>();
   for (const line of lines.slice(0, index + 1)) {
-    const [, level, verb, directory] =
-      /^make(?:\[(\d+)\])?: (Entering|Leaving) directory '([^']+)'/.exec(line) ?? [];
+    const [, level = "0", verb, directory] =
+      /^(?:\S*\/)?g?make(?:\[(\d+)\])?: (Entering|Leaving) directory '([^']+)'/.exec(line) ?? [];
     if (directory === undefined) continue;
-    if (verb === "Entering") entered.set(Number(level ?? 0), directory);
-    else entered.delete(Number(level ?? 0));
+    const key = `${level} ${directory}`;
+    entered.delete(key);
+    if (verb === "Entering") entered.set(key, { level: Number(level), directory });
   }
-  return entered.get(Math.max(...entered.keys()));
+  const latest = [...entered.values()].reverse().toSorted((a, b) => b.level - a.level);
+  return latest.slice(0, MOST_ENTERED).map(({ directory }) => directory);
 }

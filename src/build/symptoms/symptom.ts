@@ -14,6 +14,8 @@ export interface Symptom {
   readonly advice: string;
   /** A later line must fit this for the symptom to count: the words alone may be harmless. */
   readonly confirmedBy?: RegExp;
+  /** A note of the same message must fit this for the symptom to count; its named groups fill the texts too. */
+  readonly notedBy?: RegExp;
 }
 
 export type DiagnosisCode = Extract<
