@@ -4,6 +4,7 @@ import {
   cp,
   lstat,
   mkdir,
+  readdir,
   readFile,
   readlink,
   rename,
@@ -15,7 +16,7 @@ import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { copySourceTree, readSourceTree } from "./source-tree.ts";
+import { copySourceTree, givenModules, LAID_AT, readSourceTree } from "./source-tree.ts";
 
 const FILES = {
   Kbuild: "obj-m := doorbell.o\n",
@@ -67,6 +68,26 @@ describe("the digest of a driver's source", () => {
     await change(directory);
 
     expect(await digestOf(directory)).not.toBe(before);
+  });
+
+  test("says what was left over, and which modules were given", async () => {
+    const directory = await makeTree({
+      ...FILES,
+      "tools/base.ko": "ELF",
+      "doorbell.o": "",
+      ".doorbell.o.cmd": "",
+      "vendor/engine.o": "ELF",
+      "vendor/.engine.o.cmd": "",
+      ".gitignore": "*.o",
+    });
+
+    const source = await readSourceTree(directory);
+
+    expect(source.leftovers).toEqual([".doorbell.o.cmd", "doorbell.o"]);
+    expect(givenModules(source).map(({ path }) => path)).toEqual(["tools/base.ko"]);
+    expect(source.files.map(({ path }) => path)).toEqual(
+      expect.arrayContaining(["vendor/engine.o", "vendor/.engine.o.cmd"]),
+    );
   });
 
   test("tells a file from a link whose target reads like it", async () => {
@@ -170,6 +191,24 @@ describe("copySourceTree", () => {
     expect(await readlink(join(target, "include/link.c"))).toBe("../doorbell.c");
     expect(await readFile(join(target, "include/doorbell.h"), "utf8")).toBe(FILES["include/doorbell.h"]);
     await expect(lstat(join(target, "doorbell.o"))).rejects.toThrow("ENOENT");
+  });
+
+  test("gives all files, links and directories one time that is long past", async () => {
+    const directory = await makeTree({ "configure.ac": "", "a/b/configure": "#!/bin/sh\n", Kbuild: "" });
+    await utimes(join(directory, "configure.ac"), 2_000_000_000, 2_000_000_000);
+    await symlink("b/configure", join(directory, "a", "link"));
+    const target = join(await temporaryDirectory(), "build");
+
+    await copySourceTree(await readSourceTree(directory), target);
+
+    const entries = await readdir(target, { recursive: true });
+    expect(entries.length).toBe(6);
+    for (const path of ["", ...entries])
+      expect((await lstat(join(target, path), { bigint: true })).mtimeNs, path).toBe(
+        BigInt(LAID_AT.getTime()) * 1_000_000n,
+      );
+    expect(LAID_AT.getUTCFullYear()).toBeGreaterThan(1980);
+    expect(LAID_AT.getTime()).toBeLessThan(Date.now() - 1e11);
   });
 
   test("leaves the driver's own tree as it was when the copy is changed", async () => {
