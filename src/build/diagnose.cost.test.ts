@@ -17,6 +17,15 @@ const UNCONFIRMED = [
   "can't find file to patch",
   "error: 'x' undeclared here",
 ];
+/** Lines that make a reader look around: at notes, includes, and what make says. */
+const SEARCHING = [
+  "a.c:1:1: error: conflicting types for 'x'",
+  "In file included from a.c:1:",
+  "make[1]: Entering directory '/build'",
+  "make: *** [Makefile:1: a.o] Error 1",
+  "configure:1: gcc >&5",
+  "a.c:1:1: error: y",
+];
 
 describe("a long log of a stranger", () => {
   test("is tried with every symptom that wants to be confirmed", () => {
@@ -29,7 +38,7 @@ describe("a long log of a stranger", () => {
     expect(untried.map(({ expression }) => expression.source)).toEqual([]);
   });
 
-  test.each([...UNCONFIRMED, UNCONFIRMED.join(" ")])(
+  test.each([...UNCONFIRMED, UNCONFIRMED.join(" "), ...SEARCHING, SEARCHING.join("\n")])(
     "costs four times as much when it is four times as long: %j",
     (line) => {
       const cost = (lines: number) =>
@@ -55,6 +64,13 @@ describe("a long log of a stranger", () => {
     ["", "clang: ", ""],
     ["error: assignment ", "from ", ""],
     ["", " ", "x"],
+    ["", "/", "gcc: error: x"],
+    ["", "a-", "gcc: error: x"],
+    ["", "/.a.o", ".cmd"],
+    ["", "a/configure.ac", ":1: error: x"],
+    ["make: *** [", "a:1: ", "a.o] Error 1"],
+    ["", "In file included from a", ""],
+    ["", "make[1]: Entering directory '/", ""],
   ])("costs the same in long lines as in short ones: %j, %j, %j", (begin, middle, end) => {
     const line = (length: number) =>
       `${(begin + middle.repeat(length)).slice(0, length - end.length - 1)}${end}\n`;

@@ -46,8 +46,9 @@ describe("symptoms", () => {
   const all = [...UNPROVEN, ...STRONG, ...WEAK, ...LAST];
 
   test("fill every word of their texts from their own expression", () => {
-    for (const { expression, cause, advice } of all) {
-      const groups = new Set([...expression.source.matchAll(/\(\?<(\w+)>/g)].map(([, name]) => name));
+    for (const { expression, notedBy, cause, advice } of all) {
+      const sources = `${expression.source} ${notedBy?.source}`;
+      const groups = new Set([...sources.matchAll(/\(\?<(\w+)>/g)].map(([, name]) => name));
       const words = [...`${cause} ${advice}`.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
       expect(
         words.filter((word) => !groups.has(word)),

@@ -372,12 +372,136 @@ const KNOWN: readonly (readonly [
     /asks the network/,
   ],
   [
+    "configure's head line, whose next line is the reason",
+    "checking for gcc... no\nconfigure: error: in `/build':\nconfigure: error: no acceptable C compiler found in $PATH\n",
+    "BUILD_FAILED",
+    /refuses: no acceptable C compiler/,
+  ],
+  [
+    "autoconf",
+    "configure.ac:12: error: possibly undefined macro: AC_PROG_LIBTOOL\n      If this token and others are legitimate, please use m4_pattern_allow.\nautoreconf: error: /usr/bin/autoconf failed with exit status: 1\n",
+    "BUILD_FAILED",
+    /autotools cannot make .*possibly undefined macro: AC_PROG_LIBTOOL/,
+    "configure.ac:12",
+  ],
+  [
+    "a module that was only shipped",
+    "kmodfarm: the build gave no base.ko of its own: tools/base.ko lay in the source already\n",
+    "MODULE_MISSING",
+    /made no base\.ko: tools\/base\.ko lay in the source/,
+  ],
+  [
+    "a module of another name",
+    "kmodfarm: the build gave no my_drv.ko; it gave my-drv.ko\n",
+    "MODULE_MISSING",
+    /gave no my_drv\.ko, but my-drv\.ko/,
+  ],
+  [
+    "no module at all",
+    "kmodfarm: the build gave no module and no other\n",
+    "MODULE_MISSING",
+    /gave no module, and no other/,
+  ],
+  [
     "a place that is not the driver's",
     "mkdir: cannot create directory '/lib/modules/extra': Read-only file system\nmake: *** [Makefile:12: install] Error 1\n",
     "BUILD_FAILED",
     /writes to \/lib\/modules\/extra/,
   ],
 ];
+
+/** What says that a trial failed, and went on. */
+const TRIALS = {
+  "quoted in a comment": `// t.c:1:24: error: implicit declaration of function 'nothing_like_this'
+# t.c:1:10: fatal error: linux/nothing.h: No such file or directory`,
+  "a conftest": "conftest.c:11:10: fatal error: linux/nothing.h: No such file or directory",
+  "in a directory of tests": "/build/configure-tests/feature-tests/has_it.c:3:2: error: 'nothing' undeclared",
+  "from a pipe": "<stdin>:1:10: fatal error: linux/nothing.h: No such file or directory",
+  "in a temporary directory":
+    "/tmp/tmp.Xy12/t.c:1:10: fatal error: linux/nothing.h: No such file or directory",
+  "a command that a shell repeats":
+    "+ echo /build/a.c:1:10: fatal error: linux/nothing.h: No such file or directory",
+  "as config.log has it": `configure:3133: gcc -V >&5
+gcc: error: unrecognized command-line option '-V'
+gcc: fatal error: no input files
+configure:3144: $? = 1
+configure: failed program was:
+| #include <linux/nothing.h>
+configure:3150: result: no`,
+  "of an object that make says nothing of": `check_it.c:4:9: error: implicit declaration of function 'nothing'
+gcc: error: unrecognized command-line option '-fnothing'`,
+};
+const REAL_ERROR = `make[1]: Entering directory '/build'
+main.c:7:9: error: expected ';' before 'return'
+make[3]: *** [/usr/src/linux/scripts/Makefile.build:294: main.o] Error 1
+`;
+
+describe("a trial that failed", () => {
+  test.each(Object.entries(TRIALS))("is not why a build did: %s", (_, trial) => {
+    for (const log of [`${trial}\n${REAL_ERROR}`, `${REAL_ERROR}${trial}\n`])
+      expect(diagnose({ log, exitCode: 2 })).toMatchObject({
+        cause: expect.stringContaining("expected ';'"),
+        file: "main.c",
+        lineNumber: 7,
+      });
+  });
+
+  test("is why, if nothing else is", () => {
+    const log = `${TRIALS["a conftest"]}\nmake: *** [Makefile:4: all] Error 1\n`;
+
+    expect(diagnose({ log, exitCode: 2 }).cause).toContain("no header linux/nothing.h");
+  });
+
+  test("does not hide an error in a file that the failed object includes, nor one that has no object", () => {
+    const included = `In file included from main.c:3:
+impl.c:9:2: error: implicit declaration of function 'gone'
+make[3]: *** [/usr/src/linux/scripts/Makefile.build:294: main.o] Error 1
+`;
+    const program = `tool.c:9:2: error: implicit declaration of function 'gone'\nmake: *** [Makefile:4: all] Error 1\n`;
+
+    for (const log of [included, program])
+      expect(diagnose({ log, exitCode: 2 }).cause).toContain("no function gone");
+  });
+
+  test("is not an assembler's error in a file that the compiler made", () => {
+    const log = `/tmp/ccAbC123.s: Assembler messages:
+/tmp/ccAbC123.s:12: Error: no such instruction: 'dmb ish'
+${REAL_ERROR.replace(/^main.c.*\n/m, "")}`;
+
+    expect(diagnose({ log, exitCode: 2 }).cause).toContain("another architecture");
+  });
+});
+
+describe("the file of an error", () => {
+  const error = (path: string) => `${path}:5:2: error: implicit declaration of function 'gone'\n`;
+  const at = (directory: string, level: number) => `make[${level}]: Entering directory '${directory}'\n`;
+  const left = (directory: string, level: number) => `make[${level}]: Leaving directory '${directory}'\n`;
+  const KERNEL = "/usr/src/linux-headers-7.2.13";
+  const files = ["a/x.c", "b/x.c", "b/only.c", "include/linux/own.h", "deep/er/one.c"];
+
+  test.each([
+    ["relative to where make is", at(KERNEL, 1) + at("/build/b", 2) + error("x.c"), "b/x.c"],
+    ["relative, beside another directory", at("/build/a", 2) + error("../b/x.c"), "b/x.c"],
+    [
+      "after make left another directory",
+      at("/build/a", 1) + left("/build/a", 1) + at("/build/b", 1) + error("x.c"),
+      "b/x.c",
+    ],
+    ["while two makes are at one level", at("/build/b", 1) + at("/build/a", 1) + error("only.c"), "b/only.c"],
+    [
+      "after one of two makes left",
+      at("/build/a", 1) + at("/build/b", 1) + left("/build/b", 1) + error("x.c"),
+      "a/x.c",
+    ],
+    ["where make is silent, and one file has that name", error("one.c"), "deep/er/one.c"],
+    ["where make is silent, by the end of its path", error("er/one.c"), "deep/er/one.c"],
+    ["where nobody can know which is meant", error("x.c"), "x.c"],
+    ["that the build made", at("/build/b", 1) + error("made.c"), "b/made.c"],
+    ["that is the kernel's", at(KERNEL, 1) + error("include/linux/own.h"), undefined],
+  ])("is found: %s", (_, log, file) => {
+    expect(diagnose({ log, exitCode: 2, files }).file).toBe(file);
+  });
+});
 
 describe("diagnose", () => {
   test.each(REAL)("finds %s", (_, log, code, cause, line) => {

@@ -11,10 +11,10 @@ import {
   REFUSALS,
   WARNINGS,
 } from "./compiler.ts";
-import { FORBIDDEN, KERNEL_TOOLS, MAKE, MODPOST, OURS, SCRIPTS, TOOLS } from "./kbuild.ts";
+import { FORBIDDEN, KERNEL_TOOLS, MAKE, MODPOST, OURS, SCRIPTS, TOOLS, WEAK as VAGUE } from "./kbuild.ts";
 import type { Symptom } from "./symptom.ts";
 
-export { LAST, WEAK } from "./kbuild.ts";
+export { LAST } from "./kbuild.ts";
 export { UNPROVEN } from "./machine.ts";
 export type { DiagnosisCode, Symptom } from "./symptom.ts";
 
@@ -27,7 +27,6 @@ export const STRONG: readonly Symptom[] = [
   ...OPTIONS,
   ...KERNEL_TOOLS,
   ...ASSEMBLY,
-  ...WARNINGS,
   ...LINKING,
   ...MODPOST,
   ...FORBIDDEN,
@@ -36,3 +35,6 @@ export const STRONG: readonly Symptom[] = [
   ...MAKE,
   ...OURS,
 ];
+
+/** Lines that say less. A warning that is treated as an error may only follow from an error that has no words of its own here. */
+export const WEAK: readonly Symptom[] = [...WARNINGS, ...VAGUE];

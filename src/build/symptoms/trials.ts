@@ -14,7 +14,7 @@ const TRIAL_BEGINS = /^configure:\d+: .*>&5$/;
 const CONFIGURE_SAYS = /^configure:\d+: /;
 const FAILED_OBJECT = /\*\*\* \[(?:\S+:\d+: )?(?<path>[^\]\s]+)\.o\] Error \d+/;
 /** The compiler itself, which names no line of any source. */
-const COMPILER_SAYS = /^(?:\S*\/)?(?:\S+-)?(?:gcc|clang|cc1|cc)(?:-[\d.]+)?: (?:fatal )?error: /;
+const COMPILER_SAYS = /^\S*(?<!\w)(?:gcc|clang|cc1|cc)(?:-[\d.]+)?: (?:fatal )?error: /;
 const ERROR = /: (?:fatal )?error: |: Error: /;
 
 /** For each line whether it tells of a trial. `directory` is where the driver's tree was. */
