@@ -42,7 +42,7 @@ missing_module() {
 	name=${2##*/}
 	made=$(made_modules "$1" 2>/dev/null | while read -r file; do echo "${file#"$1"/}"; done)
 	there=$(echo "$made" | grep -F -x -e "$name" || echo "$made" | grep -F -e "/$name" || :)
-	given=$(cut -d ' ' -f 2- /tmp/kmodfarm/given | grep -F -e "$name" | head -n 1 || :)
+	given=$(find "$1" -type f -name "${name:-*.ko}" | LC_ALL=C sort | while read -r file; do given_at "$file"; done | head -n 1)
 	if [ -n "$name" ] && [ -n "$there" ]; then
 		fact=", but it gave $(echo $there)"
 	elif [ -n "$given" ]; then
@@ -61,7 +61,7 @@ missing_module() {
 # Whether the driver's own makefile had no say in which command builds it.
 is_kbuild_alone() {
 	case $KIND in
-	dkms) ! grep -q '^[[:space:]]*MAKE[[=]' dkms.conf ;;
+	dkms) ! grep -q -E '^[[:space:]]*MAKE(\[|=)' dkms.conf ;;
 	*) [ ! -e /run/kmodfarm/make ] ;;
 	esac
 }
