@@ -156,19 +156,23 @@ describe("a list of symbols", () => {
   const order = { "modules.order": "" };
 
   test("is left over where a build's list of modules lies beside it, and a makefile", () => {
-    expect(leftIn({ Makefile: "", "Module.symvers": "", ...order })).toEqual([
+    expect(leftIn({ Makefile: "", "deep/a.c": "", "Module.symvers": "", ...order })).toEqual([
       "Module.symvers",
       "modules.order",
     ]);
-    expect(leftIn({ "src/Kbuild": "", "src/Module.symvers": "", "src/.Module.symvers.cmd": "" })).toEqual([
-      "src/.Module.symvers.cmd",
-      "src/Module.symvers",
-    ]);
+    expect(
+      leftIn({ "src/Kbuild": "", "src/a.S": "", "src/Module.symvers": "", "src/.Module.symvers.cmd": "" }),
+    ).toEqual(["src/.Module.symvers.cmd", "src/Module.symvers"]);
   });
 
   test.each([
     ["alone at the top", { Makefile: "", "Module.symvers": "" }, ["Makefile", "Module.symvers"]],
     ["alone below", { Makefile: "", "vendor/Module.symvers": "" }, ["Makefile", "vendor/Module.symvers"]],
+    [
+      "where no source is",
+      { "a.c": "", "v/Makefile": "", "v/Module.symvers": "", "v/modules.order": "", "v/b.mod.c": "" },
+      ["a.c", "v/Makefile", "v/Module.symvers", "v/b.mod.c"],
+    ],
     [
       "where nothing can be built",
       { Makefile: "", "vendor/Module.symvers": "", "vendor/modules.order": "" },

@@ -28,7 +28,7 @@ function isLeftover(path: string, tree: Tree): boolean {
   if (base === "modules.order") return true;
   // Where nothing could have been built, it is another driver's list of symbols.
   if (base === "Module.symvers")
-    return ["modules.order", ".Module.symvers.cmd"].some(has) && MAKEFILES.some(has);
+    return ["modules.order", ".Module.symvers.cmd"].some(has) && MAKEFILES.some(has) && tree.hasSources(dir);
   const noted = /^\.(.+)\.cmd$/.exec(base)?.[1];
   // Kbuild itself notes nothing of a copy that it makes of a shipped object, and modpost wants a note all the same.
   if (noted !== undefined)
@@ -44,10 +44,17 @@ class Tree {
   readonly paths: ReadonlySet<string>;
   readonly #read: ReadText;
   readonly #canMake = new Map<string, boolean>();
+  #places: ReadonlySet<string> | undefined;
 
   constructor(paths: Iterable<string>, read: ReadText) {
     this.paths = new Set(paths);
     this.#read = read;
+  }
+
+  /** Whether there is something to compile in a directory, or below it. */
+  hasSources(directory: string): boolean {
+    this.#places ??= placesOfSources(this.paths);
+    return this.#places.has(directory);
   }
 
   /** Whether Kbuild would make an object or archive again: from its source, or by linking parts of which it makes some. */
@@ -101,6 +108,21 @@ class Tree {
     const text = this.paths.has(path) ? this.#read(path) : undefined;
     return text?.split(/\s+/).filter((word) => word.endsWith(".o")) ?? [path];
   }
+}
+
+/** Directories that a source lies in, or below; the top is "". */
+function placesOfSources(paths: Iterable<string>): ReadonlySet<string> {
+  const places = new Set<string>();
+  for (const path of paths) {
+    if (path.endsWith(".mod.c") || !SOURCES.some((end) => path.endsWith(end))) continue;
+    let directory = path;
+    while (directory !== "") {
+      directory = directory.slice(0, Math.max(0, directory.lastIndexOf("/")));
+      if (places.has(directory)) break;
+      places.add(directory);
+    }
+  }
+  return places;
 }
 
 /** How paths of a note, made in whatever place the tree was then, read in this tree. */

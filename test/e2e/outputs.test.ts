@@ -3,12 +3,13 @@
  * what was checked, and nothing that nobody asked for.
  */
 import { execFileSync } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { sha256Of, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
+const CRC7 = join(import.meta.dirname, "../fixtures/modules/crc7.ko");
 const EMPTY = '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n';
 const script = (...lines: readonly string[]) => lines.map((line) => `$(shell ${line})\n`).join("");
 const fake = (name: string, body: string) =>
@@ -32,6 +33,9 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
   ],
   // The same, in files that the configuration names.
   full: ["mkdir -p $(src)/fw; for i in 1 2 3 4 5 6 7 8; do truncate -s 250M $(src)/fw/$$i; done"],
+  // A module that lies in its source, and a copy of it.
+  given: ["cp $(src)/tools/crc7.ko $(src)/copy.ko"],
+  carried: ["cp $(src)/tools/crc7.ko $(src)/carried.ko"],
   // Testimony about its own surroundings.
   words: [
     "printf 'gcc-12 (Debian 99.9) \\033]0;owned\\007\\n' >/output/compiler.txt",
@@ -44,12 +48,14 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
 describe("what a build left", () => {
   let farm: TestFarm;
   let stdout: string;
+  let stderr: string;
   beforeAll(async () => {
     farm = await farms.farm({
       mirror: await farms.mirror(),
       select: { architectures: ["x86_64"], flavours: ["cloud"], newest: 1 },
       drivers: Object.keys(DRIVERS).map((name) => ({
-        ...{ name, source: name, versions: ["1.0.0"], modules: [name] },
+        ...{ name, source: name, versions: ["1.0.0"] },
+        ...(name === "given" ? {} : { modules: [name] }),
         ...(name === "shapes" ? { strip: true, compress: "xz" } : {}),
         ...(name === "full" ? { files: ["fw/*"] } : {}),
       })),
@@ -58,13 +64,18 @@ describe("what a build left", () => {
     await mkdir(secret);
     await writeFile(join(secret, "linked.ko"), "a private file of the host");
     for (const [name, lines] of Object.entries(DRIVERS)) {
-      const kbuild = `obj-m := ${name}.o\n${script(...lines)}`.replace("PRIVATE", secret);
+      const object = name === "carried" ? "given" : name;
+      const kbuild = `obj-m := ${object}.o\n${script(...lines)}`.replace("PRIVATE", secret);
       await mkdir(join(farm.directory, name));
-      await writeFile(join(farm.directory, name, `${name}.c`), EMPTY);
+      await writeFile(join(farm.directory, name, `${object}.c`), EMPTY);
       await writeFile(join(farm.directory, name, "Kbuild"), kbuild);
     }
+    for (const name of ["given", "carried"]) {
+      await mkdir(join(farm.directory, name, "tools"));
+      await cp(CRC7, join(farm.directory, name, "tools", "crc7.ko"));
+    }
     expect((await farm.cli("catalog", "update")).exitCode).toBe(0);
-    ({ stdout } = await farm.cli("run", "--json"));
+    ({ stdout, stderr } = await farm.cli("run", "--json"));
   });
 
   /** Files of an artifact in the view, by their names. */
@@ -109,6 +120,15 @@ describe("what a build left", () => {
   it("is published only where it is configured", async () => {
     expect([...(await shown("fat")).keys()].toSorted()).toEqual(["build.log", "fat.ko", "manifest.json"]);
     expect([...(await shown("words")).keys()].toSorted()).toEqual(["build.log", "manifest.json", "words.ko"]);
+  });
+
+  it("is not what lay in its source, wherever that was copied to", async () => {
+    expect([...(await shown("given")).keys()].toSorted()).toEqual(["build.log", "given.ko", "manifest.json"]);
+    expect(failureOf("carried")).toMatchObject({
+      code: "MODULE_MISSING",
+      cause: expect.stringContaining("tools/crc7.ko lay in the source already"),
+    });
+    expect(stderr).toMatch(/driver given 1\.0\.0: its source holds modules, .*: tools\/crc7\.ko/);
   });
 
   it("has a budget that holes in files do not pass by", () => {
