@@ -37,7 +37,8 @@ const dkms = (name: string, more: string) =>
 /** A driver of several files, one of which a vendor may ship as an object only; what its build leaves is kept. */
 const BLOB = {
   Kbuild: "obj-m := blob.o\nblob-y := wrap.o vendor/engine.o\n",
-  "wrap.c": `int vendor_answer(int x);\n${code("wrap", "return vendor_answer(1) == 42 ? 0 : -EINVAL;")}`,
+  // Some kernels' modpost asks for notes of objects only for a module that names its version.
+  "wrap.c": `int vendor_answer(int x);\n${code("wrap", "return vendor_answer(1) == 42 ? 0 : -EINVAL;")}MODULE_VERSION("1");\n`,
   "vendor/engine.c": "int vendor_answer(int x);\nint vendor_answer(int x) { return x + 41; }\n",
 };
 const KEEPING = {

@@ -45,7 +45,7 @@ export const MODPOST: readonly Symptom[] = [
   {
     expression: /^(?<place>(?:\S*\/)?)\.(?<object>[^/\s]+\.o)\.cmd: No such file or directory$/,
     cause:
-      "Kbuild did not make {place}{object}, and modpost finds no {place}.{object}.cmd, which it wants of each object since Linux 5.8",
+      "Kbuild did not make {place}{object}, and modpost finds no {place}.{object}.cmd, which it reads since Linux 5.8",
     advice:
       "Ship an empty {place}.{object}.cmd with the object, or let `prepare` of the driver make one: `touch {place}.{object}.cmd`.",
   },
