@@ -50,6 +50,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "build/sandboxes/prove.ts": "a root of its own",
   "build/sandboxes/shortage.ts": "/proc, control groups",
   "build/sandboxes/usage.ts": "/proc",
+  "build/seal.ts": "seals in the cache",
   "build/toolchains/emulation.ts": "/proc/sys",
   "build/toolchains/image.ts": "images/",
   "build/toolchains/roots/box.ts": "the place of a new root",
