@@ -196,6 +196,34 @@ describe("pipeThrough", () => {
   });
 });
 
+describe("our own side of a program", () => {
+  test("ends it where its log cannot be written, and says why", async () => {
+    const started = performance.now();
+
+    const running = run(["sh", "-c", "while echo x; do sleep 0.01; done"], { logFile: "/dev/full" });
+
+    await expect(running).rejects.toThrow(/ENOSPC/);
+    expect(performance.now() - started).toBeLessThan(20_000);
+  });
+
+  test("ends it where its input fails half-way, and says why", async () => {
+    const input = Readable.from(
+      (async function* () {
+        yield Buffer.from("a");
+        throw new Error("the disk is gone");
+      })(),
+    );
+
+    await expect(run(["cat"], { input })).rejects.toThrow("the disk is gone");
+  });
+
+  test("minds nothing when a program leaves its input unread", async () => {
+    const input = Readable.from(Array.from({ length: 1000 }, () => Buffer.alloc(65_536)));
+
+    expect(await run(["true"], { input })).toMatchObject({ exitCode: 0 });
+  });
+});
+
 describe("lastLines", () => {
   test("puts the last lines that say something on one", () => {
     expect(lastLines("a\n\n  b \nc\n\n", 2)).toBe("b · c");

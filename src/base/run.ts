@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { finished, pipeline } from "node:stream/promises";
 import { closeInherited } from "./descriptors.ts";
 import { endingOfGroup, endingOfNamespace, killGroup } from "./ending.ts";
 import { FarmError, isErrno } from "./error.ts";
@@ -65,7 +66,7 @@ const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
 /**
  * Runs a program to its end and returns what it said, whatever its exit code.
  * @throws FarmError TOOL_MISSING when there is no such program, INTERRUPTED when `signal` fires, NOT_ENDED when it
- * cannot be ended
+ * cannot be ended; what the log or the input fails with
  */
 export async function run(
   argv: readonly string[],
@@ -75,8 +76,13 @@ export async function run(
   throwIfAborted(signal);
   const child = start(argv, options);
   const ending = options.contained ? endingOfNamespace(child) : endingOfGroup(child);
-  const end = { timedOut: false };
+  const end: { timedOut: boolean; fault?: Error } = { timedOut: false };
   const stop = () => ending.stop();
+  /** Our own end of a pipe, or the log, cannot go on: neither can the program. */
+  const fail = (fault: Error) => {
+    end.fault ??= fault;
+    stop();
+  };
   const timer = setTimeout(() => {
     end.timedOut = true;
     stop();
@@ -86,12 +92,14 @@ export async function run(
   try {
     if (child.pid !== undefined) options.onStart?.(child.pid);
     if (options.until?.aborted) stop();
-    const output = collect(child, options, options.endsAtOutputLimit ? stop : undefined);
-    feed(child, options.input);
+    const output = collect(child, options, fail, options.endsAtOutputLimit ? stop : undefined);
+    feed(child, options.input, fail);
     const exitCode = await Promise.race([exitOf(child, argv[0] ?? "", stop), ending.overdue]);
     await ending.whole();
     throwIfAborted(signal);
-    return { ...(await output), exitCode: exitCode, timedOut: end.timedOut };
+    const said = await output;
+    if (end.fault !== undefined) throw end.fault;
+    return { ...said, exitCode, timedOut: end.timedOut };
   } finally {
     clearTimeout(timer);
     for (const order of orders) order.removeEventListener("abort", stop);
@@ -197,11 +205,13 @@ export function isInstalled(program: string): boolean {
 async function collect(
   child: ChildProcess,
   options: RunOptions,
+  onFault: (fault: Error) => void,
   onTooMuch?: () => void,
 ): Promise<Pick<RunResult, "stdout" | "stderr" | "truncated">> {
   const limit = options.outputLimitBytes ?? DEFAULT_OUTPUT_LIMIT_BYTES;
   const kept = { stdout: new KeptBytes(limit), stderr: new KeptBytes(limit) };
   const log = options.logFile === undefined ? undefined : createWriteStream(options.logFile, { flags: "a" });
+  log?.on("error", onFault);
   let total = 0;
   const take = (stream: "stdout" | "stderr") => (chunk: Buffer) => {
     const room = Math.max(0, limit - total);
@@ -212,8 +222,8 @@ async function collect(
     kept[stream].add(part);
     log?.write(part);
   };
-  child.stdout?.on("data", take("stdout"));
-  child.stderr?.on("data", take("stderr"));
+  child.stdout?.on("data", take("stdout")).on("error", onFault);
+  child.stderr?.on("data", take("stderr")).on("error", onFault);
   await new Promise<void>((resolve) => {
     child.on("close", () => resolve());
     child.on("error", () => resolve());
@@ -226,13 +236,21 @@ async function collect(
 async function closeLog(log: WriteStream | undefined, truncated: boolean): Promise<void> {
   if (log === undefined) return;
   if (truncated) log.write("\n[kmodfarm: output limit reached, the rest was dropped]\n");
-  await new Promise<void>((resolve) => log.end(resolve));
+  log.end();
+  await finished(log).catch(() => {}); // Whoever listens to its errors has heard of it.
 }
 
-function feed(child: ChildProcess, input: RunOptions["input"]): void {
-  if (child.stdin === null) return;
-  child.stdin.on("error", () => {}); // A program may end without reading all of its input.
-  if (input === undefined) child.stdin.end();
-  else if (typeof input === "string" || input instanceof Uint8Array) child.stdin.end(input);
-  else input.pipe(child.stdin);
+function feed(child: ChildProcess, input: RunOptions["input"], onFault: (fault: Error) => void): void {
+  const { stdin } = child;
+  if (stdin === null) return;
+  stdin.on("error", () => {}); // A program may end without reading all of its input.
+  if (input === undefined) stdin.end();
+  else if (typeof input === "string" || input instanceof Uint8Array) stdin.end(input);
+  else {
+    // Once the program's end is gone, the input is closed for that alone.
+    input.on("error", (fault) => {
+      if (!stdin.destroyed) onFault(fault);
+    });
+    pipeline(input, stdin).catch(() => {}); // Both ends have somebody who listens.
+  }
 }

@@ -226,7 +226,10 @@ export async function measureTrees(tops: readonly string[], enough: number): Pro
       if (total >= enough) return;
       await ifStillThere(async () => {
         const status = directory.statusOf(name);
-        total += ENTRY_BYTES + (status.isFile() ? status.blocks * BLOCK_BYTES : 0);
+        const onDisk = status.blocks * BLOCK_BYTES;
+        // A directory that was once full keeps its blocks; an empty one takes no more than any entry.
+        if (status.isDirectory()) total += Math.max(ENTRY_BYTES, onDisk);
+        else total += ENTRY_BYTES + (status.isFile() ? onDisk : 0);
         if (!status.isDirectory()) return;
         using below = directory.enter(name);
         await measure(below, depth + 1);

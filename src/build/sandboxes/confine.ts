@@ -2,6 +2,7 @@
  * Running a program within its limits: what is the same for every sandbox. The kernel keeps memory and
  * processes where there are control groups; time, output and disk are watched, and so is what it does not keep.
  */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../base/error.ts";
@@ -131,7 +132,8 @@ class Look {
     const directories = [scratch, ...outputs.map(([outside]) => outside)];
     const named = await measureTrees(directories, writableBytes);
     if (named >= writableBytes) return true;
-    return named + (await bytesUnnamed(await this.#processes())) >= writableBytes;
+    const devices = new Set(await Promise.all(directories.map(async (path) => (await stat(path)).dev)));
+    return named + (await bytesUnnamed(await this.#processes(), devices)) >= writableBytes;
   }
 
   async #processes(): Promise<readonly number[]> {

@@ -14,13 +14,24 @@ import {
 
 const AUDIT = { x86_64: 0xc000003e, aarch64: 0xc00000b7, i386: 0x40000003, arm: 0x40000028 };
 const NUMBERS = {
-  x86_64: { clone: 56, socket: 41, read: 0, execve: 59, fcntl: 72, openat: 257, fallocate: 285, sendmsg: 46 },
+  x86_64: {
+    clone: 56,
+    socket: 41,
+    read: 0,
+    execve: 59,
+    fcntl: 72,
+    ioctl: 16,
+    openat: 257,
+    fallocate: 285,
+    sendmsg: 46,
+  },
   aarch64: {
     clone: 220,
     socket: 198,
     read: 63,
     execve: 221,
     fcntl: 25,
+    ioctl: 29,
     openat: 56,
     fallocate: 47,
     sendmsg: 211,
@@ -106,6 +117,17 @@ describe.each(["x86_64", "aarch64"] as const)("the filter for %s", (architecture
       expect(asked(numbers.fcntl, 3n, command)).toBe(ALLOW);
   });
 
+  test("asks devices and files for what is known only", () => {
+    // FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE, FS_IOC_SETFLAGS, TIOCSTI, KVM_CREATE_VM, and more than 32 bits.
+    for (const request of [0x4030_5828n, 0x4030_582an, 0x4030_5839n, 0x4008_6602n, 0x5412n, 0xae01n])
+      expect(asked(numbers.ioctl, 3n, request)).toBe("error 25");
+    // The kernel looks at the lower half of the register only.
+    expect(asked(numbers.ioctl, 3n, (1n << 32n) | 0x4030_5828n)).toBe("error 25");
+    // TCGETS, TIOCGWINSZ, FIONREAD, FICLONE, SIOCGIFCONF
+    for (const request of [0x5401n, 0x5413n, 0x541bn, 0x4004_9409n, 0x8912n])
+      expect(asked(numbers.ioctl, 3n, request)).toBe(ALLOW);
+  });
+
   test("makes no file that has no name, and sends none away", () => {
     const nameless = 0o20000000n;
     for (const flags of [nameless, nameless | 0o200002n, (7n << 32n) | nameless])
@@ -166,7 +188,7 @@ test("an engine's profile loses what the filter refuses, and nothing else", () =
     archMap: [{ architecture: "SCMP_ARCH_X86_64", subArchitectures: ["SCMP_ARCH_X86"] }],
     syscalls: [
       {
-        names: ["read", "inotify_init1", "clone", "socket", "fcntl", "openat", "sendmsg"],
+        names: ["read", "inotify_init1", "clone", "socket", "fcntl", "ioctl", "openat", "sendmsg"],
         action: "SCMP_ACT_ALLOW",
       },
       { names: ["keyctl"], action: "SCMP_ACT_ALLOW", includes: { caps: ["CAP_SYS_ADMIN"] } },

@@ -4,6 +4,8 @@
  */
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import {
+  DEVICE_CONTROL,
+  DEVICE_REQUESTS,
   FILE_CONTROL,
   FIRST_OF_LINUX,
   LAST_KNOWN,
@@ -34,7 +36,10 @@ const [LOAD, IF_EQUAL, IF_GREATER, IF_AT_LEAST, IF_ANY_BIT, RETURN] = [0x20, 0x1
 /** Offsets in `struct seccomp_data`; of arguments, the lower half. */
 const [NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT] = [0, 4, 16, 24, 32];
 const [ALLOW, KILL_PROCESS] = [0x7fff_0000, 0x8000_0000];
-const ERRNO = { EPERM: 1, ENOSYS: 38, EPROTONOSUPPORT: 93, EOPNOTSUPP: 95, EAFNOSUPPORT: 97 } as const;
+const ERRNO = {
+  ...{ EPERM: 1, ENOTTY: 25, ENOSYS: 38 },
+  ...{ EPROTONOSUPPORT: 93, EOPNOTSUPP: 95, EAFNOSUPPORT: 97 },
+} as const;
 /** AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64: a 32-bit program's calls have other numbers, and none gets here. */
 const AUDIT: Readonly<Record<ArchitectureName, number>> = { x86_64: 0xc000_003e, aarch64: 0xc000_00b7 };
 /** Calls of x86-64 by the 32-bit convention (x32) have this bit; every number of today is below it. */
@@ -59,6 +64,7 @@ export function seccompFilter(options: FilterOptions): Buffer {
     ...rules(NAMESPACE_MAKERS, unlessNamespaces()),
     ...rules(SOCKET_MAKERS, knownFamilies()),
     ...rules([FILE_CONTROL], fileCommands()),
+    ...rules([DEVICE_CONTROL], deviceRequests()),
     ...OPENERS.flatMap(([call, flags]) => rules([call], unlessNameless(flags))),
     ...refusals(options).flatMap(([error, calls]) => rules(calls, [refuse(error)])),
     allow,
@@ -109,6 +115,11 @@ function fileCommands(): Instruction[] {
   ];
 }
 
+function deviceRequests(): Instruction[] {
+  const known = DEVICE_REQUESTS.flatMap((request): Instruction[] => [[IF_EQUAL, 0, 1, request], allow]);
+  return [[LOAD, 0, 0, SECOND_ARGUMENT], ...known, refuse("ENOTTY")];
+}
+
 function unlessNameless(flags: 1 | 2): Instruction[] {
   const argument = flags === 1 ? SECOND_ARGUMENT : THIRD_ARGUMENT;
   return [[LOAD, 0, 0, argument], [IF_ANY_BIT, 0, 1, NAMELESS_FLAG], refuse("EOPNOTSUPP"), allow];
@@ -151,12 +162,14 @@ export function narrowedProfile(profile: EngineProfile, options: FilterOptions):
   const namesOf = (calls: readonly SystemCall[]) => calls.map(([name]) => name);
   const refused = refusals(options).map(([error, calls]) => refusedWith(error, namesOf(calls)));
   const [makers, sockets] = [namesOf(NAMESPACE_MAKERS), namesOf(SOCKET_MAKERS)];
-  const [files, openers] = [namesOf([FILE_CONTROL]), namesOf(OPENERS.map(([call]) => call))];
+  const [files, devices] = [namesOf([FILE_CONTROL]), namesOf([DEVICE_CONTROL])];
+  const openers = namesOf(OPENERS.map(([call]) => call));
   const ours = new Set([
     ...refused.flatMap(({ names }) => names),
     ...makers,
     ...sockets,
     ...files,
+    ...devices,
     ...openers,
   ]);
   const equal = (index: number, value: number) => ({ index, value, op: "SCMP_CMP_EQ" });
@@ -178,6 +191,7 @@ export function narrowedProfile(profile: EngineProfile, options: FilterOptions):
       // Engines take one condition for an argument: what is refused is what none of these allows.
       allowed(files, { index: 1, value: FIRST_OF_LINUX, op: "SCMP_CMP_LT" }),
       ...LINUX_FILE_COMMANDS.map((command) => allowed(files, equal(1, command))),
+      ...DEVICE_REQUESTS.map((request) => allowed(devices, equal(1, request))),
       ...OPENERS.flatMap(([call, flags]) => {
         const isSet = (bit: number) => ({
           index: flags,

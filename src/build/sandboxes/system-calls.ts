@@ -147,6 +147,25 @@ export const LINUX_FILE_COMMANDS: readonly number[] = [
   ...Array.from({ length: 12 }, (_, at) => 1027 + at),
 ];
 
+export const DEVICE_CONTROL: SystemCall = ["ioctl", 16, 29];
+/**
+ * What programs ask of terminals, pipes, sockets and files, by include/uapi/asm-generic/ioctls.h, linux/fs.h and
+ * linux/sockios.h. Not among them is what reserves disk space (FS_IOC_RESVSP), marks files, or types into a terminal
+ * (TIOCSTI).
+ */
+export const DEVICE_REQUESTS: readonly number[] = [
+  // TCGETS to TCSETSF, and with struct termios2.
+  ...[0x5401, 0x5402, 0x5403, 0x5404, 0x802c_542a, 0x402c_542b, 0x402c_542c, 0x402c_542d],
+  // TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, TIOCGSID; of pseudo-terminals TIOCGPTN, TIOCSPTLCK, TIOCGPTPEER.
+  ...[0x540e, 0x540f, 0x5410, 0x5413, 0x5414, 0x5429, 0x8004_5430, 0x4004_5431, 0x5441],
+  // FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC.
+  ...[0x541b, 0x5421, 0x5450, 0x5451, 0x5452],
+  // FICLONE, FICLONERANGE, FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_FSGETXATTR.
+  ...[0x4004_9409, 0x4020_940d, 0xc020_660b, 0x8008_6601, 0x801c_581f],
+  // SIOCGIFNAME, SIOCGIFCONF, SIOCGIFFLAGS, SIOCGIFADDR, SIOCGIFHWADDR, SIOCGIFINDEX.
+  ...[0x8910, 0x8912, 0x8913, 0x8915, 0x8927, 0x8933],
+];
+
 export function numberOf([, x86, arm]: SystemCall, architecture: ArchitectureName): number | undefined {
   return architecture === "x86_64" ? x86 : arm;
 }

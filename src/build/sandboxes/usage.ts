@@ -2,22 +2,29 @@
  * What a running program holds, measured from outside: for limits that no kernel keeps for us.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { readdir, readlink, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 const BLOCK_BYTES = 512;
 
-/** Bytes of files that have no name any more and are held open, or in memory, by these processes. */
-export async function bytesUnnamed(processes: readonly number[]): Promise<number> {
+/**
+ * Bytes of files on these devices that have no name any more, and that these processes hold: open, mapped, or as their
+ * program. Asked of the kernel by what each leads to: names, in links of /proc too, are the processes' own.
+ */
+export async function bytesUnnamed(
+  processes: readonly number[],
+  devices: ReadonlySet<number>,
+): Promise<number> {
   const seen = new Map<string, number>();
-  for (const directory of processes.flatMap(holdersOf)) {
-    for (const name of await readdir(directory).catch(() => [])) {
-      const target = await readlink(join(directory, name)).catch(() => "");
-      if (!isUnnamed(target)) continue;
-      const status = await stat(join(directory, name)).catch(() => undefined);
-      if (status?.isFile() && status.nlink === 0)
-        seen.set(`${status.dev}:${status.ino}`, status.blocks * BLOCK_BYTES);
-    }
+  const look = async (link: string) => {
+    const status = await stat(link).catch(() => undefined);
+    if (status?.isFile() && status.nlink === 0 && devices.has(status.dev))
+      seen.set(`${status.dev}:${status.ino}`, status.blocks * BLOCK_BYTES);
+  };
+  for (const pid of processes) {
+    await look(`/proc/${pid}/exe`);
+    for (const directory of holdersOf(pid))
+      for (const name of await readdir(directory).catch(() => [])) await look(join(directory, name));
   }
   return [...seen.values()].reduce((sum, size) => sum + size, 0);
 }
@@ -38,14 +45,9 @@ function threadsOf(pid: number): number[] {
   return attempt(() => readdirSync(`/proc/${pid}/task`), []).map(Number);
 }
 
+/** The kernel writes these words last, and every line end of a name as `\012`. */
 function hasUnnamedInMemory(thread: number): boolean {
-  const lines = attempt(() => readFileSync(`/proc/${thread}/maps`, "utf8"), "").split("\n");
-  return lines.some((line) => isUnnamed(line.slice(line.indexOf("/"))));
-}
-
-/** Files in memory (memfd, SysV, shared anonymous memory) are no files of a disk. */
-function isUnnamed(target: string): boolean {
-  return /^\/(?!memfd:|SYSV|dev\/zero ).* \(deleted\)$/.test(target);
+  return / \(deleted\)$/m.test(attempt(() => readFileSync(`/proc/${thread}/maps`, "utf8"), ""));
 }
 
 /**
