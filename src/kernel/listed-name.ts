@@ -15,6 +15,13 @@ export function fitOfListedName(target: string, name: string, release: string): 
   return rule(withoutSuite(name), release);
 }
 
+/** Distributions whose releases are a package version with the architecture behind it. */
+const NAMED_BY_MACHINE = ["almalinux", "alinux", "amazonlinux", "centos", "fedora", "ol", "rhel", "rocky"];
+
+export function isNamedByMachine(distribution: string): boolean {
+  return NAMED_BY_MACHINE.includes(distribution);
+}
+
 /** A rule has what is not the same already. */
 type Rule = (name: string, release: string) => Fit;
 
@@ -28,9 +35,10 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ["opensuse-tumbleweed", suseFit],
   ["sles", suseFit],
   // A flavour that has no entry of its own: 5.14.0-70.el9.aarch64 also stands for …aarch64+64k.
-  ...["almalinux", "alinux", "amazonlinux", "centos", "fedora", "ol", "rhel", "rocky"].map(
-    (id): [string, Rule] => [id, (name, release) => (release.startsWith(`${name}+`) ? "possible" : "other")],
-  ),
+  ...NAMED_BY_MACHINE.map((id): [string, Rule] => [
+    id,
+    (name, release) => (release.startsWith(`${name}+`) ? "possible" : "other"),
+  ]),
   ...["bottlerocket", "minikube"].map((id): [string, Rule] => [id, () => "other"]),
 ]);
 

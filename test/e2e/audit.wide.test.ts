@@ -2,7 +2,7 @@
  * `kmodfarm audit` of every module of four real kernels, some of them spoilt: it finds these and no others.
  */
 import { execFileSync } from "node:child_process";
-import { globSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
@@ -161,7 +161,6 @@ describe("an audit", () => {
       "wrongKernel",
       without(crc7, ".modinfo", replaced("intree=", "Intree=")),
     );
-    wanted.push({ path: "lib/modules/6.1.0-1-amd64/kernel/lib/crc7.ko", kind: "noKernel" });
     wanted.push({ path: `lib/modules/${kernel}/updates/dkms/crc7.ko`, kind: "unsigned" });
     add(`lib/modules/${kernel}/updates/own.ko.gz`, "damaged", gzipSync(crc7).subarray(0, 900));
     add(`lib/modules/${kernel}/updates/twice.ko.gz`, "damaged", gzipSync(gzipSync(crc7)));
@@ -207,7 +206,7 @@ describe("an audit", () => {
     add("drivers/2.6.0/collector-6.1.0-1-amd64.ko", "wrongKernel", crc7);
     add(`drivers/sysdig-probe-0.26.7-x86_64-${abi}-cloud-amd64-${"0f".repeat(16)}.ko`, "wrongKernel", crc7);
     add(`var/lib/dkms/crc7/1.0/6.1.0-1-amd64/x86_64/module/crc7.ko`, "wrongKernel", crc7);
-    // The cloud kernel is there.
+    // Told once for what a place calls a kernel; the cloud kernel is there.
     wanted.push({ path: "drivers/2.6.0/collector-6.1.0-1-amd64.ko", kind: "noKernel" });
     wanted.push({ path: "var/lib/dkms/crc7/1.0/6.1.0-1-amd64/x86_64/module/crc7.ko", kind: "noKernel" });
 
