@@ -47,6 +47,8 @@ interface RunFacts {
   readonly done: ReadonlyMap<string, Done>;
   readonly ledger: Ledger;
   readonly gate: Gate;
+  /** Artifacts that the store has only in part, by `artifactKey`: they are not what they stand for. */
+  readonly damaged: ReadonlySet<string>;
   /** Grows while the report is made, by what is told. */
   readonly problems: readonly SourceProblem[];
   readonly tell: (subject: string, error: FarmError) => void;
@@ -66,7 +68,8 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     const note = ledger.noteOf(elementKey(element));
     if (done !== undefined && note !== undefined) {
       const listed = artifacts.get(artifactKey(done.element));
-      const standing = listed === undefined ? undefined : await standingOf(listed, element, facts);
+      const isWhole = listed !== undefined && !facts.damaged.has(artifactKey(listed.entry));
+      const standing = isWhole ? await standingOf(listed, element, facts) : undefined;
       rows.push({
         ...done,
         note,
@@ -87,7 +90,12 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
   };
 }
 
-function artifactKey({ driver, output, recipe = "" }: Pick<Element, "driver" | "output" | "recipe">): string {
+/** An artifact's place and what it was built by. */
+export function artifactKey({
+  driver,
+  output,
+  recipe = "",
+}: Pick<Element, "driver" | "output" | "recipe">): string {
   return `${driver} ${output} ${recipe}`;
 }
 

@@ -17,6 +17,7 @@ import { readManifest, readModules } from "../../registry/artifact.ts";
 import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { refuseDamaged } from "../../registry/repair.ts";
 import { servedOf } from "../../registry/reuse.ts";
 import { type Listed, listAll, standingWords } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
@@ -108,6 +109,8 @@ async function publishedModules(
     });
   const listed = artifactNamed(listAll(indices), words);
   const { index, entry } = listed;
+  // Bytes that are right are looked at; whether nodes get these very bytes is another matter.
+  await refuseDamaged(store, listed);
   const { verdicts } = await readManifest(store, entry);
   return {
     kernel: findKernel(catalog, kernelNameOf(index, entry)),
