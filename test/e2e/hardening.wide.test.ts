@@ -62,6 +62,7 @@ beforeAll(async () => {
     await mkdir(join(farm.directory, name));
     for (const [file, text] of Object.entries(files)) await writeFile(join(farm.directory, name, file), text);
   }
+  await farm.cli("catalog", "update");
   const { stdout } = await farm.cli("build", "--json");
   const found = (JSON.parse(stdout) as { elements: { driver: string; outcome: string; attempt: object }[] })
     .elements;

@@ -23,7 +23,7 @@ import { type Listed, listAll, standingWords } from "../../registry/standing.ts"
 import { artifactNamed } from "../artifact-names.ts";
 import { explain, type ToldCheck } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
-import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 interface CheckOptions extends PlaceOptions {
@@ -37,7 +37,7 @@ interface CheckOptions extends PlaceOptions {
 export async function check(subjects: readonly string[], options: CheckOptions): Promise<number> {
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
   const certificates = (await Promise.all((options.signer ?? []).map(readCertificates))).flat();
-  return withFarm(options, async (farm) => {
+  return withStoredFarm(options, async (farm) => {
     const state = await readPublished(farm.store, "candidate");
     const gate = await openGate(
       farm,

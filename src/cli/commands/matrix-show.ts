@@ -14,11 +14,11 @@ import { type Listed, listAll, standingWords } from "../../registry/standing.ts"
 import { viewPath } from "../../registry/view.ts";
 import { failureParagraphs, shortFailure } from "../failures.ts";
 import { readMatrix } from "../matrix-io.ts";
-import { type PlaceOptions, withFarm } from "../options.ts";
+import { type PlaceOptions, withStoredFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
-  return withFarm(options, (farm) => showOf(farm, file, options));
+  return withStoredFarm(options, (farm) => showOf(farm, file, options));
 }
 
 async function showOf(farm: Farm, file: string | undefined, options: PlaceOptions): Promise<number> {

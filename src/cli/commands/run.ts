@@ -63,8 +63,8 @@ export async function printReport(report: RunReport, farm: Farm, asJson: boolean
 }
 
 /**
- * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed, then
- * sources that need a look.
+ * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed by their
+ * own fault, then what this machine or a server did not do.
  */
 export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">): number {
   const failures = rows.filter(isFailed);
@@ -74,9 +74,12 @@ export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">)
   ];
   if (blames.includes("integrity") || problems.some(({ integrity }) => integrity)) return 4;
   if (blames.includes("bug")) return ERRORS.BUG.exit;
-  if (failures.length > 0) return ERRORS.ELEMENTS_FAILED.exit;
-  return problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+  const isOwn = ({ note }: RunRow) => !ELSEWHERE.has(note.failure?.blame ?? "source");
+  if (failures.some(isOwn)) return ERRORS.ELEMENTS_FAILED.exit;
+  return failures.length + problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
+
+const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
 /** A candidate is one where somebody found something wrong; what nobody could find out is not. */
 function isFailed({ note, standing }: RunRow): boolean {
@@ -200,9 +203,12 @@ function failureText(report: RunReport): string {
   );
 }
 
+const LEFT_ALONE: ReadonlySet<OutcomeWord> = new Set(["excluded", "unfetchable"]);
+
 function summaryText(report: RunReport): string {
   const count = (outcome: OutcomeWord) => report.rows.filter((row) => outcomeOf(row) === outcome).length;
-  const fresh = report.rows.filter((row) => row.isNew).length;
+  // Of what was left alone, for its own or its mirror's sake, nothing is new.
+  const fresh = report.rows.filter((row) => row.isNew && !LEFT_ALONE.has(outcomeOf(row))).length;
   const parts = [
     `${count("stable")} stable`,
     `${count("candidate")} candidates`,
