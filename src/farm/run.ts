@@ -116,6 +116,7 @@ class Night {
   readonly #elements: PQueue;
   readonly #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
+  #excluded: RunReport["excluded"] = [];
   readonly #started = new Set<string>();
   readonly #done = new Map<string, Done>();
   /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
@@ -160,6 +161,7 @@ class Night {
     });
     const report = await reportRun({
       wanted: this.#wantedLast,
+      excluded: this.#excluded,
       done: this.#done,
       ledger: this.#ledger,
       gate: this.#gate,
@@ -225,7 +227,10 @@ class Night {
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const all = generateMatrix(this.#ledger.catalog, drivers, select);
-    return excludeElements(all, exclude, now()).elements;
+    const { elements, excluded } = excludeElements(all, exclude, now());
+    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
+    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
+    return elements;
   }
 
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */

@@ -26,7 +26,7 @@ async function openStore() {
 type TestStore = Awaited<ReturnType<typeof openStore>>;
 const HARM: readonly (readonly [string, (store: TestStore, path: string) => Promise<void>, string])[] = [
   ["removed", (store, path) => store.remove(path), "is missing"],
-  ["longer", async (store, path) => store.write(path, `${await store.read(path)}junk`), "is damaged"],
+  ["longer", async (store, path) => store.write(path, `${String(await store.read(path))}junk`), "is damaged"],
   ["emptied", (store, path) => store.write(path, ""), "is damaged"],
   [
     "replaced by a directory",

@@ -104,6 +104,8 @@ function toJson(report: RunReport, farm: Farm) {
     kernels: report.kernels,
     wanted: report.wanted,
     outOfReach: report.outOfReach,
+    excluded: report.excluded,
+    otherStable: report.otherStable,
     unfetchable: report.unfetchable,
     problems: report.problems,
     elements,
@@ -139,12 +141,13 @@ function toText(report: RunReport, farm: Farm): string {
 }
 
 /** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
-function nothingText({ wanted, outOfReach, kernels, problems }: RunReport): string {
+function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunReport): string {
   if (wanted > 0 && wanted === outOfReach)
     return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements and do not have them (--retry asks again).\n`;
   if (wanted > 0) return `Nothing came of the ${wanted} wanted elements, for the reasons below.\n`;
   if (problems.length > 0)
     return `Nothing was found to build among the ${kernels} kernels known, but not everything could be asked: see below.\n`;
+  if (excluded.length > 0) return "Nothing is wanted: all that is selected is excluded.\n";
   return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
 }
 
@@ -224,7 +227,15 @@ function summaryText(report: RunReport): string {
   const problems = report.problems
     .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
     .join("");
-  return `${problems}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}\n`;
+  const excluded = report.excluded
+    .map(({ reason, count: members }) => `${members} selected and excluded: ${reason}\n`)
+    .join("");
+  // What was not wanted this time was not taken back either.
+  const others =
+    report.otherStable > 0
+      ? ` It also has ${report.otherStable} stable that this run did not want: \`kmodfarm matrix show\`.`
+      : "";
+  return `${problems}${excluded}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
 }
 
 /** A path as a person here would type it. */
