@@ -195,6 +195,41 @@ test("pages that cannot be had, or end in the middle, are named, and the others 
   );
 });
 
+test.each([
+  ["a link", (long: string) => `<html><body><a href="${long}.ko">l</a><a href="one.ko">1</a></body></html>`],
+  ["a line", (long: string) => `${long}.ko\none.ko\n`],
+  [
+    "a key",
+    (long: string) =>
+      `<ListBucketResult><Contents><Key>${long}.ko</Key></Contents><Contents><Key>one.ko</Key></Contents></ListBucketResult>`,
+  ],
+])("%s without end is named, and costs no time", async (_, page) => {
+  const long = "a_arch_1".repeat(1_000_000);
+  const server = await pagesOf({ "/": page(long) });
+
+  const started = performance.now();
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["one.ko"]);
+  expect(heap.gaps).toEqual([
+    {
+      place: expect.stringContaining(server.url),
+      why: expect.stringMatching(/has more than 4096 characters/),
+    },
+  ]);
+  expect(performance.now() - started).toBeLessThan(20_000);
+});
+
+test("a page of nothing but brackets costs no time", async () => {
+  const server = await pagesOf({ "/": "<".repeat(4_000_000) });
+
+  const started = performance.now();
+  await using heap = await openHeap(server.url);
+
+  expect([heap.paths, heap.gaps.map(({ why }) => why)]).toEqual([[], ["the page ends in the middle"]]);
+  expect(performance.now() - started).toBeLessThan(20_000);
+});
+
 test("a directory that cannot be listed is named, and the others read", async () => {
   const directory = await temporaryDirectory();
   // Its name is no text, so that nobody finds it again by what it is called.

@@ -21,6 +21,8 @@ interface Listing {
 type Get = (url: string) => Promise<Buffer | undefined>;
 
 const PAGE_LIMIT = 10_000;
+/** Four times the longest key that S3 takes: what is longer is no file's name, and costs more to look at than it may. */
+const LONGEST = 4096;
 
 /** @throws FarmError REMOTE_UNAVAILABLE where the address itself gives nothing */
 export async function listPlace(root: string, get: Get): Promise<Listing> {
@@ -54,7 +56,9 @@ class Lister implements Listing {
   listLines(text: string): void {
     for (const line of text.split(/\r?\n/)) {
       const path = line.trim().replace(/^\.?\//, "");
-      if (path !== "" && !path.endsWith("/")) this.#add(URL.parse(encoded(path), this.#base)?.href ?? "");
+      if (path.length > LONGEST) this.#gap(this.#base, `a line has more than ${LONGEST} characters`);
+      else if (path !== "" && !path.endsWith("/"))
+        this.#add(URL.parse(encoded(path), this.#base)?.href ?? "");
     }
   }
 
@@ -65,6 +69,7 @@ class Lister implements Listing {
       const text = page === this.#root ? first : await this.#read(page);
       if (text === undefined) continue;
       if (isCutOff(text)) this.#gap(page, "the page ends in the middle");
+      if (hasEndlessLink(text)) this.#gap(page, `a link has more than ${LONGEST} characters`);
       for (const url of linksOf(text, page)) {
         if (!url.href.startsWith(this.#base) || seen.has(url.href)) continue;
         seen.add(url.href);
@@ -101,6 +106,10 @@ class Lister implements Listing {
     const isEncoded = /<EncodingType>url</.test(text);
     const keys = [...text.matchAll(/<Key>([^<]+)<\/Key>/g)].map(([, key = ""]) => unescaped(key));
     for (const key of keys) {
+      if (key.length > LONGEST) {
+        this.#gap(this.#base, `a key has more than ${LONGEST} characters`);
+        continue;
+      }
       const path = isEncoded ? decodedPath(key.replaceAll("+", " ")) : key;
       if (!path.endsWith("/")) this.files.set(path, this.#base + encoded(path));
     }
@@ -161,11 +170,18 @@ function nextPage(page: string, text: string, lastKey: string | undefined): Next
   return { url: url.href };
 }
 
+/** Whoever writes one hides what is in it. */
+function hasEndlessLink(text: string): boolean {
+  return new RegExp(`\\bhref\\s*=\\s*["']?[^"'\\s>]{${LONGEST + 1}}`, "i").test(text);
+}
+
 function* linksOf(text: string, page: string): Generator<URL> {
   for (const [, quoted, single, bare] of text.matchAll(
     /\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^"'\s>]+))/gi,
   )) {
-    const url = URL.parse(unescaped(quoted ?? single ?? bare ?? ""), page);
+    const link = quoted ?? single ?? bare ?? "";
+    if (link.length > LONGEST) continue;
+    const url = URL.parse(unescaped(link), page);
     if (url === null || isOrder(url)) continue;
     url.hash = "";
     yield url;
@@ -185,7 +201,9 @@ function isPage({ pathname, search }: URL): boolean {
 
 /** A document that began and has no end, or a link that has none. */
 function isCutOff(text: string): boolean {
-  return (/<html\b/i.test(text) && !/<\/html\s*>/i.test(text)) || /<[^>]{0,4096}$/.test(text.trimEnd());
+  return (
+    (/<html\b/i.test(text) && !/<\/html\s*>/i.test(text)) || text.lastIndexOf("<") > text.lastIndexOf(">")
+  );
 }
 
 export function decodedPath(path: string): string {
