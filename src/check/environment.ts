@@ -16,9 +16,9 @@ type Compiled = Pick<KernelModule, "name" | "architecture" | "compilers" | "guar
 
 export function checkEnvironment(
   modules: readonly Compiled[],
-  { compiler, architecture, config }: KernelRecord,
+  { compiler, architecture, config, hasVmlinux }: KernelRecord,
 ): Verdict {
-  const hardening = hardeningOf(modules, architecture, config);
+  const hardening = hardeningOf(modules, architecture, config, hasVmlinux);
   if (compiler === undefined)
     return summed("environment", {
       faults: hardening.faults,

@@ -87,6 +87,14 @@ describe("hardeningOf", () => {
     expect([faults, notes]).toEqual([[], [expect.stringMatching(fact)]]);
   });
 
+  test("says why there is no BTF, where that can be seen", () => {
+    const config = configOf("DEBUG_INFO_BTF_MODULES");
+
+    expect(hardeningOf([makeModule({})], "x86_64", config, false).notes).toEqual([
+      expect.stringMatching(/^bell has no BTF \(the kernel's headers have no vmlinux to make it from\), and/),
+    ]);
+  });
+
   test("knows a module of data alone", () => {
     expect(hardeningOf([makeModule({ hasCode: false, imports: [] })], "x86_64", configOf("RETHUNK"))).toEqual(
       {

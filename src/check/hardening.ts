@@ -21,7 +21,7 @@ interface Guard {
   readonly unless?: string;
   readonly kind: "fault" | "note";
   /** What a module does without, if it does: words that follow its name. */
-  readonly lacks: (module: Guarded) => string | undefined;
+  readonly lacks: (module: Guarded, hasVmlinux: boolean) => string | undefined;
   readonly consequence: string;
 }
 
@@ -72,17 +72,24 @@ const GUARDS: readonly Guard[] = [
     architecture: undefined,
     settings: ["DEBUG_INFO_BTF_MODULES"],
     kind: "note",
-    lacks: ({ guards: { hasBtf } }) => (hasBtf ? undefined : "has no BTF"),
+    lacks: ({ guards: { hasBtf } }, hasVmlinux) => {
+      if (hasBtf) return undefined;
+      return hasVmlinux ? "has no BTF" : "has no BTF (the kernel's headers have no vmlinux to make it from)";
+    },
     consequence:
       "BPF programs cannot attach to its functions by type, as they can to the kernel's own modules",
   },
 ];
 
-/** Modules of another architecture than the kernel's are not looked at, and a configuration that nobody has asks for nothing. */
+/**
+ * `hasVmlinux`: whether the kernel's headers have the image that type information of modules is made from. Modules of
+ * another architecture than the kernel's are not looked at, and a configuration that nobody has asks for nothing.
+ */
 export function hardeningOf(
   modules: readonly Guarded[],
   architecture: KernelModule["architecture"],
   config: KernelConfig = new Map(),
+  hasVmlinux = true,
 ): Hardening {
   const is = (name: string | undefined) => name !== undefined && config.get(name) === "y";
   const found = { fault: [] as string[], note: [] as string[] };
@@ -91,7 +98,7 @@ export function hardeningOf(
     if (setting === undefined || is(guard.unless) || (guard.architecture ?? architecture) !== architecture)
       continue;
     for (const module of modules) {
-      const lacks = module.architecture === architecture ? guard.lacks(module) : undefined;
+      const lacks = module.architecture === architecture ? guard.lacks(module, hasVmlinux) : undefined;
       if (lacks !== undefined)
         found[guard.kind].push(
           `${module.name} ${lacks}, and the kernel has CONFIG_${setting}: ${guard.consequence}`,

@@ -23,7 +23,7 @@ test("the first bytes of what the kernel calls are read where they are", () => {
   const exit = section(".exit.text", "c3");
 
   const { entries } = readGuards(
-    elf([text, exit], symbol("init_module", 1, 2n), symbol("cleanup_module", 2), symbol("other", 1)),
+    elf([text, exit], symbol("cleanup_module", 2), symbol("init_module", 1, 2n), symbol("other", 1)),
     "m",
   );
 

@@ -16,20 +16,25 @@ export interface ModuleGuards {
 const SHF_EXECINSTR = 4;
 const MARK_BYTES = 4;
 /** What the kernel calls by pointer as soon as it has a module, and before it lets it go. */
-const ENTRIES = new Set(["init_module", "cleanup_module"]);
+const ENTRIES = ["init_module", "cleanup_module"];
 
 export function readGuards(elf: Elf, what: string): ModuleGuards {
-  const entries = new Map<string, string>();
+  const marks = new Map<string, string>();
   let hasCfi = false;
   for (const { name, section, value } of elf.symbols) {
     hasCfi ||= name.startsWith("__cfi_") || name.startsWith("__kcfi_typeid_");
-    const code = ENTRIES.has(name) ? elf.sections[section] : undefined;
+    const code = ENTRIES.includes(name) ? elf.sections[section] : undefined;
     if (code === undefined || section === 0) continue;
     const at = Number(value);
-    entries.set(name, Buffer.from(code.bytes.subarray(at, at + MARK_BYTES)).toString("hex"));
+    marks.set(name, Buffer.from(code.bytes.subarray(at, at + MARK_BYTES)).toString("hex"));
   }
   return {
-    entries,
+    entries: new Map(
+      ENTRIES.flatMap((name) => {
+        const mark = marks.get(name);
+        return mark === undefined ? [] : [[name, mark]];
+      }),
+    ),
     hasCode: elf.sections.some(({ flags, size }) => (flags & SHF_EXECINSTR) !== 0 && size > 0),
     hasCfi,
     hasBtf: sectionNamed(elf, ".BTF", what) !== undefined,
