@@ -94,14 +94,12 @@ it("one that was built as its kernel was is not", () => {
   expect(rows.get("whole")?.why).not.toContain("endbr64");
 });
 
-it("objtool's warnings are counted, and a module without BTF has the reason, in the manifest", async () => {
+it("objtool's warnings are counted, and a whole module has nothing held against it, in the manifest", async () => {
   const [whole, unmarked] = [await manifestOf("whole"), await manifestOf("unmarked")];
 
   expect(unmarked.remarks?.objtool?.warnings).toBeGreaterThan(0);
-  expect(whole.verdicts.find(({ check }) => check === "environment")).toMatchObject({
-    verdict: "pass",
-    reasons: expect.arrayContaining([
-      expect.stringMatching(/^whole has no BTF \(the kernel's headers have no vmlinux to make it from\)/),
-    ]),
-  });
+  // Debian 13 has what BTF is made from beside its headers.
+  expect(whole.verdicts.find(({ check }) => check === "environment")?.reasons).toEqual([
+    expect.stringMatching(/^built by gcc 14/),
+  ]);
 });
