@@ -11,10 +11,11 @@ import {
   readFile,
   rename,
   rm,
+  rmdir,
   stat,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { FarmError, isErrno } from "./error.ts";
@@ -80,6 +81,21 @@ export async function openCache(cache: string): Promise<void> {
     const detail = `${cache} is another user's, and others may enter it (${cause.code})`;
     throw new FarmError("PLACE_UNUSABLE", { detail, cause });
   });
+}
+
+/** Removes a cache that nothing was put into, and the directory made for it. One in use stays. */
+export async function removeUnused(cache: string): Promise<void> {
+  const names = await entriesOf(cache);
+  if (names.some((name) => name !== TAG && name !== TEMPORARY)) return;
+  try {
+    // Somebody else's temporary files keep it.
+    if (names.includes(TEMPORARY)) await rmdir(join(cache, TEMPORARY));
+    await rm(join(cache, TAG), { force: true });
+    await rmdir(cache);
+    await rmdir(dirname(cache));
+  } catch (thrown) {
+    if (!isErrno(thrown)) throw thrown;
+  }
 }
 
 /** What lies in the directory of a cache and was never put there by one; none where the tag says that all is ours. */

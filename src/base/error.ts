@@ -248,6 +248,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
   },
+  STORE_MISSING: {
+    summary: "There is no store where one is to be read",
+    blame: "input",
+    exit: 2,
+    hint: "Go to the directory that has kmodfarm.yaml, or name the store with --store. `kmodfarm run` makes a new one.",
+  },
   NOT_PUBLISHED: {
     summary: "What a run did could not be written to the store",
     blame: "infra",
@@ -325,6 +331,11 @@ export class FarmError extends Error {
   get exit(): number {
     return ERRORS[this.code].exit;
   }
+}
+
+/** Whether a program says, in the words of the C library, that it had no room to write. */
+export function saysDiskFull(words: string): boolean {
+  return /No space left on device|Disk quota exceeded/.test(words);
 }
 
 const FULL: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);

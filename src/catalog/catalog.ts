@@ -31,6 +31,7 @@ export const CatalogKernel = KernelId.extend({
       kernelrelease: z.string(),
       kernelversion: z.string(),
       kernelconfigdata: z.string().optional(),
+      urls: z.array(z.string()).readonly().optional(),
     })
     .optional(),
   /** Packages it needs that no index lists; it cannot be built while there are any. */

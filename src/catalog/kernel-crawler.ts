@@ -103,12 +103,13 @@ export function exportKernelCrawler(catalog: Catalog, architecture: Architecture
 
 /** Where the header packages of kernels lie, as whole URLs, each once. */
 export function headerUrlsOf(
-  kernels: readonly Pick<CatalogKernel, "packages">[],
+  kernels: readonly Pick<CatalogKernel, "packages" | "crawler">[],
   mirrors: ReadonlyMap<string, string>,
 ): string[] {
-  const urls = kernels.flatMap(({ packages }) =>
-    packages.headers.flatMap((one) => urlOfPackage(one, mirrors)),
-  );
+  const urls = kernels.flatMap(({ packages, crawler }) => [
+    ...packages.headers.flatMap((one) => urlOfPackage(one, mirrors)),
+    ...(crawler?.urls ?? []),
+  ]);
   return [...new Set(urls)].sort();
 }
 

@@ -9,7 +9,13 @@ import type { CrawlerName, ListedKernel } from "../kernel/distributions/distribu
 import { type KernelId, kernelName } from "../kernel/kernel.ts";
 import { distributionOfTarget, partsOfRelease } from "../kernel/release-rules.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "./catalog.ts";
-import { ARCHITECTURE_UNKNOWN, kernelsOfEntry, type ListEntry, type PlacedKernel } from "./list-entry.ts";
+import {
+  ARCHITECTURE_UNKNOWN,
+  keepingUrls,
+  kernelsOfEntry,
+  type ListEntry,
+  type PlacedKernel,
+} from "./list-entry.ts";
 import { countByArchitecture, type ReleaseReport, SUSPICIOUS_COUNT, SUSPICIOUS_SHARE } from "./merge.ts";
 
 export interface KernelList {
@@ -146,14 +152,19 @@ export class ListCollector {
     else this.#drop(made.reason, `${where} ${entry.kernelrelease}`);
   }
 
-  /** Several entries may name one kernel: the one that says most of it counts, else the first by name. */
+  /**
+   * Several entries may name one kernel: the one that says most of it counts, else the first by name. It keeps what the
+   * others name too.
+   */
   #keep(kernel: PlacedKernel): void {
     const name = kernelName(kernel);
     const known = this.#kernels.get(name);
     const rank = ({ missing, unbuildable, crawler }: PlacedKernel) =>
       `${unbuildable === undefined ? 0 : 1} ${missing.length} ${crawlerKey(crawler)}`;
-    if (known !== undefined && rank(kernel) >= rank(known)) return;
-    this.#kernels.set(name, kernel);
+    const isKnownBetter = known !== undefined && rank(kernel) >= rank(known);
+    const [better, other] = isKnownBetter ? [known, kernel] : [kernel, known];
+    this.#kernels.set(name, other === undefined ? better : keepingUrls(better, urlsOf(other)));
+    if (isKnownBetter) return;
     this.#releases.add(kernel.distribution);
     if (this.#releases.size > MOST["distribution releases"]) throw this.#tooMany("distribution releases");
     this.#packages += kernel.packages.headers.length - (known?.packages.headers.length ?? 0);
@@ -167,6 +178,10 @@ export class ListCollector {
     if (known.examples.length < EXAMPLES) known.examples.push(where.slice(0, EXAMPLE_CHARACTERS));
     this.#dropped.set(reason, known);
   }
+}
+
+function urlsOf({ packages, crawler }: PlacedKernel): string[] {
+  return [...packages.headers.map(({ path }) => path), ...(crawler.urls ?? [])];
 }
 
 function signatureOf({ target, headers }: ListEntry): EntrySignature {

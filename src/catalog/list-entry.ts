@@ -7,6 +7,7 @@ import { compareDebVersions } from "../kernel/deb-version.ts";
 import type { CrawlerName, ListedKernel } from "../kernel/distributions/distribution.ts";
 import { type HeaderFile, kernelOfHeaders, type NamedKernel, parseHeaderUrl } from "../kernel/header-file.ts";
 import type { Compiler, Package } from "../kernel/kernel.ts";
+import { isNamedByMachine } from "../kernel/listed-name.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { distributionOfTarget, inferRelease } from "../kernel/release-rules.ts";
 
@@ -37,10 +38,12 @@ export const ARCHITECTURE_UNKNOWN = "names no architecture; --arch does";
 /** `architecture` is that of the list, where the entry does not show its own. */
 export function kernelsOfEntry(entry: ListEntry, architecture: ArchitectureName | undefined): EntryKernels {
   const files: HeaderFile[] = [];
+  const others: string[] = [];
   for (const url of [...entry.headers].sort()) {
     const file = parseHeaderUrl(url);
     if (file === undefined) return bad("has a URL that names no kernel header package");
-    if (!files.some((known) => isSameFile(known, file))) files.push(file);
+    if (files.some((known) => isSameFile(known, file))) others.push(file.url);
+    else files.push(file);
   }
   const distribution = distributionOfTarget(entry.target);
   const named = files.flatMap((file) => {
@@ -50,7 +53,28 @@ export function kernelsOfEntry(entry: ListEntry, architecture: ArchitectureName 
   if (named.length === 0) return kernelsWithoutHeaders(entry, distribution, files, architecture);
   if (named.some(({ kernel, file }) => !isOfEntry(entry, distribution, kernel, file)))
     return bad("has headers of another kernel than it names");
-  return { kind: "kernels", kernels: named.map(({ file, kernel }) => kernelOf(entry, file, kernel, files)) };
+  const kernels = named.map(({ file, kernel }) => kernelOf(entry, file, kernel, files));
+  const fetched = new Set(kernels.flatMap(({ packages }) => packages.headers.map(({ path }) => path)));
+  return {
+    kind: "kernels",
+    kernels: withUrls(kernels, [
+      ...others,
+      ...files.map(({ url }) => url).filter((url) => !fetched.has(url)),
+    ]),
+  };
+}
+
+/** What no kernel of an entry has, its first one keeps, so that nothing of a list is lost. */
+function withUrls(kernels: readonly PlacedKernel[], urls: readonly string[]): readonly PlacedKernel[] {
+  const [first, ...rest] = kernels;
+  return first === undefined || urls.length === 0 ? kernels : [keepingUrls(first, urls), ...rest];
+}
+
+/** The same kernel, with more URLs that an entry of it names. */
+export function keepingUrls(kernel: PlacedKernel, urls: readonly string[]): PlacedKernel {
+  const own = new Set(kernel.packages.headers.map(({ path }) => path));
+  const more = [...new Set([...(kernel.crawler.urls ?? []), ...urls])].filter((url) => !own.has(url)).sort();
+  return more.length === 0 ? kernel : { ...kernel, crawler: { ...kernel.crawler, urls: more } };
 }
 
 function bad(reason: string): EntryKernels {
@@ -69,6 +93,7 @@ function isOfEntry(
   { kversion }: NamedKernel,
   { format, version }: HeaderFile,
 ): boolean {
+  if (kversion === undefined) return kernelrelease.startsWith(version);
   if (!PathSegment.safeParse(kversion).success) return false;
   if (distribution === "debian") return kernelrelease.startsWith(version) || kernelrelease === kversion;
   if (distribution === "ubuntu") return kernelrelease.startsWith(/^[\d.]+-\d+/.exec(kversion)?.[0] ?? "\n");
@@ -82,10 +107,11 @@ function kernelOf(
   files: readonly HeaderFile[],
 ): PlacedKernel {
   const { found, missing } =
-    own.format === "deb" ? sharedDebs(kversion, own, files, entry) : sharedRpms(own, files);
+    own.format === "deb" ? sharedDebs(kversion ?? "", own, files, entry) : sharedRpms(entry, own, files);
   return {
-    ...placeOf(entry, kversion, own.version, own.sourcePackage),
-    kversion,
+    ...placeOf(entry, kversion ?? own.version, own.version, own.sourcePackage),
+    kversion: kversion ?? UNKNOWN,
+    ...(kversion === undefined ? { unbuildable: NAME_UNKNOWN } : {}),
     packageVersion: own.version,
     architecture: own.architecture as ArchitectureName,
     flavour,
@@ -127,12 +153,17 @@ interface Shared {
   readonly missing: readonly string[];
 }
 
-/** SUSE keeps what its flavours share in a package for all architectures. */
-function sharedRpms(own: HeaderFile, files: readonly HeaderFile[]): Shared {
-  return {
-    found: files.filter((file) => file.architecture === "all" && file.version === own.version),
-    missing: [],
-  };
+/** SUSE keeps what its flavours share in a package for all architectures, which may be another rebuild of the same sources. */
+function sharedRpms({ target }: ListEntry, own: HeaderFile, files: readonly HeaderFile[]): Shared {
+  const shared = files.filter(({ architecture }) => architecture === "all");
+  const sources = ({ version }: HeaderFile) => version.replace(/\.\d+$/, "");
+  const exact = shared.filter(({ version }) => version === own.version);
+  const found = exact.length > 0 ? exact : shared.filter((file) => sources(file) === sources(own));
+  return { found, missing: isSuse(target) && found.length === 0 ? ["kernel-devel"] : [] };
+}
+
+function isSuse(target: string): boolean {
+  return /^(opensuse|sles$)/.test(distributionOfTarget(target));
 }
 
 function sharedDebs(
@@ -209,7 +240,7 @@ function kernelsWithoutHeaders(
     listArchitecture;
   const isImage = files[0]?.format === "image" || distribution === "flatcar";
   const isRelease =
-    kernelconfigdata !== undefined || isImage || (match !== null && distribution !== "photon");
+    kernelconfigdata !== undefined || isImage || (match !== null && isNamedByMachine(distribution));
   if (!isRelease) return bad("has no header packages, and without them its kernel release cannot be known");
   if (files.length > 0 && !isImage) return bad("has no headers of its own flavour");
   if (architecture === undefined) return bad(ARCHITECTURE_UNKNOWN);
@@ -218,7 +249,7 @@ function kernelsWithoutHeaders(
   const flavour = /uek\.\w+$/.test(kernelrelease) ? "uek" : flavourOfVersion(distribution, kernelversion);
   const kernel: PlacedKernel = {
     ...placeOf(entry, kernelrelease, packageVersion),
-    kversion: kernelrelease,
+    kversion: isImage ? UNKNOWN : kernelrelease,
     packageVersion,
     architecture,
     flavour,
@@ -232,6 +263,9 @@ function kernelsWithoutHeaders(
   return { kind: "kernels", kernels: [kernel] };
 }
 
+/** In place of a kernel release that nobody can know from a list. */
+const UNKNOWN = "unknown";
+const NAME_UNKNOWN = "the version of its package does not say what its nodes call it (uname -r)";
 const CONFIGURATION_ONLY = "the list has its configuration, but no header packages";
 const IMAGE_ONLY = "the list has an image, which holds its headers and alone knows its kernel release";
 

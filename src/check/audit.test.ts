@@ -2,7 +2,9 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { readKernelModule } from "../formats/kernel-module.ts";
-import { type AuditInput, auditFiles, findings, unreadable } from "./audit.ts";
+import { splitSignature } from "../formats/module-signature.ts";
+import { type AuditedFile, type AuditInput, auditFiles, type ModuleFacts, unread } from "./audit.ts";
+import { findings, unjudged } from "./audit-findings.ts";
 
 const read = (name: string) => readFileSync(new URL(`../../test/fixtures/modules/${name}`, import.meta.url));
 const CRC7 = read("crc7.ko");
@@ -59,13 +61,60 @@ describe("audit", () => {
     expect([module?.claim?.release, stranger?.claim]).toEqual([RELEASE, undefined]);
   });
 
-  test("tells of files that nobody can read, each by itself", () => {
-    const files = ["a.ko", "b.ko"].map((path) => unreadable(path, "it cannot be read (ENOENT)"));
+  test("finds nothing wrong with a file that could not be read", () => {
+    const files = ["a.ko", "b.ko"].map((path) => unread(path, "it cannot be read (EIO)"));
 
-    expect(findings(files, { builtin: new Map(), exports: new Map() }).map(({ kind }) => kind)).toEqual([
+    expect(findings(files, { builtin: new Map(), exports: new Map() })).toEqual([]);
+  });
+
+  test("says of damaged files only that, though all of them are empty", async () => {
+    const empty = ["a.ko", "b.ko", "c.ko"].map((name) => at(`${KERNEL}/${name}`, Buffer.alloc(0)));
+
+    expect((await found(empty, { kernels: new Set(["6.1.0-1-amd64"]) })).map(([kind]) => kind)).toEqual([
+      "damaged",
       "damaged",
       "damaged",
     ]);
+  });
+
+  test.each([
+    ["crc7.ko", gzipSync(CRC7), "it is compressed as gz, whatever its name says"],
+    ["crc7.ko.xz", gzipSync(CRC7), "it is compressed as gz, whatever its name says"],
+    ["crc7.ko.gz", CRC7, "it is not compressed, whatever its name says"],
+  ])("tells of %s with other bytes than its name says", async (name, bytes, fact) => {
+    expect(await found([at(`${KERNEL}/${name}`, bytes)])).toEqual([["misnamed", `${KERNEL}/${name}`, fact]]);
+  });
+
+  test("tells of an unsigned module among signed ones", async () => {
+    const signed = (name: string) => {
+      const module = patched("name=crc7", `name=${name}`);
+      return at(`${KERNEL}/${name}.ko`, module);
+    };
+    const stripped = at(
+      `${KERNEL}/crcd.ko`,
+      Buffer.from(splitSignature(patched("name=crc7", "name=crcd"), "").content),
+    );
+
+    expect(await found([signed("crca"), signed("crcb"), stripped])).toEqual([
+      ["unsigned", stripped.path, expect.stringMatching(/^it is not signed, and the others of .* are/)],
+    ]);
+    expect(await found([stripped])).toEqual([]);
+  });
+
+  test("takes a module that its owner signed for what it is", async () => {
+    const own = (name: string) => at(`${KERNEL}/${name}.ko`, patched("name=crc7", `name=${name}`));
+    const signedByOther = await auditFiles([own("crca"), own("crcb"), own("crcd")], () => undefined);
+    const [first, ...others] = signedByOther;
+    const foreign = (isInTree: boolean) => ({
+      ...(first as AuditedFile),
+      facts: { ...(first as AuditedFile).facts, isInTree, signer: "owner" } as ModuleFacts,
+    });
+    const kinds = (isInTree: boolean) =>
+      findings([foreign(isInTree), ...others], { builtin: new Map(), exports: new Map() }).map(
+        ({ kind }) => kind,
+      );
+
+    expect([kinds(false), kinds(true)]).toEqual([[], ["wrongKernel"]]);
   });
 
   test("takes a view's module and its compressed shape for one", async () => {
@@ -159,6 +208,38 @@ describe("audit", () => {
     expect(await found([at(path, thermal)], builtin())).toEqual([
       ["cannotLoad", path, expect.stringMatching(/needs the module processor_thermal_mbox/)],
     ]);
+  });
+
+  describe.each([
+    // 6.1.192-2 is the package version of 6.1.0-56.
+    ["driver/4.0.0+driver/x86_64/falco_debian_6.1.192-2-amd64_1.ko", "possible"],
+    ["driver/4.0.0+driver/x86_64/falco_debian_6.1.0-56-amd64_1.ko", "same"],
+    ["driver/4.0.0+driver/x86_64/falco_debian_6.1.192-2-cloud-amd64_1.ko", "other"],
+    ["driver/4.0.0+driver/x86_64/falco_debian_5.10.223-1-amd64_1.ko", "other"],
+    ["driver/4.0.0+driver/aarch64/falco_debian_6.1.192-2-amd64_1.ko", "other"],
+    ["driver/4.0.0+driver/x86_64/falco_ubuntu-aws_5.15.0-103-aws_113~20.04.1.ko", "other"],
+    ["driver/4.0.0+driver/x86_64/falco_centos_3.10.0-1160.el7.x86_64_1.ko", "other"],
+    ["4.0.0/collector-6.1.0-56-amd64.ko.gz", "same"],
+    ["4.0.0/collector-6.1.0-55-amd64.ko.gz", "other"],
+    ["sysdig-probe-0.26.7-x86_64-6.1.0-56-amd64-0123456789abcdef0123456789abcdef.ko", "same"],
+    ["sysdig-probe-0.26.7-x86_64-6.1.0-55-amd64-0123456789abcdef0123456789abcdef.ko", "other"],
+    ["dkms/crc7/1.0/6.1.0-56-amd64/x86_64/module/crc7.ko", "same"],
+    ["lib/modules/6.1.0-57-amd64/weak-updates/crc7.ko", "possible"],
+    ["probes/6.1.0-56-amd64/crc7-6.1.0-55-amd64.ko", "possible"],
+  ])("of a module for 6.1.0-56-amd64 as %s", (path, fit) => {
+    test(`says ${fit === "other" ? "wrong kernel" : fit === "same" ? "nothing" : "that it cannot be judged"}`, async () => {
+      const input = at(path, path.endsWith(".gz") ? gzipSync(CRC7) : CRC7);
+      const audited = await auditFiles([input], () => undefined);
+
+      expect((await found([input])).map(([kind]) => kind)).toEqual(fit === "other" ? ["wrongKernel"] : []);
+      expect(unjudged(audited).map((one) => one.path)).toEqual(fit === "possible" ? [path] : []);
+    });
+  });
+
+  test("takes one module under several names of a bucket for one kernel", async () => {
+    const names = ["debian_6.1.192-2-amd64", "debian_6.1.0-56-amd64"];
+
+    expect(await found(names.map((name) => at(`1.0/x86_64/falco_${name}_1.ko`)))).toEqual([]);
   });
 
   test("only looks at what is no claim of a place", async () => {

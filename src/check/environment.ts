@@ -1,22 +1,27 @@
 /**
- * Whether modules were compiled as their kernel was: what the compiler left in `.comment`, against the kernel's own
- * record. docs/checks.md publishes what is material.
+ * Whether modules were compiled as their kernel was: what the compiler left in `.comment`, and what it put in to guard
+ * them, against the kernel's own record. docs/checks.md publishes what is material.
  */
 import type { KernelModule } from "../formats/kernel-module.ts";
 import { readVersionText } from "../kernel/compiler-record.ts";
 import type { Compiler } from "../kernel/kernel.ts";
+import { hardeningOf } from "./hardening.ts";
 import type { KernelRecord } from "./kernel-record.ts";
 import { summed, type Verdict } from "./verdict.ts";
 
 /** Modules name one to three, a few more where objects of others are linked in. */
 const MOST_COMPILERS = 100;
 
-type Compiled = Pick<KernelModule, "name" | "compilers">;
+type Compiled = Pick<KernelModule, "name" | "architecture" | "compilers" | "guards" | "modinfo" | "imports">;
 
-export function checkEnvironment(modules: readonly Compiled[], { compiler }: KernelRecord): Verdict {
+export function checkEnvironment(
+  modules: readonly Compiled[],
+  { compiler, architecture, config, hasVmlinux }: KernelRecord,
+): Verdict {
+  const hardening = hardeningOf(modules, architecture, config, hasVmlinux);
   if (compiler === undefined)
     return summed("environment", {
-      faults: [],
+      faults: hardening.faults,
       gaps: ["nobody says which compiler built the kernel"],
       good: [],
     });
@@ -36,8 +41,12 @@ export function checkEnvironment(modules: readonly Compiled[], { compiler }: Ker
         notes.push(`${name} was built by ${told(used)}, a patch level that makes no difference`);
     }
   }
-  const good = [`built by ${told(compiler)}, as the kernel was`, ...new Set(notes)];
-  return summed("environment", { faults: [...new Set(faults)], gaps: [...new Set(gaps)], good });
+  const good = [`built by ${told(compiler)}, as the kernel was`, ...new Set(notes), ...hardening.notes];
+  return summed("environment", {
+    faults: [...new Set(faults), ...hardening.faults],
+    gaps: [...new Set(gaps)],
+    good,
+  });
 }
 
 /** Another family, or another major version: layout, mitigations and plugins follow them. */

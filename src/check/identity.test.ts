@@ -13,6 +13,7 @@ const KERNEL: KernelRecord = {
   buildSalt: "6.1.0-56-amd64",
   compiler: { family: "gcc", version: "12.2.0", source: "config" },
 };
+const NO_GUARDS = { entries: new Map(), hasCode: true, hasCfi: false, hasBtf: false };
 const GCC = "GCC: (Debian 12.2.0-14+deb12u1) 12.2.0";
 
 function makeModule(changes = {}) {
@@ -23,6 +24,9 @@ function makeModule(changes = {}) {
     buildSalt: "6.1.0-56-amd64",
     version: "1.2.0",
     compilers: [GCC],
+    modinfo: [],
+    imports: [],
+    guards: NO_GUARDS,
     ...changes,
   };
 }

@@ -4,6 +4,7 @@
  */
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
+import { kindIn } from "../base/strange-tree.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
 import { readCompiler } from "../build/toolchains/compiler.ts";
@@ -26,6 +27,8 @@ export interface KernelRecord {
   /** The compiler that its configuration or compile.h names, with its whole version. */
   readonly compiler?: Compiler;
   readonly symvers?: Symvers;
+  /** Whether its headers have the image that type information (BTF) of modules is made from. */
+  readonly hasVmlinux?: boolean;
 }
 
 /** The kernel whose record is wanted, as catalog and matrix have it. */
@@ -84,6 +87,7 @@ function readKernelRecord(
       : vermagicOf(release, config, { architecture, header, seed });
   return {
     architecture,
+    hasVmlinux: trees.some((tree) => kindIn(tree, `${directory}/vmlinux`.replace(/^\//, "")) === "file"),
     ...(release === undefined ? {} : { release }),
     ...(config === undefined || text === undefined ? {} : { config, configDigest: sha256(text) }),
     ...(vermagic === undefined ? {} : { vermagic }),

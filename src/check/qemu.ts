@@ -3,7 +3,8 @@
  * strangers made, so it runs in a box (guest-box.ts).
  */
 import { access, constants, readFile, stat, truncate } from "node:fs/promises";
-import { lastLines, run } from "../base/run.ts";
+import { FarmError } from "../base/error.ts";
+import { isInstalled, lastLines, run } from "../base/run.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
 import { boxed } from "./guest-box.ts";
 
@@ -34,8 +35,18 @@ export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 500;
 const MEMORY_MIB = "512";
 
-/** Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over. */
+/**
+ * Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over.
+ * @throws FarmError TOOL_MISSING without QEMU
+ */
 export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boot> {
+  const { program, package: from } = architecture(guest.architecture).qemu;
+  // A box without it would only be silent, as a guest is that dies.
+  if (!isInstalled(program))
+    throw new FarmError("TOOL_MISSING", {
+      detail: `there is no ${program}, so no kernel for ${guest.architecture} can be booted`,
+      hint: `apt-get install ${from}, or do without the load test: \`kmodfarm check --no-load\`.`,
+    });
   const accelerator = await probeAccelerator(guest.architecture);
   const boot = await bootWith(guest, accelerator, signal);
   // A device that is there and does not work shows only now.

@@ -43,7 +43,9 @@ test("a module that names endless compilers has one reason against it", () => {
     typeof checkEnvironment
   >[1];
 
-  const { verdict, reasons } = checkEnvironment([{ name: "m", compilers }], kernel);
+  const guards = { entries: new Map(), hasCode: true, hasCfi: false, hasBtf: false };
+  const module = { name: "m", architecture: "x86_64" as const, modinfo: [], imports: [], guards, compilers };
+  const { verdict, reasons } = checkEnvironment([module], kernel);
 
   expect(verdict).toBe("fail");
   expect(reasons).toEqual(["m names 150000 compilers, which no build leaves in a module"]);

@@ -5,13 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { isErrno } from "../base/error.ts";
-import {
-  type AuditedFile,
-  auditFiles,
-  type KernelKeys,
-  signersByRelease,
-  unreadable,
-} from "../check/audit.ts";
+import { type AuditedFile, auditFiles, type KernelKeys, signersByRelease, unread } from "../check/audit.ts";
 
 export interface AuditWork {
   readonly directory: string;
@@ -33,7 +27,7 @@ export async function auditDirectory({ directory, paths, keys }: AuditWork): Pro
       } catch (thrown) {
         // Its name may be no text, or it may be gone by now: the others are still of interest.
         if (!isErrno(thrown)) throw thrown;
-        audited.push(unreadable(path, `it cannot be read (${thrown.code})`));
+        audited.push(unread(path, `it cannot be read (${thrown.code})`));
         return [];
       }
     });

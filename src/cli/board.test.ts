@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { NOTHING_CHANGED } from "../base/progress.ts";
 import { openBoard } from "./board.ts";
 
 const HOSTILE = "red\u001b[31m\u009b2K\u202e\nsecond line";
@@ -30,6 +31,21 @@ describe("a board", () => {
     expect((await written("text", true)).replaceAll(own, "").replaceAll("\n", "")).not.toMatch(
       /[\p{Cc}\p{Bidi_Control}]/u,
     );
+  });
+
+  test("on a terminal does not count what an earlier run did as this one's work", async () => {
+    const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 200 });
+    const board = await openBoard({ format: "text", stream: stream as unknown as NodeJS.WriteStream });
+
+    for (const name of ["a", "b", "c"]) board.element(name, "published", NOTHING_CHANGED);
+    board.element("d", "building");
+    board.element("e", "published");
+    board.close();
+    stream.end();
+
+    const text = (await stream.toArray()).join("");
+    expect(text).toMatch(/── 3 as before, 1 done, 0 failed, 1 to do/);
+    expect(text).not.toMatch(/4 done/);
   });
 
   test("that writes JSON writes lines of it, with the words as they were", async () => {

@@ -69,7 +69,7 @@ class PlainBoard implements Board {
 class LiveBoard implements Board {
   readonly #stream: NodeJS.WriteStream;
   readonly #active = new Map<string, { stage: Stage; detail: string | undefined; since: number }>();
-  readonly #counts = { done: 0, failed: 0 };
+  readonly #counts = { found: 0, done: 0, failed: 0 };
   readonly #started = Date.now();
   readonly #timer: NodeJS.Timeout;
   #drawn = 0;
@@ -91,7 +91,9 @@ class LiveBoard implements Board {
       return;
     }
     this.#active.delete(name);
-    if (stage === "failed") this.#counts.failed++;
+    // What an earlier run did says nothing of how fast this one is, nor of whether it failed then.
+    if (detail === NOTHING_CHANGED) this.#counts.found++;
+    else if (stage === "failed") this.#counts.failed++;
     else if (QUIET.has(stage)) return;
     else this.#counts.done++;
     if (detail !== NOTHING_CHANGED)
@@ -119,12 +121,13 @@ class LiveBoard implements Board {
   }
 
   #summary(): string {
-    const { done, failed } = this.#counts;
+    const { found, done, failed } = this.#counts;
     const minutes = (Date.now() - this.#started) / 60_000;
     const rate = minutes > 0 ? (done + failed) / minutes : 0;
     const eta =
       rate > 0 && this.#active.size > 0 ? `, about ${Math.ceil(this.#active.size / rate)} min to go` : "";
-    return `── ${done} done, ${failed} failed, ${this.#active.size} to do, ${rate.toFixed(0)} a minute${eta}`;
+    const before = found === 0 ? "" : `${found} as before, `;
+    return `── ${before}${done} done, ${failed} failed, ${this.#active.size} to do, ${rate.toFixed(0)} a minute${eta}`;
   }
 
   #workLine(

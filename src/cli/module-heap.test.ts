@@ -70,6 +70,178 @@ test("a bucket is listed page by page", async () => {
   expect(String(await heap.read("2/b+c.ko"))).toBe("bytes of /bucket/2/b%2Bc.ko");
 });
 
+/** A bucket with some keys on each page, as a server of some kind lists it. */
+function bucketOf(keys: readonly string[], kind: "s3" | "gcs" | "endless" | "silent" | "torn", perPage = 2) {
+  return startServer((request, response) => {
+    const url = new URL(request.url ?? "", "http://x");
+    if (url.pathname !== "/") return response.end(url.pathname);
+    const isSecond = url.searchParams.get("list-type") === "2";
+    const after = url.searchParams.get("continuation-token") ?? url.searchParams.get("marker") ?? "";
+    const rest = keys.filter((key) => kind === "endless" || key > after);
+    const page = rest.slice(0, kind === "silent" && after !== "" ? 0 : perPage);
+    const isMore = rest.length > page.length;
+    const next = isMore && isSecond ? `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>` : "";
+    const marker = isMore && !isSecond && kind === "gcs" ? `<NextMarker>${page.at(-1)}</NextMarker>` : "";
+    const end = kind === "torn" && after !== "" ? "" : "</ListBucketResult>";
+    return response.end(
+      `<?xml version="1.0"?><ListBucketResult xmlns="x"><Name>b</Name><IsTruncated>${isMore}</IsTruncated>${next}${marker}${page
+        .map((key) => `<Contents><Key>${key.replaceAll("&", "&amp;")}</Key></Contents>`)
+        .join("")}${end}`,
+    );
+  });
+}
+
+const KEYS = ["a/1.ko", "a/2&3.ko", "b/4+5.ko", "c/6.ko", "c/7.txt"];
+
+test.each(["s3", "gcs"] as const)("a bucket of %s is listed to its end, by both versions", async (kind) => {
+  const server = await bucketOf(KEYS, kind);
+
+  for (const question of ["", "?list-type=2"]) {
+    await using heap = await openHeap(`${server.url}/${question}`);
+    expect([heap.paths, heap.gaps]).toEqual([KEYS, []]);
+  }
+});
+
+test.each([
+  ["endless", /leads in a circle/],
+  ["silent", /says that there is more, and not where/],
+  ["torn", /ends in the middle/],
+] as const)("a bucket whose listing is %s is not all of it", async (kind, why) => {
+  const server = await bucketOf(KEYS, kind);
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths.slice(0, 2)).toEqual(["a/1.ko", "a/2&3.ko"]);
+  expect(heap.gaps).toEqual([
+    { place: expect.stringContaining(server.url), why: expect.stringMatching(why) },
+  ]);
+});
+
+/** The pages of a server, and 403 for what begins with `/closed`. */
+function pagesOf(pages: Readonly<Record<string, string>>) {
+  return startServer((request, response) => {
+    const page = pages[request.url ?? ""];
+    response.writeHead(request.url?.startsWith("/closed") ? 403 : page === undefined ? 404 : 200).end(page);
+  });
+}
+
+test("nginx's pages", async () => {
+  const page = (links: string) =>
+    `<html>\r\n<head><title>Index of /</title></head>\r\n<body>\r\n<h1>Index of /</h1><hr><pre><a href="../">../</a>\r\n${links}</pre><hr></body>\r\n</html>\r\n`;
+  const server = await pagesOf({
+    "/": page('<a href="6.1.0-56-amd64/">6.1.0-56-amd64/</a>   28-Nov-2026 23:54   -\r\n'),
+    "/6.1.0-56-amd64/": page(
+      '<a href="a%2Bvery_long_name_of_a_module_that_is_cut_off_when_it_is_shown.ko.xz">a+very_long_name_of_a_module_that_is_cut_off_w..&gt;</a>   28-Nov-2026 23:54   1234\r\n',
+    ),
+  });
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual([
+    "6.1.0-56-amd64/a+very_long_name_of_a_module_that_is_cut_off_when_it_is_shown.ko.xz",
+  ]);
+  expect(heap.gaps).toEqual([]);
+});
+
+test("Apache's pages, in whichever order", async () => {
+  const server = await pagesOf({
+    "/m/": `<!DOCTYPE HTML><html><head><title>Index of /m</title></head><body><table>
+      <tr><th><a href="?C=N;O=D">Name</a></th><th><a href="?C=M;O=A">Last modified</a></th></tr>
+      <tr><td><a href="/">Parent Directory</a></td></tr>
+      <tr><td><a href="one.ko">one.ko</a></td></tr><tr><td><a href="sub/">sub/</a></td></tr></table></body></html>`,
+    "/m/sub/": '<html><body><ul><li><a href="two.ko"> two.ko</a></li></ul></body></html>',
+  });
+
+  await using heap = await openHeap(`${server.url}/m/`);
+
+  expect([heap.paths, heap.gaps]).toEqual([["one.ko", "sub/two.ko"], []]);
+  expect(server.requests).toEqual(["/m/", "/m/sub/"]);
+});
+
+test("a directory that is shown in parts", async () => {
+  const page = (name: string, next: string) =>
+    `<html><body><a href="${name}.ko?download=1">${name}</a> ${next}</body></html>`;
+  const server = await pagesOf({
+    "/": page("one", '<a href="?page=2&amp;sort=name">next</a>'),
+    "/?page=2&sort=name": page("two", '<a href="more.html">next</a>'),
+    "/more.html": page("three", '<a href="/?page=2&amp;sort=name">previous</a>'),
+  });
+
+  await using heap = await openHeap(server.url);
+
+  expect([heap.paths, heap.gaps]).toEqual([["one.ko", "three.ko", "two.ko"], []]);
+});
+
+test("a list of names, one a line", async () => {
+  const server = await pagesOf({ "/": "./a/one.ko\nb/two+.ko\r\nb/\n" });
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["a/one.ko", "b/two+.ko"]);
+});
+
+test("pages that cannot be had, or end in the middle, are named, and the others read", async () => {
+  const server = await pagesOf({
+    "/": '<html><a href="closed/">c</a><a href="gone/">g</a><a href="torn/">t</a><a href="whole/">w</a></html>',
+    "/torn/": '<html><body><a href="one.ko">one</a><a href="two.k',
+    "/whole/": '<html><body><a href="three.ko">three</a></body></html>',
+  });
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["torn/one.ko", "whole/three.ko"]);
+  expect(new Set(heap.gaps.map(({ place }) => place.slice(server.url.length)))).toEqual(
+    new Set(["/closed/", "/gone/", "/torn/"]),
+  );
+});
+
+test.each([
+  ["a link", (long: string) => `<html><body><a href="${long}.ko">l</a><a href="one.ko">1</a></body></html>`],
+  ["a line", (long: string) => `${long}.ko\none.ko\n`],
+  [
+    "a key",
+    (long: string) =>
+      `<ListBucketResult><Contents><Key>${long}.ko</Key></Contents><Contents><Key>one.ko</Key></Contents></ListBucketResult>`,
+  ],
+])("%s without end is named, and costs no time", async (_, page) => {
+  const long = "a_arch_1".repeat(1_000_000);
+  const server = await pagesOf({ "/": page(long) });
+
+  const started = performance.now();
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["one.ko"]);
+  expect(heap.gaps).toEqual([
+    {
+      place: expect.stringContaining(server.url),
+      why: expect.stringMatching(/has more than 4096 characters/),
+    },
+  ]);
+  expect(performance.now() - started).toBeLessThan(20_000);
+});
+
+test("a page of nothing but brackets costs no time", async () => {
+  const server = await pagesOf({ "/": "<".repeat(4_000_000) });
+
+  const started = performance.now();
+  await using heap = await openHeap(server.url);
+
+  expect([heap.paths, heap.gaps.map(({ why }) => why)]).toEqual([[], ["the page ends in the middle"]]);
+  expect(performance.now() - started).toBeLessThan(20_000);
+});
+
+test("a directory that cannot be listed is named, and the others read", async () => {
+  const directory = await temporaryDirectory();
+  // Its name is no text, so that nobody finds it again by what it is called.
+  await mkdir(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from([0xff])]));
+  await writeFile(join(directory, "one.ko"), "module");
+
+  await using heap = await openHeap(directory);
+
+  expect(heap.paths).toEqual(["one.ko"]);
+  expect(heap.gaps).toEqual([{ place: "\ufffd", why: "it cannot be listed (ENOENT)" }]);
+});
+
 test("a server that has nothing there is said so", async () => {
   const server = await startServer((_, response) => response.writeHead(404).end());
 

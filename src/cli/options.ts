@@ -1,6 +1,10 @@
 /**
  * From the words of a command line to values.
  */
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { InvalidArgumentError } from "commander";
+import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import type { SandboxName } from "../build/sandboxes/sandbox.ts";
 import { type FarmConfig, loadConfig } from "../farm/config.ts";
@@ -28,10 +32,12 @@ export interface SelectionOptions {
   readonly firstSeen?: string;
 }
 
-/** @throws FarmError USAGE */
+const MOST = 999_999;
+
+/** Of an option or an argument, which commander names. */
 export function toNumber(value: string): number {
   if (!/^[1-9]\d{0,5}$/.test(value))
-    throw new FarmError("USAGE", { detail: `'${value}' is not a positive number` });
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${MOST}.`);
   return Number(value);
 }
 
@@ -87,6 +93,38 @@ export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => P
     await farm.close();
   }
 }
+
+/**
+ * The same for commands that only read a store: one that is not there is no empty one, and nothing is made for it.
+ * @throws FarmError STORE_MISSING
+ */
+export async function withStoredFarm<T>(options: PlaceOptions, work: (farm: Farm) => Promise<T>): Promise<T> {
+  const config = await loadConfig(options);
+  const { cache } = config;
+  await requireStore(config, options);
+  const isNew = !existsSync(cache);
+  const farm = await openFarm(config);
+  try {
+    return await work(farm);
+  } finally {
+    await farm.close();
+    if (isNew) await removeUnused(cache);
+  }
+}
+
+/** @throws FarmError STORE_MISSING where the configured store is not there: that is no empty one */
+export async function requireStore(
+  { store }: Pick<FarmConfig, "store">,
+  options: Pick<PlaceOptions, "config">,
+): Promise<void> {
+  const place = await stat(store).catch(() => undefined);
+  if (place?.isDirectory()) return;
+  const why = place === undefined ? "there is no store at" : "a file, and no store, is at";
+  const where = options.config === undefined && !existsSync("kmodfarm.yaml") ? NO_CONFIG : "";
+  throw new FarmError("STORE_MISSING", { detail: `${why} ${store}${where}` });
+}
+
+const NO_CONFIG = " (and no kmodfarm.yaml in this directory)";
 
 export function configOf(options: PlaceOptions): Promise<FarmConfig> {
   return loadConfig(options);

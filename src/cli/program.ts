@@ -11,6 +11,11 @@ import { toNumber } from "./options.ts";
 export async function runProgram(argv: readonly string[]): Promise<number> {
   const outcome = { exit: 0 };
   const asJson = argv.includes("--json");
+  const gone = removedDirectory();
+  if (gone !== undefined) {
+    process.stderr.write(describeError(gone, asJson));
+    return gone.exit;
+  }
   // `kmodfarm … | head`: who reads no further has what they wanted.
   process.stdout.on("error", (fault: NodeJS.ErrnoException) => {
     if (fault.code === "EPIPE") process.exit(0);
@@ -34,6 +39,20 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
         : toFarmError(thrown);
     process.stderr.write(describeError(error, asJson));
     return error.exit;
+  }
+}
+
+/** Whether the directory that this was started in is not there any more: nothing relative can be found from it. */
+function removedDirectory(): FarmError | undefined {
+  try {
+    process.cwd();
+    return undefined;
+  } catch (cause) {
+    return new FarmError("FILE_UNREADABLE", {
+      detail: "the directory that this was started in has been removed",
+      hint: "Change to one that is there.",
+      cause,
+    });
   }
 }
 

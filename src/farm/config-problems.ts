@@ -40,8 +40,10 @@ function sentenceOf(issue: z.core.$ZodIssue, words: readonly string[]): string {
     return `there is no setting "${issue.keys[0]}"${suggestion(issue.keys[0] ?? "", words)}`;
   if (issue.code === "invalid_value")
     return `must be ${issue.values.map((value) => JSON.stringify(value)).join(" or ")}`;
-  if (issue.code === "too_small") return boundSentence("at least", issue.minimum, issue.origin);
-  if (issue.code === "too_big") return boundSentence("at most", issue.maximum, issue.origin);
+  if (issue.code === "too_small")
+    return boundSentence(issue.inclusive === false ? "more than" : "at least", issue.minimum, issue.origin);
+  if (issue.code === "too_big")
+    return boundSentence(issue.inclusive === false ? "less than" : "at most", issue.maximum, issue.origin);
   if (issue.code !== "invalid_type") return issue.message;
   if (/received undefined$/.test(issue.message)) return "is missing";
   const isUnquoted = issue.expected === "string" && /received number$/.test(issue.message);

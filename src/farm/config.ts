@@ -63,7 +63,7 @@ const IN_THE_OPEN = {
 
 /** A password in a URL would stand in the catalog and in every message. */
 const Url = z
-  .url({ protocol: /^https?$/ })
+  .url({ protocol: /^https?$/, error: "must be an http or https URL", abort: true })
   .refine((url) => URL.parse(url)?.username === "" && URL.parse(url)?.password === "", {
     error: "holds a user or a password; use `credentials`",
   });

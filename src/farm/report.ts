@@ -27,6 +27,10 @@ export interface RunReport {
   /** How many elements are wanted, and of how many of them the mirror does not have the kernel. */
   readonly wanted: number;
   readonly outOfReach: number;
+  /** What was selected and is excluded, by the reason that the configuration gives. */
+  readonly excluded: readonly { readonly reason: string; readonly count: number }[];
+  /** Stable artifacts of the generation that are for no wanted element: nodes get them all the same. */
+  readonly otherStable: number;
   /** Sources that need a look, and whatever else of the run went wrong beside its elements. */
   readonly problems: readonly SourceProblem[];
   /** Kernels whose packages the mirror lists and does not have. */
@@ -43,10 +47,13 @@ export interface Done {
 
 interface RunFacts {
   readonly wanted: readonly Element[];
+  readonly excluded: RunReport["excluded"];
   /** By `elementKey`. */
   readonly done: ReadonlyMap<string, Done>;
   readonly ledger: Ledger;
   readonly gate: Gate;
+  /** Artifacts that the store has only in part, by `artifactKey`: they are not what they stand for. */
+  readonly damaged: ReadonlySet<string>;
   /** Grows while the report is made, by what is told. */
   readonly problems: readonly SourceProblem[];
   readonly tell: (subject: string, error: FarmError) => void;
@@ -66,7 +73,8 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     const note = ledger.noteOf(elementKey(element));
     if (done !== undefined && note !== undefined) {
       const listed = artifacts.get(artifactKey(done.element));
-      const standing = listed === undefined ? undefined : await standingOf(listed, element, facts);
+      const isWhole = listed !== undefined && !facts.damaged.has(artifactKey(listed.entry));
+      const standing = isWhole ? await standingOf(listed, element, facts) : undefined;
       rows.push({
         ...done,
         note,
@@ -80,6 +88,8 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     rows,
     wanted: wanted.length,
     outOfReach,
+    excluded: facts.excluded,
+    otherStable: otherStable(wanted, published.indices),
     problems,
     unfetchable: catalog.kernels.filter((kernel) => kernel.notFetchableSince !== undefined).length,
     generation: published.head?.number ?? 0,
@@ -87,7 +97,17 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
   };
 }
 
-function artifactKey({ driver, output, recipe = "" }: Pick<Element, "driver" | "output" | "recipe">): string {
+function otherStable(wanted: readonly Element[], indices: Parameters<typeof listAll>[0]): number {
+  const places = new Set(wanted.map(viewPath));
+  return indices.flatMap(({ stable }) => stable).filter((entry) => !places.has(viewPath(entry))).length;
+}
+
+/** An artifact's place and what it was built by. */
+export function artifactKey({
+  driver,
+  output,
+  recipe = "",
+}: Pick<Element, "driver" | "output" | "recipe">): string {
   return `${driver} ${output} ${recipe}`;
 }
 

@@ -19,14 +19,16 @@ import { generateMatrix } from "../matrix/generate.ts";
 import type { Published } from "../registry/documents.ts";
 import { readPublished, settle } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
-import { refreshView } from "../registry/view.ts";
+import { damageError, repairArtifacts } from "../registry/repair.ts";
+import { listAll } from "../registry/standing.ts";
+import { refreshView, viewPath } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
-import { type Done, type RunReport, reportRun } from "./report.ts";
+import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -114,8 +116,11 @@ class Night {
   readonly #elements: PQueue;
   readonly #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
+  #excluded: RunReport["excluded"] = [];
   readonly #started = new Set<string>();
   readonly #done = new Map<string, Done>();
+  /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
+  #damaged: ReadonlySet<string> = new Set();
 
   constructor(farm: Farm, options: RunOptions, ledger: Ledger, drivers: Drivers, gate: Gate) {
     this.#gate = gate;
@@ -131,6 +136,9 @@ class Night {
   async run(answers: FarmAnswers | undefined): Promise<RunReport> {
     const { progress, signal } = this.#options;
     if (answers !== undefined) this.#updateCatalog(answers);
+    await this.#alone("store", async () => {
+      await this.#repair();
+    });
     const context = this.#elementContext();
     this.#startWanted(context);
     await this.#elements.onIdle();
@@ -144,20 +152,37 @@ class Night {
     await this.#alone("view", async () => {
       const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
       if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);
+      if (this.#damaged.size === 0) return;
+      for (const { listed, damage } of await this.#repair())
+        this.#tell(viewPath(listed.entry), damageError(this.#farm.store, damage));
     });
     await this.#alone("policy", async () => {
       for (const strange of this.#gate.strangeNames()) progress.say(`policy: ${strange}`);
     });
     const report = await reportRun({
       wanted: this.#wantedLast,
+      excluded: this.#excluded,
       done: this.#done,
       ledger: this.#ledger,
       gate: this.#gate,
+      damaged: this.#damaged,
       problems: this.#problems,
       tell: (subject, error) => this.#tell(subject, error),
     });
     await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
     return report;
+  }
+
+  /** What nodes get is what is looked at: what the store lost is written again, and what it cannot give is made again. */
+  async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
+    const { repaired, lost } = await repairArtifacts(
+      this.#farm.store,
+      listAll(this.#ledger.published.indices),
+    );
+    if (repaired > 0)
+      this.#options.progress.say(`store: ${repaired} damaged or missing files of artifacts restored`);
+    this.#damaged = new Set(lost.map(({ listed }) => artifactKey(listed.entry)));
+    return lost;
   }
 
   /** Does what the elements do not depend on: a fault of it is reported, and ends nothing. */
@@ -202,7 +227,10 @@ class Night {
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const all = generateMatrix(this.#ledger.catalog, drivers, select);
-    return excludeElements(all, exclude, now()).elements;
+    const { elements, excluded } = excludeElements(all, exclude, now());
+    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
+    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
+    return elements;
   }
 
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */
@@ -271,7 +299,7 @@ class Night {
   /** Published or failed with this very recipe, and nothing left to find out. */
   #isDone(planned: Element): boolean {
     const { retry, without } = this.#options;
-    if (!this.#ledger.isSettled(planned)) return false;
+    if (!this.#ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.#ledger.noteOf(elementKey(planned));
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;

@@ -33,6 +33,7 @@ describe("readKernelModule", () => {
       buildSalt: "6.1.0-56-amd64",
       compilers: [expect.stringMatching(/^GCC: \(Debian 12\.2\.0-14[^)]*\) 12\.2\.0$/)],
       imports: ["__x86_return_thunk"],
+      guards: { entries: new Map(), hasCode: true, hasCfi: false, hasBtf: true },
       exports: [
         { name: "crc7_be", gplOnly: false, crc: expect.any(Number) },
         { name: "crc7_be_syndrome_table", gplOnly: false, crc: 1705701431 },

@@ -18,6 +18,7 @@ import {
   STB_GLOBAL,
   sectionNamed,
 } from "./elf.ts";
+import { type ModuleGuards, readGuards } from "./module-guards.ts";
 import { type ModuleSignature, splitSignature } from "./module-signature.ts";
 import { readVersions } from "./module-versions.ts";
 
@@ -54,6 +55,7 @@ export interface KernelModule {
   readonly exports: readonly ModuleExport[];
   /** CRCs of what it imports, by symbol; absent where its kernel was built without CONFIG_MODVERSIONS. */
   readonly versions?: ReadonlyMap<string, number>;
+  readonly guards: ModuleGuards;
   /** What was appended as a signature; whether it is a good one is not judged here. */
   readonly signature?: ModuleSignature;
 }
@@ -113,6 +115,7 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
     compilers: [...new Set(strings(sectionNamed(elf, ".comment", what), what))],
     imports: importsOf(elf, what),
     exports: exportsOf(elf, what),
+    guards: readGuards(elf, what),
     ...(versions === undefined ? {} : { versions }),
     ...(signature === undefined ? {} : { signature }),
   };

@@ -4,6 +4,7 @@
  */
 import { ARCHITECTURES, type ArchitectureName } from "./architecture.ts";
 import { suffixOf } from "./distributions/rpm-family.ts";
+import { archRelease, isNamedByMachine } from "./listed-name.ts";
 
 export interface HeaderFile {
   /** The whole URL without `..` segments, `+` escaped. */
@@ -18,7 +19,8 @@ export interface HeaderFile {
 
 /** A kernel that a header package is for. */
 export interface NamedKernel {
-  readonly kversion: string;
+  /** What its nodes call it; undefined where the package's name does not prove that. */
+  readonly kversion: string | undefined;
   readonly flavour: string;
 }
 
@@ -130,16 +132,30 @@ function kernelOfRpm(
   if (distribution.startsWith("opensuse") || distribution === "sles") {
     return { kversion: `${version.replace(/\.\d+$/, "")}-${flavour}`, flavour };
   }
+  if (!isNamedByMachine(distribution)) return { kversion: undefined, flavour };
   // ELRepo's long-term and mainline kernels replace the release's own: nothing marks them.
   const isPlain = flavour === "generic" || flavour === "lt" || flavour === "ml";
   const suffix = isPlain ? "" : suffixOf(`kernel-${flavour}`, version);
   return { kversion: `${version}.${architecture}${suffix}`, flavour };
 }
 
-function kernelOfArch({ name, version, architecture }: HeaderFile): NamedKernel {
-  const flavour = /^linux-(.+)-headers$/.exec(name)?.[1];
-  const spelled = version.replace(/\.((?:arch|zen|hardened)\d+)-/, "-$1-");
-  if (flavour === "aarch64") return { kversion: `${version}-${architecture}-ARCH`, flavour: "generic" };
-  if (flavour !== undefined) return { kversion: `${spelled}-${flavour}`, flavour };
-  return { kversion: spelled === version ? `${version}-ARCH` : spelled, flavour: "generic" };
+/** How Arch's package versions of a flavour look, as long as they prove a release, and what stands behind it. */
+const ARCH_FLAVOURS: readonly (readonly [flavour: string, version: RegExp, suffix: string])[] = [
+  // Up to Linux 5.3 a mark may have had -ARCH behind it, or not.
+  ["generic", /^(?:5\.(?:[4-9]|\d\d)|[6-9]|\d\d)[\d.]*\.arch\d+-/, ""],
+  ["generic", /^(?:[23]|4\.(?:\d|1[0-7]))(?:\.\d+){0,2}-/, "-ARCH"],
+  ["zen", /^\d+\.\d+(?:\.\d+)?\.zen\d+-/, "-zen"],
+  ["hardened", /^\d+\.\d+(?:\.\d+)?\.hardened\d+-/, "-hardened"],
+  ["lts", /^\d+\.\d+(?:\.\d+)?-/, "-lts"],
+  // Arch Linux ARM's only kernel.
+  ["aarch64", /^\d+\.\d+(?:\.\d+)?-/, "-aarch64-ARCH"],
+];
+
+function kernelOfArch({ name, version }: HeaderFile): NamedKernel {
+  const word = /^linux-(.+)-headers$/.exec(name)?.[1] ?? "generic";
+  const [, , suffix] = ARCH_FLAVOURS.find(([one, known]) => one === word && known.test(version)) ?? [];
+  return {
+    kversion: suffix === undefined ? undefined : `${archRelease(version)}${suffix}`,
+    flavour: word === "aarch64" ? "generic" : word,
+  };
 }

@@ -6,7 +6,15 @@ import { FarmError } from "../base/error.ts";
 
 const SEGMENT = /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$/;
 
-export const PathSegment = z.string().regex(SEGMENT, { error: "not a safe name" });
+export const PathSegment = z.string().regex(SEGMENT, { error: ({ input }) => faultOf(String(input)) });
+
+/** Debian's package versions may begin with an epoch, which names of files leave out. */
+function faultOf(value: string): string {
+  const epoch = /^\d+:/.exec(value)?.[0];
+  return epoch === undefined || !SEGMENT.test(value.slice(epoch.length))
+    ? "not a safe name"
+    : `not a safe name: leave the epoch "${epoch}" out, and write ${JSON.stringify(value.slice(epoch.length))}`;
+}
 
 export function isPathSegment(value: string): boolean {
   return SEGMENT.test(value);
@@ -16,5 +24,5 @@ export function isPathSegment(value: string): boolean {
 export function pathSegment(value: string, what: string): string {
   if (SEGMENT.test(value)) return value;
   const shown = value.length > 160 ? `${value.slice(0, 160)}…` : value;
-  throw new FarmError("UNSAFE_NAME", { detail: `${what} ${JSON.stringify(shown)} is not a safe name` });
+  throw new FarmError("UNSAFE_NAME", { detail: `${what} ${JSON.stringify(shown)} is ${faultOf(value)}` });
 }

@@ -187,6 +187,8 @@ const UBUNTU_CODENAMES = table({
 });
 
 function ubuntuRelease(evidence: ReleaseEvidence): string | undefined {
+  // 5.8.0-050800-generic: a build of the plain kernel for whoever wants it, of no release.
+  if (/^\d+\.\d+\.\d+-0\d{5}/.test(evidence.kversion)) return undefined;
   const mark = /~(\d\d\.\d\d|[a-z]+)/.exec(evidence.packageVersion)?.[1];
   if (mark !== undefined) {
     const version = UBUNTU_CODENAMES.get(mark) ?? (/^\d/.test(mark) ? mark : undefined);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../build/attempt.ts";
+import { remarksOf } from "../build/build-remarks.ts";
 import { compressedPath, type Kept, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
 import type { Verdict } from "../check/verdict.ts";
@@ -121,6 +122,7 @@ export async function storeArtifact(
   const log = await readFile(attempt.logFile);
   const manifest = manifestOf(element, attempt, {
     ...{ modules, files, verdicts },
+    remarks: remarksOf(log.toString("utf8")),
     target: targetOf(element, kernel),
     log: { digest: await putBlob(store, log), size: log.length },
   });
@@ -229,11 +231,12 @@ function manifestOf(
     modules,
     files,
     verdicts,
+    remarks,
     target,
     log,
   }: Outputs &
     Pick<Findings, "verdicts"> &
-    Pick<Manifest, "log"> & { readonly target: Manifest["environment"]["target"] },
+    Pick<Manifest, "log" | "remarks"> & { readonly target: Manifest["environment"]["target"] },
 ): Manifest {
   const { recipe, environment, mismatch } = record;
   return {
@@ -258,6 +261,7 @@ function manifestOf(
       target,
       ...(mismatch === undefined ? {} : { mismatch }),
     },
+    ...(remarks === undefined ? {} : { remarks }),
     verdicts: [...verdicts],
     log,
   };

@@ -3,6 +3,7 @@
  */
 import { z } from "zod";
 import { Failure } from "../build/attempt.ts";
+import { BuildRemarks } from "../build/build-remarks.ts";
 import { InputRecord } from "../build/inputs/input-places.ts";
 import { OriginRecord } from "../build/origins/origin.ts";
 import type { Recipe } from "../build/recipe.ts";
@@ -87,6 +88,8 @@ export const Manifest = z.object({
     /** The compiler was not the kernel's own: the nearest there was. */
     mismatch: CompilerMismatch.optional(),
   }),
+  /** What the build said of it that cannot be seen in the modules. */
+  remarks: BuildRemarks.optional(),
   verdicts: z.array(Verdict),
   log: z.object({ digest: Digest, size: z.int() }),
 });

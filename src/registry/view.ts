@@ -51,6 +51,11 @@ async function hideTakenBack(store: Store, { indices }: Published): Promise<void
   }
 }
 
+/** Every file that the view has of a stable artifact, with its digest. */
+export function viewFiles(entry: IndexEntry): [path: string, digest: string][] {
+  return filesOf(entry).map(([file, digest]) => [`${viewPath(entry)}/${file}`, digest]);
+}
+
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
 function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, string][] {
   return [

@@ -235,7 +235,10 @@ describe("a hostile archive", () => {
     await writeFile(file, Buffer.alloc(2000, 7));
 
     await expect(digestOf(file, context)).rejects.toThrow(
-      expect.objectContaining({ code: "DRIVER_INVALID" }),
+      expect.objectContaining({
+        code: "DRIVER_INVALID",
+        message: expect.not.stringContaining(`${ending}.`),
+      }),
     );
   });
 
@@ -243,8 +246,38 @@ describe("a hostile archive", () => {
     const server = await startServer((_, response) => response.end("other"));
     const place = { url: `${server.url}/d.tar`, sha256: "0".repeat(64) };
 
+    // Who wrote it down is asked, and no index.
     await expect(digestOf(place, await originContext())).rejects.toThrow(
-      expect.objectContaining({ code: "DIGEST_MISMATCH" }),
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringMatching(/d\.tar has another sha256 than 0{64}, which the configuration says$/),
+        hint: expect.stringContaining("Correct `sha256`"),
+      }),
+    );
+  });
+
+  test("at an address where nothing is says so", async () => {
+    const server = await startServer((_, response) => response.writeHead(404).end());
+    const place = { url: `${server.url}/d.tar`, sha256: "0".repeat(64) };
+
+    await expect(digestOf(place, await originContext())).rejects.toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringMatching(/d\.tar is not there$/),
+        hint: expect.stringContaining("Correct `url`"),
+      }),
+    );
+  });
+
+  test("of a kind that is not read is no missing directory", async () => {
+    const context = await originContext();
+    await writeFile(join(context.base, "vendor.zip"), "PK");
+
+    await expect(digestOf("vendor.zip", context)).rejects.toThrow(
+      expect.objectContaining({
+        code: "DRIVER_INVALID",
+        message: expect.stringMatching(/vendor\.zip is a file, and neither a \.tar archive nor a \.deb/),
+      }),
     );
   });
 

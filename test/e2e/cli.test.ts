@@ -60,7 +60,11 @@ describe("help and usage", () => {
     ["an unknown option", ["run", "--frobnicate"], /unknown option '--frobnicate'/],
     ["a missing argument", ["matrix", "diff", "one.json"], /missing required argument 'current'/],
     ["a missing option", ["load", "x.ko"], /required option '--kernel/],
-    ["a number that is none", ["run", "--jobs", "many"], /'many' is not a positive number/],
+    [
+      "a number that is none",
+      ["run", "--jobs", "many"],
+      /option '--jobs <n>' argument 'many' is invalid\. It must be a whole number from 1 to 999999/,
+    ],
     ["an architecture there is not", ["matrix", "generate", "--arch", "vax"], /'vax' is not an architecture/],
   ])("refuses %s: exit 2, nothing on stdout", async (_, argv, said) => {
     const { exitCode, stdout, stderr } = await cli(argv);

@@ -3,7 +3,7 @@
  * makes it build again.
  */
 import { execFile } from "node:child_process";
-import { chown, readdir, readFile, utimes, writeFile } from "node:fs/promises";
+import { chown, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
@@ -152,6 +152,35 @@ describe("kmodfarm run", () => {
     expect(mirror.asked.filter(({ status }) => status === 200)).toEqual([]);
     expect(await treeDigests(farm.store)).toEqual(before);
     expect(await leftovers(farm)).toEqual([]);
+  });
+
+  it("says of nothing that is damaged or missing that it is stable, and restores it", async () => {
+    const [artifact] = (await readStable(farm.store)).filter(({ architecture }) => architecture === "x86_64");
+    const name = `doorbell/0.1.0/debian12/x86_64/${artifact?.kversion}_${artifact?.packageVersion}`;
+    const shown = join(farm.store, "view", name, "doorbell.ko");
+    const hex =
+      artifact?.modules.find((one) => one.name === "doorbell")?.digest.slice("sha256:".length) ?? "";
+    const blob = join(farm.store, "blobs/sha256", hex.slice(0, 2), hex);
+    const right = await readFile(shown);
+    const harms: readonly (readonly [string, () => Promise<unknown>])[] = [
+      ["damaged in the view", () => writeFile(shown, Buffer.concat([right, Buffer.from("junk")]))],
+      ["missing in the view", () => rm(shown)],
+      ["damaged as a blob", () => writeFile(blob, "junk")],
+      ["gone altogether", () => Promise.all([rm(shown), rm(blob)])],
+    ];
+
+    for (const [what, harm] of harms) {
+      await harm();
+      const [check, show] = [await farm.cli("check", name, "--no-load"), await farm.cli("matrix", "show")];
+      const run = await farm.cli("run");
+
+      expect([what, check.exitCode, check.stderr]).toEqual([what, 4, expect.stringMatching(/STORE_CORRUPT/)]);
+      expect([what, show.exitCode]).toEqual([what, 4]);
+      expect(show.stdout).toMatch(/x86_64\/\S+ +damaged: .* is (damaged|missing)/);
+      expect([what, run.exitCode, run.stdout]).toEqual([what, 0, expect.stringMatching(/2 stable/)]);
+      expect((await readFile(shown)).equals(right), what).toBe(true);
+      expect((await readFile(blob)).equals(right), what).toBe(true);
+    }
   });
 
   it("builds nothing when only times, owner and group of the source changed", async () => {

@@ -5,7 +5,7 @@ import { createReadStream } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { isCached } from "../../base/cache.ts";
 import { decompressed } from "../../base/decompress.ts";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import { fileDigest, hexOf, sha256 as sha256Of } from "../../base/json.ts";
 import {
   invalidDriver,
@@ -13,7 +13,6 @@ import {
   type Origin,
   type OriginContext,
   type Place,
-  sourceFault,
   type UrlPlace,
   withoutTop,
 } from "./origin.ts";
@@ -98,7 +97,7 @@ async function download(url: string, sha256: string, file: string, context: Orig
   try {
     await http.download(url, { sha256 }, file, scratch, signal);
   } catch (thrown) {
-    const error = sourceFault(thrown, url);
+    const error = settingFault(thrown, url, sha256);
     const kept = error.code === "INTERRUPTED" ? undefined : await archive?.read(sha256);
     if (kept === undefined || hexOf(sha256Of(kept)) !== sha256) throw error;
     say(`${url}: from the archive (${error.message})`);
@@ -106,10 +105,31 @@ async function download(url: string, sha256: string, file: string, context: Orig
   }
 }
 
+/** Who wrote address and digest down is the one who can correct them; no index says otherwise. */
+function settingFault(thrown: unknown, url: string, sha256: string): FarmError {
+  const error = toFarmError(thrown);
+  if (error.code === "NOT_FETCHABLE")
+    return new FarmError("CONFIG_INVALID", {
+      detail: `the source ${url} is not there`,
+      hint: "Correct `url` of the driver's source.",
+      cause: error,
+    });
+  if (error.code !== "DIGEST_MISMATCH") return error;
+  return new FarmError("CONFIG_INVALID", {
+    detail: `the source ${url} has another sha256 than ${sha256}, which the configuration says`,
+    hint: "Correct `sha256` of the driver's source. If it was right before, the server gives other bytes now: ask its owner first.",
+    cause: error,
+  });
+}
+
 async function* bytesOf(file: string, name: string): AsyncGenerator<Buffer> {
   const path = /^https?:/.test(name) ? new URL(name).pathname : basename(name);
   const compression = ENDINGS.find(([ending]) => path.endsWith(ending))?.[1];
   const body = createReadStream(file);
   if (compression === undefined) yield* body as AsyncIterable<Buffer>;
-  else yield* decompressed(body, `${basename(path)}.${compression}`, UNPACKED_LIMIT_BYTES);
+  else {
+    // By the name's end it knows how, whatever the name is.
+    const what = path.endsWith(`.${compression}`) ? basename(path) : `${basename(path)}.${compression}`;
+    yield* decompressed(body, what, UNPACKED_LIMIT_BYTES);
+  }
 }

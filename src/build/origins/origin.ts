@@ -20,9 +20,18 @@ import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 
+const ONLY_HTTP = {
+  error: "only http(s) and repositories of this machine are read: write https://HOST/PATH",
+};
+
 /** A git repository, by URL or by path. */
 export const GitPlace = z.strictObject({
-  git: z.string().min(1).describe("Repository: an http(s) URL, or a path relative to this file."),
+  git: z
+    .string()
+    .min(1)
+    .refine((place) => !/^[a-z][a-z0-9+.-]*:\/\//i.test(place) || /^https?:/i.test(place), ONLY_HTTP)
+    .refine((place) => !/^[\w.-]+@[\w.-]+:/.test(place), ONLY_HTTP)
+    .describe("Repository: an http(s) URL, or a path relative to this file."),
   revision: z
     .string()
     .regex(/^([A-Za-z0-9]|\{version\})([A-Za-z0-9._/+~-]|\{version\})*$/, {

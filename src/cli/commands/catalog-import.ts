@@ -13,7 +13,7 @@ import { ArchitectureName } from "../../kernel/architecture.ts";
 import { pathSegment } from "../../kernel/path-segment.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { type AnyCatalog, type CatalogFormat, catalogOfList, readAnyCatalog } from "../catalog-io.ts";
-import { type PlaceOptions, withFarm } from "../options.ts";
+import { type PlaceOptions, withFarm, withStoredFarm } from "../options.ts";
 import { print, printDocument, printJson, say } from "../output.ts";
 import { changeCatalog, withdrawnSince } from "./catalog.ts";
 
@@ -126,7 +126,8 @@ interface ExportOptions extends PlaceOptions {
 }
 
 export async function exportCatalog(options: ExportOptions): Promise<number> {
-  return withFarm(options, async (farm) => {
+  const open = options.catalog === undefined ? withStoredFarm : withFarm;
+  return open(options, async (farm) => {
     const catalog =
       options.catalog === undefined
         ? (await readPublished(farm.store, "candidate")).catalog
@@ -137,7 +138,10 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
       if (options.format === "driverkit" || files.size > 1 || only === undefined)
         throw new FarmError("USAGE", {
           detail: `${files.size} files cannot go to standard output`,
-          hint: "Name a directory with --output, or one architecture with --arch.",
+          hint:
+            options.format === "driverkit"
+              ? "Name a directory with --output."
+              : "Name a directory with --output, or one architecture with --arch.",
         });
       await printDocument(only);
       return 0;
@@ -173,9 +177,14 @@ function filesOf(catalog: Catalog, options: ExportOptions): ReadonlyMap<string, 
     case "kernel-crawler":
       return new Map(architectures.map((name) => [`${name}/list.json`, exportKernelCrawler(catalog, name)]));
     case "driverkit": {
+      if (options.driverVersion === undefined)
+        throw new FarmError("USAGE", {
+          detail:
+            "driverkit's configurations have the driver's version in their paths: name it with --driver-version",
+        });
       const driver = {
         name: pathSegment(options.driver ?? "driver", "driver"),
-        version: pathSegment(options.driverVersion ?? "", "driver version"),
+        version: pathSegment(options.driverVersion, "driver version"),
       };
       return exportDriverkit(kernels, new Map(catalog.sources.map(({ id, url }) => [id, url])), driver);
     }

@@ -10,7 +10,14 @@ import { selectKernels } from "../../matrix/generate.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../../registry/generations.ts";
 import { nextState, saysTheSame } from "../../registry/publish.ts";
-import { type PlaceOptions, type SelectionOptions, selectionOf, stopSignal, withFarm } from "../options.ts";
+import {
+  type PlaceOptions,
+  type SelectionOptions,
+  selectionOf,
+  stopSignal,
+  withFarm,
+  withStoredFarm,
+} from "../options.ts";
 import { print, printJson, say, table } from "../output.ts";
 
 interface UpdateCommandOptions extends PlaceOptions {
@@ -71,7 +78,7 @@ function isTold(problems: readonly SourceProblem[], id: string): boolean {
 }
 
 export async function list(options: PlaceOptions & SelectionOptions): Promise<number> {
-  return withFarm(options, async (farm) => {
+  return withStoredFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
     const selection = selectionOf(options);
     const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");

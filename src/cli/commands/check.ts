@@ -17,12 +17,13 @@ import { readManifest, readModules } from "../../registry/artifact.ts";
 import { laterEvidence } from "../../registry/decisions.ts";
 import type { Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { refuseDamaged } from "../../registry/repair.ts";
 import { servedOf } from "../../registry/reuse.ts";
 import { type Listed, listAll, standingWords } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
 import { explain, type ToldCheck } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
-import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 interface CheckOptions extends PlaceOptions {
@@ -36,7 +37,7 @@ interface CheckOptions extends PlaceOptions {
 export async function check(subjects: readonly string[], options: CheckOptions): Promise<number> {
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
   const certificates = (await Promise.all((options.signer ?? []).map(readCertificates))).flat();
-  return withFarm(options, async (farm) => {
+  return withStoredFarm(options, async (farm) => {
     const state = await readPublished(farm.store, "candidate");
     const gate = await openGate(
       farm,
@@ -108,6 +109,8 @@ async function publishedModules(
     });
   const listed = artifactNamed(listAll(indices), words);
   const { index, entry } = listed;
+  // Bytes that are right are looked at; whether nodes get these very bytes is another matter.
+  await refuseDamaged(store, listed);
   const { verdicts } = await readManifest(store, entry);
   return {
     kernel: findKernel(catalog, kernelNameOf(index, entry)),

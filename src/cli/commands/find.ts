@@ -9,7 +9,7 @@ import { type Node, parseOsRelease, resolveNode } from "../../kernel/node.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { readText } from "../input.ts";
-import { configOf, type PlaceOptions } from "../options.ts";
+import { configOf, type PlaceOptions, requireStore } from "../options.ts";
 import { print, printJson } from "../output.ts";
 
 interface FindOptions extends PlaceOptions {
@@ -21,6 +21,7 @@ interface FindOptions extends PlaceOptions {
 
 export async function find(options: FindOptions): Promise<number> {
   const config = await configOf(options);
+  await requireStore(config, options);
   const { catalog } = await readPublished(await openFolderStore(config.store), "candidate");
   const node = await describeNode(options);
   const answer = resolveNode(catalog.kernels, node);

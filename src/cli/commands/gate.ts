@@ -9,7 +9,7 @@ import type { Listed } from "../../registry/standing.ts";
 import { viewPath } from "../../registry/view.ts";
 import { artifactNamed, artifactsNamed } from "../artifact-names.ts";
 import { readModuleFiles } from "../module-files.ts";
-import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { type PlaceOptions, stopSignal, withFarm, withStoredFarm } from "../options.ts";
 import { print, printJson, say, table } from "../output.ts";
 
 interface PersonOptions extends PlaceOptions {
@@ -26,7 +26,7 @@ export async function promote(
       detail: "name artifacts, or every candidate with --all: one of the two",
     });
   const choose = (listed: readonly Listed[]) => (options.all ? listed : newest(chosen(listed, subjects)));
-  return withFarm(options, async (farm) =>
+  return withStoredFarm(options, async (farm) =>
     tell(await acts.promote(farm, choose, { ...personOf(options), bringsBack: !options.all }, now), options),
   );
 }
@@ -36,7 +36,7 @@ interface ReuseOptions extends PersonOptions {
 }
 
 export async function reuse(subject: string, options: ReuseOptions): Promise<number> {
-  return withFarm(options, async (farm) =>
+  return withStoredFarm(options, async (farm) =>
     tell(await reuseArtifact(farm, reuseOf(subject, options), now, stopSignal()), options),
   );
 }
@@ -54,7 +54,7 @@ export async function withdraw(
   if (kernel !== undefined) {
     const [subject = "", ...others] = subjects;
     if (others.length > 0) throw new FarmError("USAGE", { detail: "--kernel goes with one artifact" });
-    return withFarm(options, async (farm) =>
+    return withStoredFarm(options, async (farm) =>
       tell(await endReuse(farm, reuseOf(subject, { ...options, kernel }), now), options),
     );
   }
@@ -63,7 +63,7 @@ export async function withdraw(
     const stable = named.filter(({ channel }) => channel === "stable");
     return stable.length > 0 ? stable : named;
   };
-  return withFarm(options, async (farm) =>
+  return withStoredFarm(options, async (farm) =>
     tell(await acts.withdraw(farm, choose, personOf(options), now), options),
   );
 }
@@ -72,7 +72,7 @@ export async function rollback(
   generation: number,
   options: PersonOptions & { readonly driver?: string },
 ): Promise<number> {
-  return withFarm(options, async (farm) =>
+  return withStoredFarm(options, async (farm) =>
     tell(await acts.rollback(farm, generation, options.driver, personOf(options), now), options),
   );
 }

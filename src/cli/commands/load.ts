@@ -11,7 +11,7 @@ import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { readText } from "../input.ts";
 import { readModuleFiles } from "../module-files.ts";
-import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
 import { print, printJson, seconds } from "../output.ts";
 
 interface LoadOptions extends PlaceOptions {
@@ -23,7 +23,7 @@ const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as c
 
 export async function load(files: readonly string[], options: LoadOptions): Promise<number> {
   const modules = await Promise.all((await readModuleFiles(files)).map(openModuleFile));
-  return withFarm(options, async (farm) => {
+  return withStoredFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
     const kernel = findKernel(catalog, options.kernel);
     const foreign = modules.find(({ module }) => module.architecture !== kernel.architecture)?.module;

@@ -1,22 +1,24 @@
 /**
  * `kmodfarm matrix show`: where each element of the store's matrix stands, and what else the store holds.
  */
+import { ERRORS } from "../../base/error.ts";
 import { openGate } from "../../farm/gate.ts";
 import type { Farm } from "../../farm/open.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import { type AttemptNote, indexName, type LoadsOn, type Published } from "../../registry/documents.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { damageOf, damageWords } from "../../registry/repair.ts";
 import { servedBy } from "../../registry/reuse.ts";
 import { type Listed, listAll, standingWords } from "../../registry/standing.ts";
 import { viewPath } from "../../registry/view.ts";
 import { failureParagraphs, shortFailure } from "../failures.ts";
 import { readMatrix } from "../matrix-io.ts";
-import { type PlaceOptions, withFarm } from "../options.ts";
+import { type PlaceOptions, withStoredFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
-  return withFarm(options, (farm) => showOf(farm, file, options));
+  return withStoredFarm(options, (farm) => showOf(farm, file, options));
 }
 
 async function showOf(farm: Farm, file: string | undefined, options: PlaceOptions): Promise<number> {
@@ -47,7 +49,7 @@ async function showOf(farm: Farm, file: string | undefined, options: PlaceOption
     const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
     await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed)}`);
   }
-  return 0;
+  return standings.some(({ isDamaged }) => isDamaged) ? ERRORS.STORE_CORRUPT.exit : 0;
 }
 
 function servedWords({ artifact }: LoadsOn): string {
@@ -80,6 +82,8 @@ interface Told {
   readonly listed: Listed;
   /** `stable`, `candidate: load: fail: …`, as of today. */
   readonly words: string;
+  /** Nodes do not get what the index promises. */
+  readonly isDamaged: boolean;
 }
 
 async function standingsOf(farm: Farm, state: Published): Promise<Told[]> {
@@ -89,8 +93,14 @@ async function standingsOf(farm: Farm, state: Published): Promise<Told[]> {
     () => new Date(),
   );
   const told: Told[] = [];
-  for (const listed of listAll(state.indices))
-    told.push({ listed, words: standingWords(await gate.standing(listed)) });
+  for (const listed of listAll(state.indices)) {
+    const damage = await damageOf(farm.store, listed);
+    const isDamaged = damage.length > 0;
+    const words = isDamaged
+      ? `damaged: ${damageWords(damage)}; \`kmodfarm run\` restores what it can`
+      : standingWords(await gate.standing(listed));
+    told.push({ listed, words, isDamaged });
+  }
   return told;
 }
 

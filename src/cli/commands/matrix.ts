@@ -17,7 +17,14 @@ import { openFolderStore } from "../../registry/stores/folder.ts";
 import { isKernelList, readCatalog } from "../catalog-io.ts";
 import { readText } from "../input.ts";
 import { diffFiles, isLarge, printMatrix, readMatrix } from "../matrix-io.ts";
-import { configOf, type PlaceOptions, type SelectionOptions, selectionOf, toList } from "../options.ts";
+import {
+  configOf,
+  type PlaceOptions,
+  requireStore,
+  type SelectionOptions,
+  selectionOf,
+  toList,
+} from "../options.ts";
 import { print, printDocument, printJson, say } from "../output.ts";
 
 interface GenerateOptions extends PlaceOptions, SelectionOptions {
@@ -76,8 +83,10 @@ function inFile<T>(file: string, work: () => T): T {
 }
 
 async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
-  if (options.catalog === undefined)
+  if (options.catalog === undefined) {
+    await requireStore(config, options);
     return (await readPublished(await openFolderStore(config.store), "candidate")).catalog;
+  }
   const catalogs = await Promise.all(
     options.catalog.map(async (place) => {
       const { catalog, list } = await readCatalog(place);

@@ -19,11 +19,11 @@ import { listAll } from "../../registry/standing.ts";
 import { artifactNamed } from "../artifact-names.ts";
 import { openBoard } from "../board.ts";
 import { readText } from "../input.ts";
-import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
+import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
 import { print, printJson, table } from "../output.ts";
 
 export async function rebuild(subject: string, options: PlaceOptions): Promise<number> {
-  return withFarm(options, async (farm) => {
+  return withStoredFarm(options, async (farm) => {
     const { manifest, original } = await findManifest(subject, farm);
     const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
     try {

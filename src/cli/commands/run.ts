@@ -63,8 +63,8 @@ export async function printReport(report: RunReport, farm: Farm, asJson: boolean
 }
 
 /**
- * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed, then
- * sources that need a look.
+ * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed by their
+ * own fault, then what this machine or a server did not do.
  */
 export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">): number {
   const failures = rows.filter(isFailed);
@@ -74,9 +74,12 @@ export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">)
   ];
   if (blames.includes("integrity") || problems.some(({ integrity }) => integrity)) return 4;
   if (blames.includes("bug")) return ERRORS.BUG.exit;
-  if (failures.length > 0) return ERRORS.ELEMENTS_FAILED.exit;
-  return problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+  const isOwn = ({ note }: RunRow) => !ELSEWHERE.has(note.failure?.blame ?? "source");
+  if (failures.some(isOwn)) return ERRORS.ELEMENTS_FAILED.exit;
+  return failures.length + problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
+
+const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
 /** A candidate is one where somebody found something wrong; what nobody could find out is not. */
 function isFailed({ note, standing }: RunRow): boolean {
@@ -101,6 +104,8 @@ function toJson(report: RunReport, farm: Farm) {
     kernels: report.kernels,
     wanted: report.wanted,
     outOfReach: report.outOfReach,
+    excluded: report.excluded,
+    otherStable: report.otherStable,
     unfetchable: report.unfetchable,
     problems: report.problems,
     elements,
@@ -136,12 +141,13 @@ function toText(report: RunReport, farm: Farm): string {
 }
 
 /** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
-function nothingText({ wanted, outOfReach, kernels, problems }: RunReport): string {
+function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunReport): string {
   if (wanted > 0 && wanted === outOfReach)
     return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements and do not have them (--retry asks again).\n`;
   if (wanted > 0) return `Nothing came of the ${wanted} wanted elements, for the reasons below.\n`;
   if (problems.length > 0)
     return `Nothing was found to build among the ${kernels} kernels known, but not everything could be asked: see below.\n`;
+  if (excluded.length > 0) return "Nothing is wanted: all that is selected is excluded.\n";
   return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
 }
 
@@ -200,9 +206,12 @@ function failureText(report: RunReport): string {
   );
 }
 
+const LEFT_ALONE: ReadonlySet<OutcomeWord> = new Set(["excluded", "unfetchable"]);
+
 function summaryText(report: RunReport): string {
   const count = (outcome: OutcomeWord) => report.rows.filter((row) => outcomeOf(row) === outcome).length;
-  const fresh = report.rows.filter((row) => row.isNew).length;
+  // Of what was left alone, for its own or its mirror's sake, nothing is new.
+  const fresh = report.rows.filter((row) => row.isNew && !LEFT_ALONE.has(outcomeOf(row))).length;
   const parts = [
     `${count("stable")} stable`,
     `${count("candidate")} candidates`,
@@ -218,7 +227,15 @@ function summaryText(report: RunReport): string {
   const problems = report.problems
     .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
     .join("");
-  return `${problems}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}\n`;
+  const excluded = report.excluded
+    .map(({ reason, count: members }) => `${members} selected and excluded: ${reason}\n`)
+    .join("");
+  // What was not wanted this time was not taken back either.
+  const others =
+    report.otherStable > 0
+      ? ` It also has ${report.otherStable} stable that this run did not want: \`kmodfarm matrix show\`.`
+      : "";
+  return `${problems}${excluded}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
 }
 
 /** A path as a person here would type it. */

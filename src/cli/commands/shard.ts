@@ -7,7 +7,7 @@ import { githubMatrix, type Shard, shardMatrix } from "../../matrix/shard.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import { printMatrix, readMatrix } from "../matrix-io.ts";
-import { configOf, type PlaceOptions } from "../options.ts";
+import { configOf, type PlaceOptions, requireStore } from "../options.ts";
 import { print, printDocument, printJson, table } from "../output.ts";
 
 export interface ShardOptions extends PlaceOptions {
@@ -38,6 +38,8 @@ export async function shard(file: string | undefined, options: ShardOptions): Pr
 
 async function shardsOf(file: string | undefined, options: ShardOptions): Promise<Shard[]> {
   const config = await configOf(options);
+  // A file needs no store: it only says how long its elements took.
+  if (file === undefined) await requireStore(config, options);
   const state = await readPublished(await openFolderStore(config.store), "candidate");
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const known = new Map(

@@ -93,6 +93,8 @@ export interface CrawlerName {
   readonly kernelversion: string;
   /** The kernel's configuration in base64, where the list has that instead of headers. */
   readonly kernelconfigdata?: string | undefined;
+  /** URLs of its entry that no package of a kernel is fetched from: other mirrors, and what nobody needs. */
+  readonly urls?: readonly string[] | undefined;
 }
 
 export interface KernelPackages {

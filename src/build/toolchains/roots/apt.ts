@@ -4,7 +4,7 @@
  */
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
-import { FarmError } from "../../../base/error.ts";
+import { FarmError, saysDiskFull } from "../../../base/error.ts";
 import { lastLines, type RunResult } from "../../../base/run.ts";
 import { architecture } from "../../../kernel/architecture.ts";
 import type { InstalledPackage } from "../../recipe.ts";
@@ -268,6 +268,11 @@ function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): 
   const said = stderr.trim() === "" ? stdout : stderr;
   const causes = said.split("\n").filter((line) => /^(Err|W|E|dpkg):/.test(line));
   const words = lastLines(causes.length > 0 ? causes.join("\n") : said, 4);
+  if (saysDiskFull(`${stdout}\n${stderr}`))
+    return new FarmError("DISK_FULL", {
+      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left where the cache is`,
+      hint: "Free some space, or move --cache elsewhere.",
+    });
   if (timedOut)
     return new FarmError("TIMED_OUT", {
       detail: `bootstrapping the toolchain root of ${what} took too long`,

@@ -4,7 +4,7 @@
  */
 import { copyFile, cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { assertNever, FarmError } from "../../../base/error.ts";
+import { assertNever, FarmError, saysDiskFull } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
 import type { InstalledPackage } from "../../recipe.ts";
@@ -225,6 +225,11 @@ async function installedPackages(
 }
 
 function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {
+  if (saysDiskFull(`${stdout}\n${stderr}`))
+    return new FarmError("DISK_FULL", {
+      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left where the cache is`,
+      hint: "Free some space, or move --cache elsewhere.",
+    });
   if (timedOut)
     return new FarmError("TIMED_OUT", { detail: `installing the toolchain root of ${what} took too long` });
   const unknown = /(?:Unable to find a match|No match for argument): (?<name>\S+)/.exec(stderr)?.groups?.name;

@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import { CATALOG, makeEntry, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
+import { makeElement } from "../../test/support/elements.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { sha256 } from "../base/json.ts";
+import { blobPath } from "./artifact.ts";
+import { nextState } from "./publish.ts";
+import { damageOf, refuseDamaged, repairArtifacts } from "./repair.ts";
+import { type Listed, listAll } from "./standing.ts";
+import { openFolderStore } from "./stores/folder.ts";
+import { refreshView } from "./view.ts";
+
+const ELEMENT = makeElement();
+const PLACE = "view/doorbell/0.1.0/debian12/x86_64/6.1.0-56-amd64_6.1.170-3";
+const STATE = nextState(NOTHING, CATALOG, [makeOutcome(ELEMENT, { content: "one" })]);
+const [LISTED] = listAll(STATE.indices) as [Listed];
+const MODULE = blobPath(sha256("module one"));
+
+async function openStore() {
+  const store = await openFolderStore(await temporaryDirectory());
+  await putBlobs(store, ELEMENT, "one");
+  await refreshView(store, STATE);
+  return store;
+}
+
+type TestStore = Awaited<ReturnType<typeof openStore>>;
+const HARM: readonly (readonly [string, (store: TestStore, path: string) => Promise<void>, string])[] = [
+  ["removed", (store, path) => store.remove(path), "is missing"],
+  ["longer", async (store, path) => store.write(path, `${String(await store.read(path))}junk`), "is damaged"],
+  ["emptied", (store, path) => store.write(path, ""), "is damaged"],
+  [
+    "replaced by a directory",
+    async (store, path) => {
+      await store.remove(path);
+      await store.write(`${path}/inside`, "x");
+    },
+    "is damaged",
+  ],
+];
+
+test("a whole artifact has no damage, and nothing is written", async () => {
+  const store = await openStore();
+
+  expect(await damageOf(store, LISTED)).toEqual([]);
+  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 0, lost: [] });
+  await expect(refuseDamaged(store, LISTED)).resolves.toBeUndefined();
+});
+
+describe.each([
+  `${PLACE}/doorbell.ko`,
+  `${PLACE}/build.log`,
+  MODULE,
+  blobPath(makeEntry(ELEMENT, "one").manifest),
+])("%s", (path) => {
+  test.each(HARM)("that is %s is told, and restored from its other copy", async (_, harm, fact) => {
+    const store = await openStore();
+    const before = await store.read(path);
+
+    await harm(store, path);
+    const damage = await damageOf(store, LISTED);
+    await expect(refuseDamaged(store, LISTED)).rejects.toThrow(
+      expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringContaining(`${path} ${fact}`) }),
+    );
+    const repair = await repairArtifacts(store, [LISTED]);
+
+    expect(damage.map((one) => [one.path, one.fact])).toEqual([[path, fact]]);
+    expect(repair).toEqual({ repaired: 1, lost: [] });
+    expect(await store.read(path)).toEqual(before);
+    expect(await damageOf(store, LISTED)).toEqual([]);
+  });
+});
+
+test("what has no good copy left is lost", async () => {
+  const store = await openStore();
+  await store.write(MODULE, "junk");
+  await store.remove(`${PLACE}/doorbell.ko`);
+
+  const { repaired, lost } = await repairArtifacts(store, [LISTED]);
+
+  expect(repaired).toBe(0);
+  expect(lost.map(({ listed, damage }) => [listed, damage.map(({ path }) => path)])).toEqual([
+    [LISTED, [MODULE, `${PLACE}/doorbell.ko`]],
+  ]);
+});
+
+test("what the view does not show at all is left to be shown", async () => {
+  const store = await openStore();
+  await store.remove(PLACE);
+
+  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 0, lost: [] });
+  expect(await refreshView(store, STATE)).toBe(1);
+  expect(await damageOf(store, LISTED)).toEqual([]);
+});
+
+test("of a candidate only the blobs count", async () => {
+  const store = await openStore();
+  await store.remove("view");
+
+  expect(await damageOf(store, { ...LISTED, channel: "candidate" })).toEqual([]);
+});

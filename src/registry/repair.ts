@@ -1,0 +1,132 @@
+/**
+ * Whether the store still has what it says that nodes get, byte by byte: an artifact's blobs, and the files of the view.
+ * Each is the other's spare copy.
+ */
+import { FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
+import { blobPath } from "./artifact.ts";
+import type { IndexEntry } from "./documents.ts";
+import type { Listed } from "./standing.ts";
+import type { Store } from "./stores/store.ts";
+import { viewFiles } from "./view.ts";
+
+/** A file that is not what its artifact promises. */
+interface Damage {
+  readonly path: string;
+  readonly digest: string;
+  readonly fact: "is missing" | "is damaged";
+}
+
+/** Every file of an artifact, as blob and, where it is stable, in the view, that is not there as it should be. */
+export async function damageOf(store: Store, listed: Pick<Listed, "entry" | "channel">): Promise<Damage[]> {
+  const found = await Promise.all(
+    placesOf(listed).map(async ([path, digest]): Promise<Damage[]> => {
+      const bytes = await readAnything(store, path);
+      if (bytes !== "damaged" && bytes !== undefined && sha256(bytes) === digest) return [];
+      return [{ path, digest, fact: bytes === undefined ? "is missing" : "is damaged" }];
+    }),
+  );
+  return found.flat();
+}
+
+/** @throws FarmError STORE_CORRUPT unless nodes get what the index of the artifact promises */
+export async function refuseDamaged(store: Store, listed: Pick<Listed, "entry" | "channel">): Promise<void> {
+  const damage = await damageOf(store, listed);
+  if (damage.length > 0) throw damageError(store, damage);
+}
+
+export function damageError(store: Store, damage: readonly Damage[]): FarmError {
+  return new FarmError("STORE_CORRUPT", {
+    detail: `${store.place}/${damageWords(damage)}`,
+    hint: "`kmodfarm run` restores it from its other copy, or by making it again.",
+  });
+}
+
+const MOST_NAMED = 3;
+
+/** `view/…/bell.ko is damaged, and 2 more` */
+export function damageWords(damage: readonly Damage[]): string {
+  const named = damage.slice(0, MOST_NAMED).map(({ path, fact }) => `${path} ${fact}`);
+  const more = damage.length > MOST_NAMED ? [`and ${damage.length - MOST_NAMED} more`] : [];
+  return [...named, ...more].join(", ");
+}
+
+interface Repair {
+  /** How many files were written again. */
+  readonly repaired: number;
+  /** Artifacts that have files of which no good copy is left. */
+  readonly lost: readonly { readonly listed: Listed; readonly damage: readonly Damage[] }[];
+}
+
+/** Writes again what is damaged or missing, from whichever copy is good; what the view has not yet it does not get. Safe to repeat. */
+export async function repairArtifacts(store: Store, artifacts: readonly Listed[]): Promise<Repair> {
+  let repaired = 0;
+  const lost: Repair["lost"][number][] = [];
+  for (const listed of artifacts) {
+    const damage = await damageOf(store, listed);
+    const places = damage.length === 0 ? [] : placesOf(listed);
+    const left: Damage[] = [];
+    const isShown = !damage.some(({ path }) => path.endsWith("/manifest.json"));
+    for (const one of damage) {
+      // Without its manifest it is not shown at all: the view is made by `refreshView`, which looks at more than digests.
+      if (!isShown && one.path.startsWith("view/")) continue;
+      const bytes = await goodCopy(store, places, one.digest);
+      if (bytes === undefined) left.push(one);
+      else {
+        // A directory may be in its place.
+        if (one.fact === "is damaged") await store.remove(one.path);
+        await store.write(one.path, bytes);
+        repaired++;
+      }
+    }
+    if (left.length > 0) lost.push({ listed, damage: left });
+  }
+  return { repaired, lost };
+}
+
+async function goodCopy(
+  store: Store,
+  places: readonly (readonly [string, string])[],
+  digest: string,
+): Promise<Buffer | undefined> {
+  for (const [path, its] of places) {
+    if (its !== digest) continue;
+    const bytes = await readAnything(store, path);
+    if (bytes !== "damaged" && bytes !== undefined && sha256(bytes) === digest) return bytes;
+  }
+  return undefined;
+}
+
+function placesOf({
+  entry,
+  channel,
+}: Pick<Listed, "entry" | "channel">): (readonly [path: string, digest: string])[] {
+  const blobs = new Set(digestsOf(entry));
+  return [
+    ...[...blobs].map((digest) => [blobPath(digest), digest] as const),
+    ...(channel === "stable" ? viewFiles(entry) : []),
+  ];
+}
+
+function digestsOf({ modules, files = [], log, manifest }: IndexEntry): string[] {
+  return [
+    ...modules.flatMap(({ digest, stripped, compressed }) => [
+      digest,
+      ...(stripped === undefined ? [] : [stripped]),
+      ...(compressed === undefined ? [] : [compressed.digest]),
+    ]),
+    ...files.map(({ digest }) => digest),
+    log,
+    manifest,
+  ];
+}
+
+/** What is no file at all is damaged too. */
+async function readAnything(store: Store, path: string): Promise<Buffer | "damaged" | undefined> {
+  try {
+    return await store.read(path);
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return "damaged";
+    throw thrown;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What is said where somebody stands in the wrong place, or writes down what cannot be: the thing, the fact, the next step,
+ * and nothing left behind.
+ */
+import { execFile } from "node:child_process";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, it } from "vitest";
+import { cli } from "../support/e2e-farm.ts";
+import { CHECKOUT } from "../support/e2e-mirror.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+it.each([
+  [
+    ["run", "--jobs", "100000000"],
+    /option '--jobs <n>' argument '100000000' is invalid\. It must be a whole number/,
+  ],
+  [
+    ["matrix", "shard", "--target-minutes", "0.1"],
+    /option '--target-minutes <n>' argument '0\.1' is invalid/,
+  ],
+  [["rollback", "latest", "--why", "x"], /'latest' is invalid for argument 'generation'/],
+])("%j names the number that is none", async (argv, said) => {
+  const { exitCode, stderr } = await cli(argv);
+
+  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(said)]);
+});
+
+it("a directory that was removed is one line", async () => {
+  const directory = await temporaryDirectory();
+  const script = 'cd "$1" && rmdir "$1" && exec "$2" matrix show';
+  const started = promisify(execFile)("sh", ["-c", script, "sh", directory, join(CHECKOUT, "bin/kmodfarm")]);
+
+  const { code, stderr } = (await started.catch((error: unknown) => error)) as {
+    code: number;
+    stderr: string;
+  };
+
+  expect(code).toBe(2);
+  expect(stderr).toMatch(
+    /^kmodfarm: the directory that this was started in has been removed\n.*\[FILE_UNREADABLE\]\n$/m,
+  );
+  expect(stderr).not.toContain("BUG");
+});
+
+it.each([
+  [["matrix", "show"]],
+  [["matrix", "generate"]],
+  [["matrix", "shard"]],
+  [["catalog", "list"]],
+  [["catalog", "find", "--uname-r", "6.1.0-56-amd64"]],
+  [["withdraw", "bell", "--why", "x"]],
+])("a store that is not there is none: %j, and nothing is made", async (argv) => {
+  const directory = await temporaryDirectory();
+
+  const here = await cli(argv, { cwd: directory });
+
+  expect([here.exitCode, here.stdout]).toEqual([2, ""]);
+  expect(here.stderr).toMatch(
+    /there is no store at \S+\.kmodfarm\/store \(and no kmodfarm\.yaml in this directory\)\n.*\[STORE_MISSING\]/,
+  );
+  expect(await readdir(directory)).toEqual([]);
+});
+
+it("a file is no store", async () => {
+  const directory = await temporaryDirectory();
+  await writeFile(join(directory, "file"), "");
+
+  const { exitCode, stderr } = await cli(["matrix", "show", "--store", "file"], { cwd: directory });
+
+  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/a file, and no store, is at \S+file/)]);
+});
+
+it("reading a store leaves nothing behind", async () => {
+  const directory = await temporaryDirectory();
+  await mkdir(join(directory, "store"));
+
+  const { exitCode, stdout } = await cli(["matrix", "show", "--store", "store"], { cwd: directory });
+
+  expect([exitCode, stdout]).toEqual([0, expect.stringContaining("The matrix is empty")]);
+  expect(await readdir(directory)).toEqual(["store"]);
+  expect(await readdir(join(directory, "store"))).toEqual([]);
+});
+
+it.each([
+  ["select: {newest: 0}", /select.*newest: must be more than 0/],
+  [
+    "sources: [{kind: apt, releases: [debian12], mirror: foo bar}]",
+    /mirror: must be an http or https URL \[|mirror: must be an http or https URL$/m,
+  ],
+  [
+    'drivers: [{name: a, source: {git: "git@github.com:x/y.git", revision: v1}, versions: ["1"]}]',
+    /only http\(s\) and repositories of this machine are read/,
+  ],
+  [
+    'drivers: [{name: a, source: {package: a-dkms, release: debian13}, versions: ["1:3.1.0-1"]}]',
+    /versions\[0\]: not a safe name: leave the epoch "1:" out, and write "3\.1\.0-1"/,
+  ],
+])("%s: what is wrong with it", async (text, said) => {
+  const directory = await temporaryDirectory();
+  await writeFile(join(directory, "kmodfarm.yaml"), text);
+
+  const { exitCode, stderr } = await cli(["matrix", "show"], { cwd: directory });
+
+  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(said)]);
+  expect(stderr).not.toContain("a user or a password");
+});
