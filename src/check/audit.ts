@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { openModules } from "../formats/compressed-module.ts";
-import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
 import { crcText } from "../formats/module-symvers.ts";
 import { type Claim, claimOf } from "./claims.ts";
@@ -107,7 +107,7 @@ function readFacts(
   return {
     facts: {
       ...{ name, architecture, vermagic, buildSalt, versions, signer, imports },
-      depends: depends.map(moduleName),
+      depends: [...depends],
       exports: exports.map((one) => one.name),
     },
   };

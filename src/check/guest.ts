@@ -4,7 +4,7 @@
  * with a secret of this boot.
  */
 import { type CpioEntry, cpioArchive } from "../formats/cpio.ts";
-import { type GuestPlan, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
+import { type GuestPlan, READY, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
 
 /** Modules that go in and out together. */
 interface GuestSet {
@@ -103,7 +103,7 @@ say() { echo "@$secret $*"; }
 messages() {
 	$b dmesg -c >/tmp/log
 	[ -s /tmp/log ] || return 0
-	$b tail -n 200 /tmp/log | while IFS= read -r line; do say log "$line"; done
+	$b tail -n 400 /tmp/log | while IFS= read -r line; do say log "$line"; done
 }
 taint() { taint=$($b cat /proc/sys/kernel/tainted); }
 stop() {
@@ -117,6 +117,8 @@ step() {
 	shift 2
 	steps=$((steps + 1))
 	echo "$steps $verb $module" >/tmp/step
+	# Where what the kernel says from here on belongs to.
+	echo "<6>kmodfarm: $verb $module" >/dev/kmsg
 	"$@" >/tmp/said 2>&1 </dev/null
 	code=$?
 	said=
@@ -168,7 +170,8 @@ clean=$taint
 say begin "$($b uname -r)" "$taint"
 echo 0 >/tmp/step
 watch &
-${[...treePlan, "messages"].join("\n")}
+${[...treePlan, "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
+[ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
 ${plan.join("\n")}
 stop
 `;

@@ -91,7 +91,7 @@ function qemuArguments(guest: ArchitectureName, accelerator: Accelerator): strin
     // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
     ["-serial", "file:/console", "-kernel", "/vmlinuz", "-initrd", "/initramfs"],
     // A module's end waits for grace periods, which are slow where nothing else happens.
-    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1`],
+    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1 printk.devkmsg=on`],
   ].flat();
 }
 
