@@ -42,7 +42,13 @@ export function markOf({ verb, module }: { readonly verb: string; readonly modul
 /** How the guest writes there that `modprobe`, asked by the kernel, found a module and did not get it in: which, and why. */
 export const REQUEST_FAILED = /^kmodfarm: (\S+) did not go in: (.+)$/;
 /** And that it was asked for something that is not in this guest. */
-export const ASKED = /^kmodfarm: asked for (\S+)$/;
+const ASKED = /\] kmodfarm: asked for (\S{1,200})$/;
+
+/** Names of modules that the kernel asked for and that its guest does not have. */
+export function askedFor(log: readonly string[]): string[] {
+  const names = log.flatMap((line) => ASKED.exec(line)?.[1] ?? []);
+  return [...new Set(names)].slice(0, 100);
+}
 
 /** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
 export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { GuestPlan } from "./guest-plan.ts";
+import { askedFor, type GuestPlan } from "./guest-plan.ts";
 import { readGuestReport } from "./guest-report.ts";
 
 const SECRET = "0123456789abcdef";
@@ -233,6 +233,21 @@ describe("readGuestReport", () => {
       }),
     );
   });
+});
+
+test("askedFor names each module once that the kernel asked for in vain", () => {
+  const log = [
+    "[    1.0] kmodfarm: asked for crypto-rmd160",
+    "[    1.1] tally: kmodfarm: asked for nothing",
+    "[    1.2] kmodfarm: asked for crypto-rmd160",
+    "[    1.3] kmodfarm: asked for crypto-cbc(aes)",
+    "[    1.4] kmodfarm: asked for two words",
+  ];
+
+  expect(askedFor(log)).toEqual(["crypto-rmd160", "crypto-cbc(aes)"]);
+  expect(
+    askedFor(Array.from({ length: 500 }, (_, index) => `[ 1.0] kmodfarm: asked for m${index}`)),
+  ).toHaveLength(100);
 });
 
 describe("a report that is not the planned one", () => {

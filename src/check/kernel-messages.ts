@@ -33,7 +33,7 @@ const COMPLAINTS: readonly RegExp[] = [
   /^WARNING: (?:possible (?:circular locking|recursive locking|irq lock)|inconsistent lock state|suspicious RCU usage)/,
   /^WARNING: (?:bad unlock balance|held lock freed|Nested lock was not taken|lock held when returning)/,
   /^WARNING: (?:HARDIRQ-safe|SOFTIRQ-safe|\S+-safe -> \S+-unsafe|stack recursion|kernel stack|can't access registers)/,
-  /^BUG: (?:sleeping function called|scheduling while atomic|using \w+\(\) in preemptible|workqueue lockup)/,
+  /^BUG: (?:sleeping function called|scheduling while atomic|using \w+\(\) in preemptible|workqueue (?:lockup|leaked))/,
   /^BUG: (?:Bad (?:page|rss-counter|swap)|Bad (?:rss-|page)|non-zero pgtables_bytes|spinlock |rwlock |recent printk)/,
   /^BUG: (?:KASAN|KFENCE|KMSAN|KCSAN): /,
   /^BUG: (?:MAX_LOCKDEP|Invalid wait context|looking up invalid subclass|key \S+ (?:has not been registered|not in))/,
@@ -47,7 +47,6 @@ const COMPLAINTS: readonly RegExp[] = [
   /^UBSAN: [\w-]+ in /,
   /^list_(?:add|del) corruption/,
   /^refcount_t: /,
-  /^workqueue: .* leaked /,
 ];
 
 export function isOops(line: string): boolean {
