@@ -50,8 +50,8 @@ export function askedFor(log: readonly string[]): string[] {
   return [...new Set(names)].slice(0, 100);
 }
 
-/** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
-export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);
+/** What modules may do to a kernel by being there: proprietary (P), from staging (C), out of tree (O), unsigned (E). */
+export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 10) | (1 << 12) | (1 << 13);
 
 /** The acts of one set. Each `next` takes the exit code of the act before: what did not go in is not taken out. */
 function* actsOf({ modules, hasSmoke }: SetPlan): Generator<Act, void, number> {

@@ -144,17 +144,18 @@ function configuring(modules: readonly GuestModule[], index: number): string {
   return `echo '${modprobeLines(modules, index).join("\n")}' >/etc/modprobe.d/set.conf`;
 }
 
-function initScript({ kmod, tree, sets }: GuestContent): string {
-  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
-  const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
-  const treePlan =
-    tree.kind === "whole"
-      ? [
-          ...sets.slice(0, 1).map(({ modules }) => configuring(modules, 0)),
-          ...tree.names.map((name) => `step tree '${name}' /${MODPROBE} -- '${name}'`),
-        ]
-      : tree.modules.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
-  const plan = sets.flatMap(({ modules, smoke }, index) => {
+/** What is asked of the kernel's own modules, before all sets. */
+function treeLines({ tree, sets }: GuestContent, insert: string): string[] {
+  if (tree.kind === "some")
+    return tree.modules.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
+  return [
+    ...sets.slice(0, 1).map(({ modules }) => configuring(modules, 0)),
+    ...tree.names.map((name) => `step tree '${name}' /${MODPROBE} -- '${name}'`),
+  ];
+}
+
+function setLines({ tree, sets }: GuestContent): string[] {
+  return sets.flatMap(({ modules, smoke }, index) => {
     const insertAll = (verb: Verb) =>
       modules.map(({ name, file, parameters = [] }) =>
         [`insert ${verb} ${name} ${file}`, ...parameters.map((one) => `'${one}'`)].join(" "),
@@ -170,6 +171,12 @@ function initScript({ kmod, tree, sets }: GuestContent): string {
       "end_set",
     ];
   });
+}
+
+function initScript(content: GuestContent): string {
+  const { kmod, sets } = content;
+  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
+  const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
   return `#!/bin/busybox sh
 b=/bin/busybox
 # Before anything of a driver runs, the secret leaves the file system, and where the kernel can (Yama), this shell's
@@ -265,9 +272,9 @@ clean=$taint
 say begin "$($b uname -r)" "$taint"
 echo 0 >/tmp/step
 watch &
-${[...treePlan, "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
+${[...treeLines(content, insert), "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
 [ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
-${plan.join("\n")}
+${setLines(content).join("\n")}
 stop
 `;
 }

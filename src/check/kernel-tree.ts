@@ -75,6 +75,28 @@ async function makeTree(
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
+  const files = await takeFiles(holders, packing, context, signal);
+  checkPaths([...files.keys()], kversion);
+  const text = (name: string) => files.get(name)?.toString("latin1") ?? "";
+  const builtIn = { paths: text("modules.builtin"), modinfo: text("modules.builtin.modinfo") };
+  const modules = inOrder(files, text("modules.order"));
+  const order = [...files].filter(([path]) => path === "modules.order");
+  const index = depmodFiles(await indexOf(modules), builtIn);
+  const entries = [...modules, ...index, ...order].map(([path, content]) => ({
+    path: `lib/modules/${kversion}/${path}`,
+    mode: 0o100644,
+    content,
+  }));
+  return cpioArchive(entries);
+}
+
+/** Modules and lists of packages, by their paths below /lib/modules/<release>. */
+async function takeFiles(
+  holders: readonly VerifiedPackage[],
+  packing: "zst" | "gz" | undefined,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   for (const holder of holders) {
     const isWanted = (path: string) => TREE_PATH.test(path) || LIST_PATH.test(path);
@@ -86,29 +108,16 @@ async function makeTree(
     for (const { path, content } of found)
       files.set(TREE_PATH.exec(path)?.[1] ?? LIST_PATH.exec(path)?.[1] ?? path, content);
   }
-  checkPaths([...files.keys()], kversion);
-  const text = (name: string) => files.get(name)?.toString("latin1") ?? "";
-  const builtIn = { paths: text("modules.builtin"), modinfo: text("modules.builtin.modinfo") };
-  const places = new Map(
-    text("modules.order")
-      .split("\n")
-      .map((path, index) => [path, index]),
-  );
+  return files;
+}
+
+/** Where several modules are asked for by one name, the kernel's own order decides. */
+function inOrder(files: ReadonlyMap<string, Buffer>, order: string): (readonly [string, Buffer])[] {
+  const places = new Map(order.split("\n").map((path, index) => [path, index]));
   const placeOf = (path: string) => places.get(path.replace(/\.ko\..*$/, ".ko")) ?? places.size;
-  // Where several are asked for by one name, the kernel's own order decides.
-  const modules = [...files]
+  return [...files]
     .filter(([path]) => path.startsWith("kernel/"))
     .toSorted(([a], [b]) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1));
-  const index = depmodFiles(await indexOf(modules), builtIn);
-  return cpioArchive(
-    [...modules, ...index, ...[...files].filter(([path]) => path === "modules.order")].map(
-      ([path, content]) => ({
-        path: `lib/modules/${kversion}/${path}`,
-        mode: 0o100644,
-        content,
-      }),
-    ),
-  );
 }
 
 /** Names from packages become paths of an archive. */

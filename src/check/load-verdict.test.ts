@@ -409,6 +409,7 @@ describe("a module of the kernel's own that is not in", () => {
     const own = { modules: [{ ...named("tally"), modinfo: [["staging", "Y"]] }, named("doorbell")] };
 
     expect(judged(staging)?.verdict).toBe("pass");
+    expect(judged(staging, { taints: { begin: 0, ready: 1024 } })?.verdict).toBe("pass");
     expect(judged(staging, {}, {}, own)?.verdict).toBe("fail");
   });
 });

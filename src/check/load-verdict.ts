@@ -220,9 +220,7 @@ function kernelFailure(set: LoadedSet, found: SetReport): string[] | undefined {
 function allowedTaints({ modules }: LoadedSet): number {
   const isFree = modules.every(({ license }) => isGplCompatible(license));
   const isStaging = modules.some(({ modinfo }) => modinfo?.some(([key]) => key === "staging"));
-  return (
-    (isFree ? TAINTS_BY_PRESENCE & ~PROPRIETARY_TAINT : TAINTS_BY_PRESENCE) | (isStaging ? 0 : STAGING_TAINT)
-  );
+  return TAINTS_BY_PRESENCE & ~((isFree ? PROPRIETARY_TAINT : 0) | (isStaging ? STAGING_TAINT : 0));
 }
 
 function evidenceIn(lines: readonly string[]): string[] {
