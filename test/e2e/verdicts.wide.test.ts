@@ -12,6 +12,7 @@ import { loadConfig } from "../../src/farm/config.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { readModules } from "../../src/registry/artifact.ts";
 import { readPublished } from "../../src/registry/generations.ts";
+import { listAll } from "../../src/registry/standing.ts";
 import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
 import { askNode, type PlainKernel, plainKernel } from "../support/plain-guest.ts";
 
@@ -105,7 +106,7 @@ it("says of each driver what a node's modprobe makes of it", async () => {
       .then((deb) => plainKernel(deb, kversion, join(made.directory, "kernels", kversion)));
   };
   const table: Record<string, string>[] = [];
-  for (const { entry } of indices.flatMap(({ candidate }) => candidate).map((entry) => ({ entry }))) {
+  for (const { entry } of listAll(indices)) {
     const { kversion, driver } = entry;
     kernels.set(kversion, kernels.get(kversion) ?? kernelOf(kversion));
     const kernel = (await kernels.get(kversion)) as PlainKernel;
