@@ -26,7 +26,7 @@ const OOPSES: readonly RegExp[] = [
 
 /** What kernels complain of and go on living; lockdep and RCU among them. */
 const COMPLAINTS: readonly RegExp[] = [
-  // Up to Linux 6, `WARNING: CPU: 0 PID: 1 at file.c:2`; since 7, the place comes first.
+  // `WARNING: CPU: 0 PID: 1 at file.c:2`; since Linux 6.19 the place comes first.
   /^WARNING: CPU: \d+ PID: \d+/,
   /^WARNING: \S+:\d+ at /,
   /^WARNING: at .+, CPU#\d+: /,
