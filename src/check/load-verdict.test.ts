@@ -115,6 +115,7 @@ describe("judgeSet", () => {
     ["Required key not available", "its signature does not count"],
     ["File exists", "a module of that name is in already"],
     ["No such device", "it finds no device of its own"],
+    ["Unknown symbol in module, or unknown parameter", "it does not find something that it asks for"],
   ])("tells why a module is refused by insmod's word: %s", (message, why) => {
     expect(refused([], message)).toEqual([`tally is refused, ${why}: ${message}`]);
   });
@@ -315,7 +316,7 @@ describe("a set with more than one trouble", () => {
     const report = { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: on purpose"] };
 
     expect(judged(dead, report)?.reasons).toEqual([
-      "doorbell is refused, a symbol is not there: Unknown symbol in module",
+      "doorbell is refused, it does not find something that it asks for: Unknown symbol in module",
       "the kernel died: removing tally",
       "Kernel panic - not syncing: on purpose",
     ]);

@@ -283,7 +283,7 @@ const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
 const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
   [/disagrees about version of symbol/, "a symbol has another version", "itself"],
   [/no symbol version for/, "a symbol has no version", "itself"],
-  [/Unknown symbol/, "a symbol is not there"],
+  [/Unknown symbol \S+ \(err/, "a symbol is not there"],
   [/uses symbol \S+ from namespace|does not import it/, "a namespace is not imported", "itself"],
   [
     /GPL-incompatible module .* uses GPL-only|uses GPL-only symbol/,
@@ -300,6 +300,8 @@ const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
   [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
   [/File exists|already loaded/, "a module of that name is in already"],
   [/No such device/, "it finds no device of its own"],
+  // What insmod says of -ENOENT, whether the kernel missed a symbol or the module something else.
+  [/Unknown symbol in module|No such file or directory/, "it does not find something that it asks for"],
 ];
 
 function refusal({ verb, module, exitCode, message, lines }: Happening, { unopened }: LoadedSet): string {

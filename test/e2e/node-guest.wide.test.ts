@@ -86,7 +86,7 @@ MODULE_LICENSE("GPL");
     sources: {
       mounts: module(
         "#include <linux/fs.h>",
-        'struct file_system_type *type = get_fs_type("cramfs"); if (!type) return -ENOENT; module_put(type->owner); return 0;',
+        'struct file_system_type *type = get_fs_type("squashfs"); if (!type) return -ENOENT; module_put(type->owner); return 0;',
       ),
     },
     says: GOOD,
@@ -102,7 +102,7 @@ MODULE_LICENSE("GPL");
   {
     name: "asks-in-vain",
     sources: { vain: module(DIGEST, FIND_DIGEST.replace("rmd160", "no-such-hash"), FREE_DIGEST) },
-    says: ["fail", /^vain is refused: .*No such file or directory/],
+    says: ["fail", /^vain is refused, it does not find something that it asks for/],
   },
   {
     name: "talks",
