@@ -2,6 +2,7 @@
  * A driver as the configuration describes it: its source, and how that becomes modules.
  */
 import { FarmError } from "../base/error.ts";
+import type { LoadSettings } from "./load-settings.ts";
 import type { OriginRecord } from "./origins/origin.ts";
 import type { SourceTree } from "./source-tree.ts";
 
@@ -40,6 +41,8 @@ export interface LoadedDriver {
   readonly moduleVersion?: string;
   /** The script of its tree that tries its modules out while they are in a kernel. */
   readonly smoke?: string;
+  /** What its modules need to be tried out. */
+  readonly load?: LoadSettings;
 }
 
 /** How the configuration says it; what it leaves out the tree itself tells. */

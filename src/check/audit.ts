@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { openModules, type Packing, packingOf } from "../formats/compressed-module.ts";
-import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
 import { type Claim, claimOf } from "./claims.ts";
 import { readSigner, type Signer, verifySignature } from "./signature.ts";
@@ -111,7 +111,7 @@ function readFacts(
       ...{ name, architecture, vermagic, buildSalt, versions, signer, imports },
       isInTree: modinfo.some(([key]) => key === "intree"),
       isSigned: signature !== undefined,
-      depends: depends.map(moduleName),
+      depends: [...depends],
       exports: exports.map((one) => one.name),
     },
   };

@@ -115,8 +115,10 @@ function assembled(files: readonly LibraryFile[]): CpioEntry[] | undefined {
   if (loader === undefined) return undefined;
   const entries: CpioEntry[] = [
     { path: `usr/bin/${KMOD}`, mode: 0o100755, content: program.bytes },
-    // It goes by the name that it is called by.
+    // It goes by the name that it is called by; some releases look for modules below /usr.
     { path: "usr/sbin/insmod", mode: 0o120777, content: "../bin/kmod" },
+    { path: "usr/sbin/modprobe", mode: 0o120777, content: "../bin/kmod" },
+    { path: "usr/lib/modules", mode: 0o120777, content: "../../lib/modules" },
     { path: start.interpreter.slice(1), mode: 0o100755, content: loader.bytes },
   ];
   const queue = [...start.needed];

@@ -23,7 +23,7 @@ export interface SetPlan {
 }
 
 export interface GuestPlan {
-  /** In-tree modules that the sets need, in the order of insertion. */
+  /** In-tree modules that `modprobe` is asked for, before all sets. */
   readonly tree: readonly string[];
   readonly sets: readonly SetPlan[];
 }
@@ -31,8 +31,27 @@ export interface GuestPlan {
 /** What stands for a module where the driver's own script is run. */
 export const SCRIPT = "script";
 
-/** What modules of others' may do to a kernel by being there: proprietary (P), out of tree (O), unsigned (E). */
-export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 12) | (1 << 13);
+/** What stands where the kernel's own modules are in, and says how they left the kernel. */
+export const READY = "tree";
+
+/** How the guest marks in the kernel's log where an act begins; others can write there too, so it says whose turn it was, and no more. */
+export function markOf({ verb, module }: { readonly verb: string; readonly module: string }): string {
+  return `kmodfarm: ${verb} ${module}`;
+}
+
+/** How the guest writes there that `modprobe`, asked by the kernel, found a module and did not get it in: which, and why. */
+export const REQUEST_FAILED = /^kmodfarm: (\S+) did not go in: (.+)$/;
+/** And that it was asked for something that is not in this guest. */
+const ASKED = /\] kmodfarm: asked for (\S{1,200})$/;
+
+/** Names of modules that the kernel asked for and that its guest does not have. */
+export function askedFor(log: readonly string[]): string[] {
+  const names = log.flatMap((line) => ASKED.exec(line)?.[1] ?? []);
+  return [...new Set(names)].slice(0, 100);
+}
+
+/** What modules may do to a kernel by being there: proprietary (P), from staging (C), out of tree (O), unsigned (E). */
+export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 10) | (1 << 12) | (1 << 13);
 
 /** The acts of one set. Each `next` takes the exit code of the act before: what did not go in is not taken out. */
 function* actsOf({ modules, hasSmoke }: SetPlan): Generator<Act, void, number> {
@@ -73,7 +92,7 @@ export function isWhole(set: SetPlan, steps: readonly (Act & { readonly exitCode
 
 /** A line of a report without its number: an exit code, or the kernel's taint. */
 export interface PlannedLine {
-  readonly verb: "begin" | "tree" | "set" | Verb | "done" | "end";
+  readonly verb: "begin" | "tree" | "ready" | "set" | Verb | "done" | "end";
   /** A module, or the place of a set. The release that a report begins with is known to the guest alone. */
   readonly subject?: string;
 }
@@ -82,7 +101,8 @@ export interface PlannedLine {
 export function* linesOf({ tree, sets }: GuestPlan): Generator<PlannedLine, void, number> {
   const clean = yield { verb: "begin" };
   for (const subject of tree) yield { verb: "tree", subject };
-  for (const [index, set] of sets.entries()) {
+  const isReady = !isHarmed(yield { verb: "ready", subject: READY }, clean);
+  for (const [index, set] of isReady ? sets.entries() : []) {
     const subject = String(index);
     yield { verb: "set", subject };
     yield* stepLines(set);

@@ -1,18 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { GuestPlan } from "./guest-plan.ts";
+import { askedFor, type GuestPlan } from "./guest-plan.ts";
 import { readGuestReport } from "./guest-report.ts";
 
 const SECRET = "0123456789abcdef";
 const at = (text: string) => `@${SECRET} ${text}\r\n`;
 const PLAN: GuestPlan = { tree: ["dummy"], sets: [{ modules: ["doorbell"], hasSmoke: false }] };
 const SET = "set 0 0";
-const BEGIN = [at("begin 6.1.0-56-amd64 0"), at("tree dummy 0 ")];
+const READY = at("ready tree 0");
+const BEGIN = [at("begin 6.1.0-56-amd64 0"), at("tree dummy 0 "), READY];
 const STEPS = ["inserted", "removed", "reinserted", "reremoved"].map((verb) => at(`${verb} doorbell 0 `));
 const GOOD = [
   BEGIN[0],
   at("log [    0.9] dummy: hello"),
   BEGIN[1],
+  READY,
   at(SET),
   at("log [    1.0] doorbell: hello"),
   ...STEPS,
@@ -28,6 +30,7 @@ describe("readGuestReport", () => {
 
     expect(read(GOOD)).toEqual({
       release: "6.1.0-56-amd64",
+      taints: { begin: 0, ready: 0 },
       tree: [{ module: "dummy", exitCode: 0, message: "" }],
       sets: new Map([
         [
@@ -36,6 +39,7 @@ describe("readGuestReport", () => {
             ...{ taintBefore: 0, taint: 12288 },
             steps: ["inserted", "removed", "reinserted", "reremoved"].map(step),
             log: ["[    1.0] doorbell: hello"],
+            begins: new Map(),
           },
         ],
       ]),
@@ -72,6 +76,7 @@ describe("readGuestReport", () => {
     const set = { modules: [], hasSmoke: false };
     const lines = [
       "begin 6.1 0",
+      "ready tree 0",
       "set 0 0",
       "log a",
       "done 0 4096",
@@ -89,9 +94,44 @@ describe("readGuestReport", () => {
     ]);
   });
 
+  test("knows of which step a message is, and takes no mark that comes again or too early", () => {
+    const marks = ["removed", "inserted", "removed", "inserted", "reremoved"];
+    const said = marks.map((verb, index) => [
+      at(`log [    ${index}.1] kmodfarm: ${verb} doorbell`),
+      at(`log [    ${index}.2] message ${index}`),
+    ]);
+
+    const { log, begins } = inSet(...STEPS, ...said.flat()) ?? {};
+
+    expect(log?.filter((line) => line.includes("kmodfarm"))).toEqual([
+      "[    1.1] kmodfarm: inserted doorbell",
+      "[    2.1] kmodfarm: removed doorbell",
+      "[    3.1] kmodfarm: inserted doorbell",
+    ]);
+    expect([...(begins ?? [])].map(([step, line]) => [step, log?.[line]])).toEqual([
+      [1, "[    0.2] message 0"],
+      [3, "[    4.2] message 4"],
+    ]);
+  });
+
+  test("knows what the kernel said during a step that hangs", () => {
+    const mark = at("log [ 1.0] kmodfarm: removed doorbell");
+
+    expect(inSet(...STEPS.slice(0, 1), mark, at("hung removed doorbell"))?.begins).toEqual(new Map([[1, 0]]));
+  });
+
+  test("expects the end after in-tree modules that harmed the kernel", () => {
+    const lines = [BEGIN[0], BEGIN[1], at("ready tree 512"), at("end")].join("");
+
+    const report = read(lines);
+
+    expect(report).toMatchObject({ ended: true, taints: { begin: 0, ready: 512 } });
+    expect(report).not.toHaveProperty("strange");
+  });
+
   test("expects the end after a set that harmed the kernel", () => {
     const set = { modules: [], hasSmoke: false };
-    const lines = ["begin 6.1 0", "set 0 0", "done 0 512", "end"].map(at).join("");
+    const lines = ["begin 6.1 0", "ready tree 0", "set 0 0", "done 0 512", "end"].map(at).join("");
 
     const report = read(lines, { tree: [], sets: [set, set] });
 
@@ -100,7 +140,7 @@ describe("readGuestReport", () => {
   });
 
   test("finds its lines behind words of the kernel on the same line, and puts other lines aside", () => {
-    const console = `[    0.1] Linux version 6.1\r\n[    0.9] random: crng init done${at("begin 6.1.0-56-amd64 0")}[    1.1] BUG: unable to handle page fault\n${at("end")}`;
+    const console = `[    0.1] Linux version 6.1\r\n[    0.9] random: crng init done${at("begin 6.1.0-56-amd64 0")}${READY}[    1.1] BUG: unable to handle page fault\n${at("end")}`;
 
     const report = readGuestReport(console, SECRET, { tree: [], sets: [] });
 
@@ -195,6 +235,21 @@ describe("readGuestReport", () => {
   });
 });
 
+test("askedFor names each module once that the kernel asked for in vain", () => {
+  const log = [
+    "[    1.0] kmodfarm: asked for crypto-rmd160",
+    "[    1.1] tally: kmodfarm: asked for nothing",
+    "[    1.2] kmodfarm: asked for crypto-rmd160",
+    "[    1.3] kmodfarm: asked for crypto-cbc(aes)",
+    "[    1.4] kmodfarm: asked for two words",
+  ];
+
+  expect(askedFor(log)).toEqual(["crypto-rmd160", "crypto-cbc(aes)"]);
+  expect(
+    askedFor(Array.from({ length: 500 }, (_, index) => `[ 1.0] kmodfarm: asked for m${index}`)),
+  ).toHaveLength(100);
+});
+
 describe("a report that is not the planned one", () => {
   const lines = GOOD.split("\r\n").filter((line) => line !== "");
   const changed = (change: (all: string[]) => string[]) => read(`${change([...lines]).join("\n")}\n`).strange;
@@ -227,7 +282,7 @@ describe("a report that is not the planned one", () => {
       after("inserted doorbell", "removed tally 0 "),
       "'removed tally' came where 'removed doorbell' was planned",
     ],
-    ["an in-tree module missing", without("tree dummy"), "'set 0' came where 'tree dummy' was planned"],
+    ["an in-tree module missing", without("tree dummy"), "'ready tree' came where 'tree dummy' was planned"],
     [
       "a second beginning",
       after("set 0", "begin 6.1.0-56-amd64 0"),
@@ -252,7 +307,7 @@ describe("a report that is not the planned one", () => {
   });
 
   test("excuses what a dying kernel garbles", () => {
-    const garbled = `${lines.slice(0, 4).join("\n")}\n@${SECRET} inser[ 3.0] Kernel panic - not syncing\n`;
+    const garbled = `${lines.slice(0, 5).join("\n")}\n@${SECRET} inser[ 3.0] Kernel panic - not syncing\n`;
 
     const report = read(garbled);
 

@@ -2,7 +2,8 @@
  * What a guest said of its work. Believed is only what was planned, line by line; the first line that has no place there
  * takes the value of all the others.
  */
-import { type Act, type GuestPlan, isVerb, linesOf, type PlannedLine } from "./guest-plan.ts";
+import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine } from "./guest-plan.ts";
+import { messageOf } from "./kernel-messages.ts";
 
 export interface Step extends Act {
   readonly exitCode: number;
@@ -19,6 +20,8 @@ export interface SetReport {
   readonly hung?: Act;
   /** Kernel messages, as the guest read them after the last step. */
   readonly log: readonly string[];
+  /** Where in the log the messages of a step begin, by the step's place; of one that hung it is the last. */
+  readonly begins?: ReadonlyMap<number, number>;
 }
 
 export interface GuestReport {
@@ -26,6 +29,8 @@ export interface GuestReport {
   readonly release?: string;
   /** What happened to in-tree modules that the sets need. */
   readonly tree: readonly Omit<Step, "verb">[];
+  /** The kernel's taint at its beginning, and when its own modules were in. */
+  readonly taints?: { readonly begin: number; readonly ready: number };
   /** By their place among the sets of this boot, in that order; those that it never came to are missing. */
   readonly sets: ReadonlyMap<number, SetReport>;
   /** Kernel messages of the whole boot. */
@@ -73,7 +78,7 @@ type Said =
       readonly message: string;
     };
 
-const STATE = /^(begin|set|done) (\S+) (\d{1,9})$/;
+const STATE = /^(begin|ready|set|done) (\S+) (\d{1,9})$/;
 // Words of a program may hold any character.
 const STEP = /^(tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/s;
 const HUNG = /^hung (\S+ \S+)$/;
@@ -99,6 +104,7 @@ interface OpenSet {
   readonly steps: Step[];
   hung?: Act;
   readonly log: string[];
+  readonly begins: Map<number, number>;
 }
 
 /** Goes along the plan with what is said. */
@@ -109,6 +115,7 @@ class Reading {
   #garbled: string | undefined;
   #release: string | undefined;
   #taint = 0;
+  #taints: GuestReport["taints"];
   /** Something does not come back, which ends the boot. */
   #hangs = false;
   #current: OpenSet | undefined;
@@ -140,6 +147,7 @@ class Reading {
     const strange = this.#strange ?? (ended ? this.#garbled : undefined);
     return {
       ...(this.#release === undefined ? {} : { release: this.#release }),
+      ...(this.#taints === undefined ? {} : { taints: this.#taints }),
       ...{ tree: this.#tree, sets: this.#sets, log: this.#log, ended },
       ...(strange === undefined ? {} : { strange }),
     };
@@ -169,7 +177,15 @@ class Reading {
 
   #hear(message: string): void {
     this.#log.push(message);
-    this.#current?.log.push(message);
+    if (this.#current === undefined) return;
+    const { log, steps, begins } = this.#current;
+    const { verb = "", subject = "" } = this.#expected ?? {};
+    // Each once and in their order: what a driver writes in their place moves blame among its own steps.
+    const from = Math.max(-1, ...begins.keys()) + 1;
+    const acts = [...steps, { verb, module: subject }].slice(from);
+    const at = acts.findIndex((act) => messageOf(message) === markOf(act));
+    if (at < 0) log.push(message);
+    else begins.set(from + at, log.length);
   }
 
   #hang(): void {
@@ -183,7 +199,8 @@ class Reading {
     if (isVerb(verb)) this.#current?.steps.push({ verb, ...step });
     if (verb === "tree") this.#tree.push(step);
     if (verb === "begin") this.#release = subject;
-    if (verb === "begin" || verb === "done") this.#taint = number;
+    if (verb === "ready") this.#taints = { begin: this.#taint, ready: number };
+    if (verb === "begin" || verb === "ready" || verb === "done") this.#taint = number;
     if (verb === "set") this.#open(Number(subject), number);
     if (verb === "done" && this.#current !== undefined) this.#current.taint = number;
     if (verb === "done") this.#current = undefined;
@@ -191,7 +208,7 @@ class Reading {
   }
 
   #open(index: number, taintBefore: number): void {
-    this.#current = { taintBefore, steps: [], log: [] };
+    this.#current = { taintBefore, steps: [], log: [], begins: new Map() };
     this.#sets.set(index, this.#current);
   }
 }

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { guestArchive } from "./guest.ts";
+import { guestArchive, isRequestable } from "./guest.ts";
 
 const SECRET = "0123456789abcdef";
 
@@ -12,7 +12,7 @@ describe("guestArchive", () => {
   const packed = { ...module("tally"), file: "tally.ko.xz" };
   const content = {
     busybox: Buffer.from("ELF busybox"),
-    tree: [module("dummy")],
+    tree: { kind: "some" as const, modules: [module("dummy")] },
     sets: [{ modules: [module("tally"), module("doorbell")], smoke: "exit 0\n" }, { modules: [packed] }],
     secret: SECRET,
   };
@@ -27,7 +27,7 @@ describe("guestArchive", () => {
     });
 
     expect((await readdir(directory)).toSorted()).toEqual([
-      ...["bin", "dev", "init", "proc", "secret", "sets", "sys", "tmp", "tree"],
+      ...["bin", "dev", "init", "proc", "request", "secret", "sets", "sys", "tmp", "tree", "usr"],
     ]);
     expect(await readFile(join(directory, "sets/0/doorbell.ko"), "utf8")).toBe("module doorbell");
     expect(await readFile(join(directory, "sets/0/smoke"), "utf8")).toBe("exit 0\n");
@@ -59,6 +59,65 @@ describe("guestArchive", () => {
     expect(archive.split(SECRET)).toHaveLength(2);
     expect(script.indexOf("\n: >/secret\n")).toBeGreaterThan(script.indexOf("\nread -r secret </secret\n"));
     expect(script.indexOf("\n: >/secret\n")).toBeLessThan(script.indexOf("\nstep tree "));
+  });
+
+  test("lets modprobe bring what the sets want of the kernel's own, and finds a set's modules first", async () => {
+    const directory = join(await temporaryDirectory(), "root");
+    await mkdir(directory);
+    const tally = {
+      ...module("tally"),
+      parameters: ["debug=1", "names=a,b"],
+      aliases: ["fs-tally", "a'b"],
+      softdeps: { pre: ["usb_common"], post: [] },
+    };
+    const kmod = [{ path: "usr/sbin/modprobe", mode: 0o120777, content: "../bin/kmod" }];
+    const whole = {
+      ...content,
+      kmod,
+      tree: { kind: "whole" as const, names: ["usb_common", "crypto-cbc(aes)"] },
+      sets: [{ modules: [tally] }],
+    };
+
+    execFileSync("cpio", ["--extract", "--quiet", "--make-directories"], {
+      cwd: directory,
+      input: guestArchive(whole),
+    });
+
+    const script = await readFile(join(directory, "init"), "utf8");
+    expect(script.split("\n").filter((line) => line.startsWith("step tree"))).toEqual([
+      "step tree 'usb_common' /usr/sbin/modprobe -- 'usb_common'",
+      "step tree 'crypto-cbc(aes)' /usr/sbin/modprobe -- 'crypto-cbc(aes)'",
+    ]);
+    expect(script).toContain("insert inserted tally tally.ko 'debug=1' 'names=a,b'\n");
+    expect(script).toContain(`
+echo 'install tally /own tally /sets/0/tally.ko $CMDLINE_OPTS
+softdep tally pre: usb_common
+options tally debug=1 names=a,b
+alias fs-tally tally' >/etc/modprobe.d/set.conf
+begin_set 0
+`);
+    expect(await readdir(directory)).toEqual(expect.arrayContaining(["etc", "own", "request"]));
+    for (const program of ["init", "own", "request"]) execFileSync("sh", ["-n", join(directory, program)]);
+  });
+
+  test("says what was asked for where nothing of the kernel's own is there", () => {
+    const kmod = [{ path: "usr/sbin/modprobe", mode: 0o120777, content: "../bin/kmod" }];
+
+    const archive = guestArchive({ ...content, kmod }).toString("latin1");
+
+    expect(archive).toContain('echo "<6>kmodfarm: asked for $name" >/dev/kmsg');
+    expect(archive).not.toContain("../bin/kmod");
+  });
+
+  test.each([
+    ["usb_common", true],
+    ["crypto-cbc(aes)", true],
+    ["a b", false],
+    ["a'b", false],
+    ["-r", false],
+    ["", false],
+  ])("asks modprobe for %j: %s", (name, isAsked) => {
+    expect(isRequestable(name)).toBe(isAsked);
   });
 
   test("lets the distribution's own kmod insert where there is one", () => {

@@ -4,7 +4,7 @@
  * with a secret of this boot.
  */
 import { type CpioEntry, cpioArchive } from "../formats/cpio.ts";
-import { type GuestPlan, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
+import { type GuestPlan, READY, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
 
 /** Modules that go in and out together. */
 interface GuestSet {
@@ -19,18 +19,36 @@ export interface GuestModule {
   /** `doorbell.ko`, or `doorbell.ko.xz` where the nodes have it so. */
   readonly file: string;
   readonly bytes: Buffer;
+  /** `name=value`, as insmod and modprobe take them. */
+  readonly parameters?: readonly string[];
+  /** What the kernel may ask for it by, beside its name. */
+  readonly aliases?: readonly string[];
+  /** What `modprobe` takes in before it, and after it. */
+  readonly softdeps?: { readonly pre: readonly string[]; readonly post: readonly string[] };
 }
+
+/** Modules of the kernel's own, and what asks for them. */
+export type GuestTree =
+  /** All of them are there, in an archive before this one; names go to `modprobe`. */
+  | { readonly kind: "whole"; readonly names: readonly string[] }
+  /** These are inserted in their order, as busybox can; no others are there. */
+  | { readonly kind: "some"; readonly modules: readonly GuestModule[] };
 
 export interface GuestContent {
   /** A static busybox of the guest's architecture. */
   readonly busybox: Buffer;
   /** kmod and the libraries it needs, where they belong; without, busybox inserts. */
   readonly kmod?: readonly CpioEntry[] | undefined;
-  /** In-tree modules that the sets need, in the order of insertion; they stay in. */
-  readonly tree: readonly GuestModule[];
+  /** What the sets need of the kernel's own; it stays in. */
+  readonly tree: GuestTree;
   readonly sets: readonly GuestSet[];
   /** Marks what the guest's own script says; nothing that runs in the guest finds it in a file, an environment or a command line. */
   readonly secret: string;
+}
+
+/** Whether a name can go to `modprobe`: nothing else would find a module. */
+export function isRequestable(name: string): boolean {
+  return isPlainWord(name) && !name.startsWith("-");
 }
 
 /** Under emulation; a module that needs longer hangs. It is noticed after twice that time at the latest. */
@@ -40,7 +58,7 @@ const STEP_SECONDS = 30;
 export function planOf({ tree, sets }: Pick<GuestContent, "tree" | "sets">): GuestPlan {
   const names = (modules: readonly GuestModule[]) => modules.map(({ name }) => name);
   return {
-    tree: names(tree),
+    tree: tree.kind === "whole" ? tree.names : names(tree.modules),
     sets: sets.map(({ modules, smoke }) => ({ modules: names(modules), hasSmoke: smoke !== undefined })),
   };
 }
@@ -59,8 +77,9 @@ export function guestArchive(content: GuestContent): Buffer {
     { path: "bin/busybox", mode: 0o100755, content: busybox },
     { path: "init", mode: 0o100755, content: initScript(content) },
     { path: "secret", mode: 0o100400, content: `${secret}\n` },
-    ...kmod,
-    ...tree.map((one) => file(`tree/${one.file}`, one.bytes)),
+    ...(tree.kind === "whole" ? kmod : kmod.filter(({ path }) => path !== MODPROBE)),
+    ...requestPrograms(tree),
+    ...(tree.kind === "whole" ? [] : tree.modules.map((one) => file(`tree/${one.file}`, one.bytes))),
     ...sets.flatMap(({ modules, smoke }, index) => [
       ...modules.map((one) => file(`sets/${index}/${one.file}`, one.bytes)),
       ...(smoke === undefined ? [] : [file(`sets/${index}/smoke`, smoke)]),
@@ -68,13 +87,81 @@ export function guestArchive(content: GuestContent): Buffer {
   ]);
 }
 
-function initScript({ kmod, tree, sets }: GuestContent): string {
-  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
-  const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
-  const treePlan = tree.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
-  const plan = sets.flatMap(({ modules, smoke }, index) => {
-    const insertAll = (verb: Verb) => modules.map(({ name, file }) => `insert ${verb} ${name} ${file}`);
+const MODPROBE = "usr/sbin/modprobe";
+
+/** What the kernel, or a script, asks for modules: it leaves in the kernel's log what it could not give. */
+function requestPrograms(tree: GuestTree): CpioEntry[] {
+  const program = (path: string, text: string): CpioEntry => ({ path, mode: 0o100755, content: text });
+  // The kernel starts a program with nothing open.
+  const begin = "#!/bin/busybox sh\n[ -e /proc/self/fd/2 ] || exec </dev/null >/dev/null 2>&1\n";
+  const last = `for name; do :; done\nname=\${name%%[!!-~]*}\n`;
+  if (tree.kind === "some")
     return [
+      program(MODPROBE, `${begin}${last}echo "<6>kmodfarm: asked for $name" >/dev/kmsg\nexit 1\n`),
+      { path: "request", mode: 0o120777, content: MODPROBE },
+    ];
+  return [
+    program(
+      "request",
+      `${begin}${last}said=$(/${MODPROBE} "$@" 2>&1) && exit 0
+code=$?
+[ -z "$said" ] || echo "<6>kmodfarm: $name did not go in: \${said%%
+*}" >/dev/kmsg
+exit $code
+`,
+    ),
+    // Modules of a driver may be asked for before it is their turn.
+    program("own", `${begin}name=$1 file=$2\nshift 2\n/usr/sbin/insmod "$file" "$@" && : >"/tmp/in-$name"\n`),
+    { path: "bin/sh", mode: 0o120777, content: "busybox" },
+    { path: "etc/modprobe.d", mode: 0o040755 },
+  ];
+}
+
+/** Words of a shell or of modprobe.d that mean themselves between quotes. */
+function isPlainWord(word: string): boolean {
+  return /^[!-&(-~]{1,200}$/.test(word);
+}
+
+const NONE = { pre: [], post: [] };
+
+/** Where `modprobe` finds the modules of a set, before those of the kernel's own with the same names. */
+function modprobeLines(modules: readonly GuestModule[], index: number): string[] {
+  const softly = (word: string, names: readonly string[]) =>
+    names.filter(isRequestable).length === 0 ? "" : ` ${word}: ${names.filter(isRequestable).join(" ")}`;
+  return modules.flatMap(({ name, file, aliases = [], parameters = [], softdeps: { pre, post } = NONE }) => [
+    `install ${name} /own ${name} /sets/${index}/${file} $CMDLINE_OPTS`,
+    ...(pre.length + post.length === 0
+      ? []
+      : [`softdep ${name}${softly("pre", pre)}${softly("post", post)}`]),
+    ...(parameters.length === 0 ? [] : [`options ${name} ${parameters.join(" ")}`]),
+    ...aliases
+      .filter((alias) => isPlainWord(alias) && !alias.includes("\\"))
+      .map((alias) => `alias ${alias} ${name}`),
+  ]);
+}
+
+function configuring(modules: readonly GuestModule[], index: number): string {
+  return `echo '${modprobeLines(modules, index).join("\n")}' >/etc/modprobe.d/set.conf`;
+}
+
+/** What is asked of the kernel's own modules, before all sets. */
+function treeLines({ tree, sets }: GuestContent, insert: string): string[] {
+  if (tree.kind === "some")
+    return tree.modules.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
+  return [
+    ...sets.slice(0, 1).map(({ modules }) => configuring(modules, 0)),
+    ...tree.names.map((name) => `step tree '${name}' /${MODPROBE} -- '${name}'`),
+  ];
+}
+
+function setLines({ tree, sets }: GuestContent): string[] {
+  return sets.flatMap(({ modules, smoke }, index) => {
+    const insertAll = (verb: Verb) =>
+      modules.map(({ name, file, parameters = [] }) =>
+        [`insert ${verb} ${name} ${file}`, ...parameters.map((one) => `'${one}'`)].join(" "),
+      );
+    return [
+      ...(tree.kind === "whole" ? [configuring(modules, index)] : []),
       `begin_set ${index}`,
       ...insertAll("inserted"),
       ...(smoke === undefined ? [] : ["smoke"]),
@@ -84,6 +171,12 @@ function initScript({ kmod, tree, sets }: GuestContent): string {
       "end_set",
     ];
   });
+}
+
+function initScript(content: GuestContent): string {
+  const { kmod, sets } = content;
+  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
+  const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
   return `#!/bin/busybox sh
 b=/bin/busybox
 # Before anything of a driver runs, the secret leaves the file system, and where the kernel can (Yama), this shell's
@@ -95,6 +188,7 @@ $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs devtmpfs /dev
 # From here on only a dying kernel writes to the console by itself.
 echo 1 >/proc/sys/kernel/printk
+echo /request >/proc/sys/kernel/modprobe
 [ ! -e /proc/sys/kernel/yama/ptrace_scope ] || echo 3 >/proc/sys/kernel/yama/ptrace_scope
 
 # To start a program is what costs here, so the shell does by itself what it can; and the words of a program could be read
@@ -103,7 +197,7 @@ say() { echo "@$secret $*"; }
 messages() {
 	$b dmesg -c >/tmp/log
 	[ -s /tmp/log ] || return 0
-	$b tail -n 200 /tmp/log | while IFS= read -r line; do say log "$line"; done
+	$b tail -n 400 /tmp/log | while IFS= read -r line; do say log "$line"; done
 }
 taint() { taint=$($b cat /proc/sys/kernel/tainted); }
 stop() {
@@ -117,6 +211,8 @@ step() {
 	shift 2
 	steps=$((steps + 1))
 	echo "$steps $verb $module" >/tmp/step
+	# Where what the kernel says from here on belongs to.
+	echo "<6>kmodfarm: $verb $module" >/dev/kmsg
 	"$@" >/tmp/said 2>&1 </dev/null
 	code=$?
 	said=
@@ -138,8 +234,16 @@ begin_set() {
 }
 insert() {
 	[ -z "$failed" ] || return 0
-	step "$1" "$2" ${insert} "/sets/$set/$3"
-	if [ "$code" = 0 ]; then loaded="$2 $loaded"; else failed=yes; fi
+	verb=$1 module=$2 file=/sets/$set/$3
+	shift 3
+	step "$verb" "$module" put_in "$module" "$file" "$@"
+	if [ "$code" = 0 ]; then loaded="$module $loaded"; else failed=yes; fi
+}
+# One that the kernel asked for before its turn is in already.
+put_in() {
+	[ -e "/tmp/in-$1" ] && [ -e "/sys/module/$1/initstate" ] && return 0
+	shift
+	${insert} "$@"
 }
 remove() {
 	for name in $loaded; do
@@ -162,14 +266,15 @@ end_set() {
 	[ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
 }
 
-${sets.some(({ smoke }) => smoke !== undefined) ? "$b --install -s /bin\n" : ""}$b dmesg -c >/dev/null
+${sets.some(({ smoke }) => smoke !== undefined) ? "$b --install -s /bin 2>/dev/null\n" : ""}$b dmesg -c >/dev/null
 taint
 clean=$taint
 say begin "$($b uname -r)" "$taint"
 echo 0 >/tmp/step
 watch &
-${[...treePlan, "messages"].join("\n")}
-${plan.join("\n")}
+${[...treeLines(content, insert), "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
+[ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
+${setLines(content).join("\n")}
 stop
 `;
 }

@@ -115,6 +115,7 @@ describe("judgeSet", () => {
     ["Required key not available", "its signature does not count"],
     ["File exists", "a module of that name is in already"],
     ["No such device", "it finds no device of its own"],
+    ["Unknown symbol in module, or unknown parameter", "it does not find something that it asks for"],
   ])("tells why a module is refused by insmod's word: %s", (message, why) => {
     expect(refused([], message)).toEqual([`tally is refused, ${why}: ${message}`]);
   });
@@ -263,6 +264,187 @@ describe("the reason of a failure", () => {
   });
 });
 
+describe("a set with more than one trouble", () => {
+  const OOPS = "[ 2.0] BUG: kernel NULL pointer dereference, address: 0000000000000008";
+  const TRACE = "[ 2.0] RIP: 0010:tally_exit+0x5/0x10 [tally]";
+  const UNKNOWN_SYMBOL = "[ 1.0] doorbell: Unknown symbol gone (err -2)";
+  const steps = [
+    step("inserted", "tally"),
+    step("inserted", "doorbell", 1, "Unknown symbol in module"),
+    step("removed", "tally", 139, "Killed"),
+  ];
+  const found: SetReport = {
+    ...GOOD,
+    taint: OUT_OF_TREE | 128,
+    steps,
+    log: [UNKNOWN_SYMBOL, OOPS, TRACE],
+    begins: new Map([
+      [0, 0],
+      [1, 0],
+      [2, 1],
+    ]),
+  };
+
+  test("is told of each in its order, with the step and the module that it belongs to", () => {
+    expect(judged(found)).toEqual({
+      check: "load",
+      verdict: "fail",
+      reasons: [
+        "doorbell is refused, a symbol is not there: Unknown symbol in module",
+        "doorbell: Unknown symbol gone (err -2)",
+        "the kernel oopsed: removing tally",
+        "BUG: kernel NULL pointer dereference, address: 0000000000000008",
+      ],
+    });
+  });
+
+  test("lays an oops where no mark is at the door of the step that was killed", () => {
+    const { begins: _, ...unmarked } = found;
+
+    expect(judged(unmarked)?.reasons).toContain("the kernel oopsed: removing tally");
+    expect(judged(unmarked)?.reasons[0]).toMatch(/^doorbell is refused/);
+  });
+
+  test("names another module of the trace", () => {
+    const log = [UNKNOWN_SYMBOL, OOPS, "[ 2.0] RIP: 0010:own_exit+0x5/0x10 [gong]"];
+
+    expect(judged({ ...found, log })?.reasons).toContain("the kernel oopsed: removing tally, in gong");
+  });
+
+  test("is told of a refusal before the kernel died", () => {
+    const { taint: __, ...dead } = { ...found, steps: steps.slice(0, 2), log: [] };
+    const report = { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: on purpose"] };
+
+    expect(judged(dead, report)?.reasons).toEqual([
+      "doorbell is refused, it does not find something that it asks for: Unknown symbol in module",
+      "the kernel died: removing tally",
+      "Kernel panic - not syncing: on purpose",
+    ]);
+  });
+});
+
+describe("what a driver says", () => {
+  test("is no fault of the kernel's", () => {
+    const log = [
+      "[ 1.0] tally: WARNING: the fan is loud",
+      "[ 1.0] WARNING: the fan",
+      "[ 1.0] tally: Oops, no",
+    ];
+
+    expect(judged({ ...GOOD, log })?.verdict).toBe("pass");
+    expect(harmsKernel({ ...GOOD, log })).toBe(false);
+  });
+
+  test("does not hide a warning, which is told with its step", () => {
+    const log = [
+      "[ 1.0] tally: all is well",
+      "[ 1.1] WARNING: CPU: 0 PID: 71 at tally.c:7 own_exit+0x9/0xff0 [tally]",
+    ];
+    const begins = new Map([
+      [2, 0],
+      [3, 1],
+    ]);
+
+    expect(judged({ ...GOOD, taint: OUT_OF_TREE | 512, log, begins })?.reasons).toEqual([
+      "with the modules in, the kernel gave a warning (removing tally)",
+      "WARNING: CPU: 0 PID: 71 at tally.c:7 own_exit+0x9/0xff0 [tally]",
+    ]);
+  });
+});
+
+describe("a module of the kernel's own that is not in", () => {
+  const refused = step("inserted", "tally", 1, "Unknown symbol in module, or unknown parameter");
+  const found: SetReport = { ...GOOD, steps: [refused], log: ["[ 1.0] tally: Unknown symbol gone (err -2)"] };
+  const tree = (message: string) => ({ tree: [{ module: "usbcore", exitCode: 1, message }] });
+
+  test("makes a refusal prove nothing, and is named", () => {
+    const message = "modprobe: ERROR: could not insert 'usbcore': Input/output error";
+
+    expect(judged(found, tree(message))).toMatchObject({
+      verdict: "unknown",
+      reasons: [
+        `usbcore, a module of the kernel's own, did not go in: ${message}`,
+        expect.stringMatching(/^so it proves nothing that tally is refused, a symbol is not there/),
+      ],
+    });
+    expect(judged(found, {}, {}, { unheld: ["usbcore"] })).toMatchObject({
+      verdict: "unknown",
+      reasons: ["usbcore, a module of the kernel's own, cannot be had", expect.anything()],
+    });
+  });
+
+  test("is heard of where the kernel itself asked for it", () => {
+    const log = [
+      "[ 1.0] kmodfarm: rmd160 did not go in: modprobe: ERROR: could not insert 'rmd160': Bad address",
+    ];
+    const asked = { ...found, log, begins: new Map([[0, 0]]) };
+    const noHardware = log.map((line) => line.replace("Bad address", "No such device"));
+
+    expect(judged(asked)?.verdict).toBe("unknown");
+    expect(judged({ ...asked, log: noHardware })?.verdict).toBe("fail");
+  });
+
+  test("excuses nothing where it has no part: one that no kernel has, another kernel's module, an oops, a pass", () => {
+    const absent = "modprobe: FATAL: Module usbcore not found in directory /lib/modules/6.1.0-56-amd64";
+    const message = "modprobe: ERROR: could not insert 'usbcore': Input/output error";
+    const magic = "[ 1.0] tally: version magic '6.1 SMP ' should be '6.2 SMP '";
+
+    expect(judged(found, tree(absent))?.verdict).toBe("fail");
+    const steps = [{ ...refused, message: "Invalid module format" }];
+    expect(judged({ ...found, steps, log: [magic] }, tree(message))?.verdict).toBe("fail");
+    expect(judged({ ...found, taint: OUT_OF_TREE | 128 }, tree(message))?.verdict).toBe("fail");
+    expect(judged(GOOD, tree(message))?.verdict).toBe("pass");
+  });
+
+  test("is not blamed on a driver where it harmed the kernel by itself", () => {
+    const taints = { begin: 0, ready: 512 };
+
+    expect(judged(undefined, { taints })).toMatchObject({
+      verdict: "unknown",
+      reasons: ["the kernel gave a warning before any module of the driver was in"],
+    });
+  });
+
+  test("may be from staging, which a driver may not", () => {
+    const staging = { ...GOOD, taint: OUT_OF_TREE | 1024 };
+    const own = { modules: [{ ...named("tally"), modinfo: [["staging", "Y"]] }, named("doorbell")] };
+
+    expect(judged(staging)?.verdict).toBe("pass");
+    expect(judged(staging, { taints: { begin: 0, ready: 1024 } })?.verdict).toBe("pass");
+    expect(judged(staging, {}, {}, own)?.verdict).toBe("fail");
+  });
+});
+
+describe("a driver that says that it finds no device", () => {
+  const message = "insmod: ERROR: could not insert module /sets/0/tally.ko: No such device";
+  const found: SetReport = { ...GOOD, steps: [step("inserted", "tally", 1, message)] };
+  const verdictOf = (changes: Partial<SetReport>, set = {}) =>
+    judged({ ...found, ...changes }, {}, {}, { noDevice: true, ...set })?.verdict;
+
+  test("is refused as expected, which is no pass", () => {
+    expect(judged(found, {}, {}, { noDevice: true })).toMatchObject({
+      verdict: "notApplicable",
+      reasons: [expect.stringMatching(/^tally finds no device of its own here/)],
+    });
+  });
+
+  test("is not excused from anything else", () => {
+    expect(verdictOf({}, { noDevice: false })).toBe("fail");
+    expect(verdictOf({ steps: [step("inserted", "tally", 1, `${message} or address`)] })).toBe("fail");
+    expect(verdictOf({ taint: OUT_OF_TREE | 512 })).toBe("fail");
+    expect(
+      verdictOf({
+        steps: [
+          step("inserted", "tally"),
+          step("inserted", "doorbell", 1, message),
+          step("removed", "tally", 1, "Resource busy"),
+        ],
+      }),
+    ).toBe("fail");
+    expect(verdictOf({ steps: STEPS })).toBe("pass");
+  });
+});
+
 describe("fellAlone", () => {
   const OOPS = "[ 4.0] BUG: kernel NULL pointer dereference, address: 000000000000003d";
   const list = (words: string) => `[ 4.1] Modules linked in:${words}`;
@@ -309,6 +491,7 @@ describe("any other report than the planned one", () => {
   const PLANNED = [
     `begin ${KVERSION} 0`,
     "tree dummy 0 ",
+    "ready tree 0",
     "set 0 0",
     ...STEPS.map(({ verb, module }) => `${verb} ${module} 0 `),
     "done 0 12288",
@@ -376,7 +559,7 @@ describe("any other report than the planned one", () => {
   test("passes nothing when the only set's report has any line less, more or elsewhere", () => {
     const plan = { tree: [], sets: [{ modules: ["gong"], hasSmoke: false }] };
     const steps = ["inserted", "removed", "reinserted", "reremoved"].map((verb) => `${verb} gong 0 `);
-    const planned = [`begin ${KVERSION} 0`, "set 0 0", ...steps, "done 0 0", "end"];
+    const planned = [`begin ${KVERSION} 0`, "ready tree 0", "set 0 0", ...steps, "done 0 0", "end"];
     const passes = (lines: readonly string[]) => {
       const report = readGuestReport(lines.map((line) => `@5ec2e7 ${line}\n`).join(""), "5ec2e7", plan);
       const set = { ...SET, modules: [named("gong")] };

@@ -3,8 +3,17 @@
  */
 import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
-import { type Act, isHarmed, isWhole, nextAct, type SetPlan, TAINTS_BY_PRESENCE } from "./guest-plan.ts";
-import { type GuestReport, printable, type SetReport, type Step } from "./guest-report.ts";
+import {
+  type Act,
+  isHarmed,
+  isWhole,
+  nextAct,
+  REQUEST_FAILED,
+  type SetPlan,
+  TAINTS_BY_PRESENCE,
+} from "./guest-plan.ts";
+import { type GuestReport, printable, type SetReport } from "./guest-report.ts";
+import { isDeath, isFault, isOops, messageOf, tracedModules } from "./kernel-messages.ts";
 import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
 import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
@@ -16,6 +25,10 @@ export interface LoadedSet {
   readonly by: "kmod" | "busybox";
   /** How its files are compressed, where what inserts there opens no such ones. */
   readonly unopened?: Packing | undefined;
+  /** Whether its driver says that it refuses where its device is missing. */
+  readonly noDevice?: boolean | undefined;
+  /** Modules of the kernel's own that it depends on and that cannot be had: `modprobe` had none of them. */
+  readonly unheld?: readonly string[];
 }
 
 type Ending = Pick<Boot, "timedOut" | "isFlooded" | "said">;
@@ -36,9 +49,18 @@ export function judgeSet(
   if (report.release !== kversion) return unknown(`the guest runs ${report.release}, not ${kversion}`);
   if (report.strange !== undefined)
     return unknown(`the guest's report is not the one that was planned: ${report.strange}`);
+  const { taints } = report;
+  if (taints !== undefined && isHarmed(taints.ready, taints.begin))
+    return unknown(
+      `the kernel ${taintWords(taints.ready & ~taints.begin)} before any module of the driver was in`,
+      ...evidenceIn(report.log),
+    );
   if (found === undefined) return undefined;
-  const failure =
-    stepFailure(set, found) ?? endFailure(set, found, report, boot) ?? kernelFailure(set, found);
+  const owed = treeGap(set, found, report) ?? expectedRefusal(set, found);
+  if (owed !== undefined) return owed;
+  const stopped = found.hung === undefined ? endFailure(set, found, report, boot) : [];
+  const [first, ...rest] = [...stepFailure(set, found), ...stopped];
+  const failure = first === undefined ? kernelFailure(set, found) : [first, ...rest];
   if (failure !== undefined) return withReasons("load", "fail", failure);
   if (!isWhole(setPlan(set), found.steps))
     return unknown("the guest's report does not have each step once and in its order");
@@ -46,6 +68,53 @@ export function judgeSet(
   const how = `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`;
   return verdict("load", "pass", how);
 }
+
+/** The first step that failed, where it is a refusal and all else is as it should be. */
+function onlyRefusal(set: LoadedSet, found: SetReport): Happening | undefined {
+  const acts = actsOf(found);
+  const [first, ...more] = acts.filter(({ exitCode }) => exitCode !== 0);
+  const isInsertion = first?.verb === "inserted" || first?.verb === "reinserted";
+  const isCalm = found.taint !== undefined && kernelFailure(set, found) === undefined;
+  return isInsertion && more.length === 0 && isCalm ? first : undefined;
+}
+
+/** A refusal after a module of the kernel's own did not go in proves nothing of the driver. */
+function treeGap(set: LoadedSet, found: SetReport, report: GuestReport): Verdict | undefined {
+  const refused = onlyRefusal(set, found);
+  if (refused === undefined || whyRefused(refused)?.[2] === "itself") return undefined;
+  const planned = report.tree
+    .filter(({ exitCode, message }) => exitCode !== 0 && !NOT_THERE.test(message))
+    .map(({ module, message }) => ({ module, message }));
+  const asked = refused.lines.flatMap((line) => {
+    const [, module = "", message = ""] = REQUEST_FAILED.exec(messageOf(line)) ?? [];
+    // Many implementations of one thing are asked for, and most of them find no hardware of theirs.
+    return message === "" || NO_DEVICE.test(message) ? [] : [{ module, message }];
+  });
+  const gaps = [
+    ...(set.unheld ?? []).map((name) => `${name}, a module of the kernel's own, cannot be had`),
+    ...[...planned, ...asked].map(
+      ({ module, message }) => `${module}, a module of the kernel's own, did not go in: ${message}`,
+    ),
+  ];
+  if (gaps.length === 0) return undefined;
+  return withReasons("load", "unknown", [...gaps, `so it proves nothing that ${refusal(refused, set)}`]);
+}
+
+/** A driver that finds no device, where its own settings say that it will not. */
+function expectedRefusal(set: LoadedSet, found: SetReport): Verdict | undefined {
+  const refused = set.noDevice === true ? onlyRefusal(set, found) : undefined;
+  if (refused === undefined || !NO_DEVICE.test(refused.message)) return undefined;
+  return verdict(
+    "load",
+    "notApplicable",
+    `${refused.module} finds no device of its own here, as \`load.noDevice\` of its driver says: no more can be seen without one`,
+  );
+}
+
+/** -ENODEV, as the programs that insert say it. */
+const NO_DEVICE = /: No such device$/;
+/** What `modprobe` says of a name that nothing bears. */
+const NOT_THERE = /not found in (?:directory|modules\.dep)/;
 
 function silence({ timedOut, isFlooded, said }: Ending): string {
   const when = isFlooded
@@ -59,22 +128,59 @@ function silence({ timedOut, isFlooded, said }: Ending): string {
 
 const FLOOD = `wrote ${CONSOLE_LIMIT_BYTES / 1024 / 1024} MiB to its console`;
 
-type Reasons = readonly [string, ...string[]];
+/** Faults of the kernel and refusals, each with the step during which it came, in the order in which they came. */
+function stepFailure(set: LoadedSet, found: SetReport): string[] {
+  const acts = actsOf(found);
+  return acts.every(({ exitCode }) => exitCode === 0) ? [] : acts.flatMap((act) => troubleOf(act, set));
+}
 
-/** A step that did not come back, or came back with a fault. */
-function stepFailure(set: LoadedSet, found: SetReport): Reasons | undefined {
-  const { hung, log } = found;
-  const evidence = evidenceOf(found);
-  const hasOops = evidence.some((line) => KERNEL_OOPS.test(line));
-  if (hung !== undefined && hasOops) return [`the kernel oopsed: ${actOf(hung)}`, ...evidence];
-  if (hung !== undefined) {
-    const lines = hung.verb === "smoke" ? evidence : log.filter(isTelling).slice(-EVIDENCE_LINES);
-    return [`${actOf(hung)} does not come back`, ...lines.map(withoutTime)];
+/** A step, or the one that hangs, and what the kernel said meanwhile. */
+interface Happening extends Act {
+  /** Undefined for what does not come back. */
+  readonly exitCode: number | undefined;
+  readonly message: string;
+  readonly lines: readonly string[];
+}
+
+function actsOf(found: SetReport): Happening[] {
+  const { steps, hung, log, begins = new Map<number, number>() } = found;
+  const pending = hung === undefined ? [] : [{ ...hung, exitCode: undefined, message: "" }];
+  const acts: Omit<Happening, "lines">[] = [...steps, ...pending];
+  // Without marks, all is said of the step that came to grief; one that was killed before one that was refused.
+  const isKilled = ({ exitCode }: (typeof acts)[0]) => exitCode === undefined || exitCode >= SIGNALLED;
+  const failed = (acts.find(isKilled) ?? acts.find(({ exitCode }) => exitCode !== 0)) as Act | undefined;
+  return acts.map((act, index) => {
+    const begin = begins.get(index);
+    const end = [...begins].find(([other]) => other > index)?.[1];
+    const isAll = begins.size === 0 && act === failed;
+    return { ...act, lines: begin === undefined ? (isAll ? log : []) : log.slice(begin, end) };
+  });
+}
+
+/** Exit codes of programs that a signal ended. */
+const SIGNALLED = 128;
+
+function troubleOf(act: Happening, set: LoadedSet): string[] {
+  const { verb, module, exitCode, lines } = act;
+  const faults = evidenceIn(lines);
+  if (faults.some(isOops)) return [`the kernel oopsed: ${blamed(act)}`, ...faults];
+  if (exitCode === undefined) {
+    const said = verb === "smoke" ? faults : lines.filter(isTelling).slice(-EVIDENCE_LINES);
+    return [`${actOf(act)} does not come back`, ...said.map(messageOf)];
   }
-  const step = found.steps.find(({ exitCode }) => exitCode !== 0);
-  if (step === undefined) return undefined;
-  if (hasOops) return [`the kernel oopsed: ${actOf(step)}`, ...evidence];
-  return [refusal(step, found, set), ...linesAbout(step.module, log).map(withoutTime), ...evidence];
+  if (exitCode !== 0) {
+    const about = linesAbout(module, lines).map(messageOf);
+    return [refusal(act, set), ...about, ...faults.filter((fault) => !about.includes(fault))];
+  }
+  return faults.length === 0 ? [] : [`the kernel complained: ${blamed(act)}`, ...faults];
+}
+
+/** The act, and the module whose code the trace shows, where that is another one. */
+function blamed({ verb, module, lines }: Pick<Happening, "verb" | "module" | "lines">): string {
+  const first = lines.findIndex(isFault);
+  const [traced] = first < 0 ? [] : tracedModules(lines.slice(first));
+  const act = actOf({ verb, module });
+  return traced === undefined || traced === module ? act : `${act}, in ${traced}`;
 }
 
 /** A boot that broke off within a set, or right after it. */
@@ -83,14 +189,14 @@ function endFailure(
   found: SetReport,
   report: GuestReport,
   { timedOut, isFlooded }: Ending,
-): Reasons | undefined {
+): readonly string[] {
   const isLast = [...report.sets.values()].at(-1) === found;
-  if (found.taint !== undefined && (report.ended || !isLast)) return undefined;
+  if (found.taint !== undefined && (report.ended || !isLast)) return [];
   const next = nextAct(setPlan(set), found.steps);
   const act = next === undefined ? "after all was removed" : actOf(next);
   if (isFlooded) return [`the console was flooded: ${act}`, `the guest was ended because it ${FLOOD}`];
-  const last = report.lastWords.filter((line) => KERNEL_DEATH.test(line));
-  const words = (last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES).map(withoutTime);
+  const last = report.lastWords.filter(isDeath);
+  const words = (last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES).map(messageOf);
   // Besides a script, only a kernel that dies ends a guest, and not every one has words for it.
   if (last.length === 0 && timedOut)
     return [`the kernel hangs: ${act}`, `the guest was ended after ${BOOT_LIMIT_MS / 1000} s`, ...words];
@@ -99,23 +205,26 @@ function endFailure(
 }
 
 /** What the kernel says and is after all went well. */
-function kernelFailure(set: LoadedSet, found: SetReport): Reasons | undefined {
-  const isFree = set.modules.every(({ license }) => isGplCompatible(license));
-  const allowed = isFree ? TAINTS_BY_PRESENCE & ~PROPRIETARY_TAINT : TAINTS_BY_PRESENCE;
-  const unexpected = (found.taint ?? 0) & ~(found.taintBefore | allowed);
-  const evidence = evidenceOf(found);
+function kernelFailure(set: LoadedSet, found: SetReport): string[] | undefined {
+  const unexpected = (found.taint ?? 0) & ~(found.taintBefore | allowedTaints(set));
+  const evidence = evidenceIn(found.log);
   if (unexpected === 0 && evidence.length === 0) return undefined;
+  const during = actsOf(found).find(({ lines }) => lines.some(isFault));
   return [
-    `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}`,
+    `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}${during === undefined ? "" : ` (${blamed(during)})`}`,
     ...evidence,
   ];
 }
 
-function evidenceOf({ log }: SetReport): string[] {
-  return log
-    .filter((line) => KERNEL_FAULT.test(line))
-    .slice(0, EVIDENCE_LINES)
-    .map(withoutTime);
+/** What is explained by licences, and by the kernel's own modules that come along. */
+function allowedTaints({ modules }: LoadedSet): number {
+  const isFree = modules.every(({ license }) => isGplCompatible(license));
+  const isStaging = modules.some(({ modinfo }) => modinfo?.some(([key]) => key === "staging"));
+  return TAINTS_BY_PRESENCE & ~((isFree ? PROPRIETARY_TAINT : 0) | (isStaging ? STAGING_TAINT : 0));
+}
+
+function evidenceIn(lines: readonly string[]): string[] {
+  return lines.filter(isFault).slice(0, EVIDENCE_LINES).map(messageOf);
 }
 
 function setPlan({ modules, hasSmoke }: LoadedSet): SetPlan {
@@ -140,12 +249,7 @@ export function fellAlone(
         .split(/[^\w]+/)
         .includes(name),
     );
-  return (
-    steps.length === 0 &&
-    lines.some((line) => KERNEL_OOPS.test(line)) &&
-    lists.length > 0 &&
-    !lists.some(isNamed)
-  );
+  return steps.length === 0 && lines.some(isDeath) && lists.length > 0 && !lists.some(isNamed);
 }
 
 const MODULE_LIST = "Modules linked in:";
@@ -154,13 +258,15 @@ const MODULE_LIST = "Modules linked in:";
 export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport): boolean {
   if (taint === undefined || hung !== undefined) return true;
   const isStuck = steps.some(({ verb, exitCode }) => exitCode !== 0 && /removed$/.test(verb));
-  return isStuck || isHarmed(taint, taintBefore) || log.some((line) => KERNEL_FAULT.test(line));
+  return isStuck || isHarmed(taint, taintBefore) || log.some(isFault);
 }
 
 const EVIDENCE_LINES = 4;
 /** What a kernel says of every module that is not its own. */
 const PRESENCE = /: loading out-of-tree module taints|: module verification failed: signature and\/or/;
 const PROPRIETARY_TAINT = 1 << 0;
+/** Modules of the kernel's own from drivers/staging. */
+const STAGING_TAINT = 1 << 10;
 const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [0, "was tainted as proprietary by modules that say they are not"],
   [1, "was forced to load a module"],
@@ -173,41 +279,44 @@ const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [15, "was live-patched"],
 ]);
 
-/** How a kernel that goes on living begins to report a fault, on either architecture; lockdep and RCU among them. */
-const KERNEL_FAULT =
-  /\b(?:BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault|WARNING: |INFO: task \S+ blocked|INFO: possible recursive|possible circular locking|suspicious RCU usage|rcu_\w+ (?:self-)?detected stall|UBSAN: |KASAN: )/;
-const KERNEL_OOPS = /BUG: |Oops|Unable to handle kernel|kernel BUG at|general protection fault/;
-const KERNEL_DEATH =
-  /Kernel panic|BUG: (?!soft lockup|workqueue)|Oops|Unable to handle kernel|general protection fault/;
-
-/** Why a kernel refuses a module, from its own words, which say more than those of insmod. */
-const REFUSALS: readonly (readonly [RegExp, string])[] = [
-  [/disagrees about version of symbol/, "a symbol has another version"],
-  [/no symbol version for/, "a symbol has no version"],
-  [/Unknown symbol/, "a symbol is not there"],
-  [/uses symbol \S+ from namespace|does not import it/, "a namespace is not imported"],
-  [/GPL-incompatible module .* uses GPL-only|uses GPL-only symbol/, "a symbol is for GPL modules only"],
+/** Why a kernel refuses a module, from its own words, which say more than those of insmod; and whether whatever else is there. */
+const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
+  [/disagrees about version of symbol/, "a symbol has another version", "itself"],
+  [/no symbol version for/, "a symbol has no version", "itself"],
+  [/Unknown symbol \S+ \(err/, "a symbol is not there"],
+  [/uses symbol \S+ from namespace|does not import it/, "a namespace is not imported", "itself"],
+  [
+    /GPL-incompatible module .* uses GPL-only|uses GPL-only symbol/,
+    "a symbol is for GPL modules only",
+    "itself",
+  ],
   [
     /[Kk]ey was rejected|Required key not available|module verification failed.*reject|Loading of .* is rejected/,
     "its signature does not count",
+    "itself",
   ],
-  [/version magic/, "its vermagic is another kernel's"],
-  [/must match the kernel's built struct module/, "it knows another layout of struct module"],
+  [/version magic/, "its vermagic is another kernel's", "itself"],
+  [/must match the kernel's built struct module/, "it knows another layout of struct module", "itself"],
   [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
   [/File exists|already loaded/, "a module of that name is in already"],
   [/No such device/, "it finds no device of its own"],
+  // What insmod says of -ENOENT, whether the kernel missed a symbol or the module something else.
+  [/Unknown symbol in module|No such file or directory/, "it does not find something that it asks for"],
 ];
 
-function refusal(step: Step, { log }: SetReport, { unopened }: LoadedSet): string {
-  const { verb, module, message } = step;
+function refusal({ verb, module, exitCode, message, lines }: Happening, { unopened }: LoadedSet): string {
   if (unopened !== undefined && verb === "inserted")
     return `${module} is refused: this release's kmod opens no .${unopened}, so compress it otherwise: ${message}`;
-  if (verb === "smoke") return `the driver's own script ended with exit code ${step.exitCode}: ${message}`;
+  if (verb === "smoke") return `the driver's own script ended with exit code ${exitCode}: ${message}`;
   if (verb === "removed" || verb === "reremoved") return `${module} cannot be removed: ${message}`;
-  const words = [...linesAbout(module, log), message];
-  const why = REFUSALS.find(([expression]) => words.some((line) => expression.test(line)))?.[1];
+  const why = whyRefused({ module, lines, message })?.[1];
   const again = verb === "reinserted" ? " when it comes again" : "";
   return `${module} is refused${again}${why === undefined ? "" : `, ${why}`}: ${message}`;
+}
+
+function whyRefused({ module, lines, message }: Pick<Happening, "module" | "lines" | "message">) {
+  const words = [...linesAbout(module, lines), message];
+  return REFUSALS.find(([expression]) => words.some((line) => expression.test(line)));
 }
 
 function linesAbout(module: string, log: readonly string[]): string[] {
@@ -227,10 +336,6 @@ function actOf({ verb, module }: Act): string {
     reremoved: `removing ${module} again`,
   };
   return acts[verb];
-}
-
-function withoutTime(line: string): string {
-  return line.replace(/^\[[ 0-9.]+\] /, "");
 }
 
 function taintWords(taint: number): string {

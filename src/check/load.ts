@@ -4,19 +4,29 @@
  * a kernel decides what that kernel reports, of itself and of all that is there with it.
  */
 import { randomBytes } from "node:crypto";
-import { chmod, rm } from "node:fs/promises";
+import { appendFile, chmod, copyFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
+import type { LoadSettings } from "../build/load-settings.ts";
 import type { Packed } from "../formats/compressed-module.ts";
 import { insertionOrder, type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
-import { type GuestContent, type GuestModule, guestArchive, planOf } from "./guest.ts";
+import {
+  type GuestContent,
+  type GuestModule,
+  type GuestTree,
+  guestArchive,
+  isRequestable,
+  planOf,
+} from "./guest.ts";
 import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
+import { askedFor } from "./guest-plan.ts";
 import { type GuestReport, readGuestReport } from "./guest-report.ts";
+import { fetchKernelTree } from "./kernel-tree.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import { SetBudget } from "./set-budget.ts";
@@ -42,6 +52,7 @@ export interface LoadSet {
   readonly driver: string;
   readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;
+  readonly settings?: LoadSettings | undefined;
 }
 
 export interface LoadRequest {
@@ -66,8 +77,11 @@ interface ReadySet {
   readonly modules: readonly LoadModule[];
   readonly read: readonly KernelModule[];
   readonly smoke: string | undefined;
-  /** Modules of other people's that it needs, sorted: in-tree ones, where the kernel has them as modules. */
+  readonly settings: LoadSettings;
+  /** Modules of other people's that it depends on: in-tree ones, where the kernel has them as modules. */
   readonly foreign: readonly string[];
+  /** Those, and what it asks for in `softdep`: modules or aliases. */
+  readonly wanted: readonly string[];
 }
 
 /**
@@ -85,24 +99,19 @@ export async function loadModules(
   if (image === undefined)
     throw new FarmError("NOT_FETCHABLE", { detail: `no index lists a boot image for ${kernel.kversion}` });
   const sets = request.sets.map(readySet);
-  const [vmlinuz, busybox, kmod, found] = await Promise.all([
+  const [vmlinuz, busybox, kmod] = await Promise.all([
     fetchBootImage(image, context, signal),
     fetchBusybox(guest, kernel.architecture, context, signal),
     fetchKmod(guest, context, signal),
-    fetchTreeModules(
-      [...new Set(sets.flatMap(({ foreign }) => foreign))],
-      kernel.packages.modules,
-      context,
-      signal,
-    ),
   ]);
   const userland = { kernel, vmlinuz, busybox, kmod };
   const reports = new Map<ReadySet, LoadReport>();
   // What one set needs from the kernel's tree must not be there for another that brings its own.
-  for (const alike of Map.groupBy(sets, ({ driver, foreign }) =>
-    JSON.stringify([driver, foreign]),
+  for (const alike of Map.groupBy(sets, ({ driver, wanted, settings: { devices } }) =>
+    JSON.stringify([driver, wanted, devices]),
   ).values()) {
-    const loading = { ...userland, tree: treeFiles(alike[0]?.foreign ?? [], found) };
+    const wanted = alike[0]?.wanted ?? [];
+    const loading = { ...userland, tree: await fetchTree(wanted, userland, context, signal) };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);
       for (const [index, report] of boot.entries()) reports.set(rest[index] as ReadySet, report);
@@ -112,26 +121,48 @@ export async function loadModules(
   return sets.map((set) => reports.get(set) as LoadReport);
 }
 
-function readySet({ driver, modules, smoke }: LoadSet): ReadySet {
+function readySet({ driver, modules, smoke, settings = {} }: LoadSet): ReadySet {
   const { ordered, read } = inOrder(modules);
   // Names become paths and words of the guest's script.
   for (const { name } of read) pathSegment(name, "module");
   const own = new Set(read.map(({ name }) => name));
   const foreign = new Set(read.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
-  return { driver, modules: ordered, read, smoke, foreign: [...foreign].toSorted() };
+  const soft = read.flatMap(({ softdeps: { pre, post } }) => [...pre, ...post]);
+  const wanted = [...foreign, ...soft.filter((name) => !own.has(name) && !foreign.has(name))];
+  return {
+    ...{ driver, modules: ordered, read, smoke, settings },
+    foreign: [...foreign],
+    wanted: [...new Set(wanted)].filter(isRequestable).toSorted(),
+  };
 }
 
-/** In-tree modules, with those that they need in turn, in the order of insertion. */
-function treeFiles(names: readonly string[], found: ReadonlyMap<string, Buffer>): GuestModule[] {
-  const needed = new Map<string, Buffer>();
-  const queue = [...names];
-  for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-    const bytes = found.get(name);
-    if (bytes === undefined || needed.has(name)) continue;
-    needed.set(name, bytes);
-    queue.push(...readKernelModule(bytes, name).depends);
-  }
-  return inOrder([...needed].map(([name, bytes]) => ({ name, bytes }))).ordered.map(plainFile);
+/**
+ * What of the kernel's own modules a guest has: all of them where any is asked for by name, none where nothing is; and
+ * where there is no kmod for it, those that are needed.
+ */
+async function fetchTree(
+  wanted: readonly string[],
+  { kernel, kmod }: Pick<Loading, "kernel" | "kmod">,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<Loading["tree"]> {
+  const packages = kernel.packages.modules;
+  if (wanted.length === 0) return { kind: "some", modules: [] };
+  if (kmod !== undefined && packages.length > 0) return wholeTree(wanted, { kernel, kmod }, context, signal);
+  const found = await fetchTreeModules(wanted, packages, context, signal);
+  const modules = inOrder([...found].map(([name, bytes]) => ({ name, bytes }))).ordered.map(plainFile);
+  return { kind: "some", modules };
+}
+
+async function wholeTree(
+  names: readonly string[],
+  { kernel, kmod = [] }: Pick<Loading, "kernel" | "kmod">,
+  context: BootContext,
+  signal: AbortSignal | undefined,
+): Promise<Loading["tree"]> {
+  const { kversion, packages } = kernel;
+  const archive = await fetchKernelTree(kversion, packages.modules, unopenedBy(kmod), context, signal);
+  return { kind: "whole", names, archive };
 }
 
 /** Each after those that it depends on, under its own name. */
@@ -157,6 +188,26 @@ function plainFile({ name, bytes }: LoadModule): GuestModule {
   return { name, file: `${name}.ko`, bytes };
 }
 
+/** What a guest gets of a set; busybox opens nothing that is compressed. */
+function guestSet({ modules, read, smoke, settings }: ReadySet, hasKmod: boolean): GuestContent["sets"][0] {
+  const fileOf = hasKmod ? packedFile : plainFile;
+  const parameters = new Map(
+    Object.entries(settings.parameters ?? {}).map(([name, its]) => [moduleName(name), its]),
+  );
+  return {
+    smoke,
+    modules: modules.map((one, index) => ({
+      ...fileOf(one),
+      parameters: parameters.get(one.name) ?? [],
+      aliases: (read[index]?.modinfo ?? []).flatMap(([key, value]) => (key === "alias" ? [value] : [])),
+      softdeps: {
+        pre: [...(read[index]?.depends ?? []), ...(read[index]?.softdeps.pre ?? [])],
+        post: read[index]?.softdeps.post ?? [],
+      },
+    })),
+  };
+}
+
 function packedFile(one: LoadModule): GuestModule {
   const { name, packed } = one;
   return packed === undefined
@@ -169,7 +220,7 @@ interface Loading {
   readonly vmlinuz: string;
   readonly busybox: Buffer;
   readonly kmod: Awaited<ReturnType<typeof fetchKmod>>;
-  readonly tree: readonly GuestModule[];
+  readonly tree: GuestTree | (GuestTree & { readonly kind: "whole"; readonly archive: string });
 }
 
 /** One boot; reports of as many sets, from the first on, as it proved something of. At least one. */
@@ -179,37 +230,45 @@ async function bootSets(
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<LoadReport[]> {
-  const { kernel, kmod } = loading;
-  // Busybox opens nothing that is compressed.
-  const fileOf = kmod === undefined ? plainFile : packedFile;
-  const inside = sets.map(({ modules, smoke }) => ({ modules: modules.map(fileOf), smoke }));
+  const { kernel, kmod, tree } = loading;
+  const inside = sets.map((set) => guestSet(set, kmod !== undefined));
   const content = { ...loading, sets: inside, secret: randomBytes(16).toString("hex") };
   const { boot, report } = await bootContent(content, sets[0], loading, context, signal);
   // Which of them made the report worthless cannot be said, so each gets a boot of its own.
   if (report.strange !== undefined && sets.length > 1)
     return bootSets(sets.slice(0, 1), loading, context, signal);
+  const asked = tree.kind === "whole" ? [] : askedFor(report.log);
+  if (asked.length > 0 && kmod !== undefined && kernel.packages.modules.length > 0) {
+    const whole = await wholeTree(sets[0]?.wanted ?? [], loading, context, signal);
+    return bootSets(sets, { ...loading, tree: whole }, context, signal);
+  }
   return reportsOf(sets, report, boot, {
     kversion: kernel.kversion,
     by: kmod === undefined ? "busybox" : "kmod",
     unopened: kmod === undefined ? [] : unopenedBy(kmod),
     subjects: inside.map(({ modules }) => modules.map(subjectOf)),
+    missing: [
+      ...new Set([...(kernel.packages.modules.length > 0 ? [] : (sets[0]?.foreign ?? [])), ...asked]),
+    ],
   });
 }
 
 async function bootContent(
   content: GuestContent,
   first: ReadySet | undefined,
-  { kernel: { architecture }, vmlinuz }: Loading,
+  { kernel: { architecture }, vmlinuz, tree }: Loading,
   { scratch }: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly boot: Boot; readonly report: GuestReport }> {
   const [initramfs, console] = [scratch.path(), scratch.path()];
   const once = async () => {
-    const boot = await bootGuest({ architecture, vmlinuz, initramfs, console }, signal);
+    const devices = first?.settings.devices ?? [];
+    const boot = await bootGuest({ architecture, vmlinuz, initramfs, console, devices }, signal);
     return { boot, report: readGuestReport(boot.console, content.secret, planOf(content)) };
   };
   try {
-    await scratch.write(initramfs, gzipSync(guestArchive(content), { level: 1 }));
+    if ("archive" in tree) await copyFile(tree.archive, initramfs);
+    await appendFile(initramfs, gzipSync(guestArchive(content), { level: 1 }));
     // Whoever runs a guest is not us.
     await chmod(initramfs, 0o644);
     await scratch.write(console, "");
@@ -240,21 +299,23 @@ interface Inserting {
   readonly unopened: readonly Packed["packing"][];
   /** The bytes that went into the guest, for each set. */
   readonly subjects: readonly (readonly Subject[])[];
+  /** Names of modules that were needed or asked for, and that no guest here can have. */
+  readonly missing: readonly string[];
 }
 
 function reportsOf(
   sets: readonly ReadySet[],
   report: GuestReport,
   boot: Boot,
-  { kversion, by, unopened, subjects }: Inserting,
+  { kversion, by, unopened, subjects, missing }: Inserting,
 ): LoadReport[] {
   const { bootMs, accelerator } = boot;
   const reports: LoadReport[] = [];
-  for (const [index, { modules, read, smoke }] of sets.entries()) {
+  for (const [index, { modules, read, smoke, settings }] of sets.entries()) {
     const found = report.sets.get(index);
     const packings = modules.map(({ packed }) => packed?.packing);
     const set = {
-      ...{ modules: read, hasSmoke: smoke !== undefined, by },
+      ...{ modules: read, hasSmoke: smoke !== undefined, by, noDevice: settings.noDevice, unheld: missing },
       unopened: unopened.find((packing) => packings.includes(packing)),
     };
     // It gets another boot, as the first one there.

@@ -56,6 +56,22 @@ describe("judge", () => {
     expect(judged([verdict("signature", "pass", "")], policy).isStable).toBe(false);
   });
 
+  test("takes an expected refusal for a load test only where it may, and nothing else of that kind", () => {
+    const refused = verdict("load", "notApplicable", "bell finds no device of its own here");
+    const allowed = { standIns: { load: ["noDevice"] } };
+
+    expect(judged(but(refused)).isStable).toBe(false);
+    expect(judged(but(refused), { standIns: { load: ["siblingLoad"] } }, "sibling").isStable).toBe(false);
+    expect(judged(but(refused), allowed).verdicts.find(({ check }) => check === "load")).toEqual({
+      check: "load",
+      verdict: "waived",
+      reasons: ["bell finds no device of its own here; the policy allows that"],
+    });
+    expect(judged(but(verdict("load", "unknown", "no kernel")), allowed).isStable).toBe(false);
+    expect(judged(but(verdict("load", "fail", "refused")), allowed).isStable).toBe(false);
+    expect(judged(but(verdict("symbols", "notApplicable", "others")), allowed).isStable).toBe(false);
+  });
+
   test("waives what somebody answers for, and says who, why and until when", () => {
     const found = judged(but(verdict("environment", "fail", "gcc 11")), { exceptions: [exception()] });
 

@@ -53,14 +53,14 @@ export const Policy = z.strictObject({
   standIns: z
     .strictObject({
       load: z
-        .array(z.enum(["siblingLoad"]))
+        .array(z.enum(["siblingLoad", "noDevice"]))
         .default([])
         .describe(
-          "What counts where the kernel could not be booted: `siblingLoad`, that the same driver version was loaded into another kernel of its release, architecture and flavour.",
+          "What counts in place of a load test: `siblingLoad`, where the kernel could not be booted, that the same driver version was loaded into another kernel of its release, architecture and flavour; `noDevice`, that modules refused for want of their device, as `load.noDevice` of their driver says.",
         ),
     })
     .prefault({})
-    .describe("Evidence that may stand in for a check whose verdict is unknown."),
+    .describe("Evidence that may stand in for a check that has no verdict of its own."),
   signers: z
     .array(z.string().min(1))
     .default([])
@@ -142,6 +142,8 @@ const HOW_TO_KNOW: Partial<Record<Check, string>> = {
 };
 
 function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
+  if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
+    return verdict("load", "waived", `${shortened(one.reasons.join("; "), 300)}; the policy allows that`);
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
   if (!isOpen || sibling === undefined) return one;
   return verdict(

@@ -5,6 +5,7 @@
 import { access, constants, readFile, stat, truncate } from "node:fs/promises";
 import { FarmError } from "../base/error.ts";
 import { isInstalled, lastLines, run } from "../base/run.ts";
+import { deviceArguments, type LoadSettings } from "../build/load-settings.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
 import { boxed } from "./guest-box.ts";
 
@@ -16,6 +17,7 @@ export interface Guest {
   readonly initramfs: string;
   /** An empty file that gets what the guest writes to its console. */
   readonly console: string;
+  readonly devices: NonNullable<LoadSettings["devices"]>;
 }
 
 export interface Boot {
@@ -33,7 +35,8 @@ export interface Boot {
 export const BOOT_LIMIT_MS = 120_000;
 export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 500;
-const MEMORY_MIB = "512";
+/** Twice what modules of a kernel take as an archive, and room for what the largest kernels want. */
+const MEMORY_MIB = "1024";
 
 /**
  * Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over.
@@ -57,7 +60,7 @@ export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boo
 async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSignal): Promise<Boot> {
   const { vmlinuz, initramfs, console } = guest;
   await truncate(console);
-  const box = await boxed(qemuArguments(guest.architecture, accelerator), {
+  const box = await boxed(qemuArguments(guest, accelerator), {
     readable: [
       [vmlinuz, "/vmlinuz"],
       [initramfs, "/initramfs"],
@@ -93,16 +96,17 @@ async function runUntilFull(argv: readonly string[], console: string, signal?: A
   }
 }
 
-function qemuArguments(guest: ArchitectureName, accelerator: Accelerator): string[] {
-  const { qemu } = architecture(guest);
+function qemuArguments(guest: Guest, accelerator: Accelerator): string[] {
+  const { qemu } = architecture(guest.architecture);
   return [
     [qemu.program, "-accel", accelerator, ...(accelerator === "kvm" ? qemu.kvmArguments : qemu.arguments)],
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ["-m", MEMORY_MIB, "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
     ["-serial", "file:/console", "-kernel", "/vmlinuz", "-initrd", "/initramfs"],
+    deviceArguments(guest.devices),
     // A module's end waits for grace periods, which are slow where nothing else happens.
-    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1`],
+    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1 printk.devkmsg=on`],
   ].flat();
 }
 

@@ -2,6 +2,7 @@
  * A driver in the configuration: where its source is, and how it is built where that is not the usual way.
  */
 import { z } from "zod";
+import { LoadSettings } from "../build/load-settings.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 
@@ -59,6 +60,7 @@ export const DriverConfig = z
     smoke: Directory.optional().describe(
       "A POSIX sh script of the tree that runs in the load test while the modules are in, in a guest with busybox; anything but exit code 0 is a failure.",
     ),
+    load: LoadSettings.optional(),
     build: z
       .enum(["kbuild", "dkms"])
       .optional()

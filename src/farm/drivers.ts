@@ -59,6 +59,7 @@ export async function loadDrivers(
           ...{ name, version, modules, source, origin, build },
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
           ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
+          ...(driver.load === undefined ? {} : { load: driver.load }),
         };
       } catch (thrown) {
         return { name, version, error: ownError(thrown, signal) };

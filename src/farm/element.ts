@@ -131,9 +131,10 @@ async function loadOutcome(
   context: ElementContext,
 ): Promise<LoadOutcome> {
   if (context.isLoaded) {
-    const { smoke } = driver;
+    const { smoke, load } = driver;
     const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
-    return context.steps.testLoad(element, attempt, script, image, context, (stage, detail) =>
+    const trial = { smoke: script, settings: load };
+    return context.steps.testLoad(element, attempt, trial, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
   }

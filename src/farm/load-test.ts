@@ -38,7 +38,7 @@ export interface LoadOutcome {
 }
 
 /** Raised when what a verdict means changes, so that old verdicts are not taken for new ones. */
-const LOAD_TEST_VERSION = 4;
+const LOAD_TEST_VERSION = 5;
 
 const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verdict, bootMs: z.int() });
 
@@ -49,7 +49,7 @@ const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verd
 export async function testLoad(
   element: Element,
   attempt: Attempt,
-  smoke: string | undefined,
+  { smoke, settings }: Pick<LoadSet, "smoke" | "settings">,
   image: Promise<string> | undefined,
   context: LoadTestContext,
   onStage: (stage: Stage, detail?: string) => void,
@@ -68,10 +68,13 @@ export async function testLoad(
   const { driver } = element;
   const { image: images, modules: tree } = element.packages;
   // Modules of the same bytes may be another driver's too, and versions of one share a boot: a verdict is of one driver.
-  const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, smoke ?? ""];
+  const trial = [smoke ?? "", settings ?? {}];
+  const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, ...trial];
   const place = join(context.boot.cache, "loads", hexOf(digestOf(subject)));
   const logFile = join(place, "load.log");
-  const set = { driver, modules: await nodeModules(attempt), smoke };
+  const set = { driver, modules: await nodeModules(attempt), smoke, settings };
+  const stray = strayParameters(set);
+  if (stray !== undefined) return { verdict: unknown(stray) };
   const kept = await recall(join(place, "load.json"), set);
   if (kept !== undefined) await markUsed(place);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
@@ -84,6 +87,15 @@ export async function testLoad(
     if (error.code !== "NOT_FETCHABLE") throw error;
     return { verdict: unknown(error.message) };
   }
+}
+
+/** What a parameter is given to that a build does not give: a test without it would be another one. */
+function strayParameters({ modules, settings }: LoadSet): string | undefined {
+  const names = new Set(modules.map(({ name }) => moduleName(name)));
+  const stray = Object.keys(settings?.parameters ?? {}).find((name) => !names.has(moduleName(name)));
+  return stray === undefined
+    ? undefined
+    : `\`load.parameters\` of the driver names ${stray}, but it gives ${[...names].join(", ")}`;
 }
 
 function unknown(reason: string): Verdict {

@@ -28,6 +28,7 @@ describe("readKernelModule", () => {
       vermagic: "6.1.0-56-amd64 SMP preempt mod_unload modversions ",
       license: "GPL",
       depends: [],
+      softdeps: { pre: [], post: [] },
       importNamespaces: [],
       buildId: expect.stringMatching(/^[0-9a-f]{40}$/),
       buildSalt: "6.1.0-56-amd64",
@@ -203,6 +204,35 @@ describe("a module that says endlessly much", () => {
 
   test("is read as long as it says what one may", () => {
     expect(readKernelModule(craftModule("m", { symbols: 10_000 }), "m.ko").imports).toHaveLength(10_000);
+  });
+});
+
+describe("what a module needs", () => {
+  const crafted = (depends: string, ...softdeps: string[]) =>
+    readKernelModule(
+      craftModule("tally", { depends, modinfo: softdeps.map((value) => `softdep=${value}`) }),
+      "tally.ko",
+    );
+
+  test("is named as the kernel names modules, whatever their files are called", () => {
+    expect(crafted("usb-common,snd-pcm,snd_pcm").depends).toEqual(["usb_common", "snd_pcm"]);
+  });
+
+  test.each([
+    [["pre: rmd160"], { pre: ["rmd160"], post: [] }],
+    [["pre: crypto-crc32c  a post: b", "pre:a post: c"], { pre: ["crypto_crc32c", "a"], post: ["b", "c"] }],
+    [["post: b", "pre: a", "stray"], { pre: ["a"], post: ["b"] }],
+    [["pre:", ""], { pre: [], post: [] }],
+  ])("reads softdep %j", (entries, found) => {
+    const { pre, post } = crafted("", ...entries).softdeps;
+
+    expect([new Set(pre), new Set(post)]).toEqual([new Set(found.pre), new Set(found.post)]);
+  });
+
+  test("is no endless list", () => {
+    expect(() =>
+      crafted("", `pre: ${Array.from({ length: 1001 }, (_, index) => `m${index}`).join(" ")}`),
+    ).toThrow("it names 1001 modules in softdep");
   });
 });
 

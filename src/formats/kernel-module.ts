@@ -29,6 +29,11 @@ interface ModuleExport {
   readonly crc?: number;
 }
 
+interface Softdeps {
+  readonly pre: readonly string[];
+  readonly post: readonly string[];
+}
+
 export interface KernelModule {
   readonly name: string;
   /** As `uname -m` says it on a machine that can load it. */
@@ -39,7 +44,10 @@ export interface KernelModule {
   /** The first one; a module of several sources may name several. */
   readonly license?: string;
   readonly srcversion?: string;
+  /** Names of modules, whatever their files are called. */
   readonly depends: readonly string[];
+  /** What `modprobe` also takes in, before it and after it, where it is there: names of modules, or aliases spelt like ones. */
+  readonly softdeps: Softdeps;
   readonly importNamespaces: readonly string[];
   /** Everything in `.modinfo`, in its order; keys repeat. */
   readonly modinfo: ReadonlyArray<readonly [key: string, value: string]>;
@@ -101,13 +109,14 @@ export function readKernelModule(bytes: Uint8Array, what: string): KernelModule 
   const btf = sectionNamed(elf, ".BTF", what);
   if (btf !== undefined) checkBtf(btf.bytes, what);
   return {
-    name,
+    name: moduleName(name),
     architecture: architectureOf(elf, what),
     vermagic,
     ...(version === undefined ? {} : { version }),
     ...(license === undefined ? {} : { license }),
     ...(srcversion === undefined ? {} : { srcversion }),
     depends: dependsOf(first("depends") ?? "", what),
+    softdeps: softdepsOf(modinfo, what),
     importNamespaces: modinfo.filter(([key]) => key === "import_ns").map(([, namespace]) => namespace),
     modinfo,
     ...(buildId === undefined ? {} : { buildId }),
@@ -201,11 +210,28 @@ function readModinfo(elf: Elf, what: string): [string, string][] {
   });
 }
 
+/** modpost writes names of files (`snd-pcm`); all others know modules by their names (`snd_pcm`). */
 function dependsOf(list: string, what: string): string[] {
   const names = list.split(",").filter((name) => name !== "");
   if (list.length > MAX_DEPENDS_LENGTH || names.length > MAX_DEPENDS)
     throw malformed(what, `it depends on ${names.length} modules in ${list.length} characters`);
-  return names;
+  return [...new Set(names.map(moduleName))];
+}
+
+/** `pre: a b post: c`, in one entry or in several; modprobe.d(5). */
+function softdepsOf(modinfo: KernelModule["modinfo"], what: string): Softdeps {
+  const lists = { pre: new Set<string>(), post: new Set<string>() };
+  for (const [key, value] of modinfo) {
+    if (key !== "softdep") continue;
+    let list: Set<string> | undefined;
+    for (const word of value.split(/\s+/).filter((part) => part !== "")) {
+      if (word === "pre:" || word === "post:") list = lists[word === "pre:" ? "pre" : "post"];
+      else list?.add(moduleName(word));
+    }
+  }
+  const count = lists.pre.size + lists.post.size;
+  if (count > MAX_DEPENDS) throw malformed(what, `it names ${count} modules in softdep`);
+  return { pre: [...lists.pre], post: [...lists.post] };
 }
 
 /** The value of a key that `modpost` writes once into each module. */

@@ -27,6 +27,7 @@ ${REPORT}`;
 const REPORT = `t=$($b cat /proc/sys/kernel/tainted)
 set=- in=
 say begin $($b uname -r) 0
+say ready tree 0
 $b sed -n '/^watch &/,$p' /init | while read -r what a c d; do
 	case $what in
 	begin_set) set=$a in=; say set "$set" "$t" ;;

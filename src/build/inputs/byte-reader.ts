@@ -16,19 +16,28 @@ export const UNPACKED_LIMIT_BYTES = 4 * 1024 ** 3;
 /** What is kept of one package, all in memory: the largest boot images have 60 MiB, the libraries of a guest 20. */
 const KEPT_LIMIT = { bytes: 256 * 1024 * 1024, files: 10_000 } as const;
 
+/** Makes of a file that was wanted what is kept of it. */
+export type Keeping = (file: PackageFile) => PackageFile;
+
 /** The files that are kept of one package, within one budget for all of them. */
 export class KeptFiles {
   readonly files: PackageFile[] = [];
+  readonly #keeping: Keeping;
   #bytes = 0;
+
+  constructor(keeping: Keeping = (file) => file) {
+    this.#keeping = keeping;
+  }
 
   /** Reads the next bytes as a file. @throws FarmError PACKAGE_MALFORMED before more is read than may be kept */
   async take(path: string, size: number, reader: ByteReader): Promise<void> {
-    this.#bytes += size;
-    if (this.#bytes > KEPT_LIMIT.bytes)
+    if (this.#bytes + size > KEPT_LIMIT.bytes)
       throw malformed(`what is wanted of it is larger than ${KEPT_LIMIT.bytes} bytes`);
     if (this.files.length >= KEPT_LIMIT.files)
       throw malformed(`it has more than ${KEPT_LIMIT.files} files of a kind that it has a few of`);
-    this.files.push({ path, content: await reader.take(size) });
+    const kept = this.#keeping({ path, content: await reader.take(size) });
+    this.#bytes += kept.content.length;
+    this.files.push(kept);
   }
 }
 

@@ -54,6 +54,17 @@ describe.each(COMPRESSIONS)("a package compressed with %s", (compression) => {
     ]);
   });
 
+  test("keeps what is made of each", async () => {
+    const shorter = ({ path, content }: PackageFile) => ({
+      path: `${path}.1`,
+      content: content.subarray(0, 1),
+    });
+
+    const found = await readDebFiles(createReadStream(deb), (path) => path.endsWith("a.ko"), never, shorter);
+
+    expect(found).toEqual([{ path: expect.stringMatching(/a\.ko\.1$/), content: Buffer.from("m") }]);
+  });
+
   test("leaves the rest readable when it has enough", async () => {
     const body = createReadStream(deb, { highWaterMark: 16_384 });
 

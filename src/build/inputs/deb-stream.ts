@@ -15,6 +15,7 @@ import {
 } from "../../formats/tar.ts";
 import {
   ByteReader,
+  type Keeping,
   KeptFiles,
   malformed,
   type PackageFile,
@@ -39,10 +40,11 @@ export async function readDebFiles(
   body: Readable,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const reader = ByteReader.of(body);
   try {
-    return await readMembers(reader, isWanted, isEnough);
+    return await readMembers(reader, isWanted, isEnough, keeping);
   } finally {
     await reader.close();
   }
@@ -52,6 +54,7 @@ async function readMembers(
   reader: ByteReader,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   if ((await reader.take(AR_MAGIC.length)).toString("latin1") !== AR_MAGIC)
     throw malformed("it is not an archive");
@@ -59,8 +62,8 @@ async function readMembers(
     const member = parseArHeader(await reader.take(AR_HEADER_BYTES));
     const compression = DATA_MEMBERS.get(member.name);
     const packed = reader.pass(member.size);
-    if (compression === "none") return readPlain(packed, isWanted, isEnough);
-    if (compression !== undefined) return readTar(packed, compression, isWanted, isEnough);
+    if (compression === "none") return readPlain(packed, isWanted, isEnough, keeping);
+    if (compression !== undefined) return readTar(packed, compression, isWanted, isEnough, keeping);
     await reader.skip(member.size + (member.size % 2));
   }
 }
@@ -69,9 +72,10 @@ async function readPlain(
   tar: AsyncGenerator<Buffer>,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const reader = new ByteReader(tar, UNPACKED_LIMIT_BYTES);
-  const { files, isWhole } = await readEntries(reader, isWanted, isEnough);
+  const { files, isWhole } = await readEntries(reader, isWanted, isEnough, keeping);
   if (isWhole) for await (const _ of reader.passAll());
   return files;
 }
@@ -81,6 +85,7 @@ async function readTar(
   compression: Compression,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const decompressor = startDecompressor(compression);
   const source = Readable.from(packed);
@@ -92,7 +97,7 @@ async function readTar(
   source.pipe(decompressor.stdin);
   const reader = ByteReader.of(decompressor.stdout, UNPACKED_LIMIT_BYTES);
   try {
-    const { files, isWhole } = await readEntries(reader, isWanted, isEnough);
+    const { files, isWhole } = await readEntries(reader, isWanted, isEnough, keeping);
     if (!isWhole) return files;
     for await (const _ of reader.passAll()); // Whether all is right, the compression says at its end.
     if (faults.length === 0 && (await decompressor.exit) !== 0) throw malformed("it cannot be decompressed");
@@ -116,8 +121,9 @@ async function readEntries(
   reader: ByteReader,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<Entries> {
-  const kept = new KeptFiles();
+  const kept = new KeptFiles(keeping);
   for (;;) {
     const entry = await nextEntry(reader);
     if (entry === undefined) return { files: kept.files, isWhole: true };

@@ -4,7 +4,7 @@
 import type { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
 import type { Package } from "../../kernel/kernel.ts";
-import type { PackageFile } from "./byte-reader.ts";
+import type { Keeping, PackageFile } from "./byte-reader.ts";
 import { readDebFiles } from "./deb-stream.ts";
 import { readRpmFiles } from "./rpm-stream.ts";
 
@@ -21,6 +21,7 @@ export interface PackageFormat {
     body: Readable,
     isWanted: (path: string) => boolean,
     isEnough: (found: readonly PackageFile[]) => boolean,
+    keeping?: Keeping,
   ) => Promise<readonly PackageFile[]>;
 }
 

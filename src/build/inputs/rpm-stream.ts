@@ -25,6 +25,7 @@ import {
 } from "../../formats/rpm.ts";
 import {
   ByteReader,
+  type Keeping,
   KeptFiles,
   malformed,
   type PackageFile,
@@ -51,11 +52,12 @@ export async function readRpmFiles(
   body: Readable,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const reader = ByteReader.of(body);
   try {
     const header = await readFront(reader);
-    return await readPayload(reader, header, isWanted, isEnough);
+    return await readPayload(reader, header, isWanted, isEnough, keeping);
   } finally {
     await reader.close();
   }
@@ -75,6 +77,7 @@ async function readPayload(
   { compressor, files }: RpmHeader,
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const compression = COMPRESSORS.get(compressor);
   if (compression === undefined)
@@ -93,6 +96,7 @@ async function readPayload(
       files,
       isWanted,
       isEnough,
+      keeping,
     );
   } catch (thrown) {
     throw faults[0] ?? (thrown instanceof FarmError ? thrown : malformed("its payload is damaged"));
@@ -107,8 +111,9 @@ async function readEntries(
   files: readonly RpmFile[],
   isWanted: (path: string) => boolean,
   isEnough: (found: readonly PackageFile[]) => boolean,
+  keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
-  const kept = new KeptFiles();
+  const kept = new KeptFiles(keeping);
   for (;;) {
     const entry = await nextEntry(reader, files);
     if (entry === undefined) return kept.files;

@@ -10,6 +10,21 @@ import { PathSegment } from "../path-segment.ts";
 import { type ListedKernel, type ListedPackage, plainPackage } from "./distribution.ts";
 
 /** How a distribution names the packages of a kernel. */
+/** A userland for guests, and the release's own kmod with what one or another release's needs; the first is what none does without. */
+export const DEB_GUEST = [
+  "busybox-static",
+  "kmod",
+  "libkmod2",
+  "libc6",
+  "liblzma5",
+  "libzstd1",
+  "libssl1.1",
+  "libssl3",
+  "libssl3t64",
+  "libssl4",
+  "zlib1g",
+];
+
 export interface DebNaming {
   /** What a kernel release looks like: tells kernels from metapackages. */
   readonly kversion: RegExp;

@@ -2,7 +2,7 @@
  * Debian: releases, suites, and how its kernel packages are named.
  */
 import { compareDebVersions } from "../deb-version.ts";
-import { type DebNaming, debKernels, readDebPackage } from "./deb-family.ts";
+import { DEB_GUEST, type DebNaming, debKernels, readDebPackage } from "./deb-family.ts";
 import type { DebDistribution, DebRelease } from "./distribution.ts";
 
 const NAMING: DebNaming = {
@@ -23,21 +23,6 @@ const NAMING: DebNaming = {
   ],
   flavourOf,
 };
-
-/** A userland for guests, and the release's own kmod with what one or another release's needs. */
-const GUEST = [
-  "busybox-static",
-  "kmod",
-  "libkmod2",
-  "libc6",
-  "liblzma5",
-  "libzstd1",
-  "libssl1.1",
-  "libssl3",
-  "libssl3t64",
-  "libssl4",
-  "zlib1g",
-];
 
 export const debian: DebDistribution = {
   id: "debian",
@@ -60,9 +45,9 @@ export const debian: DebDistribution = {
     "linux-image-",
     "linux-binary-",
     "linux-modules-",
-    ...GUEST.map((name) => `${name}\n`),
+    ...DEB_GUEST.map((name) => `${name}\n`),
   ],
-  guestPackages: GUEST,
+  guestPackages: DEB_GUEST,
   compareVersions: compareDebVersions,
   readPackage: readDebPackage,
   kernelsOf: (packages) => debKernels(NAMING, packages),

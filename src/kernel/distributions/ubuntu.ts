@@ -4,7 +4,7 @@
  */
 import { ARCHITECTURES, type ArchitectureName } from "../architecture.ts";
 import { compareDebVersions } from "../deb-version.ts";
-import { type DebNaming, debKernels, readDebPackage } from "./deb-family.ts";
+import { DEB_GUEST, type DebNaming, debKernels, readDebPackage } from "./deb-family.ts";
 import type { DebDistribution, DebRelease, Suite } from "./distribution.ts";
 
 const NAMING: DebNaming = {
@@ -23,7 +23,11 @@ const NAMING: DebNaming = {
 };
 
 const WANTED =
-  /^(?:linux-headers-\d.*|linux-.+-headers-\d.*|linux-image-(?:unsigned-)?\d.*|linux-modules-(?:extra-)?\d.*|busybox-static)$/;
+  /^(?:linux-headers-\d.*|linux-.+-headers-\d.*|linux-image-(?:unsigned-)?\d.*|linux-modules-(?:extra-)?\d.*)$/;
+
+function isWanted(name: string): boolean {
+  return WANTED.test(name) || DEB_GUEST.includes(name);
+}
 
 export const ubuntu: DebDistribution = {
   id: "ubuntu",
@@ -44,11 +48,11 @@ export const ubuntu: DebDistribution = {
   suiteField: "Suite",
   keyring: { path: "/usr/share/keyrings/ubuntu-archive-keyring.gpg", package: "ubuntu-keyring" },
   toolchain: { components: ["main", "universe"], isUpdated: true },
-  packagePrefixes: ["linux-", "busybox-static\n"],
-  guestPackages: ["busybox-static"],
+  packagePrefixes: ["linux-", ...DEB_GUEST.map((name) => `${name}\n`)],
+  guestPackages: DEB_GUEST,
   compareVersions: compareDebVersions,
   readPackage: (paragraph, source) =>
-    WANTED.test(paragraph.get("Package") ?? "") ? readDebPackage(paragraph, source) : undefined,
+    isWanted(paragraph.get("Package") ?? "") ? readDebPackage(paragraph, source) : undefined,
   kernelsOf: (packages) => debKernels(NAMING, packages),
 };
 

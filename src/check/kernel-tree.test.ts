@@ -1,0 +1,111 @@
+import { execFileSync } from "node:child_process";
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { craftModule } from "../../test/support/crafted-module.ts";
+import { makeDeb } from "../../test/support/debs.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { openScratch } from "../base/scratch.ts";
+import type { Inputs } from "../build/inputs/inputs.ts";
+import { openModule } from "../formats/compressed-module.ts";
+import type { Package } from "../kernel/kernel.ts";
+import { fetchKernelTree } from "./kernel-tree.ts";
+
+const KVERSION = "6.1.0-56-amd64";
+const DUMMY = craftModule("dummy", { modinfo: ["alias=rtnl-link-dummy"] });
+const FILES = {
+  [`lib/modules/${KVERSION}/kernel/drivers/net/dummy.ko`]: DUMMY,
+  [`lib/modules/${KVERSION}/kernel/lib/damaged.ko`]: "no module",
+  [`lib/modules/${KVERSION}/modules.builtin`]: "kernel/net/unix/unix.ko\n",
+  [`lib/modules/${KVERSION}/build`]: "",
+  "boot/vmlinuz": "kernel",
+};
+
+async function kernelOf(files: Readonly<Record<string, string | Uint8Array>>) {
+  const directory = await temporaryDirectory();
+  const debs = [await makeDeb(directory, "linux-image", files)];
+  const read: string[] = [];
+  const inputs = {
+    stream: <T>({ name }: Package, consume: (body: ReturnType<typeof createReadStream>) => Promise<T>) => {
+      read.push(name);
+      return consume(createReadStream(debs[0] as string));
+    },
+  } as unknown as Inputs;
+  const context = {
+    inputs,
+    scratch: await openScratch(join(directory, "scratch")),
+    cache: join(directory, "cache"),
+  };
+  const image = {
+    ...{ name: "linux-image", version: "1", source: "debian/bookworm", path: "linux-image.deb" },
+    ...{ sha256: "0".repeat(64), size: 1 },
+  } as Package;
+  const fetch = (unopened: readonly ("zst" | "xz" | "gz")[] = []) =>
+    fetchKernelTree(KVERSION, [image], unopened, context);
+  return { directory, read, fetch };
+}
+
+async function unpacked(archive: string, directory: string) {
+  const tree = join(directory, "unpacked");
+  await mkdir(tree);
+  execFileSync("cpio", ["--extract", "--quiet", "--make-directories"], {
+    cwd: tree,
+    input: await readFile(archive),
+  });
+  return join(tree, "lib/modules", KVERSION);
+}
+
+describe("fetchKernelTree", () => {
+  test("gives all modules of a kernel, compressed where they are not, and what modprobe finds them by", async () => {
+    const { directory, fetch } = await kernelOf(FILES);
+
+    const tree = await unpacked(await fetch(), directory);
+
+    const packed = await readFile(join(tree, "kernel/drivers/net/dummy.ko.zst"));
+    expect(await openModule(packed, "dummy.ko.zst")).toEqual(DUMMY);
+    expect((await readdir(tree)).toSorted()).toEqual([
+      ...[
+        "kernel",
+        "modules.alias.bin",
+        "modules.builtin",
+        "modules.builtin.alias.bin",
+        "modules.builtin.bin",
+      ],
+      ...[
+        "modules.builtin.modinfo",
+        "modules.dep.bin",
+        "modules.softdep",
+        "modules.symbols.bin",
+        "modules.weakdep",
+      ],
+    ]);
+    const asked = execFileSync("modprobe", [
+      "-d",
+      join(tree, "../../.."),
+      "-S",
+      KVERSION,
+      "--show-depends",
+      "rtnl-link-dummy",
+    ]);
+    expect(asked.toString()).toContain("drivers/net/dummy.ko.zst");
+  });
+
+  test("reads packages once for what a kmod opens", async () => {
+    const { read, fetch } = await kernelOf(FILES);
+    const archive = await fetch();
+
+    expect(await fetch()).toBe(archive);
+    expect(read).toHaveLength(1);
+    expect(await fetch(["zst"])).not.toBe(archive);
+    expect(read).toHaveLength(2);
+  });
+
+  test("leaves modules as they are where the release's kmod opens nothing", async () => {
+    const { directory, fetch } = await kernelOf(FILES);
+
+    const tree = await unpacked(await fetch(["zst", "gz"]), directory);
+
+    expect(await readdir(join(tree, "kernel/drivers/net"))).toEqual(["dummy.ko"]);
+  });
+});
