@@ -4,6 +4,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../base/scratch.ts";
+import { dkmsVersion } from "../kernel/distributions/dkms.ts";
 import type { LoadedDriver } from "./driver.ts";
 import { copySourceTree } from "./source-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -42,12 +43,17 @@ export async function driverInputs(
   ];
 }
 
-/** The part of the scripts' environment that the driver decides. */
-export function driverEnvironment(driver: LoadedDriver, surroundings: Surroundings): Record<string, string> {
+/** The part of the scripts' environment that the driver decides, for kernels of a release. */
+export function driverEnvironment(
+  driver: LoadedDriver,
+  release: string,
+  surroundings: Surroundings,
+): Record<string, string> {
   const { kind, directory, files } = driver.build;
   return {
     BUILD_DIRECTORY: buildDirectory(driver, surroundings),
     KIND: kind,
+    ...(kind === "dkms" ? { DKMS_VERSION: dkmsVersion(release) } : {}),
     DRIVER_NAME: driver.name,
     DRIVER_VERSION: driver.version,
     MODULES: driver.modules.join(" "),

@@ -19,6 +19,8 @@ export interface DriverBuild {
   readonly make?: readonly string[];
   /** Packages that the build needs in the toolchain root. */
   readonly packages: readonly string[];
+  /** What the source's own package depends on: had where the release has it. */
+  readonly depends?: readonly string[];
   /** Patterns of further files to keep: firmware, tables. */
   readonly files: readonly string[];
   /** Whether debugging information is taken out; default: as dkms.conf says, else no. */
@@ -56,10 +58,14 @@ export interface BuildSettings {
 type ShellLines = string | readonly string[];
 
 /**
- * How a tree is built.
+ * How a tree is built. What its package depends on counts where no packages are configured.
  * @throws FarmError DRIVER_INVALID when nothing in it can be
  */
-export function driverBuild(tree: SourceTree, settings: BuildSettings): DriverBuild {
+export function driverBuild(
+  tree: SourceTree,
+  settings: BuildSettings,
+  depends: readonly string[] = [],
+): DriverBuild {
   const { directory, prepare, make, strip, compress, packages = [], files = [] } = settings;
   const has = (name: string) =>
     tree.files.some(({ path }) => path === (directory === undefined ? name : `${directory}/${name}`));
@@ -80,6 +86,7 @@ export function driverBuild(tree: SourceTree, settings: BuildSettings): DriverBu
     kind,
     packages,
     files,
+    ...(depends.length === 0 || settings.packages !== undefined ? {} : { depends }),
     ...(directory === undefined ? {} : { directory }),
     ...(prepare === undefined ? {} : { prepare: [prepare].flat() }),
     ...(make === undefined ? {} : { make: [make].flat() }),
@@ -96,12 +103,12 @@ const COMPRESSORS: Readonly<Record<Compression, readonly string[]>> = {
 };
 
 /** Packages beside compiler and make that can change the bytes of this driver's output. */
-export function ownPackages({ packages, compress }: DriverBuild): string[] {
-  return [...packages, ...(compress === undefined ? [] : COMPRESSORS[compress])];
+export function ownPackages({ packages, depends = [], compress }: DriverBuild): string[] {
+  return [...packages, ...depends, ...(compress === undefined ? [] : COMPRESSORS[compress])];
 }
 
 /** The part of it that changes bytes, without what is as usual: a plain driver's recipe stays short. */
-export type RecipeBuild = Partial<Omit<DriverBuild, "packages">>;
+export type RecipeBuild = Partial<Omit<DriverBuild, "packages" | "depends">>;
 
 export function recipeBuild(build: DriverBuild): RecipeBuild | undefined {
   const { kind, directory, prepare, make, files, strip, compress } = build;

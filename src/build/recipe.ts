@@ -9,6 +9,7 @@ import {
   type ArchitectureName,
   architecture,
 } from "../kernel/architecture.ts";
+import { dkmsVersion } from "../kernel/distributions/dkms.ts";
 import { isBuildTool, type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { type LoadedDriver, ownPackages, type RecipeBuild, recipeBuild } from "./driver.ts";
@@ -27,6 +28,8 @@ export interface Recipe {
     readonly modules: readonly string[];
     /** How it is built, where that is not the usual way. */
     readonly build?: RecipeBuild;
+    /** The version of DKMS whose ways are followed, for a tree of DKMS. */
+    readonly dkms?: string;
   };
   readonly kernel: {
     readonly distribution: string;
@@ -66,6 +69,7 @@ export function recipeOf(input: RecipeInput): Recipe {
       source: driver.source.digest,
       modules: driver.modules,
       ...(build === undefined ? {} : { build }),
+      ...(driver.build.kind === "dkms" ? { dkms: dkmsVersion(distribution) } : {}),
     },
     kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
     builder,

@@ -39,7 +39,7 @@ export async function loadDrivers(
   const archive = config.archive === "none" ? undefined : inputArchive(store);
   const { base } = config;
   const context: OriginContext = { http, scratch, cache, inputs, archive, base, suites, say, signal };
-  const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
+  const read = new Map<string, ReturnType<typeof readSource>>();
   const sourceOf = (driver: DriverConfig, version: string) => {
     const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
     const known = read.get(key) ?? readSource(driver.source, version, context, farm.steps);
@@ -51,9 +51,9 @@ export async function loadDrivers(
     wanted.map(async ({ driver, version }): Promise<LoadedDriver | AbsentDriver> => {
       const { name, modules = [] } = driver;
       try {
-        const { source, origin } = await sourceOf(driver, version);
+        const { source, origin, depends } = await sourceOf(driver, version);
         const moduleVersion = driver.moduleVersion?.replaceAll("{version}", version);
-        const build = driverBuild(source, driver);
+        const build = driverBuild(source, driver, depends);
         return {
           ...{ name, version, modules, source, origin, build },
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
@@ -94,8 +94,8 @@ async function readSource(
   context: OriginContext,
   steps: Steps,
 ) {
-  const { directory, origin } = await steps.fetchSource(source, version, context);
-  return { source: await steps.readSourceTree(directory), origin };
+  const { directory, origin, depends } = await steps.fetchSource(source, version, context);
+  return { source: await steps.readSourceTree(directory), origin, depends };
 }
 
 /** Where source packages of a release are looked for: the configured suites of it, else its own. */

@@ -323,7 +323,8 @@ class Night {
       if (this.#isDone({ ...element, recipe: recipeKey(recipe) })) return recipe;
     }
     const { family, version } = wanted.compiler;
-    const words = [`${wanted.release} with ${family}-${version}`, ...driver.build.packages];
+    const { packages, depends = [] } = driver.build;
+    const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];
     progress.element(elementName(element), "toolchain", words.join(", "));
     if ((await build.toolchains.making(wanted)) !== undefined) return plan();
     return processors.add(plan, { signal, priority: 2 });
