@@ -110,7 +110,8 @@ read_conf() {
 	for name in $directives; do unset "$name"; done
 	declare -gA given=()
 	bash -n "$1" || note "dkms.conf is no shell script from there on; DKMS goes on with what stands above it"
-	values_of "$1" >/tmp/kmodfarm/values
+	# What fails in it ends nothing, though it may say `set -e`: DKMS asks whether it went well.
+	values_of "$1" >/tmp/kmodfarm/values || :
 	# shellcheck source=/dev/null
 	. /tmp/kmodfarm/values
 }

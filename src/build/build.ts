@@ -255,7 +255,10 @@ async function collectEvidence(
   const tree = treeOf(left, outcome.directory);
   if (result.exitCode !== 0 || result.stopped !== undefined)
     return failed(
-      lacking(absent, refusedBy(readNote(left, "refused.txt"), await failureOf(result, context.limits, tree))),
+      lacking(
+        absent,
+        refusedBy(readNote(left, "refused.txt"), await failureOf(result, context.limits, tree)),
+      ),
     );
   try {
     const taken = await takeFrom(outcome, context, signal);

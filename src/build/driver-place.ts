@@ -1,23 +1,37 @@
 /**
  * A driver inside the sandbox: where its tree lies, the scripts that build it, and what they are told.
  */
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../base/scratch.ts";
+import { readKernelModule } from "../formats/kernel-module.ts";
+import { symversText } from "../formats/module-symvers.ts";
 import { dkmsVersion } from "../kernel/distributions/dkms.ts";
-import type { LoadedDriver } from "./driver.ts";
+import type { LoadedDriver, Need, NeededDriver } from "./driver.ts";
 import { copySourceTree } from "./source-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const PLACE = "/run/kmodfarm";
 
+/** Where the sandbox has a needed driver's modules, with the list of what they export. */
+const neededPlace = ({ name }: Need) => `${PLACE}/needs/${name}`;
+
 /** Lays the tree, and the shell lines of the configuration, where the sandbox finds them. */
-export async function layDriver({ source, build }: LoadedDriver, work: string): Promise<void> {
+export async function layDriver({ source, build, needed = [] }: LoadedDriver, work: string): Promise<void> {
   await copySourceTree(source, join(work, "build", build.kind === "dkms" ? "source" : ""));
+  for (const one of needed) await layNeeded(one, join(work, "needs", one.name));
   for (const step of ["prepare", "make"] as const) {
     const lines = build[step];
     if (lines !== undefined) await writeFile(join(work, step), `${lines.join("\n")}\n`);
   }
+}
+
+async function layNeeded({ source, modules }: NeededDriver, place: string): Promise<void> {
+  await copySourceTree(source, join(place, "source"));
+  await mkdir(join(place, "modules"));
+  for (const { name, bytes } of modules) await writeFile(join(place, "modules", `${name}.ko`), bytes);
+  const read = modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  await writeFile(join(place, "modules", "Module.symvers"), symversText(read));
 }
 
 /**
@@ -28,9 +42,9 @@ export function buildDirectory({ build }: LoadedDriver, { place }: Pick<Surround
   return `${place}${build.kind === "dkms" ? "/var/lib/dkms" : "/build"}`;
 }
 
-/** Scripts, [outside, inside]. */
+/** Scripts, and what other drivers gave, [outside, inside]. DKMS has a driver's source in /usr/src. */
 export async function driverInputs(
-  { build }: LoadedDriver,
+  { build, needed = [] }: LoadedDriver,
   work: string,
   images: string,
 ): Promise<[string, string][]> {
@@ -40,6 +54,10 @@ export async function driverInputs(
   return [
     ...scripts.map((name): [string, string] => [join(images, name), `${PLACE}/${name}`]),
     ...steps.map((name): [string, string] => [join(work, name), `${PLACE}/${name}`]),
+    ...needed.flatMap((one): [string, string][] => [
+      [join(work, "needs", one.name, "modules"), neededPlace(one)],
+      [join(work, "needs", one.name, "source"), `/usr/src/${one.packageName ?? one.name}-${one.version}`],
+    ]),
   ];
 }
 
@@ -50,6 +68,7 @@ export function driverEnvironment(
   surroundings: Surroundings,
 ): Record<string, string> {
   const { kind, directory, files } = driver.build;
+  const { needed = [] } = driver;
   return {
     BUILD_DIRECTORY: buildDirectory(driver, surroundings),
     KIND: kind,
@@ -57,7 +76,20 @@ export function driverEnvironment(
     DRIVER_NAME: driver.name,
     DRIVER_VERSION: driver.version,
     MODULES: driver.modules.join(" "),
+    ...(needed.length === 0 ? {} : neededEnvironment(needed)),
     ...(directory === undefined ? {} : { DIRECTORY: directory }),
     ...(files.length === 0 ? {} : { FILES: files.join("\n") }),
+  };
+}
+
+/** Kbuild reads lists of symbols from a variable; a Makefile that sets it itself names others. */
+function neededEnvironment(needed: readonly NeededDriver[]): Record<string, string> {
+  const names = needed.flatMap(({ name, packageName }) => [
+    name,
+    ...(packageName === undefined ? [] : [packageName]),
+  ]);
+  return {
+    KBUILD_EXTRA_SYMBOLS: needed.map((one) => `${neededPlace(one)}/Module.symvers`).join(" "),
+    NEEDS: [...new Set(names)].join(" "),
   };
 }

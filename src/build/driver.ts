@@ -2,6 +2,7 @@
  * A driver as the configuration describes it: its source, and how that becomes modules.
  */
 import { FarmError } from "../base/error.ts";
+import type { Digest } from "../base/json.ts";
 import type { OriginRecord } from "./origins/origin.ts";
 import type { SourceTree } from "./source-tree.ts";
 
@@ -28,6 +29,38 @@ export interface DriverBuild {
   readonly compress?: Compression;
 }
 
+/** Another driver that a driver needs, in the version that it needs it in. */
+export interface Need {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** A module of a needed driver, as nodes insert it. */
+interface NeededModule {
+  readonly name: string;
+  readonly sha256: Digest;
+  readonly bytes: Buffer;
+}
+
+/** A needed driver with its modules for one kernel. */
+export interface NeededDriver extends Need {
+  /** What its dkms.conf calls it. */
+  readonly packageName?: string;
+  readonly source: SourceTree;
+  readonly modules: readonly NeededModule[];
+  /** Whether nodes get those modules. */
+  readonly isStable: boolean;
+}
+
+/** All modules of others that a driver's own come after. */
+export function neededModules({
+  needed = [],
+}: {
+  readonly needed?: readonly NeededDriver[];
+}): NeededModule[] {
+  return needed.flatMap(({ modules }) => modules);
+}
+
 /** A driver version whose source has been read. */
 export interface LoadedDriver {
   readonly name: string;
@@ -38,6 +71,12 @@ export interface LoadedDriver {
   /** Modules it must give; empty: all it gives. */
   readonly modules: readonly string[];
   readonly build: DriverBuild;
+  /** What its dkms.conf calls it, as far as that can be told before it is run. */
+  readonly packageName?: string;
+  /** The drivers that it needs and those that they need, each after those that it needs itself. */
+  readonly needs?: readonly Need[];
+  /** The modules of all these for the kernel that it is built for. */
+  readonly needed?: readonly NeededDriver[];
   /** What its modules must say their version is, where somebody said so. */
   readonly moduleVersion?: string;
   /** The script of its tree that tries its modules out while they are in a kernel. */

@@ -42,6 +42,8 @@ export interface LoadSet {
   readonly driver: string;
   readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;
+  /** Modules of other drivers that these need: they go in before, like those of the kernel's own tree. */
+  readonly needs?: readonly LoadModule[];
 }
 
 export interface LoadRequest {
@@ -68,6 +70,8 @@ interface ReadySet {
   readonly smoke: string | undefined;
   /** Modules of other people's that it needs, sorted: in-tree ones, where the kernel has them as modules. */
   readonly foreign: readonly string[];
+  /** Those of other drivers, in the order of insertion. */
+  readonly needs: readonly LoadModule[];
 }
 
 /**
@@ -99,10 +103,12 @@ export async function loadModules(
   const userland = { kernel, vmlinuz, busybox, kmod };
   const reports = new Map<ReadySet, LoadReport>();
   // What one set needs from the kernel's tree must not be there for another that brings its own.
-  for (const alike of Map.groupBy(sets, ({ driver, foreign }) =>
-    JSON.stringify([driver, foreign]),
+  for (const alike of Map.groupBy(sets, ({ driver, foreign, needs }) =>
+    JSON.stringify([driver, foreign, needs.map(({ bytes }) => sha256(bytes))]),
   ).values()) {
-    const loading = { ...userland, tree: treeFiles(alike[0]?.foreign ?? [], found) };
+    const [{ foreign = [], needs = [] } = {}] = alike;
+    const tree = [...treeFiles(foreign, found), ...needs.map(plainFile)];
+    const loading = { ...userland, tree };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);
       for (const [index, report] of boot.entries()) reports.set(rest[index] as ReadySet, report);
@@ -112,13 +118,15 @@ export async function loadModules(
   return sets.map((set) => reports.get(set) as LoadReport);
 }
 
-function readySet({ driver, modules, smoke }: LoadSet): ReadySet {
+function readySet({ driver, modules, smoke, needs: others = [] }: LoadSet): ReadySet {
   const { ordered, read } = inOrder(modules);
+  const needs = inOrder(others);
+  const all = [...needs.read, ...read];
   // Names become paths and words of the guest's script.
-  for (const { name } of read) pathSegment(name, "module");
-  const own = new Set(read.map(({ name }) => name));
-  const foreign = new Set(read.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
-  return { driver, modules: ordered, read, smoke, foreign: [...foreign].toSorted() };
+  for (const { name } of all) pathSegment(name, "module");
+  const own = new Set(all.map(({ name }) => name));
+  const foreign = new Set(all.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
+  return { driver, modules: ordered, read, smoke, foreign: [...foreign].toSorted(), needs: needs.ordered };
 }
 
 /** In-tree modules, with those that they need in turn, in the order of insertion. */

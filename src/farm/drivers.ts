@@ -1,13 +1,17 @@
 /**
  * The configured drivers: their sources brought here and read.
  */
-import { FarmError, ownError, traceOf } from "../base/error.ts";
-import { driverBuild, type LoadedDriver } from "../build/driver.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
+import { readFileIn } from "../base/strange-tree.ts";
+import { type DriverBuild, driverBuild, type LoadedDriver } from "../build/driver.ts";
 import type { OriginContext } from "../build/origins/origin.ts";
 import type { SourceTree } from "../build/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
+import { plainValues } from "../formats/dkms-conf.ts";
+import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
+import { allNeeds, type Needing } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
 import type { Steps } from "./steps.ts";
@@ -55,7 +59,7 @@ export async function loadDrivers(
         const moduleVersion = driver.moduleVersion?.replaceAll("{version}", version);
         const build = driverBuild(source, driver, depends);
         return {
-          ...{ name, version, modules, source, origin, build },
+          ...{ name, version, modules, source, origin, build, ...packageNameIn(source, build) },
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
           ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
         };
@@ -64,8 +68,7 @@ export async function loadDrivers(
       }
     }),
   );
-  const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
-  const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  const { loaded, absent } = withNeeds(drivers, config.drivers);
   for (const { name, version, error } of absent)
     say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
   // Where nothing can be built, a list of every kernel that it is not built for helps nobody.
@@ -74,6 +77,62 @@ export async function loadDrivers(
     throw first.error;
   return { loaded, absent };
 }
+
+/** Of drivers with their needs: those whose needs make no sense are absent too. */
+function withNeeds(
+  drivers: readonly (LoadedDriver | AbsentDriver)[],
+  configured: readonly DriverConfig[],
+): Drivers {
+  const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
+  const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  const called = new Map(loaded.map(({ name, packageName = name }) => [packageName, name]));
+  const names = new Set(configured.map(({ name }) => name));
+  const all = drivers.map((driver): Needing => {
+    const { name, version } = driver;
+    const own = configured.find((one) => one.name === name)?.needs ?? [];
+    const others = "source" in driver ? dependenciesIn(driver.source, driver.build) : [];
+    // What is no driver here only the build can judge: it may be of no account to this release's DKMS.
+    const known = others
+      .map((one) => (names.has(one) ? one : called.get(one)))
+      .filter((one) => one !== undefined);
+    return { name, version, needs: [...new Set([...own, ...known])] };
+  });
+  const good: LoadedDriver[] = [];
+  for (const driver of loaded) {
+    const { name, version } = driver;
+    try {
+      const needs = allNeeds(all.find((one) => one.name === name && one.version === version) as Needing, all);
+      good.push({ ...driver, ...(needs.length === 0 ? {} : { needs }) });
+    } catch (thrown) {
+      absent.push({ name, version, error: toFarmError(thrown) });
+    }
+  }
+  return { loaded: good, absent };
+}
+
+/** Of a dkms.conf no more is read than any has. */
+const CONF_LIMIT_BYTES = 256 * 1024;
+
+function valuesIn(
+  { directory: tree }: SourceTree,
+  { kind, directory }: DriverBuild,
+  directive: string,
+): string[] {
+  if (kind !== "dkms") return [];
+  const bytes = readFileIn(
+    tree,
+    directory === undefined ? "dkms.conf" : `${directory}/dkms.conf`,
+    CONF_LIMIT_BYTES,
+  );
+  return plainValues(bytes?.toString("utf8") ?? "", directive);
+}
+
+function packageNameIn(source: SourceTree, build: DriverBuild): Pick<LoadedDriver, "packageName"> {
+  const [packageName] = valuesIn(source, build, "PACKAGE_NAME");
+  return packageName !== undefined && isPathSegment(packageName) ? { packageName } : {};
+}
+
+const dependenciesIn = (source: SourceTree, build: DriverBuild) => valuesIn(source, build, "BUILD_DEPENDS");
 
 function fileIn({ files, directory }: SourceTree, path: string): string {
   if (files.some((file) => file.path === path && file.kind !== "link")) return path;

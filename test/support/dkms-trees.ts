@@ -102,7 +102,8 @@ function addModules(draft: Draft): void {
     files[`${module}.c`] = `/* ${module} */\n${dice.chance(0.05) ? "#error broken\n" : ""}`;
     if (!inArray && !(modules.length === 1 && dice.chance(0.2)))
       say(draft, `BUILT_MODULE_NAME[${index}]`, dice.chance(0.02) ? `${module}.ko` : module, 0.01);
-    if (dice.chance(0.15)) say(draft, `BUILT_MODULE_LOCATION[${index}]`, dice.pick(["", "./", ".", "./", "src"]));
+    if (dice.chance(0.15))
+      say(draft, `BUILT_MODULE_LOCATION[${index}]`, dice.pick(["", "./", ".", "./", "src"]));
     if (dice.chance(0.1))
       say(draft, `DEST_MODULE_NAME[${index}]`, dice.pick([module, module, `${module}_x`, "same", "bad.ko"]));
     const location = dice.pick(["/extra", "/updates", "/kernel/drivers/misc", "/updates/dkms"]);
@@ -143,7 +144,12 @@ function addMake(draft: Draft): void {
   say(draft, "MAKE[0]", dice.chance(0.5) ? command : "make -C no-such-place");
   const second = dice.chance(0.1) ? 2 : 1;
   say(draft, `MAKE[${second}]`, dice.pick(COMMANDS));
-  say(draft, `MAKE_MATCH[${second}]`, dice.pick(["^6\\.", "^[4-9]\\.", "^2\\.6", "(", "deb13", "", "6.12"]), 0.1);
+  say(
+    draft,
+    `MAKE_MATCH[${second}]`,
+    dice.pick(["^6\\.", "^[4-9]\\.", "^2\\.6", "(", "deb13", "", "6.12"]),
+    0.1,
+  );
   if (dice.chance(0.1)) say(draft, "MAKE_MATCH[0]", dice.pick(["^6", "^5", "("]));
 }
 
@@ -151,9 +157,15 @@ function addExclusions(draft: Draft): void {
   const { dice } = draft;
   const index = dice.chance(0.2) ? "[1]" : dice.chance(0.1) ? "[0]" : "";
   const all: readonly (readonly [string, readonly string[]])[] = [
-    ["BUILD_EXCLUSIVE_KERNEL", ["^6\\.", "^[5-9]\\.", "^2\\.6", "(", "REQUIRES CONFIG_NET", "6.12.*amd64$", ".*"]],
+    [
+      "BUILD_EXCLUSIVE_KERNEL",
+      ["^6\\.", "^[5-9]\\.", "^2\\.6", "(", "REQUIRES CONFIG_NET", "6.12.*amd64$", ".*"],
+    ],
     ["BUILD_EXCLUSIVE_ARCH", ["x86_64", "^(x86_64|aarch64)$", "aarch64", "i.86"]],
-    ["BUILD_EXCLUSIVE_CONFIG", ["CONFIG_NET", "CONFIG_NET !CONFIG_PREEMPT_RT", "!CONFIG_NET", "CONFIG_(NET|X)"]],
+    [
+      "BUILD_EXCLUSIVE_CONFIG",
+      ["CONFIG_NET", "CONFIG_NET !CONFIG_PREEMPT_RT", "!CONFIG_NET", "CONFIG_(NET|X)"],
+    ],
     ["BUILD_EXCLUSIVE_KERNEL_MIN", ["4.0", "6.12", "6.12.118", "6.12.119", "6.13", "10", "6.2"]],
     ["BUILD_EXCLUSIVE_KERNEL_MAX", ["6.12", "6.12.118", "6.13", "6.12.999", "5.99", "9"]],
   ];
@@ -170,7 +182,8 @@ function addScripts(draft: Draft): void {
     const code = dice.chance(0.3) ? dice.pick([1, 3, 77, 127]) : 0;
     const end = `exit ${code}\n`;
     const bodies = ["", "rm -f *.ko\n", `echo "$1" >${hook}.txt\n`, "[ -e dkms.conf ] || exit 9\n"];
-    if (!dice.chance(0.05)) files[script] = `${dice.chance(0.05) ? "" : "#!/bin/sh\n"}${dice.pick(bodies)}${end}`;
+    if (!dice.chance(0.05))
+      files[script] = `${dice.chance(0.05) ? "" : "#!/bin/sh\n"}${dice.pick(bodies)}${end}`;
     const tails = ["", "", "", " $kernelver", " a  b", " && true", " || true", "; true"];
     say(draft, hook, `${dice.chance(0.1) ? "./" : ""}${script}${dice.pick(tails)}`);
   }
@@ -210,7 +223,8 @@ function addClean(draft: Draft): void {
 
 function addFlags(draft: Draft): void {
   const { dice } = draft;
-  if (dice.chance(0.8)) say(draft, "AUTOINSTALL", dice.pick(["yes", "yes", "yes", "YES", "Yes", "no", "", "maybe"]));
+  if (dice.chance(0.8))
+    say(draft, "AUTOINSTALL", dice.pick(["yes", "yes", "yes", "YES", "Yes", "no", "", "maybe"]));
   if (dice.chance(0.2)) say(draft, "NO_WEAK_MODULES", dice.pick(["yes", "no", "true"]));
   if (dice.chance(0.2)) say(draft, "REMAKE_INITRD", dice.pick(["no", "yes"]));
 }

@@ -33,7 +33,8 @@ export async function realDkms(release: DkmsRelease): Promise<string> {
     if (existsSync(join(place, "usr/sbin/dkms"))) return;
     const mirror = await startMirror();
     try {
-      const read = async (path: string) => Buffer.from(await (await fetch(`${mirror.main}/${path}`)).arrayBuffer());
+      const read = async (path: string) =>
+        Buffer.from(await (await fetch(`${mirror.main}/${path}`)).arrayBuffer());
       const packed = await read(`dists/${CODENAMES[release]}/main/binary-amd64/Packages.xz`);
       const index = execFileSync("xz", ["-dc"], { input: packed, maxBuffer: 1 << 30 }).toString();
       const paragraph = /^Package: dkms\n(?:.+\n)+/m.exec(index)?.[0] ?? "";
@@ -173,7 +174,8 @@ export async function byUs(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcom
   const { code, output: log } = await bwrap(argv);
   const excluded = existsSync(join(out, "excluded.txt"));
   const outcome = code === 0 ? "built" : excluded ? "excluded" : "failed";
-  const refused = (await readText(join(out, "refused.txt"))) || (/^kmodfarm: the build gave .*/m.exec(log)?.[0] ?? "");
+  const refused =
+    (await readText(join(out, "refused.txt"))) || (/^kmodfarm: the build gave .*/m.exec(log)?.[0] ?? "");
   const stage = outcome === "failed" ? stageOf(refused) : "";
   return { outcome, stage, ...(await modulesIn(out, outcome)), file: firstFile(log, outcome), log };
 }

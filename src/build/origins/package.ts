@@ -180,7 +180,8 @@ async function dropLinksOut(sources: string): Promise<void> {
 }
 
 /** What a toolchain root has by another way, or what only asks questions on a host. */
-const OTHERWISE = /^(?:dkms|dh-dkms|debconf|make|build-essential|c-compiler|(?:gcc|clang|linux-headers|linux-image)(?:-.*)?)$/;
+const OTHERWISE =
+  /^(?:dkms|dh-dkms|debconf|make|build-essential|c-compiler|(?:gcc|clang|linux-headers|linux-image)(?:-.*)?)$/;
 /** No field of control files is longer. */
 const FIELD_LIMIT_BYTES = 64 * 1024;
 
