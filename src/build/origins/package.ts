@@ -9,7 +9,14 @@ import { fileDigest, hexOf } from "../../base/json.ts";
 import { pipeThrough, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
 import { linkBudget } from "../../base/strange-links.ts";
-import { kindIn, moveDirectoryOut, namesIn, removeLinkIn, walkTree } from "../../base/strange-tree.ts";
+import {
+  kindIn,
+  moveDirectoryOut,
+  namesIn,
+  removeLinkIn,
+  removeTree,
+  walkTree,
+} from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { readCurrentAptSource } from "../../catalog/current.ts";
@@ -40,7 +47,11 @@ export const debianPackage: Origin = {
     if (typeof place === "string") {
       const file = resolve(context.base, place);
       const { directory, sha256 } = await treeOf(file, context);
-      return { directory, origin: { kind: "package", place: file, sha256 }, depends: await dependsOf(file) };
+      return {
+        directory,
+        origin: { kind: "package", place: file, sha256 },
+        depends: await dependsOf(file, context),
+      };
     }
     const listed = await choose(place as PackagePlace, version, context);
     const file = await context.inputs.fetch(listed, [], context.signal).catch((thrown) => {
@@ -50,7 +61,7 @@ export const debianPackage: Origin = {
     if (!namesOf(listed.version).includes(version) && treeVersion !== version)
       throw otherVersion(place as PackagePlace, version, [listed], treeVersion);
     const origin = { kind: "package" as const, place: `${listed.name} ${listed.version}`, sha256 };
-    return { directory, origin, depends: await dependsOf(file) };
+    return { directory, origin, depends: await dependsOf(file, context) };
   },
 };
 
@@ -186,9 +197,13 @@ const OTHERWISE =
 const FIELD_LIMIT_BYTES = 64 * 1024;
 
 /** What a package depends on beside DKMS itself: of alternatives the first, as apt would choose. */
-async function dependsOf(file: string): Promise<string[]> {
+async function dependsOf(file: string, { scratch }: OriginContext): Promise<string[]> {
   const argv = ["dpkg-deb", "--field", "/package.deb", "Pre-Depends", "Depends"];
-  const result = await run(shutIn(argv, { shows: { "/package.deb": file } }));
+  // It unpacks the control files before it reads one.
+  const target = scratch.path();
+  await mkdir(target, { recursive: true });
+  const box = shutIn(argv, { target, shows: { "/package.deb": file } });
+  const result = await run(box).finally(() => removeTree(target));
   if (result.exitCode !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
   const fields = parseParagraph(result.stdout.slice(0, FIELD_LIMIT_BYTES));
   const groups = ["Pre-Depends", "Depends"].flatMap((name) => parseRelations(fields.get(name) ?? ""));
