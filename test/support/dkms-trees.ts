@@ -116,8 +116,10 @@ function addModules(draft: Draft): void {
 const GOOD = "make -C $kernel_source_dir M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build";
 const COMMANDS = [
   GOOD,
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's
   "make -C ${kernel_source_dir} M=${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build modules",
   "make -C /lib/modules/$kernelver/build M=`pwd`",
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell's
   "make -C /lib/modules/${kernelver}/build M=$(pwd)",
   "'make' -C $kernel_source_dir M=$PWD",
   "make   -C   $kernel_source_dir   M=$PWD",
@@ -140,7 +142,10 @@ function addMake(draft: Draft): void {
   if (dice.chance(0.25)) return;
   if (dice.chance(0.1)) lines.push("mine=$kernel_source_dir");
   const command = dice.chance(0.6) ? GOOD : dice.pick(COMMANDS);
-  if (dice.chance(0.5)) return say(draft, dice.pick(["MAKE", "MAKE[0]"]), command);
+  if (dice.chance(0.5)) {
+    say(draft, dice.pick(["MAKE", "MAKE[0]"]), command);
+    return;
+  }
   say(draft, "MAKE[0]", dice.chance(0.5) ? command : "make -C no-such-place");
   const second = dice.chance(0.1) ? 2 : 1;
   say(draft, `MAKE[${second}]`, dice.pick(COMMANDS));

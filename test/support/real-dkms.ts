@@ -3,6 +3,7 @@ import { execFile, execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { removeTree } from "../../src/base/strange-tree.ts";
 import { diagnose } from "../../src/build/diagnose.ts";
 import { dkmsVersion } from "../../src/kernel/distributions/dkms.ts";
 import { type DkmsTree, FAKE_HEADERS, FAKE_KERNEL } from "./dkms-trees.ts";
@@ -10,7 +11,7 @@ import { writeTree } from "./driver-trees.ts";
 import { CHECKOUT, startMirror, TEST_CACHE } from "./e2e-mirror.ts";
 import { withLock } from "./lock.ts";
 
-export interface DkmsOutcome {
+interface DkmsOutcome {
   readonly outcome: "built" | "excluded" | "failed";
   /** Where it failed, as DKMS's exit codes tell it. */
   readonly stage: string;
@@ -23,11 +24,11 @@ export interface DkmsOutcome {
   readonly log: string;
 }
 
-const CODENAMES = { debian12: "bookworm", debian13: "trixie" } as const;
+export const CODENAMES = { debian12: "bookworm", debian13: "trixie" } as const;
 export type DkmsRelease = keyof typeof CODENAMES;
 
 /** The files of a release's dkms package, unpacked; fetched once. */
-export async function realDkms(release: DkmsRelease): Promise<string> {
+async function realDkms(release: DkmsRelease): Promise<string> {
   const place = join(TEST_CACHE, "dkms", release);
   await withLock(join(TEST_CACHE, `dkms-${release}.lock`), async () => {
     if (existsSync(join(place, "usr/sbin/dkms"))) return;
@@ -121,8 +122,51 @@ const STAGES: Readonly<Record<number, string>> = {
   77: "",
 };
 
+/** Whether this machine's own programs can stand for a root's: they lie where Debian has them. */
+export function hasOwnPrograms(): boolean {
+  return ["bin/bwrap", "bin/patch", "bin/make", "lib/x86_64-linux-gnu"].every((path) =>
+    existsSync(join("/usr", path)),
+  );
+}
+
+/** Both over one tree, and what is different and not meant to be, one line each. */
+export async function compareDkms(
+  world: DkmsWorld,
+  tree: DkmsTree,
+): Promise<{ readonly kind: string; readonly differences: readonly string[] }> {
+  const real = await byDkms(world, tree);
+  const ours = await byUs(world, tree);
+  for (const who of ["dkms", "ours"]) await removeTree(placeOf(world, tree, who));
+  const kind = `${real.outcome} ${real.stage}`.trim();
+  const explained = explanation(world, tree, real, ours);
+  if (explained !== undefined) return { kind: `explained: ${explained}`, differences: [] };
+  const [theirs, own] = [real, ours].map(({ log: _, ...rest }) => JSON.stringify(rest));
+  if (theirs === own) return { kind, differences: [] };
+  return { kind, differences: [`${world.release} ${tree.name}\n  dkms ${theirs}\n  ours ${own}`] };
+}
+
+/** What is meant to be different. */
+function explanation(
+  { release }: DkmsWorld,
+  { files }: DkmsTree,
+  real: DkmsOutcome,
+  ours: DkmsOutcome,
+): string | undefined {
+  const conf = files["dkms.conf"] ?? "";
+  const isOld = dkmsVersion(release).startsWith("3.0.");
+  if (isOld && /OBSOLETE_BY/.test(ours.log) && ours.outcome === "excluded" && real.outcome !== "excluded")
+    return "an obsolete driver is built there, and only then not installed";
+  const isApart = /is excluded: BUILD_EXCLUSIVE_\w+\[\d+\]/.test(ours.log);
+  if (isApart && real.stage === "module" && ours.outcome === "built")
+    return "a module that excludes itself is missing, which DKMS 3.3 takes for what it is";
+  const isTwice = /gave two of/.test(ours.log) && real.outcome === "built";
+  if (isTwice && /DEST_MODULE_NAME/.test(conf))
+    return "two modules of one name, which only their places on a host part";
+  return undefined;
+}
+
 /** What the release's own dkms makes of a tree. */
-export async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
+async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const { out, source } = await layOut(world, tree, "dkms");
   const argv = [
     ...boxed(world, [
@@ -143,7 +187,7 @@ export async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutc
 }
 
 /** What images/build.sh makes of it, in the same surroundings. */
-export async function byUs(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
+async function byUs(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const { out, source } = await layOut(world, tree, "ours");
   const scripts = ["build.sh", "dkms.sh"].flatMap((name) => [
     "--ro-bind",
@@ -188,8 +232,10 @@ function stageOf(refusal: string): string {
   return refusal === "" ? "make" : "module";
 }
 
-async function layOut({ place }: DkmsWorld, tree: DkmsTree, who: string) {
-  const own = join(place, `${tree.name}-${who}`);
+const placeOf = ({ place }: DkmsWorld, tree: DkmsTree, who: string) => join(place, `${tree.name}-${who}`);
+
+async function layOut(world: DkmsWorld, tree: DkmsTree, who: string) {
+  const own = placeOf(world, tree, who);
   const [source, out] = [join(own, "tree", "source"), join(own, "out")];
   await writeTree(source, tree.files);
   await mkdir(join(out, "modules"), { recursive: true });
