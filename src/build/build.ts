@@ -311,8 +311,16 @@ function refusedBy(refusal: string, failure: Diagnosis): Diagnosis {
   const isTheirs = ["source", "unknown"].includes(ERRORS[failure.code].blame);
   if (refusal === "" || !isTheirs) return failure;
   const said = refusal.slice(0, 300).toWellFormed();
-  if (failure.code === "BUILD_UNEXPLAINED")
-    return { ...failure, code: "BUILD_FAILED", cause: said, advice: "The log has what came before that." };
+  if (failure.code === "BUILD_UNEXPLAINED") {
+    const line = failure.line.includes(said) ? "" : failure.line;
+    return {
+      ...failure,
+      line,
+      code: "BUILD_FAILED",
+      cause: said,
+      advice: "The log has what came before that.",
+    };
+  }
   return failure.cause.includes(said) ? failure : { ...failure, cause: `${said}: ${failure.cause}` };
 }
 

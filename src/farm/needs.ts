@@ -110,7 +110,7 @@ export interface Known {
  */
 export async function neededFor(
   { kversion }: Element,
-  { name, needs = [] }: LoadedDriver,
+  { needs = [] }: LoadedDriver,
   drivers: readonly LoadedDriver[],
   store: Store,
   knownOf: (need: Need) => Known,
@@ -121,9 +121,9 @@ export async function neededFor(
       const entry = stable ?? candidate;
       const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
       if (note?.failure !== undefined)
-        throw unmet(name, `waits for ${need.name}, which failed: ${note.failure.cause}`);
+        throw unmet(`waits for ${need.name}, which failed: ${note.failure.cause}`);
       if (entry === undefined || driver === undefined)
-        throw unmet(name, `waits for ${need.name} ${need.version}, which is not built for ${kversion}`);
+        throw unmet(`waits for ${need.name} ${need.version}, which is not built for ${kversion}`);
       return withModules(driver, entry.modules, stable !== undefined, store);
     }),
   );
@@ -169,8 +169,8 @@ export function neededBy(
   );
 }
 
-function unmet(name: string, fact: string): FarmError {
-  return new FarmError("NEED_UNMET", { detail: `${name} ${fact}` });
+function unmet(detail: string): FarmError {
+  return new FarmError("NEED_UNMET", { detail });
 }
 
 const WAITING = ", which it needs, is not stable";
