@@ -299,7 +299,7 @@ for ((index = 0; index < ${#PATCH[@]}; index++)); do
 	! since 3.1 || [[ patches/$patch != */../* ]] || refuse "the patch $patch of dkms.conf leads out of patches/"
 	[[ -e patches/$patch ]] || refuse "the patch $patch of dkms.conf is not in patches/"
 	say "applying $patch"
-	(eval "patch -p1 < ./patches/$patch") || refuse "the patch $patch of dkms.conf does not apply"
+	(eval "patch -p1 < ./patches/$patch") || fail "the patch $patch of dkms.conf does not apply"
 done
 
 [[ ! -e /run/kmodfarm/prepare ]] || sh -ex /run/kmodfarm/prepare || fail "the step 'prepare' ended with exit code $?"

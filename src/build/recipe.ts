@@ -50,7 +50,8 @@ export interface Recipe {
   readonly scripts: Digest;
 }
 
-interface RecipeNeed {
+/** Another driver whose modules were there when one was built. */
+export interface RecipeNeed {
   readonly name: string;
   readonly version: string;
   readonly source: Digest;

@@ -10,13 +10,12 @@ import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
 import type { BuildContext } from "../build/build.ts";
-import { type LoadedDriver, type NeededDriver, neededModules } from "../build/driver.ts";
+import { type LoadedDriver, neededModules } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
 import { modulePath, strippedPath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
-import type { Judged } from "../check/policy.ts";
 import { checkProvenance } from "../check/provenance.ts";
 import { checkSignatures } from "../check/signature.ts";
 import { seenIn } from "../check/subject.ts";
@@ -30,7 +29,7 @@ import type { Store } from "../registry/stores/store.ts";
 import { staticVerdicts } from "./check.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
-import { waitingFor } from "./needs.ts";
+import { waitingFor, withWaiting } from "./needs.ts";
 import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {
@@ -156,9 +155,9 @@ async function publishable(
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
   const { source, needed = [] } = work.driver;
-  const judged = withNeeds(
+  const judged = withWaiting(
     await context.gate.judge(element, listedModules(attempt), verdicts, source.digest),
-    needed,
+    waitingFor(needed),
   );
   const { isStable, refusals } = judged;
   const entry = await context.steps.storeArtifact(context.store, element, attempt, {
@@ -182,14 +181,6 @@ async function publishable(
   const decision = context.gate.decision(entry, judged, "kmodfarm run");
   const outcome = { element, note, artifact: { entry, isStable }, decision, isSettled: true };
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
-}
-
-/** No node could insert what needs modules that nodes do not get. */
-function withNeeds(judged: Judged, needed: readonly NeededDriver[]): Judged {
-  const waiting = waitingFor(needed);
-  return waiting.length === 0
-    ? judged
-    : { ...judged, isStable: false, refusals: [...judged.refusals, ...waiting] };
 }
 
 /** What modules, as nodes get them, and the kernel's own record say, without booting anything. */

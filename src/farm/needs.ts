@@ -3,11 +3,13 @@
  */
 import { FarmError } from "../base/error.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../build/driver.ts";
-import type { Recipe } from "../build/recipe.ts";
+import type { RecipeNeed } from "../build/recipe.ts";
+import type { Judged } from "../check/policy.ts";
 import type { KernelId } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { readBlob } from "../registry/artifact.ts";
-import type { AttemptNote, IndexEntry } from "../registry/documents.ts";
+import type { AttemptNote, IndexEntry, Manifest } from "../registry/documents.ts";
+import type { Listed } from "../registry/standing.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { DriverConfig } from "./driver-config.ts";
 
@@ -152,7 +154,7 @@ async function withModules(
  * @throws FarmError STORE_CORRUPT where the store has them no more
  */
 export function neededBy(
-  needs: NonNullable<Recipe["driver"]["needs"]>,
+  needs: readonly RecipeNeed[],
   drivers: readonly LoadedDriver[],
   store: Store,
 ): Promise<NeededDriver[]> {
@@ -173,11 +175,38 @@ function unmet(detail: string): FarmError {
   return new FarmError("NEED_UNMET", { detail });
 }
 
+/** What an artifact was built against; nothing for one that was only taken over. */
+export function needsIn({ recipe }: Manifest): readonly RecipeNeed[] {
+  return "driver" in recipe ? (recipe.driver.needs ?? []) : [];
+}
+
+/** Why a published artifact cannot be stable as long as nodes do not get the very modules that it needs. */
+export function waitingToday({ index: { stable }, entry }: Listed, needs: readonly RecipeNeed[]): string[] {
+  const missing = needs.filter(({ name, version, modules }) => {
+    const there = stable.find(
+      (one) =>
+        one.driver === name &&
+        one.driverVersion === version &&
+        one.kversion === entry.kversion &&
+        one.packageVersion === entry.packageVersion,
+    );
+    const digests = new Set(there?.modules.map(({ digest, stripped = digest }) => stripped));
+    return !modules.every(({ sha256 }) => digests.has(sha256));
+  });
+  return missing.map(({ name }) => `${name}${WAITING}`);
+}
+
 const WAITING = ", which it needs, is not stable";
 
 /** Why an artifact whose needs nodes do not get is a candidate. */
 export function waitingFor(needed: readonly NeededDriver[]): string[] {
   return needed.filter(({ isStable }) => !isStable).map(({ name }) => `${name}${WAITING}`);
+}
+
+/** No node could insert what needs modules that nodes do not get. */
+export function withWaiting(judged: Judged, waiting: readonly string[]): Judged {
+  if (waiting.length === 0) return judged;
+  return { ...judged, isStable: false, refusals: [...judged.refusals, ...waiting] };
 }
 
 /** Whether a refusal is one of these, and over once that driver is stable. */

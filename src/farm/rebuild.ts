@@ -19,7 +19,7 @@ import { blobPath } from "../registry/artifact.ts";
 import type { Manifest } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadDrivers } from "./drivers.ts";
-import { neededBy } from "./needs.ts";
+import { neededBy, needsIn } from "./needs.ts";
 import { type Farm, openBuild } from "./open.ts";
 
 export interface RebuildReport {
@@ -70,12 +70,12 @@ export async function rebuild(
 /** The driver, with the modules that it needed then. */
 async function driverOf(
   farm: Farm,
-  { identity, recipe }: Manifest,
+  manifest: Manifest,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<LoadedDriver> {
-  const { name, version } = identity.driver;
-  const needs = ("driver" in recipe ? recipe.driver.needs : undefined) ?? [];
+  const { name, version } = manifest.identity.driver;
+  const needs = needsIn(manifest);
   const configured = farm.config.drivers.filter((one) =>
     [{ name, version }, ...needs].some(
       (wanted) => one.name === wanted.name && one.versions.includes(wanted.version),

@@ -219,7 +219,8 @@ async function byUs(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const excluded = existsSync(join(out, "excluded.txt"));
   const outcome = code === 0 ? "built" : excluded ? "excluded" : "failed";
   const refused =
-    (await readText(join(out, "refused.txt"))) || (/^kmodfarm: the build gave .*/m.exec(log)?.[0] ?? "");
+    (await readText(join(out, "refused.txt"))) ||
+    (/^kmodfarm: (the (?:build gave|patch) .*)/m.exec(log)?.[1] ?? "");
   const stage = outcome === "failed" ? stageOf(refused) : "";
   return { outcome, stage, ...(await modulesIn(out, outcome)), file: firstFile(log, outcome), log };
 }
