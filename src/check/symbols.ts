@@ -44,7 +44,7 @@ export function checkSymbols(
     };
   const count = new Set(modules.flatMap(({ imports }) => imports)).size;
   const versions = hasVersions
-    ? "each with the kernel's own CRC"
+    ? `each with ${others.length === 0 ? "the kernel's own CRC" : "the CRC that it has there"}`
     : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
   return {
     check: "symbols",

@@ -101,12 +101,11 @@ export class Ledger {
     );
     const isIts = (entry: IndexEntry) =>
       identityOf({ ...kernel, ...entry }, { name: entry.driver, version: entry.driverVersion }) === identity;
-    const { entry, isStable } = pending?.artifact ?? {};
-    return {
-      note: pending?.note ?? (element === undefined ? undefined : this.noteOf(elementKey(element))),
-      stable: isStable === true ? entry : index?.stable.find(isIts),
-      candidate: isStable === false ? entry : index?.candidate.find(isIts),
-    };
+    const note = pending?.note ?? (element === undefined ? undefined : this.noteOf(elementKey(element)));
+    if (pending?.artifact !== undefined) return { note, ...pending.artifact };
+    // One that is stable has no candidate beside it, unless that is newer.
+    const candidate = index?.candidate.find(isIts);
+    return { note, entry: candidate ?? index?.stable.find(isIts), isStable: candidate === undefined };
   }
 
   /** Published, or failed by its own fault, with this very recipe. */

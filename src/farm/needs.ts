@@ -102,12 +102,13 @@ function versionFor({ name: user, version }: Needing, name: string, all: readonl
 export interface Known {
   /** What became of the last try, where one is wanted. */
   readonly note: AttemptNote | undefined;
-  readonly stable: IndexEntry | undefined;
-  readonly candidate: IndexEntry | undefined;
+  /** Its newest artifact: that of today's source. */
+  readonly entry: IndexEntry | undefined;
+  readonly isStable: boolean;
 }
 
 /**
- * The modules of all that a driver needs, for the kernel of an element: those that nodes get, where there are any.
+ * The modules of all that a driver needs, for the kernel of an element: the newest, stable or not.
  * @throws FarmError NEED_UNMET, STORE_CORRUPT
  */
 export async function neededFor(
@@ -119,14 +120,13 @@ export async function neededFor(
 ): Promise<NeededDriver[]> {
   return Promise.all(
     needs.map(async (need): Promise<NeededDriver> => {
-      const { note, stable, candidate } = knownOf(need);
-      const entry = stable ?? candidate;
+      const { note, entry, isStable } = knownOf(need);
       const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
       if (note?.failure !== undefined)
         throw unmet(`waits for ${need.name}, which failed: ${note.failure.cause}`);
       if (entry === undefined || driver === undefined)
         throw unmet(`waits for ${need.name} ${need.version}, which is not built for ${kversion}`);
-      return withModules(driver, entry.modules, stable !== undefined, store);
+      return withModules(driver, entry.modules, isStable, store);
     }),
   );
 }
