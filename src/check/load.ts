@@ -106,8 +106,8 @@ export async function loadModules(
   for (const alike of Map.groupBy(sets, ({ driver, foreign, needs }) =>
     JSON.stringify([driver, foreign, needs.map(({ bytes }) => sha256(bytes))]),
   ).values()) {
-    const [{ foreign = [], needs = [] } = {}] = alike;
-    const tree = [...treeFiles(foreign, found), ...needs.map(plainFile)];
+    const [first] = alike;
+    const tree = [...treeFiles(first?.foreign ?? [], found), ...(first?.needs ?? []).map(plainFile)];
     const loading = { ...userland, tree };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);

@@ -17,7 +17,7 @@ import { nextState, type Outcome, saysTheSame } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { refreshView } from "../registry/view.ts";
 import type { Lesson } from "./element.ts";
-import { identityOf, type Known } from "./needs.ts";
+import { identityOf, type Known, versionOf } from "./needs.ts";
 import { boundedOutcome } from "./outcome-size.ts";
 
 /** Publishing costs a generation: what finishes in between goes into the next. */
@@ -94,7 +94,7 @@ export class Ledger {
   knownOf(kernel: KernelId, need: Need, element: Element | undefined): Known {
     const identity = identityOf(kernel, need);
     const pending = this.#pending.findLast(
-      ({ element: one }) => identityOf(one, { name: one.driver, version: one.driverversion }) === identity,
+      ({ element: one }) => identityOf(one, versionOf(one)) === identity,
     );
     const index = this.#published.indices.find(
       (one) => one.distribution === kernel.distribution && one.architecture === kernel.architecture,

@@ -221,3 +221,8 @@ export function identityOf(
 ): string {
   return [name, version, distribution, architecture, kversion, packageVersion].join("/");
 }
+
+/** Whose element it is, as others need it. */
+export function versionOf({ driver: name, driverversion: version }: Element): Need {
+  return { name, version };
+}

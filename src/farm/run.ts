@@ -25,9 +25,10 @@ import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work 
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
-import { identityOf, isWaiting, neededFor, waitingFor } from "./needs.ts";
+import { identityOf, isWaiting, neededFor, versionOf, waitingFor } from "./needs.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
 import { type Done, type RunReport, reportRun } from "./report.ts";
+import { Started } from "./started.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -115,8 +116,7 @@ class Night {
   readonly #elements: PQueue;
   readonly #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
-  /** What was started, with its end. */
-  readonly #started = new Map<string, Promise<void>>();
+  readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
   readonly #done = new Map<string, Done>();
@@ -137,7 +137,7 @@ class Night {
     if (answers !== undefined) this.#updateCatalog(answers);
     const context = this.#elementContext();
     this.#startWanted(context);
-    await this.#allEnded();
+    await this.#started.allEnded();
     await this.#ledger.publish();
     if (signal.aborted) {
       const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
@@ -222,27 +222,15 @@ class Night {
     // Who is needed is started first, so that the others have something to wait for.
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
     for (const element of ordered) {
-      const key = elementKey(element);
-      if (this.#started.has(key) || this.#ledger.isOutOfReach(element)) continue;
+      if (this.#started.has(element) || this.#ledger.isOutOfReach(element)) continue;
       this.#options.progress.element(elementName(element), "waiting");
-      this.#started.set(key, this.#startAfterNeeds(element, priority(element), context));
-    }
-  }
-
-  /** Whoever waits for another element holds no place among those under way. */
-  async #startAfterNeeds(element: Element, priority: number, context: ElementContext): Promise<void> {
-    const needed = this.#needsOf(element).map((need) => this.#wantedBy.get(identityOf(element, need)));
-    await Promise.all(
-      needed.map((one) => (one === undefined ? undefined : this.#started.get(elementKey(one)))),
-    );
-    await this.#elements.add(() => this.#work(element, context), { priority });
-  }
-
-  /** Also of what was started meanwhile. */
-  async #allEnded(): Promise<void> {
-    for (let count = -1; count < this.#started.size; ) {
-      count = this.#started.size;
-      await Promise.all(this.#started.values());
+      const awaited = this.#needsOf(element).flatMap(
+        (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
+      );
+      // Whoever waits for another element holds no place among those under way.
+      this.#started.start(element, awaited, () =>
+        this.#elements.add(() => this.#work(element, context), { priority: priority(element) }),
+      );
     }
   }
 
@@ -400,10 +388,6 @@ class Night {
       retry: retry ?? false,
     };
   }
-}
-
-function versionOf({ driver: name, driverversion: version }: Element): Need {
-  return { name, version };
 }
 
 function wantedDriver(farm: Farm) {

@@ -203,7 +203,7 @@ async function dependsOf(file: string, { scratch }: OriginContext): Promise<stri
   const target = scratch.path();
   await mkdir(target, { recursive: true });
   const box = shutIn(argv, { target, shows: { "/package.deb": file } });
-  const result = await run(box).finally(() => removeTree(target));
+  const result = await run(box).finally(async () => removeTree(target));
   if (result.exitCode !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
   const fields = parseParagraph(result.stdout.slice(0, FIELD_LIMIT_BYTES));
   const groups = ["Pre-Depends", "Depends"].flatMap((name) => parseRelations(fields.get(name) ?? ""));
