@@ -6,7 +6,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
-import { pipeThrough, run } from "../../base/run.ts";
+import { pipeThrough, type RunResult, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
 import { linkBudget } from "../../base/strange-links.ts";
 import {
@@ -203,7 +203,12 @@ async function dependsOf(file: string, { scratch }: OriginContext): Promise<stri
   const target = scratch.path();
   await mkdir(target, { recursive: true });
   const box = shutIn(argv, { target, shows: { "/package.deb": file } });
-  const result = await run(box).finally(async () => removeTree(target));
+  let result: RunResult;
+  try {
+    result = await run(box);
+  } finally {
+    await removeTree(target);
+  }
   if (result.exitCode !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
   const fields = parseParagraph(result.stdout.slice(0, FIELD_LIMIT_BYTES));
   const groups = ["Pre-Depends", "Depends"].flatMap((name) => parseRelations(fields.get(name) ?? ""));
