@@ -104,6 +104,12 @@ export const ERRORS = {
     exit: 2,
     hint: "The tree needs a Makefile, a Kbuild or a dkms.conf at its top or in `directory`; plain files, and links that stay inside.",
   },
+  NEED_UNMET: {
+    summary: "A driver that this one needs has no modules for the kernel",
+    blame: "input",
+    exit: 1,
+    hint: "See what became of that driver with `kmodfarm matrix show`; the next run after it is built builds this one.",
+  },
   TOOL_MISSING: {
     summary: "A program that this step needs is not installed",
     blame: "infra",

@@ -3,7 +3,7 @@
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS, FarmError, toFarmError } from "../base/error.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
@@ -116,7 +116,7 @@ export async function buildElement(
 /** The toolchain root that an element of this driver is built in. */
 export function rootRequest(
   element: Element,
-  driver: { readonly build: Pick<DriverBuild, "packages"> },
+  driver: { readonly build: Pick<DriverBuild, "packages" | "depends"> },
 ): RootRequest {
   const { distribution: release, architecture: target, compiler } = element;
   if (compiler === undefined) {
@@ -124,7 +124,8 @@ export function rootRequest(
       detail: `nobody says which compiler ${element.kversion} was built with`,
     });
   }
-  return { release, compiler, architecture: target, packages: driver.build.packages };
+  const { packages, depends: optional = [] } = driver.build;
+  return { release, compiler, architecture: target, packages, optional };
 }
 
 async function sandboxSpec(
@@ -172,7 +173,7 @@ async function sandboxSpec(
       KVERSION: element.kversion,
       KBUILD_ARCH: target.kbuild,
       JOBS: String(jobs),
-      ...driverEnvironment(driver, surroundings),
+      ...driverEnvironment(driver, element.distribution, surroundings),
       ...compilerEnvironment(root, element),
     },
     argv: ["/bin/sh", "/run/kmodfarm/build.sh"],
@@ -239,7 +240,7 @@ async function collectEvidence(
   context: BuildContext,
   signal: AbortSignal | undefined,
 ): Promise<AttemptRecord> {
-  const { recipe, inputs, mismatch, environment, result, buildMs, work } = outcome;
+  const { driver, root, recipe, inputs, mismatch, environment, result, buildMs, work } = outcome;
   const left = join(work, "output");
   const record = {
     schema: "kmodfarm.attempt/2" as const,
@@ -247,11 +248,18 @@ async function collectEvidence(
     ...(mismatch === undefined ? {} : { mismatch }),
   };
   const failed = (failure: NonNullable<AttemptRecord["failure"]>) => ({ ...record, modules: [], failure });
+  const { depends = [] } = driver.build;
+  const absent = depends.filter((name) => !root.packages.some((one) => one.name === name));
   const excluded = result.exitCode === EXCLUDED_EXIT ? readNote(left, "excluded.txt") : "";
   if (excluded !== "") return failed(exclusionOf(excluded));
   const tree = { directory: treeOf(left, outcome.directory), files: filesOf(outcome.driver) };
   if (result.exitCode !== 0 || result.stopped !== undefined)
-    return failed(await failureOf(result, context.limits, tree));
+    return failed(
+      lacking(
+        absent,
+        refusedBy(readNote(left, "refused.txt"), await failureOf(result, context.limits, tree)),
+      ),
+    );
   try {
     const taken = await takeFrom(outcome, context, signal);
     if (taken.kind === "failed") return failed(await failureOf(taken.result, context.limits, tree));
@@ -296,6 +304,31 @@ async function failureOf(
   const failure = await diagnoseApart({ log: output, exitCode, stopped, short, ...tree });
   if (stopped === undefined) return failure;
   return { ...failure, cause: `${failure.cause}: ${settingOf(stopped, limits)}` };
+}
+
+/** What the scripts know for certain comes first; what the log shows is then the reason of that. */
+function refusedBy(refusal: string, failure: Diagnosis): Diagnosis {
+  const isTheirs = ["source", "unknown"].includes(ERRORS[failure.code].blame);
+  if (refusal === "" || !isTheirs) return failure;
+  const said = refusal.slice(0, 300).toWellFormed();
+  if (failure.code === "BUILD_UNEXPLAINED") {
+    const line = failure.line.includes(said) ? "" : failure.line;
+    return {
+      ...failure,
+      line,
+      code: "BUILD_FAILED",
+      cause: said,
+      advice: "The log has what came before that.",
+    };
+  }
+  return failure.cause.includes(said) ? failure : { ...failure, cause: `${said}: ${failure.cause}` };
+}
+
+/** What a package depends on and no mirror of the release has may be all that a build wanted. */
+function lacking(absent: readonly string[], failure: Diagnosis): Diagnosis {
+  if (absent.length === 0) return failure;
+  const fact = `Its package depends on ${absent.join(", ")}, which this release does not have.`;
+  return { ...failure, advice: `${failure.advice} ${fact}` };
 }
 
 /** How the scripts say that the driver does not want this kernel. */

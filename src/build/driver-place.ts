@@ -1,21 +1,28 @@
 /**
  * A driver inside the sandbox: where its tree lies, the scripts that build it, and what they are told.
  */
-import { utimes, writeFile } from "node:fs/promises";
+import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { exists } from "../base/scratch.ts";
-import type { LoadedDriver } from "./driver.ts";
+import { readKernelModule } from "../formats/kernel-module.ts";
+import { symversText } from "../formats/module-symvers.ts";
+import { dkmsVersion } from "../kernel/distributions/dkms.ts";
+import type { LoadedDriver, Need, NeededDriver } from "./driver.ts";
 import { copySourceTree, givenModules, LAID_AT } from "./source-tree.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const PLACE = "/run/kmodfarm";
 
+/** Where the sandbox has a needed driver's modules, with the list of what they export. */
+const neededPlace = ({ name }: Need) => `${PLACE}/needs/${name}`;
+
 /**
  * Lays the tree, and the shell lines of the configuration, where the sandbox finds them; and a list of the modules that
  * the tree holds already, which are none of the build's, with the time of the tree's files.
  */
-export async function layDriver({ source, build }: LoadedDriver, work: string): Promise<void> {
+export async function layDriver({ source, build, needed = [] }: LoadedDriver, work: string): Promise<void> {
   await copySourceTree(source, join(work, "build", build.kind === "dkms" ? "source" : ""));
+  for (const one of needed) await layNeeded(one, join(work, "needs", one.name));
   const given = givenModules(source).map(({ path, content }) => `${content} ${path.replaceAll("\n", "?")}\n`);
   await writeFile(join(work, "given"), given.join(""));
   await utimes(join(work, "given"), LAID_AT, LAID_AT);
@@ -23,6 +30,14 @@ export async function layDriver({ source, build }: LoadedDriver, work: string): 
     const lines = build[step];
     if (lines !== undefined) await writeFile(join(work, step), `${lines.join("\n")}\n`);
   }
+}
+
+async function layNeeded({ source, modules }: NeededDriver, place: string): Promise<void> {
+  await copySourceTree(source, join(place, "source"));
+  await mkdir(join(place, "modules"));
+  for (const { name, bytes } of modules) await writeFile(join(place, "modules", `${name}.ko`), bytes);
+  const read = modules.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  await writeFile(join(place, "modules", "Module.symvers"), symversText(read));
 }
 
 /**
@@ -33,9 +48,9 @@ export function buildDirectory({ build }: LoadedDriver, { place }: Pick<Surround
   return `${place}${build.kind === "dkms" ? "/var/lib/dkms" : "/build"}`;
 }
 
-/** Scripts, [outside, inside]. */
+/** Scripts, and what other drivers gave, [outside, inside]. DKMS has a driver's source in /usr/src. */
 export async function driverInputs(
-  { build }: LoadedDriver,
+  { build, needed = [] }: LoadedDriver,
   work: string,
   images: string,
 ): Promise<[string, string][]> {
@@ -46,19 +61,42 @@ export async function driverInputs(
     [join(work, "given"), `${PLACE}/given`],
     ...scripts.map((name): [string, string] => [join(images, name), `${PLACE}/${name}`]),
     ...steps.map((name): [string, string] => [join(work, name), `${PLACE}/${name}`]),
+    ...needed.flatMap((one): [string, string][] => [
+      [join(work, "needs", one.name, "modules"), neededPlace(one)],
+      [join(work, "needs", one.name, "source"), `/usr/src/${one.packageName ?? one.name}-${one.version}`],
+    ]),
   ];
 }
 
-/** The part of the scripts' environment that the driver decides. */
-export function driverEnvironment(driver: LoadedDriver, surroundings: Surroundings): Record<string, string> {
+/** The part of the scripts' environment that the driver decides, for kernels of a release. */
+export function driverEnvironment(
+  driver: LoadedDriver,
+  release: string,
+  surroundings: Surroundings,
+): Record<string, string> {
   const { kind, directory, files } = driver.build;
+  const { needed = [] } = driver;
   return {
     BUILD_DIRECTORY: buildDirectory(driver, surroundings),
     KIND: kind,
+    ...(kind === "dkms" ? { DKMS_VERSION: dkmsVersion(release) } : {}),
     DRIVER_NAME: driver.name,
     DRIVER_VERSION: driver.version,
     MODULES: driver.modules.join(" "),
+    ...(needed.length === 0 ? {} : neededEnvironment(needed)),
     ...(directory === undefined ? {} : { DIRECTORY: directory }),
     ...(files.length === 0 ? {} : { FILES: files.join("\n") }),
+  };
+}
+
+/** Kbuild reads lists of symbols from a variable; a Makefile that sets it itself names others. */
+function neededEnvironment(needed: readonly NeededDriver[]): Record<string, string> {
+  const names = needed.flatMap(({ name, packageName }) => [
+    name,
+    ...(packageName === undefined ? [] : [packageName]),
+  ]);
+  return {
+    KBUILD_EXTRA_SYMBOLS: needed.map((one) => `${neededPlace(one)}/Module.symvers`).join(" "),
+    NEEDS: [...new Set(names)].join(" "),
   };
 }

@@ -32,6 +32,15 @@ describe("how a tree is built", () => {
     );
   });
 
+  test("has what its package depends on, unless packages are configured", () => {
+    const tree = treeOf("dkms.conf");
+
+    expect(driverBuild(tree, {}, ["libc6-dev"])).toMatchObject({ packages: [], depends: ["libc6-dev"] });
+    expect(driverBuild(tree, { packages: ["pkgconf"] }, ["libc6-dev"])).toEqual(
+      driverBuild(tree, { packages: ["pkgconf"] }),
+    );
+  });
+
   test("takes one shell line as a list of one", () => {
     expect(driverBuild(treeOf("Makefile"), { make: "make all", prepare: ["a", "b"] })).toEqual({
       kind: "kbuild",

@@ -2,6 +2,7 @@
  * A driver as the configuration describes it: its source, and how that becomes modules.
  */
 import { FarmError } from "../base/error.ts";
+import type { Digest } from "../base/json.ts";
 import type { LoadSettings } from "./load-settings.ts";
 import type { OriginRecord } from "./origins/origin.ts";
 import type { SourceTree } from "./source-tree.ts";
@@ -20,11 +21,45 @@ export interface DriverBuild {
   readonly make?: readonly string[];
   /** Packages that the build needs in the toolchain root. */
   readonly packages: readonly string[];
+  /** What the source's own package depends on: had where the release has it. */
+  readonly depends?: readonly string[];
   /** Patterns of further files to keep: firmware, tables. */
   readonly files: readonly string[];
   /** Whether debugging information is taken out; default: as dkms.conf says, else no. */
   readonly strip?: boolean;
   readonly compress?: Compression;
+}
+
+/** Another driver that a driver needs, in the version that it needs it in. */
+export interface Need {
+  readonly name: string;
+  readonly version: string;
+}
+
+/** A module of a needed driver, as nodes insert it. */
+interface NeededModule {
+  readonly name: string;
+  readonly sha256: Digest;
+  readonly bytes: Buffer;
+}
+
+/** A needed driver with its modules for one kernel. */
+export interface NeededDriver extends Need {
+  /** What its dkms.conf calls it. */
+  readonly packageName?: string;
+  readonly source: SourceTree;
+  readonly modules: readonly NeededModule[];
+  /** Whether nodes get those modules. */
+  readonly isStable: boolean;
+}
+
+/** All modules of others that a driver's own come after. */
+export function neededModules({
+  needed = [],
+}: {
+  readonly needed?: readonly NeededDriver[];
+}): NeededModule[] {
+  return needed.flatMap(({ modules }) => modules);
 }
 
 /** A driver version whose source has been read. */
@@ -37,6 +72,12 @@ export interface LoadedDriver {
   /** Modules it must give; empty: all it gives. */
   readonly modules: readonly string[];
   readonly build: DriverBuild;
+  /** What its dkms.conf calls it, as far as that can be told before it is run. */
+  readonly packageName?: string;
+  /** The drivers that it needs and those that they need, each after those that it needs itself. */
+  readonly needs?: readonly Need[];
+  /** The modules of all these for the kernel that it is built for. */
+  readonly needed?: readonly NeededDriver[];
   /** What its modules must say their version is, where somebody said so. */
   readonly moduleVersion?: string;
   /** The script of its tree that tries its modules out while they are in a kernel. */
@@ -59,10 +100,14 @@ export interface BuildSettings {
 type ShellLines = string | readonly string[];
 
 /**
- * How a tree is built.
+ * How a tree is built. What its package depends on counts where no packages are configured.
  * @throws FarmError DRIVER_INVALID when nothing in it can be
  */
-export function driverBuild(tree: SourceTree, settings: BuildSettings): DriverBuild {
+export function driverBuild(
+  tree: SourceTree,
+  settings: BuildSettings,
+  depends: readonly string[] = [],
+): DriverBuild {
   const { directory, prepare, make, strip, compress, packages = [], files = [] } = settings;
   const has = (name: string) =>
     tree.files.some(({ path }) => path === (directory === undefined ? name : `${directory}/${name}`));
@@ -83,6 +128,7 @@ export function driverBuild(tree: SourceTree, settings: BuildSettings): DriverBu
     kind,
     packages,
     files,
+    ...(depends.length === 0 || settings.packages !== undefined ? {} : { depends }),
     ...(directory === undefined ? {} : { directory }),
     ...(prepare === undefined ? {} : { prepare: [prepare].flat() }),
     ...(make === undefined ? {} : { make: [make].flat() }),
@@ -99,12 +145,12 @@ const COMPRESSORS: Readonly<Record<Compression, readonly string[]>> = {
 };
 
 /** Packages beside compiler and make that can change the bytes of this driver's output. */
-export function ownPackages({ packages, compress }: DriverBuild): string[] {
-  return [...packages, ...(compress === undefined ? [] : COMPRESSORS[compress])];
+export function ownPackages({ packages, depends = [], compress }: DriverBuild): string[] {
+  return [...packages, ...depends, ...(compress === undefined ? [] : COMPRESSORS[compress])];
 }
 
 /** The part of it that changes bytes, without what is as usual: a plain driver's recipe stays short. */
-export type RecipeBuild = Partial<Omit<DriverBuild, "packages">>;
+export type RecipeBuild = Partial<Omit<DriverBuild, "packages" | "depends">>;
 
 export function recipeBuild(build: DriverBuild): RecipeBuild | undefined {
   const { kind, directory, prepare, make, files, strip, compress } = build;

@@ -9,6 +9,7 @@ import {
   type ArchitectureName,
   architecture,
 } from "../kernel/architecture.ts";
+import { dkmsVersion } from "../kernel/distributions/dkms.ts";
 import { isBuildTool, type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
 import { type LoadedDriver, ownPackages, type RecipeBuild, recipeBuild } from "./driver.ts";
@@ -27,6 +28,10 @@ export interface Recipe {
     readonly modules: readonly string[];
     /** How it is built, where that is not the usual way. */
     readonly build?: RecipeBuild;
+    /** The very modules of other drivers that it was built against. */
+    readonly needs?: readonly RecipeNeed[];
+    /** The version of DKMS whose ways are followed, for a tree of DKMS. */
+    readonly dkms?: string;
   };
   readonly kernel: {
     readonly distribution: string;
@@ -45,6 +50,14 @@ export interface Recipe {
   readonly scripts: Digest;
 }
 
+/** Another driver whose modules were there when one was built. */
+export interface RecipeNeed {
+  readonly name: string;
+  readonly version: string;
+  readonly source: Digest;
+  readonly modules: readonly { readonly name: string; readonly sha256: Digest }[];
+}
+
 export interface RecipeInput {
   readonly element: Element;
   readonly driver: LoadedDriver;
@@ -57,6 +70,10 @@ export interface RecipeInput {
 export function recipeOf(input: RecipeInput): Recipe {
   const { element, driver, builder, emulation, root, scripts } = input;
   const build = recipeBuild(driver.build);
+  const needs = (driver.needed ?? []).map(({ name, version, source, modules }) => ({
+    ...{ name, version, source: source.digest },
+    modules: modules.map((one) => ({ name: one.name, sha256: one.sha256 })),
+  }));
   const { distribution, kversion, packageVersion } = element;
   return {
     schema: "kmodfarm.recipe/1",
@@ -66,6 +83,8 @@ export function recipeOf(input: RecipeInput): Recipe {
       source: driver.source.digest,
       modules: driver.modules,
       ...(build === undefined ? {} : { build }),
+      ...(needs.length === 0 ? {} : { needs }),
+      ...(driver.build.kind === "dkms" ? { dkms: dkmsVersion(distribution) } : {}),
     },
     kernel: { distribution, architecture: element.architecture, kversion, packageVersion },
     builder,

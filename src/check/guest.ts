@@ -41,6 +41,8 @@ export interface GuestContent {
   readonly kmod?: readonly CpioEntry[] | undefined;
   /** What the sets need of the kernel's own; it stays in. */
   readonly tree: GuestTree;
+  /** What they need of other drivers, in the order of insertion, after those; it stays in too. */
+  readonly needs?: readonly GuestModule[];
   readonly sets: readonly GuestSet[];
   /** Marks what the guest's own script says; nothing that runs in the guest finds it in a file, an environment or a command line. */
   readonly secret: string;
@@ -55,16 +57,16 @@ export function isRequestable(name: string): boolean {
 const STEP_SECONDS = 30;
 
 /** What a guest with this content is asked to do. */
-export function planOf({ tree, sets }: Pick<GuestContent, "tree" | "sets">): GuestPlan {
+export function planOf({ tree, needs = [], sets }: Pick<GuestContent, "tree" | "needs" | "sets">): GuestPlan {
   const names = (modules: readonly GuestModule[]) => modules.map(({ name }) => name);
   return {
-    tree: tree.kind === "whole" ? tree.names : names(tree.modules),
+    tree: [...(tree.kind === "whole" ? tree.names : names(tree.modules)), ...names(needs)],
     sets: sets.map(({ modules, smoke }) => ({ modules: names(modules), hasSmoke: smoke !== undefined })),
   };
 }
 
 export function guestArchive(content: GuestContent): Buffer {
-  const { busybox, kmod = [], tree, sets, secret } = content;
+  const { busybox, kmod = [], tree, needs = [], sets, secret } = content;
   const directories = ["dev", "proc", "sys", "tmp"].map((path): CpioEntry => ({ path, mode: 0o040755 }));
   const file = (path: string, bytes: Buffer | string): CpioEntry => ({
     path,
@@ -80,6 +82,7 @@ export function guestArchive(content: GuestContent): Buffer {
     ...(tree.kind === "whole" ? kmod : kmod.filter(({ path }) => path !== MODPROBE)),
     ...requestPrograms(tree),
     ...(tree.kind === "whole" ? [] : tree.modules.map((one) => file(`tree/${one.file}`, one.bytes))),
+    ...needs.map((one) => file(`needs/${one.file}`, one.bytes)),
     ...sets.flatMap(({ modules, smoke }, index) => [
       ...modules.map((one) => file(`sets/${index}/${one.file}`, one.bytes)),
       ...(smoke === undefined ? [] : [file(`sets/${index}/smoke`, smoke)]),
@@ -144,13 +147,16 @@ function configuring(modules: readonly GuestModule[], index: number): string {
   return `echo '${modprobeLines(modules, index).join("\n")}' >/etc/modprobe.d/set.conf`;
 }
 
-/** What is asked of the kernel's own modules, before all sets. */
-function treeLines({ tree, sets }: GuestContent, insert: string): string[] {
-  if (tree.kind === "some")
-    return tree.modules.map(({ name, file }) => `step tree ${name} ${insert} /tree/${file}`);
+/** What goes in before all sets: the kernel's own modules, then those of other drivers. */
+function treeLines({ tree, needs = [], sets }: GuestContent, insert: string): string[] {
+  const inserting = (modules: readonly GuestModule[], place: string) =>
+    modules.map(({ name, file }) => `step tree ${name} ${insert} /${place}/${file}`);
+  const others = inserting(needs, "needs");
+  if (tree.kind === "some") return [...inserting(tree.modules, "tree"), ...others];
   return [
     ...sets.slice(0, 1).map(({ modules }) => configuring(modules, 0)),
     ...tree.names.map((name) => `step tree '${name}' /${MODPROBE} -- '${name}'`),
+    ...others,
   ];
 }
 

@@ -29,6 +29,8 @@ export interface LoadedSet {
   readonly noDevice?: boolean | undefined;
   /** Modules of the kernel's own that it depends on and that cannot be had: `modprobe` had none of them. */
   readonly unheld?: readonly string[];
+  /** Modules of other drivers that it depends on. */
+  readonly needs?: readonly string[];
 }
 
 type Ending = Pick<Boot, "timedOut" | "isFlooded" | "said">;
@@ -78,7 +80,7 @@ function onlyRefusal(set: LoadedSet, found: SetReport): Happening | undefined {
   return isInsertion && more.length === 0 && isCalm ? first : undefined;
 }
 
-/** A refusal after a module of the kernel's own did not go in proves nothing of the driver. */
+/** A refusal after a module of the kernel's own, or of another driver, did not go in proves nothing of the driver. */
 function treeGap(set: LoadedSet, found: SetReport, report: GuestReport): Verdict | undefined {
   const refused = onlyRefusal(set, found);
   if (refused === undefined || whyRefused(refused)?.[2] === "itself") return undefined;
@@ -93,7 +95,8 @@ function treeGap(set: LoadedSet, found: SetReport, report: GuestReport): Verdict
   const gaps = [
     ...(set.unheld ?? []).map((name) => `${name}, a module of the kernel's own, cannot be had`),
     ...[...planned, ...asked].map(
-      ({ module, message }) => `${module}, a module of the kernel's own, did not go in: ${message}`,
+      ({ module, message }) =>
+        `${module}, a module of ${set.needs?.includes(module) ? "another driver" : "the kernel's own"}, did not go in: ${message}`,
     ),
   ];
   if (gaps.length === 0) return undefined;

@@ -53,6 +53,8 @@ export interface LoadSet {
   readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;
   readonly settings?: LoadSettings | undefined;
+  /** Modules of other drivers that these need: they go in before, like those of the kernel's own tree. */
+  readonly needs?: readonly LoadModule[];
 }
 
 export interface LoadRequest {
@@ -82,6 +84,8 @@ interface ReadySet {
   readonly foreign: readonly string[];
   /** Those, and what it asks for in `softdep`: modules or aliases. */
   readonly wanted: readonly string[];
+  /** Those of other drivers, in the order of insertion. */
+  readonly needs: readonly LoadModule[];
 }
 
 /**
@@ -107,11 +111,12 @@ export async function loadModules(
   const userland = { kernel, vmlinuz, busybox, kmod };
   const reports = new Map<ReadySet, LoadReport>();
   // What one set needs from the kernel's tree must not be there for another that brings its own.
-  for (const alike of Map.groupBy(sets, ({ driver, wanted, settings: { devices } }) =>
-    JSON.stringify([driver, wanted, devices]),
+  for (const alike of Map.groupBy(sets, ({ driver, wanted, needs, settings: { devices } }) =>
+    JSON.stringify([driver, wanted, devices, needs.map(({ bytes }) => sha256(bytes))]),
   ).values()) {
-    const wanted = alike[0]?.wanted ?? [];
-    const loading = { ...userland, tree: await fetchTree(wanted, userland, context, signal) };
+    const { wanted = [], needs = [] } = alike[0] ?? {};
+    const tree = await fetchTree(wanted, userland, context, signal);
+    const loading = { ...userland, tree, needs: needs.map(plainFile) };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);
       for (const [index, report] of boot.entries()) reports.set(rest[index] as ReadySet, report);
@@ -121,18 +126,21 @@ export async function loadModules(
   return sets.map((set) => reports.get(set) as LoadReport);
 }
 
-function readySet({ driver, modules, smoke, settings = {} }: LoadSet): ReadySet {
+function readySet({ driver, modules, smoke, settings = {}, needs: others = [] }: LoadSet): ReadySet {
   const { ordered, read } = inOrder(modules);
+  const needs = inOrder(others);
+  const all = [...needs.read, ...read];
   // Names become paths and words of the guest's script.
-  for (const { name } of read) pathSegment(name, "module");
-  const own = new Set(read.map(({ name }) => name));
-  const foreign = new Set(read.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
-  const soft = read.flatMap(({ softdeps: { pre, post } }) => [...pre, ...post]);
+  for (const { name } of all) pathSegment(name, "module");
+  const own = new Set(all.map(({ name }) => name));
+  const foreign = new Set(all.flatMap(({ depends }) => depends).filter((name) => !own.has(name)));
+  const soft = all.flatMap(({ softdeps: { pre, post } }) => [...pre, ...post]);
   const wanted = [...foreign, ...soft.filter((name) => !own.has(name) && !foreign.has(name))];
   return {
     ...{ driver, modules: ordered, read, smoke, settings },
     foreign: [...foreign],
     wanted: [...new Set(wanted)].filter(isRequestable).toSorted(),
+    needs: needs.ordered,
   };
 }
 
@@ -221,6 +229,7 @@ interface Loading {
   readonly busybox: Buffer;
   readonly kmod: Awaited<ReturnType<typeof fetchKmod>>;
   readonly tree: GuestTree | (GuestTree & { readonly kind: "whole"; readonly archive: string });
+  readonly needs: readonly GuestModule[];
 }
 
 /** One boot; reports of as many sets, from the first on, as it proved something of. At least one. */
@@ -311,11 +320,12 @@ function reportsOf(
 ): LoadReport[] {
   const { bootMs, accelerator } = boot;
   const reports: LoadReport[] = [];
-  for (const [index, { modules, read, smoke, settings }] of sets.entries()) {
+  for (const [index, { modules, read, smoke, settings, needs }] of sets.entries()) {
     const found = report.sets.get(index);
     const packings = modules.map(({ packed }) => packed?.packing);
     const set = {
       ...{ modules: read, hasSmoke: smoke !== undefined, by, noDevice: settings.noDevice, unheld: missing },
+      needs: needs.map(({ name }) => name),
       unopened: unopened.find((packing) => packings.includes(packing)),
     };
     // It gets another boot, as the first one there.

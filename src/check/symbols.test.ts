@@ -38,6 +38,21 @@ test("modules of one set are held to each other's CRCs", () => {
   expect(kinds(8)).toEqual([["tally_add", "version"]]);
 });
 
+test("other drivers' modules are held to like the kernel: their CRCs, namespaces and absence", () => {
+  const base = (changes = {}) =>
+    makeModule([], { name: "base", exports: [{ name: "base_answer", gplOnly: true, crc: 7, ...changes }] });
+  const leaf = makeModule(["base_answer"], { versions: new Map([...CRCS, ["base_answer", 7]]) });
+  const judged = (others: readonly ReturnType<typeof makeModule>[]) => checkSymbols([leaf], SYMVERS, others);
+
+  expect(judged([base()])).toMatchObject({
+    verdict: "pass",
+    reasons: ["the kernel and base export all 1 symbols, each with the CRC that it has there"],
+  });
+  expect(judged([base({ crc: 8 })]).reasons[0]).toContain("base_answer has CRC 0x00000008");
+  expect(judged([base({ namespace: "BASE" })]).reasons[0]).toContain("is in the namespace BASE");
+  expect(judged([])).toMatchObject({ verdict: "fail", reasons: ["bell: the kernel exports no base_answer"] });
+});
+
 describe("checkSymbols", () => {
   test("passes what the kernel exports with the same CRCs", () => {
     expect(checkSymbols([makeModule(["printk", "kobject_put"])], SYMVERS)).toEqual({

@@ -24,9 +24,16 @@ export interface SymbolFault {
 const NAMED_FAULTS = 20;
 const LAYOUT = "module_layout";
 
-/** Modules of one set may use each other's symbols, as long as these are imported from somebody at all. */
-export function checkSymbols(modules: readonly Importer[], { symbols, hasVersions }: Symvers): Verdict {
-  const faults = symbolFaults(modules, { symbols, hasVersions });
+/**
+ * Modules of one set may use each other's symbols, as long as these are imported from somebody at all; and those of
+ * other drivers' modules that are in the kernel before them.
+ */
+export function checkSymbols(
+  modules: readonly Importer[],
+  { symbols, hasVersions }: Symvers,
+  others: readonly Importer[] = [],
+): Verdict {
+  const faults = symbolFaults(modules, { symbols, hasVersions }, others);
   const named = faults.slice(0, NAMED_FAULTS).map(({ module, fact }) => `${module}: ${fact}`);
   const rest = faults.length - named.length;
   if (faults.length > 0)
@@ -37,18 +44,29 @@ export function checkSymbols(modules: readonly Importer[], { symbols, hasVersion
     };
   const count = new Set(modules.flatMap(({ imports }) => imports)).size;
   const versions = hasVersions
-    ? "each with the kernel's own CRC"
+    ? `each with ${others.length === 0 ? "the kernel's own CRC" : "the CRC that it has there"}`
     : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
   return {
     check: "symbols",
     verdict: "pass",
-    reasons: [`the kernel exports all ${count} symbols, ${versions}`],
+    reasons: [`${exporters(others)} all ${count} symbols, ${versions}`],
   };
 }
 
-export function symbolFaults(modules: readonly Importer[], { symbols, hasVersions }: Symvers): SymbolFault[] {
+function exporters(others: readonly Importer[]): string {
+  const names = others.map(({ name }) => name);
+  return names.length === 0 ? "the kernel exports" : `the kernel and ${names.join(", ")} export`;
+}
+
+export function symbolFaults(
+  modules: readonly Importer[],
+  { symbols, hasVersions }: Symvers,
+  others: readonly Importer[] = [],
+): SymbolFault[] {
   const own = new Map(
-    modules.flatMap((one) => one.exports.map((exported) => [exported.name, exported] as const)),
+    [...others, ...modules].flatMap((one) =>
+      one.exports.map((exported) => [exported.name, exported] as const),
+    ),
   );
   return modules.flatMap((module) => {
     const fault = (symbol: string, kind: SymbolFault["kind"], fact: string): SymbolFault => ({
@@ -67,7 +85,7 @@ export function symbolFaults(modules: readonly Importer[], { symbols, hasVersion
           ),
         ];
       return [
-        ...(exported === undefined ? [] : namespaceFault(symbol, exported, module, fault)),
+        ...namespaceFault(symbol, offer, module, fault),
         // Of an export of the set, a CRC that is not there cannot be compared by the kernel either.
         ...(!hasVersions || offer.crc === undefined
           ? []
@@ -104,7 +122,7 @@ function versionFault(
 /** `module:a,b*` opens a symbol to modules by their names; any other namespace to who imports it. */
 function namespaceFault(
   symbol: string,
-  { namespace }: ExportedSymbol,
+  { namespace = "" }: { readonly namespace?: string },
   { name, importNamespaces }: Importer,
   fault: MakeFault,
 ): SymbolFault[] {

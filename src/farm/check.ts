@@ -72,11 +72,15 @@ export async function checkModules(
   };
 }
 
-/** The checks that only read modules that were built for a kernel, and its record. */
+/**
+ * The checks that only read modules that were built for a kernel, and its record; and, of other drivers' modules that
+ * they need, what these export.
+ */
 export function staticVerdicts(
   modules: readonly OpenedModule["module"][],
   record: KernelRecord,
   moduleVersion?: string,
+  needed: readonly OpenedModule["module"][] = [],
 ): Verdict[] {
   const { symvers, architecture } = record;
   const isForeign = modules.some((one) => one.architecture !== architecture);
@@ -87,7 +91,7 @@ export function staticVerdicts(
       ? verdict("symbols", "notApplicable", "symbols of another architecture are others")
       : symvers === undefined
         ? verdict("symbols", "unknown", "the kernel's headers hold no Module.symvers")
-        : checkSymbols(modules, symvers),
+        : checkSymbols(modules, symvers, needed),
   ];
 }
 

@@ -22,6 +22,7 @@ import { Exclusion } from "../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../matrix/generate.ts";
 import { describeProblems } from "./config-problems.ts";
 import { DriverConfig } from "./driver-config.ts";
+import { refuseWrongNeeds } from "./needs.ts";
 
 const Names = z.array(PathSegment).min(1);
 
@@ -395,6 +396,7 @@ export function parseConfig(text: string, file: string): z.infer<typeof Config> 
     ),
     `${file}: `,
   );
+  refuseWrongNeeds(parsed.data.drivers, `${file}: `);
   return parsed.data;
 }
 

@@ -77,6 +77,9 @@ export const DriverConfig = z
       .min(1)
       .optional()
       .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
+    needs: Names.optional().describe(
+      "Names of other drivers here whose modules it uses: they are built first, for the same kernel, and their symbols are known to its build. What BUILD_DEPENDS of a dkms.conf names counts too.",
+    ),
     files: z
       .array(FilePattern)
       .min(1)

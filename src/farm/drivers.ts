@@ -1,14 +1,18 @@
 /**
  * The configured drivers: their sources brought here and read.
  */
-import { FarmError, ownError, traceOf } from "../base/error.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
+import { readFileIn } from "../base/strange-tree.ts";
 import { oneLine } from "../base/visible.ts";
-import { driverBuild, type LoadedDriver } from "../build/driver.ts";
+import { type DriverBuild, driverBuild, type LoadedDriver } from "../build/driver.ts";
 import type { OriginContext } from "../build/origins/origin.ts";
 import { givenModules, type SourceTree } from "../build/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
+import { plainValues } from "../formats/dkms-conf.ts";
+import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
+import { allNeeds, type Needing } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
 import type { Steps } from "./steps.ts";
@@ -40,7 +44,7 @@ export async function loadDrivers(
   const archive = config.archive === "none" ? undefined : inputArchive(store);
   const { base } = config;
   const context: OriginContext = { http, scratch, cache, inputs, archive, base, suites, say, signal };
-  const read = new Map<string, Promise<Pick<LoadedDriver, "source" | "origin">>>();
+  const read = new Map<string, ReturnType<typeof readSource>>();
   const sourceOf = (driver: DriverConfig, version: string) => {
     const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
     const known = read.get(key) ?? readSource(driver.source, version, context, farm.steps);
@@ -52,11 +56,11 @@ export async function loadDrivers(
     wanted.map(async ({ driver, version }): Promise<LoadedDriver | AbsentDriver> => {
       const { name, modules = [] } = driver;
       try {
-        const { source, origin } = await sourceOf(driver, version);
+        const { source, origin, depends } = await sourceOf(driver, version);
         const moduleVersion = driver.moduleVersion?.replaceAll("{version}", version);
-        const build = driverBuild(source, driver);
+        const build = driverBuild(source, driver, depends);
         return {
-          ...{ name, version, modules, source, origin, build },
+          ...{ name, version, modules, source, origin, build, ...packageNameIn(source, build) },
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
           ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
           ...(driver.load === undefined ? {} : { load: driver.load }),
@@ -66,8 +70,7 @@ export async function loadDrivers(
       }
     }),
   );
-  const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
-  const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  const { loaded, absent } = withNeeds(drivers, config.drivers);
   for (const { name, version, error } of absent)
     say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
   for (const [source, { name, version }] of new Map(loaded.toReversed().map((one) => [one.source, one])))
@@ -99,6 +102,62 @@ function few(paths: readonly string[]): string {
   return `${shown.join(", ")}${paths.length > SHOWN ? ` and ${paths.length - SHOWN} more` : ""}`;
 }
 
+/** Of drivers with their needs: those whose needs make no sense are absent too. */
+function withNeeds(
+  drivers: readonly (LoadedDriver | AbsentDriver)[],
+  configured: readonly DriverConfig[],
+): Drivers {
+  const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
+  const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
+  const called = new Map(loaded.map(({ name, packageName = name }) => [packageName, name]));
+  const names = new Set(configured.map(({ name }) => name));
+  const all = drivers.map((driver): Needing => {
+    const { name, version } = driver;
+    const own = configured.find((one) => one.name === name)?.needs ?? [];
+    const others = "source" in driver ? dependenciesIn(driver.source, driver.build) : [];
+    // What is no driver here only the build can judge: it may be of no account to this release's DKMS.
+    const known = others
+      .map((one) => (names.has(one) ? one : called.get(one)))
+      .filter((one) => one !== undefined);
+    return { name, version, needs: [...new Set([...own, ...known])] };
+  });
+  const good: LoadedDriver[] = [];
+  for (const driver of loaded) {
+    const { name, version } = driver;
+    try {
+      const needs = allNeeds(all.find((one) => one.name === name && one.version === version) as Needing, all);
+      good.push({ ...driver, ...(needs.length === 0 ? {} : { needs }) });
+    } catch (thrown) {
+      absent.push({ name, version, error: toFarmError(thrown) });
+    }
+  }
+  return { loaded: good, absent };
+}
+
+/** Of a dkms.conf no more is read than any has. */
+const CONF_LIMIT_BYTES = 256 * 1024;
+
+function valuesIn(
+  { directory: tree }: SourceTree,
+  { kind, directory }: DriverBuild,
+  directive: string,
+): string[] {
+  if (kind !== "dkms") return [];
+  const bytes = readFileIn(
+    tree,
+    directory === undefined ? "dkms.conf" : `${directory}/dkms.conf`,
+    CONF_LIMIT_BYTES,
+  );
+  return plainValues(bytes?.toString("utf8") ?? "", directive);
+}
+
+function packageNameIn(source: SourceTree, build: DriverBuild): Pick<LoadedDriver, "packageName"> {
+  const [packageName] = valuesIn(source, build, "PACKAGE_NAME");
+  return packageName !== undefined && isPathSegment(packageName) ? { packageName } : {};
+}
+
+const dependenciesIn = (source: SourceTree, build: DriverBuild) => valuesIn(source, build, "BUILD_DEPENDS");
+
 function fileIn({ files, directory }: SourceTree, path: string): string {
   if (files.some((file) => file.path === path && file.kind !== "link")) return path;
   throw new FarmError("DRIVER_INVALID", {
@@ -118,8 +177,8 @@ async function readSource(
   context: OriginContext,
   steps: Steps,
 ) {
-  const { directory, origin } = await steps.fetchSource(source, version, context);
-  return { source: await steps.readSourceTree(directory), origin };
+  const { directory, origin, depends } = await steps.fetchSource(source, version, context);
+  return { source: await steps.readSourceTree(directory), origin, depends };
 }
 
 /** Where source packages of a release are looked for: the configured suites of it, else its own. */

@@ -10,7 +10,7 @@ import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../build/attempt.ts";
 import type { BuildContext } from "../build/build.ts";
-import type { LoadedDriver } from "../build/driver.ts";
+import { type LoadedDriver, neededModules } from "../build/driver.ts";
 import type { OriginRecord } from "../build/origins/origin.ts";
 import { modulePath, strippedPath } from "../build/outputs.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
@@ -20,6 +20,7 @@ import { checkProvenance } from "../check/provenance.ts";
 import { checkSignatures } from "../check/signature.ts";
 import { seenIn } from "../check/subject.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
+import { readKernelModule } from "../formats/kernel-module.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { listedModules } from "../registry/artifact.ts";
 import type { AttemptNote } from "../registry/documents.ts";
@@ -28,6 +29,7 @@ import type { Store } from "../registry/stores/store.ts";
 import { staticVerdicts } from "./check.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
+import { waitingFor, withWaiting } from "./needs.ts";
 import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {
@@ -133,8 +135,8 @@ async function loadOutcome(
   if (context.isLoaded) {
     const { smoke, load } = driver;
     const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
-    const trial = { smoke: script, settings: load };
-    return context.steps.testLoad(element, attempt, trial, image, context, (stage, detail) =>
+    const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
+    return context.steps.testLoad(element, subject, image, context, (stage, detail) =>
       context.progress.element(name, stage, detail),
     );
   }
@@ -152,11 +154,10 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
-  const judged = await context.gate.judge(
-    element,
-    listedModules(attempt),
-    verdicts,
-    work.driver.source.digest,
+  const { source, needed = [] } = work.driver;
+  const judged = withWaiting(
+    await context.gate.judge(element, listedModules(attempt), verdicts, source.digest),
+    waitingFor(needed),
   );
   const { isStable, refusals } = judged;
   const entry = await context.steps.storeArtifact(context.store, element, attempt, {
@@ -199,7 +200,9 @@ async function readVerdicts(
   const read = modules.map(({ module }) => module);
   const built = checkProvenance(element, recipeKey(recipe), sources);
   const signature = checkSignatures(modules, gate.signers, kernel);
-  return seenIn(modules, [format, ...staticVerdicts(read, kernel, driver.moduleVersion), signature, built]);
+  const others = neededModules(driver).map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
+  const said = staticVerdicts(read, kernel, driver.moduleVersion, others);
+  return seenIn(modules, [format, ...said, signature, built]);
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

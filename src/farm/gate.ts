@@ -25,6 +25,7 @@ import { artifactName, laterEvidence } from "../registry/decisions.ts";
 import type { Decision, IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
 import { judgeSignatures } from "./check.ts";
+import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
 
@@ -78,7 +79,8 @@ export class Gate {
       ...laterEvidence(this.#state().decisions, listed.entry),
       ...(signature === undefined ? [] : [signature]),
     ];
-    return this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
+    const judged = await this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
+    return withWaiting(judged, waitingToday(listed, needsIn(manifest)));
   }
 
   /**

@@ -5,17 +5,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { canonicalJson } from "../base/json.ts";
+import type { Need } from "../build/driver.ts";
 import type { InstalledPackage } from "../build/recipe.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
-import type { AttemptNote, Published } from "../registry/documents.ts";
+import type { AttemptNote, IndexEntry, Published } from "../registry/documents.ts";
 import { readPublished, settle, writePublished } from "../registry/generations.ts";
 import { nextState, type Outcome, saysTheSame } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { refreshView } from "../registry/view.ts";
 import type { Lesson } from "./element.ts";
+import { identityOf, type Known, versionOf } from "./needs.ts";
 import { boundedOutcome } from "./outcome-size.ts";
 
 /** Publishing costs a generation: what finishes in between goes into the next. */
@@ -86,6 +88,24 @@ export class Ledger {
   /** What became of an element when it was last tried. */
   noteOf(key: string): AttemptNote | undefined {
     return this.#notes.get(key);
+  }
+
+  /** What there is of a driver version for a kernel; `element` is where it is wanted. */
+  knownOf(kernel: KernelId, need: Need, element: Element | undefined): Known {
+    const identity = identityOf(kernel, need);
+    const pending = this.#pending.findLast(
+      ({ element: one }) => identityOf(one, versionOf(one)) === identity,
+    );
+    const index = this.#published.indices.find(
+      (one) => one.distribution === kernel.distribution && one.architecture === kernel.architecture,
+    );
+    const isIts = (entry: IndexEntry) =>
+      identityOf({ ...kernel, ...entry }, { name: entry.driver, version: entry.driverVersion }) === identity;
+    const note = pending?.note ?? (element === undefined ? undefined : this.noteOf(elementKey(element)));
+    if (pending?.artifact !== undefined) return { note, ...pending.artifact };
+    // One that is stable has no candidate beside it, unless that is newer.
+    const candidate = index?.candidate.find(isIts);
+    return { note, entry: candidate ?? index?.stable.find(isIts), isStable: candidate === undefined };
   }
 
   /** Published, or failed by its own fault, with this very recipe. */

@@ -10,6 +10,7 @@ import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf, sha256 } from "../base/json.ts";
 import type { Stage } from "../base/progress.ts";
 import type { Attempt } from "../build/attempt.ts";
+import type { NeededDriver } from "../build/driver.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../build/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
@@ -37,6 +38,15 @@ export interface LoadOutcome {
   readonly isOutOfReach?: boolean;
 }
 
+/** What is tested. */
+export interface LoadSubject {
+  readonly attempt: Attempt;
+  readonly smoke: string | undefined;
+  readonly settings: LoadSet["settings"];
+  /** Modules of other drivers that go in before. */
+  readonly needs: NeededDriver["modules"];
+}
+
 /** Raised when what a verdict means changes, so that old verdicts are not taken for new ones. */
 const LOAD_TEST_VERSION = 5;
 
@@ -48,8 +58,7 @@ const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verd
  */
 export async function testLoad(
   element: Element,
-  attempt: Attempt,
-  { smoke, settings }: Pick<LoadSet, "smoke" | "settings">,
+  { attempt, smoke, settings, needs }: LoadSubject,
   image: Promise<string> | undefined,
   context: LoadTestContext,
   onStage: (stage: Stage, detail?: string) => void,
@@ -68,11 +77,11 @@ export async function testLoad(
   const { driver } = element;
   const { image: images, modules: tree } = element.packages;
   // Modules of the same bytes may be another driver's too, and versions of one share a boot: a verdict is of one driver.
-  const trial = [smoke ?? "", settings ?? {}];
+  const trial = [smoke ?? "", settings ?? {}, needs.map(({ name, sha256: digest }) => [name, digest])];
   const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, ...trial];
   const place = join(context.boot.cache, "loads", hexOf(digestOf(subject)));
   const logFile = join(place, "load.log");
-  const set = { driver, modules: await nodeModules(attempt), smoke, settings };
+  const set = { driver, modules: await nodeModules(attempt), smoke, settings, needs };
   const stray = strayParameters(set);
   if (stray !== undefined) return { verdict: unknown(stray) };
   const kept = await recall(join(place, "load.json"), set);

@@ -19,6 +19,7 @@ import { blobPath } from "../registry/artifact.ts";
 import type { Manifest } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadDrivers } from "./drivers.ts";
+import { neededBy, needsIn } from "./needs.ts";
 import { type Farm, openBuild } from "./open.ts";
 
 export interface RebuildReport {
@@ -66,20 +67,27 @@ export async function rebuild(
   return { ...report, result: isEqual ? "equal" : "different", modules, files };
 }
 
+/** The driver, with the modules that it needed then. */
 async function driverOf(
   farm: Farm,
-  { identity }: Manifest,
+  manifest: Manifest,
   progress: Progress,
   signal: AbortSignal,
 ): Promise<LoadedDriver> {
-  const { name, version } = identity.driver;
-  const configured = farm.config.drivers.filter((one) => one.name === name && one.versions.includes(version));
+  const { name, version } = manifest.identity.driver;
+  const needs = needsIn(manifest);
+  const configured = farm.config.drivers.filter((one) =>
+    [{ name, version }, ...needs].some(
+      (wanted) => one.name === wanted.name && one.versions.includes(wanted.version),
+    ),
+  );
   const only = { ...farm, config: { ...farm.config, drivers: configured } };
   const { loaded, absent } = await loadDrivers(only, (text) => progress.say(text), signal);
   const [missing] = absent;
   if (missing !== undefined) throw missing.error;
-  const driver = loaded.find((one) => one.version === version);
-  if (driver !== undefined) return driver;
+  const driver = loaded.find((one) => one.name === name && one.version === version);
+  if (driver !== undefined && needs.length === 0) return driver;
+  if (driver !== undefined) return { ...driver, needed: await neededBy(needs, loaded, farm.store) };
   throw new FarmError("CONFIG_INVALID", { detail: `the configuration has no driver ${name} ${version}` });
 }
 

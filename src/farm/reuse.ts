@@ -18,6 +18,7 @@ import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
 import { type Gate, kernelNameOf, openGate } from "./gate.ts";
 import { byHand, change, type Move, type Moves, type Person } from "./moves.ts";
+import { needsIn } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 
 export interface ReuseRequest extends Person {
@@ -139,6 +140,9 @@ async function prove(
       return refused(`the policy does not name ${distribution} under loadsOn`);
 
   const { store, scratch, cache } = farm;
+  const manifest = await readManifest(store, entry);
+  const needs = needsIn(manifest).map(({ name }) => name);
+  if (needs.length > 0) return refused(`it needs ${needs.join(", ")}, and reuse is of one driver alone`);
   const { catalog } = state;
   const report = await checkModules(
     {
@@ -148,8 +152,7 @@ async function prove(
     { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
     signal,
   );
-  const { verdicts: recorded } = await readManifest(store, entry);
-  const ofBuild = [...recorded, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
+  const ofBuild = [...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
     OF_THE_BUILD.includes(check),
   );
   const verdicts = [...ofBuild, ...report.verdicts.map(withoutIdentity)];

@@ -8,7 +8,7 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import { rootRequest } from "../build/build.ts";
-import type { LoadedDriver } from "../build/driver.ts";
+import type { LoadedDriver, Need, NeededDriver } from "../build/driver.ts";
 import { type Recipe, recipeKey } from "../build/recipe.ts";
 import { vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
@@ -27,8 +27,10 @@ import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work 
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
+import { identityOf, isWaiting, neededFor, versionOf, waitingFor } from "./needs.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
+import { Started } from "./started.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -117,7 +119,9 @@ class Night {
   readonly #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
   #excluded: RunReport["excluded"] = [];
-  readonly #started = new Set<string>();
+  readonly #started = new Started();
+  /** Where a driver version is wanted for a kernel, for those that need it. */
+  #wantedBy = new Map<string, Element>();
   readonly #done = new Map<string, Done>();
   /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
   #damaged: ReadonlySet<string> = new Set();
@@ -141,7 +145,7 @@ class Night {
     });
     const context = this.#elementContext();
     this.#startWanted(context);
-    await this.#elements.onIdle();
+    await this.#started.allEnded();
     await this.#ledger.publish();
     if (signal.aborted) {
       const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
@@ -236,16 +240,34 @@ class Night {
   /** Starts every wanted element that is not under way; asked again when a lesson changes what is wanted. */
   #startWanted(context: ElementContext): void {
     this.#wantedLast = this.#wanted();
+    this.#wantedBy = new Map(
+      this.#wantedLast.map((element) => [identityOf(element, versionOf(element)), element]),
+    );
     const isVouched = vouchedBy(context.sources);
     // What only a list names may be slow without end: it must not hold every slot before the others begin.
     const priority = (element: Element) => Number(isVouched(element));
-    for (const element of this.#wantedLast.toSorted((a, b) => priority(b) - priority(a))) {
-      const key = elementKey(element);
-      if (this.#started.has(key) || this.#ledger.isOutOfReach(element)) continue;
-      this.#started.add(key);
+    const depth = (element: Element) => this.#needsOf(element).length;
+    // Who is needed is started first, so that the others have something to wait for.
+    const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
+    for (const element of ordered) {
+      if (this.#started.has(element) || this.#ledger.isOutOfReach(element)) continue;
       this.#options.progress.element(elementName(element), "waiting");
-      void this.#elements.add(() => this.#work(element, context), { priority: priority(element) });
+      const awaited = this.#needsOf(element).flatMap(
+        (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
+      );
+      // Whoever waits for another element holds no place among those under way.
+      this.#started.start(element, awaited, () =>
+        this.#elements.add(() => this.#work(element, context), { priority: priority(element) }),
+      );
     }
+  }
+
+  #needsOf(element: Element): readonly Need[] {
+    return this.#driverOf(element)?.needs ?? [];
+  }
+
+  #driverOf({ driver, driverversion }: Element): LoadedDriver | undefined {
+    return this.#drivers.loaded.find(({ name, version }) => name === driver && version === driverversion);
   }
 
   /** Whatever becomes of an element is reported; nothing that is thrown on its way leaves here. */
@@ -266,7 +288,7 @@ class Night {
     let work: Work | undefined;
     try {
       work = await this.#plan(element, context);
-      if (this.#isDone(work.element)) {
+      if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
         this.#options.progress.element(elementName(element), "published", NOTHING_CHANGED);
         return;
@@ -297,10 +319,12 @@ class Night {
   }
 
   /** Published or failed with this very recipe, and nothing left to find out. */
-  #isDone(planned: Element): boolean {
+  #isDone(planned: Element, needed: readonly NeededDriver[] = []): boolean {
     const { retry, without } = this.#options;
     if (!this.#ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.#ledger.noteOf(elementKey(planned));
+    const waiting = waitingFor(needed);
+    if (note?.refusals?.some((one) => isWaiting(one) && !waiting.includes(one))) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
@@ -312,15 +336,23 @@ class Night {
       name === element.driver && version === element.driverversion;
     const absent = this.#drivers.absent.find(isIts);
     if (absent !== undefined) throw absent.error;
-    const driver = this.#drivers.loaded.find(isIts);
-    if (driver === undefined) {
+    const configured = this.#driverOf(element);
+    if (configured === undefined) {
       throw new FarmError("CONFIG_INVALID", {
         detail: `the configuration has no driver ${element.driver} ${element.driverversion}`,
       });
     }
+    const needed = await this.#neededFor(element, configured);
+    const driver = { ...configured, ...(needed.length === 0 ? {} : { needed }) };
     const known = await this.#withCompiler(element, context);
     const recipe = await this.#planRecipe(known, driver, context);
     return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe };
+  }
+
+  #neededFor(element: Element, driver: LoadedDriver): Promise<NeededDriver[]> {
+    return neededFor(element, driver, this.#drivers.loaded, this.#farm.store, (need) =>
+      this.#ledger.knownOf(element, need, this.#wantedBy.get(identityOf(element, need))),
+    );
   }
 
   #compilerOf(element: Element): Compiler | undefined {
@@ -348,10 +380,11 @@ class Night {
     const remembered = await build.toolchains.remembered(wanted);
     if (remembered !== undefined) {
       const recipe = await planRecipe(element, driver, build, signal, remembered);
-      if (this.#isDone({ ...element, recipe: recipeKey(recipe) })) return recipe;
+      if (this.#isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed)) return recipe;
     }
     const { family, version } = wanted.compiler;
-    const words = [`${wanted.release} with ${family}-${version}`, ...driver.build.packages];
+    const { packages, depends = [] } = driver.build;
+    const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];
     progress.element(elementName(element), "toolchain", words.join(", "));
     if ((await build.toolchains.making(wanted)) !== undefined) return plan();
     return processors.add(plan, { signal, priority: 2 });

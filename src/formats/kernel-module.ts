@@ -27,6 +27,8 @@ interface ModuleExport {
   readonly gplOnly: boolean;
   /** Undefined for kernels without CONFIG_MODVERSIONS. */
   readonly crc?: number;
+  /** Absent for none. */
+  readonly namespace?: string;
 }
 
 interface Softdeps {
@@ -319,17 +321,38 @@ function exportsIn(
     throw malformed(what, `it has ${flags.length} flags for ${symbols.length} exports`);
   }
   const crcs = exportCrcs(elf);
+  const namespaces = exportNamespaces(elf);
   return symbols.map((symbol) => {
     const name = symbol.name.slice("__ksymtab_".length);
     const crc = crcs.get(name);
+    const namespace = namespaces.get(name) ?? "";
     const flag = flags?.[Number(symbol.value) / entryBytes];
     if (flags !== undefined && flag === undefined) throw malformed(what, "an export has no flags");
     return {
       name,
       gplOnly: gplOnly || ((flag ?? 0) & GPL_ONLY_FLAG) !== 0,
       ...(crc === undefined ? {} : { crc }),
+      ...(namespace === "" ? {} : { namespace }),
     };
   });
+}
+
+/** Longer than the name of any namespace. */
+const MAX_NAMESPACE = 256;
+
+/** Since Linux 5.4 each export has a place in a table of strings, where its namespace stands; nothing for none. */
+function exportNamespaces({ symbols, sections }: Elf): ReadonlyMap<string, string> {
+  const namespaces = new Map<string, string>();
+  for (const { name, section, value } of symbols) {
+    if (!name.startsWith("__kstrtabns_")) continue;
+    const table = sections[section];
+    const bytes = table?.name === "__ksymtab_strings" ? table.bytes : undefined;
+    const rest = bytes?.subarray(Number(value), Number(value) + MAX_NAMESPACE);
+    const end = rest?.indexOf(0) ?? -1;
+    if (rest !== undefined && end > 0)
+      namespaces.set(name.slice("__kstrtabns_".length), decodeText(rest.subarray(0, end)));
+  }
+  return namespaces;
 }
 
 /** CRCs of exports: up to Linux 5 the value of a symbol of no section, since then a place in `__kcrctab` or its like. */

@@ -1,6 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { readSymvers } from "./module-symvers.ts";
+import { readSymvers, symversText } from "./module-symvers.ts";
+
+test("what modules export is written as it is read", () => {
+  const text = symversText([
+    { name: "base", exports: [{ name: "base_answer", gplOnly: true, crc: 0x12ab34, namespace: "BASE" }] },
+    { name: "plain", exports: [{ name: "plain_one", gplOnly: false }] },
+  ]);
+
+  expect(Object.fromEntries(readSymvers(text, "Module.symvers").symbols)).toEqual({
+    base_answer: { crc: 0x12ab34, exportedBy: "base", gplOnly: true, namespace: "BASE" },
+    plain_one: { crc: 0, exportedBy: "plain", gplOnly: false, namespace: "" },
+  });
+});
 
 describe("readSymvers", () => {
   test("reads symbols with CRCs, kinds and namespaces", () => {

@@ -4,6 +4,7 @@
  * Documentation/kbuild/modules.rst.
  */
 import { FarmError } from "../base/error.ts";
+import type { KernelModule } from "./kernel-module.ts";
 
 export interface ExportedSymbol {
   readonly crc: number;
@@ -51,6 +52,19 @@ export function readSymvers(text: string, what: string): Symvers {
     symbols.set(name, { crc: Number.parseInt(crc, 16), exportedBy, gplOnly, namespace });
   }
   return { symbols, hasVersions: [...symbols.values()].some(({ crc }) => crc !== 0) };
+}
+
+/**
+ * The list that modpost reads of what modules export, as their own build would have written it. A kernel without
+ * versions writes noughts for CRCs.
+ */
+export function symversText(modules: readonly Pick<KernelModule, "name" | "exports">[]): string {
+  const lines = modules.flatMap(({ name: module, exports }) =>
+    exports.map(({ name, crc = 0, gplOnly, namespace = "" }) =>
+      [crcText(crc), name, module, gplOnly ? "EXPORT_SYMBOL_GPL" : "EXPORT_SYMBOL", namespace].join("\t"),
+    ),
+  );
+  return lines.map((line) => `${line}\n`).join("");
 }
 
 /** A CRC as Module.symvers and modprobe write it: `0x0012ab34`. */

@@ -82,6 +82,8 @@ export type OriginRecord = z.infer<typeof OriginRecord>;
 export interface FetchedSource {
   readonly directory: string;
   readonly origin: OriginRecord;
+  /** Names of the packages that it needs, where its own package says so. */
+  readonly depends?: readonly string[];
 }
 
 export interface OriginContext {

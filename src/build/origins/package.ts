@@ -6,13 +6,21 @@ import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { fileDigest, hexOf } from "../../base/json.ts";
-import { pipeThrough } from "../../base/run.ts";
+import { pipeThrough, type RunResult, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
 import { linkBudget } from "../../base/strange-links.ts";
-import { kindIn, moveDirectoryOut, namesIn, removeLinkIn, walkTree } from "../../base/strange-tree.ts";
+import {
+  kindIn,
+  moveDirectoryOut,
+  namesIn,
+  removeLinkIn,
+  removeTree,
+  walkTree,
+} from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { readCurrentAptSource } from "../../catalog/current.ts";
+import { parseParagraph, parseRelations } from "../../formats/deb822.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
 import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
@@ -39,7 +47,11 @@ export const debianPackage: Origin = {
     if (typeof place === "string") {
       const file = resolve(context.base, place);
       const { directory, sha256 } = await treeOf(file, context);
-      return { directory, origin: { kind: "package", place: file, sha256 } };
+      return {
+        directory,
+        origin: { kind: "package", place: file, sha256 },
+        depends: await dependsOf(file, context),
+      };
     }
     const listed = await choose(place as PackagePlace, version, context);
     const file = await context.inputs.fetch(listed, [], context.signal).catch((thrown) => {
@@ -48,7 +60,8 @@ export const debianPackage: Origin = {
     const { directory, sha256, treeVersion } = await treeOf(file, context);
     if (!namesOf(listed.version).includes(version) && treeVersion !== version)
       throw otherVersion(place as PackagePlace, version, [listed], treeVersion);
-    return { directory, origin: { kind: "package", place: `${listed.name} ${listed.version}`, sha256 } };
+    const origin = { kind: "package" as const, place: `${listed.name} ${listed.version}`, sha256 };
+    return { directory, origin, depends: await dependsOf(file, context) };
   },
 };
 
@@ -175,6 +188,32 @@ async function dropLinksOut(sources: string): Promise<void> {
       if (path === "" || leadsOut(path, target, known, budget)) removeLinkIn(sources, whole);
       if (budget.parts < 0) throw refuseSource(whole, "is one of more links than are followed");
     }
+}
+
+/** What a toolchain root has by another way, or what only asks questions on a host. */
+const OTHERWISE =
+  /^(?:dkms|dh-dkms|debconf|make|build-essential|c-compiler|(?:gcc|clang|linux-headers|linux-image)(?:-.*)?)$/;
+/** No field of control files is longer. */
+const FIELD_LIMIT_BYTES = 64 * 1024;
+
+/** What a package depends on beside DKMS itself: of alternatives the first, as apt would choose. */
+async function dependsOf(file: string, { scratch }: OriginContext): Promise<string[]> {
+  const argv = ["dpkg-deb", "--field", "/package.deb", "Pre-Depends", "Depends"];
+  // It unpacks the control files before it reads one.
+  const target = scratch.path();
+  await mkdir(target, { recursive: true });
+  const box = shutIn(argv, { target, shows: { "/package.deb": file } });
+  let result: RunResult;
+  try {
+    result = await run(box);
+  } finally {
+    await removeTree(target);
+  }
+  if (result.exitCode !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
+  const fields = parseParagraph(result.stdout.slice(0, FIELD_LIMIT_BYTES));
+  const groups = ["Pre-Depends", "Depends"].flatMap((name) => parseRelations(fields.get(name) ?? ""));
+  const wanted = groups.filter((group) => !group.some(({ name }) => OTHERWISE.test(name)));
+  return [...new Set(wanted.flatMap(([first]) => first?.name ?? []))].toSorted();
 }
 
 /** The package's files as a tar archive. */

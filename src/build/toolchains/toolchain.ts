@@ -66,6 +66,8 @@ export interface RootRequest {
   readonly architecture: ArchitectureName;
   /** What the driver needs beside the release's own list; every set of them is a root of its own. */
   readonly packages?: readonly string[];
+  /** Likewise, where the release has them. */
+  readonly optional?: readonly string[];
 }
 
 export interface ToolchainRoot {
@@ -153,7 +155,8 @@ export class Toolchains {
     return packages === undefined ? undefined : { packages, ...this.#machineOf(plan) };
   }
 
-  async #plan({ release, compiler: wanted, architecture, packages = [] }: RootRequest): Promise<RootPlan> {
+  async #plan(request: RootRequest): Promise<RootPlan> {
+    const { release, compiler: wanted, architecture, packages = [], optional = [] } = request;
     const { images, substitutes, compilers, cache } = this.#context;
     const substitute = substitutes.get(release) ?? release;
     const image = await readImage(images, await imageFolder(images, substitute));
@@ -161,7 +164,9 @@ export class Toolchains {
     const builder = this.#builderFor(architecture, compiler, image.folder);
     const own = image.packages.filter(({ name }) => !packages.includes(name));
     const names = [...compilerPackages(compiler, builder), ...packages.toSorted()];
-    const all = [...names.map((name) => ({ name, isOptional: false })), ...own];
+    const needed = [...names.map((name) => ({ name, isOptional: false })), ...own];
+    const others = optional.filter((name) => !needed.some((one) => one.name === name)).toSorted();
+    const all = [...needed, ...others.map((name) => ({ name, isOptional: true }))];
     const lock = new Map(
       image.lock.filter((one) => one.architecture === builder).map(({ name, version }) => [name, version]),
     );

@@ -113,10 +113,9 @@ class DebRoot {
 
   /** Whatever is wanted, in the locked versions while the mirror has them. */
   async addWanted(): Promise<string[]> {
-    const { lock, packages, what } = this.#spec;
-    const names = packages.map(({ name }) => name);
+    const { lock, what } = this.#spec;
+    const { names, notes } = await this.#obtainable();
     const locked = names.map((name) => (lock.has(name) ? `${name}=${lock.get(name)}` : name));
-    const notes: string[] = [];
     const steps = await this.#fetch(locked, STATUS).catch((thrown) => {
       if (lock.size === 0 || !(thrown instanceof FarmError) || !LOCK_IS_GONE.test(thrown.message))
         throw thrown;
@@ -128,6 +127,19 @@ class DebRoot {
       await this.#dpkg([`--${kind}`, ...each]);
     }
     return notes;
+  }
+
+  /** Names of what is wanted, without optional packages that cannot be had beside the others. */
+  async #obtainable(): Promise<{ readonly names: string[]; readonly notes: string[] }> {
+    const { packages, what } = this.#spec;
+    const names = packages.filter(({ isOptional }) => !isOptional).map(({ name }) => name);
+    const notes: string[] = [];
+    for (const { name } of packages.filter(({ isOptional }) => isOptional)) {
+      const planned = await this.#apt(["--simulate", "install", "--", ...names, name], STATUS);
+      if (planned.exitCode === 0) names.push(name);
+      else notes.push(`${what}: its mirror has no ${name} that can be installed`);
+    }
+    return { names, notes };
   }
 
   /** Asked of this machine's own dpkg. */

@@ -1,0 +1,228 @@
+/**
+ * Drivers that need drivers: which ones, in which version, and their modules for a kernel.
+ */
+import { FarmError } from "../base/error.ts";
+import type { LoadedDriver, Need, NeededDriver } from "../build/driver.ts";
+import type { RecipeNeed } from "../build/recipe.ts";
+import type { Judged } from "../check/policy.ts";
+import type { KernelId } from "../kernel/kernel.ts";
+import type { Element } from "../matrix/element.ts";
+import { readBlob } from "../registry/artifact.ts";
+import type { AttemptNote, IndexEntry, Manifest } from "../registry/documents.ts";
+import type { Listed } from "../registry/standing.ts";
+import type { Store } from "../registry/stores/store.ts";
+import type { DriverConfig } from "./driver-config.ts";
+
+type Configured = Pick<DriverConfig, "name" | "versions" | "needs">;
+
+/** @throws FarmError CONFIG_INVALID for a need that is no driver here, and for a circle of them */
+export function refuseWrongNeeds(drivers: readonly Configured[], place: string): void {
+  const names = new Set(drivers.map(({ name }) => name));
+  for (const { name, needs = [] } of drivers) {
+    const missing = needs.find((one) => !names.has(one));
+    if (missing !== undefined)
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `${place}${name} needs ${missing}, and there is no driver of that name`,
+        hint: "Configure that driver too, or correct `needs`.",
+      });
+  }
+  const needsOf = (name: string) => drivers.flatMap((one) => (one.name === name ? (one.needs ?? []) : []));
+  for (const { name } of drivers) {
+    const circle = circleFrom(name, needsOf);
+    if (circle !== undefined)
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `${place}${circle.join(" needs ")}: none of them can be built first`,
+        hint: "Take one of them out of `needs`.",
+      });
+  }
+}
+
+/** The way from a name back to it, if there is one. */
+function circleFrom(name: string, needsOf: (name: string) => readonly string[]): string[] | undefined {
+  const reached = new Set<string>();
+  const walk = (way: readonly string[]): string[] | undefined => {
+    for (const next of needsOf(way.at(-1) as string)) {
+      if (next === name) return [...way, next];
+      if (reached.has(next)) continue;
+      reached.add(next);
+      const circle = walk([...way, next]);
+      if (circle !== undefined) return circle;
+    }
+    return undefined;
+  };
+  return walk([name]);
+}
+
+/** A driver version, and the names of what it needs itself: drivers here, whatever a dkms.conf calls them. */
+export interface Needing {
+  readonly name: string;
+  readonly version: string;
+  readonly needs: readonly string[];
+}
+
+/**
+ * All that a driver needs, each after those that it needs itself.
+ * @throws FarmError DRIVER_INVALID for a circle, and where it cannot be told which version is needed
+ */
+export function allNeeds(driver: Needing, all: readonly Needing[]): Need[] {
+  const found: Need[] = [];
+  const walk = (user: Needing, way: readonly string[]): void => {
+    for (const name of user.needs) {
+      if (way.includes(name))
+        throw new FarmError("DRIVER_INVALID", {
+          detail: `${[...way.slice(way.indexOf(name)), name].join(" needs ")}: none of them can be built first`,
+          hint: "Correct `needs` of these drivers, and BUILD_DEPENDS of their dkms.conf.",
+        });
+      const need = versionFor(user, name, all);
+      walk(need, [...way, name]);
+      if (!found.some((one) => one.name === name)) found.push({ name, version: need.version });
+    }
+  };
+  walk(driver, [driver.name]);
+  return found;
+}
+
+/** Of several versions the one that is called like the user's own. */
+function versionFor({ name: user, version }: Needing, name: string, all: readonly Needing[]): Needing {
+  const versions = all.filter((one) => one.name === name);
+  const [only] = versions;
+  const same = versions.find((one) => one.version === version);
+  if (same !== undefined) return same;
+  if (only !== undefined && versions.length === 1) return only;
+  throw new FarmError("DRIVER_INVALID", {
+    detail:
+      only === undefined
+        ? `${user} needs ${name}, and there is no driver of that name`
+        : `${user} ${version} needs ${name}, which has the versions ${versions.map((one) => one.version).join(", ")}`,
+    hint: "Configure the one driver that is meant under a name of its own.",
+  });
+}
+
+/** What is known of a driver version for a kernel, from this run or from those before. */
+export interface Known {
+  /** What became of the last try, where one is wanted. */
+  readonly note: AttemptNote | undefined;
+  /** Its newest artifact: that of today's source. */
+  readonly entry: IndexEntry | undefined;
+  readonly isStable: boolean;
+}
+
+/**
+ * The modules of all that a driver needs, for the kernel of an element: the newest, stable or not.
+ * @throws FarmError NEED_UNMET, STORE_CORRUPT
+ */
+export async function neededFor(
+  { kversion }: Element,
+  { needs = [] }: LoadedDriver,
+  drivers: readonly LoadedDriver[],
+  store: Store,
+  knownOf: (need: Need) => Known,
+): Promise<NeededDriver[]> {
+  return Promise.all(
+    needs.map(async (need): Promise<NeededDriver> => {
+      const { note, entry, isStable } = knownOf(need);
+      const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
+      if (note?.failure !== undefined)
+        throw unmet(`waits for ${need.name}, which failed: ${note.failure.cause}`);
+      if (entry === undefined || driver === undefined)
+        throw unmet(`waits for ${need.name} ${need.version}, which is not built for ${kversion}`);
+      return withModules(driver, entry.modules, isStable, store);
+    }),
+  );
+}
+
+/** A driver with some modules of it as nodes insert them. @throws FarmError STORE_CORRUPT */
+async function withModules(
+  { name, version, source, packageName }: LoadedDriver,
+  listed: IndexEntry["modules"],
+  isStable: boolean,
+  store: Store,
+): Promise<NeededDriver> {
+  const modules = await Promise.all(
+    listed.map(async ({ name: module, digest, stripped = digest }) => ({
+      name: module,
+      sha256: stripped,
+      bytes: await readBlob(store, stripped),
+    })),
+  );
+  const called = packageName === undefined ? {} : { packageName };
+  return { name, version, source, modules, isStable, ...called };
+}
+
+/**
+ * The very modules that a recipe names, to build by it again.
+ * @throws FarmError STORE_CORRUPT where the store has them no more
+ */
+export function neededBy(
+  needs: readonly RecipeNeed[],
+  drivers: readonly LoadedDriver[],
+  store: Store,
+): Promise<NeededDriver[]> {
+  return Promise.all(
+    needs.map((need) => {
+      const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
+      if (driver === undefined)
+        throw new FarmError("CONFIG_INVALID", {
+          detail: `the configuration has no driver ${need.name} ${need.version}, which was needed then`,
+        });
+      const modules = need.modules.map(({ name, sha256 }) => ({ name, digest: sha256, size: 0 }));
+      return withModules(driver, modules, true, store);
+    }),
+  );
+}
+
+function unmet(detail: string): FarmError {
+  return new FarmError("NEED_UNMET", { detail });
+}
+
+/** What an artifact was built against; nothing for one that was only taken over. */
+export function needsIn({ recipe }: Manifest): readonly RecipeNeed[] {
+  return "driver" in recipe ? (recipe.driver.needs ?? []) : [];
+}
+
+/** Why a published artifact cannot be stable as long as nodes do not get the very modules that it needs. */
+export function waitingToday({ index: { stable }, entry }: Listed, needs: readonly RecipeNeed[]): string[] {
+  const missing = needs.filter(({ name, version, modules }) => {
+    const there = stable.find(
+      (one) =>
+        one.driver === name &&
+        one.driverVersion === version &&
+        one.kversion === entry.kversion &&
+        one.packageVersion === entry.packageVersion,
+    );
+    const digests = new Set(there?.modules.map(({ digest, stripped = digest }) => stripped));
+    return !modules.every(({ sha256 }) => digests.has(sha256));
+  });
+  return missing.map(({ name }) => `${name}${WAITING}`);
+}
+
+const WAITING = ", which it needs, is not stable";
+
+/** Why an artifact whose needs nodes do not get is a candidate. */
+export function waitingFor(needed: readonly NeededDriver[]): string[] {
+  return needed.filter(({ isStable }) => !isStable).map(({ name }) => `${name}${WAITING}`);
+}
+
+/** No node could insert what needs modules that nodes do not get. */
+export function withWaiting(judged: Judged, waiting: readonly string[]): Judged {
+  if (waiting.length === 0) return judged;
+  return { ...judged, isStable: false, refusals: [...judged.refusals, ...waiting] };
+}
+
+/** Whether a refusal is one of these, and over once that driver is stable. */
+export function isWaiting(refusal: string): boolean {
+  return refusal.endsWith(WAITING);
+}
+
+/** What a driver version for a kernel is, without its place: another driver's place is not known by that. */
+export function identityOf(
+  { distribution, architecture, kversion, packageVersion }: KernelId,
+  { name, version }: Need,
+): string {
+  return [name, version, distribution, architecture, kversion, packageVersion].join("/");
+}
+
+/** Whose element it is, as others need it. */
+export function versionOf({ driver: name, driverversion: version }: Element): Need {
+  return { name, version };
+}
