@@ -45,6 +45,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "build/pack.ts": "modules that were taken over",
   "build/sandboxes/bubblewrap.ts": "its own status file, inputs that are mounted",
   "build/sandboxes/cgroup.ts": "control groups",
+  "build/sandboxes/confine.ts": "on which devices outputs are",
   "build/sandboxes/docker.ts": "outputs before the build begins, a toolchain root",
   "build/sandboxes/layout.ts": "/proc, inputs that are mounted",
   "build/sandboxes/podman.ts": "its own state",

@@ -30,7 +30,7 @@ describe("the configured drivers", () => {
     expect(absent).toEqual([]);
   });
 
-  test("do without one whose server has nothing", async () => {
+  test("do without one whose address leads to nothing", async () => {
     const server = await startServer((_, response) => response.writeHead(404).end());
     const source = { url: `${server.url}/d.tar`, sha256: "0".repeat(64) };
 
@@ -39,7 +39,7 @@ describe("the configured drivers", () => {
     );
 
     expect(loaded).toHaveLength(2);
-    expect(absent).toMatchObject([{ name: "gone", version: "3", error: { code: "REMOTE_UNAVAILABLE" } }]);
+    expect(absent).toMatchObject([{ name: "gone", version: "3", error: { code: "CONFIG_INVALID" } }]);
   });
 
   test("do without one that is misconfigured, and say so", async () => {

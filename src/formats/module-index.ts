@@ -106,7 +106,7 @@ function needsOf(modules: readonly IndexedModule[]): ReadonlyMap<IndexedModule, 
 function builtInAliases(modinfo: string): (readonly [string, string])[] {
   return modinfo.split("\0").flatMap((entry) => {
     const [, name = "", alias = ""] = /^([^.=]+)\.alias=(.+)$/s.exec(entry) ?? [];
-    return alias === "" ? [] : [[normalAlias(alias), moduleName(name)] as const];
+    return alias === "" ? [] : [[normalAlias(alias), name] as const];
   });
 }
 
