@@ -6,3 +6,9 @@
 export function urlOf(base: string, path: string): string {
   return `${base.replace(/\/+$/, "")}/${path.split("/").map(encodeURIComponent).join("/").replaceAll("%7E", "~")}`;
 }
+
+/** Whether a user or a password stands in a URL: what is asked for by it stands in messages, arguments and documents. */
+export function holdsCredentials(url: string): boolean {
+  const { username = "", password = "" } = URL.parse(url) ?? {};
+  return username !== "" || password !== "";
+}

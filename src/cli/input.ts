@@ -7,6 +7,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { startDecompressor } from "../base/decompress.ts";
 import { FarmError, isErrno } from "../base/error.ts";
 import { Http } from "../base/http.ts";
+import { holdsCredentials } from "../base/url.ts";
 
 export interface Input extends AsyncDisposable {
   readonly bytes: AsyncIterable<Buffer>;
@@ -28,9 +29,8 @@ export async function openInput(place: string): Promise<Input> {
 }
 
 async function openUrl(place: string): Promise<Input> {
-  const { protocol, username, password, hostname } = URL.parse(place) ?? {};
-  // It would stand in the store and in every message.
-  if (username || password)
+  const { protocol, hostname } = URL.parse(place) ?? {};
+  if (holdsCredentials(place))
     throw new FarmError("USAGE", {
       detail: `the address at ${hostname} holds a user or a password`,
       hint: "Configure it as a source with `credentials`, or fetch the file first.",

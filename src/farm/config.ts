@@ -8,6 +8,7 @@ import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseSize, Size } from "../base/size.ts";
+import { holdsCredentials } from "../base/url.ts";
 import { ArchivePolicy } from "../build/inputs/inputs.ts";
 import type { BuildLimits } from "../build/limits.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
@@ -62,10 +63,9 @@ const IN_THE_OPEN = {
   error: "would go over plain http: use https, or write `overHttp: true` beside them",
 };
 
-/** A password in a URL would stand in the catalog and in every message. */
 const Url = z
   .url({ protocol: /^https?$/, error: "must be an http or https URL", abort: true })
-  .refine((url) => URL.parse(url)?.username === "" && URL.parse(url)?.password === "", {
+  .refine((url) => !holdsCredentials(url), {
     error: "holds a user or a password; use `credentials`",
   });
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch } from "../../base/scratch.ts";
 import { sealOf } from "../seal.ts";
-import { keepTree } from "./origin.ts";
+import { GitPlace, keepTree, UrlPlace } from "./origin.ts";
 
 async function openCache() {
   const cache = await temporaryDirectory();
@@ -51,5 +51,20 @@ describe("keepTree", () => {
 
     expect(made()).toBe(2);
     expect(await readFile(join(tree, "driver.c"), "utf8")).toBe("int answer = 42;");
+  });
+});
+
+describe("the place of a source", () => {
+  test.each([
+    [GitPlace, { git: "https://me:sekret@host.example/x.git", revision: "v1" }],
+    [GitPlace, { git: "https://token@host.example/x.git", revision: "v1" }],
+    [UrlPlace, { url: "https://me:sekret@host.example/x.tar", sha256: "0".repeat(64) }],
+  ])("names nobody's password", (place, value) => {
+    const { error } = place.safeParse(value);
+
+    expect(error?.issues.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/user or a password/),
+    ]);
+    expect(String(error)).not.toContain("sekret");
   });
 });

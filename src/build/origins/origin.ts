@@ -11,6 +11,7 @@ import type { Http } from "../../base/http.ts";
 import { type Digest, digestOf, sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
+import { holdsCredentials } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
@@ -24,6 +25,11 @@ const ONLY_HTTP = {
   error: "only http(s) and repositories of this machine are read: write https://HOST/PATH",
 };
 
+const NO_CREDENTIALS = {
+  error:
+    "holds a user or a password, which would stand in messages and in the store: fetch it by hand, and name the copy",
+};
+
 /** A git repository, by URL or by path. */
 export const GitPlace = z.strictObject({
   git: z
@@ -31,6 +37,7 @@ export const GitPlace = z.strictObject({
     .min(1)
     .refine((place) => !/^[a-z][a-z0-9+.-]*:\/\//i.test(place) || /^https?:/i.test(place), ONLY_HTTP)
     .refine((place) => !/^[\w.-]+@[\w.-]+:/.test(place), ONLY_HTTP)
+    .refine((place) => !holdsCredentials(place), NO_CREDENTIALS)
     .describe("Repository: an http(s) URL, or a path relative to this file."),
   revision: z
     .string()
@@ -43,7 +50,10 @@ export type GitPlace = z.infer<typeof GitPlace>;
 
 /** An archive on a web server. */
 export const UrlPlace = z.strictObject({
-  url: z.url({ protocol: /^https?$/ }).describe("A .tar archive; `{version}` stands for the version."),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .refine((url) => !holdsCredentials(url), NO_CREDENTIALS)
+    .describe("A .tar archive; `{version}` stands for the version."),
   sha256: z
     .union([Sha256, z.record(PathSegment, Sha256)])
     .describe("Its digest; with several versions one for each: `{1.2.0: …}`."),
