@@ -14,6 +14,7 @@ import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
 import { addDeepPath, gitIn } from "../support/git-trees.ts";
 import { startServer } from "../support/server.ts";
+import { tarBlocks } from "../support/tar-blocks.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import {
   digestOf,
@@ -198,6 +199,37 @@ describe("a hostile archive", () => {
     archive.entry(entry, entry.type === undefined ? "x" : "");
     archive.finalize();
     await writeFile(file, await buffer(archive));
+
+    await expect(digestOf(file, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(words) }),
+    );
+  });
+
+  test.each<[string, Buffer, RegExp]>([
+    [
+      "that only tar sees, behind a hard link with a size",
+      tarBlocks({
+        name: "d/b",
+        type: "1",
+        linkName: "d/a",
+        content: tarBlocks({ name: "d/pipe", type: "6" }),
+      }),
+      /no file has content/,
+    ],
+    [
+      "in more directories than it may have entries",
+      tarBlocks(
+        ...Array.from({ length: 110 }, (_, index) => `d/${index}/${"d/".repeat(1900)}f`).flatMap((name) => [
+          { type: "L", content: `${name}\0` },
+          {},
+        ]),
+      ),
+      /more than 200000 files and directories/,
+    ],
+  ])("with entries %s is refused", async (_, blocks, words) => {
+    const context = await originContext();
+    const file = join(context.base, "bad.tar");
+    await writeFile(file, Buffer.concat([tarBlocks({ name: "d/a" }), blocks, Buffer.alloc(1024)]));
 
     await expect(digestOf(file, context)).rejects.toThrow(
       expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(words) }),
