@@ -37,8 +37,8 @@ describe("a scan of a tar archive", () => {
       });
 
       for (const pieceBytes of [1, 511, 512, 513, 100_000]) {
-        const found = scan(archive, pieceBytes).map(
-          ({ name, kind, size, linkName }) => [kind, name, size, linkName].join(" "),
+        const found = scan(archive, pieceBytes).map(({ name, kind, size, linkName }) =>
+          [kind, name, size, linkName].join(" "),
         );
         expect(found).toEqual([
           "directory d/ 0 ",
