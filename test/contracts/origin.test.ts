@@ -3,15 +3,18 @@ import { createHash } from "node:crypto";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
 import type { InputArchive } from "../../src/build/inputs/input-places.ts";
+import { gitOrigin } from "../../src/build/origins/git.ts";
 import { fetchSource, ORIGINS } from "../../src/build/origins/index.ts";
 import { readSourceTree } from "../../src/build/source-tree.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
 import { addDeepPath, gitIn } from "../support/git-trees.ts";
 import { startServer } from "../support/server.ts";
+import { tarBlocks } from "../support/tar-blocks.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 import {
   digestOf,
@@ -196,6 +199,37 @@ describe("a hostile archive", () => {
     archive.entry(entry, entry.type === undefined ? "x" : "");
     archive.finalize();
     await writeFile(file, await buffer(archive));
+
+    await expect(digestOf(file, context)).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(words) }),
+    );
+  });
+
+  test.each<[string, Buffer, RegExp]>([
+    [
+      "that only tar sees, behind a hard link with a size",
+      tarBlocks({
+        name: "d/b",
+        type: "1",
+        linkName: "d/a",
+        content: tarBlocks({ name: "d/pipe", type: "6" }),
+      }),
+      /no file has content/,
+    ],
+    [
+      "in more directories than it may have entries",
+      tarBlocks(
+        ...Array.from({ length: 110 }, (_, index) => `d/${index}/${"d/".repeat(1900)}f`).flatMap((name) => [
+          { type: "L", content: `${name}\0` },
+          {},
+        ]),
+      ),
+      /more than 200000 files and directories/,
+    ],
+  ])("with entries %s is refused", async (_, blocks, words) => {
+    const context = await originContext();
+    const file = join(context.base, "bad.tar");
+    await writeFile(file, Buffer.concat([tarBlocks({ name: "d/a" }), blocks, Buffer.alloc(1024)]));
 
     await expect(digestOf(file, context)).rejects.toThrow(
       expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(words) }),
@@ -541,6 +575,21 @@ describe("a git repository", () => {
   });
 });
 
+test("versions of one git repository that are fetched at once are each what they are", async () => {
+  const context = await originContext();
+  const tree = await makeTree(join(context.base, "tree"));
+  const [tagged, latest] = [await makeGit(tree), gitIn(tree, "", "rev-parse", "main")];
+  const wanted = Array.from({ length: 4 }, () => [`v${VERSION}`, "main"]).flat();
+
+  const fetched = await Promise.all(
+    wanted.map((revision) => fetchSource({ git: tree, revision }, VERSION, context)),
+  );
+
+  expect(fetched.map(({ origin }) => origin.commit)).toEqual(
+    wanted.map((one) => (one === "main" ? latest : tagged)),
+  );
+});
+
 describe("a git repository on a web server", () => {
   /** A clone that git can fetch from a plain web server. */
   async function served() {
@@ -580,6 +629,92 @@ describe("a git repository on a web server", () => {
     await expect(digestOf(place, context)).rejects.toThrow(
       expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
     );
+  });
+});
+
+describe("a git server that means harm", () => {
+  const LIMIT_BYTES = 64 * 1024 ** 2;
+  const commit = "1".repeat(40);
+  /** An index of packs with one entry a million times, which git takes for one that it may ask more about. */
+  const index = (() => {
+    const count = 1_000_000;
+    const fan = Array.from({ length: 256 }, (_, first) => (first < 0x22 ? 0 : count));
+    const head = Buffer.alloc(8 + 4 * 256);
+    head.writeUInt32BE(0xff744f63, 0);
+    head.writeUInt32BE(2, 4);
+    for (const [at, total] of fan.entries()) head.writeUInt32BE(total, 8 + 4 * at);
+    const parts = [
+      Buffer.alloc(20 * count, 0x22),
+      Buffer.alloc(4 * count),
+      Buffer.alloc(4 * count, "\0\0\0\x0c"),
+    ];
+    const bytes = Buffer.concat([head, ...parts, Buffer.alloc(20, 0x33)]);
+    return gzipSync(Buffer.concat([bytes, createHash("sha1").update(bytes).digest()]));
+  })();
+
+  /** Has packs whose indices are a thousand times what is sent of them. */
+  const bomb = (packs: number) =>
+    startServer((request, response) => {
+      const path = new URL(request.url ?? "", "http://x").pathname;
+      if (path.endsWith("/info/refs")) response.end(`${commit}\trefs/heads/main\n`);
+      else if (path === "/HEAD") response.end("ref: refs/heads/main\n");
+      else if (path.endsWith("/info/packs"))
+        response.end(
+          Array.from({ length: packs }, (_, at) => `P pack-${String(at).padStart(40, "0")}.pack\n`).join(""),
+        );
+      else if (path.endsWith(".idx")) response.writeHead(200, { "content-encoding": "gzip" }).end(index);
+      else response.writeHead(404).end();
+    });
+
+  test("fills no disk: its fetch is ended at a limit, and nothing of it stays", async () => {
+    const context = await originContext();
+    const { url, requests } = await bomb(200);
+
+    await expect(
+      gitOrigin(LIMIT_BYTES).fetch({ git: url, revision: "main" }, VERSION, context),
+    ).rejects.toThrow(
+      expect.objectContaining({
+        code: "DRIVER_INVALID",
+        message: expect.stringMatching(/more than 67108864 bytes/),
+      }),
+    );
+    expect(requests.filter((path) => path.endsWith(".idx")).length).toBeLessThan(200);
+    expect(await readdir(join(context.cache, "git"))).toEqual([]);
+  });
+
+  test("leaves nothing behind that is less than the limit", async () => {
+    const context = await originContext();
+    const { url } = await bomb(1);
+
+    await expect(digestOf({ git: url, revision: "main" }, context)).rejects.toThrow(/cannot be fetched/);
+    expect(await readdir(join(context.cache, "git"))).toEqual([]);
+  });
+
+  test("costs nothing of what was fetched before, and leaves nothing beside it", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    const place = { git: tree, revision: "main" };
+    gitIn(tree, "", "branch", "tmp_branch");
+    await expect(digestOf({ git: tree, revision: "v9" }, context)).rejects.toThrow(/has no revision/);
+    const copies = await readdir(join(context.cache, "git"));
+    const copy = join(context.cache, "git", copies[0] as string);
+    const left = [
+      "objects/pack/tmp_pack_1",
+      "objects/pack/pack-1.idx",
+      "shallow.lock",
+      "objects/11/tmp_obj_1",
+    ];
+    await mkdir(join(copy, "objects/11"), { recursive: true });
+    for (const path of left) await writeFile(join(copy, path), "");
+    await rename(join(tree, ".git/HEAD"), join(tree, ".git/gone"));
+
+    await expect(digestOf({ git: tree, revision: "other" }, context)).rejects.toThrow(/cannot be fetched/);
+    const files = await readdir(copy, { recursive: true });
+    expect(files.filter((path) => left.includes(path))).toEqual([]);
+    await rename(join(tree, ".git/gone"), join(tree, ".git/HEAD"));
+    expect(gitIn(copy, "", "rev-parse", "tmp_branch")).toBe(gitIn(tree, "", "rev-parse", "main"));
+    expect(await digestOf(place, context)).toMatch(/^sha256:/);
   });
 });
 

@@ -26,6 +26,7 @@ import { checkRpmLead, readRpmHeader, rpmHeaderBytes } from "../../src/formats/r
 import { parseMetalink, parseMirrorList, parseRepomd, primaryReader } from "../../src/formats/rpm-md.ts";
 import { readSystemMap } from "../../src/formats/system-map.ts";
 import { parseExtended, parseTarHeader } from "../../src/formats/tar.ts";
+import { TarScan } from "../../src/formats/tar-entries.ts";
 import { readVmlinuz } from "../../src/formats/vmlinuz.ts";
 import { parseHeaderUrl } from "../../src/kernel/header-file.ts";
 import { damaged, randomFrom, workedMs } from "./damage.ts";
@@ -169,6 +170,11 @@ export async function readers(): Promise<Reader[]> {
       name: "parseTarHeader",
       samples: [tar.subarray(0, 512)],
       read: (bytes) => parseTarHeader(fixed(bytes)),
+    },
+    {
+      name: "TarScan",
+      samples: [tar],
+      read: (bytes) => [...new TarScan().push(bytes)],
     },
     {
       name: "parseExtended",

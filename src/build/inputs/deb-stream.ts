@@ -5,14 +5,8 @@ import { Readable } from "node:stream";
 import { type Compression, startDecompressor } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
 import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../../formats/ar.ts";
-import {
-  parseExtended,
-  parseTarHeader,
-  TAR_BLOCK_BYTES,
-  type TarHeader,
-  tarPadding,
-  textOf,
-} from "../../formats/tar.ts";
+import { isEntry, parseTarHeader, TAR_BLOCK_BYTES, tarPadding } from "../../formats/tar.ts";
+import { EntryParts, type TarEntry } from "../../formats/tar-entries.ts";
 import {
   ByteReader,
   type Keeping,
@@ -138,19 +132,13 @@ async function readEntries(
 }
 
 /** The next entry up to its content, with what extended headers before it say of it. */
-async function nextEntry(reader: ByteReader): Promise<TarHeader | undefined> {
-  let said: { readonly name?: Buffer; readonly size?: number } = {};
+async function nextEntry(reader: ByteReader): Promise<TarEntry | undefined> {
+  const parts = new EntryParts();
   for (;;) {
     const header = parseTarHeader(await reader.take(TAR_BLOCK_BYTES));
     if (header === undefined) return undefined;
-    const { kind, size, name } = header;
-    if (kind === "file" || kind === "bare")
-      return { kind, name: said.name ?? name, size: kind === "file" ? (said.size ?? size) : 0 };
-    const content = await reader.take(size);
-    await reader.skip(tarPadding(size));
-    if (kind === "extended") said = { ...said, ...parseExtended(content) };
-    if (kind === "longName") said = { ...said, name: textOf(content) };
-    if (kind === "global" && Object.keys(parseExtended(content)).length > 0)
-      throw malformed("its archive gives one name or size to all that is in it");
+    if (isEntry(header)) return parts.entry(header);
+    parts.add(header, await reader.take(header.size));
+    await reader.skip(tarPadding(header.size));
   }
 }

@@ -1,12 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { createWriteStream, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { mkdir, readFile, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { buffer } from "node:stream/consumers";
 import { type Header, pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
 import { makeDeb } from "../../../test/support/debs.ts";
 import { makeRpm } from "../../../test/support/rpms.ts";
+import { tarBlocks } from "../../../test/support/tar-blocks.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { packageFormat } from "./package-format.ts";
 import { type UnpackLimits, unpackPackage } from "./unpack.ts";
@@ -33,27 +34,33 @@ type Entry = Partial<Header> & { readonly name: string; readonly content?: strin
 
 /** A Debian package with a tar archive that no honest tool would write. */
 async function debOf(entries: readonly Entry[]): Promise<string> {
-  const directory = await temporaryDirectory();
   const tar = pack();
   for (const { content, ...header } of entries) tar.entry(header as Header, content ?? "");
   tar.finalize();
-  await pipeline(tar, createWriteStream(join(directory, "data.tar")));
+  return debOfTar(await buffer(tar));
+}
+
+async function debOfTar(tar: Buffer): Promise<string> {
+  const directory = await temporaryDirectory();
+  writeFileSync(join(directory, "data.tar"), tar);
   const honest = await makeDeb(directory, "hostile", {}, "none");
   execFileSync("ar", ["d", honest, "data.tar"], { cwd: directory });
   execFileSync("ar", ["q", honest, "data.tar"], { cwd: directory, stdio: "pipe" });
   return honest;
 }
 
+const files = (count: number) => Array.from({ length: count }, (_, index) => ({ name: `usr${index}` }));
+
 describe("packages of both formats", () => {
-  const files = { "usr/src/linux-headers-6.1/Makefile": "all:", "usr/share/doc/x": "words" };
+  const honest = { "usr/src/linux-headers-6.1/Makefile": "all:", "usr/share/doc/x": "words" };
 
   test("are unpacked by their own tool", async () => {
     const directory = await temporaryDirectory();
     const install =
       "mkdir -p $R/usr/src/kernels/1.x86_64/a; ln -s ../../1.x86_64 $R/usr/src/kernels/1.x86_64/a/up";
     for (const file of [
-      await makeDeb(directory, "headers", files),
-      makeRpm(directory, "kernel-devel", { files, install, list: ["/usr/src/kernels"] }),
+      await makeDeb(directory, "headers", honest),
+      makeRpm(directory, "kernel-devel", { files: honest, install, list: ["/usr/src/kernels"] }),
     ]) {
       const tree = await unpack(file);
 
@@ -70,6 +77,14 @@ describe("packages of both formats", () => {
     );
 
     expect(await readlink(join(tree, "lib/modules/6.1/build"))).toBe("/usr/src/linux-headers-6.1");
+  });
+
+  test("of rpm keep hard links between their own files", async () => {
+    const install = "mkdir -p $R/u; echo same >$R/u/one; ln $R/u/one $R/u/two; ln $R/u/one $R/u/three";
+    const tree = await unpack(makeRpm(await temporaryDirectory(), "linked", { install, list: ["/u"] }));
+
+    expect((await stat(join(tree, "u/two"))).nlink).toBe(3);
+    expect(await readFile(join(tree, "u/three"), "utf8")).toBe("same\n");
   });
 
   test("keep hard links between their own files", async () => {
@@ -145,6 +160,24 @@ describe("hostile Debian packages", () => {
     await expect(unpack(await debOf(entries), { bytes: 1 << 30, files: 1000 })).rejects.toThrow(
       malformed(/more than 1000 files/),
     );
+  });
+
+  /** Each of them counted as one file, or as none, where entries alone were counted. */
+  test.each<[string, Buffer, RegExp]>([
+    [
+      "behind a hard link with a size",
+      tarBlocks({ name: "a" }, { name: "b", type: "1", linkName: "a", size: 8 ** 11 - 1 }, ...files(2000)),
+      /no file has content/,
+    ],
+    [
+      "as directories that no entry names",
+      tarBlocks(...files(30).map(({ name }) => ({ name: `${name}/${"d/".repeat(40)}f` }))),
+      /more than 1000 files/,
+    ],
+  ])("that hold files %s are stopped", async (_, blocks, words) => {
+    const file = await debOfTar(Buffer.concat([blocks, Buffer.alloc(1024)]));
+
+    await expect(unpack(file, { bytes: 1 << 30, files: 1000 })).rejects.toThrow(malformed(words));
   });
 
   test.each([

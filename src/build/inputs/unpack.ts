@@ -8,11 +8,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { lastLines, pipeThrough, run, throwIfAborted } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
+import { InodeCount, TarScan } from "../../formats/tar-entries.ts";
 import { inspectTree } from "../tree.ts";
 import type { PackageFormat } from "./package-format.ts";
 
 export interface UnpackLimits {
   readonly bytes: number;
+  /** Directories are files too, also those that no entry names. */
   readonly files: number;
 }
 
@@ -50,7 +52,8 @@ export async function unpackPackage(
     });
     const result = await run(argv, { input: archive, timeoutMs: TIMEOUT_MS }, signal);
     const refuse = (fact: string) => malformed(file, fact);
-    if (meter.excess() !== undefined) throw refuse(`it holds ${meter.excess()}`);
+    const fault = meter.fault();
+    if (fault !== undefined) throw refuse(fault);
     if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${file} takes too long to unpack` });
     // An opener that fails leaves tar with half an archive, and has the cause. One that tar left alone may wait for ever.
     await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
@@ -76,48 +79,34 @@ function boxOf({ toTar }: Pick<PackageFormat, "toTar">): string[] {
   }
 }
 
-const BLOCK_BYTES = 512;
-
-/** Lets a tar archive pass until it holds too much. */
+/** Lets a tar archive pass until it holds too much, or what tar could read in another way than we do. */
 function tarMeter(limits: UnpackLimits) {
-  let [bytes, files, untilHeader] = [0, 0, 0];
-  let excess: string | undefined;
-  let header = Buffer.alloc(0);
+  const [scan, inodes] = [new TarScan(), new InodeCount()];
+  let bytes = 0;
+  let fault: string | undefined;
+  const judge = (piece: Buffer): string | undefined => {
+    bytes += piece.length;
+    if (bytes > limits.bytes) return `it holds more than ${limits.bytes} bytes`;
+    for (const { name } of scan.push(piece)) {
+      inodes.add(name);
+      if (inodes.total > limits.files) return `it holds more than ${limits.files} files and directories`;
+    }
+    return undefined;
+  };
   const stream = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      bytes += chunk.length;
-      for (let rest = chunk; rest.length > 0; ) {
-        const skipped = Math.min(untilHeader, rest.length);
-        untilHeader -= skipped;
-        rest = rest.subarray(skipped);
-        if (rest.length === 0) break;
-        const part = rest.subarray(0, BLOCK_BYTES - header.length);
-        rest = rest.subarray(part.length);
-        header = Buffer.concat([header, part]);
-        if (header.length < BLOCK_BYTES) break;
-        files++;
-        untilHeader = contentBytes(header);
-        header = Buffer.alloc(0);
+    transform(piece: Buffer, _encoding, done) {
+      try {
+        fault = judge(piece);
+      } catch (thrown) {
+        fault = toFarmError(thrown).message;
       }
-      if (bytes > limits.bytes) excess = `more than ${limits.bytes} bytes`;
-      else if (files > limits.files) excess = `more than ${limits.files} files`;
-      if (excess === undefined) return done(null, chunk);
+      if (fault === undefined) return done(null, piece);
       // Ending here leaves tar with half an archive, and us with the reason.
       stream.push(null);
       return undefined;
     },
   });
-  return { stream, excess: () => excess };
-}
-
-/** Whole blocks of the content that a tar header announces: octal, or binary when its first bit is set. */
-function contentBytes(header: Buffer): number {
-  const field = header.subarray(124, 136);
-  const size =
-    ((field[0] as number) & 0x80) === 0
-      ? Number.parseInt(field.toString("latin1").replace(/[\0 ]+$/g, "") || "0", 8)
-      : Number(field.readBigUInt64BE(4));
-  return Number.isFinite(size) ? Math.ceil(size / BLOCK_BYTES) * BLOCK_BYTES : 0;
+  return { stream, fault: () => fault };
 }
 
 function malformed(file: string, fact: string): FarmError {

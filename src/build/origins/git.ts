@@ -3,8 +3,8 @@
  * configure runs here: no hooks, no submodules, no protocols but file and http(s), and repositories of this
  * machine are only read in a box without network.
  */
-import { mkdir, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { mkdir, opendir, stat } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
@@ -12,6 +12,7 @@ import { sha256 } from "../../base/json.ts";
 import { lastLines, type RunOptions, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
+import { watchSize } from "../../base/watched-size.ts";
 import { SOURCE_BUDGET } from "../source-tree.ts";
 import {
   type GitPlace,
@@ -23,24 +24,50 @@ import {
 } from "./origin.ts";
 
 const FETCH_TIMEOUT_MS = 600_000;
+/** What our copy of a repository may take of the disk: all that a source may hold. The kernel's own takes less. */
+const COPY_LIMIT_BYTES = SOURCE_BUDGET.bytes;
 
-export const git: Origin = {
-  kind: "git",
-  fits: (place) => typeof place === "object" && "git" in place,
-  async fetch(place, _version, context) {
-    const { git: url, revision } = place as GitPlace;
-    const repository = await openRepository(url, context);
-    const commit = await remembering(`git ${repository.url} ${revision}`, z.string(), context, () =>
-      repository.commitOf(revision),
-    );
-    requirePin(repository.url, revision, commit);
-    const directory = await keepTree(`git-${commit}`, context, async (empty) => {
-      await repository.checkOut(commit, empty);
-      return "";
-    });
-    return { directory, origin: { kind: "git", place: repository.url, commit } };
-  },
-};
+export const git: Origin = gitOrigin(COPY_LIMIT_BYTES);
+
+/** The origin with another limit to what a copy may take of the disk. */
+export function gitOrigin(copyLimitBytes: number): Origin {
+  return {
+    kind: "git",
+    fits: (place) => typeof place === "object" && "git" in place,
+    fetch(place, _version, context) {
+      const { git: url, revision } = place as GitPlace;
+      const repository = repositoryAt(url, copyLimitBytes, context);
+      return inTurn(repository.directory, () => fetchFrom(repository, revision, context));
+    },
+  };
+}
+
+async function fetchFrom(repository: Repository, revision: string, context: OriginContext) {
+  await repository.open();
+  const commit = await remembering(`git ${repository.url} ${revision}`, z.string(), context, () =>
+    repository.commitOf(revision),
+  );
+  requirePin(repository.url, revision, commit);
+  const directory = await keepTree(`git-${commit}`, context, async (empty) => {
+    await repository.checkOut(commit, empty);
+    return "";
+  });
+  return { directory, origin: { kind: "git" as const, place: repository.url, commit } };
+}
+
+const turns = new Map<string, Promise<unknown>>();
+
+/** Several versions of a driver share a copy, and in it the name of what was fetched last. */
+async function inTurn<T>(directory: string, work: () => Promise<T>): Promise<T> {
+  const before = turns.get(directory);
+  const own = (before ?? Promise.resolve()).catch(() => {}).then(work);
+  turns.set(directory, own);
+  try {
+    return await own;
+  } finally {
+    if (turns.get(directory) === own) turns.delete(directory);
+  }
+}
 
 /**
  * A revision that reads as a commit, or as the beginning of one, is that commit, whatever branches and tags somebody
@@ -57,7 +84,7 @@ function requirePin(url: string, revision: string, commit: string): void {
   });
 }
 
-async function openRepository(place: string, context: OriginContext): Promise<Repository> {
+function repositoryAt(place: string, limitBytes: number, context: OriginContext): Repository {
   const isRemote = /^https?:\/\//.test(place);
   if (!isRemote && (/^[a-z][a-z0-9+.-]*::?/i.test(place) || place.startsWith("-"))) {
     throw new FarmError("CONFIG_INVALID", {
@@ -66,42 +93,52 @@ async function openRepository(place: string, context: OriginContext): Promise<Re
     });
   }
   const url = isRemote ? place : resolve(context.base, place);
-  if (!isRemote && !(await stat(url).catch(() => undefined))?.isDirectory())
-    throw invalidDriver(`there is no git repository ${url}`);
-  const repository = new Repository(url, isRemote, context);
-  await repository.open();
-  return repository;
+  return new Repository(url, isRemote, limitBytes, context);
 }
 
 /** Our own bare copy of what was fetched of a repository. */
 class Repository {
   readonly url: string;
+  readonly directory: string;
   readonly #isRemote: boolean;
+  readonly #limitBytes: number;
   readonly #context: OriginContext;
-  readonly #directory: string;
 
-  constructor(url: string, isRemote: boolean, context: OriginContext) {
+  constructor(url: string, isRemote: boolean, limitBytes: number, context: OriginContext) {
     this.url = url;
     this.#isRemote = isRemote;
+    this.#limitBytes = limitBytes;
     this.#context = context;
-    this.#directory = join(context.cache, "git", `${sha256(url).slice(7, 39)}.git`);
+    this.directory = join(context.cache, "git", `${sha256(url).slice(7, 39)}.git`);
   }
 
   async open(): Promise<void> {
-    if ((await exists(join(this.#directory, "HEAD"))) && (await isCached(this.#directory))) return;
-    await mkdir(this.#directory, { recursive: true });
-    await this.#must(["init", "--quiet", "--bare", "--template=", this.#directory]);
+    if (!this.#isRemote && !(await stat(this.url).catch(() => undefined))?.isDirectory())
+      throw invalidDriver(`there is no git repository ${this.url}`);
+    if ((await exists(join(this.directory, "HEAD"))) && (await isCached(this.directory))) return;
+    await mkdir(this.directory, { recursive: true });
+    await this.#must(["init", "--quiet", "--bare", "--template=", this.directory]);
   }
 
   /** The commit a revision is now; asks the repository unless it is one that we have. */
   async commitOf(revision: string): Promise<string> {
     const isCommit = /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(revision);
     if (isCommit && (await this.#resolve(revision)) !== undefined) return revision;
+    try {
+      return await this.#ask(revision);
+    } catch (thrown) {
+      const isFetched = thrown instanceof FarmError && thrown.code === "CONFIG_INVALID";
+      if (!isFetched) await this.#dropLeftovers();
+      throw thrown;
+    }
+  }
+
+  async #ask(revision: string): Promise<string> {
     const some = await this.#fetch(["--depth=1", "--no-tags"], [`+${revision}:${FETCHED}`]);
     const found = some.exitCode === 0 ? await this.#resolve(FETCHED) : undefined;
     if (found !== undefined) return found;
     // Not a name that the server knows: a commit, or part of one.
-    const isShallow = await exists(join(this.#directory, "shallow"));
+    const isShallow = await exists(join(this.directory, "shallow"));
     const all = await this.#fetch(isShallow ? ["--unshallow"] : [], ALL_REFERENCES);
     const commit = all.exitCode === 0 ? await this.#resolve(revision) : undefined;
     if (commit !== undefined) return commit;
@@ -116,7 +153,7 @@ class Repository {
   async checkOut(commit: string, target: string): Promise<void> {
     await this.#requireSmall(commit);
     const own = this.#context.scratch.path();
-    const here = [`--git-dir=${this.#directory}`, `--work-tree=${target}`];
+    const here = [`--git-dir=${this.directory}`, `--work-tree=${target}`];
     try {
       // Not in the tree, where a file of the repository may have any name.
       await mkdir(own);
@@ -125,7 +162,7 @@ class Repository {
         ["read-tree", commit],
         ["checkout-index", "--all", "--force"],
       ]) {
-        const result = await this.#git([...here, ...step], [this.#directory, own, target], { env });
+        const result = await this.#git([...here, ...step], [this.directory, own, target], { env });
         if (result.exitCode !== 0)
           throw invalidDriver(
             `${this.url} cannot be checked out at ${commit}: ${lastLines(result.stderr, 3)}`,
@@ -154,16 +191,7 @@ class Repository {
 
   /** What git says of every entry of a commit, a NUL after each; undefined when it is more than is read. */
   async #list(commit: string, form: readonly string[]): Promise<string | undefined> {
-    const argv = [
-      `--git-dir=${this.#directory}`,
-      "ls-tree",
-      "-r",
-      "-t",
-      "-z",
-      "--full-tree",
-      ...form,
-      commit,
-    ];
+    const argv = [`--git-dir=${this.directory}`, "ls-tree", "-r", "-t", "-z", "--full-tree", ...form, commit];
     const limits = { outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true };
     const listed = await this.#git(argv, [], { limits });
     if (listed.truncated) return undefined;
@@ -174,7 +202,7 @@ class Repository {
 
   async #resolve(name: string): Promise<string | undefined> {
     const argv = [
-      `--git-dir=${this.#directory}`,
+      `--git-dir=${this.directory}`,
       "rev-parse",
       "--quiet",
       "--verify",
@@ -186,16 +214,44 @@ class Repository {
     return result.exitCode === 0 && /^[0-9a-f]{40,64}$/.test(commit) ? commit : undefined;
   }
 
-  #fetch(options: readonly string[], refspecs: readonly string[]): Promise<RunResult> {
+  /** @throws FarmError DRIVER_INVALID when our copy would be too large; it is removed then */
+  async #fetch(options: readonly string[], refspecs: readonly string[]): Promise<RunResult> {
     const argv = [
-      [`--git-dir=${this.#directory}`, "fetch", "--quiet", "--force", "--no-recurse-submodules"],
+      [`--git-dir=${this.directory}`, "fetch", "--quiet", "--force", "--no-recurse-submodules"],
       ["--no-write-fetch-head", "--no-auto-maintenance", ...options, "--", this.url, ...refspecs],
     ].flat();
-    return this.#git(argv, [this.#directory], { asks: this.#isRemote ? "server" : "machine" });
+    const asks = this.#isRemote ? "server" : "machine";
+    const fetched = await watchSize(this.directory, this.#limitBytes, (until) =>
+      this.#git(argv, [this.directory], { asks, limits: { until } }),
+    );
+    if (!fetched.isOver) return fetched.result;
+    await removeTree(this.directory);
+    throw invalidDriver(
+      `${this.url} cannot be fetched: what it sends takes more than ${this.#limitBytes} bytes of the disk`,
+    );
+  }
+
+  /**
+   * What a failed fetch left would stay for good: git removes nothing of it by itself, and its locks would stop the
+   * next fetch. A copy in which nothing was ever fetched goes as a whole.
+   */
+  async #dropLeftovers(): Promise<void> {
+    if (!(await exists(this.directory))) return;
+    let isNew = true;
+    const leftovers: string[] = [];
+    for await (const entry of await opendir(this.directory, { recursive: true })) {
+      if (!entry.isFile()) continue;
+      const file = join(entry.parentPath, entry.name);
+      const path = relative(this.directory, file);
+      if (UNFINISHED.test(path) || (/^objects\/.*\.idx$/.test(path) && !(await hasPack(file))))
+        leftovers.push(file);
+      else if (/^(packed-refs$|refs\/)/.test(path)) isNew = false;
+    }
+    for (const path of isNew ? [this.directory] : leftovers) await removeTree(path);
   }
 
   async #must(argv: readonly string[]): Promise<void> {
-    const result = await this.#git(argv, [this.#directory]);
+    const result = await this.#git(argv, [this.directory]);
     if (result.exitCode !== 0)
       throw new FarmError("TOOL_FAILED", { detail: `git of ${this.url}: ${lastLines(result.stderr, 3)}` });
   }
@@ -216,7 +272,7 @@ class Repository {
       LIMITS,
       ["bwrap", "--unshare-all", ...(asks === "server" ? ["--share-net"] : []), "--die-with-parent"],
       ["--new-session", "--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
-      readable(this.#directory),
+      readable(this.directory),
       writable.flatMap((path) => ["--bind", path, path]),
       ["--"],
     ].flat();
@@ -232,7 +288,7 @@ class Repository {
 interface GitOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly asks?: "server" | "machine";
-  readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit">;
+  readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit" | "until">;
 }
 
 /** Of memory and of any one file, a pack included; the kernel's own repository needs less. */
@@ -254,6 +310,10 @@ const NETWORK = [
   "ca-certificates",
   "pki",
 ].flatMap((name) => readable(`/etc/${name}`));
+
+/** Files that git writes first under another name than they will have, and its locks, as which no reference is named. */
+const UNFINISHED = /^objects\/(.*\/)?tmp_[^/]*$|^objects\/.*\.temp$|\.lock$/;
+const hasPack = (index: string) => exists(index.replace(/idx$/, "pack"));
 
 const FETCHED = "refs/kmodfarm/fetched";
 const ALL_REFERENCES = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];

@@ -6,15 +6,16 @@
 import { posix } from "node:path";
 import type { Readable } from "node:stream";
 import { Readable as NodeReadable } from "node:stream";
-import { extract, type Header } from "tar-stream";
 import { FarmError } from "../../base/error.ts";
 import { lastLines, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
+import { InodeCount, type TarEntry, TarScan } from "../../formats/tar-entries.ts";
 import { invalidDriver } from "./origin.ts";
 
 /** Source trees of drivers are a few megabytes; the largest, with firmware, some hundred. */
 export const UNPACKED_LIMIT_BYTES = 1024 ** 3;
-const ENTRY_LIMIT = 200_000;
+/** Files and directories, also those that no entry names. */
+const INODE_LIMIT = 200_000;
 
 /**
  * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. `open` is asked
@@ -41,57 +42,56 @@ export async function unpackTar(
   });
 }
 
-async function judgeEntries(bytes: AsyncIterable<Buffer>, name: string, only: string): Promise<number> {
-  // Older formats than POSIX's have no name of their own in the header; its checksum is checked all the same.
-  const tar = extract({ allowUnknownFormat: true } as Parameters<typeof extract>[0]);
-  const source = NodeReadable.from(bytes);
-  source.on("error", (fault) => tar.destroy(fault));
-  source.pipe(tar);
-  let [entries, size] = [0, 0];
+/** Answers how many files and directories there will be. */
+async function judgeEntries(pieces: AsyncIterable<Buffer>, name: string, only: string): Promise<number> {
+  const [scan, inodes] = [new TarScan(), new InodeCount()];
+  let size = 0;
   try {
-    for await (const entry of tar) {
-      const isWanted = posix.join("/", entry.header.name).startsWith(posix.join("/", only, "/"));
-      const fault = faultOnTheWay(entry.header, only) ?? (isWanted ? faultOf(entry.header) : undefined);
-      if (fault !== undefined)
-        throw invalidDriver(`${name} holds ${JSON.stringify(entry.header.name)}, ${fault}`);
-      if (isWanted) entries++;
-      size += entry.header.size ?? 0;
-      if (entries > ENTRY_LIMIT || size > UNPACKED_LIMIT_BYTES)
+    for await (const piece of pieces) {
+      size += piece.length;
+      for (const entry of scan.push(piece)) if (judge(entry, name, only)) inodes.add(entry.name);
+      if (inodes.total > INODE_LIMIT || size > UNPACKED_LIMIT_BYTES)
         throw invalidDriver(
-          `${name} holds more than ${ENTRY_LIMIT} entries or ${UNPACKED_LIMIT_BYTES} bytes`,
+          `${name} holds more than ${INODE_LIMIT} files and directories or ${UNPACKED_LIMIT_BYTES} bytes`,
         );
-      entry.resume();
     }
+    scan.end();
   } catch (cause) {
     if (cause instanceof FarmError && cause.code === "DRIVER_INVALID") throw cause;
     throw invalidDriver(
       `${name} is damaged: ${cause instanceof Error ? cause.message : String(cause)}`,
       cause,
     );
-  } finally {
-    source.destroy();
-    tar.destroy();
   }
-  return entries;
+  return inodes.total;
+}
+
+/** Whether an entry is wanted. @throws FarmError DRIVER_INVALID when something is wrong with it */
+function judge(entry: TarEntry, archive: string, only: string): boolean {
+  const path = entry.name.toString();
+  const isWanted = posix.join("/", path).startsWith(posix.join("/", only, "/"));
+  const fault = faultOnTheWay(path, entry.kind, only) ?? (isWanted ? faultOf(path, entry) : undefined);
+  if (fault !== undefined) throw invalidDriver(`${archive} holds ${JSON.stringify(path)}, ${fault}`);
+  return isWanted;
 }
 
 /** What is wrong with an entry that is the wanted directory, or one above it. */
-function faultOnTheWay({ name, type }: Header, only: string): string | undefined {
-  const place = posix.join("/", name, "/");
+function faultOnTheWay(path: string, kind: TarEntry["kind"], only: string): string | undefined {
+  const place = posix.join("/", path, "/");
   const isOnTheWay = posix.join("/", only, "/").startsWith(place);
-  return only !== "" && isOnTheWay && type !== "directory"
-    ? `which must be a directory and is a ${type}`
+  return only !== "" && isOnTheWay && kind !== "directory"
+    ? `which must be a directory and is a ${kind}`
     : undefined;
 }
 
 /** What is wrong with an entry; undefined when nothing is. */
-function faultOf({ name, type, linkname, mode }: Header): string | undefined {
-  if (leadsOut(name)) return "which leads out of the archive";
-  if (type === "link")
-    return leadsOut(linkname ?? "") ? `a link out of the archive, to ${linkname}` : undefined;
-  if (type === "directory" || type === "symlink") return undefined;
-  if (type !== "file" && type !== "contiguous-file") return `which is a ${type}`;
-  return ((mode ?? 0) & 0o6000) !== 0 ? "which is setuid or setgid" : undefined;
+function faultOf(path: string, { kind, linkName, mode }: TarEntry): string | undefined {
+  if (leadsOut(path)) return "which leads out of the archive";
+  if (kind === "link")
+    return leadsOut(linkName.toString()) ? `a link out of the archive, to ${linkName.toString()}` : undefined;
+  if (kind === "directory" || kind === "symlink") return undefined;
+  if (kind !== "file") return `which is a ${kind}`;
+  return (mode & 0o6000) !== 0 ? "which is setuid or setgid" : undefined;
 }
 
 function leadsOut(path: string): boolean {
