@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
+import { throwIfAborted } from "../base/run.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
 import type { Inputs } from "../build/inputs/inputs.ts";
 import { packageFormat } from "../build/inputs/package-format.ts";
@@ -101,9 +102,13 @@ async function unpackBusybox(wanted: Package, context: BootContext, signal?: Abo
   return busybox.content;
 }
 
+/** A chain of modules is read link by link, each time from the package's beginning. Real ones have about ten. */
+const MOST_READINGS = 48;
+
 /**
  * In-tree modules by name, and those they need in turn, in no particular order. Names that no package has are
  * built into the kernel or missing: insertion will tell.
+ * @throws FarmError NOT_FETCHABLE, PACKAGE_MALFORMED for a chain without end
  */
 export async function fetchTreeModules(
   names: readonly string[],
@@ -118,6 +123,14 @@ export async function fetchTreeModules(
     await markUsed(directoryOf(holder, context));
   }
   const fetched = new Map<string, string>();
+  let readings = 0;
+  const begin = ({ name }: VerifiedPackage) => {
+    throwIfAborted(signal);
+    if (++readings <= MOST_READINGS) return;
+    throw new FarmError("PACKAGE_MALFORMED", {
+      detail: `modules of ${name} need each other in chains that take more than ${MOST_READINGS} readings`,
+    });
+  };
   try {
     // What a module needs may be in a package before its own: once more, until nothing new comes.
     for (let before = -1; before !== found.size; ) {
@@ -129,7 +142,7 @@ export async function fetchTreeModules(
           fetched.set(holder.sha256, file);
           await context.inputs.stream(holder, (body) => pipeline(body, createWriteStream(file)), signal);
         }
-        await takeModules(names, holder, file, found, context);
+        await takeModules(names, holder, file, found, begin, context);
       }
     }
   } finally {
@@ -144,9 +157,11 @@ async function takeModules(
   holder: VerifiedPackage,
   file: string,
   found: Map<string, Buffer>,
+  begin: (holder: VerifiedPackage) => void,
   context: BootContext,
 ): Promise<void> {
   for (;;) {
+    begin(holder);
     const wanted = missingFrom(found, names);
     const files = await packageFormat(holder).readFiles(
       createReadStream(file),
