@@ -78,9 +78,9 @@ function isTold(problems: readonly SourceProblem[], id: string): boolean {
 }
 
 export async function list(options: PlaceOptions & SelectionOptions): Promise<number> {
+  const selection = selectionOf(options);
   return withStoredFarm(options, async (farm) => {
     const { catalog } = await readPublished(farm.store, "candidate");
-    const selection = selectionOf(options);
     const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
     if (options.json) await printJson({ ...catalog, kernels });
     else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));

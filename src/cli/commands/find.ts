@@ -20,10 +20,10 @@ interface FindOptions extends PlaceOptions {
 }
 
 export async function find(options: FindOptions): Promise<number> {
+  const node = await describeNode(options);
   const config = await configOf(options);
   await requireStore(config, options);
   const { catalog } = await readPublished(await openFolderStore(config.store), "candidate");
-  const node = await describeNode(options);
   const answer = resolveNode(catalog.kernels, node);
   if (options.json) await printJson({ schema: "kmodfarm.catalog-find/1", node, ...answer });
   else if (answer.kind === "found") {

@@ -26,8 +26,9 @@ export async function promote(
       detail: "name artifacts, or every candidate with --all: one of the two",
     });
   const choose = (listed: readonly Listed[]) => (options.all ? listed : newest(chosen(listed, subjects)));
+  const person = { ...personOf(options), bringsBack: !options.all };
   return withStoredFarm(options, async (farm) =>
-    tell(await acts.promote(farm, choose, { ...personOf(options), bringsBack: !options.all }, now), options),
+    tell(await acts.promote(farm, choose, person, now), options),
   );
 }
 
@@ -36,8 +37,9 @@ interface ReuseOptions extends PersonOptions {
 }
 
 export async function reuse(subject: string, options: ReuseOptions): Promise<number> {
+  const request = reuseOf(subject, options);
   return withStoredFarm(options, async (farm) =>
-    tell(await reuseArtifact(farm, reuseOf(subject, options), now, stopSignal()), options),
+    tell(await reuseArtifact(farm, request, now, stopSignal()), options),
   );
 }
 
@@ -54,17 +56,17 @@ export async function withdraw(
   if (kernel !== undefined) {
     const [subject = "", ...others] = subjects;
     if (others.length > 0) throw new FarmError("USAGE", { detail: "--kernel goes with one artifact" });
-    return withStoredFarm(options, async (farm) =>
-      tell(await endReuse(farm, reuseOf(subject, { ...options, kernel }), now), options),
-    );
+    const request = reuseOf(subject, { ...options, kernel });
+    return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), options));
   }
   const choose = (listed: readonly Listed[]) => {
     const named = chosen(listed, subjects);
     const stable = named.filter(({ channel }) => channel === "stable");
     return stable.length > 0 ? stable : named;
   };
+  const person = personOf(options);
   return withStoredFarm(options, async (farm) =>
-    tell(await acts.withdraw(farm, choose, personOf(options), now), options),
+    tell(await acts.withdraw(farm, choose, person, now), options),
   );
 }
 
@@ -72,8 +74,9 @@ export async function rollback(
   generation: number,
   options: PersonOptions & { readonly driver?: string },
 ): Promise<number> {
+  const person = personOf(options);
   return withStoredFarm(options, async (farm) =>
-    tell(await acts.rollback(farm, generation, options.driver, personOf(options), now), options),
+    tell(await acts.rollback(farm, generation, options.driver, person, now), options),
   );
 }
 
@@ -85,10 +88,10 @@ interface ImportOptions extends PersonOptions {
 }
 
 export async function importModules(files: readonly string[], options: ImportOptions): Promise<number> {
+  const person = personOf(options);
   const modules = await readModuleFiles(files);
   return withFarm(options, async (farm) => {
     const { driver, driverVersion, target, load } = options;
-    const person = personOf(options);
     const request = { modules, target, name: driver, version: driverVersion, isLoaded: load, ...person };
     return tell(await importArtifact(farm, request, now, stopSignal()), options);
   });

@@ -35,9 +35,9 @@ interface GenerateOptions extends PlaceOptions, SelectionOptions {
 }
 
 export async function generate(options: GenerateOptions): Promise<number> {
+  const selection = selectionOf(options);
   const config = await configOf(options);
   const catalog = await catalogOf(options, config);
-  const selection = selectionOf(options);
   const selections = selection === undefined ? config.select : [selection];
   const drivers = wantedDrivers(options, config);
   refuseSharedPlaces(drivers);
