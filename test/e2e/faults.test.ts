@@ -43,8 +43,8 @@ describe("a package that is not what the index promised", () => {
       /_arm64\.deb: its sha256 is not [0-9a-f]{64}, which the index says[\s\S]*\[DIGEST_MISMATCH\]/,
     ],
     ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
-    ["cut", 1, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
-    ["broken", 1, /_arm64\.deb answers with status 500[\s\S]*\[REMOTE_UNAVAILABLE\]/],
+    ["cut", 3, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
+    ["broken", 3, /_arm64\.deb answers with status 500[\s\S]*\[REMOTE_UNAVAILABLE\]/],
   ];
 
   it.each(cases)(
@@ -157,7 +157,7 @@ describe("a mirror that goes away", () => {
     const result = await farm.cli("run");
 
     expect(mirror.misdeeds).toBeGreaterThan(0);
-    expect(result.exitCode).toBe(1);
+    expect(result.exitCode).toBe(3);
     expectOneError(
       result,
       `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `,
