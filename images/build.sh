@@ -86,8 +86,8 @@ if [ "$KIND" = dkms ]; then
 	note_given "$tree"
 else
 	kbuild
+	[ -n "$MODULES" ] || [ -s $work/modules ] || missing_module "$tree" ""
 fi
-[ -n "$MODULES" ] || [ -s $work/modules ] || missing_module "$tree" ""
 
 # Without a list, all there are. A copy may lie beside its original; two that differ nobody can choose from.
 for module in ${MODULES:-$(cut -d ' ' -f 1 $work/modules | sort -u)}; do

@@ -189,7 +189,7 @@ async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
 /** What images/build.sh makes of it, in the same surroundings. */
 async function byUs(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const { out, source } = await layOut(world, tree, "ours");
-  const scripts = ["build.sh", "dkms.sh"].flatMap((name) => [
+  const scripts = ["build.sh", "dkms.sh", "modules.sh"].flatMap((name) => [
     "--ro-bind",
     join(CHECKOUT, "images", name),
     `/run/kmodfarm/${name}`,
