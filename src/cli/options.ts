@@ -3,7 +3,6 @@
  */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
-import { InvalidArgumentError } from "commander";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import type { SandboxName } from "../build/sandboxes/sandbox.ts";
@@ -30,15 +29,6 @@ export interface SelectionOptions {
   readonly newest?: number;
   readonly packageVersion?: string;
   readonly firstSeen?: string;
-}
-
-const MOST = 999_999;
-
-/** Of an option or an argument, which commander names. */
-export function toNumber(value: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(value))
-    throw new InvalidArgumentError(`It must be a whole number from 1 to ${MOST}.`);
-  return Number(value);
 }
 
 export function toList(value: string | undefined): string[] | undefined {
