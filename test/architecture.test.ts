@@ -41,7 +41,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "build/origins/archive.ts": "an archive that the configuration names",
   "build/origins/directory.ts": "a directory that the configuration names: whether it is a file",
   "build/origins/git.ts": "a repository that the configuration names: whether it is there",
-  "build/origins/origin.ts": "what was remembered of servers",
+  "build/origins/origin.ts": "what was remembered of servers, an archive that the configuration names",
   "build/pack.ts": "modules that were taken over",
   "build/sandboxes/bubblewrap.ts": "its own status file, inputs that are mounted",
   "build/sandboxes/cgroup.ts": "control groups",

@@ -14,6 +14,7 @@ import {
   type OriginContext,
   type Place,
   type UrlPlace,
+  withOwnCopy,
   withoutTop,
 } from "./origin.ts";
 import { UNPACKED_LIMIT_BYTES, unpackTar } from "./unpack-tar.ts";
@@ -40,7 +41,9 @@ export const archive: Origin = {
   async fetch(place, version, context) {
     const { file, name, sha256 } = await archiveFile(place, version, context);
     const directory = await keepTree(`tar-${sha256}`, context, async (empty) => {
-      await unpackTar(() => bytesOf(file, name), name, empty, context.signal);
+      await withOwnCopy(file, sha256, context, (own) =>
+        unpackTar(() => bytesOf(own, name), name, empty, context.signal),
+      );
       return withoutTop(empty);
     });
     return { directory, origin: { kind: "archive", place: name, sha256 } };

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch } from "../../base/scratch.ts";
 import { sealOf } from "../seal.ts";
-import { GitPlace, keepTree, UrlPlace } from "./origin.ts";
+import { GitPlace, keepTree, UrlPlace, withOwnCopy } from "./origin.ts";
 
 async function openCache() {
   const cache = await temporaryDirectory();
@@ -66,5 +66,38 @@ describe("the place of a source", () => {
       expect.stringMatching(/user or a password/),
     ]);
     expect(String(error)).not.toContain("sekret");
+  });
+});
+
+describe("a copy of our own", () => {
+  const digestOfOne = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+
+  async function archiveOf(text: string) {
+    const directory = await temporaryDirectory();
+    const file = join(directory, "archive");
+    await writeFile(file, text);
+    return { file, scratch: await openScratch(join(directory, "tmp")) };
+  }
+
+  test("stays as it was digested, whatever becomes of the file", async () => {
+    const { file, scratch } = await archiveOf("one");
+    let read = "";
+
+    await withOwnCopy(file, digestOfOne, { scratch }, async (copy) => {
+      await writeFile(file, "another");
+      read = await readFile(copy, "utf8");
+    });
+
+    expect(read).toBe("one");
+  });
+
+  test("is refused when the file changed after its digest was taken", async () => {
+    const { file, scratch } = await archiveOf("another");
+
+    const copying = withOwnCopy(file, digestOfOne, { scratch }, async () => {});
+
+    await expect(copying).rejects.toThrow(
+      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringContaining("changes while") }),
+    );
   });
 });

@@ -2,13 +2,13 @@
  * The family of origins: where a driver's source may come from, and how it becomes a tree on disk. The tree
  * tells nothing of its origin: the same files have the same digest wherever they came from.
  */
-import { mkdir, readFile, rename } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
-import { type Digest, digestOf, sha256 } from "../../base/json.ts";
+import { type Digest, digestOf, fileDigest, hexOf, sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import { holdsCredentials } from "../../base/url.ts";
@@ -165,6 +165,27 @@ async function isWhole(tree: string): Promise<boolean> {
   // Whatever is wrong with it, it is made again.
   return seal.isOfThisBoot || (await contentDigest(tree).catch(() => undefined)) === seal.digest;
 }
+/**
+ * Lets `use` read a copy of a file that others may change meanwhile, so that what is judged, what is unpacked, and what
+ * has the digest are the same bytes.
+ * @throws FarmError DRIVER_INVALID unless the copy has that digest
+ */
+export async function withOwnCopy(
+  file: string,
+  sha256: string,
+  { scratch }: Pick<OriginContext, "scratch">,
+  use: (copy: string) => Promise<void>,
+): Promise<void> {
+  const copy = scratch.path();
+  try {
+    await copyFile(file, copy);
+    if (hexOf(await fileDigest(copy)) !== sha256) throw invalidDriver(`${file} changes while it is read`);
+    await use(copy);
+  } finally {
+    await rm(copy, { force: true });
+  }
+}
+
 /** Digest of all that a build could see of a tree. */
 async function contentDigest(tree: string): Promise<Digest> {
   const facts: (string | number)[][] = [];

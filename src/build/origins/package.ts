@@ -33,6 +33,7 @@ import {
   type PackagePlace,
   remembering,
   sourceFault,
+  withOwnCopy,
 } from "./origin.ts";
 import { unpackTar } from "./unpack-tar.ts";
 
@@ -149,7 +150,9 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     const [unpacked, sources] = [join(empty, "unpacked"), join(empty, "src")];
     await mkdir(unpacked);
-    await unpackTar(() => dataOf(file), file, unpacked, context.signal, SOURCES);
+    await withOwnCopy(file, sha256, context, (own) =>
+      unpackTar(() => dataOf(own), file, unpacked, context.signal, SOURCES),
+    );
     if (!moveDirectoryOut(unpacked, SOURCES, sources))
       throw invalidDriver(`${file} has no directory /${SOURCES}`);
     await dropLinksOut(sources);
