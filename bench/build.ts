@@ -9,10 +9,16 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
-import { type BuildContext, buildElement, planRecipe, rootRequest, stageInputs } from "../src/build/build.ts";
-import type { LoadedDriver } from "../src/build/driver.ts";
-import type { Recipe } from "../src/build/recipe.ts";
-import { nativePaths } from "../src/build/tree.ts";
+import {
+  type BuildContext,
+  buildElement,
+  planRecipe,
+  rootRequest,
+  stageInputs,
+} from "../src/builder/build.ts";
+import type { LoadedDriver } from "../src/builder/driver.ts";
+import type { Recipe } from "../src/builder/recipe.ts";
+import { nativePaths } from "../src/builder/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { openFarm, openInputs, openToolchains } from "../src/farm/open.ts";

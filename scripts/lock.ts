@@ -7,8 +7,8 @@
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { compilerPackages, type ImageDefinition, readImage } from "../src/build/toolchains/image.ts";
-import type { DebMirror } from "../src/build/toolchains/roots/root-method.ts";
+import { compilerPackages, type ImageDefinition, readImage } from "../src/builder/toolchains/image.ts";
+import type { DebMirror } from "../src/builder/toolchains/roots/root-method.ts";
 import { type AptSource, readAptSource } from "../src/catalog/apt.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { type Farm, openFarm } from "../src/farm/open.ts";

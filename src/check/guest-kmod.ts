@@ -6,7 +6,7 @@ import { createReadStream } from "node:fs";
 import { basename, join } from "node:path";
 import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import { packageFormat } from "../build/inputs/package-format.ts";
+import { packageFormat } from "../builder/inputs/package-format.ts";
 import type { Packing } from "../formats/compressed-module.ts";
 import type { CpioEntry } from "../formats/cpio.ts";
 import { readDynamicElf } from "../formats/elf-dynamic.ts";

@@ -5,10 +5,10 @@
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { kindIn } from "../base/strange-tree.ts";
-import type { Inputs } from "../build/inputs/inputs.ts";
-import { packageFormat } from "../build/inputs/package-format.ts";
-import { readCompiler } from "../build/toolchains/compiler.ts";
-import { type NamedTree, nativePaths, readInTrees } from "../build/tree.ts";
+import type { Inputs } from "../builder/inputs/inputs.ts";
+import { packageFormat } from "../builder/inputs/package-format.ts";
+import { readCompiler } from "../builder/toolchains/compiler.ts";
+import { type NamedTree, nativePaths, readInTrees } from "../builder/tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";

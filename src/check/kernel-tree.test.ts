@@ -7,7 +7,7 @@ import { craftModule } from "../../test/support/crafted-module.ts";
 import { makeDeb } from "../../test/support/debs.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { openScratch } from "../base/scratch.ts";
-import type { Inputs } from "../build/inputs/inputs.ts";
+import type { Inputs } from "../builder/inputs/inputs.ts";
 import { openModule } from "../formats/compressed-module.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { fetchKernelTree } from "./kernel-tree.ts";

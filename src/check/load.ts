@@ -8,7 +8,7 @@ import { appendFile, chmod, copyFile, rm } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import type { LoadSettings } from "../build/load-settings.ts";
+import type { LoadSettings } from "../builder/load-settings.ts";
 import type { Packed } from "../formats/compressed-module.ts";
 import { insertionOrder, type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";

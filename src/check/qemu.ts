@@ -5,7 +5,7 @@
 import { access, constants, readFile, stat, truncate } from "node:fs/promises";
 import { FarmError } from "../base/error.ts";
 import { isInstalled, lastLines, run } from "../base/run.ts";
-import { deviceArguments, type LoadSettings } from "../build/load-settings.ts";
+import { deviceArguments, type LoadSettings } from "../builder/load-settings.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
 import { boxed } from "./guest-box.ts";
 

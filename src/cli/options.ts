@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import type { SandboxName } from "../build/sandboxes/sandbox.ts";
+import type { SandboxName } from "../builder/sandboxes/sandbox.ts";
 import { type FarmConfig, loadConfig } from "../farm/config.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";

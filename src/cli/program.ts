@@ -4,7 +4,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { visible, visibleJson } from "../base/visible.ts";
-import { SANDBOX_NAMES } from "../build/sandboxes/sandbox.ts";
+import { SANDBOX_NAMES } from "../builder/sandboxes/sandbox.ts";
 import { toNumber } from "./whole-number.ts";
 
 /** Runs one command line; returns the exit code. */

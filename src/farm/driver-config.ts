@@ -2,8 +2,8 @@
  * A driver in the configuration: where its source is, and how it is built where that is not the usual way.
  */
 import { z } from "zod";
-import { LoadSettings } from "../build/load-settings.ts";
-import { GitPlace, PackagePlace, UrlPlace } from "../build/origins/origin.ts";
+import { LoadSettings } from "../builder/load-settings.ts";
+import { GitPlace, PackagePlace, UrlPlace } from "../builder/origins/origin.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 
 const Names = z.array(PathSegment).min(1);

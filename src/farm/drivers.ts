@@ -4,9 +4,9 @@
 import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { oneLine } from "../base/visible.ts";
-import { type DriverBuild, driverBuild, type LoadedDriver } from "../build/driver.ts";
-import type { OriginContext } from "../build/origins/origin.ts";
-import { givenModules, type SourceTree } from "../build/source-tree.ts";
+import { type DriverBuild, driverBuild, type LoadedDriver } from "../builder/driver.ts";
+import type { OriginContext } from "../builder/origins/origin.ts";
+import { givenModules, type SourceTree } from "../builder/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import { plainValues } from "../formats/dkms-conf.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";

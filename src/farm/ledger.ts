@@ -5,8 +5,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { canonicalJson } from "../base/json.ts";
-import type { Need } from "../build/driver.ts";
-import type { InstalledPackage } from "../build/recipe.ts";
+import type { Need } from "../builder/driver.ts";
+import type { InstalledPackage } from "../builder/recipe.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";

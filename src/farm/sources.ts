@@ -6,7 +6,12 @@ import { resolve } from "node:path";
 import { assertNever, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { type Credentials, Secret } from "../base/secret.ts";
-import type { AptLine, DebMirror, ReleaseMirror, RpmMirror } from "../build/toolchains/roots/root-method.ts";
+import type {
+  AptLine,
+  DebMirror,
+  ReleaseMirror,
+  RpmMirror,
+} from "../builder/toolchains/roots/root-method.ts";
 import type { AptSource } from "../catalog/apt.ts";
 import type { HostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";

@@ -2,10 +2,10 @@
  * What a night does, step by step. Each step works on one source, list, driver or element, and whatever it throws is
  * the fault of that one alone.
  */
-import { buildElement, planRecipe, stageInputs } from "../build/build.ts";
-import { fetchSource } from "../build/origins/index.ts";
-import { readSourceTree } from "../build/source-tree.ts";
-import { learnCompiler } from "../build/toolchains/compiler.ts";
+import { buildElement, planRecipe, stageInputs } from "../builder/build.ts";
+import { fetchSource } from "../builder/origins/index.ts";
+import { readSourceTree } from "../builder/source-tree.ts";
+import { learnCompiler } from "../builder/toolchains/compiler.ts";
 import { askSources } from "../catalog/ask.ts";
 import { askLists } from "../catalog/list-source.ts";
 import { fetchBootImage } from "../check/boot-image.ts";

@@ -3,7 +3,7 @@
  * distribution does not let us pass them on.
  */
 import { readFile } from "node:fs/promises";
-import type { InputArchive } from "../build/inputs/input-places.ts";
+import type { InputArchive } from "../builder/inputs/input-places.ts";
 import { blobPath } from "./artifact.ts";
 import type { Store } from "./stores/store.ts";
 

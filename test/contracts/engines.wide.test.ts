@@ -1,8 +1,8 @@
 /** Container engines as sandboxes: the contract that bubblewrap keeps. */
 import { execFileSync } from "node:child_process";
 import { describe, test } from "vitest";
-import { docker } from "../../src/build/sandboxes/docker.ts";
-import { podman } from "../../src/build/sandboxes/podman.ts";
+import { docker } from "../../src/builder/sandboxes/docker.ts";
+import { podman } from "../../src/builder/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { sandboxContract } from "./sandbox.ts";
 import { sandboxEscapes } from "./sandbox-escapes.ts";

@@ -11,10 +11,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { pathToFileURL } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import { hiddenOfProc } from "../../src/build/sandboxes/layout.ts";
-import { hostRoot } from "../../src/build/sandboxes/prove.ts";
-import type { Sandbox, SandboxSpec } from "../../src/build/sandboxes/sandbox.ts";
-import { REFUSED, SOCKET_FAMILIES } from "../../src/build/sandboxes/system-calls.ts";
+import { hiddenOfProc } from "../../src/builder/sandboxes/layout.ts";
+import { hostRoot } from "../../src/builder/sandboxes/prove.ts";
+import type { Sandbox, SandboxSpec } from "../../src/builder/sandboxes/sandbox.ts";
+import { REFUSED, SOCKET_FAMILIES } from "../../src/builder/sandboxes/system-calls.ts";
 import { processesWith } from "../support/children.ts";
 import { runnerIn, SOON } from "../support/in-sandbox.ts";
 import { CALLS, callEach, callOf } from "../support/system-calls.ts";
@@ -285,7 +285,7 @@ async function watchersOf(word: string, place: string): Promise<number[]> {
 
 /** Runs it in another Node.js that was given a descriptor beyond those that it closes by itself. */
 async function runHolding(sandbox: Sandbox, spec: SandboxSpec, held: number) {
-  const module = pathToFileURL(join(import.meta.dirname, "../../src/build/sandboxes/index.ts")).href;
+  const module = pathToFileURL(join(import.meta.dirname, "../../src/builder/sandboxes/index.ts")).href;
   const script = `
     import { readlinkSync } from "node:fs";
     import { sandboxOf } from ${JSON.stringify(module)};

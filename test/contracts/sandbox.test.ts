@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
-import { SANDBOXES } from "../../src/build/sandboxes/index.ts";
+import { bubblewrap } from "../../src/builder/sandboxes/bubblewrap.ts";
+import { SANDBOXES } from "../../src/builder/sandboxes/index.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { sandboxContract } from "./sandbox.ts";
 import { sandboxEscapes } from "./sandbox-escapes.ts";

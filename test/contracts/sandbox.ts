@@ -7,8 +7,8 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { entriesOf } from "../../src/base/scratch.ts";
 import { measureTrees } from "../../src/base/strange-tree.ts";
-import { hiddenOfProc } from "../../src/build/sandboxes/layout.ts";
-import type { Sandbox } from "../../src/build/sandboxes/sandbox.ts";
+import { hiddenOfProc } from "../../src/builder/sandboxes/layout.ts";
+import type { Sandbox } from "../../src/builder/sandboxes/sandbox.ts";
 import { killNow, processesWith, startChild } from "../support/children.ts";
 import { runnerIn, SOON } from "../support/in-sandbox.ts";
 import { startServer } from "../support/server.ts";
@@ -263,7 +263,7 @@ export function sandboxContract(sandbox: Sandbox, root: string, options = { hasG
       test("when we are killed, whose leftovers the next one removes", async () => {
         const word = mark();
         const { spec } = await specOf(`${hide(word)}; sleep ${word}`);
-        const module = pathToFileURL(join(import.meta.dirname, "../../src/build/sandboxes/index.ts")).href;
+        const module = pathToFileURL(join(import.meta.dirname, "../../src/builder/sandboxes/index.ts")).href;
         const { child } = await startChild(
           `import { SANDBOXES } from ${JSON.stringify(module)};
            console.log("up");

@@ -2,8 +2,8 @@
 import { chmod, chown, mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
-import { podman } from "../../src/build/sandboxes/podman.ts";
+import { bubblewrap } from "../../src/builder/sandboxes/bubblewrap.ts";
+import { podman } from "../../src/builder/sandboxes/podman.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { runnerIn } from "../support/in-sandbox.ts";
 import { NOBODY, ofNobody, ungrouped } from "../support/ungrouped.ts";

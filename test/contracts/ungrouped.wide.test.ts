@@ -1,5 +1,5 @@
 /** The whole contract where no control group can be made. */
-import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
+import { bubblewrap } from "../../src/builder/sandboxes/bubblewrap.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { ungrouped } from "../support/ungrouped.ts";
 import { sandboxContract } from "./sandbox.ts";

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { readSourceTree } from "../../src/build/source-tree.ts";
+import { readSourceTree } from "../../src/builder/source-tree.ts";
 import { writeTree } from "../support/driver-trees.ts";
 import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
 

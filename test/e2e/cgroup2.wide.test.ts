@@ -19,8 +19,8 @@ const PROGRAMS = ["bwrap", "setpriv", "prlimit", "unshare", "mount"];
 /** In the guest: what each script was stopped by, and where groups were made. */
 const MODULE = `
   import { mkdirSync } from "node:fs";
-  import { bubblewrap } from "/farm/src/build/sandboxes/bubblewrap.ts";
-  import { groupPlaces } from "/farm/src/build/sandboxes/cgroup.ts";
+  import { bubblewrap } from "/farm/src/builder/sandboxes/bubblewrap.ts";
+  import { groupPlaces } from "/farm/src/builder/sandboxes/cgroup.ts";
   const SCRIPTS = {
     enough: "dd if=/dev/zero of=/dev/null bs=100M count=1 2>/dev/null; exit 7",
     killed: "sh -c 'kill -9 $$'; exit $?",
@@ -128,7 +128,7 @@ describe("on a machine with control groups of version 2 alone", () => {
 
 function makeInitramfs(): string {
   const tree = join(directory, "tree");
-  for (const name of ["bin", "new", "farm/src/build", "lib", "lib64", "usr", "proc", "sys", "dev", "tmp"])
+  for (const name of ["bin", "new", "farm/src/builder", "lib", "lib64", "usr", "proc", "sys", "dev", "tmp"])
     mkdirSync(join(tree, name), { recursive: true });
   cpSync(root, join(tree, "root"), { recursive: true, verbatimSymlinks: true });
   cpSync(join(root, "bin"), join(tree, "bin"), { recursive: true, verbatimSymlinks: true });

@@ -4,7 +4,7 @@
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
-import { emulatedArchitectures } from "../../src/build/toolchains/emulation.ts";
+import { emulatedArchitectures } from "../../src/builder/toolchains/emulation.ts";
 import { hostArchitecture } from "../../src/kernel/architecture.ts";
 import { readBlob, readStable, useFarms } from "../support/e2e-farm.ts";
 

@@ -7,7 +7,7 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { packageFormat } from "../../src/build/inputs/package-format.ts";
+import { packageFormat } from "../../src/builder/inputs/package-format.ts";
 import { readElf } from "../../src/formats/elf.ts";
 import { readSymvers } from "../../src/formats/module-symvers.ts";
 import { readSystemMap } from "../../src/formats/system-map.ts";

@@ -318,7 +318,7 @@ export async function sharedElement(architecture: "x86_64" | "aarch64"): Promise
 /** Changes with everything that a root or an attempt is made from, so that the shared cache follows. */
 async function stampOf(): Promise<string> {
   const hash = createHash("sha256");
-  for (const folder of ["images", "src/build", "src/catalog", "src/check", "examples/driver"]) {
+  for (const folder of ["images", "src/builder", "src/catalog", "src/check", "examples/driver"]) {
     const tree = await treeDigests(join(CHECKOUT, folder));
     hash.update(JSON.stringify([...tree].filter(([path]) => !path.endsWith(".test.ts"))));
   }

@@ -1,7 +1,7 @@
 /** Shell scripts in a sandbox, with one input (`/input/file`) and one output (`/output`). */
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Sandbox, SandboxSpec } from "../../src/build/sandboxes/sandbox.ts";
+import type { Sandbox, SandboxSpec } from "../../src/builder/sandboxes/sandbox.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 /** @param root the toolchain root, and what is mounted into it */

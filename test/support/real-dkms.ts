@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { removeTree } from "../../src/base/strange-tree.ts";
-import { diagnose } from "../../src/build/diagnose.ts";
+import { diagnose } from "../../src/builder/diagnose.ts";
 import { dkmsVersion } from "../../src/kernel/distributions/dkms.ts";
 import { type DkmsTree, FAKE_HEADERS, FAKE_KERNEL } from "./dkms-trees.ts";
 import { writeTree } from "./driver-trees.ts";

@@ -5,9 +5,9 @@
  */
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bubblewrap } from "../../src/build/sandboxes/bubblewrap.ts";
-import { groupPlaces } from "../../src/build/sandboxes/cgroup.ts";
-import { hostRoot } from "../../src/build/sandboxes/prove.ts";
+import { bubblewrap } from "../../src/builder/sandboxes/bubblewrap.ts";
+import { groupPlaces } from "../../src/builder/sandboxes/cgroup.ts";
+import { hostRoot } from "../../src/builder/sandboxes/prove.ts";
 import { hostArchitecture } from "../../src/kernel/architecture.ts";
 
 const processesIn = (round: number) => (round % 50 === 0 ? 1800 : 150);

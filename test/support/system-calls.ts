@@ -1,6 +1,6 @@
 /** System calls made from inside of a sandbox, by a script in a language that has a word for them: Perl, this machine's. */
 
-import { numberOf, type SystemCall } from "../../src/build/sandboxes/system-calls.ts";
+import { numberOf, type SystemCall } from "../../src/builder/sandboxes/system-calls.ts";
 import { hostArchitecture } from "../../src/kernel/architecture.ts";
 
 const ARCHITECTURE = hostArchitecture(process.arch);

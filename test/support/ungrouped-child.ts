@@ -1,9 +1,9 @@
 /** The other side of ungrouped.ts: runs what it is given a line for, several at a time. */
 import { createInterface } from "node:readline";
 import { toFarmError } from "../../src/base/error.ts";
-import { groupPlaces } from "../../src/build/sandboxes/cgroup.ts";
-import { SANDBOXES } from "../../src/build/sandboxes/index.ts";
-import type { SandboxSpec } from "../../src/build/sandboxes/sandbox.ts";
+import { groupPlaces } from "../../src/builder/sandboxes/cgroup.ts";
+import { SANDBOXES } from "../../src/builder/sandboxes/index.ts";
+import type { SandboxSpec } from "../../src/builder/sandboxes/sandbox.ts";
 import type { Answer } from "./ungrouped.ts";
 
 const sandbox = SANDBOXES.find(({ name }) => name === process.argv[2]);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { afterAll } from "vitest";
 import { type ErrorCode, FarmError } from "../../src/base/error.ts";
-import type { Sandbox, SandboxResult } from "../../src/build/sandboxes/sandbox.ts";
+import type { Sandbox, SandboxResult } from "../../src/builder/sandboxes/sandbox.ts";
 
 /** In a mount namespace of one's own: takes the mounts of control groups away. */
 export const HIDE_GROUPS = "umount -R /sys/fs/cgroup && mount -t tmpfs -o ro none /sys/fs/cgroup";
