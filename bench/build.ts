@@ -4,6 +4,7 @@
  *
  *     npm run bench:build -- [pairs] [driver]
  */
+
 import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
@@ -17,7 +18,7 @@ import {
   stageInputs,
 } from "../src/builder/build.ts";
 import type { LoadedDriver } from "../src/builder/driver.ts";
-import type { Recipe } from "../src/builder/recipe.ts";
+import type { Recipe } from "../src/builder/records.ts";
 import { nativePaths } from "../src/builder/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";

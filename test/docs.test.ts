@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
@@ -37,6 +37,22 @@ describe("docs/config.md", () => {
     const published = JSON.parse(read("docs/kmodfarm.schema.json"));
 
     expect(settingsOf(published).toSorted()).toEqual(documented.toSorted());
+  });
+});
+
+describe("ARCHITECTURE.md", () => {
+  const root = join(import.meta.dirname, "..");
+  const places = globSync("{src,test,images,docs,deploy,scripts,bench}/**", { cwd: root });
+  const named = read("ARCHITECTURE.md").match(/\b[\w-]+(?:\/[\w.-]+)*(?:\.(?:ts|sh|md)\b|\/(?!\w))/g) ?? [];
+
+  test("names files and folders that exist, by their whole path or its end", () => {
+    const missing = named.filter((name) => {
+      const place = name.replace(/\/$/, "");
+      return !places.some((one) => one === place || one.endsWith(`/${place}`));
+    });
+
+    expect(named.length).toBeGreaterThan(100);
+    expect([...new Set(missing)]).toEqual([]);
   });
 });
 

@@ -59,16 +59,19 @@ export async function* decompressed(
   }
 }
 
+/** What readers of formats, which start no programs, are given for compressions that need one. */
+export type UnpackWhole = (
+  bytes: Uint8Array,
+  compression: Compression,
+  limitBytes: number,
+) => Promise<Buffer>;
+
 /**
  * All bytes inside one whole compressed file, as node:zlib does it for its formats: RangeError beyond the limit, Error
  * for what is damaged.
  * @throws also FarmError TOOL_MISSING
  */
-export async function unpackWhole(
-  bytes: Uint8Array,
-  compression: Compression,
-  limitBytes: number,
-): Promise<Buffer> {
+export const unpackWhole: UnpackWhole = async (bytes, compression, limitBytes) => {
   const filter = startDecompressor(compression);
   const chunks: Buffer[] = [];
   let size = 0;
@@ -84,7 +87,7 @@ export async function unpackWhole(
     filter.stop();
   }
   return Buffer.concat(chunks);
-}
+};
 
 type Filter = Omit<Pipe, "said">;
 

@@ -2,8 +2,6 @@
  * Canonical JSON (RFC 8785): one byte sequence for one value, so that a digest of it means something.
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { pipeline } from "node:stream/promises";
 import type { z } from "zod";
 import { FarmError } from "./error.ts";
 
@@ -44,13 +42,6 @@ export function digestOf(value: unknown): Digest {
 
 export function sha256(bytes: string | Uint8Array): Digest {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
-
-/** Digest of a file's bytes, however many. */
-export async function fileDigest(file: string): Promise<Digest> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(file), hash);
-  return `sha256:${hash.digest("hex")}`;
 }
 
 /** The 64 hexadecimal digits of a digest. */

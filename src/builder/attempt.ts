@@ -1,48 +1,16 @@
 /**
  * Attempts: what a try at building an element left behind, kept under its recipe key.
  */
+
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
-import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { ERRORS } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { removeTree } from "../base/strange-tree.ts";
-import { InputRecord } from "./inputs/input-places.ts";
-import { BuiltFile, BuiltModule, compressedPath, modulePath, strippedPath } from "./outputs.ts";
-import { type Recipe, recipeKey } from "./recipe.ts";
-import { CompilerMismatch } from "./toolchains/toolchain.ts";
-
-const InstalledList = z.array(z.object({ name: z.string(), version: z.string() }));
-
-/** Why an attempt failed, as far as its log tells. */
-export const Failure = z.object({
-  code: z.custom<ErrorCode>((value) => typeof value === "string" && Object.hasOwn(ERRORS, value)),
-  cause: z.string(),
-  /** The guilty line of the driver, where one is known. */
-  file: z.string().optional(),
-  lineNumber: z.int().optional(),
-  line: z.string(),
-  /** What whoever wrote the driver can do; older records have none. */
-  advice: z.string().optional(),
-});
-
-/** A try at building an element, as it is kept. `environment` is what the farm itself saw of the toolchain root. */
-const AttemptRecord = z.object({
-  // In the first version builds stripped and compressed for themselves; such an attempt is made anew.
-  schema: z.literal("kmodfarm.attempt/2"),
-  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
-  /** Where each package came from. */
-  inputs: z.array(InputRecord).default([]),
-  /** The compiler was not the kernel's own, as configuration allows. */
-  mismatch: CompilerMismatch.optional(),
-  buildMs: z.int(),
-  environment: z.object({ compiler: z.string(), packages: InstalledList }),
-  modules: z.array(BuiltModule),
-  files: z.array(BuiltFile).optional(),
-  failure: Failure.optional(),
-});
-export type AttemptRecord = z.infer<typeof AttemptRecord>;
+import { compressedPath, modulePath, strippedPath } from "./outputs.ts";
+import { recipeKey } from "./recipe.ts";
+import { AttemptRecord, type Recipe } from "./records.ts";
 
 export interface Attempt {
   readonly record: AttemptRecord;

@@ -2,15 +2,7 @@
  * What a build said of modules that it gave all the same, and that checks cannot see in them: objtool's warnings, and why
  * there is no type information.
  */
-import { z } from "zod";
-
-export const BuildRemarks = z.object({
-  /** Of code that objtool could not follow, or that is not guarded as the kernel is; the first of them in its words. */
-  objtool: z.object({ warnings: z.int(), first: z.array(z.string()) }).optional(),
-  /** Why modules have no BTF, in the build's words. */
-  btf: z.array(z.string()).optional(),
-});
-export type BuildRemarks = z.infer<typeof BuildRemarks>;
+import type { BuildRemarks } from "./records.ts";
 
 /** A vendor's object file can give thousands. */
 const MOST_QUOTED = 5;

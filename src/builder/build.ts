@@ -1,6 +1,7 @@
 /**
  * One element → its modules and the evidence of how they came to be, whatever the outcome.
  */
+
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ERRORS, FarmError, toFarmError } from "../base/error.ts";
@@ -8,21 +9,20 @@ import type { Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { Element } from "../matrix/element.ts";
-import { type Attempt, type AttemptRecord, keepAttempt } from "./attempt.ts";
+import { type Attempt, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnoseApart } from "./diagnose.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
-import type { InputRecord } from "./inputs/input-places.ts";
 import type { Inputs, Unpacked } from "./inputs/inputs.ts";
 import { packageFormat } from "./inputs/package-format.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { readNote, takeOutputs } from "./outputs.ts";
 import { packModules } from "./pack.ts";
-import { buildPackages, type Recipe, recipeOf, relevantPackages } from "./recipe.ts";
+import { buildPackages, recipeOf, relevantPackages } from "./recipe.ts";
+import type { AttemptRecord, CompilerMismatch, InputRecord, Recipe } from "./records.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type Surroundings, USUAL } from "./surroundings.ts";
 import {
-  type CompilerMismatch,
   type RootFacts,
   type RootRequest,
   scriptsDigest,

@@ -1,14 +1,12 @@
 /**
  * A driver as the configuration describes it: its source, and how that becomes modules.
  */
+
 import { FarmError } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
 import type { LoadSettings } from "./load-settings.ts";
-import type { OriginRecord } from "./origins/origin.ts";
+import type { Compression, OriginRecord, RecipeBuild } from "./records.ts";
 import type { SourceTree } from "./source-tree.ts";
-
-/** How modules are compressed where nodes want them so; the words are those of the kernel's own build. */
-export type Compression = "xz" | "zstd" | "gz";
 
 export interface DriverBuild {
   /** A tree with a Kbuild or Makefile, or one with a dkms.conf. */
@@ -148,9 +146,6 @@ const COMPRESSORS: Readonly<Record<Compression, readonly string[]>> = {
 export function ownPackages({ packages, depends = [], compress }: DriverBuild): string[] {
   return [...packages, ...depends, ...(compress === undefined ? [] : COMPRESSORS[compress])];
 }
-
-/** The part of it that changes bytes, without what is as usual: a plain driver's recipe stays short. */
-export type RecipeBuild = Partial<Omit<DriverBuild, "packages" | "depends">>;
 
 export function recipeBuild(build: DriverBuild): RecipeBuild | undefined {
   const { kind, directory, prepare, make, files, strip, compress } = build;

@@ -2,36 +2,18 @@
  * Taking over what a build left: its modules, and the further files that the configuration names. All of it is as
  * hostile as the driver, and nothing in it says anything about the build itself.
  */
+
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { z } from "zod";
 import { FarmError, isErrno } from "../base/error.ts";
-import { type Digest, sha256 } from "../base/json.ts";
+import { sha256 } from "../base/json.ts";
 import { formatSize } from "../base/size.ts";
 import { readFileIn, walkTree } from "../base/strange-tree.ts";
 import type { Packing } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
-import type { Compression, DriverBuild } from "./driver.ts";
-
-const Kept = z.object({
-  sha256: z.custom<Digest>((value) => typeof value === "string" && /^sha256:[0-9a-f]{64}$/.test(value)),
-  size: z.int(),
-});
-export type Kept = z.infer<typeof Kept>;
-
-/** A module as it was built; stripped and compressed where the driver wants that. */
-export const BuiltModule = z.object({
-  name: z.string(),
-  ...Kept.shape,
-  stripped: Kept.optional(),
-  compressed: Kept.optional(),
-});
-export type BuiltModule = z.infer<typeof BuiltModule>;
-
-/** A further file, with its path in the driver's tree. */
-export const BuiltFile = z.object({ path: z.string(), ...Kept.shape });
-export type BuiltFile = z.infer<typeof BuiltFile>;
+import type { DriverBuild } from "./driver.ts";
+import type { BuiltFile, Compression, Kept } from "./records.ts";
 
 /** A module that was taken over, before it is given the shapes that nodes want. */
 export interface TakenModule extends Kept {

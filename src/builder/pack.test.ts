@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
-import type { Compression } from "./driver.ts";
 import { type PackRequest, packModules } from "./pack.ts";
+import type { Compression } from "./records.ts";
 import type { Sandbox, SandboxSpec } from "./sandboxes/sandbox.ts";
 
 const IMAGES = join(import.meta.dirname, "../../images");

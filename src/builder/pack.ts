@@ -2,25 +2,25 @@
  * The shapes in which nodes get modules: the farm itself strips and compresses what it took over, after the build has
  * ended, with the root's own programs in a sandbox that holds nothing else; and it proves what came out.
  */
+
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { openModules } from "../formats/compressed-module.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import { checkStripped } from "../formats/stripped-module.ts";
-import type { Compression } from "./driver.ts";
 import { type BuildLimits, sandboxLimits } from "./limits.ts";
 import {
-  type BuiltModule,
   compressedPath,
-  type Kept,
   keep,
   MODULE_LIMIT_BYTES,
   modulePath,
   strippedPath,
   type TakenModule,
 } from "./outputs.ts";
+import type { BuiltModule, Compression, Kept } from "./records.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 
 export interface PackRequest {
@@ -132,7 +132,7 @@ async function provenBatch(
     what: compressedPath(name, compress).replace("compressed/", ""),
     bytes: readPacked(output, compressedPath(name, compress)),
   }));
-  const opened = await openModules(files);
+  const opened = await openModules(files, unpackWhole);
   const packed: BuiltModule[] = [];
   for (const [index, { module, bytes }] of plain.entries()) {
     const [file, inside] = [files[index] as (typeof files)[number], opened[index]];

@@ -1,6 +1,7 @@
 /**
  * Everything that determines the bytes of an element's output, and nothing else. Equal recipes, equal bytes.
  */
+
 import { FarmError } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
 import {
@@ -12,51 +13,8 @@ import {
 import { dkmsVersion } from "../kernel/distributions/dkms.ts";
 import { isBuildTool, type Package, verified } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
-import { type LoadedDriver, ownPackages, type RecipeBuild, recipeBuild } from "./driver.ts";
-
-export interface InstalledPackage {
-  readonly name: string;
-  readonly version: string;
-}
-
-export interface Recipe {
-  readonly schema: "kmodfarm.recipe/1";
-  readonly driver: {
-    readonly name: string;
-    readonly version: string;
-    readonly source: Digest;
-    readonly modules: readonly string[];
-    /** How it is built, where that is not the usual way. */
-    readonly build?: RecipeBuild;
-    /** The very modules of other drivers that it was built against. */
-    readonly needs?: readonly RecipeNeed[];
-    /** The version of DKMS whose ways are followed, for a tree of DKMS. */
-    readonly dkms?: string;
-  };
-  readonly kernel: {
-    readonly distribution: string;
-    readonly architecture: ArchitectureName;
-    readonly kversion: string;
-    readonly packageVersion: string;
-  };
-  /** The architecture that runs the compiler; another one than the kernel's means a cross build. */
-  readonly builder: ArchitectureName;
-  /** How the compiler's programs run on a machine of another architecture; absent where they are its own. */
-  readonly emulation?: "qemu-user";
-  readonly headers: readonly { readonly name: string; readonly version: string; readonly sha256: string }[];
-  /** Only what can change the bytes: a new libc or tzdata in the root rebuilds nothing. */
-  readonly toolchain: readonly InstalledPackage[];
-  /** Digest of the scripts that run inside the sandbox; flags and fixed paths stand in them. */
-  readonly scripts: Digest;
-}
-
-/** Another driver whose modules were there when one was built. */
-export interface RecipeNeed {
-  readonly name: string;
-  readonly version: string;
-  readonly source: Digest;
-  readonly modules: readonly { readonly name: string; readonly sha256: Digest }[];
-}
+import { type LoadedDriver, ownPackages, recipeBuild } from "./driver.ts";
+import type { InstalledPackage, Recipe } from "./records.ts";
 
 export interface RecipeInput {
   readonly element: Element;

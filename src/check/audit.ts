@@ -2,7 +2,9 @@
  * Looking through a heap of modules without knowing their kernels: what each file says of itself. audit-findings.ts
  * compares that with what its place claims, and with the others that claim the same kernel.
  */
+
 import { createHash } from "node:crypto";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { openModules, type Packing, packingOf } from "../formats/compressed-module.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
@@ -58,7 +60,10 @@ export async function auditFiles(
   signersOf: (release: string) => readonly Signer[] | undefined,
   place = "",
 ): Promise<AuditedFile[]> {
-  const opened = await openModules(inputs.map(({ path, bytes }) => ({ bytes, what: path })));
+  const opened = await openModules(
+    inputs.map(({ path, bytes }) => ({ bytes, what: path })),
+    unpackWhole,
+  );
   return inputs.map(({ path, bytes }, index) => {
     const claim = claimOf(path) ?? claimOf(`${place}/${path}`);
     const base = {

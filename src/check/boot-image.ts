@@ -2,11 +2,13 @@
  * What a kernel needs to boot in a test: its image, in-tree modules that the driver uses, a guest userland.
  * Only these files are kept of packages that are a hundred times their size.
  */
+
 import { createReadStream, createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { markUsed } from "../base/cache.ts";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { throwIfAborted } from "../base/run.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
@@ -170,7 +172,7 @@ async function takeModules(
     );
     for (const { path, content } of files) {
       const [, name = ""] = MODULE_PATH.exec(path) ?? [];
-      const bytes = await openModule(content, path);
+      const bytes = await openModule(content, path, unpackWhole);
       found.set(moduleName(name), bytes);
       await keep(join(directoryOf(holder, context), `${moduleName(name)}.ko`), bytes, context.scratch);
     }

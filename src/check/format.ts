@@ -1,6 +1,7 @@
 /**
  * Whether files are modules at all, each one and nothing else: what every other check reads from them rests on this.
  */
+import { unpackWhole } from "../base/decompress.ts";
 import { toFarmError } from "../base/error.ts";
 import { openModule, type Packed, packingOf } from "../formats/compressed-module.ts";
 import { type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
@@ -29,7 +30,7 @@ export function fileModuleName(file: string): string {
 
 /** @throws FarmError MODULE_MALFORMED, TOOL_MISSING */
 export async function openModuleFile({ name, bytes }: ModuleFile): Promise<OpenedModule> {
-  const [opened, packing] = [await openModule(bytes, name), packingOf(bytes)];
+  const [opened, packing] = [await openModule(bytes, name, unpackWhole), packingOf(bytes)];
   const packed = packing === undefined ? undefined : { packing, bytes };
   return { file: name, bytes: opened, packed, module: readKernelModule(opened, name) };
 }

@@ -2,9 +2,11 @@
  * A kernel's own modules as `modprobe` finds them on a node: every one that its packages have, and depmod's files. Made
  * once for each kernel, as an archive that an initramfs begins with: whatever may be asked for is there.
  */
+
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { markUsed } from "../base/cache.ts";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import { exists } from "../base/scratch.ts";
@@ -154,7 +156,10 @@ async function indexOf(modules: readonly (readonly [string, Buffer])[]): Promise
   const index: IndexedModule[] = [];
   for (let at = 0; at < modules.length; at += BATCH) {
     const batch = modules.slice(at, at + BATCH);
-    const opened = await openModules(batch.map(([what, bytes]) => ({ what, bytes })));
+    const opened = await openModules(
+      batch.map(([what, bytes]) => ({ what, bytes })),
+      unpackWhole,
+    );
     for (const [place, [path]] of batch.entries()) {
       const bytes = opened[place];
       index.push(indexedModule(path, Buffer.isBuffer(bytes) ? readable(bytes, path) : undefined));

@@ -1,6 +1,7 @@
 /**
  * What lies beside modules of the kernels that they are for, and says what those kernels are.
  */
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import type { KernelKeys } from "../check/audit.ts";
 import { moduleName } from "../formats/kernel-module.ts";
@@ -30,7 +31,7 @@ export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
     keys: await readBeside(
       heap,
       VMLINUZ,
-      async (bytes, path) => (await readVmlinuz(bytes, path)).certificates,
+      async (bytes, path) => (await readVmlinuz(bytes, path, unpackWhole)).certificates,
     ),
     releases: releases.length === 0 ? undefined : new Set(releases),
     builtin: await readBeside(heap, BUILTIN, async (bytes) => {

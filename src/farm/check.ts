@@ -1,7 +1,9 @@
 /**
  * Every check of a set of modules against one kernel: what can be read first, and then the kernel itself.
  */
+
 import { readFile } from "node:fs/promises";
+import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
 import { type BootContext, fetchBootImage } from "../check/boot-image.ts";
@@ -125,6 +127,7 @@ async function kernelKeys(
     const { certificates } = await readVmlinuz(
       await readFile(await fetchBootImage(image, context, signal)),
       what,
+      unpackWhole,
     );
     const own = certificates.map((der, index) =>
       readSigner(der, `certificate ${index + 1} of ${kernel.kversion}`),

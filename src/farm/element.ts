@@ -1,6 +1,7 @@
 /**
  * One element through the farm: inputs, build, load test, and what of it goes into the registry.
  */
+
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type PQueue from "p-queue";
@@ -11,9 +12,9 @@ import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../builder/attempt.ts";
 import type { BuildContext } from "../builder/build.ts";
 import { type LoadedDriver, neededModules } from "../builder/driver.ts";
-import type { OriginRecord } from "../builder/origins/origin.ts";
 import { modulePath, strippedPath } from "../builder/outputs.ts";
-import { type Recipe, recipeKey } from "../builder/recipe.ts";
+import { recipeKey } from "../builder/recipe.ts";
+import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
 import { checkProvenance } from "../check/provenance.ts";

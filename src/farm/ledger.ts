@@ -2,11 +2,12 @@
  * The ledger of a run: what is published, what this run adds to it, and what it learned about kernels. What a
  * run came to stays here until the store has it: a write that fails is tried again.
  */
+
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { canonicalJson } from "../base/json.ts";
 import type { Need } from "../builder/driver.ts";
-import type { InstalledPackage } from "../builder/recipe.ts";
+import type { InstalledPackage } from "../builder/records.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";

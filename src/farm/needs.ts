@@ -1,9 +1,10 @@
 /**
  * Drivers that need drivers: which ones, in which version, and their modules for a kernel.
  */
+
 import { FarmError } from "../base/error.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import type { RecipeNeed } from "../builder/recipe.ts";
+import type { RecipeNeed } from "../builder/records.ts";
 import type { Judged } from "../check/policy.ts";
 import type { KernelId } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";

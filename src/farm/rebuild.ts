@@ -1,6 +1,7 @@
 /**
  * Building a published artifact again, from the same recipe in other surroundings, and comparing byte by byte.
  */
+
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
@@ -9,7 +10,8 @@ import type { Progress } from "../base/progress.ts";
 import type { Attempt } from "../builder/attempt.ts";
 import { buildElement, planRecipe } from "../builder/build.ts";
 import type { LoadedDriver } from "../builder/driver.ts";
-import { type Recipe, recipeKey } from "../builder/recipe.ts";
+import { recipeKey } from "../builder/recipe.ts";
+import type { Recipe } from "../builder/records.ts";
 import { ELSEWHERE, type Surroundings, USUAL } from "../builder/surroundings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { compareModules, type ModuleComparison } from "../check/compare-modules.ts";

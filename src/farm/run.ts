@@ -2,6 +2,7 @@
  * The night: catalog → matrix → what is missing → build, load, publish. Every step compares what is wanted
  * with what is there, so it may be stopped anywhere and run again.
  */
+
 import PQueue from "p-queue";
 import { evict, sharedCache } from "../base/cache.ts";
 import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
@@ -9,7 +10,8 @@ import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import { rootRequest } from "../builder/build.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import { type Recipe, recipeKey } from "../builder/recipe.ts";
+import { recipeKey } from "../builder/recipe.ts";
+import type { Recipe } from "../builder/records.ts";
 import { vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import type { Compiler } from "../kernel/kernel.ts";

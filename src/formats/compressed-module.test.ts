@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { unpackWhole } from "../base/decompress.ts";
 import { openModule, openModules } from "./compressed-module.ts";
 
 const MODULE = readFileSync(`${import.meta.dirname}/../../test/fixtures/modules/crc7.ko`);
@@ -32,7 +33,7 @@ describe.each(WAYS)("a module through %s", (way, compress) => {
   const refused = expect.objectContaining({ code: "MODULE_MALFORMED" });
 
   test("is opened", async () => {
-    expect((await openModule(packed, "a.ko")).equals(MODULE)).toBe(true);
+    expect((await openModule(packed, "a.ko", unpackWhole)).equals(MODULE)).toBe(true);
   });
 
   test.each([
@@ -42,14 +43,14 @@ describe.each(WAYS)("a module through %s", (way, compress) => {
     ["its end missing", packed.subarray(0, -4)],
     ["half of it missing", packed.subarray(0, packed.length >> 1)],
   ])("is refused with %s", async (_, bytes) => {
-    await expect(openModule(bytes, "a.ko")).rejects.toEqual(refused);
+    await expect(openModule(bytes, "a.ko", unpackWhole)).rejects.toEqual(refused);
   });
 
   test("is refused with a byte changed in its content", async () => {
     const bytes = Buffer.from(packed);
     bytes[bytes.length >> 1]! ^= 0x55;
 
-    const opened = await openModule(bytes, "a.ko").catch((thrown) => thrown);
+    const opened = await openModule(bytes, "a.ko", unpackWhole).catch((thrown) => thrown);
 
     // A frame without a checksum cannot tell; everything else must.
     if (Buffer.isBuffer(opened)) expect(way).toBe("zstd without a checksum");
@@ -64,7 +65,7 @@ describe.each(WAYS)("a module through %s", (way, compress) => {
       fc.asyncProperty(edits, async (changes) => {
         const bytes = Buffer.from(packed);
         for (const [at, replacement] of changes) bytes.set(replacement, at);
-        await openModule(bytes, "a.ko").catch((thrown) => expect(thrown).toEqual(refused));
+        await openModule(bytes, "a.ko", unpackWhole).catch((thrown) => expect(thrown).toEqual(refused));
       }),
       { numRuns: 30 },
     );
@@ -72,13 +73,15 @@ describe.each(WAYS)("a module through %s", (way, compress) => {
 });
 
 test("a module that is not compressed is returned as it is", async () => {
-  expect(await openModule(MODULE, "a.ko")).toBe(MODULE);
+  expect(await openModule(MODULE, "a.ko", unpackWhole)).toBe(MODULE);
 });
 
 test("a frame that does not say its size is refused, for kmod opens none", async () => {
   const packed = through(["sh", "-c", "cat | zstd -q -c --no-content-size"], MODULE);
 
-  await expect(openModule(packed, "a.ko")).rejects.toThrow("does not say how long its content is");
+  await expect(openModule(packed, "a.ko", unpackWhole)).rejects.toThrow(
+    "does not say how long its content is",
+  );
 });
 
 test.each(["gzip -1 -c", "xz -0 -c", "zstd -q -c --stream-size=135266304"])(
@@ -86,7 +89,9 @@ test.each(["gzip -1 -c", "xz -0 -c", "zstd -q -c --stream-size=135266304"])(
   async (way) => {
     const bomb = through(way.split(" "), Buffer.alloc(129 * 1024 * 1024));
 
-    await expect(openModule(bomb, "a.ko")).rejects.toThrow("it unpacks to more than 134217728 bytes");
+    await expect(openModule(bomb, "a.ko", unpackWhole)).rejects.toThrow(
+      "it unpacks to more than 134217728 bytes",
+    );
   },
 );
 
@@ -97,7 +102,10 @@ describe("many files at once", () => {
   test("are opened as each by itself, whatever they are", async () => {
     const files = [...texts.map(xz), gzipSync("four"), Buffer.from("five")];
 
-    const opened = await openModules(files.map((bytes) => ({ bytes, what: "file" })));
+    const opened = await openModules(
+      files.map((bytes) => ({ bytes, what: "file" })),
+      unpackWhole,
+    );
 
     expect(opened.map(String)).toEqual([...texts, "four", "five"]);
   });
@@ -108,7 +116,10 @@ describe("many files at once", () => {
     damaged[30] = (damaged[30] ?? 0) ^ 1;
     const files = [good, damaged, xz(xz("twice")), last, bad.subarray(0, -4)];
 
-    const opened = await openModules(files.map((bytes, index) => ({ bytes, what: `file ${index}` })));
+    const opened = await openModules(
+      files.map((bytes, index) => ({ bytes, what: `file ${index}` })),
+      unpackWhole,
+    );
 
     expect(opened.map((one) => (one instanceof Error ? "refused" : String(one)))).toEqual([
       ...["one", "refused", "refused", "three three three", "refused"],
@@ -117,7 +128,7 @@ describe("many files at once", () => {
 });
 
 test("what is compressed twice is said to be", async () => {
-  await expect(openModule(gzipSync(gzipSync("a")), "a.ko.gz")).rejects.toThrow(
+  await expect(openModule(gzipSync(gzipSync("a")), "a.ko.gz", unpackWhole)).rejects.toThrow(
     /a\.ko\.gz: it is compressed twice/,
   );
 });

@@ -4,7 +4,7 @@
  * one stream, and nothing else, is opened. Sources: RFC 1952, RFC 8878, the .xz file format 1.2.1.
  */
 import { crc32, inflateRawSync, zstdDecompressSync } from "node:zlib";
-import { unpackWhole } from "../base/decompress.ts";
+import type { UnpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { malformed } from "./elf.ts";
 
@@ -27,10 +27,11 @@ export interface Packed {
 }
 
 /**
- * The module's bytes; a file that begins like none of the three is returned as it is. `what` names it in errors.
- * @throws FarmError MODULE_MALFORMED; TOOL_MISSING without xz
+ * The module's bytes; a file that begins like none of the three is returned as it is. `what` names it in errors;
+ * `unpack` is for xz, which Node cannot undo itself.
+ * @throws FarmError MODULE_MALFORMED; what `unpack` throws without xz
  */
-export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
+export async function openModule(bytes: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
   const packing = packingOf(bytes);
   if (packing === undefined) return bytes;
   try {
@@ -40,7 +41,7 @@ export async function openModule(bytes: Buffer, what: string): Promise<Buffer> {
       case "zst":
         return openedOnce(openZstd(bytes, what), what);
       case "xz":
-        return openedOnce(await openXz(bytes, what), what);
+        return openedOnce(await openXz(bytes, what, unpack), what);
     }
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
@@ -58,17 +59,18 @@ const BATCH_BYTES = 64 * 1024 * 1024;
 /**
  * Many files, as `openModule`; what is wrong with one stands in its place. Those in xz share a program: to start one
  * costs more than a module.
- * @throws FarmError TOOL_MISSING without xz
+ * @throws what `unpack` throws without xz
  */
 export async function openModules(
   files: readonly { readonly bytes: Buffer; readonly what: string }[],
+  unpack: UnpackWhole,
 ): Promise<(Buffer | FarmError)[]> {
   const opened: (Buffer | FarmError | undefined)[] = files.map(() => undefined);
   let [batch, size] = [[], 0] as [{ readonly index: number; readonly plainBytes: number }[], number];
   const openBatch = async () => {
     const packed = batch.map(({ index }) => (files[index] as (typeof files)[number]).bytes);
     // If one is damaged, each is opened for itself.
-    const plain = await unpackWhole(Buffer.concat(packed), "xz", size).catch(() => Buffer.alloc(0));
+    const plain = await unpack(Buffer.concat(packed), "xz", size).catch(() => Buffer.alloc(0));
     let at = plain.length === size ? 0 : Number.NaN;
     for (const { index, plainBytes } of batch) {
       const part = plain.subarray(at, at + plainBytes);
@@ -87,7 +89,7 @@ export async function openModules(
   }
   if (batch.length > 0) await openBatch();
   for (const [index, { bytes, what }] of files.entries()) {
-    opened[index] ??= await openModule(bytes, what).catch((thrown) => {
+    opened[index] ??= await openModule(bytes, what, unpack).catch((thrown) => {
       if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return thrown;
       throw thrown;
     });
@@ -147,10 +149,10 @@ function endOfZstdFrame(bytes: Buffer, what: string): number {
   return at + ((descriptor & 4) !== 0 ? 4 : 0);
 }
 
-async function openXz(bytes: Buffer, what: string): Promise<Buffer> {
+async function openXz(bytes: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
   if (readXzFooter(bytes)?.streamBytes !== bytes.length)
     throw malformed(what, "it is not one xz stream and nothing else");
-  return unpackWhole(bytes, "xz", LIMIT_BYTES);
+  return unpack(bytes, "xz", LIMIT_BYTES);
 }
 
 const XZ_HEADER_BYTES = 12;

@@ -4,6 +4,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { workedMs } from "../../test/support/damage.ts";
+import { unpackWhole } from "../base/decompress.ts";
 import { readVmlinuz } from "./vmlinuz.ts";
 
 const BANNER =
@@ -82,7 +83,7 @@ describe("readVmlinuz", () => {
     ["Image of arm64", arm64(kernel(list(CERTIFICATES, CERTIFICATES[0]?.length, 256)))],
     ["Image.gz of arm64", gzipSync(arm64(SAMPLE))],
   ])("reads words and certificates of a %s", async (_, bytes) => {
-    const { banner, certificates, hasModuleKey } = await readVmlinuz(bytes, "vmlinuz");
+    const { banner, certificates, hasModuleKey } = await readVmlinuz(bytes, "vmlinuz", unpackWhole);
 
     expect(banner).toBe(`${BANNER} PREEMPT`);
     expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
@@ -90,8 +91,8 @@ describe("readVmlinuz", () => {
   });
 
   test("tells a kernel without a key of its own for modules, and one without certificates", async () => {
-    const keyless = await readVmlinuz(arm64(kernel(list(CERTIFICATES, 0))), "vmlinuz");
-    const bare = await readVmlinuz(arm64(kernel()), "vmlinuz");
+    const keyless = await readVmlinuz(arm64(kernel(list(CERTIFICATES, 0))), "vmlinuz", unpackWhole);
+    const bare = await readVmlinuz(arm64(kernel()), "vmlinuz", unpackWhole);
 
     expect([keyless.certificates.length, keyless.hasModuleKey]).toEqual([3, false]);
     expect([bare.certificates.length, bare.hasModuleKey]).toEqual([0, false]);
@@ -105,7 +106,7 @@ describe("readVmlinuz", () => {
     ["a damaged xz payload", bzImage(xz(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
     ["what is no kernel", gzipSync(Buffer.from("hello")), "greets with no kernel's words"],
   ])("refuses %s", async (_, bytes, fact) => {
-    await expect(readVmlinuz(bytes, "vmlinuz")).rejects.toMatchObject({
+    await expect(readVmlinuz(bytes, "vmlinuz", unpackWhole)).rejects.toMatchObject({
       code: "MODULE_MALFORMED",
       message: expect.stringContaining(fact),
     });
@@ -123,7 +124,7 @@ describe("readVmlinuz", () => {
           const bytes = Buffer.from(sample.subarray(0, length));
           for (const [at, replacement] of changes)
             if (at < bytes.length) bytes.set(replacement.subarray(0, bytes.length - at), at);
-          await readVmlinuz(bytes, "vmlinuz").catch((thrown) =>
+          await readVmlinuz(bytes, "vmlinuz", unpackWhole).catch((thrown) =>
             expect(thrown).toMatchObject({ code: "MODULE_MALFORMED" }),
           );
         },
@@ -143,7 +144,9 @@ describe("what looks like certificates", () => {
   ])("is looked at once each: 8 MiB of %s", async (_, one) => {
     const started = workedMs();
 
-    const read = await readVmlinuz(image(Buffer.alloc(8 << 20, one)), "vmlinuz").catch((thrown) => thrown);
+    const read = await readVmlinuz(image(Buffer.alloc(8 << 20, one)), "vmlinuz", unpackWhole).catch(
+      (thrown) => thrown,
+    );
 
     expect(read.certificates ?? read.code).toEqual(read.code ?? []);
     expect(workedMs() - started).toBeLessThan(2000);
@@ -153,7 +156,11 @@ describe("what looks like certificates", () => {
     // One that is none reaches over the beginning of the list, and ends where nothing is.
     const cover = Buffer.concat([Buffer.from([0x30, 0x82, 0x02, 0x00, 0x30]), Buffer.alloc(251, 7)]);
 
-    const { certificates } = await readVmlinuz(image(Buffer.concat([cover, list(CERTIFICATES)])), "vmlinuz");
+    const { certificates } = await readVmlinuz(
+      image(Buffer.concat([cover, list(CERTIFICATES)])),
+      "vmlinuz",
+      unpackWhole,
+    );
 
     expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
   });
@@ -161,7 +168,11 @@ describe("what looks like certificates", () => {
   test("does not hide the list that it stands before", async () => {
     const before = certificate(264);
 
-    const { certificates } = await readVmlinuz(image(Buffer.concat([before, list(CERTIFICATES)])), "vmlinuz");
+    const { certificates } = await readVmlinuz(
+      image(Buffer.concat([before, list(CERTIFICATES)])),
+      "vmlinuz",
+      unpackWhole,
+    );
 
     expect(certificates.map((one) => Buffer.from(one))).toEqual(CERTIFICATES);
   });
@@ -170,9 +181,9 @@ describe("what looks like certificates", () => {
     const words = Buffer.alloc(16 << 20, "Linux version x");
     const started = workedMs();
 
-    await expect(readVmlinuz(arm64(Buffer.concat([Buffer.alloc(64), words])), "vmlinuz")).rejects.toThrow(
-      /greets with no kernel's words/,
-    );
+    await expect(
+      readVmlinuz(arm64(Buffer.concat([Buffer.alloc(64), words])), "vmlinuz", unpackWhole),
+    ).rejects.toThrow(/greets with no kernel's words/);
     expect(workedMs() - started).toBeLessThan(2000);
   });
 });

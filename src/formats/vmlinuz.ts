@@ -4,7 +4,7 @@
  * (drivers/firmware/efi/libstub/zboot-header.S), and certs/system_certificates.S for the list's layout.
  */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
-import { unpackWhole } from "../base/decompress.ts";
+import type { UnpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { DER } from "./der.ts";
 
@@ -22,28 +22,28 @@ const MAX_KERNEL_BYTES = 256 * 1024 * 1024;
 const MAX_BANNER_BYTES = 1024;
 
 /**
- * `what` names the file in errors.
- * @throws FarmError MODULE_MALFORMED for what is no boot image of a kernel; TOOL_MISSING without xz or lz4
+ * `what` names the file in errors; `unpack` is for xz and lz4, which Node cannot undo itself.
+ * @throws FarmError MODULE_MALFORMED for what is no boot image of a kernel; what `unpack` throws without its programs
  */
-export async function readVmlinuz(bytes: Uint8Array, what: string): Promise<Vmlinuz> {
+export async function readVmlinuz(bytes: Uint8Array, what: string, unpack: UnpackWhole): Promise<Vmlinuz> {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const kernel = await unpackKernel(file, what);
+  const kernel = await unpackKernel(file, what, unpack);
   const banner = bannerOf(kernel);
   if (banner === undefined) throw bad(what, "it greets with no kernel's words");
   return { banner, ...findCertificates(kernel, what) };
 }
 
 /** The kernel proper: what a boot loader would let loose. */
-async function unpackKernel(file: Buffer, what: string): Promise<Buffer> {
+async function unpackKernel(file: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
   if (file.length >= 0x250 && file.toString("latin1", 0x202, 0x206) === "HdrS") {
     const start = (file.readUInt8(0x1f1) + 1) * 512 + file.readUInt32LE(0x248);
-    return decompress(partOf(file, start, file.readUInt32LE(0x24c), what), what);
+    return decompress(partOf(file, start, file.readUInt32LE(0x24c), what), what, unpack);
   }
   if (file.length >= 0x40 && file.toString("latin1", 4, 8) === "zimg")
-    return decompress(partOf(file, file.readUInt32LE(8), file.readUInt32LE(12), what), what);
+    return decompress(partOf(file, file.readUInt32LE(8), file.readUInt32LE(12), what), what, unpack);
   // On arm64 the image may be compressed as a whole, or not at all.
   if (file.length >= 0x40 && file.toString("latin1", 0x38, 0x3c) === "ARM\x64") return file;
-  return decompress(file, what);
+  return decompress(file, what, unpack);
 }
 
 function partOf(file: Buffer, start: number, length: number, what: string): Buffer {
@@ -52,13 +52,13 @@ function partOf(file: Buffer, start: number, length: number, what: string): Buff
 }
 
 /** Behind all but gzip stands the kernel's size, in four bytes that are not the compressor's. */
-async function decompress(payload: Buffer, what: string): Promise<Buffer> {
+async function decompress(payload: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
   const [magic, rest] = [payload.toString("hex", 0, 6), payload.subarray(0, -4)];
   try {
     if (magic.startsWith("1f8b08")) return gunzipSync(payload, { maxOutputLength: MAX_KERNEL_BYTES });
     if (magic.startsWith("28b52ffd")) return zstdDecompressSync(rest, { maxOutputLength: MAX_KERNEL_BYTES });
-    if (magic === "fd377a585a00") return await unpackWhole(rest, "xz", MAX_KERNEL_BYTES);
-    if (magic.startsWith("02214c18")) return await unpackWhole(rest, "lz4", MAX_KERNEL_BYTES);
+    if (magic === "fd377a585a00") return await unpack(rest, "xz", MAX_KERNEL_BYTES);
+    if (magic.startsWith("02214c18")) return await unpack(rest, "lz4", MAX_KERNEL_BYTES);
   } catch (cause) {
     throw cause instanceof FarmError ? cause : bad(what, "its kernel cannot be decompressed", cause);
   }

@@ -1,13 +1,15 @@
 /**
  * From an attempt and its verdicts to a published artifact: manifest, blobs, and its line in an index.
  */
+
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../builder/attempt.ts";
 import { remarksOf } from "../builder/build-remarks.ts";
-import { compressedPath, type Kept, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
+import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
+import type { Kept } from "../builder/records.ts";
 import type { KernelRecord } from "../check/kernel-record.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";

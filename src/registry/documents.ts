@@ -1,13 +1,16 @@
 /**
  * The documents of a registry: manifests of artifacts, indices of what is published, generations, channels.
  */
+
 import { z } from "zod";
-import { Failure } from "../builder/attempt.ts";
-import { BuildRemarks } from "../builder/build-remarks.ts";
-import { InputRecord } from "../builder/inputs/input-places.ts";
-import { OriginRecord } from "../builder/origins/origin.ts";
-import type { Recipe } from "../builder/recipe.ts";
-import { CompilerMismatch } from "../builder/toolchains/toolchain.ts";
+import {
+  BuildRemarks,
+  CompilerMismatch,
+  Failure,
+  InputRecord,
+  OriginRecord,
+  type Recipe,
+} from "../builder/records.ts";
 import type { Catalog } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";

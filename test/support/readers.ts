@@ -1,4 +1,5 @@
 /** Every reader of bytes from outside, each with real bytes to damage. */
+
 import { execFileSync } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect } from "vitest";
+import { unpackWhole } from "../../src/base/decompress.ts";
 import { FarmError } from "../../src/base/error.ts";
 import { readDebFiles } from "../../src/builder/inputs/deb-stream.ts";
 import { readRpmFiles } from "../../src/builder/inputs/rpm-stream.ts";
@@ -136,10 +138,14 @@ export async function readers(): Promise<Reader[]> {
     {
       name: "openModule",
       samples: [gzipSync(MODULE), zstdCompressSync(MODULE)],
-      read: (bytes) => openModule(bytes, "fuzz"),
+      read: (bytes) => openModule(bytes, "fuzz", unpackWhole),
       share: 0.2,
     },
-    { name: "readVmlinuz", samples: [IMAGE, gzipSync(IMAGE)], read: (bytes) => readVmlinuz(bytes, "fuzz") },
+    {
+      name: "readVmlinuz",
+      samples: [IMAGE, gzipSync(IMAGE)],
+      read: (bytes) => readVmlinuz(bytes, "fuzz", unpackWhole),
+    },
     { name: "readCms", samples: [cms, der], read: (bytes) => readCms(bytes, "fuzz") },
     { name: "readSigner", samples: [der], read: (bytes) => readSigner(bytes, "fuzz") },
     {

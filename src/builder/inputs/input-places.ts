@@ -2,12 +2,14 @@
  * Where a package may be: its mirror, the URLs it had when the element was made, the farm's own archive. The first
  * that has the right bytes is used; what the others did wrong is kept.
  */
+
 import { Readable } from "node:stream";
-import { z } from "zod";
+import type { z } from "zod";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
 import { hexOf, sha256 } from "../../base/json.ts";
 import type { VerifiedPackage } from "../../kernel/kernel.ts";
+import type { InputOrigin, InputRecord } from "../records.ts";
 
 /** Where the farm keeps the packages it has seen, whatever becomes of mirrors. */
 export interface InputArchive {
@@ -17,22 +19,10 @@ export interface InputArchive {
   write(digest: string, file: string, isPrivate: boolean): Promise<void>;
 }
 
-const Origin = z.enum(["mirror", "kernelurls", "archive"]);
-
-/** Where a package came from, and where it was sought in vain before. */
-export const InputRecord = z.object({
-  name: z.string(),
-  version: z.string(),
-  sha256: z.string(),
-  from: Origin,
-  tried: z.array(z.object({ place: z.string(), fault: z.string() })),
-});
-export type InputRecord = z.infer<typeof InputRecord>;
-
 export interface Place {
   /** A URL, or `archive`. */
   readonly name: string;
-  readonly from: z.infer<typeof Origin>;
+  readonly from: z.infer<typeof InputOrigin>;
   /** Lets somebody read the package as it comes; rejects when its bytes were not the right ones after all. */
   take<T>(consume: (body: Readable) => Promise<T>): Promise<T>;
 }

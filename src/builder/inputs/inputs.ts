@@ -1,6 +1,7 @@
 /**
  * The packages a build needs, each fetched once and unpacked once. What is seen for the first time is archived.
  */
+
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -9,19 +10,20 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
+import { fileDigest } from "../../base/file-digest.ts";
 import type { Http } from "../../base/http.ts";
-import { fileDigest, hexOf } from "../../base/json.ts";
+import { hexOf } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { urlOf } from "../../base/url.ts";
 import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
+import { InputRecord } from "../records.ts";
 import { readSeal, sealOf, writeSeal } from "../seal.ts";
 import { inspectTree } from "../tree.ts";
 import {
   archivePlace,
   fallbackLine,
   type InputArchive,
-  InputRecord,
   type Place,
   takeFirst,
   urlPlace,

@@ -6,7 +6,8 @@ import { basename, join, resolve } from "node:path";
 import { isCached } from "../../base/cache.ts";
 import { decompressed } from "../../base/decompress.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
-import { fileDigest, hexOf, sha256 as sha256Of } from "../../base/json.ts";
+import { fileDigest } from "../../base/file-digest.ts";
+import { hexOf, sha256 as sha256Of } from "../../base/json.ts";
 import {
   invalidDriver,
   keepTree,

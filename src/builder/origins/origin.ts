@@ -2,13 +2,15 @@
  * The family of origins: where a driver's source may come from, and how it becomes a tree on disk. The tree
  * tells nothing of its origin: the same files have the same digest wherever they came from.
  */
+
 import { copyFile, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
+import { fileDigest } from "../../base/file-digest.ts";
 import type { Http } from "../../base/http.ts";
-import { type Digest, digestOf, fileDigest, hexOf, sha256 } from "../../base/json.ts";
+import { type Digest, digestOf, hexOf, sha256 } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import { holdsCredentials } from "../../base/url.ts";
@@ -16,6 +18,7 @@ import type { AptSource } from "../../catalog/apt.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
 import type { Inputs } from "../inputs/inputs.ts";
+import type { OriginRecord } from "../records.ts";
 import { readSeal, sealOf, writeSeal } from "../seal.ts";
 import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
 
@@ -76,18 +79,6 @@ export type PackagePlace = z.infer<typeof PackagePlace>;
 
 /** Where a source is, as the configuration says it, with the version put in. */
 export type Place = string | GitPlace | UrlPlace | PackagePlace;
-
-/** What is remembered of where a source came from; no part of any digest. */
-export const OriginRecord = z.object({
-  kind: z.enum(["directory", "archive", "git", "package"]),
-  /** Path, URL, or package and version. */
-  place: z.string(),
-  /** Digest of the archive or package. */
-  sha256: z.string().optional(),
-  /** What a git revision was when it was asked for. */
-  commit: z.string().optional(),
-});
-export type OriginRecord = z.infer<typeof OriginRecord>;
 
 export interface FetchedSource {
   readonly directory: string;

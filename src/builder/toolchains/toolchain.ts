@@ -2,6 +2,7 @@
  * Toolchain roots: the distribution release's own compiler in a small root of its own, bootstrapped once
  * from its image definition and kept.
  */
+
 import { chmod, mkdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
@@ -12,7 +13,7 @@ import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { ArchitectureName } from "../../kernel/architecture.ts";
 import type { Compiler } from "../../kernel/kernel.ts";
-import type { InstalledPackage } from "../recipe.ts";
+import type { CompilerMismatch, InstalledPackage } from "../records.ts";
 import {
   type CompilerPolicy,
   chooseCompiler,
@@ -89,9 +90,6 @@ export interface ToolchainRoot {
 
 /** What a recipe says of a root. */
 export type RootFacts = Pick<ToolchainRoot, "packages" | "builder" | "emulation">;
-
-export const CompilerMismatch = z.object({ declared: z.string(), used: z.string() });
-export type CompilerMismatch = z.infer<typeof CompilerMismatch>;
 
 /** First lines of `--version`, by the architecture that is built for. */
 export const CompilerWords = z.partialRecord(ArchitectureName, z.string());

@@ -2,12 +2,13 @@
  * Roots of Debian and its like: apt finds and fetches packages, verified, with the network and none of their programs;
  * the root's own dpkg installs them, with nothing but the root.
  */
+
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { FarmError, saysDiskFull } from "../../../base/error.ts";
 import { lastLines, type RunResult } from "../../../base/run.ts";
 import { architecture } from "../../../kernel/architecture.ts";
-import type { InstalledPackage } from "../../recipe.ts";
+import type { InstalledPackage } from "../../records.ts";
 import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,

@@ -2,12 +2,13 @@
  * Roots of distributions with rpm: dnf finds and fetches packages, verified, with the network and none of their
  * programs; rpm installs them, with nothing but the root and rpm itself.
  */
+
 import { copyFile, cp, mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { assertNever, FarmError, saysDiskFull } from "../../../base/error.ts";
 import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
-import type { InstalledPackage } from "../../recipe.ts";
+import type { InstalledPackage } from "../../records.ts";
 import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,

@@ -1,11 +1,12 @@
 /**
  * The family of root methods: how a toolchain root comes to be from packages of one format.
  */
+
 import { FarmError } from "../../../base/error.ts";
 import type { KeySource, PackageTrust } from "../../../catalog/signing-keys.ts";
 import type { ArchitectureName } from "../../../kernel/architecture.ts";
 import type { RpmRepository } from "../../../kernel/distributions/distribution.ts";
-import type { InstalledPackage } from "../../recipe.ts";
+import type { InstalledPackage } from "../../records.ts";
 import type { WantedPackage } from "../image.ts";
 
 /** One line of an apt sources list. */
