@@ -48,7 +48,7 @@ const settings = {
 // scap is not for every kernel.
 const { config, kmodfarm } = await prepareFarm("build", settings, 1);
 const farm = await openFarm(await loadConfig({ config }));
-const { catalog } = await readPublished(farm.store, "candidate");
+const { catalog } = await readPublished(farm.store);
 const matrix = JSON.parse((await kmodfarm("matrix", "generate")).stdout) as Element[];
 const { scratch, images, builder, sandbox, cache } = farm;
 const { limits } = farm.config;

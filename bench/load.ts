@@ -44,7 +44,7 @@ const { config, kmodfarm } = await prepareFarm("load", {
 });
 const matrix = JSON.parse((await kmodfarm("matrix", "generate")).stdout) as Element[];
 const farm = await openFarm(await loadConfig({ config }));
-const { catalog } = await readPublished(farm.store, "candidate");
+const { catalog } = await readPublished(farm.store);
 const build = openBuild(farm, catalog, () => {});
 const context = { inputs: build.inputs, scratch: farm.scratch, cache: farm.cache };
 const [driver] = (await loadDrivers(farm)).loaded;

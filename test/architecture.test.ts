@@ -95,7 +95,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/rebuild.ts": "attempts in the cache",
   "farm/sources.ts": "credentials and keyrings that the configuration names",
   "registry/artifact.ts": "attempts in the cache",
-  "registry/input-archive.ts": "packages in the cache",
+  "registry/stores/folder.ts": "packages in the cache",
 };
 
 const SRC = join(import.meta.dirname, "..", "src");

@@ -248,11 +248,17 @@ export const ERRORS = {
     exit: 1,
     hint: "What the kernel said, or the driver's own script, is quoted above; the log has all of it.",
   },
-  STORE_BUSY: {
-    summary: "Another kmodfarm is writing to this store",
+  STORE_CONFLICT: {
+    summary: "Others published to this store again and again meanwhile",
     blame: "infra",
     exit: 3,
-    hint: "Wait until it ends; a lock left by a dead process is taken over by itself.",
+    hint: "Nothing is lost. Run the same command again: it begins from what they published.",
+  },
+  STORE_UNSAFE: {
+    summary: "The store cannot keep two writers apart",
+    blame: "infra",
+    exit: 3,
+    hint: "Use a store on a local disk, on NFS, or another one that creates a file only where none is.",
   },
   STORE_MISSING: {
     summary: "There is no store where one is to be read",

@@ -2,11 +2,10 @@
  * Fetching from servers that may be slow, down, half updated or hostile: retries with back-off, conditional
  * requests, sizes and digests checked while the bytes go by.
  */
-import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type Readable, Transform } from "node:stream";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Dispatcher, request } from "undici";
@@ -26,6 +25,7 @@ import {
 import { throwIfAborted } from "./run.ts";
 import type { Scratch } from "./scratch.ts";
 import { type Credentials, credentialsFor } from "./secret.ts";
+import { consumeMetered } from "./verified.ts";
 
 /** What a server told us to ask with next time. */
 export interface Validators {
@@ -192,29 +192,14 @@ export class Http {
         at: { url },
       });
     }
-    const hash = createHash("sha256");
     const limit = expected.size ?? UNKNOWN_SIZE_LIMIT_BYTES;
-    let size = 0;
-    const meter = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        size += chunk.length;
-        if (size > limit) return done(mismatch(url, `longer than the ${limit} bytes of the index`));
-        hash.update(chunk);
-        done(null, chunk);
-      },
+    const tooLong = () => mismatch(url, `longer than the ${limit} bytes of the index`);
+    return consumeMetered(answer.body, consume, limit, tooLong, ({ size, sha256 }) => {
+      if (expected.size !== undefined && size !== expected.size) throw new CutOff(url, size, expected.size);
+      // What came instead is not described: its digest would tell what a server in our network answers.
+      if (sha256 !== expected.sha256)
+        throw mismatch(url, `its sha256 is not ${expected.sha256}, which the index says`);
     });
-    const moved = pipeline(answer.body, meter);
-    const consumed = consume(meter);
-    // A consumer that stops early leaves the rest unread; the digest needs every byte.
-    const drained = consumed.catch(() => {}).then(() => drain(meter));
-    const [outcome, flow] = await Promise.allSettled([consumed, moved, drained]);
-    if (flow.status === "rejected") throw flow.reason;
-    if (expected.size !== undefined && size !== expected.size) throw new CutOff(url, size, expected.size);
-    // What came instead is not described: its digest would tell what a server in our network answers.
-    if (hash.digest("hex") !== expected.sha256)
-      throw mismatch(url, `its sha256 is not ${expected.sha256}, which the index says`);
-    if (outcome.status === "rejected") throw outcome.reason;
-    return outcome.value;
   }
 
   async #ask(url: string, validators: Validators, signal: AbortSignal): Promise<Answer> {
@@ -361,11 +346,6 @@ async function readAll(body: Readable, url: string, limitBytes: number, limitMs:
     clearTimeout(timer);
   }
   return Buffer.concat(chunks);
-}
-
-async function drain(stream: Readable): Promise<void> {
-  if (stream.destroyed || stream.readableEnded) return;
-  for await (const _ of stream);
 }
 
 function one(header: string | string[] | undefined): string | undefined {

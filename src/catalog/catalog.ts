@@ -148,9 +148,9 @@ function order(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-/** Whether two catalogs say the same, whenever they were made. */
-export function sameFacts(a: Catalog, b: Catalog): boolean {
-  const timeless = (catalog: Catalog) => ({
+/** Whether two catalogs, or their sources alone, say the same, whenever they were made. */
+export function sameFacts<T extends Pick<Catalog, "sources">>(a: T, b: T): boolean {
+  const timeless = (catalog: T) => ({
     ...catalog,
     sources: catalog.sources.map((source) => ({ ...source, checkedAt: undefined })),
   });

@@ -20,7 +20,7 @@ test.each([
 ])("a sibling's load test stands in for %s: %s, %s", async (_, source, isStable) => {
   const given = { element: LOADED, verdicts: [verdict("load", "pass", "loaded")], isStable: true };
   const farm = await farmWith([given], POLICY);
-  const state = await readPublished(farm.store, "candidate");
+  const state = await readPublished(farm.store);
   const gate = await openGate(
     farm,
     () => state,

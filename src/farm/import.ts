@@ -12,16 +12,17 @@ import { verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { putBlob, putManifest, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
+import { putManifest, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
+import { putBlob } from "../registry/blobs.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
 import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
-import { readPublished, settle, writePublished } from "../registry/generations.ts";
+import { readPublished } from "../registry/generations.ts";
 import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
-import type { Moves, Person } from "./moves.ts";
+import { change, type Moves, type Person } from "./moves.ts";
 import { type Farm, openInputs } from "./open.ts";
 
 export interface ImportRequest extends Person {
@@ -33,7 +34,10 @@ export interface ImportRequest extends Person {
   readonly isLoaded: boolean;
 }
 
-/** @throws FarmError MODULE_MALFORMED for what is no module, KERNEL_UNKNOWN, STORE_BUSY */
+/**
+ * Checks modules and publishes them as a candidate. While they are checked others publish what they like.
+ * @throws FarmError MODULE_MALFORMED for what is no module, KERNEL_UNKNOWN, USAGE where something was built here
+ */
 export async function importArtifact(
   farm: Farm,
   request: ImportRequest,
@@ -45,53 +49,49 @@ export async function importArtifact(
   // They become paths of the view.
   pathSegment(name, "driver");
   pathSegment(version, "driver version");
-  const unlock = await store.lock();
-  try {
-    await settle(store);
-    const state = await readPublished(store, "candidate");
-    const kernel = findKernel(state.catalog, request.target);
-    const [element] = generateMatrix({ ...state.catalog, kernels: [kernel] }, [{ name, version }], [{}]);
-    if (element === undefined)
-      throw new FarmError("KERNEL_UNKNOWN", { detail: `nothing can be built for ${request.target}` });
-    const gate = await openGate(farm, () => state, now);
-    const { signers } = gate;
-    await refuseTaken(store, state, name, element);
-    const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
-    const guest = guestPackages(state.catalog.guests, kernel);
-    const { modules: opened, verdict: format } = await checkFormat(files);
-    if (opened.length < files.length)
-      throw new FarmError("MODULE_MALFORMED", { detail: format.reasons.join("; ") });
-    // Nodes get them as they are inside, and that is what is checked.
-    const plain = opened.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
-    const report = await checkModules({ kernel, files: plain, guest, signers, isLoaded }, context, signal);
+  const state = await readPublished(store);
+  const kernel = findKernel(state.catalog, request.target);
+  const [element] = generateMatrix({ ...state.catalog, kernels: [kernel] }, [{ name, version }], [{}]);
+  if (element === undefined)
+    throw new FarmError("KERNEL_UNKNOWN", { detail: `nothing can be built for ${request.target}` });
+  const gate = await openGate(farm, () => state, now);
+  const { signers } = gate;
+  await refuseTaken(store, state, name, element);
+  const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
+  const guest = guestPackages(state.catalog.guests, kernel);
+  const { modules: opened, verdict: format } = await checkFormat(files);
+  if (opened.length < files.length)
+    throw new FarmError("MODULE_MALFORMED", { detail: format.reasons.join("; ") });
+  // Nodes get them as they are inside, and that is what is checked.
+  const plain = opened.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
+  const report = await checkModules({ kernel, files: plain, guest, signers, isLoaded }, context, signal);
 
-    const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
-    const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
-    const verdicts = [
-      ...seenIn(opened, [format]),
-      ...report.verdicts.filter(({ check }) => check !== "format"),
-      ...(isLoaded ? [] : [untested]),
-      ...seenIn(report.modules, [verdict("provenance", "unknown", unproven)]),
-    ];
-    // Whoever has it excepted still promotes it by hand: an import is a candidate only.
-    const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
-    const { refusals } = await gate.judge(element, kept, verdicts, undefined);
-    const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
-    const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
-    const decision = {
-      at: now().toISOString(),
-      action: "refuse" as const,
-      artifact: artifactName(entry),
-      ...{ by, why, verdicts },
-    };
-    const indices = withArtifact(state.indices, element, entry, false);
-    const decisions = withDecision(state.decisions, decision);
-    const after = await writePublished(store, { ...state, indices, decisions }, now());
-    const move = { entry, place: viewPath(entry), result: "imported" as const, reasons };
-    return { moves: [move], generation: after.head?.number ?? 0 };
-  } finally {
-    await unlock();
-  }
+  const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
+  const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
+  const verdicts = [
+    ...seenIn(opened, [format]),
+    ...report.verdicts.filter(({ check }) => check !== "format"),
+    ...(isLoaded ? [] : [untested]),
+    ...seenIn(report.modules, [verdict("provenance", "unknown", unproven)]),
+  ];
+  // Whoever has it excepted still promotes it by hand: an import is a candidate only.
+  const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
+  const { refusals } = await gate.judge(element, kept, verdicts, undefined);
+  const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
+  const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
+  const decision = {
+    at: now().toISOString(),
+    action: "import" as const,
+    artifact: artifactName(entry),
+    ...{ by, why, verdicts },
+  };
+  const move = { entry, place: viewPath(entry), result: "imported" as const, reasons };
+  return change(farm, { who: by, what: "import", now }, async (today) => {
+    await refuseTaken(store, today, name, element);
+    const indices = withArtifact(today.indices, element, entry, false);
+    const decisions = withDecision(today.decisions, decision);
+    return { state: { ...today, indices, decisions }, moves: [move] };
+  });
 }
 
 /** What is built here does not share its place with what is not. @throws FarmError USAGE */

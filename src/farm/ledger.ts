@@ -1,6 +1,7 @@
 /**
  * The ledger of a run: what is published, what this run adds to it, and what it learned about kernels. What a
- * run came to stays here until the store has it: a write that fails is tried again.
+ * run came to stays here until the store has it: a write that fails is tried again, and what others published
+ * meanwhile stays.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,11 +13,10 @@ import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { type Author, commit } from "../registry/commit.ts";
 import type { AttemptNote, IndexEntry, Published } from "../registry/documents.ts";
-import { readPublished, settle, writePublished } from "../registry/generations.ts";
-import { nextState, type Outcome, saysTheSame } from "../registry/publish.ts";
+import { nextState, type Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
-import { refreshView } from "../registry/view.ts";
 import type { Lesson } from "./element.ts";
 import { identityOf, type Known, versionOf } from "./needs.ts";
 import { boundedOutcome } from "./outcome-size.ts";
@@ -37,35 +37,36 @@ export interface LedgerTimes {
 
 export class Ledger {
   readonly #store: Store;
-  readonly #now: () => Date;
+  readonly #author: Author;
   readonly #times: LedgerTimes;
   #published: Published;
   #settled: ReadonlyMap<string, Element>;
   #notes: ReadonlyMap<string, AttemptNote>;
   readonly #kernels = new Map<string, CatalogKernel>();
   #catalog: Omit<Catalog, "kernels">;
+  /** What this run heard, laid over a catalog; done again where another one was published meanwhile. */
+  #lay: (catalog: Catalog) => Catalog = (catalog) => catalog;
+  readonly #lessons = new Map<string, KernelFacts>();
   /** Not yet in the store, oldest first. */
   readonly #pending: Outcome[] = [];
   readonly #roots = new Map<string, readonly InstalledPackage[]>();
   #publishing: Promise<void> = Promise.resolve();
   #lastTried = performance.now();
-  /** Whether the last write failed: nothing is known then of how far it came. */
-  #isInDoubt = false;
 
   constructor(
     store: Store,
     published: Published,
-    now: () => Date,
+    author: Author,
     times: LedgerTimes = { intervalMs: PUBLISH_INTERVAL_MS, retryDelaysMs: RETRY_DELAYS_MS },
   ) {
     this.#store = store;
-    this.#now = now;
+    this.#author = author;
     this.#times = times;
     this.#published = published;
     this.#settled = settledOf(published);
     this.#notes = notesOf(published);
     this.#catalog = published.catalog;
-    this.catalog = published.catalog;
+    this.#setCatalog(published.catalog);
   }
 
   get published(): Published {
@@ -76,10 +77,11 @@ export class Ledger {
     return { ...this.#catalog, kernels: [...this.#kernels.values()] };
   }
 
-  set catalog(catalog: Catalog) {
-    this.#catalog = catalog;
-    this.#kernels.clear();
-    for (const kernel of catalog.kernels) this.#kernels.set(kernelName(kernel), kernel);
+  /** Takes what this run heard: `laid` is what `lay` made of the catalog as it is here. */
+  layCatalog(laid: Catalog, lay: (catalog: Catalog) => Catalog): void {
+    const before = this.#lay;
+    this.#lay = (catalog) => lay(before(catalog));
+    this.#setCatalog(laid);
   }
 
   kernelOf(id: KernelId): CatalogKernel | undefined {
@@ -129,15 +131,21 @@ export class Ledger {
   }
 
   learn(element: Element, lesson: Lesson): void {
-    const kernel = this.kernelOf(element);
-    if (kernel === undefined) return;
     const fact = lesson === "notFetchable" ? "notFetchableSince" : "notLoadableSince";
-    this.#kernels.set(kernelName(kernel), { ...kernel, [fact]: kernel[fact] ?? this.#now().toISOString() });
+    this.#learnOf(element, { [fact]: this.#author.now().toISOString() });
   }
 
   learnCompiler(element: Element, compiler: Compiler): void {
+    this.#learnOf(element, { compiler });
+  }
+
+  #learnOf(element: Element, facts: KernelFacts): void {
     const kernel = this.kernelOf(element);
-    if (kernel !== undefined) this.#kernels.set(kernelName(kernel), { ...kernel, compiler });
+    if (kernel === undefined) return;
+    const name = kernelName(kernel);
+    const all = { ...facts, ...this.#lessons.get(name) };
+    this.#lessons.set(name, all);
+    this.#kernels.set(name, withFacts(kernel, all));
   }
 
   /** What is installed in a toolchain root of that name, wherever it was made. */
@@ -151,9 +159,11 @@ export class Ledger {
 
   /** Forgets what failed fetches taught, so that all is asked for again. */
   forgetLessons(): void {
-    for (const [name, { notFetchableSince: _a, notLoadableSince: _b, ...kernel }] of this.#kernels) {
-      this.#kernels.set(name, kernel);
-    }
+    const forgotten = (catalog: Catalog) => ({
+      ...catalog,
+      kernels: catalog.kernels.map(({ notFetchableSince: _a, notLoadableSince: _b, ...kernel }) => kernel),
+    });
+    this.layCatalog(forgotten(this.catalog), forgotten);
   }
 
   /**
@@ -172,7 +182,7 @@ export class Ledger {
 
   /**
    * Publishes all that waits, and tries again while the store fails.
-   * @throws FarmError NOT_PUBLISHED with what is not; and what no waiting helps against: STORE_BUSY, STORE_CORRUPT
+   * @throws FarmError NOT_PUBLISHED with what is not; and what no waiting helps against: STORE_CORRUPT
    */
   async publish(): Promise<void> {
     for (let tries = 0; ; tries++) {
@@ -180,7 +190,7 @@ export class Ledger {
         return await this.#publishInTurn();
       } catch (thrown) {
         const error = toFarmError(thrown);
-        if (error.blame === "integrity" || error.code === "STORE_BUSY") throw error;
+        if (error.blame === "integrity") throw error;
         const delayMs = this.#times.retryDelaysMs[tries];
         if (delayMs === undefined) throw this.#notPublished(error, tries + 1);
         await sleep(delayMs);
@@ -198,31 +208,52 @@ export class Ledger {
 
   async #publishPending(): Promise<void> {
     this.#lastTried = performance.now();
-    if (this.#isInDoubt) await this.#readAgain();
-    const count = this.#pending.length;
+    const outcomes = [...this.#pending];
     const roots = Object.fromEntries([...this.#roots].map(([name, packages]) => [name, [...packages]]));
-    const next = nextState(this.#published, this.catalog, this.#pending, roots);
-    // Until both the state and its view are written, the next try has to look at what is there.
-    this.#isInDoubt = true;
-    const isNews = !saysTheSame(this.#published, next);
-    if (isNews) this.#adopt(await writePublished(this.#store, next, this.#now()));
+    const { state, show } = await commit(
+      this.#store,
+      (before) => ({
+        state: nextState(before, this.#catalogOn(before), outcomes, roots),
+        result: undefined,
+      }),
+      this.#author,
+      this.#published,
+    );
+    this.#adopt(state);
     // What is recorded meanwhile stands behind these.
-    this.#pending.splice(0, count);
-    if (isNews) await refreshView(this.#store, this.#published);
-    this.#isInDoubt = false;
+    this.#pending.splice(0, outcomes.length);
+    await show();
   }
 
-  /** A write that failed may have moved the channels all the same, or half of them. */
-  async #readAgain(): Promise<void> {
-    await settle(this.#store);
-    this.#adopt(await readPublished(this.#store, "candidate"));
-    await refreshView(this.#store, this.#published);
+  /** This run's catalog, as it follows from the one that is published. */
+  #catalogOn(state: Published): Catalog {
+    if (hasSameCatalog(state, this.#published)) return this.catalog;
+    return this.#withLessons(this.#lay(state.catalog));
+  }
+
+  #withLessons(catalog: Catalog): Catalog {
+    return {
+      ...catalog,
+      kernels: catalog.kernels.map((kernel) => {
+        const facts = this.#lessons.get(kernelName(kernel));
+        return facts === undefined ? kernel : withFacts(kernel, facts);
+      }),
+    };
+  }
+
+  #setCatalog(catalog: Catalog): void {
+    this.#catalog = catalog;
+    this.#kernels.clear();
+    for (const kernel of catalog.kernels) this.#kernels.set(kernelName(kernel), kernel);
   }
 
   #adopt(published: Published): void {
     this.#published = published;
     this.#settled = settledOf(published);
     this.#notes = notesOf(published);
+    // It is in there.
+    this.#lay = (catalog) => catalog;
+    this.#setCatalog(this.#withLessons(published.catalog));
   }
 
   #notPublished(cause: FarmError, tries: number): FarmError {
@@ -237,6 +268,27 @@ export class Ledger {
       cause,
     });
   }
+}
+
+/** What a run finds out about a kernel. */
+type KernelFacts = Partial<Pick<CatalogKernel, "compiler" | "notFetchableSince" | "notLoadableSince">>;
+
+/** The kernel with what was found out; what was known since earlier stays. */
+function withFacts(kernel: CatalogKernel, facts: KernelFacts): CatalogKernel {
+  const { compiler = kernel.compiler, ...since } = facts;
+  const known = { ...since, ...kernel, ...(compiler === undefined ? {} : { compiler }) };
+  return canonicalJson(known) === canonicalJson(kernel) ? kernel : known;
+}
+
+/** Whether two states have the very same catalog, as parts tell it. */
+function hasSameCatalog(a: Published, b: Published): boolean {
+  if (a.catalog === b.catalog) return true;
+  const parts = (state: Published) =>
+    Object.entries(state.parts)
+      .filter(([name]) => name === "sources" || name.startsWith("kernels/"))
+      .map(([name, { digest }]) => `${name} ${digest}`)
+      .toSorted();
+  return a.head !== null && b.head !== null && parts(a).join() === parts(b).join();
 }
 
 /** Counts the tries of what failed for no proven reason, and settles it when there were enough. */

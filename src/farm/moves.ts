@@ -6,19 +6,14 @@ import { userInfo } from "node:os";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import type { Verdict } from "../check/verdict.ts";
-import { artifactName, latestMove, takenBackWords, withDecision } from "../registry/decisions.ts";
-import {
-  type Decision,
-  type IndexEntry,
-  indexName,
-  type Manifest,
-  type Published,
-} from "../registry/documents.ts";
-import { readGenerationIndices, readPublished, settle, writePublished } from "../registry/generations.ts";
-import { moved, saysTheSame } from "../registry/publish.ts";
+import { type Author, publish } from "../registry/commit.ts";
+import { artifactName, DecisionLog, latestMove, takenBackWords } from "../registry/decisions.ts";
+import type { Decision, IndexEntry, Manifest, Published } from "../registry/documents.ts";
+import { readPast } from "../registry/generations.ts";
+import { OpenIndices } from "../registry/publish.ts";
 import { heldReuse, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
-import { refreshView, viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view.ts";
 import { openGate } from "./gate.ts";
 import type { Farm } from "./open.ts";
 
@@ -65,7 +60,7 @@ export async function promote(
   { by, why, bringsBack = true }: Promoter,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, now, async (state) => {
+  return change(farm, { who: by, what: "promote", now }, async (state) => {
     const gate = await openGate(farm, () => state, now);
     const found = await chosenMoves(state, choose, async (listed) => {
       const { entry, channel } = listed;
@@ -95,7 +90,7 @@ export async function withdraw(
   { by, why }: Person,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, now, (state) =>
+  return change(farm, { who: by, what: "withdraw", now }, (state) =>
     chosenMoves(state, choose, async ({ entry, channel }) => {
       const reasons = [`withdrawn by ${by}: ${why}`];
       if (channel === "candidate") return { result: "nothing to do", reasons: ["it is not stable"] };
@@ -120,8 +115,8 @@ export async function rollback(
   { by, why }: Person,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, now, async (state) => {
-    const then = await readGenerationIndices(farm.store, state, generation);
+  return change(farm, { who: by, what: "rollback", now }, async (state) => {
+    const { indices: then } = await readPast(farm.store, state, generation);
     const isIts = ({ entry }: Listed) => driver === undefined || entry.driver === driver;
     if (driver !== undefined && ![...listAll(then), ...listAll(state.indices)].some(isIts))
       throw new FarmError("ARTIFACT_UNKNOWN", {
@@ -172,7 +167,7 @@ export async function keepEvidence(
   { by, why }: Person,
   now: () => Date,
 ): Promise<boolean> {
-  const { moves } = await change(farm, now, async (state) => {
+  const { moves } = await change(farm, { who: by, what: "check", now }, async (state) => {
     const known = listAll(state.indices).find(
       ({ entry }) => entry.recipe === recipeKey && entry.driver === identity.driver.name,
     );
@@ -192,23 +187,21 @@ interface Moving {
   readonly decision?: Decision;
 }
 
-/** Reads, changes and writes the state as its only writer. */
+/** Publishes what a change comes to on whatever state is the newest then. */
 export async function change(
-  { store }: Farm,
-  now: () => Date,
+  { store }: Pick<Farm, "store">,
+  author: Author,
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
 ): Promise<Moves> {
-  const unlock = await store.lock();
-  try {
-    await settle(store);
-    const before = await readPublished(store, "candidate");
-    const { state, ...found } = await work(before);
-    const after = saysTheSame(before, state) ? before : await writePublished(store, state, now());
-    await refreshView(store, after);
-    return { ...found, generation: after.head?.number ?? 0 };
-  } finally {
-    await unlock();
-  }
+  const { state, result } = await publish(
+    store,
+    async (before) => {
+      const { state: after, ...found } = await work(before);
+      return { state: after, result: found };
+    },
+    author,
+  );
+  return { ...result, generation: state.head?.number ?? 0 };
 }
 
 async function chosenMoves(
@@ -222,17 +215,16 @@ async function chosenMoves(
 }
 
 function applyMoves(state: Published, moving: readonly Moving[]) {
-  const indices = new Map(state.indices.map((index) => [indexName(index), index]));
-  let { decisions } = state;
+  const [indices, log] = [new OpenIndices(state.indices), new DecisionLog(state.decisions)];
   for (const { listed, to, reasons, decision } of moving) {
-    const index = indices.get(indexName(listed.index)) ?? { ...listed.index, stable: [], candidate: [] };
-    if (to !== undefined) indices.set(indexName(index), moved(index, listed.entry, to, reasons));
-    if (decision !== undefined) decisions = withDecision(decisions, decision);
+    if (to === "stable") indices.put(listed.index, listed.entry, true);
+    if (to === "candidate") indices.takeBack(listed.index, listed.entry, reasons);
+    if (decision !== undefined) log.add(decision);
   }
   const moves = moving.map(
     ({ listed: { entry }, result, reasons }): Move => ({ entry, place: viewPath(entry), result, reasons }),
   );
-  return { state: { ...state, indices: heldReuse([...indices.values()]), decisions }, moves };
+  return { state: { ...state, indices: heldReuse(indices.closed()), decisions: log.all }, moves };
 }
 
 export function byHand(

@@ -8,7 +8,7 @@ import type { RecipeNeed } from "../builder/records.ts";
 import type { Judged } from "../check/policy.ts";
 import type { KernelId } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
-import { readBlob } from "../registry/artifact.ts";
+import { readBlob } from "../registry/blobs.ts";
 import type { AttemptNote, IndexEntry, Manifest } from "../registry/documents.ts";
 import type { Listed } from "../registry/standing.ts";
 import type { Store } from "../registry/stores/store.ts";

@@ -72,9 +72,10 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
+  const store = await openFolderStore(config.store);
   return {
     config,
-    store: await openFolderStore(config.store),
+    store,
     cache: config.cache,
     scratch,
     http,
@@ -90,6 +91,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     steps: STEPS,
     async close() {
       await http.close();
+      await store.close();
       await scratch.close();
     },
   };

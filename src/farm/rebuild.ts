@@ -17,7 +17,7 @@ import type { Catalog } from "../catalog/catalog.ts";
 import { compareModules, type ModuleComparison } from "../check/compare-modules.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { blobPath } from "../registry/artifact.ts";
+import { blobPath } from "../registry/blobs.ts";
 import type { Manifest } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadDrivers } from "./drivers.ts";
@@ -50,7 +50,7 @@ export async function rebuild(
   options: RebuildOptions,
 ): Promise<RebuildReport> {
   const { progress, signal } = options;
-  const { catalog } = await readPublished(farm.store, "candidate");
+  const { catalog } = await readPublished(farm.store);
   const driver = await driverOf(farm, manifest, progress, signal);
   const element = elementOf(manifest, driver, catalog);
   const context = openBuild(farm, catalog, (text) => progress.say(text));

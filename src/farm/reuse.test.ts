@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
+import { writePublished } from "../../test/support/published.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
 import { CHECKS } from "../check/policy.ts";
 import { verdict } from "../check/verdict.ts";
-import { readPublished, writePublished } from "../registry/generations.ts";
+import { readPublished } from "../registry/generations.ts";
 import { loadsOnOf, withReuse } from "../registry/reuse.ts";
 import type { Listed } from "../registry/standing.ts";
 import type { Farm } from "./open.ts";
@@ -62,7 +63,7 @@ describe("reuse is refused, and that is on the record,", () => {
 
     expect(await reused(farm, NEW.kversion)).toEqual([["refused", fact]]);
 
-    const { decisions, indices } = await readPublished(farm.store, "candidate");
+    const { decisions, indices } = await readPublished(farm.store);
     expect(decisions).toMatchObject([
       { action: "refuse", kernel: `almalinux9.5/x86_64/${NEW.kversion}_${NEW.packageVersion}` },
     ]);
@@ -102,12 +103,12 @@ test("a kernel that nobody knows is told before any is tried", async () => {
   await expect(reuse(farm, asked(NEW.kversion, "nosuch"), NOW, new AbortController().signal)).rejects.toThrow(
     expect.objectContaining({ code: "KERNEL_UNKNOWN" }),
   );
-  expect((await readPublished(farm.store, "candidate")).decisions).toEqual([]);
+  expect((await readPublished(farm.store)).decisions).toEqual([]);
 });
 
 test("what serves a kernel is taken back, and nothing else", async () => {
   const farm = await farmWith([given()], "loadsOn: [almalinux]", CATALOG);
-  const before = await readPublished(farm.store, "candidate");
+  const before = await readPublished(farm.store);
   const [index] = before.indices;
   const [entry] = index?.stable ?? [];
   if (index === undefined || entry === undefined) throw new Error("no artifact");
@@ -118,7 +119,7 @@ test("what serves a kernel is taken back, and nothing else", async () => {
   const { moves } = await endReuse(farm, asked(NEW.kversion, DEBIAN.kversion), NOW);
 
   expect(moves.map(({ result }) => result)).toEqual(["reuse ended", "nothing to do"]);
-  const after = await readPublished(farm.store, "stable");
+  const after = await readPublished(farm.store);
   expect(after.indices.flatMap(({ loadsOn = [] }) => loadsOn)).toEqual([]);
   expect(after.indices.flatMap(({ stable }) => stable)).toHaveLength(1);
   expect(after.decisions).toMatchObject([{ action: "endReuse", by: "ann" }]);

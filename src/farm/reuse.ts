@@ -12,6 +12,7 @@ import { partsOfRelease } from "../kernel/release-rules.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
 import { laterEvidence, withDecision } from "../registry/decisions.ts";
 import type { Published } from "../registry/documents.ts";
+import { readPublished } from "../registry/generations.ts";
 import { loadsOnOf, servedOf, withoutReuse, withReuse } from "../registry/reuse.ts";
 import { type Listed, listAll } from "../registry/standing.ts";
 import { viewPath } from "../registry/view.ts";
@@ -28,8 +29,9 @@ export interface ReuseRequest extends Person {
 }
 
 /**
- * Lets a stable artifact serve further kernels, each of which it is proven on first.
- * @throws FarmError KERNEL_UNKNOWN, NOT_FETCHABLE without a kernel's headers, STORE_BUSY
+ * Lets a stable artifact serve further kernels. Each is proven first, while others publish what they like; what was
+ * proven counts if the artifact is still stable then.
+ * @throws FarmError KERNEL_UNKNOWN, NOT_FETCHABLE without a kernel's headers
  */
 export async function reuse(
   farm: Farm,
@@ -37,21 +39,27 @@ export async function reuse(
   now: () => Date,
   signal: AbortSignal,
 ): Promise<Moves> {
-  return change(farm, now, async (state) => {
-    const gate = await openGate(farm, () => state, now);
-    const listed = choose(listAll(state.indices));
+  const state = await readPublished(farm.store);
+  const gate = await openGate(farm, () => state, now);
+  const listed = choose(listAll(state.indices));
+  const proofs = new Map<CatalogKernel, Proof>();
+  // All are found before the first is tried.
+  for (const kernel of kernels.map((words) => findKernel(state.catalog, words)))
+    if (whyNeedless(state, listed, kernel) === undefined)
+      proofs.set(kernel, await prove({ farm, state, gate }, listed, kernel, signal));
+  return change(farm, { who: by, what: "reuse", now }, async (today) => {
     const moves: Move[] = [];
-    let { indices, decisions } = state;
-    // All are found before the first is tried.
-    for (const kernel of kernels.map((words) => findKernel(state.catalog, words))) {
+    let { indices, decisions } = today;
+    for (const kernel of kernels.map((words) => findKernel(today.catalog, words))) {
       const tell = (result: Move["result"], reasons: readonly string[]) =>
         moves.push(moveOf(listed, result, kernelName(kernel), reasons));
-      const needless = whyNeedless(state, listed, kernel);
+      const needless = whyNeedless(today, listed, kernel);
       if (needless !== undefined) {
         tell("nothing to do", [needless]);
         continue;
       }
-      const { refusals, verdicts } = await prove({ farm, state, gate }, listed, kernel, signal);
+      const proof = [...proofs].find(([proven]) => kernelName(proven) === kernelName(kernel))?.[1];
+      const { refusals, verdicts } = stillProven(today, listed, proof);
       const action = refusals.length === 0 ? "reuse" : "refuse";
       decisions = withDecision(decisions, {
         ...byHand(action, listed.entry, { by, why }, now()),
@@ -62,8 +70,20 @@ export async function reuse(
       if (action === "reuse") indices = withReuse(indices, kernel, loadsOnOf(listed, kernel));
       tell(action === "reuse" ? "reused" : "refused", action === "reuse" ? proofOf(verdicts) : refusals);
     }
-    return { state: { ...state, indices, decisions }, moves, warnings: gate.strangeNames() };
+    return { state: { ...today, indices, decisions }, moves, warnings: gate.strangeNames() };
   });
+}
+
+/** A proof is of one manifest, and of what was stable when it was made. */
+function stillProven({ indices }: Published, listed: Listed, proof: Proof | undefined): Proof {
+  const again = "run the same command again";
+  if (proof === undefined) return { refusals: [`it was not proven: ${again}`], verdicts: [] };
+  if (listed.channel !== "stable") return proof;
+  const isStable = listAll(indices).some(
+    ({ channel, entry }) => channel === "stable" && entry.manifest === listed.entry.manifest,
+  );
+  if (isStable) return proof;
+  return { ...proof, refusals: [...proof.refusals, `it is not stable any more: ${again}`] };
 }
 
 /** Takes back what an artifact gives to some kernels, and nothing else of it. */
@@ -72,7 +92,7 @@ export async function endReuse(
   { choose, kernels, by, why }: ReuseRequest,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, now, async (state) => {
+  return change(farm, { who: by, what: "reuse --end", now }, async (state) => {
     const listed = choose(listAll(state.indices));
     const wanted = new Set(kernels.map((words) => kernelName(findKernel(state.catalog, words))));
     const moves: Move[] = [];

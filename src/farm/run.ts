@@ -12,23 +12,23 @@ import { rootRequest } from "../builder/build.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
-import { vouchedBy } from "../catalog/catalog.ts";
+import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import type { Published } from "../registry/documents.ts";
-import { readPublished, settle } from "../registry/generations.ts";
+import { readPublished } from "../registry/generations.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
-import { refreshView, viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view.ts";
 import { type Drivers, loadDrivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement, type Work } from "./element.ts";
 import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
+import { thisPerson } from "./moves.ts";
 import { identityOf, isWaiting, neededFor, versionOf, waitingFor } from "./needs.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
@@ -53,44 +53,15 @@ export interface RunOptions {
  */
 export async function runFarm(farm: Farm, options: RunOptions): Promise<RunReport> {
   const { progress, signal, now, without, retry } = options;
-  await (await farm.store.lock())(); // Who has to wait for another run hears it before any mirror is asked.
-  const heard = without?.includes("catalog") ? undefined : await askBefore(farm, signal);
-  const unlock = await farm.store.lock();
-  try {
-    await settle(farm.store);
-    const published = await readPublished(farm.store, "candidate");
-    const ledger = new Ledger(farm.store, published, now);
-    if (retry) ledger.forgetLessons();
-    const answers = await currentAnswers(farm, heard, published, signal);
-    const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
-    const gate = await openGate(farm, () => ledger.published, now);
-    return await new Night(farm, options, ledger, drivers, gate).run(answers);
-  } finally {
-    await unlock();
-  }
-}
-
-interface Heard {
-  readonly answers: FarmAnswers;
-  /** The generation that was the newest then. */
-  readonly head: Published["head"];
-}
-
-/** Servers are asked before the store is taken: they may be slow, and others may want to write to it. */
-async function askBefore(farm: Farm, signal: AbortSignal): Promise<Heard> {
-  const { catalog, head } = await readPublished(farm.store, "candidate");
-  return { answers: await askSourcesOf(farm, catalog, signal), head };
-}
-
-/** Who published meanwhile may have heard newer things, beside which ours would seem to go back in time. */
-async function currentAnswers(
-  farm: Farm,
-  heard: Heard | undefined,
-  { catalog, head }: Published,
-  signal: AbortSignal,
-): Promise<FarmAnswers | undefined> {
-  const isCurrent = heard?.head?.digest === head?.digest;
-  return heard === undefined || isCurrent ? heard?.answers : askSourcesOf(farm, catalog, signal);
+  const published = await readPublished(farm.store);
+  const ledger = new Ledger(farm.store, published, { who: thisPerson(), what: "run", now });
+  if (retry) ledger.forgetLessons();
+  const answers = without?.includes("catalog")
+    ? undefined
+    : await askSourcesOf(farm, published.catalog, signal);
+  const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
+  const gate = await openGate(farm, () => ledger.published, now);
+  return new Night(farm, options, ledger, drivers, gate).run(answers);
 }
 
 /** After the work: nothing of the cache is used by this process any more. */
@@ -155,9 +126,7 @@ class Night {
         detail: `stopped; what ${done} elements of this run came to is kept`,
       });
     }
-    await this.#alone("view", async () => {
-      const rewritten = await refreshView(this.#farm.store, this.#ledger.published);
-      if (rewritten > 0) progress.say(`view: ${rewritten} artifacts written`);
+    await this.#alone("store", async () => {
       if (this.#damaged.size === 0) return;
       for (const { listed, damage } of await this.#repair())
         this.#tell(viewPath(listed.entry), damageError(this.#farm.store, damage));
@@ -214,8 +183,9 @@ class Night {
     ];
     for (const failure of failures) this.#sayTrace(failure);
     try {
-      const update = updateFarmCatalog(this.#ledger.catalog, { repositories, lists }, { now: now() });
-      this.#ledger.catalog = update.catalog;
+      const lay = (previous: Catalog) => updateFarmCatalog(previous, { repositories, lists }, { now: now() });
+      const update = lay(this.#ledger.catalog);
+      this.#ledger.layCatalog(update.catalog, (previous) => lay(previous).catalog);
       for (const problem of update.problems) this.#problems.push(problem);
       const { length } = update.catalog.kernels;
       progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);

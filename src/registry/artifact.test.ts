@@ -3,7 +3,8 @@ import { makeEntry, makeManifest } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
-import { blobPath, putBlob, putManifest, readManifest } from "./artifact.ts";
+import { putManifest, readManifest } from "./artifact.ts";
+import { blobPath, putBlob } from "./blobs.ts";
 import { Manifest } from "./documents.ts";
 import { openFolderStore } from "./stores/folder.ts";
 

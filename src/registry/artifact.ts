@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { canonicalJson, type Digest, describeIssue, hexOf, sha256, toDocument } from "../base/json.ts";
+import { canonicalJson, type Digest, describeIssue, sha256, toDocument } from "../base/json.ts";
 import type { Attempt } from "../builder/attempt.ts";
 import { remarksOf } from "../builder/build-remarks.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
@@ -14,22 +14,10 @@ import type { KernelRecord } from "../check/kernel-record.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { Element } from "../matrix/element.ts";
+import { blobPath, putBlob, readBlob } from "./blobs.ts";
 import { type IndexEntry, Manifest } from "./documents.ts";
 import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
-
-export function blobPath(digest: string): string {
-  const hex = hexOf(digest);
-  return `blobs/sha256/${hex.slice(0, 2)}/${hex}`;
-}
-
-/** Stores bytes under their digest; what is there already stays, unless it is damaged. */
-export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
-  const digest = sha256(content);
-  const there = await store.read(blobPath(digest));
-  if (there === undefined || sha256(there) !== digest) await store.write(blobPath(digest), content);
-  return digest;
-}
 
 /**
  * Stores a manifest. What it names becomes paths when it is read, and names come from modules and drivers: one that
@@ -94,15 +82,6 @@ export async function readModules(
       bytes: await readBlob(store, compressed?.digest ?? stripped ?? digest),
     })),
   );
-}
-
-/** @throws FarmError STORE_CORRUPT */
-export async function readBlob(store: Store, digest: string): Promise<Buffer> {
-  const place = blobPath(digest);
-  const bytes = await store.read(place);
-  if (bytes === undefined || sha256(bytes) !== digest)
-    throw corruptStore(store, `${place} is missing or damaged`);
-  return bytes;
 }
 
 interface Findings {

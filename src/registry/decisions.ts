@@ -11,33 +11,50 @@ export function artifactName({ driver, output, recipe }: ArtifactName): Decision
   return { driver, output, recipe };
 }
 
-/** What was decided about one artifact, oldest first. */
-function decisionsOf(decisions: readonly Decision[], artifact: ArtifactName): readonly Decision[] {
-  return decisions.filter(
-    ({ artifact: one }) =>
-      one.recipe === artifact.recipe && one.driver === artifact.driver && one.output === artifact.output,
-  );
+/** A list of decisions while it grows, each found by the artifact that it is about. */
+export class DecisionLog {
+  readonly #all: Decision[];
+  readonly #byArtifact: Map<string, readonly Decision[]>;
+
+  constructor(decisions: readonly Decision[]) {
+    this.#all = [...decisions];
+    this.#byArtifact = new Map(byArtifact(decisions));
+  }
+
+  get all(): readonly Decision[] {
+    return this.#all;
+  }
+
+  /** What was decided about one artifact, oldest first. */
+  of(artifact: ArtifactName): readonly Decision[] {
+    return this.#byArtifact.get(keyOf(artifact)) ?? [];
+  }
+
+  /** A decision that only repeats the last one about its artifact adds nothing. */
+  add(decision: Decision): void {
+    const known = this.of(decision.artifact);
+    const last = known.findLast(({ action }) => (action === "evidence") === (decision.action === "evidence"));
+    if (last !== undefined && timeless(last) === timeless(decision)) return;
+    this.#all.push(decision);
+    this.#byArtifact.set(keyOf(decision.artifact), [...known, decision]);
+  }
 }
 
-/** A decision that only repeats the last one about its artifact adds nothing. */
+/** The list with one more, unless that only repeats. */
 export function withDecision(decisions: readonly Decision[], decision: Decision): readonly Decision[] {
-  const last = decisionsOf(decisions, decision.artifact).findLast(
-    ({ action }) => (action === "evidence") === (decision.action === "evidence"),
-  );
-  const timeless = ({ at: _, ...rest }: Decision) => canonicalJson(rest);
-  return last !== undefined && timeless(last) === timeless(decision) ? decisions : [...decisions, decision];
+  const log = new DecisionLog(decisions);
+  log.add(decision);
+  return log.all.length === decisions.length ? decisions : log.all;
 }
 
 /** The last decision that moved an artifact, or kept it where it is. */
 export function latestMove(decisions: readonly Decision[], artifact: ArtifactName): Decision | undefined {
-  return decisionsOf(decisions, artifact).findLast(({ action }) =>
-    ["promote", "withdraw", "rollback"].includes(action),
-  );
+  return lastMove(byArtifact(decisions).get(keyOf(artifact)) ?? []);
 }
 
-/** Taken back by somebody, and not promoted by anybody since. */
-export function isWithdrawn(decisions: readonly Decision[], artifact: ArtifactName): boolean {
-  return takenBackWords(latestMove(decisions, artifact)) !== undefined;
+/** The same of decisions that are about one artifact. */
+export function lastMove(decisions: readonly Decision[]): Decision | undefined {
+  return decisions.findLast(({ action }) => ["promote", "withdraw", "rollback"].includes(action));
 }
 
 /** Who took an artifact back, when and why; undefined for any other decision. */
@@ -50,7 +67,24 @@ export function takenBackWords(last: Decision | undefined): string | undefined {
 
 /** What was found out about an artifact after its manifest was written. */
 export function laterEvidence(decisions: readonly Decision[], artifact: ArtifactName): readonly Verdict[] {
-  return decisionsOf(decisions, artifact)
+  return (byArtifact(decisions).get(keyOf(artifact)) ?? [])
     .filter(({ action }) => action === "evidence")
     .flatMap(({ verdicts }) => verdicts);
+}
+
+/** Lists never change, so each is gone through once, however many artifacts are asked for. */
+const KNOWN = new WeakMap<readonly Decision[], ReadonlyMap<string, readonly Decision[]>>();
+
+function byArtifact(decisions: readonly Decision[]): ReadonlyMap<string, readonly Decision[]> {
+  const known = KNOWN.get(decisions) ?? Map.groupBy(decisions, ({ artifact }) => keyOf(artifact));
+  KNOWN.set(decisions, known);
+  return known;
+}
+
+function keyOf({ driver, output, recipe }: ArtifactName): string {
+  return `${driver}/${output}/${recipe}`;
+}
+
+function timeless({ at: _, ...rest }: Decision): string {
+  return canonicalJson(rest);
 }

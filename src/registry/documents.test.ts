@@ -7,7 +7,16 @@ import { sha256 } from "../base/json.ts";
 import { Catalog } from "../catalog/catalog.ts";
 import { verdict } from "../check/verdict.ts";
 import { Matrix } from "../matrix/element.ts";
-import { Attempts, Channel, Decisions, Generation, Index, Manifest, Roots } from "./documents.ts";
+import {
+  Attempts,
+  Channel,
+  Decisions,
+  Generation,
+  Index,
+  Manifest,
+  Roots,
+  WholeGeneration,
+} from "./documents.ts";
 
 const ELEMENT = makeElement();
 const DIGEST = sha256("x");
@@ -22,6 +31,8 @@ const MODULE = {
 };
 const { driver, output, recipe, manifest } = makeEntry(ELEMENT);
 const ENTRY = { ...makeEntry(ELEMENT), modules: [MODULE], files: FILES, reasons: ["load: fail"] };
+
+const NONE = { added: 0, changed: 0, removed: 0 };
 
 /** One of each document, with everything in it that there can be. */
 const DOCUMENTS: Readonly<Record<string, readonly [z.ZodType, unknown]>> = {
@@ -73,6 +84,19 @@ const DOCUMENTS: Readonly<Record<string, readonly [z.ZodType, unknown]>> = {
   generation: [
     Generation,
     {
+      ...{ schema: "kmodfarm.generation/2", number: 2, publishedAt: AT },
+      parent: { number: 1, digest: DIGEST },
+      by: { who: "ann", what: "promote" },
+      difference: {
+        ...{ stable: NONE, candidates: NONE },
+        ...{ attempts: 0, kernels: 0, decisions: 0 },
+      },
+      parts: { sources: { digest: DIGEST, size: 1 }, "index/debian12.x86_64": { digest: DIGEST, size: 1 } },
+    },
+  ],
+  "generation of the version before": [
+    WholeGeneration,
+    {
       ...{ schema: "kmodfarm.generation/1", number: 2, publishedAt: AT },
       parent: { number: 1, digest: DIGEST },
       files: { "catalog.json": DIGEST, "index/debian12.x86_64.json": DIGEST },
@@ -108,7 +132,7 @@ const DOCUMENTS: Readonly<Record<string, readonly [z.ZodType, unknown]>> = {
 
 /** What is for people only, or compared only. Whatever is missing here may become part of a path. */
 const WORDS = [
-  "by why reasons check kernel element compiler compilerVersion packageVersion logFile",
+  "by why by.who by.what reasons check kernel element compiler compilerVersion packageVersion logFile",
   "identity.distribution.id identity.distribution.version distributionId distributionVersion",
   "vermagic version srcversion license depends buildId buildSalt compilers environment.target.release",
   "packages.name packages.version roots.debian12-x86_64-gcc-12.name roots.debian12-x86_64-gcc-12.version",
@@ -152,7 +176,7 @@ function* leavesOf(value: unknown, place = ""): Generator<Leaf> {
         ? value.map((one: unknown, index) => (String(index) === key ? changed : one))
         : { ...value, [key]: changed };
     for (const leaf of leavesOf(member, here)) yield { ...leaf, with: (text) => put(leaf.with(text)) };
-    if (["roots", "files"].includes(place))
+    if (["roots", "files", "parts"].includes(place))
       yield { place: here, with: (text) => ({ ...value, [text]: member }) };
   }
 }

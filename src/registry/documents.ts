@@ -11,11 +11,11 @@ import {
   OriginRecord,
   type Recipe,
 } from "../builder/records.ts";
-import type { Catalog } from "../catalog/catalog.ts";
+import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
-import { type Element, OutputPath } from "../matrix/element.ts";
+import { Element, OutputPath } from "../matrix/element.ts";
 
 /** Stands in the place of a recipe for what was not built here. */
 interface ImportRecipe {
@@ -213,7 +213,7 @@ const ArtifactName = z.object({ driver: PathSegment, output: OutputPath, recipe:
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  action: z.enum(["promote", "refuse", "withdraw", "rollback", "evidence", "reuse", "endReuse"]),
+  action: z.enum(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"]),
   artifact: ArtifactName,
   /** The kernel that it is about, where that is another than its own. */
   kernel: z.string().optional(),
@@ -234,7 +234,61 @@ export const Decisions = z.object({
   decisions: z.array(Decision),
 });
 
+/** Kernels of one distribution release and architecture. */
+export const Kernels = z.object({ schema: z.literal("kmodfarm.kernels/1"), kernels: z.array(CatalogKernel) });
+
+/** Elements of one distribution release and architecture. */
+export const Elements = z.object({ schema: z.literal("kmodfarm.elements/1"), elements: z.array(Element) });
+
+/** What the catalog knows beside kernels: who was asked, and the userland of guests. */
+export const Sources = z.object({
+  schema: z.literal("kmodfarm.sources/1"),
+  sources: z.array(CatalogSource),
+  guests: z.array(GuestTools),
+});
+
+/**
+ * A part of a generation, a document of its own among the blobs, so that what did not change is neither written nor read
+ * again: `index/debian12.x86_64`, `decisions/3`, `roots`.
+ */
+export const PartName = z
+  .string()
+  .regex(
+    /^((index|matrix|attempts|kernels)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
+    {
+      error: "not a part of a generation",
+    },
+  );
+const Part = z.object({ digest: Digest, size: z.int() });
+export type Part = z.infer<typeof Part>;
+
+/** Who made a generation: a person and a command, `ann` and `promote`. */
+const Maker = z.object({ who: z.string(), what: z.string() });
+
+/** What is otherwise than in the parent, in numbers. */
+const Difference = z.object({
+  stable: z.object({ added: z.int(), changed: z.int(), removed: z.int() }),
+  candidates: z.object({ added: z.int(), changed: z.int(), removed: z.int() }),
+  attempts: z.int(),
+  kernels: z.int(),
+  decisions: z.int(),
+});
+export type Difference = z.infer<typeof Difference>;
+
+/** A generation is published by the creation of this document, and by nothing else. */
 export const Generation = z.object({
+  schema: z.literal("kmodfarm.generation/2"),
+  number: GenerationNumber,
+  parent: z.object({ number: GenerationNumber, digest: Digest }).nullable(),
+  publishedAt: z.iso.datetime(),
+  by: Maker,
+  difference: Difference,
+  parts: z.record(PartName, Part),
+});
+export type Generation = z.infer<typeof Generation>;
+
+/** As earlier versions wrote it: every generation had all of its documents below it. Read, and never written. */
+export const WholeGeneration = z.object({
   schema: z.literal("kmodfarm.generation/1"),
   number: GenerationNumber,
   parent: z.object({ number: GenerationNumber, digest: Digest }).nullable(),
@@ -242,12 +296,11 @@ export const Generation = z.object({
   /** Path below the generation → digest. */
   files: z.record(GenerationFile, Digest),
 });
-export type Generation = z.infer<typeof Generation>;
 
 export const ChannelName = z.enum(["candidate", "stable"]);
 export type ChannelName = z.infer<typeof ChannelName>;
 
-/** The only thing in a registry that is ever overwritten. */
+/** Where readers begin: this generation, or one after it. The only document that is ever overwritten. */
 export const Channel = z.object({
   schema: z.literal("kmodfarm.channel/1"),
   channel: ChannelName,
@@ -256,10 +309,18 @@ export const Channel = z.object({
 });
 export type Channel = z.infer<typeof Channel>;
 
+/** Number and digest of a generation. */
+export interface Head {
+  readonly number: number;
+  readonly digest: z.infer<typeof Digest>;
+}
+
 /** One complete published state. */
 export interface Published {
-  /** Number and digest of its generation; null before the first. */
-  readonly head: { readonly number: number; readonly digest: z.infer<typeof Digest> } | null;
+  /** Its generation; null before the first. */
+  readonly head: Head | null;
+  /** Where the store has its parts; none for what is not published as it is. */
+  readonly parts: Readonly<Record<string, Part>>;
   readonly catalog: Catalog;
   /** Elements whose outcome is settled: published, or failed by their own fault. */
   readonly matrix: readonly Element[];

@@ -1,11 +1,14 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { forge } from "../../test/support/forged-store.ts";
-import { mortal } from "../../test/support/mortal-store.ts";
+import { writePublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import type { Published } from "./documents.ts";
-import { readPublished, settle, writePublished } from "./generations.ts";
+import { blobPath } from "./blobs.ts";
+import type { Generation } from "./documents.ts";
+import { generationPath, history, readPast, readPublished } from "./generations.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
@@ -18,101 +21,126 @@ const stateOf = (...kversions: string[]) =>
     kversions.map((kversion) => makeOutcome(makeElement({ kversion }))),
   );
 const openStore = async () => openFolderStore(await temporaryDirectory());
-const content = ({ head: _, ...rest }: Published) => rest;
 const corrupt = expect.objectContaining({ code: "STORE_CORRUPT" });
+const documentOf = async (store: Store, number: number) =>
+  JSON.parse(String(await store.read(generationPath(number)))) as Generation;
 
 describe("a registry", () => {
   test("is empty before anything was published", async () => {
-    const state = await readPublished(await openStore(), "stable");
+    const state = await readPublished(await openStore());
 
     expect(state).toMatchObject({ head: null, matrix: [], attempts: [], indices: [] });
   });
 
-  test("shows in both channels what was written", async () => {
+  test("has what was written, and what a reader knows already stays the same objects", async () => {
     const store = await openStore();
 
     const written = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+    const read = await readPublished(store);
 
     expect(written.head?.number).toBe(1);
-    expect(await readPublished(store, "stable")).toEqual(written);
-    expect(await readPublished(store, "candidate")).toEqual(written);
+    expect(read).toEqual(written);
+    expect(await readPublished(store, read)).toBe(read);
   });
 
-  test("numbers generations upward, each naming the one before", async () => {
+  test("numbers generations upward, each naming the one before, and says what is otherwise", async () => {
     const store = await openStore();
     const first = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
 
-    const second = await writePublished(store, { ...stateOf("6.1.0-56-amd64"), head: first.head }, NOW);
+    const second = await writePublished(store, stateOf("6.1.0-55-amd64", "6.1.0-56-amd64"), NOW);
 
-    const text = String(await store.read("generations/2/generation.json"));
-    expect(JSON.parse(text)).toMatchObject({
+    expect(await documentOf(store, 2)).toMatchObject({
       number: 2,
       parent: first.head,
       publishedAt: "2026-02-07T00:00:00.000Z",
+      by: { who: "somebody", what: "run" },
+      difference: { stable: { added: 1, changed: 0, removed: 0 }, attempts: 1, kernels: 0 },
     });
-    expect(await readPublished(store, "stable")).toEqual(second);
-    expect(await store.list("generations")).toEqual(["1", "2"]);
+    expect(await readPublished(store)).toEqual(second);
+    expect((await readPast(store, second, 1)).indices).toEqual(first.indices);
+    await expect(readPast(store, second, 7)).rejects.toThrow("no generation 7; the newest is 2");
+    const numbers = [];
+    for await (const { head } of history(store, second.head)) numbers.push(head.number);
+    expect(numbers).toEqual([2, 1]);
   });
 
-  test("shows one whole state, whenever its writer is killed, and goes on from it", async () => {
-    const [before, after] = [stateOf("6.1.0-55-amd64"), stateOf("6.1.0-55-amd64", "6.1.0-56-amd64")];
-    const seen = new Set<number>();
-    for (let writes = 0; ; writes++) {
+  test("writes only the parts that changed", async () => {
+    const store = await openStore();
+    const first = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
+    const arm = makeOutcome(makeElement({ architecture: "aarch64", kversion: "6.1.0-55-arm64" }));
+
+    const second = await writePublished(store, nextState(first, CATALOG, [arm]), NOW);
+
+    const fresh = Object.entries(second.parts)
+      .filter(([name, { digest }]) => first.parts[name]?.digest !== digest)
+      .map(([name]) => name);
+    expect(fresh.toSorted()).toEqual([
+      "attempts/debian12.aarch64",
+      "index/debian12.aarch64",
+      "matrix/debian12.aarch64",
+    ]);
+  });
+
+  test("is found from an old pointer, and without any: what was created counts", async () => {
+    const store = await openStore();
+    await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
+    const pointer = String(await store.read("channels/stable"));
+    const second = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+
+    await store.write("channels/stable", pointer);
+    expect(await readPublished(store)).toEqual(second);
+    await store.remove("channels/stable");
+    expect(await readPublished(store)).toEqual(second);
+  });
+
+  test.each(["sources", "kernels/debian12.x86_64", "matrix/debian12.x86_64", "index/debian12.x86_64"])(
+    "notices when its part %s is not what was written, or gone",
+    async (part) => {
       const store = await openStore();
-      const first = await writePublished(store, before, NOW);
-      const outcome = await writePublished(mortal(store, writes), { ...after, head: first.head }, NOW).catch(
-        () => "killed",
-      );
+      const { parts } = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+      const path = blobPath(parts[part]?.digest ?? "");
+      const text = String(await store.read(path));
 
-      const [candidate, stable] = await Promise.all([
-        readPublished(store, "candidate"),
-        readPublished(store, "stable"),
-      ]);
-      await settle(store);
-      const settled = await readPublished(store, "stable");
+      await store.write(path, text.replace("schema", "Schema"));
+      await expect(readPublished(store)).rejects.toThrow(corrupt);
+      await store.remove(path);
+      await expect(readPublished(store)).rejects.toThrow(corrupt);
 
-      for (const state of [candidate, stable, settled]) {
-        const wanted = state.head?.number === 2 ? after : before;
-        expect(content(state)).toEqual(content(wanted));
-        seen.add(state.head?.number ?? 0);
-      }
-      expect(settled).toEqual(candidate);
-      expect(await store.list("generations")).toHaveLength(settled.head?.number ?? 0);
-      const next = await writePublished(store, { ...after, head: settled.head }, NOW);
-      expect((await readPublished(store, "stable")).head).toEqual(next.head);
-      if (outcome !== "killed") break;
-    }
+      expect(text).toContain("schema");
+    },
+  );
 
-    expect(seen).toEqual(new Set([1, 2]));
-  });
-
-  test.each([
-    "catalog.json",
-    "matrix.json",
-    "attempts.json",
-    "generation.json",
-    "index/debian12.x86_64.json",
-  ])("notices when %s is not what was written, or gone", async (file) => {
+  test("notices when its document is not what the pointer promises, or gone", async () => {
     const store = await openStore();
     await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
-    const path = `generations/1/${file}`;
-    const text = String(await store.read(path));
+    const path = generationPath(1);
 
-    await store.write(path, text.replace("schema", "Schema"));
-    const changed = readPublished(store, "stable");
-    await expect(changed).rejects.toThrow(corrupt);
+    await store.write(path, String(await store.read(path)).replace("run", "ran"));
+    await expect(readPublished(store)).rejects.toThrow(corrupt);
     await store.remove(path);
-    const gone = readPublished(store, "stable");
-    await expect(gone).rejects.toThrow(corrupt);
+    await expect(readPublished(store)).rejects.toThrow(corrupt);
+  });
 
-    expect(text).toContain("schema");
+  test("notices a generation that follows another one than is here", async () => {
+    const store = await openStore();
+    await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
+    await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+    const second = await documentOf(store, 2);
+
+    const parent = { number: 1, digest: `sha256:${"0".repeat(64)}` };
+    await store.write(generationPath(3), JSON.stringify({ ...second, number: 3, parent }));
+
+    await expect(readPublished(store)).rejects.toMatchObject({
+      code: "STORE_CORRUPT",
+      message: expect.stringContaining("does not follow generation 2 as it is here"),
+    });
   });
 
   test("notices a channel that is no channel", async () => {
     const store = await openStore();
     await store.write("channels/stable", '{"schema":"kmodfarm.channel/1"');
 
-    await expect(readPublished(store, "stable")).rejects.toThrow(
+    await expect(readPublished(store)).rejects.toThrow(
       expect.objectContaining({
         code: "STORE_CORRUPT",
         message: expect.stringContaining(`${store.place}/channels/stable`),
@@ -120,64 +148,11 @@ describe("a registry", () => {
     );
   });
 
-  test("is never written over by whoever read an earlier state: what the other one decided stays", async () => {
-    const store = await openStore();
-    const { head } = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
-    const second = await writePublished(store, { ...stateOf("6.1.0-56-amd64"), head }, NOW);
-
-    const late = writePublished(store, { ...stateOf("6.1.0-55-amd64", "6.1.0-57-amd64"), head }, NOW);
-
-    await expect(late).rejects.toMatchObject({
-      code: "STORE_BUSY",
-      message: expect.stringContaining("generation 2 was published by another process meanwhile"),
-    });
-    expect(await readPublished(store, "stable")).toEqual(second);
-  });
-
-  test("has one history, at whatever moment of one writer's work a second one writes", async () => {
-    const [mine, theirs] = [stateOf("6.1.0-56-amd64"), stateOf("6.1.0-57-amd64")];
-    const outcomes = new Set<string>();
-    for (let moment = 0; ; moment++) {
-      const store = await openStore();
-      const { head } = await writePublished(store, stateOf("6.1.0-55-amd64"), NOW);
-      let count = 0;
-      let other: Published | "refused" | undefined;
-      const meanwhile = async () => {
-        if (count++ !== moment) return;
-        other = await writePublished(store, { ...theirs, head }, NOW).catch(() => "refused" as const);
-      };
-      const disturbed: Store = {
-        ...mortal(store, Number.POSITIVE_INFINITY),
-        async write(path, content) {
-          await meanwhile();
-          await store.write(path, content);
-        },
-        async create(path, content) {
-          await meanwhile();
-          return store.create(path, content);
-        },
-      };
-
-      const own = await writePublished(disturbed, { ...mine, head }, NOW).catch((thrown) => thrown.code);
-      if (other === undefined) break;
-      const winner = typeof own === "string" ? theirs : mine;
-      await settle(store);
-
-      expect([own, other].filter((one) => typeof one !== "string")).toHaveLength(1);
-      if (typeof own === "string") expect(own).toBe("STORE_BUSY");
-      for (const channel of ["candidate", "stable"] as const)
-        expect(content(await readPublished(store, channel))).toEqual(content(winner));
-      outcomes.add(typeof own === "string" ? "other" : "own");
-    }
-
-    expect(outcomes).toEqual(new Set(["own", "other"]));
-  });
-
   test.each([
-    ["another number", "generation.json", '"number":1', '"number":7', "is generation 7"],
+    ["another number", "generation", '"number":1', '"number":7', "is generation 7"],
     [
       "another release's index",
-      "index/debian12.x86_64.json",
+      "part index/debian12.x86_64",
       '"debian12"',
       '"debian13"',
       "is the index of debian13",
@@ -187,20 +162,47 @@ describe("a registry", () => {
     await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
     await forge(store, file, (text) => text.replace(from, to));
 
-    await expect(readPublished(store, "stable")).rejects.toMatchObject({
+    await expect(readPublished(store)).rejects.toMatchObject({
       code: "STORE_CORRUPT",
       message: expect.stringContaining(words),
     });
   });
+});
 
-  test("settling changes nothing where nothing is half done", async () => {
+/** Made by version 0.1.0 as it was before generations had parts. */
+const WHOLE = join(import.meta.dirname, "../../test/fixtures/stores/whole");
+
+describe("a store of the version before", () => {
+  async function wholeStore(): Promise<Store> {
     const store = await openStore();
-    await settle(store);
-    const written = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+    for (const path of JSON.parse(await readFile(join(WHOLE, "files.json"), "utf8")) as string[])
+      await store.write(path, await readFile(join(WHOLE, path)));
+    return store;
+  }
 
-    await settle(store);
+  test("is read as it was, and is left alone as long as there is no news", async () => {
+    const store = await wholeStore();
+    const state = await readPublished(store);
 
-    expect(await readPublished(store, "stable")).toEqual(written);
-    expect(await store.list("generations")).toEqual(["1"]);
+    const same = await writePublished(store, nextState(state, state.catalog, []), NOW);
+
+    expect(state.head?.number).toBe(2);
+    expect(state.attempts.length).toBeGreaterThan(0);
+    expect(same).toEqual(state);
+    expect(await store.list("generations")).toEqual(["1", "2"]);
+  });
+
+  test("is taken apart by the next who has something to say, and nothing of it is lost", async () => {
+    const store = await wholeStore();
+    const before = await readPublished(store);
+    const news = makeOutcome(makeElement({ kversion: "6.1.0-99-amd64" }));
+
+    const after = await writePublished(store, nextState(before, before.catalog, [news]), NOW);
+
+    const { head: _a, parts: _b, ...content } = await readPublished(store);
+    const { head: _c, parts: _d, ...wanted } = nextState(before, before.catalog, [news]);
+    expect(content).toEqual(wanted);
+    expect(after.head?.number).toBe(3);
+    expect((await readPast(store, after, 2)).indices).toEqual(before.indices);
   });
 });

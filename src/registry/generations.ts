@@ -1,211 +1,223 @@
 /**
- * Generations: one complete state of the registry after another, each written whole before a channel names it.
+ * Generations: one complete state of the registry after another, as documents. A generation is published as soon as its
+ * document is there, so the newest is the last of an unbroken row; `channels/stable` only says where to begin to look.
  */
-import type { z } from "zod";
+import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
-import { Catalog, EMPTY_CATALOG } from "../catalog/catalog.ts";
+import { Catalog } from "../catalog/catalog.ts";
 import { Matrix } from "../matrix/element.ts";
+import { blobPath } from "./blobs.ts";
 import {
   Attempts,
   Channel,
-  type ChannelName,
   Decisions,
   Generation,
+  type Head,
   Index,
   indexName,
+  type Part,
   type Published,
   Roots,
+  WholeGeneration,
 } from "./documents.ts";
+import { assemble, NOTHING_PUBLISHED, partsOf, typeOfPart } from "./parts.ts";
 import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
-const EMPTY: Published = {
-  head: null,
-  catalog: EMPTY_CATALOG,
-  matrix: [],
-  attempts: [],
-  indices: [],
-  roots: {},
-  decisions: [],
-};
+const POINTER = "channels/stable";
 
-/** `candidate` is written first, so it is what the farm goes on from; `stable` is what nodes read. */
-const CHANNELS: readonly ChannelName[] = ["candidate", "stable"];
+const AnyGeneration = z.discriminatedUnion("schema", [Generation, WholeGeneration]);
+type AnyGeneration = z.infer<typeof AnyGeneration>;
+
+interface Found {
+  readonly head: Head;
+  readonly generation: AnyGeneration;
+}
+
+export function generationPath(number: number): string {
+  return `generations/${number}/generation.json`;
+}
 
 /**
- * What a channel shows now; an empty state when nothing was ever published.
+ * What is published now; an empty state before anything was. What `known` has already is not read again, and stays the
+ * same objects.
  * @throws FarmError STORE_CORRUPT when a file is not the one its digest promises
  */
-export async function readPublished(store: Store, channel: ChannelName): Promise<Published> {
-  const pointer = await readChannel(store, channel);
-  if (pointer === undefined) return EMPTY;
-  const { generation: number, digest } = pointer;
-  const folder = `generations/${number}`;
-  const generation = await readGeneration(store, pointer.generation, digest);
-  const load = <T>(file: string, type: z.ZodType<T>): Promise<T> => {
-    const promised = generation.files[file];
-    if (promised === undefined) throw corruptStore(store, `${folder} has no ${file}`);
-    return readChecked(store, `${folder}/${file}`, promised, type);
-  };
-  const [catalog, matrix, { attempts }, indices, { roots }, { decisions }] = await Promise.all([
-    load("catalog.json", Catalog),
-    load("matrix.json", Matrix),
-    load("attempts.json", Attempts),
-    readIndices(store, generation),
-    // Generations of earlier versions have none.
-    "roots.json" in generation.files ? load("roots.json", Roots) : { roots: {} },
-    "decisions.json" in generation.files ? load("decisions.json", Decisions) : { decisions: [] },
-  ]);
-  return { head: { number, digest }, catalog, matrix: matrix.elements, attempts, indices, roots, decisions };
+export async function readPublished(store: Store, known: Published = NOTHING_PUBLISHED): Promise<Published> {
+  const found = await newestGeneration(store, known.head);
+  if (found === undefined) return NOTHING_PUBLISHED;
+  if (found.head.digest === known.head?.digest) return known;
+  return readGeneration(store, found, known);
 }
 
 /**
- * The indices of an earlier generation, found and checked from parent to parent.
+ * One generation of the past, found from parent to parent.
  * @throws FarmError USAGE when there is none of that number, STORE_CORRUPT
  */
-export async function readGenerationIndices(
-  store: Store,
-  { head }: Pick<Published, "head">,
-  number: number,
-): Promise<Index[]> {
-  for (let at = head; at !== null; ) {
-    const generation = await readGeneration(store, at.number, at.digest);
-    if (at.number === number) return readIndices(store, generation);
+export async function readPast(store: Store, now: Published, number: number): Promise<Published> {
+  for await (const found of history(store, now.head))
+    if (found.head.number === number) return readGeneration(store, found, now);
+  throw new FarmError("USAGE", {
+    detail: `there is no generation ${number}; the newest is ${now.head?.number ?? "none"}`,
+  });
+}
+
+/** The documents of generations, newest first, as far back as they are kept. */
+export async function* history(store: Store, from: Head | null): AsyncGenerator<Found> {
+  for (let at = from; at !== null; ) {
+    const generation = await generationOf(store, at);
+    if (generation === undefined) return;
+    yield { head: at, generation };
     at = generation.parent;
   }
-  throw new FarmError("USAGE", {
-    detail: `there is no generation ${number}; the newest is ${head?.number ?? "none"}`,
-  });
 }
 
-/**
- * Writes the next generation and points both channels at it. A kill at any moment leaves one or the other; a second
- * writer is noticed: nothing of what it wrote is written over.
- * @throws FarmError STORE_BUSY when another writer published since the state was read
- */
-export async function writePublished(store: Store, state: Published, now: Date): Promise<Published> {
-  await checkHead(store, state.head);
-  const number = (state.head?.number ?? 0) + 1;
-  const publishedAt = now.toISOString();
-  const documents: Record<string, unknown> = {
-    "catalog.json": state.catalog,
-    "matrix.json": { schema: "kmodfarm.matrix/1", generatedAt: publishedAt, elements: state.matrix },
-    "roots.json": { schema: "kmodfarm.roots/1", roots: state.roots },
-    "decisions.json": { schema: "kmodfarm.decisions/1", decisions: state.decisions },
-    "attempts.json": { schema: "kmodfarm.attempts/1", attempts: state.attempts },
-  };
-  for (const index of state.indices) documents[indexFile(index)] = index;
-
-  const files: Generation["files"] = {};
-  for (const [file, value] of Object.entries(documents)) {
-    const text = toDocument(value);
-    files[file] = sha256(text);
-    await createFile(store, number, file, text);
+/** The newest generation, looked for from the pointer on, or from a generation that is known. */
+export async function newestGeneration(store: Store, known: Head | null = null): Promise<Found | undefined> {
+  let newest = known === null ? await fromPointer(store) : undefined;
+  let head = newest?.head ?? known;
+  for (;;) {
+    const next = await followerOf(store, head);
+    if (next === undefined) break;
+    newest = next;
+    head = next.head;
   }
-  const generation: Generation = {
-    schema: "kmodfarm.generation/1",
-    number,
-    parent: state.head,
-    publishedAt,
-    files,
-  };
-  const text = toDocument(generation);
-  await createFile(store, number, "generation.json", text);
-  const head = { number, digest: sha256(text) };
-  await checkHead(store, state.head);
-  for (const channel of CHANNELS) await writeChannel(store, channel, head);
-  await checkHead(store, head);
-  return { ...state, head };
+  if (newest !== undefined || head === null) return newest;
+  // Nothing came after it. Whether it is still what it was is asked all the same.
+  const generation = await generationOf(store, head);
+  if (generation === undefined) throw corruptStore(store, `${generationPath(head.number)} is gone`);
+  return { head, generation };
 }
 
-/** A file of a generation is made once: who finds another one there has met another writer of that generation. */
-async function createFile(store: Store, number: number, file: string, text: string): Promise<void> {
-  const path = `generations/${number}/${file}`;
-  if (await store.create(path, text)) return;
-  if ((await store.read(path))?.equals(Buffer.from(text))) return;
-  throw overtaken(store, `generation ${number} is there already, and is another one`);
-}
-
-/** @throws FarmError STORE_BUSY unless that is where the farm stands */
-async function checkHead(store: Store, head: Published["head"]): Promise<void> {
-  const there = await readChannel(store, "candidate");
-  if (there?.digest === head?.digest) return;
-  throw overtaken(
-    store,
-    `generation ${there?.generation ?? "none"} was published by another process meanwhile`,
-  );
-}
-
-function overtaken(store: Store, fact: string): FarmError {
-  return new FarmError("STORE_BUSY", {
-    detail: `${store.place}: ${fact}; nothing of it was changed`,
-    hint: "Run the same command again: it goes on from what the other one published.",
-  });
-}
-
-/** After a kill: the last channel follows the first, and what no channel ever named is removed. */
-export async function settle(store: Store): Promise<void> {
-  const [first, last] = await Promise.all([readChannel(store, "candidate"), readChannel(store, "stable")]);
-  if (first !== undefined && first.generation !== last?.generation) {
-    await writeChannel(store, "stable", { number: first.generation, digest: first.digest });
-  }
-  const head = first?.generation ?? 0;
-  for (const name of await store.list("generations")) {
-    if (/^\d+$/.test(name) && Number(name) > head) await store.remove(`generations/${name}`);
+/** Moves the pointer to a generation, and on to whatever came after it meanwhile: the last who writes it is right. */
+export async function pointTo(store: Store, head: Head): Promise<void> {
+  for (let at: Head | undefined = head; at !== undefined; ) {
+    const pointer: Channel = {
+      schema: "kmodfarm.channel/1",
+      channel: "stable",
+      generation: at.number,
+      digest: at.digest,
+    };
+    const there = await readPointer(store);
+    if (there === undefined || there.generation < at.number) await store.write(POINTER, toDocument(pointer));
+    const newest: Found | undefined = await newestGeneration(store, at);
+    at = newest === undefined || newest.head.number === at.number ? undefined : newest.head;
   }
 }
 
-async function readChannel(store: Store, channel: ChannelName): Promise<Channel | undefined> {
-  const path = `channels/${channel}`;
+async function fromPointer(store: Store): Promise<Found | undefined> {
+  const pointer = await readPointer(store);
+  if (pointer === undefined) return undefined;
+  const head = { number: pointer.generation, digest: pointer.digest };
+  const generation = await generationOf(store, head);
+  if (generation === undefined) throw corruptStore(store, `${generationPath(head.number)} is not there`);
+  return { head, generation };
+}
+
+async function readPointer(store: Store): Promise<Channel | undefined> {
+  const bytes = await store.read(POINTER);
+  return bytes === undefined ? undefined : parseStored(store, POINTER, bytes, Channel);
+}
+
+/** What was published on top of a generation. @throws FarmError STORE_CORRUPT for one of another history */
+async function followerOf(store: Store, head: Head | null): Promise<Found | undefined> {
+  const number = (head?.number ?? 0) + 1;
+  const path = generationPath(number);
   const bytes = await store.read(path);
-  return bytes === undefined ? undefined : parseStored(store, path, bytes, Channel);
+  if (bytes === undefined) return undefined;
+  const generation = parseGeneration(store, path, bytes);
+  if (generation.number !== number) throw corruptStore(store, `${path} is generation ${generation.number}`);
+  if (generation.parent?.digest !== head?.digest)
+    throw corruptStore(store, `${path} does not follow generation ${head?.number ?? "none"} as it is here`);
+  return { head: { number, digest: sha256(bytes) }, generation };
 }
 
-async function writeChannel(
-  store: Store,
-  channel: ChannelName,
-  head: NonNullable<Published["head"]>,
-): Promise<void> {
-  const pointer: Channel = {
-    schema: "kmodfarm.channel/1",
-    channel,
-    generation: head.number,
-    digest: head.digest,
-  };
-  await store.write(`channels/${channel}`, toDocument(pointer));
-}
-
-async function readGeneration(store: Store, number: number, digest: string): Promise<Generation> {
-  const path = `generations/${number}/generation.json`;
-  const generation = await readChecked(store, path, digest, Generation);
+async function generationOf(store: Store, { number, digest }: Head): Promise<AnyGeneration | undefined> {
+  const path = generationPath(number);
+  const bytes = await store.read(path);
+  if (bytes === undefined) return undefined;
+  if (sha256(bytes) !== digest) throw corruptStore(store, `${path} is not what its digest promises`);
+  const generation = parseGeneration(store, path, bytes);
   if (generation.number !== number) throw corruptStore(store, `${path} is generation ${generation.number}`);
   return generation;
 }
 
-/** In the order of their names. */
-function readIndices(store: Store, { number, files }: Generation): Promise<Index[]> {
-  const wanted = Object.entries(files).filter(([file]) => file.startsWith("index/"));
-  return Promise.all(
-    wanted
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(async ([file, digest]) => {
-        const path = `generations/${number}/${file}`;
-        const index = await readChecked(store, path, digest, Index);
-        if (indexFile(index) !== file)
-          throw corruptStore(store, `${path} is the index of ${indexName(index)}`);
-        return index;
-      }),
+function parseGeneration(store: Store, path: string, bytes: Buffer): AnyGeneration {
+  return parseStored(store, path, bytes, AnyGeneration);
+}
+
+async function readGeneration(
+  store: Store,
+  { head, generation }: Found,
+  known: Published,
+): Promise<Published> {
+  if (generation.schema === "kmodfarm.generation/1")
+    return { head, parts: {}, ...(await readWhole(store, generation)) };
+  const { parts } = generation;
+  const unchanged = partsOf(known);
+  const documents = await Promise.all(
+    Object.entries(parts).map(async ([name, part]): Promise<[string, unknown]> => {
+      const mine = known.parts[name]?.digest === part.digest ? unchanged.get(name) : undefined;
+      return [name, mine === undefined ? await readPart(store, name, part) : mine.document()];
+    }),
   );
+  for (const [name, document] of documents)
+    if (name.startsWith("index/") && name !== `index/${indexName(document as Index)}`)
+      throw corruptStore(store, `the part ${name} is the index of ${indexName(document as Index)}`);
+  return { head, parts, ...assemble(new Map(documents)) };
 }
 
-function indexFile(index: Pick<Index, "distribution" | "architecture">): string {
-  return `index/${indexName(index)}.json`;
+async function readPart(store: Store, name: string, { digest }: Part): Promise<unknown> {
+  const path = blobPath(digest);
+  return readChecked(store, path, digest, typeOfPart(name), `${path} (${name})`);
 }
 
-async function readChecked<T>(store: Store, path: string, promised: string, type: z.ZodType<T>): Promise<T> {
+/** A generation of an earlier version, whose documents lie below it. */
+async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGeneration>) {
+  const folder = `generations/${number}`;
+  const load = <T>(file: string, type: z.ZodType<T>): Promise<T> => {
+    const promised = files[file];
+    if (promised === undefined) throw corruptStore(store, `${folder} has no ${file}`);
+    return readChecked(store, `${folder}/${file}`, promised, type);
+  };
+  const indices = Object.keys(files)
+    .filter((file) => file.startsWith("index/"))
+    .toSorted()
+    .map(async (file) => {
+      const index = await load(file, Index);
+      if (`index/${indexName(index)}.json` !== file)
+        throw corruptStore(store, `${folder}/${file} is the index of ${indexName(index)}`);
+      return index;
+    });
+  const [catalog, matrix, { attempts }, { roots }, { decisions }] = await Promise.all([
+    load("catalog.json", Catalog),
+    load("matrix.json", Matrix),
+    load("attempts.json", Attempts),
+    // The first generations had none.
+    "roots.json" in files ? load("roots.json", Roots) : { roots: {} },
+    "decisions.json" in files ? load("decisions.json", Decisions) : { decisions: [] },
+  ]);
+  return {
+    catalog,
+    matrix: matrix.elements,
+    attempts,
+    indices: await Promise.all(indices),
+    roots,
+    decisions,
+  };
+}
+
+/** `what` names it for people. */
+async function readChecked<T>(
+  store: Store,
+  path: string,
+  promised: string,
+  type: z.ZodType<T>,
+  what = path,
+): Promise<T> {
   const bytes = await store.read(path);
-  if (bytes === undefined) throw corruptStore(store, `${path} is not there`);
-  if (sha256(bytes) !== promised) throw corruptStore(store, `${path} is not what its digest promises`);
-  return parseStored(store, path, bytes, type);
+  if (bytes === undefined) throw corruptStore(store, `${what} is not there`);
+  if (sha256(bytes) !== promised) throw corruptStore(store, `${what} is not what its digest promises`);
+  return parseStored(store, what, bytes, type);
 }

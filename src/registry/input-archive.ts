@@ -2,21 +2,18 @@
  * The archive of inputs: packages under their digests among the store's blobs, or beside them where their
  * distribution does not let us pass them on.
  */
-import { readFile } from "node:fs/promises";
 import type { InputArchive } from "../builder/inputs/input-places.ts";
-import { blobPath } from "./artifact.ts";
+import { blobPath } from "./blobs.ts";
 import type { Store } from "./stores/store.ts";
 
 export function inputArchive(store: Store): InputArchive {
   return {
-    async read(digest) {
-      return (await store.read(publicPath(digest))) ?? (await store.read(privatePath(digest)));
+    async open(digest) {
+      return (await store.stream(publicPath(digest))) ?? (await store.stream(privatePath(digest)));
     },
     async write(digest, file, isPrivate) {
       const path = isPrivate ? privatePath(digest) : publicPath(digest);
-      const [directory, name] = [path.slice(0, path.lastIndexOf("/")), path.slice(path.lastIndexOf("/") + 1)];
-      if ((await store.list(directory)).includes(name)) return;
-      await store.write(path, await readFile(file));
+      if ((await store.facts(path)) === undefined) await store.writeFile(path, file);
     },
   };
 }

@@ -2,9 +2,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeEntry, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
-import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { elementKey } from "../matrix/element.ts";
-import { nextState, saysTheSame } from "./publish.ts";
+import { nextState } from "./publish.ts";
 
 const [ONE, TWO, ARM] = [
   makeElement({ kversion: "6.1.0-55-amd64" }),
@@ -102,29 +101,5 @@ describe("nextState", () => {
         expect(nextState(half, CATALOG, shuffled.slice(cut))).toEqual(state);
       }),
     );
-  });
-});
-
-describe("saysTheSame", () => {
-  const state = nextState(NOTHING, CATALOG, [makeOutcome(ONE)]);
-
-  test("of a state and what follows from a night without news", () => {
-    const looked = makeCatalog([makeKernel()], [makeSource({ checkedAt: "2027-01-01T00:00:00.000Z" })]);
-
-    const head = { number: 7, digest: "sha256:00" } as const;
-
-    expect(saysTheSame(state, { ...nextState(state, looked, []), head })).toBe(true);
-  });
-
-  test.each([
-    ["another kernel", nextState(state, makeCatalog([]), [])],
-    ["another artifact", nextState(state, CATALOG, [makeOutcome(ONE, { content: "rebuilt" })])],
-    ["another element", nextState(state, CATALOG, [makeOutcome(TWO)])],
-    [
-      "another outcome",
-      nextState(state, CATALOG, [makeOutcome(ONE, { note: { ...makeOutcome(ONE).note, failure } })]),
-    ],
-  ])("not of a state with %s", (_, other) => {
-    expect(saysTheSame(state, other)).toBe(false);
   });
 });

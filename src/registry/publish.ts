@@ -1,10 +1,9 @@
 /**
  * Publishing: the state that follows from the last one and from what this night brought.
  */
-import { canonicalJson } from "../base/json.ts";
-import { type Catalog, sameFacts } from "../catalog/catalog.ts";
+import type { Catalog } from "../catalog/catalog.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
-import { isWithdrawn, withDecision } from "./decisions.ts";
+import { DecisionLog, lastMove, takenBackWords } from "./decisions.ts";
 import {
   type AttemptNote,
   type Decision,
@@ -28,7 +27,7 @@ export interface Outcome {
   readonly isSettled: boolean;
 }
 
-/** The next state. Pure: nothing is written here, and what is not mentioned stays. */
+/** The next state. Pure: nothing is written here, and what is not mentioned stays, the same objects. */
 export function nextState(
   state: Published,
   catalog: Catalog,
@@ -37,8 +36,8 @@ export function nextState(
 ): Published {
   const matrix = new Map(state.matrix.map((element) => [elementKey(element), element]));
   const attempts = new Map(state.attempts.map((note) => [note.element, note]));
-  const indices = new Map(state.indices.map((index) => [indexName(index), index]));
-  let { decisions } = state;
+  const indices = new OpenIndices(state.indices);
+  const log = new DecisionLog(state.decisions);
   for (const { element, note, artifact, isSettled, decision } of outcomes) {
     const key = elementKey(element);
     if (isSettled) matrix.set(key, element);
@@ -46,23 +45,82 @@ export function nextState(
     attempts.set(key, note);
     if (artifact === undefined) continue;
     // What somebody took back stays back, until somebody promotes it.
-    const isStable = artifact.isStable && !isWithdrawn(decisions, artifact.entry);
-    if (decision !== undefined && isStable === artifact.isStable)
-      decisions = withDecision(decisions, decision);
-    const index = indices.get(indexName(element)) ?? emptyIndex(element);
-    indices.set(indexName(element), inIndex(index, artifact.entry, isStable));
+    const isStable = artifact.isStable && takenBackWords(lastMove(log.of(artifact.entry))) === undefined;
+    if (decision !== undefined && isStable === artifact.isStable) log.add(decision);
+    indices.put(element, artifact.entry, isStable);
   }
-  const sorted = <T>(map: ReadonlyMap<string, T>): T[] =>
-    [...map].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
   return {
-    head: state.head,
+    ...state,
     catalog,
-    matrix: sorted(matrix),
-    attempts: sorted(attempts),
-    indices: heldReuse(sorted(indices)),
+    matrix: sortedByKey(matrix),
+    attempts: sortedByKey(attempts),
+    indices: heldReuse(indices.closed()),
     roots: { ...state.roots, ...roots },
-    decisions,
+    decisions: log.all,
   };
+}
+
+function sortedByKey<T>(map: ReadonlyMap<string, T>): T[] {
+  return [...map].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, value]) => value);
+}
+
+/** Indices while artifacts are moved in them: each is sorted once, and those without a change stay as they are. */
+export class OpenIndices {
+  readonly #indices: ReadonlyMap<string, Index>;
+  readonly #open = new Map<string, OpenIndex>();
+
+  constructor(indices: readonly Index[]) {
+    this.#indices = new Map(indices.map((index) => [indexName(index), index]));
+  }
+
+  /** A new candidate leaves what is stable alone: nodes keep the last good one. */
+  put(place: Pick<Index, "distribution" | "architecture">, entry: IndexEntry, isStable: boolean): void {
+    const { stable, candidate } = this.#opened(place);
+    const key = sortKey(entry);
+    if (!isStable) candidate.set(key, entry);
+    else {
+      const { reasons: _, ...plain } = entry;
+      stable.set(key, plain);
+      candidate.delete(key);
+    }
+  }
+
+  /** A stable artifact is a candidate again, unless a newer one is: then it is of no interest any more. */
+  takeBack(
+    place: Pick<Index, "distribution" | "architecture">,
+    entry: IndexEntry,
+    reasons: readonly string[],
+  ): void {
+    const { stable, candidate } = this.#opened(place);
+    const key = sortKey(entry);
+    stable.delete(key);
+    if (!candidate.has(key)) candidate.set(key, { ...entry, reasons: [...reasons] });
+  }
+
+  closed(): Index[] {
+    const closed = new Map(this.#indices);
+    for (const [name, { index, stable, candidate }] of this.#open)
+      closed.set(name, { ...index, stable: sortedByKey(stable), candidate: sortedByKey(candidate) });
+    return sortedByKey(closed);
+  }
+
+  #opened(place: Pick<Index, "distribution" | "architecture">): OpenIndex {
+    const name = indexName(place);
+    const known = this.#open.get(name);
+    if (known !== undefined) return known;
+    const index = this.#indices.get(name) ?? emptyIndex(place);
+    const byKey = (entries: readonly IndexEntry[]) =>
+      new Map(entries.map((entry) => [sortKey(entry), entry]));
+    const open = { index, stable: byKey(index.stable), candidate: byKey(index.candidate) };
+    this.#open.set(name, open);
+    return open;
+  }
+}
+
+interface OpenIndex {
+  readonly index: Index;
+  readonly stable: Map<string, IndexEntry>;
+  readonly candidate: Map<string, IndexEntry>;
 }
 
 /** Indices with an artifact in the one of its release and architecture. */
@@ -72,47 +130,9 @@ export function withArtifact(
   entry: IndexEntry,
   isStable: boolean,
 ): Index[] {
-  const known = indices.find((index) => indexName(index) === indexName(place));
-  const changed = inIndex(known ?? emptyIndex(place), entry, isStable);
-  return [...indices.filter((index) => index !== known), changed].toSorted((a, b) =>
-    indexName(a) < indexName(b) ? -1 : 1,
-  );
-}
-
-/** Whether publishing would tell anybody anything new. */
-export function saysTheSame(a: Published, b: Published): boolean {
-  const rest = ({ matrix, attempts, indices, roots, decisions }: Published) =>
-    canonicalJson([matrix, attempts, indices, roots, decisions]);
-  return sameFacts(a.catalog, b.catalog) && rest(a) === rest(b);
-}
-
-/** The index with one of its artifacts in the other channel; `reasons` say why it is a candidate. */
-export function moved(
-  index: Index,
-  entry: IndexEntry,
-  to: "stable" | "candidate",
-  reasons: readonly string[] = [],
-): Index {
-  const { reasons: _, ...plain } = entry;
-  if (to === "stable") return inIndex(index, plain, true);
-  const stable = index.stable.filter((one) => !isSamePlace(one, entry));
-  // A newer candidate is there already: what is taken back is no longer of interest.
-  if (index.candidate.some((one) => isSamePlace(one, entry))) return { ...index, stable };
-  return inIndex({ ...index, stable }, { ...plain, reasons: [...reasons] }, false);
-}
-
-function isSamePlace(a: IndexEntry, b: IndexEntry): boolean {
-  return a.driver === b.driver && a.output === b.output;
-}
-
-/** A new candidate leaves what is stable alone: nodes keep the last good one. */
-function inIndex(index: Index, entry: IndexEntry, isStable: boolean): Index {
-  const others = (entries: readonly IndexEntry[]) => entries.filter((old) => !isSamePlace(old, entry));
-  const add = (entries: readonly IndexEntry[]) =>
-    [...others(entries), entry].toSorted((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
-  return isStable
-    ? { ...index, stable: add(index.stable), candidate: others(index.candidate) }
-    : { ...index, candidate: add(index.candidate) };
+  const open = new OpenIndices(indices);
+  open.put(place, entry, isStable);
+  return open.closed();
 }
 
 function sortKey({ driver, output }: IndexEntry): string {

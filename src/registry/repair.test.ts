@@ -1,14 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeEntry, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
+import { showPublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
-import { blobPath } from "./artifact.ts";
+import { blobPath } from "./blobs.ts";
 import { nextState } from "./publish.ts";
 import { damageOf, refuseDamaged, repairArtifacts } from "./repair.ts";
 import { type Listed, listAll } from "./standing.ts";
 import { openFolderStore } from "./stores/folder.ts";
-import { refreshView } from "./view.ts";
 
 const ELEMENT = makeElement();
 const PLACE = "view/doorbell/0.1.0/debian12/x86_64/6.1.0-56-amd64_6.1.170-3";
@@ -19,7 +19,7 @@ const MODULE = blobPath(sha256("module one"));
 async function openStore() {
   const store = await openFolderStore(await temporaryDirectory());
   await putBlobs(store, ELEMENT, "one");
-  await refreshView(store, STATE);
+  await showPublished(store, STATE, new Date(0));
   return store;
 }
 
@@ -83,13 +83,23 @@ test("what has no good copy left is lost", async () => {
   ]);
 });
 
-test("what the view does not show at all is left to be shown", async () => {
+test("what the view does not show at all is shown again", async () => {
   const store = await openStore();
   await store.remove(PLACE);
 
-  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 0, lost: [] });
-  expect(await refreshView(store, STATE)).toBe(1);
+  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 3, lost: [] });
   expect(await damageOf(store, LISTED)).toEqual([]);
+});
+
+test("what contradicts its own manifest is not shown again", async () => {
+  const store = await openStore();
+  await store.remove(PLACE);
+  const other = { ...LISTED, entry: { ...LISTED.entry, kversion: "6.1.0-1-amd64" } };
+
+  const { lost } = await repairArtifacts(store, [other]);
+
+  expect(lost.map(({ damage }) => damage.length)).toEqual([3]);
+  expect(await store.list("view")).toEqual([]);
 });
 
 test("of a candidate only the blobs count", async () => {

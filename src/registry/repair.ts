@@ -4,11 +4,11 @@
  */
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { blobPath } from "./artifact.ts";
+import { blobPath } from "./blobs.ts";
 import type { IndexEntry } from "./documents.ts";
 import type { Listed } from "./standing.ts";
 import type { Store } from "./stores/store.ts";
-import { viewFiles } from "./view.ts";
+import { showStable, viewFiles } from "./view.ts";
 
 /** A file that is not what its artifact promises. */
 interface Damage {
@@ -58,30 +58,48 @@ interface Repair {
   readonly lost: readonly { readonly listed: Listed; readonly damage: readonly Damage[] }[];
 }
 
-/** Writes again what is damaged or missing, from whichever copy is good; what the view has not yet it does not get. Safe to repeat. */
+/** Writes again what is damaged or missing, blobs from whichever copy is good, the view from blobs. Safe to repeat. */
 export async function repairArtifacts(store: Store, artifacts: readonly Listed[]): Promise<Repair> {
   let repaired = 0;
   const lost: Repair["lost"][number][] = [];
   for (const listed of artifacts) {
     const damage = await damageOf(store, listed);
-    const places = damage.length === 0 ? [] : placesOf(listed);
-    const left: Damage[] = [];
-    const isShown = !damage.some(({ path }) => path.endsWith("/manifest.json"));
-    for (const one of damage) {
-      // Without its manifest it is not shown at all: the view is made by `refreshView`, which looks at more than digests.
-      if (!isShown && one.path.startsWith("view/")) continue;
-      const bytes = await goodCopy(store, places, one.digest);
-      if (bytes === undefined) left.push(one);
-      else {
-        // A directory may be in its place.
-        if (one.fact === "is damaged") await store.remove(one.path);
-        await store.write(one.path, bytes);
-        repaired++;
-      }
-    }
+    if (damage.length === 0) continue;
+    const left = await repairOne(store, listed, damage);
     if (left.length > 0) lost.push({ listed, damage: left });
+    repaired += damage.length - left.length;
   }
   return { repaired, lost };
+}
+
+/** Returns what could not be repaired. */
+async function repairOne(store: Store, listed: Listed, damage: readonly Damage[]): Promise<Damage[]> {
+  const places = placesOf(listed);
+  const isShown = ({ path }: Damage) => path.startsWith("view/");
+  const left: Damage[] = [];
+  for (const one of damage.filter((each) => !isShown(each))) {
+    const bytes = await goodCopy(store, places, one.digest);
+    if (bytes === undefined) left.push(one);
+    else await replace(store, one, bytes);
+  }
+  const view = damage.filter(isShown);
+  if (view.length === 0) return left;
+  // Nothing is shown that is not whole, or that its own manifest contradicts.
+  if (left.length > 0) return [...left, ...view];
+  for (const { path, fact } of view) if (fact === "is damaged") await store.remove(path);
+  try {
+    await showStable(store, listed.entry);
+    return [];
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return view;
+    throw thrown;
+  }
+}
+
+async function replace(store: Store, { path, fact }: Damage, bytes: Buffer): Promise<void> {
+  // A directory may be in its place.
+  if (fact === "is damaged") await store.remove(path);
+  await store.write(path, bytes);
 }
 
 async function goodCopy(

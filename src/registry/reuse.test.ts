@@ -3,7 +3,7 @@ import { makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { makeCatalog } from "../../test/support/kernels.ts";
 import type { Index } from "./documents.ts";
-import { moved, nextState } from "./publish.ts";
+import { nextState, OpenIndices } from "./publish.ts";
 import { heldReuse, loadsOnOf, servedBy, servedOf, withoutReuse, withReuse, withReuseOf } from "./reuse.ts";
 
 const OLD = makeElement({ distribution: "almalinux9.4", kversion: "5.14.0-427.el9_4.x86_64" });
@@ -54,11 +54,10 @@ describe("what serves a kernel that it was not built for", () => {
   });
 
   test("ends with the artifact that it was proven of", () => {
-    const withdrawn = served.map((index) =>
-      index.stable.length === 0 ? index : moved(index, entry, "candidate"),
-    );
+    const open = new OpenIndices(served);
+    open.takeBack(OLD, entry, []);
 
-    expect(found(heldReuse(withdrawn))).toBeUndefined();
+    expect(found(heldReuse(open.closed()))).toBeUndefined();
   });
 
   test("ends when other modules take that artifact's place", () => {

@@ -9,16 +9,20 @@ import {
   putBlobs,
 } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
+import { showPublished } from "../../test/support/published.ts";
+import { around } from "../../test/support/scripted-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256, toDocument } from "../base/json.ts";
 import { verdict } from "../check/verdict.ts";
-import { blobPath, putBlob } from "./artifact.ts";
+import { blobPath, putBlob } from "./blobs.ts";
 import type { IndexEntry, Published } from "./documents.ts";
+import { readPublished } from "./generations.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
-import { refreshView, viewPath } from "./view.ts";
+import { viewPath } from "./view.ts";
 
 const ELEMENT = makeElement();
+const NOW = new Date("2026-02-07T00:00:00Z");
 const PLACE = "view/doorbell/0.1.0/debian12/x86_64/6.1.0-56-amd64_6.1.170-3";
 const stateWith = (content: string, isStable = true) =>
   nextState(NOTHING, CATALOG, [
@@ -31,11 +35,11 @@ async function openStore(...contents: string[]) {
   return store;
 }
 
-describe("refreshView", () => {
+describe("the view", () => {
   test("shows stable artifacts at the original's paths", async () => {
     const store = await openStore("one");
 
-    const written = await refreshView(store, stateWith("one"));
+    const written = await showPublished(store, stateWith("one"), NOW);
 
     expect(written).toBe(1);
     expect(viewPath(ELEMENT)).toBe(PLACE);
@@ -49,46 +53,86 @@ describe("refreshView", () => {
 
   test("writes nothing when nothing changed", async () => {
     const store = await openStore("one");
-    await refreshView(store, stateWith("one"));
+    await showPublished(store, stateWith("one"), NOW);
 
-    expect(await refreshView(store, stateWith("one"))).toBe(0);
+    expect(await showPublished(store, stateWith("one"), NOW)).toBe(0);
   });
 
   test("shows no candidates", async () => {
     const store = await openStore("one");
 
-    await refreshView(store, stateWith("one", false));
+    await showPublished(store, stateWith("one", false), NOW);
 
     expect(await store.list("view")).toEqual([]);
   });
 
   test("replaces an artifact, and removes what does not belong to it", async () => {
     const store = await openStore("one", "two");
-    await refreshView(store, stateWith("one"));
+    await showPublished(store, stateWith("one"), NOW);
     await store.write(`${PLACE}/stray.ko`, "left");
 
-    await refreshView(store, stateWith("two"));
+    await showPublished(store, stateWith("two"), NOW);
 
     expect(await store.list(PLACE)).toEqual(["build.log", "doorbell.ko", "manifest.json"]);
     expect(String(await store.read(`${PLACE}/doorbell.ko`))).toBe("module two");
   });
 
-  test("finishes what a killed writer began: the manifest comes last", async () => {
+  test("takes away what is a candidate again, or not there any more", async () => {
     const store = await openStore("one");
-    const dying = {
-      ...storeOf(store),
-      write: async (path: string, bytes: string | Uint8Array) => {
-        if (path.endsWith("manifest.json")) throw new Error("killed");
-        await store.write(path, bytes);
-      },
-    };
+    await showPublished(store, stateWith("one"), NOW);
 
-    await expect(refreshView(dying, stateWith("one"))).rejects.toThrow("killed");
-    const halfWay = await store.list(PLACE);
-    await refreshView(store, stateWith("one"));
+    await showPublished(store, { ...stateWith("one"), indices: [] }, NOW);
 
-    expect(halfWay).toEqual(["build.log", "doorbell.ko"]);
-    expect(await store.list(PLACE)).toEqual(["build.log", "doorbell.ko", "manifest.json"]);
+    expect(await store.list("view")).toEqual([]);
+  });
+
+  test("finishes what a killed writer began, at whatever moment: the manifest comes last, and no mark is left", async () => {
+    for (let writes = 0, isKilled = true; isKilled; writes++) {
+      const store = await openStore("one", "two");
+      await showPublished(store, stateWith("one"), NOW);
+      let left = writes;
+      const dying = around(store, () => {
+        if (left-- === 0) throw new Error("killed");
+      });
+      isKilled = await showPublished(dying, stateWith("two"), NOW).then(
+        () => false,
+        () => true,
+      );
+      const [halfWay, state] = [await store.read(`${PLACE}/manifest.json`), await readPublished(store)];
+      const module = String(await store.read(`${PLACE}/doorbell.ko`));
+      if (halfWay !== undefined && sha256(halfWay) === makeEntry(ELEMENT, "two").manifest)
+        expect(module).toBe("module two");
+
+      await showPublished(store, state, NOW);
+
+      const shown =
+        state.indices[0]?.stable[0]?.manifest === makeEntry(ELEMENT, "two").manifest ? "two" : "one";
+      expect(String(await store.read(`${PLACE}/doorbell.ko`))).toBe(`module ${shown}`);
+      expect(sha256((await store.read(`${PLACE}/manifest.json`)) ?? "")).toBe(
+        makeEntry(ELEMENT, shown).manifest,
+      );
+    }
+  });
+
+  test("comes to the newest generation, whoever of two writers writes it last", async () => {
+    for (let moment = 0; ; moment++) {
+      const store = await openStore("one", "two", "three");
+      await showPublished(store, stateWith("one"), NOW);
+      let [count, isDone] = [0, false];
+      const disturbed = around(store, async () => {
+        if (count++ !== moment) return;
+        isDone = true;
+        await showPublished(store, stateWith("three"), NOW);
+      });
+
+      await showPublished(disturbed, stateWith("two"), NOW);
+      if (!isDone) break;
+
+      const [entry] = (await readPublished(store)).indices.flatMap(({ stable }) => stable);
+      expect(sha256((await store.read(`${PLACE}/manifest.json`)) ?? "")).toBe(entry?.manifest);
+      expect(sha256((await store.read(`${PLACE}/doorbell.ko`)) ?? "")).toBe(entry?.modules[0]?.digest);
+      expect(await store.list("marks")).toEqual([]);
+    }
   });
 
   test.each([
@@ -100,14 +144,14 @@ describe("refreshView", () => {
     if (bytes === undefined) await store.remove(path);
     else await store.write(path, bytes);
 
-    await expect(refreshView(store, stateWith("one"))).rejects.toThrow(
+    await expect(showPublished(store, stateWith("one"), NOW)).rejects.toThrow(
       expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringContaining(path) }),
     );
     expect(await store.read(`${PLACE}/manifest.json`)).toBeUndefined();
   });
 });
 
-describe("refreshView, of an index that somebody changed,", () => {
+describe("the view of an index that somebody changed", () => {
   const other = sha256("module of somebody else");
   const changed = (change: Partial<IndexEntry>): Published =>
     nextState(NOTHING, CATALOG, [
@@ -136,7 +180,7 @@ describe("refreshView, of an index that somebody changed,", () => {
     const store = await openStore("one");
     await putBlob(store, "module of somebody else");
 
-    await expect(refreshView(store, changed(change))).rejects.toThrow(
+    await expect(showPublished(store, changed(change), NOW)).rejects.toThrow(
       expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringMatching(words) }),
     );
     expect(await store.list("view")).toEqual([]);
@@ -147,7 +191,7 @@ describe("refreshView, of an index that somebody changed,", () => {
     const pass = aboutThese(verdict("load", "pass", "good"), "two");
     const manifest = await putBlob(store, toDocument(makeManifest(ELEMENT, [pass], "one")));
 
-    await expect(refreshView(store, changed({ manifest }))).rejects.toThrow(
+    await expect(showPublished(store, changed({ manifest }), NOW)).rejects.toThrow(
       /verdict load is about other bytes/,
     );
     expect(await store.list("view")).toEqual([]);
@@ -165,14 +209,3 @@ describe("putBlob", () => {
     expect(String(await store.read(blobPath(sha256("bytes"))))).toBe("bytes");
   });
 });
-
-function storeOf(store: Awaited<ReturnType<typeof openFolderStore>>) {
-  return {
-    place: store.place,
-    read: (path: string) => store.read(path),
-    create: (path: string, bytes: string | Uint8Array) => store.create(path, bytes),
-    list: (path: string) => store.list(path),
-    remove: (path: string) => store.remove(path),
-    lock: () => store.lock(),
-  };
-}

@@ -1,34 +1,124 @@
 /**
- * The view: stable artifacts at the original pipeline's paths, for people and plain HTTP clients.
+ * The view: stable artifacts at the original pipeline's paths, for people and plain HTTP clients. Whoever publishes writes
+ * what is otherwise than before, and looks afterwards whether somebody published meanwhile: who writes last writes what is
+ * newest. A mark says which places are being written, so that the next writer does what a killed one left.
  */
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
 import { FarmError } from "../base/error.ts";
-import { sha256 } from "../base/json.ts";
+import { toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
-import { readBlob, readManifest } from "./artifact.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+import { OutputPath } from "../matrix/element.ts";
+import { readManifest } from "./artifact.ts";
+import { readBlob } from "./blobs.ts";
 import type { IndexEntry, Published } from "./documents.ts";
+import { readPublished } from "./generations.ts";
+import { parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
+
+const Place = z.object({ driver: PathSegment, output: OutputPath });
+type Place = z.infer<typeof Place>;
+
+/** Places of the view that somebody is writing. */
+const Mark = z.object({ schema: z.literal("kmodfarm.viewMark/1"), places: z.array(Place) });
+const MARKS = "marks";
+/** Whose mark is older than that does not live any more. */
+const MARK_LIMIT_MS = 15 * 60_000;
 
 export function viewPath(entry: Pick<IndexEntry, "driver" | "output">): string {
   return `view/${entry.driver}/${entry.output}`;
 }
 
-/** Brings the view in line with what is stable; safe to repeat. Returns how many artifacts it wrote. */
-export async function refreshView(store: Store, state: Published): Promise<number> {
-  await hideTakenBack(store, state);
-  let written = 0;
-  for (const entry of state.indices.flatMap((index) => index.stable)) {
-    const folder = viewPath(entry);
-    const shown = await store.read(`${folder}/manifest.json`);
-    if (shown !== undefined && sha256(shown) === entry.manifest) continue;
-    await refuseOthers(store, entry);
-    const files = filesOf(entry);
-    for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
-    const names = new Set(files.map(([file]) => file.split("/")[0]));
-    for (const stray of await store.list(folder))
-      if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
-    written++;
+/** A note in the store of the places that a writer is about to write, before it publishes what is there. */
+export interface Announcement {
+  readonly path: string;
+  readonly places: readonly Place[];
+}
+
+/** Says which places will be otherwise; the same `path` again says it anew. */
+export async function announce(
+  store: Store,
+  before: Published,
+  after: Published,
+  path = `${MARKS}/${randomBytes(8).toString("hex")}.json`,
+): Promise<Announcement> {
+  const places = otherPlaces(before, after);
+  if (places.length > 0) await store.write(path, toDocument({ schema: "kmodfarm.viewMark/1", places }));
+  return { path, places };
+}
+
+/**
+ * Shows the announced places as they are in a state, or in one that was published meanwhile, and does what killed writers
+ * left undone. Safe to repeat. Returns how many artifacts it wrote.
+ */
+export async function showAnnounced(
+  store: Store,
+  { path: mark, places: own }: Announcement,
+  state: Published,
+): Promise<number> {
+  const left = (await leftMarks(store)).filter(({ path }) => path !== mark);
+  const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [viewPath(one), one]));
+  let [shown, written, todo] = [state, 0, [...places.values()]];
+  while (todo.length > 0) {
+    const stable = stablePlaces(shown);
+    for (const place of todo) if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
+    const newest = await readPublished(store, shown);
+    todo = otherPlaces(shown, newest).filter((place) => places.has(viewPath(place)));
+    shown = newest;
   }
+  if (own.length > 0) await store.remove(mark);
+  for (const { path, isDead } of left) if (isDead) await store.remove(path);
   return written;
+}
+
+/** Shows a stable artifact whose files are all in the store. @throws FarmError STORE_CORRUPT */
+export async function showStable(store: Store, entry: IndexEntry): Promise<void> {
+  await showPlace(store, entry, entry);
+}
+
+/** Writes an artifact where it is shown, or takes away what is shown there. Returns whether it wrote one. */
+async function showPlace(store: Store, place: Place, entry: IndexEntry | undefined): Promise<boolean> {
+  const folder = viewPath(place);
+  const shown = await store.list(folder);
+  if (entry === undefined) {
+    if (shown.length > 0) await store.remove(folder);
+    return false;
+  }
+  await refuseOthers(store, entry);
+  const files = filesOf(entry);
+  for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
+  const names = new Set(files.map(([file]) => file.split("/")[0]));
+  for (const stray of shown) if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
+  return true;
+}
+
+/** Places at which another artifact is stable, or none any more. */
+function otherPlaces(before: Published, after: Published): Place[] {
+  const [then, now] = [stablePlaces(before), stablePlaces(after)];
+  return [
+    ...[...now].filter(([path, { manifest }]) => then.get(path)?.manifest !== manifest),
+    ...[...then].filter(([path]) => !now.has(path)),
+  ].map(([, { driver, output }]) => ({ driver, output }));
+}
+
+function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
+  return new Map(indices.flatMap(({ stable }) => stable.map((entry) => [viewPath(entry), entry])));
+}
+
+/** Marks of others. One that was not touched for long is of a writer that does not live any more. */
+async function leftMarks(store: Store) {
+  const names = await store.list(MARKS);
+  if (names.length === 0) return [];
+  const marks = names.map(async (name) => {
+    const path = `${MARKS}/${name}`;
+    const [bytes, facts] = [await store.read(path), await store.facts(path)];
+    // Its writer is done.
+    if (bytes === undefined || facts === undefined) return [];
+    const { places } = parseStored(store, path, bytes, Mark);
+    return [{ path, places, isDead: Date.now() - facts.modified.getTime() > MARK_LIMIT_MS }];
+  });
+  return (await Promise.all(marks)).flat();
 }
 
 /** Nodes get nothing that its own manifest contradicts. @throws FarmError STORE_CORRUPT */
@@ -40,15 +130,6 @@ async function refuseOthers(store: Store, entry: IndexEntry): Promise<void> {
   throw new FarmError("STORE_CORRUPT", {
     detail: `${viewPath(entry)} is stable, and its verdict ${other.check} is about other bytes`,
   });
-}
-
-/** What is a candidate again must not be found where it was when it was stable. */
-async function hideTakenBack(store: Store, { indices }: Published): Promise<void> {
-  const stable = new Set(indices.flatMap((index) => index.stable.map(viewPath)));
-  for (const entry of indices.flatMap((index) => index.candidate)) {
-    const folder = viewPath(entry);
-    if (!stable.has(folder) && (await store.list(folder)).length > 0) await store.remove(folder);
-  }
 }
 
 /** Every file that the view has of a stable artifact, with its digest. */

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
@@ -326,7 +327,10 @@ describe("a hostile archive", () => {
     const place = { url: `${server.url}/d.tar`, sha256: sha256Of(bytes) };
     const kept = new Map<string, { bytes: Buffer; isPrivate: boolean }>();
     const archive: InputArchive = {
-      read: async (digest) => kept.get(digest)?.bytes,
+      open: async (digest) => {
+        const bytes = kept.get(digest)?.bytes;
+        return bytes === undefined ? undefined : Readable.from([bytes]);
+      },
       write: async (digest, file, isPrivate) =>
         void kept.set(digest, { bytes: await readFile(file), isPrivate }),
     };

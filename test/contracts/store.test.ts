@@ -1,9 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, readdir, readFile, rm, stat, symlink, truncate, utimes, writeFile } from "node:fs/promises";
-import { hostname } from "node:os";
+import { mkdir, readdir, readFile, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { processName } from "../../src/base/process-name.ts";
 import { entriesOf } from "../../src/base/scratch.ts";
 import { openFolderStore } from "../../src/registry/stores/folder.ts";
 import { killNow, startChild } from "../support/children.ts";
@@ -27,7 +25,6 @@ test("a folder has nothing but what was written, once its writers are gone", asy
   const directory = join(await temporaryDirectory(), "store");
   const { child } = await startChild(
     `${openElsewhere(directory)}
-    await store.lock();
     for (let turn = 0; ; turn++) {
       await store.write("a/" + (turn % 3), "x".repeat(1 << 20));
       if (turn === 3) console.log("at work");
@@ -36,110 +33,12 @@ test("a folder has nothing but what was written, once its writers are gone", asy
   await killNow(child);
 
   const store = await openFolderStore(directory);
-  const unlock = await store.lock();
-  await unlock();
+  await store.write("a/0", "x".repeat(1 << 20));
+  await store.close();
 
   expect(await entriesOf(directory)).toEqual(["a"]);
   expect(await store.list("a")).toEqual(["0", "1", "2"]);
   for (const name of ["0", "1", "2"]) expect((await store.read(`a/${name}`))?.length).toBe(1 << 20);
-});
-
-/** A process that cannot be looked at from here, on a machine that calls itself as this one does. */
-const ELSEWHERE = `4711-1.0123456789abcdef ${hostname()} aabb`;
-const DEAD = `${(processName() as string).replace(/^\d+-\d+/, "1-1")} ${hostname()} aabb`;
-
-const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
-
-async function lockedBy(holder: string, minutes = 0): Promise<string> {
-  const directory = await temporaryDirectory();
-  await writeFile(join(directory, ".lock"), holder);
-  await utimes(join(directory, ".lock"), ago(minutes), ago(minutes));
-  return directory;
-}
-
-describe("a folder's lock", () => {
-  test.each([
-    ["another machine", "1-1.0123456789abcdef another-machine aabb", "on another-machine"],
-    ["another container of this host name", ELSEWHERE, `process 4711-1 on ${hostname()}`],
-    ["an earlier version, which did not say where it runs", `1-1 ${hostname()}`, `1-1 on ${hostname()}`],
-    ["something that cannot be read", "4711-1", "another machine"],
-  ])(
-    "of %s is not taken over while it is fresh, and the error says when it will be",
-    async (_, holder, words) => {
-      const directory = await lockedBy(holder, 9);
-      const store = await openFolderStore(directory);
-
-      await expect(store.lock()).rejects.toMatchObject({
-        code: "STORE_BUSY",
-        message: expect.stringContaining(words),
-        hint: expect.stringMatching(/10 minutes after its last sign of life, which was 5[345]\d s ago/),
-      });
-
-      expect(await readFile(join(directory, ".lock"), "utf8")).toBe(holder);
-      expect(await readdir(directory)).toEqual([".lock"]);
-    },
-  );
-
-  test("of a process elsewhere is not taken over while its mark is fresh, however old the lock", async () => {
-    const directory = await lockedBy(ELSEWHERE, 600);
-    await mkdir(join(directory, ".tmp"));
-    await writeFile(join(directory, ".tmp", "4711-1.0123456789abcdef-aa-alive1199"), "");
-
-    await expect((await openFolderStore(directory)).lock()).rejects.toMatchObject({ code: "STORE_BUSY" });
-
-    expect(await readdir(join(directory, ".tmp"))).toEqual(["4711-1.0123456789abcdef-aa-alive1199"]);
-  });
-
-  test("of a process elsewhere is taken over after ten minutes of silence", async () => {
-    const directory = await lockedBy(ELSEWHERE, 11);
-    const store = await openFolderStore(directory);
-
-    const unlock = await store.lock();
-    await store.write("a", "mine");
-    await unlock();
-
-    expect(await readdir(directory)).toEqual(["a"]);
-  });
-
-  test.each([
-    ["dead", DEAD, 0],
-    ["silent elsewhere", ELSEWHERE, 11],
-  ])(
-    "of a process that is %s is never taken over by two, however close they come",
-    async (_, holder, minutes) => {
-      const winners: number[] = [];
-
-      for (let round = 0; round < 30; round++) {
-        const place = await lockedBy(holder, minutes);
-        const stores = await Promise.all(Array.from({ length: 6 }, () => openFolderStore(place)));
-        const locks = await Promise.allSettled(stores.map((store) => store.lock()));
-        winners.push(locks.filter(({ status }) => status === "fulfilled").length);
-      }
-
-      expect(Math.max(...winners)).toBe(1);
-    },
-  );
-
-  test("that was taken over is noticed by who had it: it writes nothing more, and leaves the new one", async () => {
-    const directory = await temporaryDirectory();
-    const store = await openFolderStore(directory);
-    const unlock = await store.lock();
-    await store.write("a", "mine");
-
-    await writeFile(join(directory, ".lock"), ELSEWHERE);
-    const busy = expect.objectContaining({
-      code: "STORE_BUSY",
-      message: expect.stringContaining("taken over"),
-    });
-    await expect(store.write("a", "still mine")).rejects.toThrow(busy);
-    await expect(store.create("b", "mine")).rejects.toThrow(busy);
-    await expect(store.remove("a")).rejects.toThrow(busy);
-    await unlock();
-
-    expect(await readFile(join(directory, ".lock"), "utf8")).toBe(ELSEWHERE);
-    expect(String(await store.read("a"))).toBe("mine");
-    expect(await store.list("b")).toEqual([]);
-  });
 });
 
 describe("a folder that strangers can write to", () => {
@@ -179,16 +78,13 @@ describe("a folder that strangers can write to", () => {
     expect(await store.list("view")).toEqual([]);
   });
 
-  test.each([
-    [".tmp", "PLACE_UNUSABLE"],
-    [".lock", "STORE_CORRUPT"],
-  ])("may have a link in the place of %s: nothing happens where it leads", async (name, code) => {
+  test("may have a link in the place of .tmp: nothing happens where it leads", async () => {
     const [directory, victim] = [await temporaryDirectory(), await temporaryDirectory()];
     await writeFile(join(victim, "1-1-aa-0"), "precious");
-    await symlink(name === ".tmp" ? victim : join(victim, "1-1-aa-0"), join(directory, name));
+    await symlink(victim, join(directory, ".tmp"));
     const store = await openFolderStore(directory);
 
-    await expect(store.lock()).rejects.toMatchObject({ code });
+    await expect(store.write("a", "x")).rejects.toMatchObject({ code: "PLACE_UNUSABLE" });
 
     expect(await readdir(victim)).toEqual(["1-1-aa-0"]);
     expect(await readFile(join(victim, "1-1-aa-0"), "utf8")).toBe("precious");
@@ -203,19 +99,13 @@ describe("a folder that strangers can write to", () => {
   ])("may have %s in the place of a file: that is said at once", async (_, make) => {
     const directory = await temporaryDirectory();
     const store = await openFolderStore(directory);
-    for (const path of [
-      "channels/stable",
-      "blobs/sha256/aa/aabb",
-      "generations/1/generation.json",
-      ".lock",
-    ]) {
+    for (const path of ["channels/stable", "blobs/sha256/aa/aabb", "generations/1/generation.json"]) {
       await store.write(path, "x");
       if (!String(make).includes("truncate")) await rm(join(directory, path));
       await make(join(directory, path));
 
       await expect(store.read(path)).rejects.toThrow(expect.objectContaining({ code: "STORE_CORRUPT" }));
     }
-    await expect(store.lock()).rejects.toThrow(expect.objectContaining({ code: "STORE_CORRUPT" }));
   });
 
   test("may have a file in the place of a directory, or the other way round: both are errors of the store", async () => {
@@ -256,9 +146,8 @@ test("a folder may itself be a link, to another disk say", async () => {
   await symlink("disk", join(directory, "store"));
   const store = await openFolderStore(join(directory, "store"));
 
-  const unlock = await store.lock();
   await store.write("a/b", "x");
-  await unlock();
+  await store.close();
 
   expect(await readdir(join(directory, "disk"), { recursive: true })).toEqual(["a", "a/b"]);
 });

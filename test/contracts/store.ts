@@ -1,8 +1,12 @@
 /** What every store must do, whatever it keeps its files in. */
 import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { type Store, sizeLimitOf } from "../../src/registry/stores/store.ts";
 import { killNow, startChild } from "../support/children.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 interface StoreUnderTest {
   /** Opens the same place again and again, as different processes would. */
@@ -11,10 +15,9 @@ interface StoreUnderTest {
   readonly openElsewhere: string;
 }
 
-/** Takes the lock or says why not, and lives on. */
-const TRY_LOCK = `
-  console.log(await store.lock().then(() => "locked", (thrown) => thrown.code));
-  setInterval(() => {}, 1000);`;
+const tryToCreate = (index: number) => `
+  console.log((await store.create("generations/1", "${index}")) ? "created ${index}" : "there");
+  await store.close();`;
 
 export function storeContract(name: string, make: () => Promise<StoreUnderTest>): void {
   describe(`${name} as a store`, () => {
@@ -149,43 +152,58 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect([...seen].filter((text) => !contents.includes(text))).toEqual([]);
     });
 
-    test("lets one writer in at a time", async () => {
-      const { open } = await make();
-      const [one, two] = [await open(), await open()];
-
-      const unlock = await one.lock();
-      await expect(two.lock()).rejects.toThrow(
-        expect.objectContaining({ code: "STORE_BUSY", message: expect.stringContaining(two.place) }),
-      );
-      await one.write("a", "written under the lock");
-      await unlock();
-      const again = await two.lock();
-      await again();
-
-      expect(String(await two.read("a"))).toBe("written under the lock");
-    });
-
-    test("keeps others out while another process lives, and lets one in once it was killed", async () => {
+    test("lets one of several processes create a file, and forgets what a killed one was writing", async () => {
       const { open, openElsewhere } = await make();
-      const { child, said } = await startChild(
+      const { child } = await startChild(
         `${openElsewhere}
-        await store.lock();
-        await store.write("half", "x".repeat(100));
-        console.log("locked");
+        await store.write("a", "x");
+        console.log("here");
         setInterval(() => {}, 1000);`,
       );
-      const whileAlive = await (await open()).lock().catch((thrown: unknown) => thrown);
-
       await killNow(child);
-      const attempts = await Promise.all([1, 2, 3, 4].map(() => startChild(`${openElsewhere}${TRY_LOCK}`)));
 
-      expect(said).toBe("locked");
-      expect(whileAlive).toMatchObject({
-        code: "STORE_BUSY",
-        message: expect.stringContaining(`${child.pid}`),
+      const tries = await Promise.all(
+        [1, 2, 3, 4].map((index) => startChild(`${openElsewhere}${tryToCreate(index)}`)),
+      );
+
+      const said = tries.map((attempt) => attempt.said);
+      const winner = said.find((one) => one.startsWith("created "));
+      expect(said.toSorted().slice(1)).toEqual(["there", "there", "there"]);
+      expect(`created ${String(await (await open()).read("generations/1"))}`).toBe(winner);
+    });
+
+    test("takes in and gives out a file of any size without holding it", async () => {
+      const store = await (await make()).open();
+      const file = join(await temporaryDirectory(), "package");
+      const bytes = randomBytes(3 << 20);
+      await writeFile(file, bytes);
+
+      await store.writeFile("blobs/sha256/aa/aabb", file);
+
+      const body = await store.stream("blobs/sha256/aa/aabb");
+      expect(Buffer.concat(await (body as Readable).toArray())).toEqual(bytes);
+      expect(await store.stream("blobs/sha256/aa/none")).toBeUndefined();
+      expect(await store.facts("blobs/sha256/aa/aabb")).toMatchObject({
+        path: "blobs/sha256/aa/aabb",
+        size: bytes.length,
       });
-      const outcomes = attempts.map((attempt) => attempt.said).toSorted();
-      expect(outcomes).toEqual(["STORE_BUSY", "STORE_BUSY", "STORE_BUSY", "locked"]);
+      expect(await store.facts("blobs/sha256/aa")).toBeUndefined();
+      expect(await store.facts("none/none")).toBeUndefined();
+    });
+
+    test("walks through every file, of a directory or of everything, and nothing temporary", async () => {
+      const store = await (await make()).open();
+      for (const path of ["a/b/c", "a/d", "e"]) await store.write(path, path);
+
+      const found = async (path: string) => {
+        const files: string[] = [];
+        for await (const one of store.walk(path)) files.push(`${one.path} ${one.size}`);
+        return files.toSorted();
+      };
+
+      expect(await found("")).toEqual(["a/b/c 5", "a/d 3", "e 1"]);
+      expect(await found("a")).toEqual(["a/b/c 5", "a/d 3"]);
+      expect(await found("none")).toEqual([]);
     });
   });
 }

@@ -39,7 +39,7 @@ async function filesOf(artifact: StableArtifact): Promise<ModuleFile[]> {
 async function recordOf(artifact: StableArtifact): Promise<KernelRecord> {
   const opened = await openFarm(await loadConfig({ config: farm.config }));
   try {
-    const { catalog } = await readPublished(opened.store, "stable");
+    const { catalog } = await readPublished(opened.store);
     return await fetchKernelRecord(findKernel(catalog, kernelOf(artifact)), openInputs(opened, catalog));
   } finally {
     await opened.close();

@@ -39,7 +39,7 @@ let artifacts: Artifact[];
 
 beforeAll(async () => {
   farm = await openFarm(await loadConfig({ config: await configOfFarm() }));
-  published = await readPublished(farm.store, "stable");
+  published = await readPublished(farm.store);
   const inputs = openInputs(farm, published.catalog, { archived: "none" });
   artifacts = [];
   for (const { distribution, architecture, stable } of published.indices)

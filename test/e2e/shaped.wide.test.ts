@@ -178,7 +178,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
   const movesOf = ({ stdout }: { readonly stdout: string }) =>
     (JSON.parse(stdout) as { moves: { result: string; reasons: string[] }[] }).moves;
   const servedBy = async (shape: Shape) => {
-    const { indices } = await readPublished(await openFolderStore(store), "stable");
+    const { indices } = await readPublished(await openFolderStore(store));
     return indices.find(({ distribution }) => distribution === shape)?.loadsOn ?? [];
   };
   const allow = (releases: readonly string[]) =>

@@ -25,7 +25,7 @@ beforeAll(async () => {
   const made = await farms.farm({ mirror: await farms.mirror(), releases: ["debian12"] });
   await made.cli("catalog", "update");
   farm = await openFarm(await loadConfig({ config: made.config }));
-  published = await readPublished(farm.store, "candidate");
+  published = await readPublished(farm.store);
 }, 600_000);
 afterAll(() => farm?.close());
 

@@ -95,7 +95,7 @@ beforeAll(async () => {
 afterAll(() => farm?.close());
 
 it("says of each driver what a node's modprobe makes of it", async () => {
-  const { catalog, indices } = await readPublished(farm.store, "candidate");
+  const { catalog, indices } = await readPublished(farm.store);
   const inputs = openInputs(farm, catalog, { archived: "none" });
   const kernels = new Map<string, Promise<PlainKernel>>();
   const kernelOf = (kversion: string) => {

@@ -4,7 +4,7 @@ import { sha256, toDocument } from "../../src/base/json.ts";
 import type { Verdict } from "../../src/check/verdict.ts";
 import type { Element } from "../../src/matrix/element.ts";
 import { elementKey } from "../../src/matrix/element.ts";
-import { putBlob } from "../../src/registry/artifact.ts";
+import { putBlob } from "../../src/registry/blobs.ts";
 import type { AttemptNote, IndexEntry, Manifest, Published } from "../../src/registry/documents.ts";
 import type { Outcome } from "../../src/registry/publish.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
@@ -12,6 +12,7 @@ import { makeCatalog, makeKernel } from "./kernels.ts";
 
 export const NOTHING: Published = {
   head: null,
+  parts: {},
   catalog: makeCatalog([]),
   matrix: [],
   attempts: [],

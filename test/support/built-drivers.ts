@@ -33,7 +33,7 @@ export async function buildDrivers(farms: Farms, drivers: readonly LyingDriver[]
     if (exitCode !== 0) throw new Error(`${step.join(" ")}: ${stdout}${stderr}`);
   }
   const farm = await openFarm(await loadConfig({ config: made.config }));
-  const { catalog, indices } = await readPublished(farm.store, "candidate");
+  const { catalog, indices } = await readPublished(farm.store);
   const entries = indices.flatMap(({ candidate }) => candidate);
   const [first] = entries;
   const kernel = catalog.kernels.find(

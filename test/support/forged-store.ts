@@ -1,12 +1,14 @@
 /** A store that somebody changed who knows how it is made: every digest on the way is the right one again. */
 import { sha256 } from "../../src/base/json.ts";
-import { blobPath } from "../../src/registry/artifact.ts";
+import { blobPath } from "../../src/registry/blobs.ts";
+import { generationPath } from "../../src/registry/generations.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
 
-/** A document of the newest generation; its pointer; the manifest of its first artifact. */
-export type Forged = `${string}.json` | "channel" | "manifest";
+/** A part of the newest generation, its document; its pointer; the manifest of its first artifact. */
+export type Forged = `part ${string}` | "generation" | "channel" | "manifest";
 
 type Json = Record<string, unknown>;
+const POINTER = "channels/stable";
 
 /** Changes one document, and whatever names it by its digest. Returns what brings all of it back. */
 export async function forge(
@@ -21,27 +23,23 @@ export async function forge(
     return bytes.toString();
   };
   const json = async (path: string) => JSON.parse(await read(path)) as Json;
-  const number = Number((await json("channels/candidate")).generation);
-  const folder = `generations/${number}`;
+  const path = generationPath(Number((await json(POINTER)).generation));
+  const partsOf = async () => (await json(path)).parts as Record<string, { digest: string; size: number }>;
 
   const pointTo = async (text: string) => {
-    await store.write(`${folder}/generation.json`, text);
-    for (const channel of ["candidate", "stable"]) {
-      const pointer = { ...(await json(`channels/${channel}`)), digest: sha256(text) };
-      await store.write(`channels/${channel}`, JSON.stringify(pointer));
-    }
+    await store.write(path, text);
+    await store.write(POINTER, JSON.stringify({ ...(await json(POINTER)), digest: sha256(text) }));
   };
   const replace = async (name: string, text: string) => {
-    await read(`${folder}/${name}`);
-    await store.write(`${folder}/${name}`, text);
-    const generation = await json(`${folder}/generation.json`);
-    const files = { ...(generation.files as Json), [name]: sha256(text) };
-    await pointTo(JSON.stringify({ ...generation, files }));
+    const part = { digest: sha256(text), size: Buffer.byteLength(text) };
+    await store.write(blobPath(part.digest), text);
+    const generation = await json(path);
+    await pointTo(JSON.stringify({ ...generation, parts: { ...(await partsOf()), [name]: part } }));
   };
+  const partText = async (name: string) => read(blobPath((await partsOf())[name]?.digest ?? ""));
   const forgeManifest = async () => {
-    const { files } = (await json(`${folder}/generation.json`)) as { files: Json };
-    const name = Object.keys(files).find((one) => one.startsWith("index/")) ?? "";
-    const text = await read(`${folder}/${name}`);
+    const name = Object.keys(await partsOf()).find((one) => one.startsWith("index/")) ?? "";
+    const text = await partText(name);
     const [entry] = (JSON.parse(text) as { stable: { manifest: string }[] }).stable;
     const old = entry?.manifest ?? "";
     const manifest = change(await read(blobPath(old)));
@@ -49,14 +47,19 @@ export async function forge(
     await replace(name, text.replaceAll(old, sha256(manifest)));
   };
 
-  if (file === "channel") {
-    for (const channel of ["candidate", "stable"])
-      await store.write(`channels/${channel}`, change(await read(`channels/${channel}`)));
-  } else if (file === "manifest") await forgeManifest();
-  else if (file === "generation.json") await pointTo(change(await read(`${folder}/${file}`)));
-  else await replace(file, change(await read(`${folder}/${file}`)));
+  if (file === "channel") await store.write(POINTER, change(await read(POINTER)));
+  else if (file === "manifest") await forgeManifest();
+  else if (file === "generation") await pointTo(change(await read(path)));
+  else {
+    const name = file.slice("part ".length);
+    await replace(name, change(await partText(name)));
+  }
+  const newest = Number(/generations\/(\d+)/.exec(path)?.[1]);
 
   return async () => {
-    for (const [path, bytes] of before) await store.write(path, bytes);
+    for (const [one, bytes] of before) await store.write(one, bytes);
+    // What was published on top of the forged one follows it no more.
+    for (const number of await store.list("generations"))
+      if (Number(number) > newest) await store.remove(`generations/${number}`);
   };
 }

@@ -1,23 +1,34 @@
 import type { Store } from "../../src/registry/stores/store.ts";
 
-/** A store whose writes fail while `fails` says so; it is asked before each, with the path. */
-export function failing(store: Store, fails: (path: string) => boolean): Store {
-  const ask = (path: string) => {
-    if (fails(path)) throw new Error(`503 for ${path}`);
-  };
+/** A store in front of another one; `ask` is asked before each write, with the path, and may throw instead. */
+export function around(store: Store, ask: (path: string) => void | Promise<void>): Store {
   return {
     place: store.place,
     read: (path) => store.read(path),
+    stream: (path) => store.stream(path),
+    facts: (path) => store.facts(path),
     list: (path) => store.list(path),
+    walk: (path) => store.walk(path),
     remove: (path) => store.remove(path),
-    lock: () => store.lock(),
+    close: () => store.close(),
     write: async (path, bytes) => {
-      ask(path);
+      await ask(path);
       await store.write(path, bytes);
     },
+    writeFile: async (path, file) => {
+      await ask(path);
+      await store.writeFile(path, file);
+    },
     create: async (path, bytes) => {
-      ask(path);
+      await ask(path);
       return store.create(path, bytes);
     },
   };
+}
+
+/** A store whose writes fail while `fails` says so. */
+export function failing(store: Store, fails: (path: string) => boolean): Store {
+  return around(store, (path) => {
+    if (fails(path)) throw new Error(`503 for ${path}`);
+  });
 }

@@ -8,10 +8,10 @@ import type { Verdict } from "../../src/check/verdict.ts";
 import { loadConfig } from "../../src/farm/config.ts";
 import { type Farm, openFarm } from "../../src/farm/open.ts";
 import type { Element } from "../../src/matrix/element.ts";
-import { putBlob } from "../../src/registry/artifact.ts";
-import { writePublished } from "../../src/registry/generations.ts";
+import { putBlob } from "../../src/registry/blobs.ts";
 import { nextState } from "../../src/registry/publish.ts";
 import { aboutThese, CATALOG, makeEntry, makeManifest, makeOutcome, NOTHING, putBlobs } from "./artifacts.ts";
+import { writePublished } from "./published.ts";
 import { temporaryDirectory } from "./temporary.ts";
 
 const NIGHT = new Date("2026-11-27T00:00:00Z");

@@ -3,18 +3,18 @@
  * that has the right bytes is used; what the others did wrong is kept.
  */
 
-import { Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import type { z } from "zod";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../../base/error.ts";
 import type { Http } from "../../base/http.ts";
-import { hexOf, sha256 } from "../../base/json.ts";
+import { consumeMetered } from "../../base/verified.ts";
 import type { VerifiedPackage } from "../../kernel/kernel.ts";
 import type { InputOrigin, InputRecord } from "../records.ts";
 
 /** Where the farm keeps the packages it has seen, whatever becomes of mirrors. */
 export interface InputArchive {
   /** The bytes under a SHA-256 (hexadecimal), not yet checked; undefined when they are not there. */
-  read(digest: string): Promise<Buffer | undefined>;
+  open(digest: string): Promise<Readable | undefined>;
   /** Keeps a file; what is there already stays. `isPrivate`: its distribution does not let us pass it on. */
   write(digest: string, file: string, isPrivate: boolean): Promise<void>;
 }
@@ -42,16 +42,18 @@ export function archivePlace(archive: InputArchive, wanted: VerifiedPackage): Pl
     name: "archive",
     from: "archive",
     async take(consume) {
-      const bytes = await archive.read(wanted.sha256);
-      if (bytes === undefined)
-        throw new FarmError("NOT_FETCHABLE", {
-          detail: `the archive has no ${wanted.name} ${wanted.version}`,
+      const { name, version, sha256 } = wanted;
+      const body = await archive.open(sha256);
+      if (body === undefined)
+        throw new FarmError("NOT_FETCHABLE", { detail: `the archive has no ${name} ${version}` });
+      const damaged = () =>
+        new FarmError("DIGEST_MISMATCH", {
+          detail: `the archive's ${name} ${version} is not what was put there`,
         });
-      if (hexOf(sha256(bytes)) !== wanted.sha256)
-        throw new FarmError("DIGEST_MISMATCH", {
-          detail: `the archive's ${wanted.name} ${wanted.version} is not what was put there`,
-        });
-      return consume(Readable.from([bytes]));
+      const limit = wanted.size ?? Number.POSITIVE_INFINITY;
+      return consumeMetered(body, consume, limit, damaged, (seen) => {
+        if (seen.sha256 !== sha256) throw damaged();
+      });
     },
   };
 }

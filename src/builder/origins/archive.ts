@@ -1,13 +1,15 @@
 /**
  * A source in a .tar archive: a file, or what a web server has under a digest that is known beforehand.
  */
-import { createReadStream } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { isCached } from "../../base/cache.ts";
 import { decompressed } from "../../base/decompress.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { fileDigest } from "../../base/file-digest.ts";
-import { hexOf, sha256 as sha256Of } from "../../base/json.ts";
+import { hexOf } from "../../base/json.ts";
 import {
   invalidDriver,
   keepTree,
@@ -102,10 +104,18 @@ async function download(url: string, sha256: string, file: string, context: Orig
     await http.download(url, { sha256 }, file, scratch, signal);
   } catch (thrown) {
     const error = settingFault(thrown, url, sha256);
-    const kept = error.code === "INTERRUPTED" ? undefined : await archive?.read(sha256);
-    if (kept === undefined || hexOf(sha256Of(kept)) !== sha256) throw error;
+    const kept = error.code === "INTERRUPTED" ? undefined : await archive?.open(sha256);
+    if (kept === undefined) throw error;
+    const copy = scratch.path();
+    try {
+      await pipeline(kept, createWriteStream(copy, { mode: 0o600 }));
+      if (hexOf(await fileDigest(copy)) !== sha256) throw error;
+      await mkdir(dirname(file), { recursive: true });
+      await rename(copy, file);
+    } finally {
+      await rm(copy, { force: true });
+    }
     say(`${url}: from the archive (${error.message})`);
-    await scratch.write(file, kept);
   }
 }
 

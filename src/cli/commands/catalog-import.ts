@@ -32,7 +32,7 @@ export async function importFile(file: string, options: ImportOptions): Promise<
     architecture: toArchitecture(options.arch),
   });
   return withFarm(options, async (farm) => {
-    const { before, result } = await changeCatalog(farm, async ({ catalog }) => ({
+    const { before, result } = await changeCatalog(farm, "catalog import", async ({ catalog }) => ({
       catalog: merged(catalog, read, options),
     }));
     const after = result.catalog;
@@ -130,7 +130,7 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
   return open(options, async (farm) => {
     const catalog =
       options.catalog === undefined
-        ? (await readPublished(farm.store, "candidate")).catalog
+        ? (await readPublished(farm.store)).catalog
         : (await Promise.all(options.catalog.map(asCatalog))).reduce(mergeImported, EMPTY_CATALOG);
     const files = filesOf(catalog, options);
     if (options.output === undefined) {

@@ -4,12 +4,13 @@
 import { FarmError } from "../../base/error.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "../../catalog/catalog.ts";
 import type { SourceProblem, SourceWarning, Update } from "../../catalog/update.ts";
+import { thisPerson } from "../../farm/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../farm/open.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { selectKernels } from "../../matrix/generate.ts";
+import { publish } from "../../registry/commit.ts";
 import type { Published } from "../../registry/documents.ts";
-import { readPublished, settle, writePublished } from "../../registry/generations.ts";
-import { nextState, saysTheSame } from "../../registry/publish.ts";
+import { readPublished } from "../../registry/generations.ts";
 import {
   type PlaceOptions,
   type SelectionOptions,
@@ -53,9 +54,9 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
 
 /** Servers are asked before the store is taken: they may be slow, and others may want to write to it. */
 async function updateStore(farm: Farm, { acceptWithdrawals = false }: UpdateCommandOptions) {
-  const seen = await readPublished(farm.store, "candidate");
+  const seen = await readPublished(farm.store);
   const heard = await askSourcesOf(farm, seen.catalog, stopSignal());
-  return changeCatalog(farm, async ({ catalog: previous, head }) => {
+  return changeCatalog(farm, "catalog update", async ({ catalog: previous, head }) => {
     // Who published meanwhile may have heard newer things, beside which ours would seem to go back in time.
     const isCurrent = head?.digest === seen.head?.digest;
     const answers = isCurrent ? heard : await askSourcesOf(farm, previous, stopSignal());
@@ -80,7 +81,7 @@ function isTold(problems: readonly SourceProblem[], id: string): boolean {
 export async function list(options: PlaceOptions & SelectionOptions): Promise<number> {
   const selection = selectionOf(options);
   return withStoredFarm(options, async (farm) => {
-    const { catalog } = await readPublished(farm.store, "candidate");
+    const { catalog } = await readPublished(farm.store);
     const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
     if (options.json) await printJson({ ...catalog, kernels });
     else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
@@ -88,22 +89,25 @@ export async function list(options: PlaceOptions & SelectionOptions): Promise<nu
   });
 }
 
-/** Publishes a generation with another catalog and everything else as it was. */
+/** Publishes a generation with another catalog and everything else as it was. `what` is the command that did it. */
 export async function changeCatalog<T extends { readonly catalog: Catalog }>(
   farm: Farm,
+  what: string,
   change: (state: Published) => Promise<T>,
 ): Promise<{ before: Catalog; result: T }> {
-  const unlock = await farm.store.lock();
-  try {
-    await settle(farm.store);
-    const state = await readPublished(farm.store, "candidate");
-    const result = await change(state);
-    const next = nextState(state, result.catalog, []);
-    if (!saysTheSame(state, next)) await writePublished(farm.store, next, new Date());
-    return { before: state.catalog, result };
-  } finally {
-    await unlock();
-  }
+  const author = { who: thisPerson(), what, now: () => new Date() };
+  const { result } = await publish(
+    farm.store,
+    async (state) => {
+      const found = await change(state);
+      return {
+        state: { ...state, catalog: found.catalog },
+        result: { before: state.catalog, result: found },
+      };
+    },
+    author,
+  );
+  return result;
 }
 
 /** How many kernels are listed no more that were. */

@@ -38,7 +38,7 @@ export async function check(subjects: readonly string[], options: CheckOptions):
   const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
   const certificates = (await Promise.all((options.signer ?? []).map(readCertificates))).flat();
   return withStoredFarm(options, async (farm) => {
-    const state = await readPublished(farm.store, "candidate");
+    const state = await readPublished(farm.store);
     const gate = await openGate(
       farm,
       () => state,

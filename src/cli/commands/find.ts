@@ -23,7 +23,7 @@ export async function find(options: FindOptions): Promise<number> {
   const node = await describeNode(options);
   const config = await configOf(options);
   await requireStore(config, options);
-  const { catalog } = await readPublished(await openFolderStore(config.store), "candidate");
+  const { catalog } = await readPublished(await openFolderStore(config.store));
   const answer = resolveNode(catalog.kernels, node);
   if (options.json) await printJson({ schema: "kmodfarm.catalog-find/1", node, ...answer });
   else if (answer.kind === "found") {

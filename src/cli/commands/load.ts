@@ -24,7 +24,7 @@ const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as c
 export async function load(files: readonly string[], options: LoadOptions): Promise<number> {
   const modules = await Promise.all((await readModuleFiles(files)).map(openModuleFile));
   return withStoredFarm(options, async (farm) => {
-    const { catalog } = await readPublished(farm.store, "candidate");
+    const { catalog } = await readPublished(farm.store);
     const kernel = findKernel(catalog, options.kernel);
     const foreign = modules.find(({ module }) => module.architecture !== kernel.architecture)?.module;
     if (foreign !== undefined) {

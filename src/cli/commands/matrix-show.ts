@@ -22,7 +22,7 @@ export async function show(file: string | undefined, options: PlaceOptions): Pro
 }
 
 async function showOf(farm: Farm, file: string | undefined, options: PlaceOptions): Promise<number> {
-  const state = await readPublished(farm.store, "candidate");
+  const state = await readPublished(farm.store);
   const standings = await standingsOf(farm, state);
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const notes = new Map(state.attempts.map((note) => [note.element, note]));

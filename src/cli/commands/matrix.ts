@@ -85,7 +85,7 @@ function inFile<T>(file: string, work: () => T): T {
 async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
   if (options.catalog === undefined) {
     await requireStore(config, options);
-    return (await readPublished(await openFolderStore(config.store), "candidate")).catalog;
+    return (await readPublished(await openFolderStore(config.store))).catalog;
   }
   const catalogs = await Promise.all(
     options.catalog.map(async (place) => {

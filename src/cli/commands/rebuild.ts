@@ -85,7 +85,7 @@ async function findManifest(subject: string, farm: Farm): Promise<Found> {
 }
 
 async function findPublished(subject: string, { store }: Farm): Promise<Manifest> {
-  const { indices } = await readPublished(store, "candidate");
+  const { indices } = await readPublished(store);
   return readManifest(store, artifactNamed(listAll(indices), subject).entry);
 }
 

@@ -40,7 +40,7 @@ async function shardsOf(file: string | undefined, options: ShardOptions): Promis
   const config = await configOf(options);
   // A file needs no store: it only says how long its elements took.
   if (file === undefined) await requireStore(config, options);
-  const state = await readPublished(await openFolderStore(config.store), "candidate");
+  const state = await readPublished(await openFolderStore(config.store));
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const known = new Map(
     state.attempts.map(({ element, buildMs, load }) => [

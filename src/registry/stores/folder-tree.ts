@@ -4,10 +4,13 @@
  * Only the folder itself may be a link, to another disk say.
  */
 import { isUtf8 } from "node:buffer";
+import type { Stats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
+import type { Readable } from "node:stream";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { StrangeDirectory } from "../../base/strange-directory.ts";
 import { kindOf, removeIn } from "../../base/strange-tree.ts";
+import type { FileFacts } from "./store.ts";
 
 /** Modes of what is written; `umask` takes its part. */
 export interface Modes {
@@ -21,6 +24,11 @@ export interface Maker {
   readonly name: string;
 }
 
+/** Writes a new file's content. */
+export type Fill = (file: FileHandle) => Promise<void>;
+
+/** What file systems without hard links answer. */
+const CANNOT_LINK = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EMLINK"]);
 const NAME_LIMIT_BYTES = 255;
 const PATH_LIMIT_BYTES = 2048;
 const PARTS_LIMIT = 64;
@@ -36,12 +44,8 @@ export class FolderTree {
   /** A plain file's bytes; undefined where there is none. @throws FarmError STORE_CORRUPT for anything else there */
   async read(path: string, limitBytes: number): Promise<Buffer | undefined> {
     return this.#guarded(path, async (way) => {
-      const found = this.#lastOf(path, way);
-      if (found === undefined) return undefined;
-      const { directory, name } = found;
-      const file = await unlessAbsent(() => directory.openForReading(name));
-      if (file === "absent") return undefined;
-      if (file === undefined) throw this.#strange(path, directory, name, "a file");
+      const file = await this.#openAt(path, way);
+      if (file === undefined) return undefined;
       try {
         return await this.#bytesOf(file, path, limitBytes);
       } finally {
@@ -50,15 +54,42 @@ export class FolderTree {
     });
   }
 
-  /** When what is at a path was written last, by the clock of its file system; undefined where nothing is. */
-  async modifiedAt(path: string): Promise<number | undefined> {
+  /** The same, bit by bit. */
+  async stream(path: string, limitBytes: number): Promise<Readable | undefined> {
+    return this.#guarded(path, async (way) => {
+      const file = await this.#openAt(path, way);
+      if (file === undefined) return undefined;
+      try {
+        await this.#checkedSize(file, path, limitBytes);
+        return file.createReadStream();
+      } catch (thrown) {
+        await file.close();
+        throw thrown;
+      }
+    });
+  }
+
+  /** Of what is at a path; undefined where nothing is, or a directory. */
+  async facts(path: string): Promise<FileFacts | undefined> {
     return this.#guarded(path, async (way) => {
       const found = this.#lastOf(path, way);
       if (found === undefined) return undefined;
       const { directory, name } = found;
       const status = await unlessAbsent(async () => directory.statusOf(name));
-      return status === "absent" ? undefined : status.mtimeMs;
+      return status === "absent" || status.isDirectory() ? undefined : factsOf(path, status);
     });
+  }
+
+  /** Every file below a directory; "" is the top, of which `without` are left out. Links are files here: who reads them is told. */
+  async *walk(path: string, without: readonly string[]): AsyncGenerator<FileFacts> {
+    const names = path === "" ? await this.#topNames() : await this.names(path);
+    for (const name of names) {
+      if (path === "" && without.includes(name)) continue;
+      const below = path === "" ? name : `${path}/${name}`;
+      const facts = await this.facts(below);
+      if (facts === undefined) yield* this.walk(below, without);
+      else yield facts;
+    }
   }
 
   /** Names directly below a directory, sorted; none where there is no such directory. */
@@ -70,36 +101,54 @@ export class FolderTree {
       const listed = this.#enter(directory, name, way, path);
       if (listed === "absent") return [];
       if (listed === "file") throw this.#strange(path, directory, name, "a directory");
-      const names: string[] = [];
-      for (const entry of listed.names()) {
-        if (!isUtf8(entry)) throw this.#corrupt(path, "holds a name that is not UTF-8");
-        if (names.push(entry.toString()) > NAMES_LIMIT) throw this.#corrupt(path, "holds too many names");
-      }
-      return names.sort();
+      return this.#namesIn(listed, path);
     });
+  }
+
+  async #topNames(): Promise<string[]> {
+    try {
+      using way = new Way();
+      const top = this.#top(way);
+      return top === undefined ? [] : this.#namesIn(top, ".");
+    } catch (thrown) {
+      throw storeError(thrown, this.place);
+    }
+  }
+
+  #namesIn(directory: StrangeDirectory, path: string): string[] {
+    const names: string[] = [];
+    for (const entry of directory.names()) {
+      if (!isUtf8(entry)) throw this.#corrupt(path, "holds a name that is not UTF-8");
+      if (names.push(entry.toString()) > NAMES_LIMIT) throw this.#corrupt(path, "holds too many names");
+    }
+    return names.sort();
+  }
+
+  async #openAt(path: string, way: Way): Promise<FileHandle | undefined> {
+    const found = this.#lastOf(path, way);
+    if (found === undefined) return undefined;
+    const { directory, name } = found;
+    const file = await unlessAbsent(() => directory.openForReading(name));
+    if (file === "absent") return undefined;
+    if (file === undefined) throw this.#strange(path, directory, name, "a file");
+    return file;
   }
 
   /**
    * Puts a file in its place, whole and durably. With `isNew` only where nothing is: false is the answer when
    * something is there already, whoever made it a moment ago.
    */
-  async put(
-    path: string,
-    content: string | Uint8Array,
-    modes: Modes,
-    maker: Maker,
-    isNew: boolean,
-  ): Promise<boolean> {
+  async put(path: string, fill: Fill, modes: Modes, maker: Maker, isNew: boolean): Promise<boolean> {
     return this.#guarded(path, async (way) => {
       const making = await this.#makeDirectory([maker.directory], modes, way, maker.directory);
       const temporary = Buffer.from(maker.name);
       const parts = partsOf(path);
       const name = Buffer.from(parts.pop() as string);
       try {
-        await writeNew(making, temporary, content, modes.file);
+        await writeNew(making, temporary, fill, modes.file);
         const directory = await this.#makeDirectory(parts, modes, way, path);
         if (!isNew) this.#move(making, temporary, directory, name, path);
-        else if (!hasLinked(making, temporary, directory, name)) return false;
+        else if (!this.#hasLinked(making, temporary, directory, name)) return false;
         await directory.sync();
         return true;
       } finally {
@@ -201,14 +250,33 @@ export class FolderTree {
   }
 
   async #bytesOf(file: FileHandle, path: string, limitBytes: number): Promise<Buffer> {
-    const { size } = await file.stat();
-    if (size > limitBytes)
-      throw this.#corrupt(path, `has ${size} bytes; no more than ${limitBytes} are read`);
+    const size = await this.#checkedSize(file, path, limitBytes);
     const buffer = Buffer.allocUnsafe(size);
     let length = 0;
     for (let read = -1; read !== 0 && length < size; length += read)
       read = (await file.read(buffer, length, size - length, length)).bytesRead;
     return buffer.subarray(0, length);
+  }
+
+  async #checkedSize(file: FileHandle, path: string, limitBytes: number): Promise<number> {
+    const { size } = await file.stat();
+    if (size <= limitBytes) return size;
+    throw this.#corrupt(path, `has ${size} bytes; no more than ${limitBytes} are read`);
+  }
+
+  /** A second name is made by one process only, whatever the others do at the same time. */
+  #hasLinked(from: StrangeDirectory, name: Buffer, to: StrangeDirectory, newName: Buffer): boolean {
+    try {
+      from.link(name, to, newName);
+      return true;
+    } catch (thrown) {
+      if (isErrno(thrown) && thrown.code === "EEXIST") return false;
+      if (isErrno(thrown) && CANNOT_LINK.has(thrown.code ?? ""))
+        throw new FarmError("STORE_UNSAFE", {
+          detail: `the file system of ${this.place} has no hard links (${thrown.code}), so two writers could not be told apart there`,
+        });
+      throw thrown;
+    }
   }
 
   #strange(path: string, directory: StrangeDirectory, name: Buffer, wanted: string): FarmError {
@@ -239,6 +307,10 @@ class Way implements Disposable {
   [Symbol.dispose](): void {
     for (const directory of this.open) directory[Symbol.dispose]();
   }
+}
+
+function factsOf(path: string, { size, mtimeMs }: Stats): FileFacts {
+  return { path, size, modified: new Date(mtimeMs) };
 }
 
 /** @throws FarmError UNSAFE_NAME for a path that is not one below the store */
@@ -277,29 +349,13 @@ async function unlessAbsent<T>(work: () => Promise<T>): Promise<T | "absent"> {
   }
 }
 
-async function writeNew(
-  directory: StrangeDirectory,
-  name: Buffer,
-  content: string | Uint8Array,
-  mode: number,
-): Promise<void> {
+async function writeNew(directory: StrangeDirectory, name: Buffer, fill: Fill, mode: number): Promise<void> {
   const file = await directory.create(name, mode);
   try {
-    await file.writeFile(content);
+    await fill(file);
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-/** A second name is made by one process only, whatever the others do at the same time. */
-function hasLinked(from: StrangeDirectory, name: Buffer, to: StrangeDirectory, newName: Buffer): boolean {
-  try {
-    from.link(name, to, newName);
-    return true;
-  } catch (thrown) {
-    if (isErrno(thrown) && thrown.code === "EEXIST") return false;
-    throw thrown;
   }
 }
 

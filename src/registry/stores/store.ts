@@ -1,7 +1,18 @@
 /**
- * The family of stores: a tree of files that a registry lives in, with just enough to publish atomically. Whoever
- * else may write to it is a stranger: what is read is input.
+ * The family of stores: a tree of files that a registry lives in. Nobody locks one: the creation of a file that is not
+ * there yet is all that writers agree on. Whoever else may write to it is a stranger: what is read is input.
  */
+import type { Readable } from "node:stream";
+
+export interface FileFacts {
+  readonly path: string;
+  readonly size: number;
+  /** By the store's own clock. */
+  readonly modified: Date;
+}
+
+/** What becomes of `create` when several do it at once: one succeeds, the store cannot do it, or several succeed. */
+export type Keeps = "exact" | "refused" | "ignored";
 
 export interface Store {
   /** For people: a path or a URL. */
@@ -11,20 +22,26 @@ export interface Store {
    * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows
    */
   read(path: string): Promise<Buffer | undefined>;
+  /** The same for a file that need not fit in memory; who takes it reads it to its end or destroys it. */
+  stream(path: string): Promise<Readable | undefined>;
+  facts(path: string): Promise<FileFacts | undefined>;
   /** Writes a file that readers see whole or not at all, durably. */
   write(path: string, content: string | Uint8Array): Promise<void>;
-  /** Does the same where there is no such file; false when there is one, which stays. Of several writers one succeeds. */
+  /**
+   * Does the same where there is no such file; false when there is one, which stays. Of several writers one succeeds.
+   * @throws FarmError STORE_UNSAFE where the store cannot promise that
+   */
   create(path: string, content: string | Uint8Array): Promise<boolean>;
+  /** Writes a copy of a file of this machine, however large. */
+  writeFile(path: string, file: string): Promise<void>;
   /** Names directly below a directory, sorted; none when there is no such directory. */
   list(path: string): Promise<string[]>;
+  /** Every file below a directory, and of the whole store below "". */
+  walk(path: string): AsyncIterable<FileFacts>;
   /** Removes a file or a whole directory. */
   remove(path: string): Promise<void>;
-  /**
-   * Becomes the only writer until the returned function is called. Should another one have taken over meanwhile,
-   * every further write of this one is refused.
-   * @throws FarmError STORE_BUSY while another process is
-   */
-  lock(): Promise<() => Promise<void>>;
+  /** Removes what is temporary. */
+  close(): Promise<void>;
 }
 
 /** Catalogs of every kernel that ever was are the largest. */

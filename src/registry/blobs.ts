@@ -1,0 +1,28 @@
+/** Bytes under their digests: whoever has a digest can tell whether the store gave what was put there. */
+import { type Digest, hexOf, sha256 } from "../base/json.ts";
+import { corruptStore } from "./stored.ts";
+import type { Store } from "./stores/store.ts";
+
+export function blobPath(digest: string): string {
+  const hex = hexOf(digest);
+  return `blobs/sha256/${hex.slice(0, 2)}/${hex}`;
+}
+
+/** Stores bytes under their digest; what is there already stays, unless it is damaged. */
+export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
+  const digest = sha256(content);
+  const path = blobPath(digest);
+  const facts = await store.facts(path);
+  const there = facts?.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
+  if (there === undefined || sha256(there) !== digest) await store.write(path, content);
+  return digest;
+}
+
+/** @throws FarmError STORE_CORRUPT */
+export async function readBlob(store: Store, digest: string): Promise<Buffer> {
+  const place = blobPath(digest);
+  const bytes = await store.read(place);
+  if (bytes === undefined || sha256(bytes) !== digest)
+    throw corruptStore(store, `${place} is missing or damaged`);
+  return bytes;
+}

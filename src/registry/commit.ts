@@ -1,0 +1,175 @@
+/**
+ * How everybody who writes publishes: a change is applied to the newest state, its new parts are stored, and the creation
+ * of the next generation's document decides. Who comes second applies the change again, to what the first one left. Nobody
+ * holds anything meanwhile, and a kill at any moment leaves one generation or the other.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { sha256, toDocument } from "../base/json.ts";
+import { type Catalog, sameFacts } from "../catalog/catalog.ts";
+import { putBlob } from "./blobs.ts";
+import type { Generation, Part, Published } from "./documents.ts";
+import { generationPath, pointTo, readPublished } from "./generations.ts";
+import { differenceOf, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
+import type { Store } from "./stores/store.ts";
+import { type Announcement, announce, showAnnounced } from "./view.ts";
+
+/**
+ * What to say, computed anew from whatever state it is applied to; the same state when there is nothing to say. It may be
+ * applied several times: no builds and no boots in here.
+ */
+export type Change<T> = (state: Published) => Changed<T> | Promise<Changed<T>>;
+
+export interface Changed<T> {
+  readonly state: Published;
+  readonly result: T;
+}
+
+/** Who makes a generation, by which command, and when. */
+export interface Author {
+  readonly who: string;
+  readonly what: string;
+  readonly now: () => Date;
+}
+
+export interface Committed<T> extends Changed<T> {
+  /** Brings the view up to it. Returns how many artifacts were written there. */
+  show(): Promise<number>;
+}
+
+/** Each try that is lost was won by another writer. */
+const MOST_TRIES = 40;
+const LONGEST_PAUSE_MS = 200;
+
+/** Publishes a change, and shows it. @throws as `commit` */
+export async function publish<T>(store: Store, change: Change<T>, author: Author): Promise<Changed<T>> {
+  const { state, result, show } = await commit(store, change, author);
+  await show();
+  return { state, result };
+}
+
+/** A generation that is there stays there: what fails afterwards is made good by whoever writes next. */
+async function afterwards<T>(number: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const { code, message, at } = toFarmError(thrown);
+    throw new FarmError(code, {
+      detail: `generation ${number} is published, but not shown: ${message}`,
+      hint: "Once the store can be written, run the same command again, or any that writes: it shows what is published.",
+      at,
+      cause: thrown,
+    });
+  }
+}
+
+/**
+ * Publishes a change. `known` is what the caller read before: only what is new is read again.
+ * @throws FarmError STORE_CONFLICT after many losses; STORE_CORRUPT, and what the change itself throws
+ */
+export async function commit<T>(
+  store: Store,
+  change: Change<T>,
+  author: Author,
+  known?: Published,
+): Promise<Committed<T>> {
+  let before = await readPublished(store, known);
+  let announcement: Announcement | undefined;
+  for (let tries = 1; ; tries++) {
+    const { state, result } = await change(before);
+    const parts = await storeParts(store, before, state);
+    // An earlier version may have been killed before it showed what it published.
+    const shown = isWhole(before) ? NOTHING_PUBLISHED : before;
+    const after = parts === undefined ? before : state;
+    // Said before it is published: a kill in between is made good by the next writer.
+    announcement = await announce(store, shown, after, announcement?.path);
+    const ended = (published: Published): Committed<T> => {
+      const announced = announcement as Announcement;
+      const show = () => showAnnounced(store, announced, published);
+      if (published.head === null) return { state: published, result, show };
+      const { number } = published.head;
+      return { state: published, result, show: () => afterwards(number, show) };
+    };
+    if (parts === undefined) {
+      if (before.head !== null) await pointTo(store, before.head);
+      return ended(before);
+    }
+    const generation: Generation = {
+      schema: "kmodfarm.generation/2",
+      number: (before.head?.number ?? 0) + 1,
+      parent: before.head,
+      publishedAt: author.now().toISOString(),
+      by: { who: author.who, what: author.what },
+      difference: differenceOf(before, state),
+      parts,
+    };
+    const text = toDocument(generation);
+    if (await isCreated(store, generation.number, text)) {
+      const head = { number: generation.number, digest: sha256(text) };
+      await afterwards(head.number, () => pointTo(store, head));
+      return ended({ ...state, head, parts });
+    }
+    if (tries === MOST_TRIES)
+      throw new FarmError("STORE_CONFLICT", {
+        detail: `${store.place}: ${tries} times another process published first`,
+      });
+    // Of those that lost together each waits for another time.
+    await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, 10 * tries));
+    before = await readPublished(store, before);
+  }
+}
+
+/** Of a version that wrote every generation whole. */
+function isWhole({ head, parts }: Published): boolean {
+  return head !== null && Object.keys(parts).length === 0;
+}
+
+/** Whether the generation is ours. An answer that was lost on the way is found in the store. */
+async function isCreated(store: Store, number: number, text: string): Promise<boolean> {
+  const path = generationPath(number);
+  try {
+    return await store.create(path, text);
+  } catch (thrown) {
+    const there = await store.read(path).catch(() => undefined); // The first error says more.
+    if (there === undefined) throw thrown;
+    return there.equals(Buffer.from(text));
+  }
+}
+
+/** Stores the parts that changed, and says where all are; undefined when none did. */
+async function storeParts(
+  store: Store,
+  before: Published,
+  after: Published,
+): Promise<Record<string, Part> | undefined> {
+  const [then, now] = [partsOf(before), partsOf(after)];
+  const parts: Record<string, Part> = {};
+  const fresh: string[] = [];
+  let isNews = [...then.keys()].some((name) => !now.has(name));
+  for (const [name, content] of now) {
+    const [old, stored] = [then.get(name), before.parts[name]];
+    const isOld = old !== undefined && isSame(old, content);
+    if (isOld && stored !== undefined) {
+      parts[name] = stored;
+      continue;
+    }
+    const text = toDocument(content.document());
+    parts[name] = { digest: sha256(text), size: Buffer.byteLength(text) };
+    if (parts[name].digest !== stored?.digest) fresh.push(text);
+    isNews ||= !isOld && (old === undefined || !saysTheSame(name, old, text));
+  }
+  if (!isNews) return undefined;
+  for (const text of fresh) await putBlob(store, text);
+  return parts;
+}
+
+/** Whether nothing in a part was replaced, so that nobody need write it down to know. */
+function isSame(a: PartContent, b: PartContent): boolean {
+  return a.items.length === b.items.length && a.items.every((item, index) => item === b.items[index]);
+}
+
+/** Whether a part written down says what the old one does. When sources were asked last is no news. */
+function saysTheSame(name: string, old: PartContent, text: string): boolean {
+  if (toDocument(old.document()) === text) return true;
+  return name === "sources" && sameFacts(old.document() as Pick<Catalog, "sources">, JSON.parse(text));
+}

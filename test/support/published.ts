@@ -1,0 +1,26 @@
+import { commit } from "../../src/registry/commit.ts";
+import type { Published } from "../../src/registry/documents.ts";
+import { readPublished } from "../../src/registry/generations.ts";
+import type { Store } from "../../src/registry/stores/store.ts";
+
+/** Publishes a state on top of whatever there is, without showing it. */
+export async function writePublished(store: Store, state: Published, now: Date): Promise<Published> {
+  const { state: written } = await commit(store, () => ({ state, result: undefined }), {
+    who: "somebody",
+    what: "run",
+    now: () => now,
+  });
+  return written;
+}
+
+/** The same, and shows it. Returns how many artifacts it wrote in the view. */
+export async function showPublished(store: Store, state: Published, now: Date): Promise<number> {
+  const { show } = await commit(store, () => ({ state, result: undefined }), {
+    who: "somebody",
+    what: "run",
+    now: () => now,
+  });
+  return show();
+}
+
+export { readPublished };
