@@ -1,9 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
+import { sha256 } from "../base/json.ts";
 import { elementKey } from "../matrix/element.ts";
+import { placeOf } from "../registry/blobs.ts";
 import type { AttemptNote } from "../registry/documents.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
 import { failureParagraphs, shortFailure } from "./failures.ts";
 
+const STORE = await openFolderStore("/store");
 const FAILURE = {
   code: "BUILD_FAILED",
   blame: "source",
@@ -17,25 +21,28 @@ const FAILURE = {
 function failed(kversion: string, failure: AttemptNote["failure"] = FAILURE) {
   const element = makeElement({ kversion });
   const note = { element: elementKey(element), at: "2026-02-07T00:00:00.000Z", compiler: "gcc-12", failure };
-  return { element, note: { ...note, logFile: `/cache/${kversion}/build.log` } };
+  return { element, note: { ...note, log: { digest: sha256(kversion), size: 9 } } };
 }
 
 describe("failureParagraphs", () => {
   test("tell of one failure what happened where, and what to do, and end with the code", () => {
     const { driver, driverversion, distribution, architecture } = makeElement({});
 
-    expect(failureParagraphs([failed("6.1.0-55-amd64")])).toBe(
+    expect(failureParagraphs([failed("6.1.0-55-amd64")], STORE)).toBe(
       `${driver} ${driverversion} ${distribution}/${architecture}/6.1.0-55-amd64: the kernel has no function strlcpy (its API changed) (not tried again until something changes, or --retry)
   at: f.c:8 of ${driver}
   said: f.c:8:9: error: implicit declaration of function 'strlcpy'
-  log: /cache/6.1.0-55-amd64/build.log
+  log: ${placeOf(STORE, sha256("6.1.0-55-amd64"))}
   Use strscpy(). [BUILD_FAILED]
 `,
     );
   });
 
   test("tell the same failure of many kernels once, and name the first of them", () => {
-    const text = failureParagraphs(["1", "2", "3", "4", "5", "6"].map((n) => failed(`6.1.0-${n}-amd64`)));
+    const text = failureParagraphs(
+      ["1", "2", "3", "4", "5", "6"].map((n) => failed(`6.1.0-${n}-amd64`)),
+      STORE,
+    );
 
     expect(text.match(/\[BUILD_FAILED\]/g)).toHaveLength(1);
     expect(text).toMatch(/ for 6 kernels: the kernel has no function/);
@@ -43,7 +50,7 @@ describe("failureParagraphs", () => {
   });
 
   test("do not promise to leave alone what will be tried again", () => {
-    const text = failureParagraphs([failed("6.1", { ...FAILURE, code: "TIMED_OUT", blame: "infra" })]);
+    const text = failureParagraphs([failed("6.1", { ...FAILURE, code: "TIMED_OUT", blame: "infra" })], STORE);
 
     expect(text).not.toContain("not tried again");
   });
@@ -51,7 +58,7 @@ describe("failureParagraphs", () => {
   test("read what older farms wrote, who gave no advice", () => {
     const { advice: _, file: __, lineNumber: ___, ...old } = FAILURE;
 
-    expect(failureParagraphs([failed("6.1", old)])).toMatch(/^ {2}\S.*\S \[BUILD_FAILED\]$/m);
+    expect(failureParagraphs([failed("6.1", old)], STORE)).toMatch(/^ {2}\S.*\S \[BUILD_FAILED\]$/m);
   });
 });
 

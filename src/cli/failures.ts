@@ -4,7 +4,9 @@
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { MOST_TRIES } from "../farm/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";
+import { placeOf } from "../registry/blobs.ts";
 import type { AttemptNote } from "../registry/documents.ts";
+import type { Store } from "../registry/stores/store.ts";
 
 export interface FailedElement {
   readonly element: Element;
@@ -17,31 +19,37 @@ type Failure = NonNullable<AttemptNote["failure"]>;
 const NAMED_KERNELS = 4;
 
 /** One paragraph for each distinct failure: cause, line, what to do, a log. */
-export function failureParagraphs(failed: readonly FailedElement[]): string {
+export function failureParagraphs(failed: readonly FailedElement[], store: Store): string {
   const groups = Map.groupBy(failed, ({ element, note }) => {
     const { code, cause, file } = failureOf(note);
     return JSON.stringify([element.driver, element.driverversion, code, cause, file]);
   });
-  return [...groups.values()].map(paragraph).join("");
+  return [...groups.values()].map((group) => paragraph(group, store)).join("");
 }
 
 /** `cause (file:line)`, for a cell of a table. */
 export function shortFailure({ cause, file, lineNumber }: Failure): string {
-  return file === undefined ? cause : `${cause} (${placeOf({ file, lineNumber })})`;
+  return file === undefined ? cause : `${cause} (${lineOf({ file, lineNumber })})`;
 }
 
-function paragraph(group: readonly FailedElement[]): string {
+function paragraph(group: readonly FailedElement[], store: Store): string {
   const [{ element, note }] = group as readonly [FailedElement];
   const { code, cause, file, lineNumber, line, advice } = failureOf(note);
   const lines = [
     `${subjectOf(group)}: ${cause}${whenAgain(failureOf(note))}`,
-    ...(file === undefined ? [] : [`  at: ${placeOf({ file, lineNumber })} of ${element.driver}`]),
+    ...(file === undefined ? [] : [`  at: ${lineOf({ file, lineNumber })} of ${element.driver}`]),
     ...(line === "" ? [] : [`  said: ${line}`]),
     ...(group.length === 1 ? [] : [`  kernels: ${kernelsOf(group)}`]),
-    `  log: ${note.logFile ?? "none"}`,
+    `  log: ${logPlace(note, store) ?? "none"}`,
     `  ${advice} [${code}]`,
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** Where the log is that explains a failure best. */
+export function logPlace({ log, console: said, failure }: AttemptNote, store: Store): string | undefined {
+  const best = failure === undefined ? (said ?? log) : log;
+  return best === undefined ? undefined : placeOf(store, best.digest);
 }
 
 function whenAgain({ blame, tries }: Failure): string {
@@ -69,7 +77,7 @@ function kernelsOf(group: readonly FailedElement[]): string {
   return [...names.slice(0, NAMED_KERNELS), ...more].join(", ");
 }
 
-function placeOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): string {
+function lineOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): string {
   return lineNumber === undefined ? (file ?? "") : `${file}:${lineNumber}`;
 }
 

@@ -45,6 +45,8 @@ export interface ElementContext extends LoadTestContext {
   /** Of the catalog: who vouches for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
   readonly steps: Steps;
+  /** A text as it is published. */
+  readonly shown: (text: string) => string;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
   readonly now: () => Date;
@@ -154,7 +156,8 @@ async function publishable(
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
-  const verdicts = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
+  const found = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
+  const verdicts = found.map((one) => ({ ...one, reasons: one.reasons.map(context.shown) }));
   const { source, needed = [] } = work.driver;
   const judged = withWaiting(
     await context.gate.judge(element, listedModules(attempt), verdicts, source.digest),
@@ -177,10 +180,11 @@ async function publishable(
     buildMs: attempt.record.buildMs,
     load: { verdict: loaded, ...(bootMs === undefined ? {} : { bootMs }) },
     ...(isStable ? {} : { refusals: [...refusals] }),
-    ...(isStable ? {} : { logFile: logFile ?? attempt.logFile }),
   };
+  const logs = { log: attempt.logFile, ...(logFile === undefined ? {} : { console: logFile }) };
   const decision = context.gate.decision(entry, judged, "kmodfarm run");
-  const outcome = { element, note, artifact: { entry, isStable }, decision, isSettled: true };
+  const explained = isStable ? {} : { logs };
+  const outcome = { element, note, artifact: { entry, isStable }, decision, ...explained, isSettled: true };
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
@@ -229,9 +233,13 @@ function failedBuild(work: Work, attempt: Attempt, name: string, context: Elemen
     ...oddities(attempt),
     buildMs: record.buildMs,
     failure: { ...failure, blame },
-    logFile,
   };
-  return { element: work.element, note, isSettled: blame === "source" || blame === "input" };
+  return {
+    element: work.element,
+    note,
+    logs: { log: logFile },
+    isSettled: blame === "source" || blame === "input",
+  };
 }
 
 /** What never came to a build log leaves its error as one. Never throws: `recipe` is unknown when planning already failed. */
@@ -246,9 +254,14 @@ export async function failedOutcome(
   const note = {
     ...noteOf({ element, recipe, origin: undefined }, context),
     failure: { code, blame, cause: message, line: "", advice: hint },
-    ...(logFile === undefined ? {} : { logFile }),
   };
-  return { element, note, isSettled: recipe !== undefined && (blame === "source" || blame === "input") };
+  const logs = logFile === undefined ? {} : { logs: { log: logFile } };
+  return {
+    element,
+    note,
+    ...logs,
+    isSettled: recipe !== undefined && (blame === "source" || blame === "input"),
+  };
 }
 
 /** Where an error was written, in full; undefined where that failed too, which is reported. */
@@ -256,14 +269,15 @@ async function keepError(
   element: Element,
   recipe: Recipe | undefined,
   error: FarmError,
-  { build, progress }: ElementContext,
+  { build, progress, shown }: ElementContext,
 ): Promise<string | undefined> {
   const { code, message, at, stack } = error;
   try {
     const place = recipe === undefined ? digestOf(elementKey(element)) : recipeKey(recipe);
     const logFile = join(build.cache, "unfinished", hexOf(place), "error.log");
     const trace = traceOf(error) || stack;
-    await build.scratch.write(logFile, `${code}: ${message}\n${JSON.stringify(at)}\n${trace ?? ""}\n`);
+    const text = `${code}: ${message}\n${JSON.stringify(at)}\n${trace ?? ""}\n`;
+    await build.scratch.write(logFile, shown(text));
     return logFile;
   } catch (thrown) {
     progress.say(`${elementName(element)}: its error cannot be kept: ${toFarmError(thrown).message}`);

@@ -149,6 +149,7 @@ test("an outcome that is recorded while another is written is published next", a
     }),
     { ...NOTHING, catalog: CATALOG },
     AUTHOR,
+    undefined,
     AT_ONCE,
   );
   ledger.record(ONE);
@@ -163,7 +164,7 @@ test("an outcome that is recorded while another is written is published next", a
 test("an outcome that cannot be written is refused when it is recorded, and the others are published", async () => {
   const { store } = await storeThatFails(0);
   const ledger = ledgerOf(store);
-  const broken = { ...TWO, note: { ...TWO.note, logFile: "cut in the middle of \ud83d" } };
+  const broken = { ...TWO, note: { ...TWO.note, compiler: "cut in the middle of \ud83d" } };
 
   expect(() => ledger.record(broken)).toThrow("lone surrogate");
   ledger.record(ONE);
@@ -177,7 +178,7 @@ describe("a build that failed for no proven reason", () => {
     const { store } = await storeThatFails(0);
     let published: Published = { ...NOTHING, catalog: CATALOG };
     const night = async (recipe: string) => {
-      const ledger = new Ledger(store, published, AUTHOR, AT_ONCE);
+      const ledger = new Ledger(store, published, AUTHOR, undefined, AT_ONCE);
       const outcome = unexplained(recipe);
       const isLeftAlone = ledger.isSettled(outcome.element);
       if (!isLeftAlone) ledger.record(outcome);
@@ -208,7 +209,7 @@ function keyOf({ element }: Outcome): string {
 }
 
 function ledgerOf(store: Store): Ledger {
-  return new Ledger(store, { ...NOTHING, catalog: CATALOG }, AUTHOR, AT_ONCE);
+  return new Ledger(store, { ...NOTHING, catalog: CATALOG }, AUTHOR, undefined, AT_ONCE);
 }
 
 async function elementsIn(store: Store): Promise<string[]> {

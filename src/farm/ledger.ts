@@ -4,6 +4,7 @@
  * meanwhile stays.
  */
 
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { canonicalJson } from "../base/json.ts";
@@ -13,6 +14,7 @@ import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { putBlob } from "../registry/blobs.ts";
 import { type Author, commit } from "../registry/commit.ts";
 import type { AttemptNote, IndexEntry, Published } from "../registry/documents.ts";
 import { nextState, type Outcome } from "../registry/publish.ts";
@@ -38,6 +40,7 @@ export interface LedgerTimes {
 export class Ledger {
   readonly #store: Store;
   readonly #author: Author;
+  readonly #shown: (text: string) => string;
   readonly #times: LedgerTimes;
   #published: Published;
   #settled: ReadonlyMap<string, Element>;
@@ -57,10 +60,13 @@ export class Ledger {
     store: Store,
     published: Published,
     author: Author,
+    /** A text as it is published. */
+    shown: (text: string) => string = (text) => text,
     times: LedgerTimes = { intervalMs: PUBLISH_INTERVAL_MS, retryDelaysMs: RETRY_DELAYS_MS },
   ) {
     this.#store = store;
     this.#author = author;
+    this.#shown = shown;
     this.#times = times;
     this.#published = published;
     this.#settled = settledOf(published);
@@ -124,7 +130,8 @@ export class Ledger {
 
   /** @throws FarmError for what cannot be written: it would keep everything else from being published */
   record(found: Outcome): void {
-    const outcome = boundedOutcome(found);
+    const bounded = boundedOutcome(found);
+    const outcome = { ...bounded, note: mapTexts(bounded.note, this.#shown) };
     const { element, note, artifact, decision } = outcome;
     canonicalJson([element, note, artifact, decision].filter((part) => part !== undefined));
     this.#pending.push(withTries(outcome, this.noteOf(note.element)));
@@ -208,6 +215,8 @@ export class Ledger {
 
   async #publishPending(): Promise<void> {
     this.#lastTried = performance.now();
+    for (const [index, outcome] of this.#pending.entries())
+      this.#pending[index] = await withLogs(outcome, this.#store);
     const outcomes = [...this.#pending];
     const roots = Object.fromEntries([...this.#roots].map(([name, packages]) => [name, [...packages]]));
     const { state, show } = await commit(
@@ -268,6 +277,25 @@ export class Ledger {
       cause,
     });
   }
+}
+
+function mapTexts<T>(value: T, change: (text: string) => string): T {
+  if (typeof value === "string") return change(value) as T;
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map((one) => mapTexts(one, change)) as T;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, mapTexts(one, change)])) as T;
+}
+
+/** The outcome with its logs stored, and named in its note. A file that is gone explains nothing any more. */
+async function withLogs(outcome: Outcome, store: Store): Promise<Outcome> {
+  const { logs = {}, note, ...rest } = outcome;
+  const stored: Pick<AttemptNote, "log" | "console"> = {};
+  for (const kind of ["log", "console"] as const) {
+    const file = logs[kind];
+    const bytes = file === undefined ? undefined : await readFile(file).catch(() => undefined);
+    if (bytes !== undefined) stored[kind] = { digest: await putBlob(store, bytes), size: bytes.length };
+  }
+  return { ...rest, note: { ...note, ...stored } };
 }
 
 /** What a run finds out about a kernel. */

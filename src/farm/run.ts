@@ -31,6 +31,7 @@ import { LoadQueue } from "./load-test.ts";
 import { thisPerson } from "./moves.ts";
 import { identityOf, isWaiting, neededFor, versionOf, waitingFor } from "./needs.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
+import { withoutPlaces } from "./places.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { Started } from "./started.ts";
 
@@ -54,7 +55,8 @@ export interface RunOptions {
 export async function runFarm(farm: Farm, options: RunOptions): Promise<RunReport> {
   const { progress, signal, now, without, retry } = options;
   const published = await readPublished(farm.store);
-  const ledger = new Ledger(farm.store, published, { who: thisPerson(), what: "run", now });
+  const author = { who: thisPerson(), what: "run", now };
+  const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
   const answers = without?.includes("catalog")
     ? undefined
@@ -382,6 +384,7 @@ class Night {
       sources,
       gate: this.#gate,
       steps: this.#farm.steps,
+      shown: withoutPlaces(this.#farm),
       isLoaded,
       now,
       signal,

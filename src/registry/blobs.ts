@@ -8,6 +8,11 @@ export function blobPath(digest: string): string {
   return `blobs/sha256/${hex.slice(0, 2)}/${hex}`;
 }
 
+/** Where people find it. */
+export function placeOf(store: Store, digest: string): string {
+  return `${store.place}/${blobPath(digest)}`;
+}
+
 /** Stores bytes under their digest; what is there already stays, unless it is damaged. */
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);

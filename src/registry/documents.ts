@@ -167,7 +167,11 @@ export function emptyIndex({
   return { schema: "kmodfarm.index/1", distribution, architecture, stable: [], candidate: [] };
 }
 
-/** The last try at an element: what came of it, how long it took, where its log is. */
+/** Something among the blobs. */
+const Part = z.object({ digest: Digest, size: z.int() });
+export type Part = z.infer<typeof Part>;
+
+/** The last try at an element: what came of it, how long it took, what its log is. */
 export const AttemptNote = z.object({
   element: z.string(),
   recipe: Digest.optional(),
@@ -188,7 +192,10 @@ export const AttemptNote = z.object({
     /** How often this very recipe failed so; counted where nothing proves why. */
     tries: z.int().optional(),
   }).optional(),
-  logFile: z.string().optional(),
+  /** Of the build, or the error that there was instead; of what is stable its manifest names it. */
+  log: Part.optional(),
+  /** Of the load test. */
+  console: Part.optional(),
 });
 export type AttemptNote = z.infer<typeof AttemptNote>;
 
@@ -259,8 +266,6 @@ export const PartName = z
       error: "not a part of a generation",
     },
   );
-const Part = z.object({ digest: Digest, size: z.int() });
-export type Part = z.infer<typeof Part>;
 
 /** Who made a generation: a person and a command, `ann` and `promote`. */
 const Maker = z.object({ who: z.string(), what: z.string() });

@@ -23,6 +23,8 @@ export interface Outcome {
   readonly artifact?: { readonly entry: IndexEntry; readonly isStable: boolean };
   /** What the gate decided about it. */
   readonly decision?: Decision;
+  /** Files of this machine that explain it: they are stored when it is published, and `note` says then what they are. */
+  readonly logs?: { readonly log?: string; readonly console?: string };
   /** Not to be tried again until something changes. */
   readonly isSettled: boolean;
 }

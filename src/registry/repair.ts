@@ -65,7 +65,11 @@ export async function repairArtifacts(store: Store, artifacts: readonly Listed[]
   for (const listed of artifacts) {
     const damage = await damageOf(store, listed);
     if (damage.length === 0) continue;
-    const left = await repairOne(store, listed, damage);
+    const left = await repairOne(store, listed, damage).catch((thrown) => {
+      // What lies in the way of one artifact keeps nobody from the others.
+      if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return [...damage];
+      throw thrown;
+    });
     if (left.length > 0) lost.push({ listed, damage: left });
     repaired += damage.length - left.length;
   }
@@ -87,13 +91,8 @@ async function repairOne(store: Store, listed: Listed, damage: readonly Damage[]
   // Nothing is shown that is not whole, or that its own manifest contradicts.
   if (left.length > 0) return [...left, ...view];
   for (const { path, fact } of view) if (fact === "is damaged") await store.remove(path);
-  try {
-    await showStable(store, listed.entry);
-    return [];
-  } catch (thrown) {
-    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return view;
-    throw thrown;
-  }
+  await showStable(store, listed.entry);
+  return [];
 }
 
 async function replace(store: Store, { path, fact }: Damage, bytes: Buffer): Promise<void> {

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { FarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -60,12 +60,26 @@ export async function showAnnounced(
   const left = (await leftMarks(store)).filter(({ path }) => path !== mark);
   const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [viewPath(one), one]));
   let [shown, written, todo] = [state, 0, [...places.values()]];
+  const faults: FarmError[] = [];
   while (todo.length > 0) {
     const stable = stablePlaces(shown);
-    for (const place of todo) if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
+    for (const place of todo)
+      try {
+        if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
+      } catch (thrown) {
+        // What lies in the way at one place keeps nobody from the others.
+        const error = toFarmError(thrown);
+        if (error.blame !== "integrity") throw error;
+        faults.push(error);
+      }
     const newest = await readPublished(store, shown);
     todo = otherPlaces(shown, newest).filter((place) => places.has(viewPath(place)));
     shown = newest;
+  }
+  const [first] = faults;
+  if (first !== undefined) {
+    const more = faults.length > 1 ? `; and ${faults.length - 1} more such places` : "";
+    throw new FarmError(first.code, { detail: `${first.message}${more}`, at: first.at, cause: first });
   }
   if (own.length > 0) await store.remove(mark);
   for (const { path, isDead } of left) if (isDead) await store.remove(path);
@@ -80,12 +94,12 @@ export async function showStable(store: Store, entry: IndexEntry): Promise<void>
 /** Writes an artifact where it is shown, or takes away what is shown there. Returns whether it wrote one. */
 async function showPlace(store: Store, place: Place, entry: IndexEntry | undefined): Promise<boolean> {
   const folder = viewPath(place);
-  const shown = await store.list(folder);
   if (entry === undefined) {
-    if (shown.length > 0) await store.remove(folder);
+    await store.remove(folder);
     return false;
   }
   await refuseOthers(store, entry);
+  const shown = await store.list(folder);
   const files = filesOf(entry);
   for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
   const names = new Set(files.map(([file]) => file.split("/")[0]));

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readSourceTree } from "../../src/builder/source-tree.ts";
 import { writeTree } from "../support/driver-trees.ts";
@@ -17,7 +17,7 @@ interface Row {
   readonly distribution: string;
   readonly outcome: string;
   readonly attempt: {
-    readonly logFile?: string;
+    readonly recipe?: string;
     readonly failure?: {
       readonly code: string;
       readonly cause: string;
@@ -249,7 +249,7 @@ describe.each([
   }
 
   const modulesOf = ({ attempt }: Row) =>
-    readdir(resolve(farm.directory, dirname(attempt.logFile ?? ""), "modules"));
+    readdir(join(farm.cache, "attempts", attempt.recipe?.replace("sha256:", "") ?? "", "modules"));
 
   it.each(Object.keys(RIGHT))("%s is built", (name) => {
     expect(rowOf(first, name).attempt.failure).toBeUndefined();

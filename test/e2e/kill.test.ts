@@ -1,10 +1,20 @@
 /**
  * A farm that is killed, stopped or run twice at once publishes the same as one that nobody disturbs.
  */
-import { access } from "node:fs/promises";
+
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { leftovers, sharedElement, stableContent, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import {
+  ALL_DONE,
+  leftovers,
+  readGeneration,
+  readStable,
+  sharedElement,
+  stableContent,
+  type TestFarm,
+  useFarms,
+} from "../support/e2e-farm.ts";
 import {
   descendants,
   killRun,
@@ -99,40 +109,43 @@ describe("Ctrl-C", () => {
 });
 
 describe("a second farm on the same store", () => {
-  it("is told who is writing, changes nothing, and may read", async () => {
+  it("runs, updates and reads while the first one builds, and nothing of either is lost", async () => {
     const busy = await farms.farm({ mirror, warm: ["roots", "indices"] });
     const first = busy.start("run");
-    const lock = join(busy.store, ".lock");
-    const isLocked = () =>
-      access(lock).then(
-        () => true,
-        () => false,
-      );
-    await waitFor(isLocked, "the store is locked");
-    let isOver = false;
-    void first.ended.then(() => {
-      isOver = true;
-    });
+    const isBuilding = async () => (await descendants(first.pid)).some(({ name }) => /cc1|make/.test(name));
+    await waitFor(isBuilding, "a compiler runs");
 
-    const second = await busy.cli("run");
-    const update = await busy.cli("catalog", "update");
-    let lists = 0;
-    while (!isOver) {
-      const { exitCode, stderr } = await busy.cli("catalog", "list", "--json");
-      expect(exitCode, stderr).toBe(0);
-      lists++;
-    }
+    const others = await Promise.all([
+      busy.cli("run"),
+      busy.cli("catalog", "update"),
+      busy.cli("catalog", "list"),
+    ]);
 
-    for (const { exitCode, stdout, stderr } of [second, update]) {
-      expect(exitCode).toBe(3);
-      expect(stdout).toBe("");
-      expect(stderr).toMatch(/store is being written by process \d+-\d+ on \S+\n[\s\S]*\[STORE_BUSY\]/);
-      expect(stderr.match(/kmodfarm: /g)).toHaveLength(1);
-    }
-    expect(lists).toBeGreaterThan(2);
-    const { exitCode, stdout, stderr } = await first.ended;
-    expect(exitCode, `${stdout}${stderr}`).toBe(0);
+    for (const { exitCode, stdout, stderr } of [...others, await first.ended])
+      expect(exitCode, `${stdout}${stderr}`).toBe(0);
     expect(await stableContent(busy.store)).toEqual(calm.content);
+    expect(await leftovers(busy)).toEqual([]);
+  });
+
+  it("withdraws what the first one published, while that goes on building", async () => {
+    const busy = await farms.farm({ mirror, warm: ALL_DONE });
+    await busy.cli("run");
+    const [before] = await readStable(busy.store);
+    await appendFile(join(busy.driver, "doorbell.c"), "/* another one */\n");
+    const first = busy.start("run");
+    const isBuilding = async () => (await descendants(first.pid)).some(({ name }) => /cc1|make/.test(name));
+    await waitFor(isBuilding, "a compiler runs");
+
+    const taken = await busy.cli("withdraw", before?.kversion ?? "", "--why", "it panics", "--by", "ann");
+    const stillBuilds = await isBuilding();
+    const ended = await first.ended;
+
+    expect(taken.exitCode, taken.stderr).toBe(0);
+    expect(taken.stdout).toContain("withdrawn");
+    expect(stillBuilds).toBe(true);
+    expect(ended.exitCode, `${ended.stdout}${ended.stderr}`).toBe(0);
+    const decided = [...(await readGeneration(busy.store))].filter(([name]) => name.startsWith("decisions/"));
+    expect(decided.map(([, text]) => text).join()).toContain("it panics");
     expect(await leftovers(busy)).toEqual([]);
   });
 

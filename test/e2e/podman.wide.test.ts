@@ -23,7 +23,7 @@ async function candidatesBy(sandbox: string) {
     const { exitCode, stdout, stderr } = await farm.cli(...words);
     expect(exitCode, `${stdout}${stderr}`).toBe(0);
   }
-  const indices = await readIndices(farm.store, "candidate");
+  const indices = await readIndices(farm.store);
   return indices
     .flatMap((index) => index.candidate)
     .map(({ kversion, recipe, modules, manifest }) => ({ kversion, recipe, modules, manifest }));

@@ -57,9 +57,7 @@ describe("kmodfarm rebuild", () => {
     expect(exitCode, `${stdout}${stderr}`).toBe(0);
     expect(stdout).toMatch(/^doorbell 0\.1\.0 \S+: equal, 2 modules, byte by byte, .*\/srv\/another\/place/);
     expect(await content()).toEqual(before);
-    const { decisions } = JSON.parse(
-      (await readGeneration(farm.store, "stable")).get("decisions.json") ?? "",
-    );
+    const { decisions } = JSON.parse((await readGeneration(farm.store)).get("decisions/0") ?? "");
     expect(decisions.at(-1)).toMatchObject({
       action: "evidence",
       artifact: { driver: "doorbell" },
@@ -149,7 +147,7 @@ MODULE_DESCRIPTION("Looks around");
 }
 
 async function entryOf(driver: string) {
-  const indices = await readIndices(farm.store, "candidate");
+  const indices = await readIndices(farm.store);
   const found = indices.flatMap(({ candidate }) => candidate).find((entry) => entry.driver === driver);
   if (found === undefined) throw new Error(`there is no candidate of ${driver}`);
   return found;

@@ -27,7 +27,7 @@ it("gives the same bytes everywhere", async () => {
   const built = await farm.cli("build");
   expect(built.exitCode, `${built.stdout}${built.stderr}`).toBe(0);
 
-  const indices = await readIndices(farm.store, "candidate");
+  const indices = await readIndices(farm.store);
   const artifacts = indices.flatMap(({ candidate }) => candidate);
   const told: string[] = [];
   for (const artifact of artifacts) {

@@ -87,7 +87,7 @@ async function buildIn({ checkout, mode, umask, env, jobs }: Circumstances) {
 }
 
 async function candidates(store: string) {
-  const indices = await readIndices(store, "candidate");
+  const indices = await readIndices(store);
   return indices
     .flatMap((index) => index.candidate)
     .map(({ kversion, recipe, modules, manifest }) => ({ kversion, recipe, modules, manifest }));

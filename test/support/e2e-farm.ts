@@ -308,8 +308,10 @@ export interface SharedElement {
 /** The element of an architecture that the shared cache was filled with. */
 export async function sharedElement(architecture: "x86_64" | "aarch64"): Promise<SharedElement> {
   await sharedCache();
-  const files = await readGeneration(join(TEST_CACHE, "farms", "shared", "store"), "stable");
-  const { elements } = JSON.parse(files.get("matrix.json") ?? "") as { elements: SharedElement[] };
+  const parts = await readGeneration(join(TEST_CACHE, "farms", "shared", "store"));
+  const elements = [...parts]
+    .filter(([name]) => name.startsWith("matrix/"))
+    .flatMap(([, text]) => (JSON.parse(text) as { elements: SharedElement[] }).elements);
   const found = elements.find((element) => element.architecture === architecture);
   if (found === undefined) throw new Error(`the shared store has no element for ${architecture}`);
   return found;
@@ -373,7 +375,7 @@ interface IndexFile {
 
 /** What a node would read, every digest on the way checked: channel → generation → index → blobs. */
 export async function readStable(store: string): Promise<StableArtifact[]> {
-  const indices = await readIndices(store, "stable");
+  const indices = await readIndices(store);
   const artifacts = indices.flatMap(({ distribution, architecture, stable }) =>
     stable.map((entry) => ({ ...entry, distribution, architecture })),
   );
@@ -388,31 +390,28 @@ export async function readStable(store: string): Promise<StableArtifact[]> {
   return artifacts;
 }
 
-/** Reads the indices a channel names. */
-export async function readIndices(store: string, channel: "stable" | "candidate"): Promise<IndexFile[]> {
-  const files = await readGeneration(store, channel);
+/** Reads the indices of the generation that the pointer names. */
+export async function readIndices(store: string): Promise<IndexFile[]> {
+  const files = await readGeneration(store);
   return [...files]
     .filter(([file]) => file.startsWith("index/"))
     .map(([, text]) => JSON.parse(text) as IndexFile);
 }
 
-/** Text of every file of the generation that a channel names. */
-export async function readGeneration(
-  store: string,
-  channel: "stable" | "candidate",
-): Promise<Map<string, string>> {
-  const pointer = JSON.parse(await readFile(join(store, "channels", channel), "utf8")) as {
+/** Text of every part of the generation that the pointer names, by the part's name. */
+export async function readGeneration(store: string): Promise<Map<string, string>> {
+  const pointer = JSON.parse(await readFile(join(store, "channels/stable"), "utf8")) as {
     generation: number;
     digest: string;
   };
-  const folder = join(store, "generations", String(pointer.generation));
-  const generation = JSON.parse(await readPromised(join(folder, "generation.json"), pointer.digest)) as {
-    files: Record<string, string>;
+  const file = join(store, "generations", String(pointer.generation), "generation.json");
+  const { parts } = JSON.parse(await readPromised(file, pointer.digest)) as {
+    parts: Record<string, { digest: string }>;
   };
-  const files = new Map<string, string>();
-  for (const [file, digest] of Object.entries(generation.files))
-    files.set(file, await readPromised(join(folder, file), digest));
-  return files;
+  const texts = new Map<string, string>();
+  for (const [name, { digest }] of Object.entries(parts))
+    texts.set(name, (await readBlob(store, digest)).toString("utf8"));
+  return texts;
 }
 
 async function readPromised(path: string, digest: string): Promise<string> {

@@ -47,7 +47,7 @@ async function showOf(farm: Farm, file: string | undefined, options: PlaceOption
       return isFailed ? [{ element, note }] : [];
     });
     const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
-    await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed)}`);
+    await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed, farm.store)}`);
   }
   return standings.some(({ isDamaged }) => isDamaged) ? ERRORS.STORE_CORRUPT.exit : 0;
 }

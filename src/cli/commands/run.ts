@@ -9,8 +9,9 @@ import type { RunReport, RunRow } from "../../farm/report.ts";
 import { type RunOptions, runFarm } from "../../farm/run.ts";
 import { elementName } from "../../matrix/element.ts";
 import { standingWords } from "../../registry/standing.ts";
+import type { Store } from "../../registry/stores/store.ts";
 import { openBoard } from "../board.ts";
-import { failureParagraphs } from "../failures.ts";
+import { failureParagraphs, logPlace } from "../failures.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
 import { print, printJson, seconds, table } from "../output.ts";
 
@@ -95,7 +96,7 @@ function toJson(report: RunReport, farm: Farm) {
     outcome: outcomeOf(row),
     standing: row.standing,
     isNew: row.isNew,
-    attempt: row.note,
+    attempt: { ...row.note, logFile: logPlace(row.note, farm.store) },
     path: row.path === undefined ? undefined : join(farm.store.place, row.path),
   }));
   return {
@@ -132,12 +133,12 @@ function toText(report: RunReport, farm: Farm): string {
     row.note.compiler,
     seconds(row.note.buildMs),
     loadWord(row),
-    row.path === undefined ? whereInstead(row) : join(place, row.path),
+    row.path === undefined ? whereInstead(row, farm.store) : join(place, row.path),
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
   const shown =
     rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : nothingText(report);
-  return `${shown}${failureText(report)}${standingText(report)}${summaryText(report)}`;
+  return `${shown}${failureText(report, farm.store)}${standingText(report)}${summaryText(report)}`;
 }
 
 /** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
@@ -151,8 +152,8 @@ function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunRep
   return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
 }
 
-function whereInstead({ note, standing }: RunRow): string {
-  return standing?.word === "withdrawn" ? "withdrawn" : shortest(note.logFile ?? "-");
+function whereInstead({ note, standing }: RunRow, store: Store): string {
+  return standing?.word === "withdrawn" ? "withdrawn" : shortest(logPlace(note, store) ?? "-");
 }
 
 /** What is stable by exception only, and what somebody took back: once for all that have the same words. */
@@ -195,11 +196,14 @@ function loadWord(row: RunRow): string {
   return note.failure?.code === "NOT_FETCHABLE" ? "not there" : "failed";
 }
 
-function failureText(report: RunReport): string {
+function failureText(report: RunReport, store: Store): string {
   const failed = report.rows.filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate");
   const untested = failed.filter(isUntested).length;
   return (
-    failureParagraphs(failed.filter((row) => !isUntested(row))) +
+    failureParagraphs(
+      failed.filter((row) => !isUntested(row)),
+      store,
+    ) +
     (untested === 0
       ? ""
       : `${untested} built and not load-tested: \`kmodfarm run\` does that and publishes them.\n`)
