@@ -110,6 +110,7 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
       setExit(await (await import("./commands/rebuild.ts")).rebuild(subject, options)),
     );
 
+  defineStore(program, setExit);
   const cache = withPlaces(program.command("cache"))
     .description("what the local cache holds, room by room")
     .action(async (options) => setExit(await (await import("./commands/cache.ts")).list(options)));
@@ -310,6 +311,26 @@ function defineMatrix(matrix: Command, setExit: SetExit): void {
     .action(async (file, options) =>
       setExit(await (await import("./commands/matrix-show.ts")).show(file, options)),
     );
+}
+
+function defineStore(program: Command, setExit: SetExit): void {
+  const load = () => import("./commands/store.ts");
+  withPlaces(program.command("generations"))
+    .description("what was published when, by whom, and what changed with it, newest first")
+    .action(async (options) => setExit(await (await load()).generations(options)));
+  withPlaces(program.command("prune"))
+    .description("remove old generations of the store, and files that only they named")
+    .option("--keep <n>", "so many generations stay", toNumber, 100)
+    .option("--grace-days <n>", "what is younger stays too, whatever names it; at least 2", toNumber, 7)
+    .option("--dry-run", "only say what would be removed")
+    .action(async (options) => setExit(await (await load()).pruneStore(options)));
+  withPlaces(program.command("fsck"))
+    .description(
+      "compare what the store holds with what it should; exits 1 for what can be repaired, 4 for what is lost",
+    )
+    .option("--full", "read every byte, not only sizes")
+    .option("--repair", "restore what the view, the blobs or the cache still have")
+    .action(async (options) => setExit(await (await load()).checkStore(options)));
 }
 
 function defineShard(matrix: Command, setExit: SetExit): void {

@@ -13,12 +13,16 @@ export function placeOf(store: Store, digest: string): string {
   return `${store.place}/${blobPath(digest)}`;
 }
 
-/** Stores bytes under their digest; what is there already stays, unless it is damaged. */
+/** What lies there for longer might be what `prune` is about to remove: it is written again, and is young then. */
+const OLD_MS = 24 * 3600_000;
+
+/** Stores bytes under their digest; what is there already stays, unless it is damaged or old. */
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);
   const path = blobPath(digest);
   const facts = await store.facts(path);
-  const there = facts?.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
+  const isYoung = facts !== undefined && Date.now() - facts.modified.getTime() < OLD_MS;
+  const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
   if (there === undefined || sha256(there) !== digest) await store.write(path, content);
   return digest;
 }

@@ -25,12 +25,12 @@ import { assemble, NOTHING_PUBLISHED, partsOf, typeOfPart } from "./parts.ts";
 import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
-const POINTER = "channels/stable";
+export const POINTER = "channels/stable";
 
 const AnyGeneration = z.discriminatedUnion("schema", [Generation, WholeGeneration]);
 type AnyGeneration = z.infer<typeof AnyGeneration>;
 
-interface Found {
+export interface Found {
   readonly head: Head;
   readonly generation: AnyGeneration;
 }
@@ -108,11 +108,23 @@ export async function pointTo(store: Store, head: Head): Promise<void> {
 
 async function fromPointer(store: Store): Promise<Found | undefined> {
   const pointer = await readPointer(store);
-  if (pointer === undefined) return undefined;
+  if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
   const generation = await generationOf(store, head);
   if (generation === undefined) throw corruptStore(store, `${generationPath(head.number)} is not there`);
   return { head, generation };
+}
+
+/** A pointer that is lost must not look like a registry that never was: the first generations may be pruned. */
+async function fromNumbers(store: Store): Promise<Found | undefined> {
+  const numbers = (await store.list("generations")).filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
+  for (const number of numbers.toSorted((a, b) => b - a)) {
+    const path = generationPath(number);
+    const bytes = await store.read(path);
+    if (bytes !== undefined)
+      return { head: { number, digest: sha256(bytes) }, generation: parseGeneration(store, path, bytes) };
+  }
+  return undefined;
 }
 
 async function readPointer(store: Store): Promise<Channel | undefined> {
@@ -147,7 +159,7 @@ function parseGeneration(store: Store, path: string, bytes: Buffer): AnyGenerati
   return parseStored(store, path, bytes, AnyGeneration);
 }
 
-async function readGeneration(
+export async function readGeneration(
   store: Store,
   { head, generation }: Found,
   known: Published,

@@ -118,23 +118,29 @@ function placesOf({
   entry,
   channel,
 }: Pick<Listed, "entry" | "channel">): (readonly [path: string, digest: string])[] {
-  const blobs = new Set(digestsOf(entry));
+  const blobs = new Set(artifactFiles(entry).map(({ digest }) => digest));
   return [
     ...[...blobs].map((digest) => [blobPath(digest), digest] as const),
     ...(channel === "stable" ? viewFiles(entry) : []),
   ];
 }
 
-function digestsOf({ modules, files = [], log, manifest }: IndexEntry): string[] {
+/** The blobs of an artifact; of some the index says how large they are. */
+export function artifactFiles({
+  modules,
+  files = [],
+  log,
+  manifest,
+}: IndexEntry): { readonly digest: string; readonly size?: number }[] {
   return [
-    ...modules.flatMap(({ digest, stripped, compressed }) => [
-      digest,
-      ...(stripped === undefined ? [] : [stripped]),
-      ...(compressed === undefined ? [] : [compressed.digest]),
+    ...modules.flatMap(({ digest, size, stripped, compressed }) => [
+      { digest, size },
+      ...(stripped === undefined ? [] : [{ digest: stripped }]),
+      ...(compressed === undefined ? [] : [{ digest: compressed.digest }]),
     ]),
-    ...files.map(({ digest }) => digest),
-    log,
-    manifest,
+    ...files.map(({ digest, size }) => ({ digest, size })),
+    { digest: log },
+    { digest: manifest },
   ];
 }
 

@@ -1,0 +1,145 @@
+/** `kmodfarm generations`, `prune`, `fsck`: what a store has, should have, and need not have. */
+import { FarmError } from "../../base/error.ts";
+import { formatSize } from "../../base/size.ts";
+import { keptCopies } from "../../farm/kept-copies.ts";
+import type { Difference } from "../../registry/documents.ts";
+import { type FsckReport, fsck } from "../../registry/fsck.ts";
+import { history, newestGeneration } from "../../registry/generations.ts";
+import { prune } from "../../registry/prune.ts";
+import { type PlaceOptions, withStoredFarm } from "../options.ts";
+import { print, printJson, table } from "../output.ts";
+
+export function generations(options: PlaceOptions): Promise<number> {
+  return withStoredFarm(options, async ({ store }) => {
+    const newest = await newestGeneration(store);
+    const found = [];
+    for await (const one of history(store, newest?.head ?? null)) found.push(one);
+    if (options.json)
+      await printJson(
+        found.map(({ head, generation }) => ({
+          ...head,
+          publishedAt: generation.publishedAt,
+          ...(generation.schema === "kmodfarm.generation/2"
+            ? { by: generation.by, difference: generation.difference }
+            : {}),
+        })),
+      );
+    else if (found.length === 0) await print("Nothing was published yet. `kmodfarm run` does.\n");
+    else {
+      const rows = found.map(({ head, generation }) => [
+        String(head.number),
+        generation.publishedAt.slice(0, 16).replace("T", " "),
+        ...(generation.schema === "kmodfarm.generation/2"
+          ? [generation.by.what, generation.by.who, differenceWords(generation.difference)]
+          : ["-", "-", "by a version that did not say"]),
+      ]);
+      await print(table(["NUMBER", "TIME (UTC)", "COMMAND", "BY", "WHAT CHANGED"], rows));
+    }
+    return 0;
+  });
+}
+
+/** `+2 stable, 1 of them changed; 14 kernels` */
+function differenceWords({ stable, candidates, attempts, kernels, decisions }: Difference): string {
+  const moved = (what: string, { added, changed, removed }: Difference["stable"]) =>
+    [
+      ...(added > 0 ? [`+${added}`] : []),
+      ...(removed > 0 ? [`-${removed}`] : []),
+      ...(changed > 0 ? [`~${changed}`] : []),
+    ]
+      .map((count) => `${count} ${what}`)
+      .slice(0, 3);
+  const counted = (count: number, one: string) =>
+    count === 0 ? [] : [`${count} ${one}${count === 1 ? "" : "s"}`];
+  const words = [
+    ...moved("stable", stable),
+    ...moved("candidate", candidates),
+    ...counted(decisions, "decision"),
+    ...counted(attempts, "attempt"),
+    ...counted(kernels, "kernel"),
+  ];
+  return words.length === 0 ? "sources, or toolchains" : words.join(", ");
+}
+
+export interface PruneCommandOptions extends PlaceOptions {
+  readonly keep: number;
+  readonly graceDays: number;
+  readonly dryRun?: boolean;
+}
+
+const DAY_MS = 24 * 3600_000;
+
+export async function pruneStore(options: PruneCommandOptions): Promise<number> {
+  // A night may take a day until it publishes what it has stored.
+  if (options.graceDays < 2)
+    throw new FarmError("USAGE", {
+      detail: `--grace-days ${options.graceDays} is less than 2`,
+      hint: "What a running night has stored and not yet published would be removed.",
+    });
+  return withStoredFarm(options, async ({ store }) => {
+    const pruned = await prune(store, {
+      keep: options.keep,
+      graceMs: options.graceDays * DAY_MS,
+      now: new Date(),
+      isDryRun: options.dryRun ?? false,
+    });
+    if (options.json) await printJson(pruned);
+    else {
+      const { generations: old, files, bytes, kept } = pruned;
+      const verb = options.dryRun ? "would be removed" : "removed";
+      await print(
+        `${files} files (${formatSize(bytes)}) ${verb}, ${old.length} generations among them; ${kept.generations} generations stay, with ${kept.files} files.\n`,
+      );
+    }
+    return 0;
+  });
+}
+
+export interface FsckCommandOptions extends PlaceOptions {
+  readonly full?: boolean;
+  readonly repair?: boolean;
+}
+
+export function checkStore(options: FsckCommandOptions): Promise<number> {
+  return withStoredFarm(options, async ({ store, cache }) => {
+    const report = await fsck(store, {
+      isFull: options.full ?? false,
+      isRepair: options.repair ?? false,
+      copyOf: keptCopies(cache),
+    });
+    if (options.json) await printJson(report);
+    else await print(fsckText(report, options));
+    return exitOf(report);
+  });
+}
+
+/** 0 for a whole store, 1 for one that can be repaired, 4 for one that lost something. */
+function exitOf({ findings }: FsckReport): number {
+  if (findings.some(({ remedy }) => remedy === "lost")) return 4;
+  return findings.some(({ remedy }) => remedy !== "repaired") ? 1 : 0;
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  repaired: "repaired",
+  repairable: "--repair restores it",
+  lost: "lost: no good copy is known here",
+  leave: "not a file of a registry; left alone",
+};
+
+function fsckText({ generation, files, findings, unnamed }: FsckReport, options: FsckCommandOptions): string {
+  const rows = findings.map(({ path, fact, by, remedy }) => [
+    fact,
+    path,
+    by ?? "-",
+    REMEDIES[remedy] ?? remedy,
+  ]);
+  const shown = rows.length === 0 ? "" : `${table(["FACT", "FILE", "OF", "REMEDY"], rows)}\n`;
+  const looked = options.full ? "every byte was read" : "sizes were looked at; --full reads every byte";
+  const left =
+    unnamed.files === 0
+      ? ""
+      : ` ${unnamed.files} blobs (${formatSize(unnamed.bytes)}) are of no generation: \`kmodfarm prune\` removes them.`;
+  const lost = findings.filter(({ remedy }) => remedy === "lost").length;
+  const said = findings.length === 0 ? "whole" : `${findings.length} faults, ${lost} of them lost`;
+  return `${shown}Generation ${generation}, ${files} files: ${said} (${looked}).${left}\n`;
+}

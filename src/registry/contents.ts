@@ -1,0 +1,121 @@
+/** What a store should hold: every file that its newest generations name, and what these files name in turn. */
+import { type FarmError, toFarmError } from "../base/error.ts";
+import type { Package } from "../kernel/kernel.ts";
+import { blobPath } from "./blobs.ts";
+import type { IndexEntry, Published } from "./documents.ts";
+import {
+  type Found,
+  generationPath,
+  history,
+  newestGeneration,
+  POINTER,
+  readGeneration,
+} from "./generations.ts";
+import { NOTHING_PUBLISHED } from "./parts.ts";
+import { artifactFiles } from "./repair.ts";
+import { listAll } from "./standing.ts";
+import type { Store } from "./stores/store.ts";
+import { viewFiles, viewPath } from "./view.ts";
+
+/** A file that something names. */
+export interface NamedFile {
+  readonly path: string;
+  /** Absent for the pointer, which nothing has a digest of. */
+  readonly digest?: string;
+  readonly size?: number;
+  /** What names it, for people: `generation 7`, `view/doorbell/…`. */
+  readonly by: string;
+  /** What it is of, where a build gave it. */
+  readonly entry?: IndexEntry;
+}
+
+export interface Contents {
+  /** The newest generation's; an empty one where that cannot be read. */
+  readonly state: Published;
+  /** Numbers of the generations that were looked at, newest first. */
+  readonly generations: readonly number[];
+  /** What could not be read of them, and so may name more than is known here. */
+  readonly faults: readonly FarmError[];
+  /** By path. */
+  readonly named: ReadonlyMap<string, NamedFile>;
+  /** Paths of packages that may be archived, and need not be. */
+  readonly inputs: ReadonlySet<string>;
+}
+
+/** What the newest `count` generations name, as far as they are kept and can be read. */
+export async function contentsOf(store: Store, count: number): Promise<Contents> {
+  const newest = await newestGeneration(store);
+  const named = new Map<string, NamedFile>();
+  const name = (file: NamedFile) => {
+    if (!named.has(file.path)) named.set(file.path, file);
+  };
+  const [generations, faults]: [number[], FarmError[]] = [[], []];
+  const states = new Map<number, Published>();
+  for await (const found of history(store, newest?.head ?? null)) {
+    if (generations.length === count) break;
+    const { number } = found.head;
+    for (const file of ofGeneration(found)) name(file);
+    try {
+      const known = states.get(generations.at(-1) ?? 0) ?? NOTHING_PUBLISHED;
+      states.set(number, await readGeneration(store, found, known));
+    } catch (thrown) {
+      const error = toFarmError(thrown);
+      if (error.blame !== "integrity") throw error;
+      faults.push(error);
+    }
+    for (const file of ofState(states.get(number) ?? NOTHING_PUBLISHED, number)) name(file);
+    generations.push(number);
+  }
+  const state = states.get(newest?.head.number ?? 0) ?? NOTHING_PUBLISHED;
+  if (newest !== undefined) name({ path: POINTER, by: "the registry" });
+  for (const { entry, channel } of listAll(state.indices))
+    if (channel === "stable")
+      for (const [path, digest] of viewFiles(entry)) name({ path, digest, by: viewPath(entry), entry });
+  return { state, generations, faults, named, inputs: inputsOf(state) };
+}
+
+function ofGeneration({ head, generation }: Found): NamedFile[] {
+  const by = `generation ${head.number}`;
+  const own = { path: generationPath(head.number), digest: head.digest, by };
+  if (generation.schema === "kmodfarm.generation/1")
+    return [
+      own,
+      ...Object.entries(generation.files).map(([file, digest]) => ({
+        ...{ path: `generations/${head.number}/${file}`, digest, by },
+      })),
+    ];
+  const parts = Object.entries(generation.parts);
+  return [own, ...parts.map(([part, one]) => ({ ...one, path: blobPath(one.digest), by: `${by}, ${part}` }))];
+}
+
+function ofState({ indices, attempts, decisions }: Published, number: number): NamedFile[] {
+  const by = `generation ${number}`;
+  const blob = (digest: string) => ({ path: blobPath(digest), digest });
+  return [
+    ...listAll(indices).flatMap(({ entry }) =>
+      artifactFiles(entry).map(({ digest, size }) => ({
+        ...{ ...blob(digest), by: viewPath(entry), entry },
+        ...(size === undefined ? {} : { size }),
+      })),
+    ),
+    ...attempts.flatMap(({ element, log, console }) =>
+      [log, console].flatMap((one) =>
+        one === undefined ? [] : [{ ...blob(one.digest), size: one.size, by: `the attempt at ${element}` }],
+      ),
+    ),
+    // What a decision rested on stays as long as the decision does.
+    ...decisions.flatMap(({ manifest, by: who }) =>
+      manifest === undefined ? [] : [{ ...blob(manifest), by: `${by}, a decision of ${who}` }],
+    ),
+  ];
+}
+
+function inputsOf({ catalog, matrix }: Published): Set<string> {
+  const packages: readonly Package[] = [
+    ...[...catalog.kernels, ...matrix].flatMap(({ packages: all }) => Object.values(all).flat()),
+    ...catalog.guests.flatMap(({ packages: all }) => all),
+  ];
+  return new Set(
+    packages.flatMap(({ sha256 }) => (sha256 === undefined ? [] : [blobPath(`sha256:${sha256}`)])),
+  );
+}

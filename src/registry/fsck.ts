@@ -1,0 +1,191 @@
+/**
+ * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
+ */
+import { createHash } from "node:crypto";
+import { FarmError } from "../base/error.ts";
+import { hexOf } from "../base/json.ts";
+import { blobPath } from "./blobs.ts";
+import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
+import type { IndexEntry } from "./documents.ts";
+import { POINTER, pointTo } from "./generations.ts";
+import { artifactFiles } from "./repair.ts";
+import type { FileFacts, Store } from "./stores/store.ts";
+import { showStable } from "./view.ts";
+
+export interface Finding {
+  readonly path: string;
+  readonly fact: "missing" | "damaged" | "stray";
+  /** What names it; nothing names a stray file. */
+  readonly by?: string;
+  /** What became of it, or what can: from where it can be had again. */
+  readonly remedy: "repaired" | "repairable" | "lost" | "leave";
+}
+
+export interface FsckReport {
+  readonly generation: number;
+  readonly files: number;
+  readonly findings: readonly Finding[];
+  /** Blobs that nothing names: what `prune` removes. */
+  readonly unnamed: { readonly files: number; readonly bytes: number };
+}
+
+export interface FsckOptions {
+  readonly isFull: boolean;
+  readonly isRepair: boolean;
+  /** Bytes that this machine still has of a file, as far as it can tell: nothing is believed without its digest. */
+  readonly copyOf: (file: NamedFile) => Promise<Buffer | undefined>;
+}
+
+/** @throws FarmError STORE_CORRUPT where no generation can be found at all, so that nobody knows what should be there */
+export async function fsck(store: Store, options: FsckOptions): Promise<FsckReport> {
+  const contents = await contentsOf(store, Number.POSITIVE_INFINITY);
+  const there = new Map<string, FileFacts>();
+  for await (const file of store.walk("")) there.set(file.path, file);
+  const wrong: { readonly file: NamedFile; readonly fact: "missing" | "damaged" }[] = [];
+  for (const file of contents.named.values()) {
+    const fact = await factOf(store, file, there.get(file.path), options.isFull);
+    if (fact !== undefined) wrong.push({ file, fact });
+  }
+  const findings: Finding[] = [];
+  // The view is written from blobs: these first.
+  for (const { file, fact } of wrong.filter(({ file: { path } }) => !isShown(path)))
+    findings.push({
+      path: file.path,
+      fact,
+      by: file.by,
+      remedy: await restored(store, file, contents, options),
+    });
+  findings.push(...(await shownAgain(store, wrong, options)));
+  for (const { message } of contents.faults)
+    if (!findings.some(({ path }) => message.includes(path)))
+      findings.push({ path: message.slice(store.place.length + 1), fact: "damaged", remedy: "lost" });
+  const others = [...there.values()].filter(({ path }) => !contents.named.has(path));
+  // Where not everything could be read, nobody knows what is named.
+  if (contents.faults.length === 0)
+    for (const { path } of others.filter((file) => isStray(file.path, contents)))
+      findings.push({ path, fact: "stray", remedy: await removed(store, path, options) });
+  const unnamed = others.filter(({ path }) => isUnnamed(path, contents));
+  return {
+    generation: contents.state.head?.number ?? 0,
+    files: contents.named.size,
+    findings,
+    unnamed: { files: unnamed.length, bytes: unnamed.reduce((sum, { size }) => sum + size, 0) },
+  };
+}
+
+function isShown(path: string): boolean {
+  return path.startsWith("view/");
+}
+
+/** What is in the view is ours to take away; of anything else nobody knows whose it is. */
+async function removed(store: Store, path: string, { isRepair }: FsckOptions): Promise<Finding["remedy"]> {
+  if (!isShown(path)) return "leave";
+  if (!isRepair) return "repairable";
+  await store.remove(path);
+  return "repaired";
+}
+
+async function factOf(
+  store: Store,
+  { path, digest, size }: NamedFile,
+  facts: FileFacts | undefined,
+  isFull: boolean,
+): Promise<"missing" | "damaged" | undefined> {
+  if (facts === undefined) return "missing";
+  if (size !== undefined && facts.size !== size) return "damaged";
+  if (!isFull || digest === undefined) return undefined;
+  return (await digestAt(store, path)) === hexOf(digest) ? undefined : "damaged";
+}
+
+/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
+async function digestAt(store: Store, path: string): Promise<string | undefined> {
+  try {
+    const hash = createHash("sha256");
+    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
+    return hash.digest("hex");
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
+    throw thrown;
+  }
+}
+
+/** Writes a file again: the pointer from what it points to, a blob from the view or from what this machine still has. */
+async function restored(
+  store: Store,
+  file: NamedFile,
+  { named, state }: Contents,
+  { isRepair, copyOf }: FsckOptions,
+): Promise<Finding["remedy"]> {
+  if (file.path === POINTER && state.head !== null) {
+    if (isRepair) await pointTo(store, state.head);
+    return isRepair ? "repaired" : "repairable";
+  }
+  const bytes = (await fromView(store, file, named)) ?? (await copyOf(file));
+  if (bytes === undefined) return "lost";
+  if (!isRepair) return "repairable";
+  await store.remove(file.path);
+  await store.write(file.path, bytes);
+  return "repaired";
+}
+
+async function fromView(
+  store: Store,
+  { path, digest }: NamedFile,
+  named: ReadonlyMap<string, NamedFile>,
+): Promise<Buffer | undefined> {
+  if (digest === undefined || path !== blobPath(digest)) return undefined;
+  for (const other of named.values())
+    if (
+      other.digest === digest &&
+      other.path !== path &&
+      (await digestAt(store, other.path)) === hexOf(digest)
+    )
+      return store.read(other.path);
+  return undefined;
+}
+
+/** Shows again what the view has not as it should, from blobs that are whole by now. */
+async function shownAgain(
+  store: Store,
+  wrong: readonly { readonly file: NamedFile; readonly fact: "missing" | "damaged" }[],
+  { isRepair }: FsckOptions,
+): Promise<Finding[]> {
+  const places = Map.groupBy(
+    wrong.filter(({ file }) => isShown(file.path)),
+    ({ file }) => file.by,
+  );
+  const findings: Finding[] = [];
+  for (const [by, files] of places) {
+    const entry = files[0]?.file.entry;
+    const isWhole = entry !== undefined && (await hasAll(store, entry));
+    if (isWhole && isRepair) {
+      for (const { file } of files) await store.remove(file.path);
+      await showStable(store, entry);
+    }
+    const remedy = isWhole ? (isRepair ? "repaired" : "repairable") : "lost";
+    findings.push(...files.map(({ file: { path }, fact }) => ({ path, fact, by, remedy }) as const));
+  }
+  return findings;
+}
+
+/** Whether the blobs of an artifact are there, byte by byte. */
+async function hasAll(store: Store, entry: IndexEntry): Promise<boolean> {
+  for (const { digest } of artifactFiles(entry))
+    if ((await digestAt(store, blobPath(digest))) !== hexOf(digest)) return false;
+  return true;
+}
+
+/** A blob that nothing names is no fault: writers that lost leave some, and prune takes them away. */
+function isUnnamed(path: string, { named, inputs }: Contents): boolean {
+  return /^blobs\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}$/.test(path) && !named.has(path) && !inputs.has(path);
+}
+
+/** Packages that may not be passed on, marks of writers, and what an earlier version left are known, and not looked at. */
+const KNOWN =
+  /^(private\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}|marks\/[0-9a-f]{16}\.json|channels\/candidate|generations\/\d+\/.+)$/;
+
+function isStray(path: string, contents: Contents): boolean {
+  return (
+    !contents.named.has(path) && !contents.inputs.has(path) && !isUnnamed(path, contents) && !KNOWN.test(path)
+  );
+}
