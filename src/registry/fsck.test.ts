@@ -201,11 +201,9 @@ describe("prune", () => {
     await store.remove("channels/stable");
     const before = await readPublished(store);
 
-    await showPublished(
-      store,
-      nextState(before, CATALOG, [makeOutcome(NEW, { content: "ten" })]),
-      NOW,
-    ).catch(() => {});
+    await showPublished(store, nextState(before, CATALOG, [makeOutcome(NEW, { content: "ten" })]), NOW).catch(
+      () => {},
+    );
 
     expect((await readPublished(store)).head?.number).toBe(4);
     expect(await store.read(generationPath(1))).toBeUndefined();
