@@ -17,6 +17,7 @@ import {
   useFarms,
 } from "../support/e2e-farm.ts";
 import { CHECKOUT, TEST_CACHE } from "../support/e2e-mirror.ts";
+import { inProcess } from "../support/in-process.ts";
 
 const farms = useFarms();
 let farm: TestFarm;
@@ -47,7 +48,7 @@ describe("help and usage", () => {
     ["matrix generate", "--driver-version"],
     ["load", "--kernel"],
   ])("tells of %s's own options", async (command, option) => {
-    const { exitCode, stdout } = await cli([...command.split(" "), "--help"]);
+    const { exitCode, stdout } = await inProcess([...command.split(" "), "--help"]);
 
     expect(exitCode).toBe(0);
     expect(stdout).toContain(option);
@@ -67,7 +68,7 @@ describe("help and usage", () => {
     ],
     ["an architecture there is not", ["matrix", "generate", "--arch", "vax"], /'vax' is not an architecture/],
   ])("refuses %s: exit 2, nothing on stdout", async (_, argv, said) => {
-    const { exitCode, stdout, stderr } = await cli(argv);
+    const { exitCode, stdout, stderr } = await inProcess(argv);
 
     expect(exitCode).toBe(2);
     expect(stdout).toBe("");
@@ -135,7 +136,7 @@ describe("configuration", () => {
   async function withConfig(text: string): Promise<CliResult> {
     const file = join(farm.directory, "bad.yaml");
     await writeFile(file, text);
-    return cli(["run", "--config", file]);
+    return inProcess(["run", "--config", file]);
   }
 });
 
