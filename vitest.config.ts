@@ -2,11 +2,23 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/*.wide.test.ts", "node_modules/**"],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
     testTimeout: 300_000,
     hookTimeout: 900_000,
     maxWorkers: 2,
+    // Both share the workers, in the order of their names: what takes minutes comes first, and many small files fill
+    // what is left. Those keep one process between them: to start one for each takes longer than what it tests.
+    projects: [
+      { extends: true, test: { name: "e2e", include: ["test/e2e/**/*.test.ts"] } },
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts", "test/*.test.ts", "test/contracts/**/*.test.ts"],
+          isolate: false,
+        },
+      },
+    ],
   },
 });

@@ -4,8 +4,9 @@
  */
 import { lookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
-import { buildConnector, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import { buildConnector, type Dispatcher, EnvHttpProxyAgent, request } from "undici";
 import { NotPublic, TooSlow } from "./network-faults.ts";
+import { hostOf, type OwnServers, portOf } from "./own-servers.ts";
 import { isPublicAddress } from "./public-address.ts";
 
 export interface ConnectionLimits {
@@ -15,40 +16,13 @@ export interface ConnectionLimits {
   readonly answerMs: number;
 }
 
-/** Servers that a person named, by host and port: an upgrade to TLS, or back, stays with the same person. */
-export class OwnServers {
-  readonly #authorities = new Set<string>();
-
-  /** `places` are URLs, or hosts with a port or without: then every port is meant. */
-  constructor(places: Iterable<string> = []) {
-    for (const place of places) this.add(place);
-  }
-
-  add(place: string): void {
-    const isHost = !place.includes("/");
-    const url = URL.parse(isHost ? `http://${place}/` : place);
-    if (url === null) return;
-    if (isHost && !/:\d+$/.test(place)) this.#authorities.add(hostOf(url.hostname));
-    for (const port of [portOf(url), "80", "443"]) this.#authorities.add(`${hostOf(url.hostname)} ${port}`);
-  }
-
-  has(hostname: string, port: string): boolean {
-    const host = hostOf(hostname);
-    return this.#authorities.has(host) || this.#authorities.has(`${host} ${port}`);
-  }
-}
-
-/** Without the brackets of an address, and without the dot that only says that a name is whole. */
-function hostOf(hostname: string): string {
-  return hostname.replace(/^\[(.*)\]$/, "$1").replace(/\.$/, "");
-}
-
-function portOf({ port, protocol }: Pick<URL, "port" | "protocol">): string {
-  return port || (protocol === "https:" ? "443" : "80");
-}
-
 export interface Connections {
-  readonly dispatcher: Dispatcher;
+  /** One answer, as it comes: redirects are answers. */
+  ask(
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData>;
   close(): Promise<void>;
 }
 
@@ -78,7 +52,10 @@ export function openConnections(own: OwnServers, limits: ConnectionLimits): Conn
     if (fault !== undefined) throw fault;
     return dispatch(options, withDeadline(handler, `${origin}${options.path}`, answerMs));
   });
-  return { dispatcher, close: () => agent.close() };
+  return {
+    ask: (url, headers, signal) => request(url, { headers, dispatcher, signal }),
+    close: () => agent.close(),
+  };
 }
 
 /** What is wrong with a host as it is written; names are looked at when they are looked up. */

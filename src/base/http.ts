@@ -8,8 +8,8 @@ import { dirname } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Dispatcher, request } from "undici";
-import { type Connections, OwnServers, openConnections } from "./connections.ts";
+import type { Dispatcher } from "undici";
+import type { Connections } from "./connections.ts";
 import { Deadline } from "./deadline.ts";
 import { FarmError } from "./error.ts";
 import {
@@ -22,6 +22,7 @@ import {
   toRemoteError,
   waitBeforeRetry,
 } from "./network-faults.ts";
+import { OwnServers } from "./own-servers.ts";
 import { throwIfAborted } from "./run.ts";
 import type { Scratch } from "./scratch.ts";
 import { type Credentials, credentialsFor } from "./secret.ts";
@@ -83,7 +84,8 @@ const LEAST_BYTES_PER_MS = 10;
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
-  readonly #connections: Connections;
+  /** Since something was asked for: whatever speaks HTTP is half of what there is to load at a start. */
+  #connections: Promise<Connections> | undefined;
   readonly #own: OwnServers;
   readonly #isAskerTrusted: boolean;
   readonly #retries: number;
@@ -100,14 +102,18 @@ export class Http {
     this.#longestMs = options.longestMs ?? 3_600_000;
     this.#isAskerTrusted = options.own === undefined;
     this.#own = new OwnServers(options.own);
-    this.#connections = openConnections(this.#own, { ...this.#patience, answerMs: this.#slowMs });
     this.#retries = options.retries ?? 3;
     this.#firstDelayMs = options.firstDelayMs ?? 500;
     this.#credentials = options.credentials ?? [];
   }
 
   async close(): Promise<void> {
-    await this.#connections.close();
+    await (await this.#connections)?.close();
+  }
+
+  async #connect(): Promise<Connections> {
+    const { openConnections } = await import("./connections.ts");
+    return openConnections(this.#own, { ...this.#patience, answerMs: this.#slowMs });
   }
 
   /** The catalogue's error for what went wrong while a body of `get` was read. */
@@ -242,14 +248,13 @@ export class Http {
       const isElsewhere = visited.some((one) => URL.parse(one)?.origin !== URL.parse(url)?.origin);
       const credentials = isElsewhere ? undefined : credentialsFor(place, this.#credentials);
       this.traffic.requests++;
-      const answer = await request(place, {
-        headers:
-          credentials === undefined
-            ? headers
-            : { ...headers, authorization: credentials.authorization.reveal() },
-        dispatcher: this.#connections.dispatcher,
-        signal,
-      });
+      this.#connections ??= this.#connect();
+      const connections = await this.#connections;
+      const sent =
+        credentials === undefined
+          ? headers
+          : { ...headers, authorization: credentials.authorization.reveal() };
+      const answer = await connections.ask(place, sent, signal);
       const location = one(answer.headers.location);
       if (!REDIRECTS.has(answer.statusCode) || location === undefined) return answer;
       await answer.body.dump();

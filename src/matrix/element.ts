@@ -1,7 +1,8 @@
 /**
  * One row of the matrix: a driver version for a kernel. The six keys of the original pipeline keep their names.
  */
-import semver from "semver";
+// The one function of it: the whole package is 47 files to read at every start.
+import parseVersion from "semver/functions/parse.js";
 import { z } from "zod";
 import { urlOf } from "../base/url.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -57,7 +58,7 @@ export const AnyMatrix = z.union([Matrix.transform((matrix) => matrix.elements),
 /** A patch release does not move a driver's place: `0.1.1` lives in the series `0.1.0`. */
 export function seriesOf(version: string, configured?: string): string {
   if (configured !== undefined) return pathSegment(configured, "series");
-  const parsed = semver.parse(version);
+  const parsed = parseVersion(version);
   return parsed === null ? pathSegment(version, "driver version") : `${parsed.major}.${parsed.minor}.0`;
 }
 

@@ -2,7 +2,7 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { DOORBELL, sharedElement, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { DOORBELL, SAME_FOR_EVERYBODY, sharedElement, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 import type { TestMirror } from "../support/e2e-mirror.ts";
 
 const farms = useFarms();
@@ -22,7 +22,7 @@ describe("a kernel whose header packages left the mirror", () => {
 
   beforeAll(async () => {
     mirror = await farms.mirror();
-    const first = await farms.farm({ mirror, select: SELECT });
+    const first = await farms.farm({ mirror, select: SELECT, warm: [...SAME_FOR_EVERYBODY, "loads"] });
     expect((await first.cli("run")).exitCode).toBe(0);
     store = first.store;
     elsewhere = await farms.farm({

@@ -10,6 +10,7 @@ import {
   copyDriver,
   DOORBELL,
   leftovers,
+  SAME_FOR_EVERYBODY,
   type TestFarm,
   treeDigests,
   useFarms,
@@ -28,7 +29,12 @@ describe("a cache with a limit", () => {
   let farm: TestFarm;
 
   beforeAll(async () => {
-    farm = await farms.farm({ mirror, select: X86, cacheLimit: "64K" });
+    farm = await farms.farm({
+      mirror,
+      select: X86,
+      cacheLimit: "64K",
+      warm: [...SAME_FOR_EVERYBODY, "loads"],
+    });
   });
 
   it("is within it after a run, which works all the same", async () => {

@@ -4,9 +4,9 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { describe, expect, test, vi } from "vitest";
-import { runProgram } from "../../src/cli/program.ts";
+import { describe, expect, test } from "vitest";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
+import { inProcess } from "../support/in-process.ts";
 import { makeListedPackage } from "../support/kernels.ts";
 import { serveFiles } from "../support/rpm-repository.ts";
 import { makeRpmRepositories } from "../support/rpm-source.ts";
@@ -26,25 +26,8 @@ async function openFarm(sources: string) {
   return {
     directory,
     configure,
-    update: (...args: string[]) => inProcess("catalog", "update", "--config", config, ...args),
+    update: (...args: string[]) => inProcess(["catalog", "update", "--config", config, ...args]),
   };
-}
-
-/** One command line without a process of its own, which takes longer than all that is done here. */
-async function inProcess(...argv: readonly string[]) {
-  const said = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"] as const)
-    vi.spyOn(process[name], "write").mockImplementation((text: unknown, done?: unknown) => {
-      said[name] += String(text);
-      if (typeof done === "function") done();
-      return true;
-    });
-  try {
-    return { exitCode: await runProgram(argv), ...said };
-  } finally {
-    vi.restoreAllMocks();
-    process.stdout.removeAllListeners("error");
-  }
 }
 
 /** The command in a process of its own. */

@@ -70,7 +70,7 @@ describe("modules with one thing wrong", () => {
 describe("kmodfarm check", () => {
   const check = async (artifact: StableArtifact, kernel: string, ...more: string[]) => {
     const files = (await filesOf(artifact)).map(({ name }) => join(placeOf(artifact), name));
-    return farm.cli("check", ...files, "--kernel", kernel, "--no-load", ...more);
+    return farm.inProcess("check", ...files, "--kernel", kernel, "--no-load", ...more);
   };
 
   it("passes what belongs there, and says so on one page", async () => {
@@ -90,9 +90,9 @@ describe("kmodfarm check", () => {
     const name = viewPath(artifact).replace(/^view\//, "");
 
     const known = await farm.cli("check", name, "--no-load", "--json");
-    const unclear = await farm.cli("check", "doorbell", "--no-load");
-    const unknown = await farm.cli("check", "doorbell/9.9.9", "--no-load");
-    const file = await farm.cli("check", join(placeOf(artifact), "doorbell.ko"), "--no-load");
+    const unclear = await farm.inProcess("check", "doorbell", "--no-load");
+    const unknown = await farm.inProcess("check", "doorbell/9.9.9", "--no-load");
+    const file = await farm.inProcess("check", join(placeOf(artifact), "doorbell.ko"), "--no-load");
 
     expect(JSON.parse(known.stdout)).toMatchObject({
       kernel: expect.stringContaining(kernelOf(artifact)),
@@ -158,11 +158,11 @@ describe("what people decide", () => {
     await writeFile(join(farm.directory, "policy.yaml"), "require: [reproducible]\n");
     const config = JSON.parse(await readFile(farm.config, "utf8"));
     await writeFile(farm.config, JSON.stringify({ ...config, policy: "policy.yaml" }));
-    await farm.cli("withdraw", name, "--why", "to try");
+    await farm.inProcess("withdraw", name, "--why", "to try");
 
-    const refused = await farm.cli("promote", name, "--why", "to try");
+    const refused = await farm.inProcess("promote", name, "--why", "to try");
     await writeFile(join(farm.directory, "policy.yaml"), "require: [reproductible]\n");
-    const unclear = await farm.cli("promote", name, "--why", "to try");
+    const unclear = await farm.inProcess("promote", name, "--why", "to try");
     await writeFile(farm.config, JSON.stringify(config));
 
     expect(refused.stdout).toMatch(/^refused .*reproducible: unknown: nobody has built it again/m);
@@ -189,7 +189,7 @@ describe("what people decide", () => {
     expect(exitCode).toBe(0);
     expect((await readStable(farm.store)).filter(({ driver }) => driver === "vendor")).toEqual([]);
     const importAs = (name: string) =>
-      farm.cli(
+      farm.inProcess(
         ...["import", ...files, "--target", kernelOf(artifact), "--no-load"],
         ...["--driver", name, "--driver-version", "0.1.0", "--why", "ticket 7"],
       );

@@ -17,6 +17,7 @@ import {
   useFarms,
 } from "../support/e2e-farm.ts";
 import { CHECKOUT, TEST_CACHE } from "../support/e2e-mirror.ts";
+import { inProcess } from "../support/in-process.ts";
 
 const farms = useFarms();
 let farm: TestFarm;
@@ -47,7 +48,7 @@ describe("help and usage", () => {
     ["matrix generate", "--driver-version"],
     ["load", "--kernel"],
   ])("tells of %s's own options", async (command, option) => {
-    const { exitCode, stdout } = await cli([...command.split(" "), "--help"]);
+    const { exitCode, stdout } = await inProcess([...command.split(" "), "--help"]);
 
     expect(exitCode).toBe(0);
     expect(stdout).toContain(option);
@@ -67,7 +68,7 @@ describe("help and usage", () => {
     ],
     ["an architecture there is not", ["matrix", "generate", "--arch", "vax"], /'vax' is not an architecture/],
   ])("refuses %s: exit 2, nothing on stdout", async (_, argv, said) => {
-    const { exitCode, stdout, stderr } = await cli(argv);
+    const { exitCode, stdout, stderr } = await inProcess(argv);
 
     expect(exitCode).toBe(2);
     expect(stdout).toBe("");
@@ -135,7 +136,7 @@ describe("configuration", () => {
   async function withConfig(text: string): Promise<CliResult> {
     const file = join(farm.directory, "bad.yaml");
     await writeFile(file, text);
-    return cli(["run", "--config", file]);
+    return inProcess(["run", "--config", file]);
   }
 });
 
@@ -169,7 +170,12 @@ describe("kmodfarm matrix", () => {
   });
 
   it("a distribution is a key or an id, never the beginning of one", async () => {
-    const { stdout } = await farm.cli("matrix", "generate", "--distro=debian1", "--driver-version=0.1.1");
+    const { stdout } = await farm.inProcess(
+      "matrix",
+      "generate",
+      "--distro=debian1",
+      "--driver-version=0.1.1",
+    );
 
     expect(JSON.parse(stdout)).toEqual([]);
   });
@@ -186,7 +192,7 @@ describe("kmodfarm matrix", () => {
 
   it("diff prints what to build; --report says why", async () => {
     const [before, after] = [join(farm.directory, "before.json"), join(farm.directory, "after.json")];
-    const elements = JSON.parse((await farm.cli("matrix", "generate")).stdout);
+    const elements = JSON.parse((await farm.inProcess("matrix", "generate")).stdout);
     expect(elements).toHaveLength(2);
     const [first, second] = elements;
     const moved = first.kernelurls.map((url: string) => url.replace("127.0.0.1", "127.0.0.2"));
@@ -198,9 +204,9 @@ describe("kmodfarm matrix", () => {
     );
 
     const plain = await farm.cli("matrix", "diff", before, after);
-    const report = await farm.cli("matrix", "diff", before, after, "--report");
-    const json = await farm.cli("matrix", "diff", before, after, "--report", "--json");
-    const same = await farm.cli("matrix", "diff", before, before);
+    const report = await farm.inProcess("matrix", "diff", before, after, "--report");
+    const json = await farm.inProcess("matrix", "diff", before, after, "--report", "--json");
+    const same = await farm.inProcess("matrix", "diff", before, before);
 
     for (const { exitCode, stderr } of [plain, report, json, same]) expect(exitCode, stderr).toBe(0);
     expect(JSON.parse(plain.stdout).map(({ kversion }: SharedElement) => kversion)).toEqual([
@@ -223,7 +229,7 @@ describe("kmodfarm matrix", () => {
     const cut = join(farm.directory, "cut.json");
     await writeFile(cut, '[{"kversion": "6.1');
 
-    const { exitCode, stderr } = await farm.cli("matrix", "diff", cut, cut);
+    const { exitCode, stderr } = await farm.inProcess("matrix", "diff", cut, cut);
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(/cut\.json is not JSON: [\s\S]*\[DOCUMENT_INVALID\]/);
@@ -231,7 +237,7 @@ describe("kmodfarm matrix", () => {
 
   it("show tells what became of each element", async () => {
     const { exitCode, stdout } = await farm.cli("matrix", "show");
-    const { stdout: json } = await farm.cli("matrix", "show", "--json");
+    const { stdout: json } = await farm.inProcess("matrix", "show", "--json");
 
     expect(exitCode).toBe(0);
     expect(stdout.match(/^doorbell +0\.1\.0 +\S+ +stable$/gm)).toHaveLength(2);
@@ -242,11 +248,11 @@ describe("kmodfarm matrix", () => {
 describe("kmodfarm catalog import", () => {
   it("adds an exported list to another store, once", async () => {
     const file = join(farm.directory, "exported.json");
-    await writeFile(file, (await farm.cli("catalog", "list", "--json")).stdout);
+    await writeFile(file, (await farm.inProcess("catalog", "list", "--json")).stdout);
     const other = ["--store", join(farm.directory, "other"), "--config", farm.config, "--json"];
 
     const first = await cli(["catalog", "import", file, ...other]);
-    const second = await cli(["catalog", "import", file, ...other]);
+    const second = await inProcess(["catalog", "import", file, ...other]);
 
     expect(first.exitCode).toBe(0);
     const { read, added, kernels } = JSON.parse(first.stdout);
@@ -254,12 +260,12 @@ describe("kmodfarm catalog import", () => {
     expect([added, kernels]).toEqual([read, read]);
     expect(JSON.parse(second.stdout)).toMatchObject({ read, added: 0, kernels });
     const list = async (store: string[]) =>
-      JSON.parse((await cli(["catalog", "list", ...store])).stdout).kernels;
+      JSON.parse((await inProcess(["catalog", "list", ...store])).stdout).kernels;
     expect(await list(other)).toEqual(await list(["--config", farm.config, "--json"]));
   });
 
   it("refuses a document of another kind: exit 2", async () => {
-    const { exitCode, stderr } = await farm.cli("catalog", "import", join(CHECKOUT, "package.json"));
+    const { exitCode, stderr } = await farm.inProcess("catalog", "import", join(CHECKOUT, "package.json"));
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(/package\.json is no kernel-crawler list: [\s\S]*\[DOCUMENT_INVALID\]/);
@@ -309,7 +315,7 @@ describe("kmodfarm load", () => {
   it("a module of another architecture: exit 1 without a boot", async () => {
     const modules = await modulesFor("aarch64");
 
-    const { exitCode, stderr } = await farm.cli("load", ...modules, "--kernel", amd.kversion);
+    const { exitCode, stderr } = await farm.inProcess("load", ...modules, "--kernel", amd.kversion);
 
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(/is a module for aarch64, debian12\/x86_64\/\S+ is not[\s\S]*\[LOAD_FAILED\]/);
@@ -329,7 +335,7 @@ describe("kmodfarm load", () => {
       /package\.json[\s\S]*\[MODULE_MALFORMED\]/,
     ],
   ])("%s (%s): exit %i", async (_, file, exit, said) => {
-    const { exitCode, stderr } = await farm.cli("load", file, "--kernel", amd.kversion);
+    const { exitCode, stderr } = await farm.inProcess("load", file, "--kernel", amd.kversion);
 
     expect(exitCode).toBe(exit);
     expect(stderr).toMatch(said);
@@ -338,7 +344,12 @@ describe("kmodfarm load", () => {
   it("a kernel that nobody knows: exit 2, with the next step", async () => {
     const modules = await modulesFor("x86_64");
 
-    const { exitCode, stderr } = await farm.cli("load", ...modules, "--kernel", "debian12/x86_64/9.9.9");
+    const { exitCode, stderr } = await farm.inProcess(
+      "load",
+      ...modules,
+      "--kernel",
+      "debian12/x86_64/9.9.9",
+    );
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(
@@ -348,7 +359,7 @@ describe("kmodfarm load", () => {
 
   it("a short name that several kernels have: exit 2, naming them", async () => {
     // The same release in another distribution release, as when a kernel is backported.
-    const list = JSON.parse((await farm.cli("catalog", "list", "--json")).stdout);
+    const list = JSON.parse((await farm.inProcess("catalog", "list", "--json")).stdout);
     const kernels = list.kernels.map((kernel: { kversion: string }) =>
       kernel.kversion === amd.kversion ? { ...kernel, distribution: "debian13" } : kernel,
     );
@@ -356,9 +367,9 @@ describe("kmodfarm load", () => {
     await writeFile(file, JSON.stringify({ ...list, kernels }));
     const twin = ["--store", join(farm.directory, "twin"), "--config", farm.config];
     for (const one of [file, await exported(list)])
-      expect((await cli(["catalog", "import", one, ...twin])).exitCode).toBe(0);
+      expect((await inProcess(["catalog", "import", one, ...twin])).exitCode).toBe(0);
 
-    const { exitCode, stderr } = await cli([
+    const { exitCode, stderr } = await inProcess([
       "load",
       ...(await modulesFor("x86_64")),
       "--kernel",

@@ -3,14 +3,11 @@
  * it failed, modules, which of them are stripped, the first file that a compiler complains of. KMODFARM_TREES says how
  * many of each (default 40), KMODFARM_SEED which is the first.
  */
-import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { readHostMirrors } from "../../src/catalog/apt-host.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
+import { debianRoot } from "../support/debian-root.ts";
 import { dkmsTree } from "../support/dkms-trees.ts";
 import { TEST_CACHE } from "../support/e2e-mirror.ts";
 import { CODENAMES, compareDkms, type DkmsRelease, dkmsWorld } from "../support/real-dkms.ts";
@@ -21,20 +18,12 @@ const FIRST = Number(process.env.KMODFARM_SEED ?? 0);
 
 /** A root with what dkms and our scripts call, of the release itself. */
 async function rootOf(release: DkmsRelease): Promise<string> {
-  const place = join(TEST_CACHE, "dkms", `root-${release}`);
-  if (existsSync(place)) return place;
   const { main = debian.mirrors.main } = await readHostMirrors();
-  await mkdir(join(TEST_CACHE, "dkms"), { recursive: true });
-  const temporary = `${place}.part`;
-  await rm(temporary, { recursive: true, force: true });
-  await promisify(execFile)("mmdebstrap", [
-    ...["--quiet", "--mode=root", "--format=directory", "--variant=essential"],
-    ...['--aptopt=Acquire::Languages "none"', "--include=make,patch,kmod,binutils,file"],
-    ...["--keyring=/usr/share/keyrings/debian-archive-keyring.gpg", CODENAMES[release], temporary],
-    `deb ${main} ${CODENAMES[release]} main`,
-  ]);
-  await rename(temporary, place);
-  return place;
+  return debianRoot(join(TEST_CACHE, "dkms", `root-${release}`), {
+    ...{ codename: CODENAMES[release], variant: "essential" },
+    sources: [`deb ${main} ${CODENAMES[release]} main`],
+    packages: ["make", "patch", "kmod", "binutils", "file"],
+  });
 }
 
 describe.each(["debian12", "debian13"] as const)("made-up trees of DKMS on %s", (release) => {

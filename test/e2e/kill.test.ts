@@ -10,6 +10,7 @@ import {
   leftovers,
   readGeneration,
   readStable,
+  SAME_FOR_EVERYBODY,
   sharedElement,
   stableContent,
   type TestFarm,
@@ -31,6 +32,7 @@ import type { TestMirror } from "../support/e2e-mirror.ts";
 const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
 /** As many as a few minutes allow; kill.wide.test.ts has more. */
 const KILLS = 3;
+const X86 = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
 
 const farms = useFarms();
 let mirror: TestMirror;
@@ -73,7 +75,8 @@ describe("kill -9", () => {
 
 describe("Ctrl-C", () => {
   it("while something is built: exit 130, says so, leaves nothing behind, and the next run goes on", async () => {
-    await startAnew(farm);
+    // What was seen to load stays known: nothing here is about a boot.
+    await startAnew(farm, ["attempts", "unfinished"]);
     const running = farm.start("run");
     const isBuilding = async () => (await descendants(running.pid)).some(({ name }) => /cc1|make/.test(name));
     await waitFor(isBuilding, "a compiler runs");
@@ -110,7 +113,7 @@ describe("Ctrl-C", () => {
 
 describe("a second farm on the same store", () => {
   it("runs, updates and reads while the first one builds, and nothing of either is lost", async () => {
-    const busy = await farms.farm({ mirror, warm: ["roots", "indices"] });
+    const busy = await farms.farm({ mirror, select: X86 });
     const first = busy.start("run");
     const isBuilding = async () => (await descendants(first.pid)).some(({ name }) => /cc1|make/.test(name));
     await waitFor(isBuilding, "a compiler runs");
@@ -123,12 +126,14 @@ describe("a second farm on the same store", () => {
 
     for (const { exitCode, stdout, stderr } of [...others, await first.ended])
       expect(exitCode, `${stdout}${stderr}`).toBe(0);
-    expect(await stableContent(busy.store)).toEqual(calm.content);
+    const content = await stableContent(busy.store);
+    expect(content).toHaveLength(1);
+    expect(calm.content).toEqual(expect.arrayContaining(content));
     expect(await leftovers(busy)).toEqual([]);
   });
 
   it("withdraws what the first one published, while that goes on building", async () => {
-    const busy = await farms.farm({ mirror, warm: ALL_DONE });
+    const busy = await farms.farm({ mirror, select: X86, warm: ALL_DONE });
     await busy.cli("run");
     const [before] = await readStable(busy.store);
     await appendFile(join(busy.driver, "doorbell.c"), "/* another one */\n");
@@ -151,8 +156,7 @@ describe("a second farm on the same store", () => {
 
   it("may read and end while the first waits for its mirror, and takes nothing away from it", async () => {
     const header = (await sharedElement("x86_64")).packages.headers[0];
-    const select = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
-    const waiting = await farms.farm({ mirror, select });
+    const waiting = await farms.farm({ mirror, select: X86, warm: [...SAME_FOR_EVERYBODY, "loads"] });
     await waiting.lose(header);
     const file = header.path.split("/").at(-1) ?? "";
     mirror.misbehave({ match: { test: (path) => path.endsWith(file) }, kind: "silent" });

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { inProcess } from "../support/in-process.ts";
 import { realListFile, whyNoRealLists } from "../support/lists.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
@@ -32,6 +33,8 @@ async function kmodfarm(directory: string, ...args: readonly string[]): Promise<
     return { exitCode: code, stdout, stderr };
   }
 }
+
+const here = (directory: string, ...args: readonly string[]) => inProcess(args, { cwd: directory });
 
 /** The list that the sample of the original pipeline comes from. */
 const SAMPLE = {
@@ -93,10 +96,10 @@ describe("catalog import and export", () => {
   test("takes a list, says what it made of it, and gives it back", async () => {
     const directory = await temporaryDirectory();
 
-    const imported = await kmodfarm(directory, "catalog", "import", FIXTURE, "--json");
-    const again = await kmodfarm(directory, "catalog", "import", FIXTURE, "--json");
-    const exported = await kmodfarm(directory, "catalog", "export", "--format", "kernel-crawler");
-    const listed = await kmodfarm(directory, "catalog", "list", "--distro", "minikube,unknown");
+    const imported = await here(directory, "catalog", "import", FIXTURE, "--json");
+    const again = await here(directory, "catalog", "import", FIXTURE, "--json");
+    const exported = await here(directory, "catalog", "export", "--format", "kernel-crawler");
+    const listed = await here(directory, "catalog", "list", "--distro", "minikube,unknown");
 
     expect(imported.exitCode, imported.stderr).toBe(0);
     expect(JSON.parse(imported.stdout)).toMatchObject({
@@ -105,7 +108,7 @@ describe("catalog import and export", () => {
     });
     expect(JSON.parse(again.stdout)).toMatchObject({ read: 32, added: 0, withdrawn: 0, formatChanges: [] });
     await writeFile(join(directory, "out.json"), exported.stdout);
-    const other = await kmodfarm(directory, "catalog", "import", "out.json", "--store", "other", "--json");
+    const other = await here(directory, "catalog", "import", "out.json", "--store", "other", "--json");
     expect(JSON.parse(other.stdout)).toMatchObject({ added: 32, dropped: [] });
     expect(listed.stdout).toMatch(/minikube1\.25\.0 .*not buildable: the list has its configuration/);
     expect(listed.stdout).toMatch(/^unknown /m);
@@ -113,11 +116,11 @@ describe("catalog import and export", () => {
 
   test("writes and reads driverkit's tree", async () => {
     const directory = await temporaryDirectory();
-    await kmodfarm(directory, "catalog", "import", FIXTURE);
+    await here(directory, "catalog", "import", FIXTURE);
 
     const flags = ["--driver", "falco", "--driver-version", "7.3.0+driver", "--output", "config"];
-    const written = await kmodfarm(directory, "catalog", "export", "--format", "driverkit", ...flags);
-    const read = await kmodfarm(directory, "catalog", "import", "config", "--store", "other", "--json");
+    const written = await here(directory, "catalog", "export", "--format", "driverkit", ...flags);
+    const read = await here(directory, "catalog", "import", "config", "--store", "other", "--json");
 
     expect(written.exitCode, written.stderr).toBe(0);
     const file = "config/7.3.0+driver/x86_64/centos_3.10.0-1160.el7.x86_64_1.yaml";
@@ -138,7 +141,7 @@ describe("catalog import and export", () => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, "bad"), content);
 
-    const { exitCode, stderr } = await kmodfarm(directory, "catalog", "import", "bad");
+    const { exitCode, stderr } = await here(directory, "catalog", "import", "bad");
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(fact);
@@ -149,10 +152,10 @@ describe("catalog import and export", () => {
 describe.skipIf(MISSING !== undefined)("real lists on the command line", () => {
   test("a list that lost Oracle's kernels names the releases, exits 3, and nothing is gone", async () => {
     const directory = await temporaryDirectory();
-    const first = await kmodfarm(directory, "catalog", "import", realListFile("2022-05-03"), "--json");
+    const first = await here(directory, "catalog", "import", realListFile("2022-05-03"), "--json");
 
-    const second = await kmodfarm(directory, "catalog", "import", realListFile("2022-05-08"), "--json");
-    const third = await kmodfarm(directory, "catalog", "import", realListFile("2022-05-22"), "--json");
+    const second = await here(directory, "catalog", "import", realListFile("2022-05-08"), "--json");
+    const third = await here(directory, "catalog", "import", realListFile("2022-05-22"), "--json");
 
     expect([first.exitCode, second.exitCode, third.exitCode]).toEqual([0, 3, 0]);
     expect(second.stderr).toContain('"code":"CATALOG_SUSPECT"');
@@ -168,7 +171,7 @@ describe.skipIf(MISSING !== undefined)("real lists on the command line", () => {
   test("matrix diff counts two lists as their publisher does, and calls a new format a new format", async () => {
     const directory = await temporaryDirectory();
     const diff = (a: string, b: string) =>
-      kmodfarm(directory, "matrix", "diff", realListFile(a), realListFile(b), "--report");
+      here(directory, "matrix", "diff", realListFile(a), realListFile(b), "--report");
 
     const [quiet, format] = [await diff("2022-09-22", "2022-09-28"), await diff("2022-04-24", "2022-05-03")];
 

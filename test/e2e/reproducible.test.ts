@@ -3,7 +3,7 @@
  */
 import { chmod, mkdir, readdir, utimes } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { beforeAll, expect, it } from "vitest";
 import { cli, copyDriver, DOORBELL, readIndices, readStable, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
@@ -44,8 +44,13 @@ const ELSEWHERE: Circumstances = {
   jobs: 1,
 };
 
+let here: Awaited<ReturnType<typeof buildIn>>;
+
+beforeAll(async () => {
+  here = await buildIn(HERE);
+});
+
 it("gives the same modules and the same recipe from two checkouts", async () => {
-  const here = await buildIn(HERE);
   const elsewhere = await buildIn(ELSEWHERE);
 
   expect(here).toHaveLength(2);
@@ -55,7 +60,6 @@ it("gives the same modules and the same recipe from two checkouts", async () => 
 it("gives other bytes when the source is another one", async () => {
   const mirror = await farms.mirror();
   const farm = await farms.farm({ mirror, drivers: [{ ...DOORBELL, versions: ["0.1.7"] }] });
-  const here = await buildIn(HERE);
 
   expect((await farm.cli("catalog", "update")).exitCode).toBe(0);
   expect((await farm.cli("build")).exitCode).toBe(0);

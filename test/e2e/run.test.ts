@@ -177,7 +177,8 @@ describe("kmodfarm run", () => {
 
     for (const [what, harm] of harms) {
       await harm();
-      const [check, show] = [await farm.cli("check", name, "--no-load"), await farm.cli("matrix", "show")];
+      const check = await farm.inProcess("check", name, "--no-load");
+      const show = await farm.inProcess("matrix", "show");
       const run = await farm.cli("run");
 
       expect([what, check.exitCode, check.stderr]).toEqual([what, 4, expect.stringMatching(/STORE_CORRUPT/)]);

@@ -7,8 +7,8 @@ import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
-import { cli } from "../support/e2e-farm.ts";
 import { CHECKOUT } from "../support/e2e-mirror.ts";
+import { inProcess } from "../support/in-process.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 it.each([
@@ -22,7 +22,7 @@ it.each([
   ],
   [["rollback", "latest", "--why", "x"], /'latest' is invalid for argument 'generation'/],
 ])("%j names the number that is none", async (argv, said) => {
-  const { exitCode, stderr } = await cli(argv);
+  const { exitCode, stderr } = await inProcess(argv);
 
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(said)]);
 });
@@ -54,7 +54,7 @@ it.each([
 ])("a store that is not there is none: %j, and nothing is made", async (argv) => {
   const directory = await temporaryDirectory();
 
-  const here = await cli(argv, { cwd: directory });
+  const here = await inProcess(argv, { cwd: directory });
 
   expect([here.exitCode, here.stdout]).toEqual([2, ""]);
   expect(here.stderr).toMatch(
@@ -67,7 +67,7 @@ it("a file is no store", async () => {
   const directory = await temporaryDirectory();
   await writeFile(join(directory, "file"), "");
 
-  const { exitCode, stderr } = await cli(["matrix", "show", "--store", "file"], { cwd: directory });
+  const { exitCode, stderr } = await inProcess(["matrix", "show", "--store", "file"], { cwd: directory });
 
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/a file, and no store, is at \S+file/)]);
 });
@@ -76,7 +76,7 @@ it("reading a store leaves nothing behind", async () => {
   const directory = await temporaryDirectory();
   await mkdir(join(directory, "store"));
 
-  const { exitCode, stdout } = await cli(["matrix", "show", "--store", "store"], { cwd: directory });
+  const { exitCode, stdout } = await inProcess(["matrix", "show", "--store", "store"], { cwd: directory });
 
   expect([exitCode, stdout]).toEqual([0, expect.stringContaining("The matrix is empty")]);
   expect(await readdir(directory)).toEqual(["store"]);
@@ -101,7 +101,7 @@ it.each([
   const directory = await temporaryDirectory();
   await writeFile(join(directory, "kmodfarm.yaml"), text);
 
-  const { exitCode, stderr } = await cli(["matrix", "show"], { cwd: directory });
+  const { exitCode, stderr } = await inProcess(["matrix", "show"], { cwd: directory });
 
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(said)]);
   expect(stderr).not.toContain("a user or a password");

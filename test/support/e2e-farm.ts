@@ -8,6 +8,7 @@ import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/pr
 import { join, relative } from "node:path";
 import { afterAll } from "vitest";
 import { CHECKOUT, startMirror, TEST_CACHE, type TestMirror } from "./e2e-mirror.ts";
+import { inProcess } from "./in-process.ts";
 import { withLock } from "./lock.ts";
 
 export interface CliResult {
@@ -125,7 +126,8 @@ export const DOORBELL: DriverSettings = {
 /** What the shared cache was filled with, and the default of every test farm. */
 const RELEASE = "debian12";
 const CLOUD = { flavours: ["cloud"], newest: 1 };
-const SAME_FOR_EVERYBODY: readonly Warm[] = ["roots", "indices", "inputs", "trees", "boot"];
+/** All of the shared cache that is no work done: what a test farm has unless it says otherwise. */
+export const SAME_FOR_EVERYBODY: readonly Warm[] = ["roots", "indices", "inputs", "trees", "boot"];
 export const ALL_DONE: readonly Warm[] = [...SAME_FOR_EVERYBODY, "attempts", "loads"];
 
 export class TestFarm {
@@ -135,6 +137,11 @@ export class TestFarm {
   constructor(directory: string, settings: FarmSettings) {
     this.directory = directory;
     this.#settings = settings;
+  }
+
+  /** The same farm in another place. */
+  movedTo(directory: string): TestFarm {
+    return new TestFarm(directory, this.#settings);
   }
 
   get config(): string {
@@ -182,6 +189,11 @@ export class TestFarm {
     return cli([...argv, "--config", this.config], { cwd: this.directory });
   }
 
+  /** The same in the process of the tests: for commands that others here run in one of their own. */
+  inProcess(...argv: string[]): Promise<CliResult> {
+    return inProcess([...argv, "--config", this.config], { cwd: this.directory });
+  }
+
   start(...argv: string[]): RunningCli {
     return startCli([...argv, "--config", this.config], { cwd: this.directory });
   }
@@ -213,6 +225,8 @@ export class TestFarm {
 
 export interface Farms {
   farm(settings: FarmSettings): Promise<TestFarm>;
+  /** Another farm with all that one has: its settings, its sources, its store and its cache. */
+  copyOf(farm: TestFarm): Promise<TestFarm>;
   mirror(): Promise<TestMirror>;
 }
 
@@ -233,6 +247,17 @@ export function useFarms(): Farms {
       for (const kind of settings.warm ?? SAME_FOR_EVERYBODY)
         await linkEntries(join(shared, kind), join(farm.cache, kind));
       return farm;
+    },
+    async copyOf(farm) {
+      const copy = farm.movedTo(join(TEST_CACHE, "farms", randomBytes(5).toString("hex")));
+      farms.push(copy);
+      // Links into the shared cache stay links; times are what the cache is evicted by.
+      await cp(farm.directory, copy.directory, {
+        recursive: true,
+        verbatimSymlinks: true,
+        preserveTimestamps: true,
+      });
+      return copy;
     },
     async mirror() {
       const mirror = await startMirror();

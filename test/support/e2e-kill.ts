@@ -144,9 +144,12 @@ export async function recover(farm: TestFarm) {
   };
 }
 
-/** As if nothing had ever been built or published here. */
-export async function startAnew(farm: TestFarm): Promise<void> {
+/** As if nothing had ever been published here, nor anything been done of what is forgotten: by default, all of it. */
+export async function startAnew(
+  farm: TestFarm,
+  forgotten: readonly ("attempts" | "loads" | "unfinished")[] = ["attempts", "loads", "unfinished"],
+): Promise<void> {
   await rm(farm.store, { recursive: true, force: true });
-  await farm.forget("attempts", "loads", "unfinished");
+  await farm.forget(...forgotten);
   await rm(join(farm.cache, "tmp"), { recursive: true, force: true });
 }

@@ -3,7 +3,8 @@
  * and nothing of the farm's.
  */
 import { execFile } from "node:child_process";
-import { copyFile, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 
@@ -24,13 +25,30 @@ export interface NodeAnswer {
   readonly console: string;
 }
 
-/** Unpacks the package of a boot image. */
-export async function plainKernel(deb: string, kversion: string, directory: string): Promise<PlainKernel> {
+/**
+ * Unpacks the packages of a boot image and its modules: one with both, or several. What of a kernel lies in neither
+ * (from 7.x on: which modules are built in) comes from a root that has the kernel's headers.
+ */
+export async function plainKernel(
+  debs: readonly string[],
+  kversion: string,
+  directory: string,
+  root: string,
+): Promise<PlainKernel> {
   await mkdir(directory, { recursive: true });
-  await run("dpkg-deb", ["-x", deb, directory]);
-  const usr = join(directory, "usr", "lib", "modules");
-  const tree = (await readdir(usr).catch(() => [])).length > 0 ? join(directory, "usr") : directory;
-  return { kversion, tree, vmlinuz: join(directory, "boot", `vmlinuz-${kversion}`) };
+  for (const deb of debs) await run("dpkg-deb", ["-x", deb, directory]);
+  const usr = join(directory, "usr");
+  const tree = existsSync(join(usr, "lib", "modules", kversion)) ? usr : directory;
+  const places = [
+    join(directory, "boot", `vmlinuz-${kversion}`),
+    join(tree, "lib/modules", kversion, "vmlinuz"),
+  ];
+  const vmlinuz = places.find(existsSync);
+  const lists = join(root, "usr", "lib", "modules", kversion);
+  for (const name of ["modules.builtin", "modules.builtin.modinfo", "modules.order"])
+    await copyFile(join(lists, name), join(tree, "lib", "modules", kversion, name));
+  if (vmlinuz === undefined) throw new Error(`no boot image of ${kversion} in ${debs.join(" ")}`);
+  return { kversion, tree, vmlinuz };
 }
 
 /** Asks a node, booted with `modules` installed as dkms does it. */
@@ -86,7 +104,7 @@ export async function askNode(
         "console=ttyS0 panic=-1 quiet",
       ],
     ],
-    { timeout: 300_000, maxBuffer: 1 << 26 },
+    { timeout: 600_000, maxBuffer: 1 << 26 },
   );
   await rm(directory, { recursive: true, force: true });
   const steps = stdout.split(/\r?\n/).flatMap((line) => /^STEP (.*)$/.exec(line)?.[1] ?? []);

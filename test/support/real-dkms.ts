@@ -271,7 +271,8 @@ async function modulesIn(out: string, outcome: string): Promise<Pick<DkmsOutcome
   return { modules: modules.toSorted(), stripped: stripped.toSorted() };
 }
 
-function firstFile(log: string, outcome: string): string {
+/** The first file of the tree that the log of a failed build complains of. */
+export function firstFile(log: string, outcome: string): string {
   if (outcome !== "failed") return "";
   const directory = /\/var\/lib\/dkms\/[^/\s]+\/[^/\s]+\/build/.exec(log)?.[0] ?? "/build";
   return diagnose({ log, exitCode: 2, directory }).file ?? "";
