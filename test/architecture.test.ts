@@ -90,6 +90,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/config.ts": "the configuration",
   "farm/doctor.ts": "places of the configuration",
   "farm/element.ts": "attempts in the cache",
+  "farm/kept-copies.ts": "attempts in the cache",
   "farm/ledger.ts": "logs of attempts in the cache",
   "farm/load-test.ts": "attempts, and verdicts in the cache",
   "farm/policy-file.ts": "the policy",

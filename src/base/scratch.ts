@@ -18,18 +18,13 @@ export interface Scratch {
   path(): string;
   /** Writes a whole file so that readers see the old content or the new, never a part, a power failure included. */
   write(target: string, content: string | Uint8Array, mode?: number): Promise<void>;
-  /**
-   * How long a process gave no sign of life here; `otherSign` is the time of one elsewhere on this file system.
-   * The answer may be half a minute too small.
-   */
-  silenceOf(owner: string, otherSign: number): number;
   /** Removes what is left of it and of dead processes, and the directory itself when that empties it. */
   close(): Promise<void>;
 }
 
 /** How often a process renews its mark, and after how long without that one elsewhere counts as dead. */
 const BEAT_MS = 30_000;
-export const SILENCE_LIMIT_MS = 10 * 60_000;
+const SILENCE_LIMIT_MS = 10 * 60_000;
 const MARK = "alive";
 
 /**
@@ -58,10 +53,6 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await mkdir(dirname(target), { recursive: true });
       await rename(temporary, target);
       await syncDirectory(dirname(target));
-    },
-    silenceOf(owner, otherSign) {
-      const { now, signs } = readSigns(directory);
-      return now - Math.max(otherSign, signs.get(owner) ?? 0);
     },
     async close() {
       await mark.end();

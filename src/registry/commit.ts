@@ -34,7 +34,7 @@ export interface Author {
 
 export interface Committed<T> extends Changed<T> {
   /** Brings the view up to it. Returns how many artifacts were written there. */
-  show(): Promise<number>;
+  readonly show: () => Promise<number>;
 }
 
 /** Each try that is lost was won by another writer. */

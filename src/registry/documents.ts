@@ -258,7 +258,7 @@ export const Sources = z.object({
  * A part of a generation, a document of its own among the blobs, so that what did not change is neither written nor read
  * again: `index/debian12.x86_64`, `decisions/3`, `roots`.
  */
-export const PartName = z
+const PartName = z
   .string()
   .regex(
     /^((index|matrix|attempts|kernels)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,

@@ -12,7 +12,7 @@ import { artifactFiles } from "./repair.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
 
-export interface Finding {
+interface Finding {
   readonly path: string;
   readonly fact: "missing" | "damaged" | "stray";
   /** What names it; nothing names a stray file. */

@@ -11,9 +11,6 @@ export interface FileFacts {
   readonly modified: Date;
 }
 
-/** What becomes of `create` when several do it at once: one succeeds, the store cannot do it, or several succeed. */
-export type Keeps = "exact" | "refused" | "ignored";
-
 export interface Store {
   /** For people: a path or a URL. */
   readonly place: string;
