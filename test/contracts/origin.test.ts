@@ -9,6 +9,7 @@ import { describe, expect, test } from "vitest";
 import type { InputArchive } from "../../src/builder/inputs/input-places.ts";
 import { gitOrigin } from "../../src/builder/origins/git.ts";
 import { fetchSource, ORIGINS } from "../../src/builder/origins/index.ts";
+import type { OriginContext } from "../../src/builder/origins/origin.ts";
 import { readSourceTree } from "../../src/builder/source-tree.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
@@ -533,6 +534,107 @@ describe("a git repository", () => {
     gitIn(tree, "", "tag", "20240101");
 
     expect(await digestOf({ git: tree, revision: "20240101" }, context)).toMatch(/^sha256:/);
+  });
+
+  describe("of this machine", () => {
+    const SECRET = "token-of-somebody-else-8c1f";
+    const main = (git: string) => ({ git, revision: "main" });
+
+    /** A repository of the driver's author, and a secret beside it that only the farm may read. */
+    async function besideSecret() {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      await makeGit(tree);
+      const secret = join(context.base, "secret");
+      await writeFile(secret, `${SECRET}\n`, { mode: 0o600 });
+      return { context, tree, secret };
+    }
+
+    /** What came of it: words that would be published, or what the tree holds. */
+    async function wordsOf(git: string, context: OriginContext): Promise<string> {
+      const fetched = await fetchSource(main(git), VERSION, context).catch((thrown) => thrown);
+      if (fetched instanceof Error) return fetched.message;
+      return execFileSync("grep", ["-r", "", fetched.directory]).toString();
+    }
+
+    test.each([
+      "packed-refs",
+      "shallow",
+      "config",
+      "HEAD",
+      "refs/heads/main",
+      "objects/info/alternates",
+      "commondir",
+    ])("shows nobody what its %s leads to", async (name) => {
+      const { context, tree, secret } = await besideSecret();
+      const said: string[] = [];
+      await rm(join(tree, ".git", name), { force: true });
+      await symlink(secret, join(tree, ".git", name));
+
+      const words = await wordsOf(tree, { ...context, say: (text) => said.push(text) });
+
+      expect(words).not.toBe("");
+      expect(`${words} ${said.join()}`).not.toContain(SECRET);
+    });
+
+    test("gives nothing of another repository that it leads to", async () => {
+      const { context, tree } = await besideSecret();
+      await writeFile(join(tree, "secret.c"), SECRET);
+      gitIn(tree, "", "add", "--all");
+      gitIn(tree, "", "commit", "--quiet", "--message=secret");
+      const links = join(context.base, "links.git");
+      const borrowing = join(context.base, "borrowing.git");
+      for (const one of [links, borrowing]) gitIn(tree, "", "init", "--quiet", "--bare", one);
+      for (const name of ["objects", "refs"]) {
+        await rm(join(links, name), { recursive: true });
+        await symlink(join(tree, ".git", name), join(links, name));
+      }
+      await writeFile(join(links, "HEAD"), "ref: refs/heads/main\n");
+      await mkdir(join(borrowing, "objects/info"), { recursive: true });
+      await writeFile(join(borrowing, "objects/info/alternates"), `${join(tree, ".git/objects")}\n`);
+      await writeFile(join(borrowing, "refs/heads/main"), `${gitIn(tree, "", "rev-parse", "main")}\n`);
+
+      expect(await wordsOf(links, context)).toMatch(/git finds no repository there$/);
+      expect(await wordsOf(borrowing, context)).toMatch(/it borrows objects \(objects\/info\/alternates\)/);
+    });
+
+    test("has its damage told in words of ours, and git's own only here", async () => {
+      const { context, tree } = await besideSecret();
+      const said: string[] = [];
+      await writeFile(join(tree, ".git/packed-refs"), `${SECRET}\n`);
+
+      const words = await wordsOf(tree, { ...context, say: (text) => said.push(text) });
+
+      expect(words).toMatch(/tree cannot be fetched: its packed-refs are damaged$/);
+      expect(said.join()).toContain(SECRET);
+    });
+
+    test.each<[string, (tree: string, other: string) => void]>([
+      ["a worktree", (tree, other) => gitIn(tree, "", "worktree", "add", "--quiet", "--detach", other)],
+      [
+        "a link to one",
+        (tree, other) => execFileSync("sh", ["-c", `mkdir "${other}"; ln -s "${tree}/.git" "${other}/.git"`]),
+      ],
+      [
+        "a worktree's own part",
+        (tree, other) => {
+          gitIn(tree, "", "worktree", "add", "--quiet", "--detach", `${other}-2`);
+          execFileSync("mv", [join(tree, ".git/worktrees", `${basename(other)}-2`), other]);
+        },
+      ],
+    ])("that is %s says which one to name", async (_name, make) => {
+      const { context, tree } = await besideSecret();
+      const other = join(context.base, "other");
+      make(tree, other);
+
+      await expect(digestOf(main(other), context)).rejects.toThrow(
+        expect.objectContaining({
+          code: "DRIVER_INVALID",
+          message: expect.stringContaining("elsewhere"),
+          hint: expect.stringContaining("--git-common-dir"),
+        }),
+      );
+    });
   });
 
   test("runs none of its hooks, filters and commands", async () => {
