@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -658,6 +658,60 @@ describe("a git repository", () => {
     await digestOf({ git: tree, revision: "main" }, context);
 
     await expect(readFile(mark)).rejects.toThrow("ENOENT");
+  });
+
+  test.each([".gitattributes", "sub/.gitattributes"])(
+    "is the bytes of its commit, whatever its %s says",
+    async (attributes) => {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      const content = "$Id$ $Format:%H$\nline\n";
+      const wanted = ["ident", "utf32", "crlf", "legacy", "auto", "macro", "kept"].map(
+        (name) => `sub/${name}.txt`,
+      );
+      const lines = [
+        "[attr]odd ident text eol=crlf",
+        "ident.txt ident",
+        "utf32.txt text working-tree-encoding=UTF-32",
+        "crlf.txt text eol=crlf",
+        "legacy.txt crlf=input eol=crlf",
+        "auto.txt text=auto eol=crlf",
+        "macro.txt odd",
+        "kept.txt export-ignore export-subst",
+      ];
+      await mkdir(join(tree, "sub"));
+      for (const path of wanted) await writeFile(join(tree, path), content);
+      // Its author adds the bytes before the attributes say how they would be read.
+      await makeGit(tree);
+      const blob = gitIn(tree, `${lines.join("\n")}\n`, "hash-object", "-w", "--stdin", "--no-filters");
+      gitIn(tree, "", "update-index", "--add", "--cacheinfo", `100644,${blob},${attributes}`);
+      gitIn(tree, "", "commit", "--quiet", "--message=odd");
+
+      const { directory } = await fetchSource({ git: tree, revision: "main" }, VERSION, context);
+
+      for (const path of wanted) expect(await readFile(join(directory, path), "utf8")).toBe(content);
+      expect(await readFile(join(directory, attributes), "utf8")).toContain("working-tree-encoding");
+    },
+  );
+
+  test("whose files are more than its copy may be has its checkout ended, and nothing of it stays", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    const limit = 16 * 1024 ** 2;
+    const bytes = randomBytes(limit * 0.6);
+    for (const name of ["one", "same"]) await writeFile(join(tree, name), bytes);
+    gitIn(tree, "", "add", "--all");
+    gitIn(tree, "", "commit", "--quiet", "--message=large");
+
+    await expect(gitOrigin(limit).fetch({ git: tree, revision: "main" }, VERSION, context)).rejects.toThrow(
+      expect.objectContaining({
+        code: "DRIVER_INVALID",
+        message: expect.stringMatching(/takes more than 16777216 bytes of the disk/),
+      }),
+    );
+    expect(await readdir(join(context.cache, "tmp"))).toHaveLength(1);
+    expect(await readdir(join(context.cache, "sources")).catch(() => [])).toEqual([]);
   });
 
   test("says which revision it does not have, and follows a branch that moves", async () => {

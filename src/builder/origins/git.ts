@@ -48,7 +48,7 @@ async function fetchFrom(repository: Repository, revision: string, context: Orig
     repository.commitOf(revision),
   );
   requirePin(repository.url, revision, commit);
-  const directory = await keepTree(`git-${commit}`, context, async (empty) => {
+  const directory = await keepTree(`commit-${commit}`, context, async (empty) => {
     await repository.checkOut(commit, empty);
     return "";
   });
@@ -153,9 +153,21 @@ class Repository {
     throw new FarmError(all.timedOut ? "TIMED_OUT" : "REMOTE_UNAVAILABLE", { detail });
   }
 
-  /** Writes the files of a commit as a checkout has them, with nothing of git's own. */
+  /**
+   * Writes the files of a commit, byte by byte as it has them, with nothing of git's own. A file of attributes in it could
+   * have them converted, to many times their size.
+   */
   async checkOut(commit: string, target: string): Promise<void> {
     await this.#requireSmall(commit);
+    await this.#context.scratch.write(join(this.directory, "info/attributes"), NO_CONVERSION);
+    const { isOver } = await watchSize(target, this.#limitBytes, (until) =>
+      this.#write(commit, target, until),
+    );
+    if (isOver)
+      throw invalidDriver(`${this.url} at ${commit} takes more than ${this.#limitBytes} bytes of the disk`);
+  }
+
+  async #write(commit: string, target: string, until: AbortSignal): Promise<void> {
     const own = this.#context.scratch.path();
     const here = [`--git-dir=${this.directory}`, `--work-tree=${target}`];
     try {
@@ -166,7 +178,11 @@ class Repository {
         ["read-tree", commit],
         ["checkout-index", "--all", "--force"],
       ]) {
-        const result = await this.#git([...here, ...step], [this.directory, own, target], { env });
+        const result = await this.#git([...here, ...step], [this.directory, own, target], {
+          env,
+          limits: { until },
+        });
+        if (until.aborted) return;
         if (result.exitCode !== 0) throw this.#unusable(commit, "cannot be checked out", result);
       }
     } finally {
@@ -321,6 +337,9 @@ const NETWORK = [
   "ca-certificates",
   "pki",
 ].flatMap((name) => readable(`/etc/${name}`));
+
+/** These words count before those of a commit, whose author may also have made macros of them. */
+const NO_CONVERSION = "* -text -eol -crlf -ident -filter -working-tree-encoding\n";
 
 /** Where git sees a repository of this machine. */
 const INSIDE = "/repository";
