@@ -7,8 +7,8 @@ import { isUtf8 } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, type Stats, writeSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { isErrno } from "./error.ts";
+import { pauses } from "./pauses.ts";
 import { isGone, StrangeDirectory } from "./strange-directory.ts";
 
 /** What a tree may hold at most. */
@@ -360,17 +360,4 @@ function unlockIn(parent: StrangeDirectory, name: Buffer): StrangeDirectory {
   using directory = parent.enter(name);
   directory.unlock();
   return parent;
-}
-
-const PAUSE_EVERY_MS = 10;
-
-/** Lets others have the thread now and then: these calls are synchronous, since each takes microseconds. */
-function pauses(): () => Promise<void> | undefined {
-  let last = performance.now();
-  return () => {
-    if (performance.now() - last < PAUSE_EVERY_MS) return undefined;
-    return setImmediate().then(() => {
-      last = performance.now();
-    });
-  };
 }

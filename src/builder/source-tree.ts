@@ -7,9 +7,10 @@ import { chmod, lutimes, mkdir, symlink, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
+import { pauses } from "../base/pauses.ts";
 import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
-import { leftoversOf } from "./leftovers.ts";
+import { leftoversIn } from "./leftovers.ts";
 
 interface SourceFile {
   /** Path below the tree, `/` between its parts. */
@@ -49,21 +50,30 @@ export async function readSourceTree(directory: string): Promise<SourceTree> {
   const listed = await list(directory).catch((thrown) => {
     throw !(thrown instanceof FarmError) && isErrno(thrown) ? noTree(directory, thrown) : thrown;
   });
-  const left = leftoversOf(
+  const isLeftover = leftoversIn(
     listed.map(({ path }) => path),
     (path) => readFileIn(directory, path, NOTE_LIMIT_BYTES)?.toString(),
   );
-  const found = listed.filter(({ path }) => !left.has(path));
+  const pause = pauses();
+  const [left, found]: [string[], Listed[]] = [[], []];
+  for (const entry of listed) {
+    if (isLeftover(entry.path)) left.push(entry.path);
+    else found.push(entry);
+    await pause();
+  }
   const links = new Map(found.flatMap(({ path, target }) => (target === undefined ? [] : [[path, target]])));
   const budget = linkBudget();
-  const files = found
-    .map((entry) => readEntry(directory, entry, links, budget))
-    .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const files: SourceFile[] = [];
+  for (const entry of found) {
+    files.push(readEntry(directory, entry, links, budget));
+    await pause();
+  }
+  files.sort((a, b) => (a.path < b.path ? -1 : 1));
   return {
     directory,
     files,
     digest: digestOf(files.map(({ path, kind, content }) => [path, kind, content])),
-    leftovers: [...left].toSorted(),
+    leftovers: left.toSorted(),
   };
 }
 
