@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { copyFileSync } from "node:fs";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -51,13 +52,13 @@ async function withoutLater(tree: string): Promise<string> {
   return (await readSourceTree(tree)).digest;
 }
 
-async function makePackage(tree: string, base: string): Promise<string> {
+async function makePackage(tree: string, base: string, more = ""): Promise<string> {
   const root = join(base, "deb");
   await mkdir(join(root, "usr/src"), { recursive: true });
   await cp(tree, join(root, "usr/src", `doorbell-${VERSION}`), { recursive: true, verbatimSymlinks: true });
   await mkdir(join(root, "DEBIAN"), { mode: 0o755 });
   await chmod(root, 0o755);
-  const control = `Package: doorbell-dkms\nVersion: 1:${VERSION}-3\nArchitecture: all\nMaintainer: nobody\nDescription: test\n`;
+  const control = `Package: doorbell-dkms\nVersion: 1:${VERSION}-3\nArchitecture: all\nMaintainer: nobody\n${more}Description: test\n`;
   await writeFile(join(root, "DEBIAN/control"), control);
   const file = join(base, "doorbell-dkms.deb");
   execFileSync("dpkg-deb", ["--root-owner-group", "--build", root, file], { stdio: "ignore" });
@@ -430,6 +431,33 @@ describe("a hostile Debian package", () => {
     expect(basename(directory)).toBe("doorbell-1");
     expect(await readdir(join(directory, ".."))).toEqual(["doorbell-1"]);
     expect(await readdir(host)).toEqual(["dkms.conf"]);
+  });
+
+  test("that is exchanged while it is read depends on what the package of its digest says", async () => {
+    const context = await originContext();
+    const file = await makePackage(
+      await makeTree(join(context.base, "tree")),
+      context.base,
+      "Depends: libfirst-dev, dkms\n",
+    );
+    const other = join(context.base, "other");
+    await mkdir(other);
+    const evil = await makePackage(join(context.base, "tree"), other, "Depends: libevil-dev\n");
+    let places = 0;
+    const scratch = {
+      ...context.scratch,
+      // Our copy has the first place; from the second on, whoever writes the package has exchanged it.
+      path: () => {
+        if (++places === 2) copyFileSync(evil, file);
+        return context.scratch.path();
+      },
+    };
+
+    const { depends } = await fetchSource(file, VERSION, { ...context, scratch });
+
+    expect(places).toBeGreaterThan(2);
+    expect(depends).toEqual(["libfirst-dev"]);
+    expect((await fetchSource(file, VERSION, context)).depends).toEqual(["libevil-dev"]);
   });
 
   test("has its links to documentation left out, and those that lead out together too", async () => {
