@@ -104,6 +104,12 @@ export const ERRORS = {
     exit: 2,
     hint: "The tree needs a Makefile, a Kbuild or a dkms.conf at its top or in `directory`; plain files, and links that stay inside.",
   },
+  SOURCE_CHANGED: {
+    summary: "A driver's source changed while it was read",
+    blame: "infra",
+    exit: 3,
+    hint: "Run again when nobody works in the source; a commit of git, or an archive, does not change.",
+  },
   NEED_UNMET: {
     summary: "A driver that this one needs has no modules for the kernel",
     blame: "input",

@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   existsSync,
   linkSync,
@@ -113,8 +114,17 @@ describe("reading by a path", () => {
 
     expect(readFileIn(tree, "a/b/file", 4)?.toString()).toBe("cont");
     expect(namesIn(tree, "a/b")).toEqual(["file"]);
-    expect(copyFileIn(tree, "a/b/file", join(PLACE, `copy-${count}`))).toBe(true);
-    expect(readFileSync(join(PLACE, `copy-${count}`), "utf8")).toBe("content");
+    for (const [limit, copied] of [
+      [100, "content"],
+      [7, "content"],
+      [4, "cont"],
+    ] as const) {
+      const copy = join(PLACE, `copy-${count}-${limit}`);
+      const sha256 = createHash("sha256").update(copied).digest("hex");
+
+      expect(copyFileIn(tree, "a/b/file", copy, limit)).toBe(sha256);
+      expect(readFileSync(copy, "utf8")).toBe(copied);
+    }
   });
 
   test.each([
@@ -128,7 +138,7 @@ describe("reading by a path", () => {
     make(tree);
 
     expect(readFileIn(tree, path, 100)).toBeUndefined();
-    expect(copyFileIn(tree, path, join(PLACE, `none-${count}`))).toBe(false);
+    expect(copyFileIn(tree, path, join(PLACE, `none-${count}`), 100)).toBeUndefined();
   });
 
   test.each(["..", "a/../..", ".", "", "/etc", "a//b", "a\0b"])("refuses the path %j", (path) => {

@@ -4,11 +4,11 @@
  * name in it, so that no path of theirs is ever resolved here; docs/adr/0007 says why it is done this way.
  */
 import { isUtf8 } from "node:buffer";
-import { randomBytes } from "node:crypto";
-import { closeSync, constants, copyFileSync, fstatSync, readSync, type Stats } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { closeSync, fstatSync, openSync, readSync, type Stats, writeSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { setImmediate } from "node:timers/promises";
 import { isErrno } from "./error.ts";
+import { pauses } from "./pauses.ts";
 import { isGone, StrangeDirectory } from "./strange-directory.ts";
 
 /** What a tree may hold at most. */
@@ -146,20 +146,40 @@ export function namesIn(top: string, path: string): string[] | undefined {
   });
 }
 
-/** Copies a plain file of the tree to a new one of ours, sharing its blocks where the file system can. False when there is no such file. */
-export function copyFileIn(top: string, path: string, target: string): boolean {
-  const isCopied = inDirectoryOf(top, path, (directory, name) => {
+const PIECE_BYTES = 1024 ** 2;
+
+/**
+ * Copies a plain file of the tree to a new one of ours, and answers the SHA-256, in hexadecimal digits, of what was
+ * written: its first bytes, where it has more than it may have. undefined when there is no such file.
+ */
+export function copyFileIn(
+  top: string,
+  path: string,
+  target: string,
+  limitBytes: number,
+): string | undefined {
+  return inDirectoryOf(top, path, (directory, name) => {
     const file = directory.openFile(name);
     if (file === undefined) return undefined;
+    let copy: number | undefined;
     try {
-      const mode = constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE;
-      copyFileSync(`/proc/self/fd/${file}`, target, mode);
-      return true;
+      copy = openSync(target, "wx");
+      const [hash, piece] = [createHash("sha256"), Buffer.alloc(Math.min(PIECE_BYTES, limitBytes))];
+      for (let left = limitBytes, length = -1; length !== 0 && left > 0; left -= length) {
+        length = readSync(file, piece, 0, Math.min(piece.length, left), null);
+        hash.update(piece.subarray(0, length));
+        writeWhole(copy, piece.subarray(0, length));
+      }
+      return hash.digest("hex");
     } finally {
       closeSync(file);
+      if (copy !== undefined) closeSync(copy);
     }
   });
-  return isCopied ?? false;
+}
+
+function writeWhole(file: number, bytes: Buffer): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
 }
 
 /** Moves a directory out of the tree to a new path of ours. False when there is no such directory. */
@@ -340,17 +360,4 @@ function unlockIn(parent: StrangeDirectory, name: Buffer): StrangeDirectory {
   using directory = parent.enter(name);
   directory.unlock();
   return parent;
-}
-
-const PAUSE_EVERY_MS = 10;
-
-/** Lets others have the thread now and then: these calls are synchronous, since each takes microseconds. */
-function pauses(): () => Promise<void> | undefined {
-  let last = performance.now();
-  return () => {
-    if (performance.now() - last < PAUSE_EVERY_MS) return undefined;
-    return setImmediate().then(() => {
-      last = performance.now();
-    });
-  };
 }

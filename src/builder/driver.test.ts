@@ -3,7 +3,7 @@ import { type BuildSettings, driverBuild } from "./driver.ts";
 import type { SourceTree } from "./source-tree.ts";
 
 function treeOf(...paths: string[]): SourceTree {
-  const files = paths.map((path) => ({ path, kind: "file" as const, content: "0" }));
+  const files = paths.map((path) => ({ path, kind: "file" as const, sizeBytes: 0, content: "0" }));
   return { directory: "/driver", files, digest: "sha256:00", leftovers: [] };
 }
 

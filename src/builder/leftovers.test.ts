@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { leftoversOf } from "./leftovers.ts";
+import { leftoversIn } from "./leftovers.ts";
 
 /** A note of Kbuild's, of a tree that lay elsewhere then. */
 const compiled = (target: string, source: string) =>
@@ -9,7 +9,8 @@ const linked = (target: string, ...parts: readonly string[]) =>
   `cmd_/home/dev/${target} := ld -m elf_x86_64 -r -o /home/dev/${target} ${parts.map((part) => `/home/dev/${part}`).join(" ")} ; ./tools/objtool/objtool --hacks /home/dev/${target}\n`;
 
 function leftIn(files: Readonly<Record<string, string>>): string[] {
-  return [...leftoversOf(Object.keys(files), (path) => files[path])].toSorted();
+  const isLeftover = leftoversIn(Object.keys(files), (path) => files[path]);
+  return Object.keys(files).filter(isLeftover).toSorted();
 }
 /** What stays of a tree. */
 const kept = (files: Readonly<Record<string, string>>) => {
@@ -180,5 +181,66 @@ describe("a list of symbols", () => {
     ],
   ])("is given with the source %s", (_, tree, rest) => {
     expect(kept(tree)).toEqual(rest);
+  });
+});
+
+describe("a tree of notes that refer to many things", () => {
+  const LIST = "a.o\n".repeat(65_000);
+  const seconds = (work: () => unknown) => {
+    const start = performance.now();
+    work();
+    return (performance.now() - start) / 1000;
+  };
+  const notes = (count: number, command: string) =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, at) => [
+        [`${at}.o`, ""],
+        [`.${at}.o.cmd`, `cmd_${at}.o := ld ${command}\n`],
+      ]).flat(),
+    );
+
+  test.each<[string, Readonly<Record<string, string>>]>([
+    ["one list thousands of times", { "list.mod": LIST, ...notes(1, "@list.mod ".repeat(26_000)) }],
+    [
+      "one list by thousands of names",
+      {
+        "list.mod": LIST,
+        ...notes(1, Array.from({ length: 9000 }, (_, at) => `@${"./".repeat(at % 90)}list.mod`).join(" ")),
+      },
+    ],
+    ["one list from each of thousands", { "list.mod": LIST, ...notes(3000, "@list.mod") }],
+    [
+      "thousands of objects from each of hundreds",
+      notes(300, Array.from({ length: 9000 }, (_, at) => `${at}.o`).join(" ")),
+    ],
+  ])("which name %s is read at once, and what was not looked at is input", (_, files) => {
+    let reads = 0;
+    const left: string[] = [];
+
+    const taken = seconds(() => {
+      const isLeftover = leftoversIn(Object.keys(files), (path) => {
+        if (path === "list.mod") reads++;
+        return files[path];
+      });
+      left.push(...Object.keys(files).filter(isLeftover));
+    });
+
+    expect(left).toEqual([]);
+    expect(reads).toBeLessThanOrEqual(1);
+    // On a machine of this kind it is less than half a second; it was minutes, and all of the memory.
+    expect(taken).toBeLessThan(10);
+  });
+
+  test("of a real size is known whole", () => {
+    const names = Array.from({ length: 5000 }, (_, at) => `drivers/gpu/part-${at}`);
+    const tree = Object.fromEntries(names.map((name) => [`${name}.c`, ""]));
+    const made = {
+      "all.mod": names.map((name) => `/home/dev/${name}.o\n`).join(""),
+      "all.o": "",
+      ".all.o.cmd": linked("all.o").replace(" ;", " @/home/dev/all.mod ;"),
+      ...Object.fromEntries(names.map((name) => [`${name}.o`, ""])),
+    };
+
+    expect(leftIn({ ...tree, ...made })).toContain("all.o");
   });
 });

@@ -14,12 +14,17 @@ const SOURCES = [".c", ".S", ".rs", ".o_shipped"];
 const ALWAYS_MADE = /^(?:built-in\.[ao]|\.module-common\.o|.*\.mod\.o)$/;
 /** Objects are linked of objects once or twice. */
 const DEPTH_LIMIT = 20;
+/**
+ * Words of commands and lists that are looked at in one tree, some hundred times what the largest driver has. Where they
+ * are used up, an object is input.
+ */
+const WORD_LIMIT = 200_000;
 const MAKEFILES = ["Kbuild", "Makefile", "GNUmakefile"];
 
-/** Paths of what is left over, of all that is in the tree but directories. */
-export function leftoversOf(paths: Iterable<string>, read: ReadText): ReadonlySet<string> {
+/** Tells of each path what is left over, of all that is in the tree but directories. */
+export function leftoversIn(paths: Iterable<string>, read: ReadText): (path: string) => boolean {
   const tree = new Tree(paths, read);
-  return new Set([...tree.paths].filter((path) => isLeftover(path, tree)));
+  return (path) => isLeftover(path, tree);
 }
 
 function isLeftover(path: string, tree: Tree): boolean {
@@ -44,6 +49,9 @@ class Tree {
   readonly paths: ReadonlySet<string>;
   readonly #read: ReadText;
   readonly #canMake = new Map<string, boolean>();
+  /** What each list names, read once however many notes refer to it. */
+  readonly #lists = new Map<string, readonly string[]>();
+  #wordsLeft = WORD_LIMIT;
   #places: ReadonlySet<string> | undefined;
 
   constructor(paths: Iterable<string>, read: ReadText) {
@@ -94,19 +102,36 @@ class Tree {
     if (inTree === undefined) return [];
     const source = /^source_\S+ := (\S+)/m.exec(text)?.[1];
     if (source !== undefined) return [inTree(source)];
-    const words = (command.split(/[;|&]/)[0] ?? "").split(/\s+/).filter((word) => !word.startsWith("-"));
-    return words.flatMap((word) => {
-      if (word.startsWith("@")) return this.#listed(inTree(word.slice(1))).map(inTree);
-      const part = inTree(word);
-      const isPart = part !== path && (/\.[ao]$/.test(word) || this.paths.has(part));
-      return isPart ? [part] : [];
-    });
+    const words = new Set((command.split(/[;|&]/)[0] ?? "").split(/\s+/));
+    if (!this.#mayLookAt(words.size)) return [];
+    const parts = new Set<string>();
+    for (const word of words) {
+      if (word.startsWith("-")) continue;
+      if (!word.startsWith("@")) {
+        const part = inTree(word);
+        if (part !== path && (/\.[ao]$/.test(word) || this.paths.has(part))) parts.add(part);
+        continue;
+      }
+      const listed = this.#listed(inTree(word.slice(1)));
+      if (!this.#mayLookAt(listed.length)) return [];
+      for (const one of listed) parts.add(inTree(one));
+    }
+    return [...parts];
+  }
+
+  #mayLookAt(words: number): boolean {
+    this.#wordsLeft -= words;
+    return this.#wordsLeft >= 0;
   }
 
   /** Objects that a `.mod` file names, which the linker is given in place of a long line. */
-  #listed(path: string): string[] {
+  #listed(path: string): readonly string[] {
+    const known = this.#lists.get(path);
+    if (known !== undefined) return known;
     const text = this.paths.has(path) ? this.#read(path) : undefined;
-    return text?.split(/\s+/).filter((word) => word.endsWith(".o")) ?? [path];
+    const names = text?.split(/\s+/).filter((word) => word.endsWith(".o")) ?? [path];
+    this.#lists.set(path, names);
+    return names;
   }
 }
 

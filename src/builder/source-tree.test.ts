@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import {
+  appendFile,
   chmod,
   cp,
   lstat,
@@ -8,6 +9,7 @@ import {
   readFile,
   readlink,
   rename,
+  rm,
   symlink,
   utimes,
   writeFile,
@@ -209,6 +211,30 @@ describe("copySourceTree", () => {
       );
     expect(LAID_AT.getUTCFullYear()).toBeGreaterThan(1980);
     expect(LAID_AT.getTime()).toBeLessThan(Date.now() - 1e11);
+  });
+
+  test.each<[string, (file: string) => unknown]>([
+    ["has other bytes", (file) => writeFile(file, "int rang;\n")],
+    ["has grown", (file) => appendFile(file, "x".repeat(3_000_000))],
+    ["is shorter", (file) => writeFile(file, "int")],
+    ["is gone", (file) => rm(file)],
+    ["is a link to the same bytes", (file) => rename(file, `${file}2`).then(() => symlink(`${file}2`, file))],
+  ])("refuses a file that, after it was read, %s", async (_name, change) => {
+    const directory = await makeTree();
+    const source = await readSourceTree(directory);
+    const target = join(await temporaryDirectory(), "build");
+    await change(join(directory, "doorbell.c"));
+
+    await expect(copySourceTree(source, target)).rejects.toThrow(
+      expect.objectContaining({
+        code: "SOURCE_CHANGED",
+        message: `the source changed while it was read: ${join(directory, "doorbell.c")}`,
+        hint: expect.stringContaining("Run again"),
+        blame: "infra",
+      }),
+    );
+    const laid = await lstat(join(target, "doorbell.c")).catch(() => undefined);
+    expect(laid?.size ?? 0).toBeLessThanOrEqual(FILES["doorbell.c"].length + 1);
   });
 
   test("leaves the driver's own tree as it was when the copy is changed", async () => {

@@ -7,9 +7,10 @@ import { chmod, lutimes, mkdir, symlink, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
+import { pauses } from "../base/pauses.ts";
 import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
-import { leftoversOf } from "./leftovers.ts";
+import { leftoversIn } from "./leftovers.ts";
 
 interface SourceFile {
   /** Path below the tree, `/` between its parts. */
@@ -17,6 +18,7 @@ interface SourceFile {
   readonly kind: "file" | "executable" | "link";
   /** SHA-256 of a file's bytes, or a link's target. */
   readonly content: string;
+  readonly sizeBytes: number;
 }
 
 export interface SourceTree {
@@ -48,21 +50,30 @@ export async function readSourceTree(directory: string): Promise<SourceTree> {
   const listed = await list(directory).catch((thrown) => {
     throw !(thrown instanceof FarmError) && isErrno(thrown) ? noTree(directory, thrown) : thrown;
   });
-  const left = leftoversOf(
+  const isLeftover = leftoversIn(
     listed.map(({ path }) => path),
     (path) => readFileIn(directory, path, NOTE_LIMIT_BYTES)?.toString(),
   );
-  const found = listed.filter(({ path }) => !left.has(path));
+  const pause = pauses();
+  const [left, found]: [string[], Listed[]] = [[], []];
+  for (const entry of listed) {
+    if (isLeftover(entry.path)) left.push(entry.path);
+    else found.push(entry);
+    await pause();
+  }
   const links = new Map(found.flatMap(({ path, target }) => (target === undefined ? [] : [[path, target]])));
   const budget = linkBudget();
-  const files = found
-    .map((entry) => readEntry(directory, entry, links, budget))
-    .toSorted((a, b) => (a.path < b.path ? -1 : 1));
+  const files: SourceFile[] = [];
+  for (const entry of found) {
+    files.push(readEntry(directory, entry, links, budget));
+    await pause();
+  }
+  files.sort((a, b) => (a.path < b.path ? -1 : 1));
   return {
     directory,
     files,
     digest: digestOf(files.map(({ path, kind, content }) => [path, kind, content])),
-    leftovers: [...left].toSorted(),
+    leftovers: left.toSorted(),
   };
 }
 
@@ -82,11 +93,15 @@ export function givenModules({ files }: SourceTree): readonly SourceFile[] {
   return files.filter(({ path, kind }) => path.endsWith(".ko") && kind !== "link");
 }
 
-/** Copies the tree to a place where a build may write, with the same modes and one time everywhere. */
+/**
+ * Copies the tree to a place where a build may write, with the same modes and one time everywhere. What is there then is
+ * what has the tree's digest: a directory of a person's may change at any time.
+ * @throws FarmError SOURCE_CHANGED
+ */
 export async function copySourceTree(source: SourceTree, target: string): Promise<void> {
   const directories = new Set<string>([target]);
   await mkdir(target, { recursive: true });
-  for (const { path, kind, content } of source.files) {
+  for (const { path, kind, content, sizeBytes } of source.files) {
     const to = join(target, path);
     for (let above = dirname(to); !directories.has(above); above = dirname(above)) directories.add(above);
     await mkdir(dirname(to), { recursive: true });
@@ -95,10 +110,11 @@ export async function copySourceTree(source: SourceTree, target: string): Promis
       await lutimes(to, LAID_AT, LAID_AT);
       continue;
     }
-    if (!copyFileIn(source.directory, path, to))
-      throw new FarmError("DRIVER_INVALID", {
-        detail: `${join(source.directory, path)} is no plain file any more`,
-        hint: "Something else changes the driver's source while kmodfarm runs.",
+    // One byte more than there were shows that it grew.
+    if (copyFileIn(source.directory, path, to, sizeBytes + 1) !== content)
+      throw new FarmError("SOURCE_CHANGED", {
+        detail: `the source changed while it was read: ${join(source.directory, path)}`,
+        at: { path },
       });
     await chmod(to, kind === "executable" ? 0o755 : 0o644);
     await utimes(to, LAID_AT, LAID_AT);
@@ -144,13 +160,18 @@ function readEntry(
   if (target !== undefined) {
     if (leadsOut(path, target, links, budget))
       throw refuseSource(path, `is a link that leads out of the driver's tree, to ${target}`);
-    return { path, kind: "link", content: target };
+    return { path, kind: "link", content: target, sizeBytes: 0 };
   }
   if (status.size > FILE_LIMIT_BYTES) throw refuseSource(path, `is ${status.size} bytes large`);
   const bytes = readFileIn(directory, path, status.size);
   if (bytes === undefined) throw refuseSource(path, "is no plain file any more");
   const content = createHash("sha256").update(bytes).digest("hex");
-  return { path, kind: (status.mode & 0o100) === 0 ? "file" : "executable", content };
+  return {
+    path,
+    kind: (status.mode & 0o100) === 0 ? "file" : "executable",
+    content,
+    sizeBytes: bytes.length,
+  };
 }
 
 /** Whether a link leads out of its tree, through all the other links; the tree has no place of its own that `/` could mean. */

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { unpackWhole } from "../base/decompress.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { openModules, type Packing, packingOf } from "../formats/compressed-module.ts";
+import { openedModules, type Packing, packingOf } from "../formats/compressed-module.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
 import { type Claim, claimOf } from "./claims.ts";
@@ -60,29 +60,35 @@ export async function auditFiles(
   signersOf: (release: string) => readonly Signer[] | undefined,
   place = "",
 ): Promise<AuditedFile[]> {
-  const opened = await openModules(
-    inputs.map(({ path, bytes }) => ({ bytes, what: path })),
-    unpackWhole,
-  );
-  return inputs.map(({ path, bytes }, index) => {
-    const claim = claimOf(path) ?? claimOf(`${place}/${path}`);
-    const base = {
-      path,
-      claim,
-      size: bytes.length,
-      packing: packingOf(bytes),
-      digest: createHash("sha256").update(bytes).digest("hex"),
-    };
-    const plain = opened[index] as Buffer | FarmError;
-    try {
-      if (plain instanceof FarmError) throw plain;
-      return { ...base, ...readFacts(path, plain, signersOf(claim?.release ?? "")) };
-    } catch (thrown) {
-      const error = toFarmError(thrown);
-      if (error.code !== "MODULE_MALFORMED") throw error;
-      return { ...base, fault: error.message.replace(`${path}: `, "") };
-    }
-  });
+  const files = inputs.map(({ path, bytes }) => ({ bytes, what: path }));
+  const audited: AuditedFile[] = [];
+  for await (const [index, plain] of openedModules(files, unpackWhole))
+    audited[index] = auditedFile(inputs[index] as AuditInput, plain, signersOf, place);
+  return audited;
+}
+
+function auditedFile(
+  { path, bytes }: AuditInput,
+  plain: Buffer | FarmError,
+  signersOf: (release: string) => readonly Signer[] | undefined,
+  place: string,
+): AuditedFile {
+  const claim = claimOf(path) ?? claimOf(`${place}/${path}`);
+  const base = {
+    path,
+    claim,
+    size: bytes.length,
+    packing: packingOf(bytes),
+    digest: createHash("sha256").update(bytes).digest("hex"),
+  };
+  try {
+    if (plain instanceof FarmError) throw plain;
+    return { ...base, ...readFacts(path, plain, signersOf(claim?.release ?? "")) };
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code !== "MODULE_MALFORMED") throw error;
+    return { ...base, fault: error.message.replace(`${path}: `, "") };
+  }
 }
 
 /** A file that its place does not have, though it lists it. */

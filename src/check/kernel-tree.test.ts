@@ -109,4 +109,43 @@ describe("fetchKernelTree", () => {
 
     expect(await readdir(join(tree, "kernel/drivers/net"))).toEqual(["dummy.ko"]);
   });
+
+  const LIB = `lib/modules/${KVERSION}`;
+  test.each<[string, Record<string, string>, RegExp]>([
+    [
+      "a list of nothing but lines",
+      { [`${LIB}/modules.order`]: "\n".repeat(5 << 20) },
+      /modules\.order has more than/,
+    ],
+    [
+      "a path that goes deeper than any",
+      { [`${LIB}/kernel/${"a/".repeat(200)}one.ko`]: "" },
+      /a path of theirs has more than/,
+    ],
+    [
+      "an alias that is longer than any",
+      { [`${LIB}/modules.builtin.modinfo`]: `m.alias=${"[".repeat(3 << 20)}\0` },
+      /aliases of what is built in has more than 4096 characters/,
+    ],
+  ])("refuses %s, and keeps nobody waiting", async (_, files, fault) => {
+    const { read, fetch } = await kernelOf(files);
+    let [last, longest] = [performance.now(), 0];
+    const clock = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 20);
+
+    const said = () =>
+      fetch().then(
+        () => "",
+        (thrown) => `${thrown.code} ${thrown.message}`,
+      );
+    const answers = [await said(), await said()];
+    clearInterval(clock);
+
+    for (const answer of answers) expect(answer).toMatch(new RegExp(`^PACKAGE_MALFORMED .*${fault.source}`));
+    // It is not read again for the next driver.
+    expect(read).toHaveLength(1);
+    expect(longest).toBeLessThan(5000);
+  });
 });

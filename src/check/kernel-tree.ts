@@ -6,19 +6,18 @@
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { markUsed } from "../base/cache.ts";
-import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import { exists } from "../base/scratch.ts";
+import { inThread } from "../base/thread.ts";
 import type { PackageFile } from "../builder/inputs/byte-reader.ts";
 import { packageFormat } from "../builder/inputs/package-format.ts";
-import { openModules, type Packing, packingOf } from "../formats/compressed-module.ts";
+import { type Packing, packingOf } from "../formats/compressed-module.ts";
 import { cpioArchive } from "../formats/cpio.ts";
-import { type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
-import { depmodFiles, type IndexedModule, indexedModule } from "../formats/module-index.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 import type { BootContext } from "./boot-image.ts";
 import { keep, readKept } from "./kept.ts";
+import type { ReadTree, TreeWork } from "./kernel-tree-thread.ts";
 
 /** Raised when what a tree holds changes. */
 const TREE_VERSION = 1;
@@ -27,10 +26,17 @@ const TREE_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/(kernel\/(?:.+\/)?[^/]+\.ko(?
 const LIST_PATH = /^(?:usr\/)?lib\/modules\/[^/]+\/(modules\.(?:order|builtin|builtin\.modinfo))$/;
 
 /**
+ * Ten times what Debian's largest kernel has: 4,230 modules whose longest path has 123 characters in 13 parts, and lists of
+ * 170 KB. A whole kernel is read in one minute on a slow machine.
+ */
+const MOST = { files: 50_000, pathLength: 1024, depth: 100, listBytes: 4 * 1024 * 1024 } as const;
+const READING_LIMIT_MS = 10 * 60 * 1000;
+
+/**
  * The archive of a kernel's modules below /lib/modules/<release>; not compressed as a whole, for its files are. Those
  * that a package has as they are, are compressed so that the release's kmod opens them. All of it is read once, and
  * may have as many bytes as may be kept of a package.
- * @throws FarmError NOT_FETCHABLE, PACKAGE_MALFORMED
+ * @throws FarmError NOT_FETCHABLE, PACKAGE_MALFORMED; TIMED_OUT for modules that take too long to read
  */
 export async function fetchKernelTree(
   kversion: string,
@@ -43,12 +49,17 @@ export async function fetchKernelTree(
   const packing = (["zst", "gz"] as const).find((one) => !unopened.includes(one));
   const subject = [TREE_VERSION, kversion, holders.map(({ sha256 }) => sha256), packing ?? ""];
   const target = join(context.cache, "boot", `${hexOf(digestOf(subject))}-tree`);
+  const known = refused.get(target);
+  if (known !== undefined) throw known;
   const running =
     making.get(target) ??
     haveTree(target, () => makeTree(kversion, holders, packing, context, signal), context);
   making.set(target, running);
   try {
     await running;
+  } catch (thrown) {
+    if (thrown instanceof FarmError && LASTING.has(thrown.code)) refused.set(target, thrown);
+    throw thrown;
   } finally {
     making.delete(target);
   }
@@ -57,6 +68,9 @@ export async function fetchKernelTree(
 
 /** Under way: two drivers may wait for one kernel's. */
 const making = new Map<string, Promise<void>>();
+/** What is wrong with some, so that not every driver of a night waits for the same fault. */
+const refused = new Map<string, FarmError>();
+const LASTING: ReadonlySet<string> = new Set(["PACKAGE_MALFORMED", "TIMED_OUT"]);
 /** Looked at by this process: each has a hundred megabytes. */
 const intact = new Set<string>();
 
@@ -77,14 +91,19 @@ async function makeTree(
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<Buffer> {
-  const files = await takeFiles(holders, packing, context, signal);
+  const files = await takeFiles(kversion, holders, packing, context, signal);
   checkPaths([...files.keys()], kversion);
-  const text = (name: string) => files.get(name)?.toString("latin1") ?? "";
-  const builtIn = { paths: text("modules.builtin"), modinfo: text("modules.builtin.modinfo") };
-  const modules = inOrder(files, text("modules.order"));
+  const work: TreeWork = { files };
+  const read = await inThread<ReadTree>({
+    script: "./kernel-tree-thread",
+    base: import.meta.url,
+    work,
+    timeoutMs: READING_LIMIT_MS,
+  });
+  if ("fault" in read) throw malformed(kversion, read.fault);
   const order = [...files].filter(([path]) => path === "modules.order");
-  const index = depmodFiles(await indexOf(modules), builtIn);
-  const entries = [...modules, ...index, ...order].map(([path, content]) => ({
+  const modules = read.modules.map((path) => [path, files.get(path) as Buffer] as const);
+  const entries = [...modules, ...read.index, ...order].map(([path, content]) => ({
     path: `lib/modules/${kversion}/${path}`,
     mode: 0o100644,
     content,
@@ -94,17 +113,23 @@ async function makeTree(
 
 /** Modules and lists of packages, by their paths below /lib/modules/<release>. */
 async function takeFiles(
+  kversion: string,
   holders: readonly VerifiedPackage[],
   packing: "zst" | "gz" | undefined,
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
+  const pack = packedWith(packing);
+  const keeping = (file: PackageFile) => {
+    withinLimits(file, kversion);
+    return pack(file);
+  };
   for (const holder of holders) {
     const isWanted = (path: string) => TREE_PATH.test(path) || LIST_PATH.test(path);
     const found = await context.inputs.stream(
       holder,
-      (body) => packageFormat(holder).readFiles(body, isWanted, () => false, packedWith(packing)),
+      (body) => packageFormat(holder).readFiles(body, isWanted, () => false, keeping),
       signal,
     );
     for (const { path, content } of found)
@@ -113,27 +138,32 @@ async function takeFiles(
   return files;
 }
 
-/** Where several modules are asked for by one name, the kernel's own order decides. */
-function inOrder(files: ReadonlyMap<string, Buffer>, order: string): (readonly [string, Buffer])[] {
-  const places = new Map(order.split("\n").map((path, index) => [path, index]));
-  const placeOf = (path: string) => places.get(path.replace(/\.ko\..*$/, ".ko")) ?? places.size;
-  return [...files]
-    .filter(([path]) => path.startsWith("kernel/"))
-    .toSorted(([a], [b]) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1));
-}
-
 /** Names from packages become paths of an archive. */
 function checkPaths(paths: readonly string[], kversion: string): void {
+  if (paths.length > MOST.files)
+    throw malformed(kversion, `they are more than ${MOST.files} files, which no kernel has`);
   const directories = new Set(
     paths.flatMap((path) => path.split("/").map((_, index, all) => all.slice(0, index).join("/"))),
   );
   const bad = paths.find(
     (path) => directories.has(path) || path.split("/").some((name) => ["", ".", ".."].includes(name)),
   );
-  if (bad === undefined) return;
-  throw new FarmError("PACKAGE_MALFORMED", {
-    detail: `the modules of ${kversion} have the path ${JSON.stringify(bad)}`,
-  });
+  if (bad !== undefined) throw malformed(kversion, `they have the path ${JSON.stringify(bad)}`);
+}
+
+function malformed(kversion: string, fact: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", { detail: `the modules of ${kversion} cannot be used: ${fact}` });
+}
+
+/** Looks at a file as soon as it is here: a few bytes of a package may unpack to all that may be kept of it. */
+function withinLimits({ path, content }: PackageFile, kversion: string): void {
+  if (path.length > MOST.pathLength || path.split("/").length > MOST.depth)
+    throw malformed(
+      kversion,
+      `a path of theirs has more than ${MOST.pathLength} characters or ${MOST.depth} directories`,
+    );
+  if (LIST_PATH.test(path) && content.length > MOST.listBytes)
+    throw malformed(kversion, `their ${path.replace(/^.*\//, "")} has more than ${MOST.listBytes} bytes`);
 }
 
 /** Compresses modules that are not. */
@@ -146,32 +176,4 @@ function packedWith(packing: "zst" | "gz" | undefined) {
       content: packing === "zst" ? zstdCompressSync(content) : gzipSync(content),
     };
   };
-}
-
-/** Modules opened at a time. */
-const BATCH = 256;
-
-/** One that cannot be read has its name and its file: whoever asks for it hears of the kernel what is wrong. */
-async function indexOf(modules: readonly (readonly [string, Buffer])[]): Promise<IndexedModule[]> {
-  const index: IndexedModule[] = [];
-  for (let at = 0; at < modules.length; at += BATCH) {
-    const batch = modules.slice(at, at + BATCH);
-    const opened = await openModules(
-      batch.map(([what, bytes]) => ({ what, bytes })),
-      unpackWhole,
-    );
-    for (const [place, [path]] of batch.entries()) {
-      const bytes = opened[place];
-      index.push(indexedModule(path, Buffer.isBuffer(bytes) ? readable(bytes, path) : undefined));
-    }
-  }
-  return index;
-}
-
-function readable(bytes: Buffer, what: string): KernelModule | undefined {
-  try {
-    return readKernelModule(bytes, what);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,11 +1,18 @@
 /**
  * A thread of `audit`: reads some of a directory's modules.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { isErrno } from "../base/error.ts";
-import { type AuditedFile, auditFiles, type KernelKeys, signersByRelease, unread } from "../check/audit.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import {
+  type AuditedFile,
+  type AuditInput,
+  auditFiles,
+  type KernelKeys,
+  signersByRelease,
+  unread,
+} from "../check/audit.ts";
+import { FILE_LIMIT_BYTES, readLocalFile } from "./local-file.ts";
 
 export interface AuditWork {
   readonly directory: string;
@@ -13,27 +20,41 @@ export interface AuditWork {
   readonly keys: KernelKeys;
 }
 
-/** So many files are in memory at once. */
-const BATCH = 100;
+/** So much is in memory at once, or one file. */
+const BATCH_BYTES = 64 * 1024 * 1024;
+const BATCH_FILES = 100;
 
 export async function auditDirectory({ directory, paths, keys }: AuditWork): Promise<AuditedFile[]> {
   const signersOf = signersByRelease(keys);
   const audited: AuditedFile[] = [];
-  for (let at = 0; at < paths.length; at += BATCH) {
-    // Thousands of small files: a thread for each open, read and close would cost more than they do.
-    const inputs = paths.slice(at, at + BATCH).flatMap((path) => {
-      try {
-        return [{ path, bytes: readFileSync(join(directory, path)) }];
-      } catch (thrown) {
-        // Its name may be no text, or it may be gone by now: the others are still of interest.
-        if (!isErrno(thrown)) throw thrown;
-        audited.push(unread(path, `it cannot be read (${thrown.code})`));
-        return [];
-      }
-    });
-    audited.push(...(await auditFiles(inputs, signersOf, directory)));
+  let [batch, size]: [AuditInput[], number] = [[], 0];
+  const auditBatch = async () => {
+    audited.push(...(await auditFiles(batch, signersOf, directory)));
+    [batch, size] = [[], 0];
+  };
+  for (const path of paths) {
+    const bytes = readable(join(directory, path));
+    if (bytes instanceof FarmError) {
+      audited.push(unread(path, bytes.message));
+      continue;
+    }
+    batch.push({ path, bytes });
+    size += bytes.length;
+    if (size > BATCH_BYTES || batch.length === BATCH_FILES) await auditBatch();
   }
+  await auditBatch();
   return audited;
+}
+
+/** A file's name may be no text, or it may be gone by now: the others are still of interest. */
+function readable(file: string): Buffer | FarmError {
+  try {
+    return readLocalFile(file, FILE_LIMIT_BYTES);
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code !== "FILE_UNREADABLE") throw error;
+    return error;
+  }
 }
 
 if (parentPort !== null) parentPort.postMessage(await auditDirectory(workerData as AuditWork));

@@ -2,12 +2,14 @@
  * What lies beside modules of the kernels that they are for, and says what those kernels are.
  */
 import { unpackWhole } from "../base/decompress.ts";
-import { FarmError } from "../base/error.ts";
+import { toFarmError } from "../base/error.ts";
 import type { KernelKeys } from "../check/audit.ts";
 import { moduleName } from "../formats/kernel-module.ts";
 import { readSystemMap } from "../formats/system-map.ts";
 import { readVmlinuz } from "../formats/vmlinuz.ts";
+import { FILE_LIMIT_BYTES } from "./local-file.ts";
 import type { Heap } from "./module-heap.ts";
+import type { Gap } from "./web-listing.ts";
 
 /** Each by `uname -r`. */
 interface KernelsBeside {
@@ -19,30 +21,48 @@ interface KernelsBeside {
   readonly builtin: ReadonlyMap<string, ReadonlySet<string>>;
   /** What the kernel exports to modules. */
   readonly exports: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Which of their files could not be read. */
+  readonly gaps: readonly Gap[];
 }
 
-const VMLINUZ = /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/;
-const BUILTIN = /(?:^|\/)([^/]+)\/modules\.builtin$/;
-const SYSTEM_MAP = /(?:^|\/)(?:System\.map-([^/]+)|([^/]+)\/System\.map)$/;
+interface Kind {
+  readonly place: RegExp;
+  /** Several times what any has; a text that is longer may be more lines than fit into memory. */
+  readonly limitBytes: number;
+}
+
+const VMLINUZ: Kind = {
+  place: /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/,
+  limitBytes: FILE_LIMIT_BYTES,
+};
+const BUILTIN: Kind = { place: /(?:^|\/)([^/]+)\/modules\.builtin$/, limitBytes: 4 * 1024 * 1024 };
+const SYSTEM_MAP: Kind = {
+  place: /(?:^|\/)(?:System\.map-([^/]+)|([^/]+)\/System\.map)$/,
+  limitBytes: 64 * 1024 * 1024,
+};
 
 export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
-  const releases = heap.paths.flatMap((path) => releaseIn(heap, path, VMLINUZ) ?? []);
+  const gaps: Gap[] = [];
+  const releases = heap.paths.flatMap((path) => releaseIn(heap, path, VMLINUZ.place) ?? []);
   return {
     keys: await readBeside(
       heap,
+      gaps,
       VMLINUZ,
       async (bytes, path) => (await readVmlinuz(bytes, path, unpackWhole)).certificates,
     ),
     releases: releases.length === 0 ? undefined : new Set(releases),
-    builtin: await readBeside(heap, BUILTIN, async (bytes) => {
+    builtin: await readBeside(heap, gaps, BUILTIN, async (bytes) => {
       const lines = bytes.toString("utf8").split("\n");
       return new Set(lines.map((line) => moduleName(line.split("/").at(-1) ?? "")));
     }),
     exports: await readBeside(
       heap,
+      gaps,
       SYSTEM_MAP,
       async (bytes, path) => readSystemMap(bytes.toString("latin1"), path).exports,
     ),
+    gaps,
   };
 }
 
@@ -52,10 +72,11 @@ function releaseIn(heap: Heap, path: string, place: RegExp): string | undefined 
   return byName ?? byPlace;
 }
 
-/** The first file of each kernel that is what its name says: what cannot be read says nothing about modules. */
+/** The first file of each kernel that is what its name says: what is something else says nothing about modules. */
 async function readBeside<T>(
   heap: Heap,
-  place: RegExp,
+  gaps: Gap[],
+  { place, limitBytes }: Kind,
   read: (bytes: Buffer, path: string) => Promise<T>,
 ): Promise<Map<string, T>> {
   const found = new Map<string, T>();
@@ -64,10 +85,14 @@ async function readBeside<T>(
     if (release === undefined || found.has(release)) continue;
     try {
       const bytes = await heap.read(path);
-      if (bytes !== undefined) found.set(release, await read(bytes, path));
+      if (bytes !== undefined && bytes.length > limitBytes)
+        gaps.push({ place: path, why: `it has more than ${limitBytes} bytes` });
+      else if (bytes !== undefined) found.set(release, await read(bytes, path));
     } catch (thrown) {
-      if (!(thrown instanceof FarmError) || !["MODULE_MALFORMED", "TOOL_MISSING"].includes(thrown.code))
-        throw thrown;
+      const { code, message } = toFarmError(thrown);
+      if (code === "FILE_UNREADABLE" || code === "REMOTE_UNAVAILABLE")
+        gaps.push({ place: path, why: message });
+      else if (code !== "MODULE_MALFORMED" && code !== "TOOL_MISSING") throw thrown;
     }
   }
   return found;

@@ -230,6 +230,62 @@ test("a page of nothing but brackets costs no time", async () => {
   expect(performance.now() - started).toBeLessThan(20_000);
 });
 
+test.each([
+  ["links in links", `${"href=".repeat(800)} `, 3000],
+  ["quotes that none ends", `href='`, 1],
+  ["words before an equals sign", "href ", 2_000_000],
+])("a page of nothing but %s costs no time", async (_, part, times) => {
+  const server = await pagesOf({ "/": `<html>${part.repeat(times)}<a href="one.ko">1</a></html>` });
+  const before = process.cpuUsage();
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toContain("one.ko");
+  // Of a processor's time, for the machine may have other things to do.
+  expect(process.cpuUsage(before).user / 1e6).toBeLessThan(10);
+});
+
+test("links are read in every way that pages write them", async () => {
+  const server = await pagesOf({
+    "/": `<html><a href = "one.ko">1</a><A HREF='two.ko'>2</A><a href=three.ko>3</a><a href=\n"a b.ko">4</a><a href="">5</a><a href=>6</a></html>`,
+  });
+
+  await using heap = await openHeap(server.url);
+
+  expect([heap.paths, heap.gaps]).toEqual([["a b.ko", "one.ko", "three.ko", "two.ko"], []]);
+});
+
+test("a page that is longer than any is not read", async () => {
+  const long = `<html>${" ".repeat(17 << 20)}</html>`;
+  const server = await pagesOf({
+    "/": '<html><a href="long/">l</a><a href="one.ko">1</a></html>',
+    "/long/": long,
+  });
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["one.ko"]);
+  expect(heap.gaps).toEqual([
+    { place: `${server.url}/long/`, why: expect.stringMatching(/^(it )?is longer than \d+ bytes$/) },
+  ]);
+});
+
+test.each([
+  ["", "a/&#xD800;.ko"],
+  ["<EncodingType>url</EncodingType>", "a/&#xDFFF;%.ko"],
+])("a key with half of a character is named, and the others read: %s", async (encoding, key) => {
+  const page = `<ListBucketResult>${encoding}<Key>${key}</Key><Key>one.ko</Key><CommonPrefixes><Prefix>&#xD800;/</Prefix></CommonPrefixes></ListBucketResult>`;
+  const server = await pagesOf({ "/": page });
+
+  await using heap = await openHeap(server.url);
+
+  expect(heap.paths).toEqual(["one.ko"]);
+  expect(heap.gaps).toEqual([
+    { place: expect.stringContaining("a/\ufffd"), why: "its key is no text" },
+    { place: "\ufffd/", why: expect.stringMatching(/as a directory/) },
+  ]);
+});
+
 test("a directory that cannot be listed is named, and the others read", async () => {
   const directory = await temporaryDirectory();
   // Its name is no text, so that nobody finds it again by what it is called.

@@ -3,10 +3,11 @@
  * bucket. Nothing is written.
  */
 import type { Dirent } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FarmError, isErrno, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
+import { FILE_LIMIT_BYTES, readLocalFile } from "./local-file.ts";
 import { decodedPath, type Gap, listPlace } from "./web-listing.ts";
 
 export interface Heap extends AsyncDisposable {
@@ -22,8 +23,8 @@ export interface Heap extends AsyncDisposable {
   read(path: string): Promise<Buffer | undefined>;
 }
 
-const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
-const PAGE_LIMIT_BYTES = 64 * 1024 * 1024;
+/** A directory of 50,000 files takes 10 MiB to be shown; S3 shows a thousand at a time. */
+const PAGE_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** @throws FarmError FILE_UNREADABLE, REMOTE_UNAVAILABLE, USAGE */
 export async function openHeap(place: string): Promise<Heap> {
@@ -47,7 +48,7 @@ async function openDirectory(directory: string): Promise<Heap> {
     gaps,
     place: absolute,
     directory: absolute,
-    read: (path) => readFile(join(absolute, path)),
+    read: async (path) => readLocalFile(join(absolute, path), FILE_LIMIT_BYTES),
     [Symbol.asyncDispose]: async () => {},
   };
 }

@@ -21,6 +21,8 @@ interface Listing {
 type Get = (url: string) => Promise<Buffer | undefined>;
 
 const PAGE_LIMIT = 10_000;
+/** Some five times what the largest place of drivers has that we know. */
+const FILE_LIMIT = 1_000_000;
 /** Four times the longest key that S3 takes: what is longer is no file's name, and costs more to look at than it may. */
 const LONGEST = 4096;
 
@@ -45,6 +47,7 @@ class Lister implements Listing {
   readonly #base: string;
   readonly #get: Get;
   #pages = 1;
+  #saidFull = false;
 
   constructor(root: string, get: Get) {
     this.#root = root;
@@ -69,9 +72,11 @@ class Lister implements Listing {
       const text = page === this.#root ? first : await this.#read(page);
       if (text === undefined) continue;
       if (isCutOff(text)) this.#gap(page, "the page ends in the middle");
-      if (hasEndlessLink(text)) this.#gap(page, `a link has more than ${LONGEST} characters`);
-      for (const url of linksOf(text, page)) {
-        if (!url.href.startsWith(this.#base) || seen.has(url.href)) continue;
+      const { links, isEndless } = linksIn(text);
+      if (isEndless) this.#gap(page, `a link has more than ${LONGEST} characters`);
+      for (const link of links) {
+        const url = addressOf(link, page);
+        if (url === undefined || !url.href.startsWith(this.#base) || seen.has(url.href)) continue;
         seen.add(url.href);
         if (isPage(url)) queue.push(url.href);
         else this.#add(url.href.replace(/\?.*$/, ""));
@@ -86,7 +91,10 @@ class Lister implements Listing {
     while (text !== undefined) {
       const keys = this.#addKeys(text);
       for (const [, prefix = ""] of text.matchAll(/<CommonPrefixes>\s*<Prefix>([^<]*)</g))
-        this.#gap(unescaped(prefix), "the server lists it as a directory, without what is in it");
+        this.#gap(
+          unescaped(prefix).toWellFormed(),
+          "the server lists it as a directory, without what is in it",
+        );
       const next = nextPage(page, text, keys.at(-1));
       if (next === undefined) return;
       if ("why" in next || seen.has(next.url)) {
@@ -111,13 +119,24 @@ class Lister implements Listing {
         continue;
       }
       const path = isEncoded ? decodedPath(key.replaceAll("+", " ")) : key;
-      if (!path.endsWith("/")) this.files.set(path, this.#base + encoded(path));
+      // Half of a character cannot be asked for.
+      if (!path.isWellFormed()) this.#gap(this.#base + path.toWellFormed(), "its key is no text");
+      else if (this.#isFull()) break;
+      else if (!path.endsWith("/")) this.files.set(path, this.#base + encoded(path));
     }
     return keys;
   }
 
   #add(url: string): void {
+    if (this.#isFull()) return;
     if (url.startsWith(this.#base)) this.files.set(decodedPath(url.slice(this.#base.length)), url);
+  }
+
+  #isFull(): boolean {
+    if (this.files.size < FILE_LIMIT) return false;
+    if (!this.#saidFull) this.#gap(this.#root, `it lists more than ${FILE_LIMIT} files`);
+    this.#saidFull = true;
+    return true;
   }
 
   #gap(place: string, why: string): void {
@@ -170,22 +189,40 @@ function nextPage(page: string, text: string, lastKey: string | undefined): Next
   return { url: url.href };
 }
 
-/** Whoever writes one hides what is in it. */
-function hasEndlessLink(text: string): boolean {
-  return new RegExp(`\\bhref\\s*=\\s*["']?[^"'\\s>]{${LONGEST + 1}}`, "i").test(text);
+interface Links {
+  readonly links: readonly string[];
+  /** One is longer than any may be: whoever writes that hides what is in it. */
+  readonly isEndless: boolean;
 }
 
-function* linksOf(text: string, page: string): Generator<URL> {
-  for (const [, quoted, single, bare] of text.matchAll(
-    /\bhref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^"'\s>]+))/gi,
-  )) {
-    const link = quoted ?? single ?? bare ?? "";
-    if (link.length > LONGEST) continue;
-    const url = URL.parse(unescaped(link), page);
-    if (url === null || isOrder(url)) continue;
-    url.hash = "";
-    yield url;
+/** Every link of a page, in one pass: whatever was looked at once is not looked at again. */
+function linksIn(text: string): Links {
+  const [attribute, word] = [/\bhref\s*=\s*/gi, /[^"'\s>]*/y];
+  const links: string[] = [];
+  let isEndless = false;
+  const last = { '"': text.lastIndexOf('"'), "'": text.lastIndexOf("'") };
+  for (let found = attribute.exec(text); found !== null; found = attribute.exec(text)) {
+    const start = attribute.lastIndex;
+    const quote = text[start];
+    const isQuoted = quote === '"' || quote === "'";
+    const isClosed = isQuoted && last[quote] > start;
+    word.lastIndex = isQuoted ? start + 1 : start;
+    word.exec(text);
+    // What a quote begins and none ends is no link, but may hide one.
+    const end = isClosed ? text.indexOf(quote, start + 1) : word.lastIndex;
+    const link = text.slice(isQuoted ? start + 1 : start, end);
+    if (link.length > LONGEST) isEndless = true;
+    else if (isClosed || (!isQuoted && link !== "")) links.push(link);
+    attribute.lastIndex = isClosed ? end + 1 : Math.max(end, start);
   }
+  return { links, isEndless };
+}
+
+function addressOf(link: string, page: string): URL | undefined {
+  const url = URL.parse(unescaped(link), page);
+  if (url === null || isOrder(url)) return undefined;
+  url.hash = "";
+  return url;
 }
 
 /** Apache's `?C=N;O=D` and its like: the same page in another order. */

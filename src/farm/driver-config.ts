@@ -77,9 +77,12 @@ export const DriverConfig = z
       .min(1)
       .optional()
       .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
-    needs: Names.optional().describe(
-      "Names of other drivers here whose modules it uses: they are built first, for the same kernel, and their symbols are known to its build. What BUILD_DEPENDS of a dkms.conf names counts too.",
-    ),
+    needs: z
+      .array(PathSegment)
+      .optional()
+      .describe(
+        "Names of other drivers here whose modules it uses: they are built first, for the same kernel, and their symbols are known to its build. What BUILD_DEPENDS of a dkms.conf names counts too, by the names that this file has for drivers and their packages; `[]` says that nothing else is meant.",
+      ),
     files: z
       .array(FilePattern)
       .min(1)

@@ -8,10 +8,15 @@ import { loadDrivers } from "./drivers.ts";
 import { openFarm } from "./open.ts";
 
 /** A farm in a directory of its own, with a good driver in `good`. */
-async function farmOf(drivers: readonly unknown[]) {
+async function farmOf(drivers: readonly unknown[], confs: Readonly<Record<string, string>> = {}) {
   const directory = await temporaryDirectory();
   await mkdir(join(directory, "good"));
   await writeFile(join(directory, "good", "Kbuild"), "obj-m := good.o\n");
+  for (const [name, conf] of Object.entries(confs)) {
+    await mkdir(join(directory, name));
+    await writeFile(join(directory, name, "Kbuild"), `obj-m := ${name}.o\n`);
+    await writeFile(join(directory, name, "dkms.conf"), conf);
+  }
   await writeFile(join(directory, "kmodfarm.yaml"), JSON.stringify({ drivers }));
   const farm = await openFarm(await loadConfig({}, directory));
   onTestFinished(() => farm.close());
@@ -57,5 +62,75 @@ describe("the configured drivers", () => {
     const farm = await farmOf([{ name: "bad", source: "none", versions: ["1"] }]);
 
     await expect(loadDrivers(farm)).rejects.toThrow(expect.objectContaining({ code: "DRIVER_INVALID" }));
+  });
+});
+
+describe("a driver that calls itself like another's need", () => {
+  const conf = (name: string, more = "") => `PACKAGE_NAME=${name}\nPACKAGE_VERSION=1.0\n${more}`;
+  const driver = (name: string, more: object = {}) => ({ name, source: name, versions: ["1.0"], ...more });
+  const CONFS = {
+    genuine: conf("spl"),
+    victim: conf("victim", "BUILD_DEPENDS[0]=spl\n"),
+    evil: conf("spl", "BUILD_DEPENDS[0]=victim\n"),
+  };
+  const names = (all: readonly { readonly name: string }[]) => all.map(({ name }) => name).toSorted();
+
+  test.each([[["genuine", "victim", "evil"]], [["evil", "genuine", "victim"]]])(
+    "is never preferred by its place: %j",
+    async (order) => {
+      const { loaded, absent } = await loadDrivers(
+        await farmOf(
+          order.map((name) => driver(name)),
+          CONFS,
+        ),
+      );
+
+      expect(names(loaded)).toEqual(["evil", "genuine"]);
+      expect(absent).toMatchObject([
+        { name: "victim", error: { code: "DRIVER_INVALID", hint: expect.stringMatching(/needs: \[NAME\]/) } },
+      ]);
+      expect(absent[0]?.error.message).toMatch(/genuine/);
+    },
+  );
+
+  test("takes nothing where the configuration says what is meant, and ends nobody by a circle", async () => {
+    const { loaded, absent } = await loadDrivers(
+      await farmOf([driver("genuine"), driver("victim", { needs: ["genuine"] }), driver("evil")], CONFS),
+    );
+
+    expect(absent).toEqual([]);
+    expect(loaded.find(({ name }) => name === "victim")?.needs).toEqual([
+      { name: "genuine", version: "1.0" },
+    ]);
+  });
+
+  test("takes nothing on a night on which the other cannot be had", async () => {
+    const { loaded, absent } = await loadDrivers(
+      await farmOf(
+        [driver("evil"), driver("victim", { needs: ["genuine"] }), driver("genuine", { source: "gone" })],
+        CONFS,
+      ),
+    );
+
+    expect(names(absent)).toEqual(["genuine"]);
+    expect(loaded.find(({ name }) => name === "victim")?.needs).toEqual([
+      { name: "genuine", version: "1.0" },
+    ]);
+  });
+
+  test("is in a circle only with those that wrote their own part of it", async () => {
+    const { loaded, absent } = await loadDrivers(
+      await farmOf([driver("one"), driver("two"), driver("victim", { needs: [] })], {
+        one: conf("one", "BUILD_DEPENDS=two\n"),
+        two: conf("victim", "BUILD_DEPENDS=one\n"),
+        victim: conf("victim"),
+      }),
+    );
+
+    expect(names(loaded)).toEqual(["victim"]);
+    expect(absent.map(({ error }) => error.message).toSorted()).toEqual([
+      expect.stringMatching(/^one needs two needs one/),
+      expect.stringMatching(/^two needs one needs two/),
+    ]);
   });
 });

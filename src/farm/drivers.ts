@@ -12,7 +12,7 @@ import { plainValues } from "../formats/dkms-conf.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./driver-config.ts";
-import { allNeeds, type Needing } from "./needs.ts";
+import { allNeeds, type Needing, resolvedNeeds } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
 import type { Steps } from "./steps.ts";
@@ -109,28 +109,35 @@ function withNeeds(
 ): Drivers {
   const loaded = drivers.flatMap((driver) => ("source" in driver ? [driver] : []));
   const absent = drivers.flatMap((driver) => ("error" in driver ? [driver] : []));
-  const called = new Map(loaded.map(({ name, packageName = name }) => [packageName, name]));
-  const names = new Set(configured.map(({ name }) => name));
-  const all = drivers.map((driver): Needing => {
-    const { name, version } = driver;
-    const own = configured.find((one) => one.name === name)?.needs ?? [];
-    const others = "source" in driver ? dependenciesIn(driver.source, driver.build) : [];
-    // What is no driver here only the build can judge: it may be of no account to this release's DKMS.
-    const known = others
-      .map((one) => (names.has(one) ? one : called.get(one)))
-      .filter((one) => one !== undefined);
-    return { name, version, needs: [...new Set([...own, ...known])] };
-  });
   const good: LoadedDriver[] = [];
-  for (const driver of loaded) {
-    const { name, version } = driver;
+  const tried = (driver: LoadedDriver, what: () => void) => {
     try {
-      const needs = allNeeds(all.find((one) => one.name === name && one.version === version) as Needing, all);
-      good.push({ ...driver, ...(needs.length === 0 ? {} : { needs }) });
+      what();
     } catch (thrown) {
-      absent.push({ name, version, error: toFarmError(thrown) });
+      absent.push({ name: driver.name, version: driver.version, error: toFarmError(thrown) });
     }
-  }
+  };
+  // One that cannot be had tonight is still needed, and needs what the configuration says.
+  const needing = new Map<LoadedDriver | AbsentDriver, Needing>(
+    drivers.map((driver) => {
+      const needs = configured.find(({ name }) => name === driver.name)?.needs ?? [];
+      return [driver, { name: driver.name, version: driver.version, needs }];
+    }),
+  );
+  const usable = new Set<LoadedDriver>();
+  for (const driver of loaded)
+    tried(driver, () => {
+      const { name, version, source, build } = driver;
+      const needs = resolvedNeeds(driver, dependenciesIn(source, build), configured, loaded);
+      needing.set(driver, { name, version, needs });
+      usable.add(driver);
+    });
+  const all = [...needing.values()];
+  for (const driver of usable)
+    tried(driver, () => {
+      const needs = allNeeds(needing.get(driver) as Needing, all);
+      good.push({ ...driver, ...(needs.length === 0 ? {} : { needs }) });
+    });
   return { loaded: good, absent };
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { allNeeds, isWaiting, type Needing, refuseWrongNeeds, waitingFor } from "./needs.ts";
+import { allNeeds, isWaiting, type Needing, refuseWrongNeeds, resolvedNeeds, waitingFor } from "./needs.ts";
 
 const driver = (name: string, needs: readonly string[] = [], versions: readonly string[] = ["1.0"]) => ({
   name,
@@ -79,6 +79,78 @@ describe("all that a driver needs", () => {
     expect(() => allNeeds(all[0] as Needing, all)).toThrow(
       expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(message) }),
     );
+  });
+});
+
+test("all that many drivers need of each other is found without going every way", () => {
+  const all = Array.from({ length: 400 }, (_, at) =>
+    needing(
+      `d${at}`,
+      Array.from({ length: 399 - at }, (_, next) => `d${at + 1 + next}`),
+    ),
+  );
+
+  expect(allNeeds(all[0] as Needing, all).map(({ name }) => name)).toEqual(
+    Array.from({ length: 399 }, (_, at) => `d${399 - at}`),
+  );
+});
+
+describe("what BUILD_DEPENDS means", () => {
+  const configured = (name: string, settings: { readonly needs?: string[]; readonly source?: object } = {}) =>
+    ({ name, versions: ["1"], source: name, ...settings }) as Parameters<typeof resolvedNeeds>[2][number];
+  const packaged = (name: string, from: string) =>
+    configured(name, { source: { package: from, release: "debian12" } });
+  const others = [configured("genuine"), configured("evil")];
+  const claims = (...names: string[]) => names.map((name) => ({ name, packageName: "spl" }));
+
+  test("is a driver of that name, whoever else calls itself so", () => {
+    expect(
+      resolvedNeeds(
+        { name: "victim" },
+        ["spl"],
+        [configured("victim"), ...others, configured("spl")],
+        claims("genuine", "evil"),
+      ),
+    ).toEqual(["spl"]);
+  });
+
+  test("is a driver whose source is that package of a distribution, whoever else calls itself so", () => {
+    const drivers = [configured("victim"), configured("evil"), packaged("mine", "spl-dkms")];
+
+    expect(resolvedNeeds({ name: "victim" }, ["spl"], drivers, claims("evil"))).toEqual(["mine"]);
+  });
+
+  test.each([
+    ["one other", claims("evil"), /^victim needs spl by its BUILD_DEPENDS: .* and evil may be meant/],
+    ["two others", claims("genuine", "evil"), /and genuine and evil may be meant/],
+  ])("is asked of the configuration where %s may be meant", (_, claiming, message) => {
+    expect(() =>
+      resolvedNeeds({ name: "victim" }, ["spl"], [configured("victim"), ...others], claiming),
+    ).toThrow(expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringMatching(message) }));
+  });
+
+  test("is asked of the configuration where that has two", () => {
+    const drivers = [configured("victim"), packaged("old", "spl-dkms"), packaged("new", "spl-dkms")];
+
+    expect(() => resolvedNeeds({ name: "victim" }, ["spl"], drivers, [])).toThrow(/old and new may be meant/);
+  });
+
+  test.each([[["genuine"]], [[]]])("is what the configuration answers: %j", (needs) => {
+    const drivers = [configured("victim", { needs }), ...others];
+
+    expect(resolvedNeeds({ name: "victim" }, ["spl"], drivers, claims("genuine", "evil"))).toEqual(needs);
+  });
+
+  test("is nothing known where nobody has that name", () => {
+    expect(
+      resolvedNeeds({ name: "victim" }, ["other"], [configured("victim"), ...others], claims("evil")),
+    ).toEqual([]);
+  });
+
+  test("is the driver itself where that has the name", () => {
+    expect(
+      resolvedNeeds({ name: "a", packageName: "spl" }, ["spl"], [configured("a"), ...others], claims("evil")),
+    ).toEqual(["a"]);
   });
 });
 

@@ -61,12 +61,62 @@ export interface Needing {
   readonly needs: readonly string[];
 }
 
+/** A driver as far as others may need it. */
+export interface Claiming {
+  readonly name: string;
+  /** What its dkms.conf calls it. */
+  readonly packageName?: string;
+}
+
+/**
+ * What a driver needs: what its `needs` name, and what its BUILD_DEPENDS name as far as the configuration says which driver
+ * that is. What another's dkms.conf calls itself takes no need: everybody may write any name there.
+ * @throws FarmError DRIVER_INVALID where only others' dkms.conf say so, and the configuration neither yes nor no
+ */
+export function resolvedNeeds(
+  { name: user, packageName }: Claiming,
+  dependencies: readonly string[],
+  configured: readonly (Configured & Pick<DriverConfig, "source">)[],
+  claiming: readonly Claiming[],
+): string[] {
+  const { needs } = configured.find(({ name }) => name === user) ?? {};
+  const found = new Set(needs);
+  for (const wanted of dependencies) {
+    const claimants = claiming.filter((one) => one.packageName === wanted).map(({ name }) => name);
+    const named = configured.some(({ name }) => name === wanted) ? [wanted] : packagedAs(wanted, configured);
+    const [only] = named;
+    if (only !== undefined && named.length === 1) found.add(only);
+    else if (wanted === packageName) found.add(user);
+    else if (needs === undefined && named.length + claimants.length > 0)
+      throw ambiguous(user, wanted, [...new Set([...named, ...claimants])]);
+    // What is no driver here only the build can judge: it may be of no account to this release's DKMS.
+  }
+  return [...found];
+}
+
+/** Drivers whose source is a distribution's package of that name, as the configuration says. */
+function packagedAs(name: string, configured: readonly Pick<DriverConfig, "name" | "source">[]): string[] {
+  return configured
+    .filter(
+      ({ source }) => typeof source === "object" && "package" in source && source.package === `${name}-dkms`,
+    )
+    .map((one) => one.name);
+}
+
+function ambiguous(user: string, wanted: string, others: readonly string[]): FarmError {
+  return new FarmError("DRIVER_INVALID", {
+    detail: `${user} needs ${wanted} by its BUILD_DEPENDS: no driver here has that name, and ${others.join(" and ")} may be meant`,
+    hint: `Write \`needs: [NAME]\` for ${user}, with the name of the driver that is meant, or \`needs: []\` if none is.`,
+  });
+}
+
 /**
  * All that a driver needs, each after those that it needs itself.
  * @throws FarmError DRIVER_INVALID for a circle, and where it cannot be told which version is needed
  */
 export function allNeeds(driver: Needing, all: readonly Needing[]): Need[] {
-  const found: Need[] = [];
+  const found = new Map<string, Need>();
+  const walked = new Set<Needing>();
   const walk = (user: Needing, way: readonly string[]): void => {
     for (const name of user.needs) {
       if (way.includes(name))
@@ -75,12 +125,15 @@ export function allNeeds(driver: Needing, all: readonly Needing[]): Need[] {
           hint: "Correct `needs` of these drivers, and BUILD_DEPENDS of their dkms.conf.",
         });
       const need = versionFor(user, name, all);
+      // Many may need it, and what it needs is known by then.
+      if (walked.has(need)) continue;
       walk(need, [...way, name]);
-      if (!found.some((one) => one.name === name)) found.push({ name, version: need.version });
+      walked.add(need);
+      if (!found.has(name)) found.set(name, { name, version: need.version });
     }
   };
   walk(driver, [driver.name]);
-  return found;
+  return [...found.values()];
 }
 
 /** Of several versions the one that is called like the user's own. */

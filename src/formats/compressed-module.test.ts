@@ -4,7 +4,7 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { unpackWhole } from "../base/decompress.ts";
-import { openModule, openModules } from "./compressed-module.ts";
+import { openedModules, openModule, openModules } from "./compressed-module.ts";
 
 const MODULE = readFileSync(`${import.meta.dirname}/../../test/fixtures/modules/crc7.ko`);
 const through = (argv: readonly string[], input: Buffer) =>
@@ -124,6 +124,38 @@ describe("many files at once", () => {
     expect(opened.map((one) => (one instanceof Error ? "refused" : String(one)))).toEqual([
       ...["one", "refused", "refused", "three three three", "refused"],
     ]);
+  });
+});
+
+describe("many files one after another", () => {
+  const mebibyte = Buffer.alloc(1 << 20);
+
+  test("in xz share a program as far as they are not too much together", async () => {
+    const bytes = execFileSync("xz", ["-0", "-c"], { input: Buffer.alloc(20 << 20) });
+    const files = Array.from({ length: 8 }, (_, at) => ({ bytes, what: `file ${at}` }));
+    const asked: number[] = [];
+
+    for await (const [, plain] of openedModules(files, async (_, __, limit) => {
+      asked.push(limit);
+      return Buffer.alloc(limit);
+    }))
+      expect(plain).toHaveLength(20 << 20);
+
+    expect(asked.map((limit) => limit >> 20)).toEqual([60, 60, 40]);
+  });
+
+  test("are not opened before somebody asks for them", async () => {
+    const good = gzipSync(mebibyte);
+    const opened = openedModules(
+      [
+        { bytes: good, what: "first" },
+        { bytes: execFileSync("xz", ["-c"], { input: "x" }), what: "second" },
+      ],
+      () => Promise.reject(new Error("nobody asked for the second one")),
+    );
+
+    expect((await opened.next()).value).toEqual([0, mebibyte]);
+    await opened.return();
   });
 });
 

@@ -56,45 +56,82 @@ export async function openModule(bytes: Buffer, what: string, unpack: UnpackWhol
 /** More than that in one go would only take memory. */
 const BATCH_BYTES = 64 * 1024 * 1024;
 
+interface PackedFile {
+  readonly bytes: Buffer;
+  /** Names it in errors. */
+  readonly what: string;
+}
+
+/** One of many files: its place among them, and its bytes or what is wrong with it. */
+export type OpenedModule = readonly [index: number, plain: Buffer | FarmError];
+
 /**
- * Many files, as `openModule`; what is wrong with one stands in its place. Those in xz share a program: to start one
- * costs more than a module.
+ * Many files, as `openModule`, in no particular order; what is wrong with one stands in its place. Those in xz share a
+ * program: to start one costs more than a module. However many there are, and whatever they unpack to, no more of it is
+ * held at one time than one module or one batch.
  * @throws what `unpack` throws without xz
  */
+export async function* openedModules(
+  files: readonly PackedFile[],
+  unpack: UnpackWhole,
+): AsyncGenerator<OpenedModule, void, undefined> {
+  let [batch, size]: [InBatch[], number] = [[], 0];
+  for (const [index, file] of files.entries()) {
+    const stream = packingOf(file.bytes) === "xz" ? readXzFooter(file.bytes) : undefined;
+    if (stream === undefined || stream.streamBytes !== file.bytes.length || stream.plainBytes > BATCH_BYTES) {
+      yield [index, await openedOrFault(file, unpack)];
+      continue;
+    }
+    if (size + stream.plainBytes > BATCH_BYTES) {
+      yield* openBatch(batch, size, unpack);
+      [batch, size] = [[], 0];
+    }
+    batch.push({ index, file, plainBytes: stream.plainBytes });
+    size += stream.plainBytes;
+  }
+  if (batch.length > 0) yield* openBatch(batch, size, unpack);
+}
+
+/** All of them at once, for those of which somebody knows that they are not much. */
 export async function openModules(
-  files: readonly { readonly bytes: Buffer; readonly what: string }[],
+  files: readonly PackedFile[],
   unpack: UnpackWhole,
 ): Promise<(Buffer | FarmError)[]> {
-  const opened: (Buffer | FarmError | undefined)[] = files.map(() => undefined);
-  let [batch, size] = [[], 0] as [{ readonly index: number; readonly plainBytes: number }[], number];
-  const openBatch = async () => {
-    const packed = batch.map(({ index }) => (files[index] as (typeof files)[number]).bytes);
-    // If one is damaged, each is opened for itself.
-    const plain = await unpack(Buffer.concat(packed), "xz", size).catch(() => Buffer.alloc(0));
-    let at = plain.length === size ? 0 : Number.NaN;
-    for (const { index, plainBytes } of batch) {
-      const part = plain.subarray(at, at + plainBytes);
-      if (!Number.isNaN(at) && packingOf(part) === undefined) opened[index] = part;
-      at += plainBytes;
-    }
-    [batch, size] = [[], 0];
-  };
-  for (const [index, { bytes }] of files.entries()) {
-    const stream = packingOf(bytes) === "xz" ? readXzFooter(bytes) : undefined;
-    if (stream === undefined || stream.streamBytes !== bytes.length || stream.plainBytes > BATCH_BYTES)
-      continue;
-    batch.push({ index, plainBytes: stream.plainBytes });
-    size += stream.plainBytes;
-    if (size > BATCH_BYTES) await openBatch();
+  const opened: (Buffer | FarmError)[] = [];
+  for await (const [index, plain] of openedModules(files, unpack)) opened[index] = plain;
+  return opened;
+}
+
+interface InBatch {
+  readonly index: number;
+  readonly file: PackedFile;
+  readonly plainBytes: number;
+}
+
+async function* openBatch(
+  batch: readonly InBatch[],
+  size: number,
+  unpack: UnpackWhole,
+): AsyncGenerator<OpenedModule, void, undefined> {
+  const packed = Buffer.concat(batch.map(({ file }) => file.bytes));
+  // If one is damaged, each is opened for itself.
+  const plain = await unpack(packed, "xz", size).catch(() => Buffer.alloc(0));
+  let at = 0;
+  for (const { index, file, plainBytes } of batch) {
+    const part = plain.subarray(at, at + plainBytes);
+    const isGood = plain.length === size && packingOf(part) === undefined;
+    yield [index, isGood ? part : await openedOrFault(file, unpack)];
+    at += plainBytes;
   }
-  if (batch.length > 0) await openBatch();
-  for (const [index, { bytes, what }] of files.entries()) {
-    opened[index] ??= await openModule(bytes, what, unpack).catch((thrown) => {
-      if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return thrown;
-      throw thrown;
-    });
+}
+
+async function openedOrFault({ bytes, what }: PackedFile, unpack: UnpackWhole): Promise<Buffer | FarmError> {
+  try {
+    return await openModule(bytes, what, unpack);
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return thrown;
+    throw thrown;
   }
-  return opened as (Buffer | FarmError)[];
 }
 
 /** Nobody opens a second layer: it would hide what is in it. */

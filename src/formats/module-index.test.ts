@@ -127,6 +127,56 @@ describe("depmodFiles", () => {
   });
 });
 
+describe("depmodFiles of a hostile tree", () => {
+  const one = (name: string, more: Partial<IndexedModule> = {}): IndexedModule => ({
+    ...{ path: `kernel/${name}.ko`, name, depends: [], aliases: [], symbols: [], softdeps: [], weakdeps: [] },
+    ...more,
+  });
+  const many = <T>(length: number, make: (at: number) => T) => Array.from({ length }, (_, at) => make(at));
+  const NOTHING = { paths: "", modinfo: "" };
+
+  test.each<[string, IndexedModule[], { paths: string; modinfo: string }]>([
+    [
+      "one key with values without end",
+      [],
+      { paths: "", modinfo: many(200_000, (at) => `m${at}.alias=x`).join("\0") },
+    ],
+    ["names of nothing but brackets", [one("a", { aliases: many(16_000, () => "[".repeat(2000)) })], NOTHING],
+    [
+      "keys that each begin with the one before",
+      [one("a", { symbols: many(4000, (at) => "s".repeat(at + 1)) })],
+      NOTHING,
+    ],
+  ])("is done in time: %s", (_, modules, builtIn) => {
+    const before = process.cpuUsage();
+
+    depmodFiles(modules, builtIn);
+
+    // Of a processor's time, for the machine may have other things to do.
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(15);
+  });
+
+  test.each<[string, IndexedModule[], RegExp]>([
+    ["a chain", many(400, (at) => one(`m${at}`, { depends: [`m${at + 1}`] })), /chains of more than 256/],
+    [
+      "needs",
+      many(500, (at) => one(`m${at}`, { depends: many(1000, (other) => `other${other}`) })),
+      /more than \d+ dependencies/,
+    ],
+    ["a name", [one("a", { aliases: ["x".repeat(5000)] })], /one of their aliases has more than 4096/],
+    ["names", many(30, (at) => one(`m${at}`, { symbols: many(16_000, String) })), /more than \d+ symbols/],
+    [
+      "words",
+      many(40, (at) => one(`m${at}`, { softdeps: ["x".repeat(1 << 20)] })),
+      /their soft dependencies have more than \d+ characters/,
+    ],
+  ])("is refused: %s without end", (_, modules, message) => {
+    expect(() => depmodFiles(modules, NOTHING)).toThrow(
+      expect.objectContaining({ code: "PACKAGE_MALFORMED", message: expect.stringMatching(message) }),
+    );
+  });
+});
+
 const normal = (alias: string) => alias.replace(/\[[^\]]*\]|-/g, (part) => (part === "-" ? "_" : part));
 
 /** Every key of an index, read as modprobe reads it. */

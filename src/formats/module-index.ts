@@ -2,6 +2,7 @@
  * What depmod writes for `modprobe`: of each module its file and what it needs, of each alias and each exported symbol its
  * module. Sources: depmod(8), modules.dep(5), and the layout of the binary files as modprobe(8) reads it.
  */
+import { FarmError } from "../base/error.ts";
 import { type KernelModule, moduleName } from "./kernel-module.ts";
 
 /** A module of a tree, as far as `modprobe` wants to know of it. */
@@ -17,19 +18,54 @@ export interface IndexedModule {
   readonly weakdeps: readonly string[];
 }
 
+/** What may be said of one thing in a tree of modules, several times what the largest kernels say: see `spend`. */
+const MOST = { entries: 400_000, characters: 32 * 1024 * 1024 } as const;
+/** What modprobe itself takes as a name. */
+const LONGEST_NAME = 4096;
+/** A module needs one that needs one …; in Debian's kernels, up to ten of them. */
+const DEEPEST = 256;
+
+/** Counts what a tree says of one thing. @throws FarmError PACKAGE_MALFORMED for more than any kernel says */
+class Room {
+  readonly #thing: string;
+  #entries = 0;
+  #characters = 0;
+
+  constructor(thing: string) {
+    this.#thing = thing;
+  }
+
+  spend(characters: number): void {
+    this.#entries += 1;
+    this.#characters += characters;
+    if (this.#entries > MOST.entries) throw tooMuch(`they have more than ${MOST.entries} ${this.#thing}`);
+    if (this.#characters > MOST.characters)
+      throw tooMuch(`their ${this.#thing} have more than ${MOST.characters} characters`);
+  }
+}
+
+function tooMuch(detail: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", { detail });
+}
+
 /** What a module says of itself; one that cannot be read has a name and a file. */
 export function indexedModule(path: string, read: KernelModule | undefined): IndexedModule {
   const values = (wanted: string) =>
-    (read?.modinfo ?? []).filter(([key]) => key === wanted).map(([, value]) => value);
+    (read?.modinfo ?? []).filter(([key]) => key === wanted).map(([, value]) => copied(value));
   return {
     path,
     name: moduleName(path.replace(/^.*\//, "").replace(/\.ko\..*$/, "")),
-    depends: read?.depends ?? [],
+    depends: (read?.depends ?? []).map(copied),
     aliases: values("alias"),
-    symbols: (read?.exports ?? []).map(({ name }) => name),
+    symbols: (read?.exports ?? []).map(({ name }) => copied(name)),
     softdeps: values("softdep"),
     weakdeps: values("weakdep"),
   };
+}
+
+/** A part of a text holds all of it in memory: of thousands of modules, nobody wants more than these parts. */
+function copied(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 /** Lists of what is built into a kernel, as its package has them. */
@@ -40,10 +76,11 @@ export interface BuiltIn {
   readonly modinfo: string;
 }
 
-/** Name of each file and what is in it. Values of the same key keep the order of the modules. */
+/**
+ * Name of each file and what is in it. Values of the same key keep the order of the modules.
+ * @throws FarmError PACKAGE_MALFORMED for more of anything than any kernel has
+ */
 export function depmodFiles(modules: readonly IndexedModule[], builtIn: BuiltIn): Map<string, Buffer> {
-  const index = (entries: readonly (readonly [string, string])[]) => binaryIndex(entries);
-  const lines = (all: readonly string[]) => Buffer.from(all.map((line) => `${line}\n`).join(""));
   const needed = needsOf(modules);
   const builtInNames = builtIn.paths
     .split("\n")
@@ -52,43 +89,75 @@ export function depmodFiles(modules: readonly IndexedModule[], builtIn: BuiltIn)
   return new Map([
     [
       "modules.dep.bin",
-      index(modules.map((one) => [one.name, [`${one.path}:`, ...(needed.get(one) ?? [])].join(" ")])),
+      binaryIndex(
+        "dependencies",
+        modules.map((one) => [one.name, [`${one.path}:`, ...(needed.get(one) ?? [])].join(" ")]),
+      ),
     ],
     [
       "modules.alias.bin",
-      index(
+      binaryIndex(
+        "aliases",
         modules.flatMap(({ name, aliases }) => aliases.map((alias) => [normalAlias(alias), name] as const)),
       ),
     ],
     [
       "modules.symbols.bin",
-      index(modules.flatMap(({ name, symbols }) => symbols.map((one) => [`symbol:${one}`, name] as const))),
+      binaryIndex(
+        "symbols",
+        modules.flatMap(({ name, symbols }) => symbols.map((one) => [`symbol:${one}`, name] as const)),
+      ),
     ],
-    ["modules.builtin.bin", index(builtInNames.map((name) => [name, ""]))],
-    ["modules.builtin.alias.bin", index(builtInAliases(builtIn.modinfo))],
+    [
+      "modules.builtin.bin",
+      binaryIndex(
+        "names of what is built in",
+        builtInNames.map((name) => [name, ""]),
+      ),
+    ],
+    [
+      "modules.builtin.alias.bin",
+      binaryIndex("aliases of what is built in", builtInAliases(builtIn.modinfo)),
+    ],
     [
       "modules.softdep",
-      lines(modules.flatMap(({ name, softdeps }) => softdeps.map((its) => `softdep ${name} ${its}`))),
+      lines(
+        "soft dependencies",
+        modules.flatMap(({ name, softdeps }) => softdeps.map((its) => `softdep ${name} ${its}`)),
+      ),
     ],
     [
       "modules.weakdep",
-      lines(modules.flatMap(({ name, weakdeps }) => weakdeps.map((its) => `weakdep ${name} ${its}`))),
+      lines(
+        "weak dependencies",
+        modules.flatMap(({ name, weakdeps }) => weakdeps.map((its) => `weakdep ${name} ${its}`)),
+      ),
     ],
     ["modules.builtin", Buffer.from(builtIn.paths)],
     ["modules.builtin.modinfo", Buffer.from(builtIn.modinfo)],
   ]);
 }
 
+function lines(thing: string, all: readonly string[]): Buffer {
+  const room = new Room(thing);
+  for (const { length } of all) room.spend(length);
+  return Buffer.from(all.map((line) => `${line}\n`).join(""));
+}
+
 /** For each module the files of all that must be in before it; the last of them goes in first. */
 function needsOf(modules: readonly IndexedModule[]): ReadonlyMap<IndexedModule, readonly string[]> {
   const byName = new Map(modules.map((one) => [one.name, one]));
-  const ordered = (one: IndexedModule, done: Set<IndexedModule>): void => {
+  const room = new Room("dependencies");
+  const ordered = (one: IndexedModule, done: Set<IndexedModule>, depth: number): void => {
+    if (depth > DEEPEST) throw tooMuch(`they need each other in chains of more than ${DEEPEST}`);
     for (const name of one.depends) {
       const other = byName.get(name);
+      // What was looked at in vain has cost something too.
+      room.spend(other?.path.length ?? 0);
       if (other === undefined || done.has(other)) continue;
       // It is marked before what it needs is looked at, so that a circle ends; and marked anew after that, for its place.
       done.add(other);
-      ordered(other, done);
+      ordered(other, done, depth + 1);
       done.delete(other);
       done.add(other);
     }
@@ -96,7 +165,7 @@ function needsOf(modules: readonly IndexedModule[]): ReadonlyMap<IndexedModule, 
   return new Map(
     modules.map((one) => {
       const done = new Set<IndexedModule>();
-      ordered(one, done);
+      ordered(one, done, 0);
       done.delete(one);
       return [one, [...done].map(({ path }) => path).toReversed()] as const;
     }),
@@ -112,13 +181,23 @@ function builtInAliases(modinfo: string): (readonly [string, string])[] {
 
 /** Both kinds of dash are one, but for classes of characters. */
 function normalAlias(alias: string): string {
-  return alias.replace(/\[[^\]]*\]|-/g, (part) => (part === "-" ? "_" : part));
+  const parts: string[] = [];
+  const plain = (from: number, to?: number) => alias.slice(from, to).replaceAll("-", "_");
+  for (let at = 0; ; ) {
+    const open = alias.indexOf("[", at);
+    const end = open < 0 ? -1 : alias.indexOf("]", open);
+    // A class that does not end is none, and neither is any that begins in it.
+    if (end < 0) return [...parts, plain(at)].join("");
+    parts.push(plain(at, open), alias.slice(open, end + 1));
+    at = end + 1;
+  }
 }
 
 interface TrieNode {
   prefix: string;
-  readonly values: (readonly [priority: number, value: string])[];
-  readonly children: Map<number, TrieNode>;
+  /** Value → priority, in the order in which they came. */
+  values: Map<string, number>;
+  children: Map<number, TrieNode>;
 }
 
 const MAGIC = 0xb007f457;
@@ -130,18 +209,23 @@ const HAS_CHILDREN = 0x20000000;
 const KEY = /^\p{ASCII}+$/u;
 
 /** A trie from keys to values, children before their parents, numbers with their most significant byte first. */
-function binaryIndex(entries: readonly (readonly [key: string, value: string])[]): Buffer {
-  const root: TrieNode = { prefix: "", values: [], children: new Map() };
-  for (const [priority, [key, value]] of entries.entries())
-    if (KEY.test(key) && !`${key}${value}`.includes("\0")) insert(root, key, [priority, value]);
-  const parts: Buffer[] = [numbers(MAGIC, VERSION, 0)];
-  const state = { at: 12 };
-  const place = writeNode(root, parts, state);
-  (parts[0] as Buffer).writeUInt32BE(place, 8);
-  return Buffer.concat(parts);
+function binaryIndex(thing: string, entries: readonly (readonly [key: string, value: string])[]): Buffer {
+  const room = new Room(thing);
+  const root = emptyNode("");
+  for (const [priority, [key, value]] of entries.entries()) {
+    room.spend(key.length + value.length);
+    if (key.length > LONGEST_NAME)
+      throw tooMuch(`one of their ${thing} has more than ${LONGEST_NAME} characters`);
+    if (KEY.test(key) && !key.includes("\0") && !value.includes("\0")) insert(root, key, [priority, value]);
+  }
+  return writeTrie(root);
 }
 
-function insert(root: TrieNode, key: string, value: readonly [number, string]): void {
+function emptyNode(prefix: string): TrieNode {
+  return { prefix, values: new Map(), children: new Map() };
+}
+
+function insert(root: TrieNode, key: string, [priority, value]: readonly [number, string]): void {
   let [node, rest] = [root, key];
   for (;;) {
     const common = commonLength(node.prefix, rest);
@@ -152,23 +236,20 @@ function insert(root: TrieNode, key: string, value: readonly [number, string]): 
     rest = rest.slice(1);
     let child = node.children.get(next);
     if (child === undefined) {
-      child = { prefix: rest, values: [], children: new Map() };
+      child = emptyNode(rest);
       node.children.set(next, child);
     }
     node = child;
   }
-  if (!node.values.some(([, known]) => known === value[1])) node.values.push(value);
+  if (!node.values.has(value)) node.values.set(value, priority);
 }
 
 /** Everything below goes one step down, behind the first part of the prefix. */
 function splitNode(node: TrieNode, at: number): void {
-  const lower: TrieNode = {
-    prefix: node.prefix.slice(at + 1),
-    values: node.values.splice(0),
-    children: new Map(node.children),
-  };
-  node.children.clear();
-  node.children.set(node.prefix.charCodeAt(at), lower);
+  const { prefix, values, children } = node;
+  const lower: TrieNode = { prefix: prefix.slice(at + 1), values, children };
+  node.values = new Map();
+  node.children = new Map([[prefix.charCodeAt(at), lower]]);
   node.prefix = node.prefix.slice(0, at);
 }
 
@@ -178,32 +259,61 @@ function commonLength(one: string, other: string): number {
   return length;
 }
 
-/** Writes a node and says where it is, with flags of what it has. */
-function writeNode(node: TrieNode, parts: Buffer[], state: { at: number }): number {
+/** Not by recursion: keys that each have the one before as their beginning make a trie as deep as they are long. */
+function writeTrie(root: TrieNode): Buffer {
+  const parts: Buffer[] = [numbers(MAGIC, VERSION, 0)];
+  const places = new Map<TrieNode, number>();
+  let at = 12;
+  for (const node of childrenFirst(root)) {
+    const { bytes, flags } = writtenNode(node, places);
+    places.set(node, at + flags);
+    parts.push(bytes);
+    at += bytes.length;
+  }
+  (parts[0] as Buffer).writeUInt32BE(places.get(root) as number, 8);
+  return Buffer.concat(parts);
+}
+
+/** Each after all that is below it, the lowest letters first. */
+function childrenFirst(root: TrieNode): TrieNode[] {
+  const [found, waiting]: [TrieNode[], TrieNode[]] = [[], [root]];
+  for (let node = waiting.pop(); node !== undefined; node = waiting.pop()) {
+    found.push(node);
+    for (const [, child] of sortedChildren(node)) waiting.push(child);
+  }
+  return found.reverse();
+}
+
+function sortedChildren({ children }: TrieNode): [number, TrieNode][] {
+  return [...children].sort(([a], [b]) => a - b);
+}
+
+/** A node's bytes, and flags of what it has, which belong to its place. */
+function writtenNode(
+  node: TrieNode,
+  places: ReadonlyMap<TrieNode, number>,
+): { readonly bytes: Buffer; readonly flags: number } {
   const { prefix, values, children } = node;
-  const sorted = [...children].toSorted(([a], [b]) => a - b);
-  const codes = sorted.map(([code]) => code);
+  const codes = sortedChildren(node).map(([code]) => code);
   const [first = 0, last = 0] = [codes[0], codes.at(-1)];
-  const places = new Map(sorted.map(([code, child]) => [code, writeNode(child, parts, state)]));
   const range =
     codes.length === 0 ? [] : Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  const placeOf = (code: number) => {
+    const child = children.get(code);
+    return child === undefined ? 0 : (places.get(child) as number);
+  };
   const written = [
     ...(prefix === "" ? [] : [Buffer.from(`${prefix}\0`)]),
     ...(codes.length === 0 ? [] : [Buffer.from([first, last])]),
-    numbers(...range.map((code) => places.get(code) ?? 0)),
-    ...(values.length === 0 ? [] : [numbers(values.length)]),
-    ...values.flatMap(([priority, value]) => [numbers(priority), Buffer.from(`${value}\0`)]),
+    numbers(...range.map(placeOf)),
+    ...(values.size === 0 ? [] : [numbers(values.size)]),
   ];
-  const place = state.at;
-  for (const part of written) {
-    parts.push(part);
-    state.at += part.length;
-  }
+  for (const [value, priority] of values) written.push(numbers(priority), Buffer.from(`${value}\0`));
   const flags =
     (prefix === "" ? 0 : HAS_PREFIX) +
-    (values.length === 0 ? 0 : HAS_VALUES) +
+    (values.size === 0 ? 0 : HAS_VALUES) +
     (codes.length === 0 ? 0 : HAS_CHILDREN);
-  return place + flags;
+  return { bytes: Buffer.concat(written), flags };
 }
 
 function numbers(...values: readonly number[]): Buffer {

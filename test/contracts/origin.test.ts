@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { copyFileSync } from "node:fs";
 import { chmod, cp, lstat, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
@@ -10,6 +11,7 @@ import { describe, expect, test } from "vitest";
 import type { InputArchive } from "../../src/builder/inputs/input-places.ts";
 import { gitOrigin } from "../../src/builder/origins/git.ts";
 import { fetchSource, ORIGINS } from "../../src/builder/origins/index.ts";
+import type { OriginContext } from "../../src/builder/origins/origin.ts";
 import { readSourceTree } from "../../src/builder/source-tree.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { makeSigningKey, startRepository } from "../support/apt-repository.ts";
@@ -51,13 +53,13 @@ async function withoutLater(tree: string): Promise<string> {
   return (await readSourceTree(tree)).digest;
 }
 
-async function makePackage(tree: string, base: string): Promise<string> {
+async function makePackage(tree: string, base: string, more = ""): Promise<string> {
   const root = join(base, "deb");
   await mkdir(join(root, "usr/src"), { recursive: true });
   await cp(tree, join(root, "usr/src", `doorbell-${VERSION}`), { recursive: true, verbatimSymlinks: true });
   await mkdir(join(root, "DEBIAN"), { mode: 0o755 });
   await chmod(root, 0o755);
-  const control = `Package: doorbell-dkms\nVersion: 1:${VERSION}-3\nArchitecture: all\nMaintainer: nobody\nDescription: test\n`;
+  const control = `Package: doorbell-dkms\nVersion: 1:${VERSION}-3\nArchitecture: all\nMaintainer: nobody\n${more}Description: test\n`;
   await writeFile(join(root, "DEBIAN/control"), control);
   const file = join(base, "doorbell-dkms.deb");
   execFileSync("dpkg-deb", ["--root-owner-group", "--build", root, file], { stdio: "ignore" });
@@ -435,6 +437,33 @@ describe("a hostile Debian package", () => {
     expect(await readdir(host)).toEqual(["dkms.conf"]);
   });
 
+  test("that is exchanged while it is read depends on what the package of its digest says", async () => {
+    const context = await originContext();
+    const file = await makePackage(
+      await makeTree(join(context.base, "tree")),
+      context.base,
+      "Depends: libfirst-dev, dkms\n",
+    );
+    const other = join(context.base, "other");
+    await mkdir(other);
+    const evil = await makePackage(join(context.base, "tree"), other, "Depends: libevil-dev\n");
+    let places = 0;
+    const scratch = {
+      ...context.scratch,
+      // Our copy has the first place; from the second on, whoever writes the package has exchanged it.
+      path: () => {
+        if (++places === 2) copyFileSync(evil, file);
+        return context.scratch.path();
+      },
+    };
+
+    const { depends } = await fetchSource(file, VERSION, { ...context, scratch });
+
+    expect(places).toBeGreaterThan(2);
+    expect(depends).toEqual(["libfirst-dev"]);
+    expect((await fetchSource(file, VERSION, context)).depends).toEqual(["libevil-dev"]);
+  });
+
   test("has its links to documentation left out, and those that lead out together too", async () => {
     const context = await originContext();
     const tree = "./usr/src/doorbell-1";
@@ -539,6 +568,107 @@ describe("a git repository", () => {
     expect(await digestOf({ git: tree, revision: "20240101" }, context)).toMatch(/^sha256:/);
   });
 
+  describe("of this machine", () => {
+    const SECRET = "token-of-somebody-else-8c1f";
+    const main = (git: string) => ({ git, revision: "main" });
+
+    /** A repository of the driver's author, and a secret beside it that only the farm may read. */
+    async function besideSecret() {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      await makeGit(tree);
+      const secret = join(context.base, "secret");
+      await writeFile(secret, `${SECRET}\n`, { mode: 0o600 });
+      return { context, tree, secret };
+    }
+
+    /** What came of it: words that would be published, or what the tree holds. */
+    async function wordsOf(git: string, context: OriginContext): Promise<string> {
+      const fetched = await fetchSource(main(git), VERSION, context).catch((thrown) => thrown);
+      if (fetched instanceof Error) return fetched.message;
+      return execFileSync("grep", ["-r", "", fetched.directory]).toString();
+    }
+
+    test.each([
+      "packed-refs",
+      "shallow",
+      "config",
+      "HEAD",
+      "refs/heads/main",
+      "objects/info/alternates",
+      "commondir",
+    ])("shows nobody what its %s leads to", async (name) => {
+      const { context, tree, secret } = await besideSecret();
+      const said: string[] = [];
+      await rm(join(tree, ".git", name), { force: true });
+      await symlink(secret, join(tree, ".git", name));
+
+      const words = await wordsOf(tree, { ...context, say: (text) => said.push(text) });
+
+      expect(words).not.toBe("");
+      expect(`${words} ${said.join()}`).not.toContain(SECRET);
+    });
+
+    test("gives nothing of another repository that it leads to", async () => {
+      const { context, tree } = await besideSecret();
+      await writeFile(join(tree, "secret.c"), SECRET);
+      gitIn(tree, "", "add", "--all");
+      gitIn(tree, "", "commit", "--quiet", "--message=secret");
+      const links = join(context.base, "links.git");
+      const borrowing = join(context.base, "borrowing.git");
+      for (const one of [links, borrowing]) gitIn(tree, "", "init", "--quiet", "--bare", one);
+      for (const name of ["objects", "refs"]) {
+        await rm(join(links, name), { recursive: true });
+        await symlink(join(tree, ".git", name), join(links, name));
+      }
+      await writeFile(join(links, "HEAD"), "ref: refs/heads/main\n");
+      await mkdir(join(borrowing, "objects/info"), { recursive: true });
+      await writeFile(join(borrowing, "objects/info/alternates"), `${join(tree, ".git/objects")}\n`);
+      await writeFile(join(borrowing, "refs/heads/main"), `${gitIn(tree, "", "rev-parse", "main")}\n`);
+
+      expect(await wordsOf(links, context)).toMatch(/git finds no repository there$/);
+      expect(await wordsOf(borrowing, context)).toMatch(/it borrows objects \(objects\/info\/alternates\)/);
+    });
+
+    test("has its damage told in words of ours, and git's own only here", async () => {
+      const { context, tree } = await besideSecret();
+      const said: string[] = [];
+      await writeFile(join(tree, ".git/packed-refs"), `${SECRET}\n`);
+
+      const words = await wordsOf(tree, { ...context, say: (text) => said.push(text) });
+
+      expect(words).toMatch(/tree cannot be fetched: its packed-refs are damaged$/);
+      expect(said.join()).toContain(SECRET);
+    });
+
+    test.each<[string, (tree: string, other: string) => void]>([
+      ["a worktree", (tree, other) => gitIn(tree, "", "worktree", "add", "--quiet", "--detach", other)],
+      [
+        "a link to one",
+        (tree, other) => execFileSync("sh", ["-c", `mkdir "${other}"; ln -s "${tree}/.git" "${other}/.git"`]),
+      ],
+      [
+        "a worktree's own part",
+        (tree, other) => {
+          gitIn(tree, "", "worktree", "add", "--quiet", "--detach", `${other}-2`);
+          execFileSync("mv", [join(tree, ".git/worktrees", `${basename(other)}-2`), other]);
+        },
+      ],
+    ])("that is %s says which one to name", async (_name, make) => {
+      const { context, tree } = await besideSecret();
+      const other = join(context.base, "other");
+      make(tree, other);
+
+      await expect(digestOf(main(other), context)).rejects.toThrow(
+        expect.objectContaining({
+          code: "DRIVER_INVALID",
+          message: expect.stringContaining("elsewhere"),
+          hint: expect.stringContaining("--git-common-dir"),
+        }),
+      );
+    });
+  });
+
   test("runs none of its hooks, filters and commands", async () => {
     const context = await originContext();
     const tree = await makeTree(join(context.base, "tree"));
@@ -560,6 +690,60 @@ describe("a git repository", () => {
     await digestOf({ git: tree, revision: "main" }, context);
 
     await expect(readFile(mark)).rejects.toThrow("ENOENT");
+  });
+
+  test.each([".gitattributes", "sub/.gitattributes"])(
+    "is the bytes of its commit, whatever its %s says",
+    async (attributes) => {
+      const context = await originContext();
+      const tree = await makeTree(join(context.base, "tree"));
+      const content = "$Id$ $Format:%H$\nline\n";
+      const wanted = ["ident", "utf32", "crlf", "legacy", "auto", "macro", "kept"].map(
+        (name) => `sub/${name}.txt`,
+      );
+      const lines = [
+        "[attr]odd ident text eol=crlf",
+        "ident.txt ident",
+        "utf32.txt text working-tree-encoding=UTF-32",
+        "crlf.txt text eol=crlf",
+        "legacy.txt crlf=input eol=crlf",
+        "auto.txt text=auto eol=crlf",
+        "macro.txt odd",
+        "kept.txt export-ignore export-subst",
+      ];
+      await mkdir(join(tree, "sub"));
+      for (const path of wanted) await writeFile(join(tree, path), content);
+      // Its author adds the bytes before the attributes say how they would be read.
+      await makeGit(tree);
+      const blob = gitIn(tree, `${lines.join("\n")}\n`, "hash-object", "-w", "--stdin", "--no-filters");
+      gitIn(tree, "", "update-index", "--add", "--cacheinfo", `100644,${blob},${attributes}`);
+      gitIn(tree, "", "commit", "--quiet", "--message=odd");
+
+      const { directory } = await fetchSource({ git: tree, revision: "main" }, VERSION, context);
+
+      for (const path of wanted) expect(await readFile(join(directory, path), "utf8")).toBe(content);
+      expect(await readFile(join(directory, attributes), "utf8")).toContain("working-tree-encoding");
+    },
+  );
+
+  test("whose files are more than its copy may be has its checkout ended, and nothing of it stays", async () => {
+    const context = await originContext();
+    const tree = await makeTree(join(context.base, "tree"));
+    await makeGit(tree);
+    const limit = 16 * 1024 ** 2;
+    const bytes = randomBytes(limit * 0.6);
+    for (const name of ["one", "same"]) await writeFile(join(tree, name), bytes);
+    gitIn(tree, "", "add", "--all");
+    gitIn(tree, "", "commit", "--quiet", "--message=large");
+
+    await expect(gitOrigin(limit).fetch({ git: tree, revision: "main" }, VERSION, context)).rejects.toThrow(
+      expect.objectContaining({
+        code: "DRIVER_INVALID",
+        message: expect.stringMatching(/takes more than 16777216 bytes of the disk/),
+      }),
+    );
+    expect(await readdir(join(context.cache, "tmp"))).toHaveLength(1);
+    expect(await readdir(join(context.cache, "sources")).catch(() => [])).toEqual([]);
   });
 
   test("says which revision it does not have, and follows a branch that moves", async () => {

@@ -66,6 +66,14 @@ export function sandboxEscapes(sandbox: Sandbox, options: { readonly countsMemor
         expect(output).toBe("tried");
       });
 
+      test("pages of pipes that others would be without", async () => {
+        const { output } = await runPerl(
+          `pipe(my $r, my $w) or die; print fcntl($r, 1032, 0), " ", fcntl($r, 1031, 1 << 20) // $!;`,
+        );
+
+        expect(output).toMatch(/^\d+ Operation not permitted$/);
+      });
+
       test("another namespace", async () => {
         const { output } = await runScript(
           "for kind in user mount pid net ipc uts cgroup; do unshare --$kind true 2>/dev/null && echo $kind; done; unshare --user --map-root-user id 2>/dev/null; echo tried",

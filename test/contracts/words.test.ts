@@ -5,6 +5,8 @@ import { decompressed } from "../../src/base/decompress.ts";
 import { FarmError } from "../../src/base/error.ts";
 import { parseSize } from "../../src/base/size.ts";
 import { packageFormat } from "../../src/builder/inputs/package-format.ts";
+import { archive } from "../../src/builder/origins/archive.ts";
+import type { OriginContext } from "../../src/builder/origins/origin.ts";
 import { changeOf } from "../../src/builder/symptoms/kernel-changes.ts";
 import { isVouching } from "../../src/catalog/catalog.ts";
 import { readDriverkit } from "../../src/catalog/driverkit.ts";
@@ -13,6 +15,7 @@ import { claimOf } from "../../src/check/claims.ts";
 import { DEFAULT_POLICY, judge } from "../../src/check/policy.ts";
 import { packingOf } from "../../src/formats/compressed-module.ts";
 import { parseRepomd } from "../../src/formats/rpm-md.ts";
+import { dkmsVersion } from "../../src/kernel/distributions/dkms.ts";
 import { findRelease, versionOrder } from "../../src/kernel/distributions/index.ts";
 import { parseHeaderUrl } from "../../src/kernel/header-file.ts";
 import { distributionOfTarget, inferRelease, partsOfRelease } from "../../src/kernel/release-rules.ts";
@@ -27,6 +30,11 @@ const TABLES: readonly (readonly [string, (word: string) => unknown])[] = [
   ["what a compression is undone by", (word) => decompressed(Readable.from([]), `x.${word}`, 100).next()],
   ["formats of packages", (word) => packageFormat({ name: word, version: word, path: `x.${word}` })],
   ["distribution releases", (word) => findRelease(word)],
+  ["versions of DKMS", (word) => dkmsVersion(word)],
+  [
+    "digests of an archive's versions",
+    (word) => archive.fetch({ url: "http://m.example/x.tar", sha256: {} }, word, {} as OriginContext),
+  ],
   ["orders of versions", (word) => versionOrder(word)("1", "2")],
   ["parts of a release", (word) => partsOfRelease(word)],
   ["targets of lists", (word) => distributionOfTarget(word)],

@@ -79,7 +79,8 @@ async function fetchArchive(
   version: string,
   context: OriginContext,
 ): Promise<ArchiveFile> {
-  const sha256 = typeof configured === "string" ? configured : configured[version];
+  const sha256 =
+    typeof configured === "string" ? configured : new Map(Object.entries(configured)).get(version);
   if (sha256 === undefined)
     throw new FarmError("CONFIG_INVALID", {
       detail: `the source ${url} has no sha256 for version ${version}`,

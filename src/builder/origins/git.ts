@@ -1,7 +1,7 @@
 /**
  * A source in a git repository, at a revision that is resolved to a commit. Nothing that a repository can
- * configure runs here: no hooks, no submodules, no protocols but file and http(s), and repositories of this
- * machine are only read in a box without network.
+ * configure runs here: no hooks, no submodules, no protocols but file and http(s). Of a repository of this machine git
+ * sees its own directory and nothing else, in a box without network: whatever in it leads elsewhere leads nowhere.
  */
 import { mkdir, opendir, stat } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
@@ -11,7 +11,7 @@ import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
 import { lastLines, type RunOptions, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
-import { removeTree } from "../../base/strange-tree.ts";
+import { kindIn, removeTree } from "../../base/strange-tree.ts";
 import { watchSize } from "../../base/watched-size.ts";
 import { SOURCE_BUDGET } from "../source-tree.ts";
 import {
@@ -48,7 +48,7 @@ async function fetchFrom(repository: Repository, revision: string, context: Orig
     repository.commitOf(revision),
   );
   requirePin(repository.url, revision, commit);
-  const directory = await keepTree(`git-${commit}`, context, async (empty) => {
+  const directory = await keepTree(`commit-${commit}`, context, async (empty) => {
     await repository.checkOut(commit, empty);
     return "";
   });
@@ -113,8 +113,7 @@ class Repository {
   }
 
   async open(): Promise<void> {
-    if (!this.#isRemote && !(await stat(this.url).catch(() => undefined))?.isDirectory())
-      throw invalidDriver(`there is no git repository ${this.url}`);
+    if (!this.#isRemote) await requireRepository(this.url);
     if ((await exists(join(this.directory, "HEAD"))) && (await isCached(this.directory))) return;
     await mkdir(this.directory, { recursive: true });
     await this.#must(["init", "--quiet", "--bare", "--template=", this.directory]);
@@ -144,14 +143,31 @@ class Repository {
     if (commit !== undefined) return commit;
     if (all.exitCode === 0)
       throw new FarmError("CONFIG_INVALID", { detail: `${this.url} has no revision ${revision}` });
-    const detail = `${this.url} cannot be fetched: ${lastLines(all.stderr, 4)}`;
-    if (all.timedOut) throw new FarmError("TIMED_OUT", { detail });
-    throw this.#isRemote ? new FarmError("REMOTE_UNAVAILABLE", { detail }) : invalidDriver(detail);
+    const words = lastLines(all.stderr, 4);
+    if (!this.#isRemote) {
+      // Git quotes what it could not read: for whoever sits here, and not for what is published.
+      this.#context.say(`${this.url}: git says: ${words}`);
+      if (!all.timedOut) throw invalidDriver(faultOf(this.url, all.stderr));
+    }
+    const detail = `${this.url} cannot be fetched: ${all.timedOut ? "it takes too long" : words}`;
+    throw new FarmError(all.timedOut ? "TIMED_OUT" : "REMOTE_UNAVAILABLE", { detail });
   }
 
-  /** Writes the files of a commit as a checkout has them, with nothing of git's own. */
+  /**
+   * Writes the files of a commit, byte by byte as it has them, with nothing of git's own. A file of attributes in it could
+   * have them converted, to many times their size.
+   */
   async checkOut(commit: string, target: string): Promise<void> {
     await this.#requireSmall(commit);
+    await this.#context.scratch.write(join(this.directory, "info/attributes"), NO_CONVERSION);
+    const { isOver } = await watchSize(target, this.#limitBytes, (until) =>
+      this.#write(commit, target, until),
+    );
+    if (isOver)
+      throw invalidDriver(`${this.url} at ${commit} takes more than ${this.#limitBytes} bytes of the disk`);
+  }
+
+  async #write(commit: string, target: string, until: AbortSignal): Promise<void> {
     const own = this.#context.scratch.path();
     const here = [`--git-dir=${this.directory}`, `--work-tree=${target}`];
     try {
@@ -162,11 +178,12 @@ class Repository {
         ["read-tree", commit],
         ["checkout-index", "--all", "--force"],
       ]) {
-        const result = await this.#git([...here, ...step], [this.directory, own, target], { env });
-        if (result.exitCode !== 0)
-          throw invalidDriver(
-            `${this.url} cannot be checked out at ${commit}: ${lastLines(result.stderr, 3)}`,
-          );
+        const result = await this.#git([...here, ...step], [this.directory, own, target], {
+          env,
+          limits: { until },
+        });
+        if (until.aborted) return;
+        if (result.exitCode !== 0) throw this.#unusable(commit, "cannot be checked out", result);
       }
     } finally {
       await removeTree(own);
@@ -195,9 +212,15 @@ class Repository {
     const limits = { outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true };
     const listed = await this.#git(argv, [], { limits });
     if (listed.truncated) return undefined;
-    if (listed.exitCode !== 0)
-      throw invalidDriver(`${this.url} at ${commit} cannot be listed: ${lastLines(listed.stderr, 3)}`);
+    if (listed.exitCode !== 0) throw this.#unusable(commit, "cannot be listed", listed);
     return listed.stdout;
+  }
+
+  #unusable(commit: string, fact: string, { stderr }: RunResult): FarmError {
+    this.#context.say(`${this.url} at ${commit}: git says: ${lastLines(stderr, 3)}`);
+    return invalidDriver(
+      `${this.url} at ${commit} ${fact}: its objects are damaged, or no checkout can have them`,
+    );
   }
 
   async #resolve(name: string): Promise<string | undefined> {
@@ -218,11 +241,20 @@ class Repository {
   async #fetch(options: readonly string[], refspecs: readonly string[]): Promise<RunResult> {
     const argv = [
       [`--git-dir=${this.directory}`, "fetch", "--quiet", "--force", "--no-recurse-submodules"],
-      ["--no-write-fetch-head", "--no-auto-maintenance", ...options, "--", this.url, ...refspecs],
+      [
+        "--no-write-fetch-head",
+        "--no-auto-maintenance",
+        ...options,
+        "--",
+        this.#isRemote ? this.url : INSIDE,
+      ],
+      refspecs,
     ].flat();
-    const asks = this.#isRemote ? "server" : "machine";
+    const sees = this.#isRemote
+      ? ["--share-net", ...SYSTEM, ...NETWORK]
+      : [...SYSTEM, "--ro-bind", this.url, INSIDE];
     const fetched = await watchSize(this.directory, this.#limitBytes, (until) =>
-      this.#git(argv, [this.directory], { asks, limits: { until } }),
+      this.#git(argv, [this.directory], { sees, limits: { until } }),
     );
     if (!fetched.isOver) return fetched.result;
     await removeTree(this.directory);
@@ -256,22 +288,16 @@ class Repository {
       throw new FarmError("TOOL_FAILED", { detail: `git of ${this.url}: ${lastLines(result.stderr, 3)}` });
   }
 
-  /**
-   * Runs git in a box where it sees the system's programs and, to write to, the named directories. With
-   * `asks: "server"` it also has the network, with `asks: "machine"` all of this machine to read: a repository may
-   * borrow objects from anywhere.
-   */
+  /** Runs git in a box where it sees our copy, the named directories, to write to, and else the system's programs. */
   #git(
     argv: readonly string[],
     writable: readonly string[],
-    { env = {}, asks, limits = {} }: GitOptions = {},
+    { env = {}, sees = SYSTEM, limits = {} }: GitOptions = {},
   ): Promise<RunResult> {
-    const sees =
-      asks === "machine" ? ["--ro-bind", "/", "/"] : [...SYSTEM, ...(asks === undefined ? [] : NETWORK)];
     const box = [
       LIMITS,
-      ["bwrap", "--unshare-all", ...(asks === "server" ? ["--share-net"] : []), "--die-with-parent"],
-      ["--new-session", "--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
+      ["bwrap", "--unshare-all", "--die-with-parent", "--new-session"],
+      ["--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
       readable(this.directory),
       writable.flatMap((path) => ["--bind", path, path]),
       ["--"],
@@ -287,7 +313,8 @@ class Repository {
 
 interface GitOptions {
   readonly env?: Readonly<Record<string, string>>;
-  readonly asks?: "server" | "machine";
+  /** What bwrap shows, where it is more than programs. */
+  readonly sees?: readonly string[];
   readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit" | "until">;
 }
 
@@ -310,6 +337,59 @@ const NETWORK = [
   "ca-certificates",
   "pki",
 ].flatMap((name) => readable(`/etc/${name}`));
+
+/** These words count before those of a commit, whose author may also have made macros of them. */
+const NO_CONVERSION = "* -text -eol -crlf -ident -filter -working-tree-encoding\n";
+
+/** Where git sees a repository of this machine. */
+const INSIDE = "/repository";
+
+/**
+ * The repository must be in the directory that is named. What only points to one is told from it, since git would say no
+ * more than that nothing is there.
+ * @throws FarmError DRIVER_INVALID
+ */
+async function requireRepository(path: string): Promise<void> {
+  if (!(await stat(path).catch(() => undefined))?.isDirectory())
+    throw invalidDriver(`there is no git repository ${path}`);
+  const inner = kindIn(path, ".git");
+  if (inner === "link" || inner === "file")
+    throw elsewhere(
+      `${path} is no repository of its own: its .git leads to one elsewhere (a worktree, a submodule)`,
+    );
+  const isShared = kindIn(path, "commondir") !== undefined;
+  if (isShared) throw elsewhere(`${path} is a worktree's part of a repository that is elsewhere`);
+}
+
+function elsewhere(detail: string): FarmError {
+  return new FarmError("DRIVER_INVALID", {
+    detail,
+    hint: "Name that repository itself; `git rev-parse --git-common-dir` says where it is.",
+  });
+}
+
+/** What is wrong with a repository of this machine, in words of ours: git's own may hold bytes of any file in it. */
+function faultOf(path: string, said: string): string {
+  const [, fact] = FAULTS.find(([sign]) => sign.test(said)) ?? [];
+  const borrows = ["objects/info/alternates", ".git/objects/info/alternates"].some(
+    (name) => kindIn(path, name) !== undefined,
+  );
+  const lacks = borrows
+    ? "; it borrows objects (objects/info/alternates), which are not read: `git repack -a -d` in a clone without --shared has all of them"
+    : "";
+  return `${path} cannot be fetched: ${fact ?? "git cannot read it"}${lacks}`;
+}
+
+const FAULTS: readonly (readonly [sign: RegExp, fact: string])[] = [
+  [/dubious ownership/, "it belongs to another user than the farm's"],
+  [/not appear to be a git repository|not a git repository/i, "git finds no repository there"],
+  [/packed-refs/, "its packed-refs are damaged"],
+  [/\bshallow\b/, "its list of where it ends (shallow) is damaged"],
+  [/config/, "its config cannot be read"],
+  [/couldn't find remote ref/, "it has no such revision"],
+  [/Permission denied/, "the farm's user may not read all of it"],
+  [/object|pack|\bsha1\b|unpack|revision|\bbad\b/i, "objects of it are missing or damaged"],
+];
 
 /** Files that git writes first under another name than they will have, and its locks, as which no reference is named. */
 const UNFINISHED = /^objects\/(.*\/)?tmp_[^/]*$|^objects\/.*\.temp$|\.lock$/;

@@ -161,17 +161,17 @@ async function isWhole(tree: string): Promise<boolean> {
  * has the digest are the same bytes.
  * @throws FarmError DRIVER_INVALID unless the copy has that digest
  */
-export async function withOwnCopy(
+export async function withOwnCopy<T>(
   file: string,
   sha256: string,
   { scratch }: Pick<OriginContext, "scratch">,
-  use: (copy: string) => Promise<void>,
-): Promise<void> {
+  use: (copy: string) => Promise<T>,
+): Promise<T> {
   const copy = scratch.path();
   try {
     await copyFile(file, copy);
     if (hexOf(await fileDigest(copy)) !== sha256) throw invalidDriver(`${file} changes while it is read`);
-    await use(copy);
+    return await use(copy);
   } finally {
     await rm(copy, { force: true });
   }

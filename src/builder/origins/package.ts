@@ -48,22 +48,18 @@ export const debianPackage: Origin = {
   async fetch(place, version, context) {
     if (typeof place === "string") {
       const file = resolve(context.base, place);
-      const { directory, sha256 } = await treeOf(file, context);
-      return {
-        directory,
-        origin: { kind: "package", place: file, sha256 },
-        depends: await dependsOf(file, context),
-      };
+      const { directory, sha256, depends } = await treeOf(file, context);
+      return { directory, origin: { kind: "package", place: file, sha256 }, depends };
     }
     const listed = await choose(place as PackagePlace, version, context);
     const file = await context.inputs.fetch(listed, [], context.signal).catch((thrown) => {
       throw sourceFault(thrown, `${listed.name} ${listed.version}`);
     });
-    const { directory, sha256, treeVersion } = await treeOf(file, context);
+    const { directory, sha256, treeVersion, depends } = await treeOf(file, context);
     if (!namesOf(listed.version).includes(version) && treeVersion !== version)
       throw otherVersion(place as PackagePlace, version, [listed], treeVersion);
     const origin = { kind: "package" as const, place: `${listed.name} ${listed.version}`, sha256 };
-    return { directory, origin, depends: await dependsOf(file, context) };
+    return { directory, origin, depends };
   },
 };
 
@@ -141,6 +137,7 @@ interface PackagedTree {
   readonly sha256: string;
   /** The version in the name of its directory. */
   readonly treeVersion: string | undefined;
+  readonly depends: readonly string[];
 }
 
 async function treeOf(file: string, context: OriginContext): Promise<PackagedTree> {
@@ -148,12 +145,23 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
     throw invalidDriver(`the package ${file} cannot be read (${cause.code})`, cause);
   });
   const sha256 = hexOf(digest);
+  return withOwnCopy(file, sha256, context, async (own) => {
+    const depends = await dependsOf(own, file, context);
+    return { ...(await unpackedTree(own, sha256, file, context)), sha256, depends };
+  });
+}
+
+/** The tree in a package, of which `own` is our copy. */
+async function unpackedTree(
+  own: string,
+  sha256: string,
+  file: string,
+  context: OriginContext,
+): Promise<Pick<PackagedTree, "directory" | "treeVersion">> {
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     const [unpacked, sources] = [join(empty, "unpacked"), join(empty, "src")];
     await mkdir(unpacked);
-    await withOwnCopy(file, sha256, context, (own) =>
-      unpackTar(() => dataOf(own), file, unpacked, context.signal, SOURCES),
-    );
+    await unpackTar(() => dataOf(own), file, unpacked, context.signal, SOURCES);
     if (!moveDirectoryOut(unpacked, SOURCES, sources))
       throw invalidDriver(`${file} has no directory /${SOURCES}`);
     await dropLinksOut(sources);
@@ -168,7 +176,7 @@ async function treeOf(file: string, context: OriginContext): Promise<PackagedTre
     throw invalidDriver(
       `${file} has several trees in /${SOURCES}: ${trees.join(", ")}; unpack it, and name one`,
     );
-  return { directory: join(kept, tree), sha256, treeVersion: /^[^-]+(?:-[^\d][^-]*)*-(.+)$/.exec(tree)?.[1] };
+  return { directory: join(kept, tree), treeVersion: /^[^-]+(?:-[^\d][^-]*)*-(.+)$/.exec(tree)?.[1] };
 }
 
 const SOURCES = "usr/src";
@@ -201,12 +209,12 @@ const OTHERWISE =
 const FIELD_LIMIT_BYTES = 64 * 1024;
 
 /** What a package depends on beside DKMS itself: of alternatives the first, as apt would choose. */
-async function dependsOf(file: string, { scratch }: OriginContext): Promise<string[]> {
+async function dependsOf(own: string, file: string, { scratch }: OriginContext): Promise<string[]> {
   const argv = ["dpkg-deb", "--field", "/package.deb", "Pre-Depends", "Depends"];
   // It unpacks the control files before it reads one.
   const target = scratch.path();
   await mkdir(target, { recursive: true });
-  const box = shutIn(argv, { target, shows: { "/package.deb": file } });
+  const box = shutIn(argv, { target, shows: { "/package.deb": own } });
   let result: RunResult;
   try {
     result = await run(box);

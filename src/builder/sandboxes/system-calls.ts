@@ -141,10 +141,14 @@ export const LAST_KNOWN = 466;
  */
 export const FILE_CONTROL: SystemCall = ["fcntl", 72, 25];
 export const FIRST_OF_LINUX = 1024;
-/** F_GETLEASE, and from F_DUPFD_QUERY to F_SET_FILE_RW_HINT: queries, descriptors, sizes of pipes, seals, hints. */
+const F_SETPIPE_SZ = 1031;
+/**
+ * F_GETLEASE, and from F_DUPFD_QUERY to F_SET_FILE_RW_HINT: queries, descriptors, seals, hints. A pipe is not made larger:
+ * the pages of all pipes are counted for each user, and whoever has used them up leaves others with pipes of a page or two.
+ */
 export const LINUX_FILE_COMMANDS: readonly number[] = [
   1025,
-  ...Array.from({ length: 12 }, (_, at) => 1027 + at),
+  ...Array.from({ length: 12 }, (_, at) => 1027 + at).filter((command) => command !== F_SETPIPE_SZ),
 ];
 
 export const DEVICE_CONTROL: SystemCall = ["ioctl", 16, 29];

@@ -55,7 +55,7 @@ export async function audit(place: string, options: AuditOptions): Promise<numbe
 }
 
 async function reportOf(heap: Heap, options: AuditOptions): Promise<Report> {
-  const { keys, releases, builtin, exports } = await kernelsBeside(heap);
+  const { keys, releases, builtin, exports, gaps } = await kernelsBeside(heap);
   const paths = heap.paths.filter((path) => MODULE.test(path));
   const files =
     heap.directory === undefined
@@ -71,6 +71,7 @@ async function reportOf(heap: Heap, options: AuditOptions): Promise<Report> {
     unjudged: [...unjudged(files), ...strange],
     gaps: [
       ...heap.gaps,
+      ...gaps,
       ...files.flatMap(({ path, unread: why }) => (why === undefined ? [] : [{ place: path, why }])),
     ],
   };
