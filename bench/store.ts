@@ -1,0 +1,121 @@
+/**
+ * What a publication costs in a store with many artifacts: requests and bytes for one changed element, for a night
+ * without news, and for all of it at once, beside what writing the whole state costs; and the time of the next state.
+ *
+ *     npm run bench:store -- [artifacts] [releases]
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { toDocument } from "../src/base/json.ts";
+import { putBlob } from "../src/registry/blobs.ts";
+import { commit } from "../src/registry/commit.ts";
+import type { Published } from "../src/registry/documents.ts";
+import { readPublished } from "../src/registry/generations.ts";
+import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
+import { nextState, type Outcome } from "../src/registry/publish.ts";
+import { openFolderStore } from "../src/registry/stores/folder.ts";
+import type { Store } from "../src/registry/stores/store.ts";
+import { makeManifest, makeOutcome } from "../test/support/artifacts.ts";
+import { makeElement } from "../test/support/elements.ts";
+import { makeCatalog, makeKernel } from "../test/support/kernels.ts";
+
+const [count = 10_000, releases = 20] = process.argv.slice(2).map(Number);
+const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
+
+const traffic = { requests: 0, written: 0, read: 0 };
+const place = await mkdtemp(join(tmpdir(), "kmodfarm-bench-"));
+const store = counted(await openFolderStore(place));
+const places = Array.from({ length: releases }, (_, index) => `release${index}`);
+const kernels = Array.from({ length: count }, (_, index) =>
+  makeKernel({
+    distribution: places[index % releases] ?? "",
+    kversion: `6.1.0-${index}-amd64`,
+    packageVersion: `6.1.${index}-1`,
+  }),
+);
+const catalog = makeCatalog(kernels);
+const outcomes = kernels.map(({ distribution, kversion, packageVersion }, index) =>
+  outcomeOf(index, { distribution, kversion, packageVersion }),
+);
+
+// Bytes that nodes would get are not what is measured: all artifacts share them.
+await putBlob(store, "module built");
+await putBlob(store, "log built");
+
+console.log(`${count} artifacts in ${releases} releases`);
+const started = performance.now();
+const all = nextState(NOTHING_PUBLISHED, catalog, outcomes);
+console.log(`next state of ${count} outcomes: ${seconds(started)}`);
+const whole = Object.entries(all).map(([, part]) => Buffer.byteLength(toDocument(part)));
+console.log(
+  `the whole state: ${megabytes(whole.reduce((sum, size) => sum + size, 0))}, which was written for each change before`,
+);
+
+let published: Published = NOTHING_PUBLISHED;
+published = await measured("first publication", () => publish(all));
+await measured("read by another process", () => readPublished(store));
+await measured("nothing changed", () => publish(nextState(published, catalog, [])));
+for (const index of [0, 1, 2]) {
+  const element = (outcomes[index] as Outcome).element;
+  await putBlob(store, `module ${index}`);
+  await putBlob(store, `log ${index}`);
+  await putBlob(store, toDocument(makeManifest(element, [], String(index))));
+  const next = nextState(published, catalog, [makeOutcome(element, { content: String(index) })]);
+  published = await measured("one changed element", () => publish(next));
+}
+await rm(place, { recursive: true });
+
+async function publish(state: Published): Promise<Published> {
+  const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, published);
+  return written;
+}
+
+async function measured<T>(what: string, work: () => Promise<T>): Promise<T> {
+  Object.assign(traffic, { requests: 0, written: 0, read: 0 });
+  const from = performance.now();
+  const result = await work();
+  const { requests, written, read } = traffic;
+  console.log(
+    `${what}: ${requests} requests, ${megabytes(written)} written, ${megabytes(read)} read, ${seconds(from)}`,
+  );
+  return result;
+}
+
+function outcomeOf(index: number, kernel: Partial<ReturnType<typeof makeElement>>): Outcome {
+  const output = `0.1.0/${kernel.distribution}/x86_64/${kernel.kversion}_${kernel.packageVersion}`;
+  return makeOutcome(makeElement({ ...kernel, output }), { content: `built ${index}` });
+}
+
+function counted(inner: Store): Store {
+  const asked = <T>(answer: Promise<T>, bytes = 0): Promise<T> => {
+    traffic.requests++;
+    traffic.written += bytes;
+    return answer;
+  };
+  return {
+    place: inner.place,
+    async read(path) {
+      const bytes = await asked(inner.read(path));
+      traffic.read += bytes?.length ?? 0;
+      return bytes;
+    },
+    stream: (path) => asked(inner.stream(path)),
+    facts: (path) => asked(inner.facts(path)),
+    list: (path) => asked(inner.list(path)),
+    walk: (path) => inner.walk(path),
+    remove: (path) => asked(inner.remove(path)),
+    write: (path, content) => asked(inner.write(path, content), Buffer.byteLength(content)),
+    create: (path, content) => asked(inner.create(path, content), Buffer.byteLength(content)),
+    writeFile: (path, file) => asked(inner.writeFile(path, file)),
+    close: () => inner.close(),
+  };
+}
+
+function seconds(from: number): string {
+  return `${((performance.now() - from) / 1000).toFixed(2)} s`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(2)} MB`;
+}
