@@ -257,3 +257,19 @@ describe("limits of a build", () => {
     expect(() => limitsOf(`limits: { ${text} }`)).toThrow(message);
   });
 });
+
+test.each(["s3://bucket/farm", "gs://bucket", "https://example.org/store"])(
+  "a store of a kind that is not there is refused, and never a folder of that name: %s",
+  async (store) => {
+    const directory = await temporaryDirectory();
+    await writeFile(join(directory, "kmodfarm.yaml"), JSON.stringify({ store }));
+    const refused = expect.objectContaining({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining(`the store ${store} is of the kind`),
+    });
+
+    await expect(loadConfig({}, directory)).rejects.toThrow(refused);
+    await writeFile(join(directory, "kmodfarm.yaml"), "{}");
+    await expect(loadConfig({ store }, directory)).rejects.toThrow(refused);
+  },
+);

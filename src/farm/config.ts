@@ -343,6 +343,16 @@ export interface ConfigPlaces {
 
 const DEFAULT_FILE = "kmodfarm.yaml";
 
+/** Stores in folders are all there is; what names another kind must not become a folder of that name. @throws FarmError CONFIG_INVALID */
+function storeDirectory(store: string, base: string): string {
+  const [kind] = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(store) ?? [];
+  if (kind === undefined) return resolve(base, store);
+  throw new FarmError("CONFIG_INVALID", {
+    detail: `the store ${store} is of the kind ${kind}, which this version does not have`,
+    hint: "Name a directory; a bucket can be mounted, or filled from one.",
+  });
+}
+
 /**
  * Reads the named configuration, else kmodfarm.yaml of this directory, else the defaults; options win.
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
@@ -369,7 +379,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
     compilers: config.compilers,
     crossCompile: config.crossCompile,
     select: Array.isArray(config.select) ? config.select : [config.select],
-    store: places.store === undefined ? resolve(base, config.store) : resolve(directory, places.store),
+    store: storeDirectory(places.store ?? config.store, places.store === undefined ? base : directory),
     cache: places.cache === undefined ? resolve(base, config.cache) : resolve(directory, places.cache),
     ...(cacheLimit === undefined ? {} : { cacheLimitBytes: cacheLimit }),
     ...(config.policy === undefined ? {} : { policyFile: resolve(base, config.policy) }),

@@ -140,6 +140,26 @@ describe("a folder that strangers can write to", () => {
   });
 });
 
+test("a folder takes in 200 MB, and gives them out, within 150 MB of memory", async () => {
+  const directory = await temporaryDirectory();
+  const { said } = await startChild(
+    `${openElsewhere(join(directory, "store"))}
+    import { open } from "node:fs/promises";
+    const file = await open(${JSON.stringify(join(directory, "package"))}, "w");
+    for (let part = 0; part < 200; part++) await file.write(Buffer.alloc(1 << 20, part));
+    await file.close();
+    await store.write("small", "x");
+    const idle = process.memoryUsage().rss;
+    await store.writeFile("blobs/sha256/aa/aabb", ${JSON.stringify(join(directory, "package"))});
+    let size = 0;
+    for await (const chunk of await store.stream("blobs/sha256/aa/aabb")) size += chunk.length;
+    const most = process.resourceUsage().maxRSS * 1024;
+    console.log(JSON.stringify({ size, isSmall: most - idle < 150e6 }));`,
+  );
+
+  expect(JSON.parse(said)).toEqual({ size: 200 << 20, isSmall: true });
+});
+
 test("a folder may itself be a link, to another disk say", async () => {
   const directory = await temporaryDirectory();
   await mkdir(join(directory, "disk"));
