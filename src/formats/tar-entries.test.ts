@@ -80,6 +80,32 @@ describe("a scan of a tar archive", () => {
       tarBlocks({ type: "L", content: "a\0" }, { type: "x", content: "10 path=b\n" }, {}),
       /given twice/,
     ],
+    [
+      "two extended headers before one entry, of which tar forgets the first",
+      tarBlocks(
+        { type: "x", content: "12 size=512\n" },
+        { type: "x", content: "11 mtime=1\n" },
+        { name: "a" },
+      ),
+      /two headers of one kind/,
+    ],
+    [
+      "two long names before one entry",
+      tarBlocks({ type: "L", content: "a\0" }, { type: "L", content: "b\0" }, {}),
+      /two headers of one kind/,
+    ],
+    [
+      "two long targets before one entry",
+      tarBlocks({ type: "K", content: "a\0" }, { type: "K", content: "b\0" }, { type: "2" }),
+      /two headers of one kind/,
+    ],
+    ["a long name that is empty", tarBlocks({ type: "L", content: "\0" }, {}), /long name is empty/],
+    ["an entry without a name", tarBlocks({ name: "" }), /has no name/],
+    [
+      "an extended header for no entry",
+      tarBlocks({ type: "x", content: "11 mtime=1\n" }),
+      /ends in the middle/,
+    ],
     ["one size for all", tarBlocks({ type: "g", content: "9 size=1\n" }, {}), /to all that is in it/],
     [
       "entries behind a block of zeros",

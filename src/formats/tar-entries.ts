@@ -1,6 +1,6 @@
 /**
- * What is in a tar archive, entry by entry, and how many files and directories it makes where it is unpacked. GNU tar
- * reads the same bytes after us: an archive in which it could see other entries is refused.
+ * What is in a tar archive, entry by entry, and how many files and directories it makes where it is unpacked. An
+ * archive in which another reader could see other entries is refused.
  */
 import {
   type EntryKind,
@@ -22,6 +22,7 @@ const SLASH = 0x2f;
 /** Puts together what several headers say of one entry. */
 export class EntryParts {
   #said: Said = {};
+  readonly #before = new Set<TarHeader["kind"]>();
 
   /** The content is what follows a header that is no entry's own. @throws FarmError PACKAGE_MALFORMED */
   add({ kind }: TarHeader, content: Buffer): void {
@@ -30,10 +31,14 @@ export class EntryParts {
         throw malformedTar("it gives one name or size to all that is in it");
       return;
     }
+    // Of two, readers take the first, the last, or what each of them says.
+    if (this.#before.has(kind)) throw malformedTar("an entry has two headers of one kind before it");
+    this.#before.add(kind);
     const said: Said =
       kind === "extended"
         ? parseExtended(content)
         : { [kind === "longName" ? "name" : "linkName"]: textOf(content) };
+    if (said.name?.length === 0 || said.linkName?.length === 0) throw malformedTar("a long name is empty");
     const twice = Object.keys(said).find((field) => field in this.#said);
     if (twice !== undefined) throw malformedTar(`the ${twice} of an entry is given twice`);
     Object.assign(this.#said, said);
@@ -43,6 +48,8 @@ export class EntryParts {
   entry(header: TarEntry): TarEntry {
     const entry = { ...header, ...this.#said };
     this.#said = {};
+    this.#before.clear();
+    if (entry.name.length === 0) throw malformedTar("an entry has no name");
     // So did archives say it before there was a type for directories.
     const isDirectory = entry.kind === "file" && entry.name.at(-1) === SLASH;
     if ((isDirectory || entry.kind !== "file") && entry.size !== 0)
@@ -52,7 +59,7 @@ export class EntryParts {
 
   /** Whether an entry must still come. */
   get isOpen(): boolean {
-    return Object.keys(this.#said).length > 0;
+    return this.#before.size > 0;
   }
 }
 
@@ -64,13 +71,27 @@ export class TarScan {
   #filled = 0;
   /** The header that `#block` follows. */
   #about: TarHeader | undefined;
+  /** Of an entry's content, and then of what fills its last block. */
+  #content = 0;
   #skip = 0;
   #zeroBlocks = 0;
 
   /** The entries whose headers end in this piece. @throws FarmError PACKAGE_MALFORMED */
   *push(piece: Buffer): Generator<TarEntry> {
+    for (const part of this.parts(piece)) if (!Buffer.isBuffer(part)) yield part;
+  }
+
+  /** The entries whose headers end in this piece, each with what there is of its content behind it. @throws FarmError PACKAGE_MALFORMED */
+  *parts(piece: Buffer): Generator<TarEntry | Buffer> {
     // Two blocks of zeros end an archive, whatever comes then.
     for (let at = 0; at < piece.length && this.#zeroBlocks < 2; ) {
+      if (this.#content > 0) {
+        const part = piece.subarray(at, at + this.#content);
+        this.#content -= part.length;
+        at += part.length;
+        yield part;
+        continue;
+      }
       const skipped = Math.min(this.#skip, piece.length - at);
       this.#skip -= skipped;
       at += skipped;
@@ -78,14 +99,15 @@ export class TarScan {
       this.#filled += copied;
       at += copied;
       if (copied === 0 || this.#filled < this.#block.length) continue;
-      const entry = this.#about === undefined ? this.#header(this.#block) : this.#content(this.#about);
+      const entry = this.#about === undefined ? this.#header(this.#block) : this.#told(this.#about);
       if (entry !== undefined) yield entry;
     }
   }
 
   /** To be called when nothing more comes. @throws FarmError PACKAGE_MALFORMED when it ends in the middle */
   end(): void {
-    const isWhole = this.#skip === 0 && this.#filled === 0 && this.#about === undefined;
+    const isWhole =
+      this.#content === 0 && this.#skip === 0 && this.#filled === 0 && this.#about === undefined;
     if (!isWhole || this.#parts.isOpen) throw malformedTar("it ends in the middle");
   }
 
@@ -100,7 +122,8 @@ export class TarScan {
     if (this.#zeroBlocks > 0) throw malformedTar("it goes on after its end");
     if (isEntry(header)) {
       const entry = this.#parts.entry(header);
-      this.#skip = entry.size + tarPadding(entry.size);
+      this.#content = entry.size;
+      this.#skip = tarPadding(entry.size);
       return entry;
     }
     if (header.size === 0) {
@@ -112,7 +135,7 @@ export class TarScan {
     return undefined;
   }
 
-  #content(about: TarHeader): undefined {
+  #told(about: TarHeader): undefined {
     this.#parts.add(about, this.#block);
     this.#skip = tarPadding(about.size);
     this.#about = undefined;

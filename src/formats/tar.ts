@@ -30,6 +30,8 @@ export interface TarHeader<Kind extends TarKind = TarKind> {
   readonly linkName: Buffer;
   readonly mode: number;
   readonly size: number;
+  /** In seconds; 0 for one that is before 1970, or none. */
+  readonly mtime: number;
 }
 
 const KINDS: ReadonlyMap<string, TarKind> = new Map([
@@ -70,7 +72,7 @@ export function parseTarHeader(block: Buffer): TarHeader | undefined {
   const [name, prefix] = [textOf(block.subarray(0, 100)), textOf(block.subarray(345, 500))];
   const hasPrefix = block.toString("latin1", 257, 263) === "ustar\0" && prefix.length > 0;
   return {
-    ...{ kind, size, mode, linkName: textOf(block.subarray(157, 257)) },
+    ...{ kind, size, mode, mtime: timeAt(block), linkName: textOf(block.subarray(157, 257)) },
     name: hasPrefix ? Buffer.concat([prefix, Buffer.from("/"), name]) : name,
   };
 }
@@ -134,6 +136,11 @@ function numberAt(block: Buffer, at: number, length: number): number {
   if (first !== 0x80 || value > BigInt(Number.MAX_SAFE_INTEGER))
     throw malformedTar("a number is beyond measure");
   return Number(value);
+}
+
+function timeAt(block: Buffer): number {
+  const digits = /^ *([0-7]+)[\0 ]*$/.exec(block.toString("latin1", 136, 148))?.[1];
+  return digits === undefined ? 0 : Math.min(Number.parseInt(digits, 8), 8 ** 11 - 1);
 }
 
 /** A field without digits is no zero to every reader. */

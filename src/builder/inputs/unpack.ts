@@ -8,7 +8,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { lastLines, pipeThrough, run, throwIfAborted } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
-import { InodeCount, TarScan } from "../../formats/tar-entries.ts";
+import { TarCopy } from "../../formats/tar-copy.ts";
+import { InodeCount } from "../../formats/tar-entries.ts";
 import { inspectTree } from "../tree.ts";
 import type { PackageFormat } from "./package-format.ts";
 
@@ -59,6 +60,7 @@ export async function unpackPackage(
     await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
     if (end.opener !== undefined && end.opener !== 0) throw refuse(lastLines(opener.said(), 3));
     if (result.exitCode !== 0) throw refuse(lastLines(result.stderr, 3));
+    if (meter.isCut()) throw refuse("its archive ends in the middle");
   } finally {
     source.destroy();
     opener.stop();
@@ -79,34 +81,42 @@ function boxOf({ toTar }: Pick<PackageFormat, "toTar">): string[] {
   }
 }
 
-/** Lets a tar archive pass until it holds too much, or what tar could read in another way than we do. */
+/** Gives tar a copy of an archive, header by header as we read it, until it holds too much. */
 function tarMeter(limits: UnpackLimits) {
-  const [scan, inodes] = [new TarScan(), new InodeCount()];
+  const inodes = new InodeCount();
   let bytes = 0;
   let fault: string | undefined;
-  const judge = (piece: Buffer): string | undefined => {
-    bytes += piece.length;
-    if (bytes > limits.bytes) return `it holds more than ${limits.bytes} bytes`;
-    for (const { name } of scan.push(piece)) {
-      inodes.add(name);
-      if (inodes.total > limits.files) return `it holds more than ${limits.files} files and directories`;
-    }
-    return undefined;
-  };
+  /** No more than that something is missing: whoever did not write it knows why. */
+  let isCut = false;
+  const refuse = (fact: string) => new FarmError("PACKAGE_MALFORMED", { detail: fact });
+  const copy = new TarCopy(({ name }) => {
+    inodes.add(name);
+    if (inodes.total > limits.files) throw refuse(`it holds more than ${limits.files} files and directories`);
+    return true;
+  });
   const stream = new Transform({
     transform(piece: Buffer, _encoding, done) {
       try {
-        fault = judge(piece);
+        bytes += piece.length;
+        if (bytes > limits.bytes) throw refuse(`it holds more than ${limits.bytes} bytes`);
+        return done(null, copy.push(piece));
       } catch (thrown) {
         fault = toFarmError(thrown).message;
       }
-      if (fault === undefined) return done(null, piece);
       // Ending here leaves tar with half an archive, and us with the reason.
       stream.push(null);
       return undefined;
     },
+    flush(done) {
+      try {
+        stream.push(copy.end());
+      } catch {
+        isCut = true;
+      }
+      done();
+    },
   });
-  return { stream, fault: () => fault };
+  return { stream, fault: () => fault, isCut: () => isCut };
 }
 
 function malformed(file: string, fact: string): FarmError {

@@ -1,15 +1,15 @@
 /**
- * Unpacking a source archive of unknown virtue: every entry is judged before anything is written, and what
- * writes is shut in with nothing but its target. Where links lead is judged when all of them are there, by whoever
+ * Unpacking a source archive of unknown virtue: every entry is judged before it is written, what writes is given those
+ * entries under headers of ours, and is shut in with nothing but its target. Where links lead is judged when all of them are there, by whoever
  * reads the tree.
  */
 import { posix } from "node:path";
-import type { Readable } from "node:stream";
-import { Readable as NodeReadable } from "node:stream";
+import { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
 import { lastLines, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
-import { InodeCount, type TarEntry, TarScan } from "../../formats/tar-entries.ts";
+import { TarCopy } from "../../formats/tar-copy.ts";
+import { InodeCount, type TarEntry } from "../../formats/tar-entries.ts";
 import { invalidDriver } from "./origin.ts";
 
 /** Source trees of drivers are a few megabytes; the largest, with firmware, some hundred. */
@@ -18,8 +18,8 @@ export const UNPACKED_LIMIT_BYTES = 1024 ** 3;
 const INODE_LIMIT = 200_000;
 
 /**
- * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. `open` is asked
- * for its bytes twice.
+ * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. When it throws, what is
+ * there is half an archive.
  * @throws FarmError DRIVER_INVALID naming the entry
  */
 export async function unpackTar(
@@ -27,35 +27,43 @@ export async function unpackTar(
   name: string,
   target: string,
   signal: AbortSignal,
-  only?: string,
+  only = "",
 ): Promise<void> {
-  const found = await judgeEntries(open(), name, only ?? "");
-  if (found === 0) throw invalidDriver(`${name} holds nothing${only === undefined ? "" : ` in /${only}`}`);
+  const inodes = new InodeCount();
   const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", "--no-same-permissions"];
-  // As Debian's packages write it.
-  const argv = shutIn([...tar, ...(only === undefined ? [] : [`./${only}`])], { target });
-  const input: Readable = NodeReadable.from(open());
-  const result = await run(argv, { input, timeoutMs: 300_000 }, signal);
-  if (result.exitCode === 0) return;
-  throw new FarmError(result.timedOut ? "TIMED_OUT" : "DRIVER_INVALID", {
-    detail: `${name} cannot be unpacked: ${lastLines(result.stderr, 3)}`,
-  });
+  const input = Readable.from(judgedCopy(open(), name, only, inodes));
+  const result = await run(shutIn(tar, { target }), { input, timeoutMs: 300_000 }, signal);
+  if (result.exitCode !== 0)
+    throw new FarmError(result.timedOut ? "TIMED_OUT" : "DRIVER_INVALID", {
+      detail: `${name} cannot be unpacked: ${lastLines(result.stderr, 3)}`,
+    });
+  if (inodes.total === 0) throw invalidDriver(`${name} holds nothing${only === "" ? "" : ` in /${only}`}`);
 }
 
-/** Answers how many files and directories there will be. */
-async function judgeEntries(pieces: AsyncIterable<Buffer>, name: string, only: string): Promise<number> {
-  const [scan, inodes] = [new TarScan(), new InodeCount()];
+/** The archive again, of the entries that are wanted; counts how many files and directories there will be. */
+async function* judgedCopy(
+  pieces: AsyncIterable<Buffer>,
+  name: string,
+  only: string,
+  inodes: InodeCount,
+): AsyncGenerator<Buffer> {
+  const copy = new TarCopy((entry) => {
+    const isWanted = judge(entry, name, only);
+    if (isWanted) inodes.add(entry.name);
+    return isWanted;
+  });
   let size = 0;
   try {
     for await (const piece of pieces) {
       size += piece.length;
-      for (const entry of scan.push(piece)) if (judge(entry, name, only)) inodes.add(entry.name);
+      const copied = copy.push(piece);
       if (inodes.total > INODE_LIMIT || size > UNPACKED_LIMIT_BYTES)
         throw invalidDriver(
           `${name} holds more than ${INODE_LIMIT} files and directories or ${UNPACKED_LIMIT_BYTES} bytes`,
         );
+      if (copied.length > 0) yield copied;
     }
-    scan.end();
+    yield copy.end();
   } catch (cause) {
     if (cause instanceof FarmError && cause.code === "DRIVER_INVALID") throw cause;
     throw invalidDriver(
@@ -63,7 +71,6 @@ async function judgeEntries(pieces: AsyncIterable<Buffer>, name: string, only: s
       cause,
     );
   }
-  return inodes.total;
 }
 
 /** Whether an entry is wanted. @throws FarmError DRIVER_INVALID when something is wrong with it */
