@@ -1,7 +1,7 @@
 /**
- * Unpacking a source archive of unknown virtue: every entry is judged before it is written, what writes is given those
- * entries under headers of ours, and is shut in with nothing but its target. Where links lead is judged when all of them are there, by whoever
- * reads the tree.
+ * Unpacking a source archive of unknown virtue: every entry is judged before anything is written, and what writes is
+ * given those entries under headers of ours, shut in with nothing but its target. Where links lead is judged when all
+ * of them are there, by whoever reads the tree.
  */
 import { posix } from "node:path";
 import { Readable } from "node:stream";
@@ -18,8 +18,8 @@ export const UNPACKED_LIMIT_BYTES = 1024 ** 3;
 const INODE_LIMIT = 200_000;
 
 /**
- * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. When it throws, what is
- * there is half an archive.
+ * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. `open` is asked
+ * for its bytes twice.
  * @throws FarmError DRIVER_INVALID naming the entry
  */
 export async function unpackTar(
@@ -30,14 +30,16 @@ export async function unpackTar(
   only = "",
 ): Promise<void> {
   const inodes = new InodeCount();
+  // Once without writing: what would be refused at its end costs no disk.
+  for await (const _ of judgedCopy(open(), name, only, inodes));
+  if (inodes.total === 0) throw invalidDriver(`${name} holds nothing${only === "" ? "" : ` in /${only}`}`);
   const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", "--no-same-permissions"];
-  const input = Readable.from(judgedCopy(open(), name, only, inodes));
+  const input = Readable.from(judgedCopy(open(), name, only, new InodeCount()));
   const result = await run(shutIn(tar, { target }), { input, timeoutMs: 300_000 }, signal);
   if (result.exitCode !== 0)
     throw new FarmError(result.timedOut ? "TIMED_OUT" : "DRIVER_INVALID", {
       detail: `${name} cannot be unpacked: ${lastLines(result.stderr, 3)}`,
     });
-  if (inodes.total === 0) throw invalidDriver(`${name} holds nothing${only === "" ? "" : ` in /${only}`}`);
 }
 
 /** The archive again, of the entries that are wanted; counts how many files and directories there will be. */
