@@ -1,6 +1,6 @@
 /**
  * A tar archive written anew from what our reader found in another: every header is ours, so whoever unpacks it sees the
- * very entries that were judged. docs/adr/0018 says why.
+ * very entries that were judged. docs/adr/0019 says why.
  */
 import { malformedTar, TAR_BLOCK_BYTES, tarPadding } from "./tar.ts";
 import { type TarEntry, TarScan } from "./tar-entries.ts";
