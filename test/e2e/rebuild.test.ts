@@ -46,17 +46,19 @@ beforeAll(async () => {
 
 describe("kmodfarm rebuild", () => {
   it("finds the example driver equal, leaves artifacts and attempts as they were, and evidence for the gate", async () => {
-    const content = async () => [
-      await treeDigests(join(farm.store, "blobs")),
-      await treeDigests(join(farm.cache, "attempts")),
-    ];
-    const before = await content();
+    const blobs = () => treeDigests(join(farm.store, "blobs"));
+    const attempts = () => treeDigests(join(farm.cache, "attempts"));
+    const before = [await blobs(), await attempts()] as const;
 
     const { exitCode, stdout, stderr } = await farm.cli("rebuild", await outputOf("doorbell"));
 
     expect(exitCode, `${stdout}${stderr}`).toBe(0);
     expect(stdout).toMatch(/^doorbell 0\.1\.0 \S+: equal, 2 modules, byte by byte, .*\/srv\/another\/place/);
-    expect(await content()).toEqual(before);
+    const after = await blobs();
+    expect([...before[0]].filter(([path, digest]) => after.get(path) !== digest)).toEqual([]);
+    // The decision is a part of the next generation, and all that came.
+    expect(after.size).toBe(before[0].size + 1);
+    expect(await attempts()).toEqual(before[1]);
     const { decisions } = JSON.parse((await readGeneration(farm.store)).get("decisions/0") ?? "");
     expect(decisions.at(-1)).toMatchObject({
       action: "evidence",
