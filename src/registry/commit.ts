@@ -78,10 +78,10 @@ export async function commit<T>(
   for (let tries = 1; ; tries++) {
     const { state, result } = await change(before);
     const parts = await storeParts(store, before, state);
-    // An earlier version may have been killed before it showed what it published.
-    const shown = isWhole(before) ? NOTHING_PUBLISHED : before;
     const after = parts === undefined ? before : state;
-    // Said before it is published: a kill in between is made good by the next writer.
+    // Said before it is published: a kill in between is made good by the next writer. An earlier version said nothing,
+    // and may have been killed before it showed what it published.
+    const shown = isWhole(before) ? [before, NOTHING_PUBLISHED] : [before];
     announcement = await announce(store, shown, after, announcement?.path);
     const ended = (published: Published): Committed<T> => {
       const announced = announcement as Announcement;

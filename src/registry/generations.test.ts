@@ -4,12 +4,13 @@ import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { forge } from "../../test/support/forged-store.ts";
-import { writePublished } from "../../test/support/published.ts";
+import { showPublished, writePublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { blobPath } from "./blobs.ts";
 import type { Generation } from "./documents.ts";
 import { generationPath, history, readPast, readPublished } from "./generations.ts";
-import { nextState } from "./publish.ts";
+import { nextState, OpenIndices } from "./publish.ts";
+import { listAll } from "./standing.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -204,5 +205,21 @@ describe("a store of the version before", () => {
     expect(content).toEqual(wanted);
     expect(after.head?.number).toBe(3);
     expect((await readPast(store, after, 2)).indices).toEqual(before.indices);
+  });
+
+  test("shows no more what is taken back by the first who writes to it, and all else", async () => {
+    const store = await wholeStore();
+    const view = "view/doorbell/0.1.0/debian12/x86_64";
+    expect(await store.list(view)).toHaveLength(2);
+    await store.remove(`${view}/6.1.0-56-amd64_6.1.170-3`);
+    const before = await readPublished(store);
+    const open = new OpenIndices(before.indices);
+    for (const { index, entry } of listAll(before.indices))
+      if (entry.kversion === "6.1.0-55-amd64") open.takeBack(index, entry, ["it panics"]);
+
+    await showPublished(store, { ...before, indices: open.closed() }, NOW);
+
+    expect(await store.list(view)).toEqual(["6.1.0-56-amd64_6.1.170-3"]);
+    expect(await store.list(`${view}/6.1.0-56-amd64_6.1.170-3`)).toContain("manifest.json");
   });
 });

@@ -36,14 +36,15 @@ export interface Announcement {
   readonly places: readonly Place[];
 }
 
-/** Says which places will be otherwise; the same `path` again says it anew. */
+/** Says which places will be otherwise than in any of some states; the same `path` again says it anew. */
 export async function announce(
   store: Store,
-  before: Published,
+  before: readonly Published[],
   after: Published,
   path = `${MARKS}/${randomBytes(8).toString("hex")}.json`,
 ): Promise<Announcement> {
-  const places = otherPlaces(before, after);
+  const others = before.flatMap((state) => otherPlaces(state, after));
+  const places = [...new Map(others.map((place) => [viewPath(place), place])).values()];
   if (places.length > 0) await store.write(path, toDocument({ schema: "kmodfarm.viewMark/1", places }));
   return { path, places };
 }

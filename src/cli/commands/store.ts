@@ -49,14 +49,13 @@ function differenceWords({ stable, candidates, attempts, kernels, decisions }: D
     ]
       .map((count) => `${count} ${what}`)
       .slice(0, 3);
-  const counted = (count: number, one: string) =>
-    count === 0 ? [] : [`${count} ${one}${count === 1 ? "" : "s"}`];
+  const some = (count: number, one: string) => (count === 0 ? [] : [counted(count, one)]);
   const words = [
     ...moved("stable", stable),
     ...moved("candidate", candidates),
-    ...counted(decisions, "decision"),
-    ...counted(attempts, "attempt"),
-    ...counted(kernels, "kernel"),
+    ...some(decisions, "decision"),
+    ...some(attempts, "attempt"),
+    ...some(kernels, "kernel"),
   ];
   return words.length === 0 ? "sources, or toolchains" : words.join(", ");
 }
@@ -88,7 +87,7 @@ export async function pruneStore(options: PruneCommandOptions): Promise<number> 
       const { generations: old, files, bytes, kept } = pruned;
       const verb = options.dryRun ? "would be removed" : "removed";
       await print(
-        `${files} files (${formatSize(bytes)}) ${verb}, ${old.length} generations among them; ${kept.generations} generations stay, with ${kept.files} files.\n`,
+        `${counted(files, "file")} (${formatSize(bytes)}) ${verb}, of ${counted(old.length, "generation")}; ${counted(kept.generations, "generation")} and ${counted(kept.files, "file")} stay.\n`,
       );
     }
     return 0;
@@ -119,27 +118,28 @@ function exitOf({ findings }: FsckReport): number {
   return findings.some(({ remedy }) => remedy !== "repaired") ? 1 : 0;
 }
 
-const REMEDIES: Readonly<Record<string, string>> = {
+const REMEDIES: Readonly<Record<FsckReport["findings"][number]["remedy"], string>> = {
   repaired: "repaired",
-  repairable: "--repair restores it",
+  repairable: "--repair restores the store here",
   lost: "lost: no good copy is known here",
-  leave: "not a file of a registry; left alone",
+  leave: "no file of a registry, and left alone",
 };
 
 function fsckText({ generation, files, findings, unnamed }: FsckReport, options: FsckCommandOptions): string {
-  const rows = findings.map(({ path, fact, by, remedy }) => [
-    fact,
-    path,
-    by ?? "-",
-    REMEDIES[remedy] ?? remedy,
-  ]);
-  const shown = rows.length === 0 ? "" : `${table(["FACT", "FILE", "OF", "REMEDY"], rows)}\n`;
+  const lines = findings.map(({ path, fact, by, remedy }) => {
+    const owner = by === undefined || path.startsWith(by) ? "" : ` (${by})`;
+    return `${fact}: ${path}${owner}\n  ${REMEDIES[remedy]}\n`;
+  });
   const looked = options.full ? "every byte was read" : "sizes were looked at; --full reads every byte";
   const left =
     unnamed.files === 0
       ? ""
-      : ` ${unnamed.files} blobs (${formatSize(unnamed.bytes)}) are of no generation: \`kmodfarm prune\` removes them.`;
+      : `${counted(unnamed.files, "blob")} (${formatSize(unnamed.bytes)}) of no generation: \`kmodfarm prune\` removes what is old of it.\n`;
   const lost = findings.filter(({ remedy }) => remedy === "lost").length;
-  const said = findings.length === 0 ? "whole" : `${findings.length} faults, ${lost} of them lost`;
-  return `${shown}Generation ${generation}, ${files} files: ${said} (${looked}).${left}\n`;
+  const said = findings.length === 0 ? "whole" : `${counted(findings.length, "fault")}, ${lost} of them lost`;
+  return `${lines.join("")}Generation ${generation}, ${counted(files, "file")}: ${said} (${looked}).\n${left}`;
+}
+
+function counted(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? "" : "s"}`;
 }
