@@ -108,6 +108,7 @@ function counted(inner: Store): Store {
     write: (path, content) => asked(inner.write(path, content), Buffer.byteLength(content)),
     create: (path, content) => asked(inner.create(path, content), Buffer.byteLength(content)),
     writeFile: (path, file) => asked(inner.writeFile(path, file)),
+    prepare: () => inner.prepare(),
     close: () => inner.close(),
   };
 }

@@ -54,6 +54,7 @@ export interface RunOptions {
  */
 export async function runFarm(farm: Farm, options: RunOptions): Promise<RunReport> {
   const { progress, signal, now, without, retry } = options;
+  await farm.store.prepare();
   const published = await readPublished(farm.store);
   const author = { who: thisPerson(), what: "run", now };
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));

@@ -191,6 +191,17 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.facts("none/none")).toBeUndefined();
     });
 
+    test("says at once where nothing can be written, and leaves nothing where it can", async () => {
+      const { open } = await make();
+      const store = await open();
+
+      await store.prepare();
+      await store.close();
+
+      expect(await store.list("a")).toEqual([]);
+      for await (const { path } of store.walk("")) expect(path).toBe("nothing");
+    });
+
     test("walks through every file, of a directory or of everything, and nothing temporary", async () => {
       const store = await (await make()).open();
       for (const path of ["a/b/c", "a/d", "e"]) await store.write(path, path);

@@ -10,6 +10,7 @@ export function around(store: Store, ask: (path: string) => void | Promise<void>
     list: (path) => store.list(path),
     walk: (path) => store.walk(path),
     remove: (path) => store.remove(path),
+    prepare: () => store.prepare(),
     close: () => store.close(),
     write: async (path, bytes) => {
       await ask(path);

@@ -69,6 +69,10 @@ class FolderStore implements Store {
     await this.#tree.remove(path);
   }
 
+  async prepare(): Promise<void> {
+    await this.#temporary();
+  }
+
   async close(): Promise<void> {
     const scratch = await this.#scratch;
     this.#scratch = undefined;

@@ -37,6 +37,8 @@ export interface Store {
   walk(path: string): AsyncIterable<FileFacts>;
   /** Removes a file or a whole directory. */
   remove(path: string): Promise<void>;
+  /** Makes sure that it can be written to, before a night's work is done for it. @throws FarmError STORE_UNUSABLE, DISK_FULL */
+  prepare(): Promise<void>;
   /** Removes what is temporary. */
   close(): Promise<void>;
 }
