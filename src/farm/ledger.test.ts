@@ -6,6 +6,7 @@ import { failing } from "../../test/support/scripted-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { ERRORS, type ErrorCode, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
+import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { elementKey } from "../matrix/element.ts";
 import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
@@ -171,6 +172,40 @@ test("an outcome that cannot be written is refused when it is recorded, and the 
   await ledger.publish();
 
   expect(await elementsIn(store)).toEqual([keyOf(ONE)]);
+});
+
+describe("two ledgers that began from the same state", () => {
+  test("publish what both came to, and neither undoes what the other one learned or heard", async () => {
+    const { store } = await storeThatFails(0);
+    const [kernel] = CATALOG.kernels as [CatalogKernel];
+    const seed = ledgerOf(store);
+    seed.layCatalog(CATALOG, () => CATALOG);
+    await seed.publish();
+    const published = await readPublished(store);
+    const [one, two] = [1, 2].map(() => new Ledger(store, published, AUTHOR, undefined, AT_ONCE)) as [
+      Ledger,
+      Ledger,
+    ];
+
+    one.record(ONE);
+    one.learnCompiler({ ...ONE.element, ...kernel }, { family: "gcc", version: "99", source: "header" });
+    const other = { ...kernel, kversion: "6.1.0-77-amd64", packageVersion: "6.1.77-1" };
+    const heard = (catalog: Catalog) => ({ ...catalog, kernels: [...catalog.kernels, other] });
+    two.layCatalog(heard(two.catalog), heard);
+    two.record(TWO);
+    await one.publish();
+    await two.publish();
+
+    const { catalog, head } = await readPublished(store);
+    expect(await elementsIn(store)).toEqual([ONE, TWO].map(keyOf));
+    expect(catalog.kernels.map(({ kversion, compiler }) => [kversion, compiler?.version])).toEqual([
+      [kernel.kversion, "99"],
+      ["6.1.0-77-amd64", other.compiler?.version],
+    ]);
+    expect(head?.number).toBe(3);
+    await one.publish();
+    expect((await readPublished(store)).head?.number).toBe(3);
+  });
 });
 
 describe("a build that failed for no proven reason", () => {
