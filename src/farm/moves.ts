@@ -52,7 +52,7 @@ interface Promoter extends Person {
 /**
  * Makes candidates stable that the policy allows; those that are stable already stay, and what the policy says of them
  * today is told.
- * @throws FarmError STORE_BUSY, STORE_CORRUPT
+ * @throws FarmError STORE_CONFLICT, STORE_CORRUPT
  */
 export async function promote(
   farm: Farm,

@@ -52,7 +52,7 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
   });
 }
 
-/** Servers are asked before the store is taken: they may be slow, and others may want to write to it. */
+/** Servers are asked first, because they may be slow: a change that is published is applied to whatever is the newest then. */
 async function updateStore(farm: Farm, { acceptWithdrawals = false }: UpdateCommandOptions) {
   const seen = await readPublished(farm.store);
   const heard = await askSourcesOf(farm, seen.catalog, stopSignal());
