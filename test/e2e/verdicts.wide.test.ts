@@ -187,5 +187,14 @@ function outcomeOf(row: Row | undefined): string {
 }
 
 function isDifferent({ dkms, ours, modules, dkmsFile, ourFile, node, load }: Compared): boolean {
-  return dkms !== ours || !modules.endsWith(" equal") || dkmsFile !== ourFile || node !== load;
+  return dkms !== ours || !modules.endsWith(" equal") || !isSameFile(dkmsFile, ourFile) || node !== load;
+}
+
+/**
+ * Kbuild names files from the directory that it is in, ours from the top of the tree; and where an error stands in a
+ * macro of the kernel's headers, ours is the driver's file that uses it.
+ */
+function isSameFile(theirs: string, ours: string): boolean {
+  if (theirs === ours || ours.endsWith(`/${theirs}`)) return true;
+  return theirs.startsWith("/usr/src/linux-headers-") && /^[^/].*\.[ch]$/.test(ours);
 }
