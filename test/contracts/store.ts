@@ -191,7 +191,7 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.facts("none/none")).toBeUndefined();
     });
 
-    test("says at once where nothing can be written, and leaves nothing where it can", async () => {
+    test("can be prepared, which leaves nothing in it", async () => {
       const { open } = await make();
       const store = await open();
 
