@@ -119,6 +119,15 @@ describe("fsck", () => {
     },
   );
 
+  test("repairs a pointer that is no pointer", async () => {
+    const store = await openStore();
+    await store.write("channels/stable", "");
+
+    await expect(fsck(store, LOOK)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+    expect(await findingsOf(store, REPAIR)).toEqual([["channels/stable", "missing", "repaired"]]);
+    expect(await findingsOf(store)).toEqual([]);
+  });
+
   test("leaves alone what is nobody's, and names it", async () => {
     const store = await openStore();
     await store.write("README", "by hand");

@@ -7,7 +7,7 @@ import { hexOf } from "../base/json.ts";
 import { blobPath } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry } from "./documents.ts";
-import { POINTER, pointTo } from "./generations.ts";
+import { POINTER, pointTo, readPointer } from "./generations.ts";
 import { artifactFiles } from "./repair.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
@@ -38,6 +38,12 @@ export interface FsckOptions {
 
 /** @throws FarmError STORE_CORRUPT where no generation can be found at all, so that nobody knows what should be there */
 export async function fsck(store: Store, options: FsckOptions): Promise<FsckReport> {
+  // Generations alone say where the store stands: a pointer that nobody can read is only in the way.
+  if (options.isRepair)
+    await readPointer(store).catch(async (thrown) => {
+      if (!(thrown instanceof FarmError) || thrown.code !== "STORE_CORRUPT") throw thrown;
+      await store.remove(POINTER);
+    });
   const contents = await contentsOf(store, Number.POSITIVE_INFINITY);
   const there = new Map<string, FileFacts>();
   for await (const file of store.walk("")) there.set(file.path, file);

@@ -127,7 +127,8 @@ async function fromNumbers(store: Store): Promise<Found | undefined> {
   return undefined;
 }
 
-async function readPointer(store: Store): Promise<Channel | undefined> {
+/** @throws FarmError STORE_CORRUPT for one that is no pointer */
+export async function readPointer(store: Store): Promise<Channel | undefined> {
   const bytes = await store.read(POINTER);
   return bytes === undefined ? undefined : parseStored(store, POINTER, bytes, Channel);
 }
