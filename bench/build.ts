@@ -19,10 +19,10 @@ import {
 } from "../src/builder/build.ts";
 import type { LoadedDriver } from "../src/builder/driver.ts";
 import type { Recipe } from "../src/builder/records.ts";
-import { nativePaths } from "../src/builder/tree.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
+import { nativePaths } from "../src/inputs/tree.ts";
 import { architecture } from "../src/kernel/architecture.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";

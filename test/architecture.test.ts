@@ -10,6 +10,7 @@ const ORDER = [
   "kernel",
   "catalog",
   "matrix",
+  "inputs",
   "builder",
   "check",
   "registry",
@@ -18,7 +19,15 @@ const ORDER = [
 ] as const;
 /** What reads bytes and documents, and decides, without a machine: with all that it imports. */
 const PURE = [
-  ...["formats/", "kernel/", "matrix/", "catalog/catalog.ts", "builder/records.ts", "check/policy.ts"],
+  ...[
+    "formats/",
+    "kernel/",
+    "matrix/",
+    "catalog/catalog.ts",
+    "inputs/input-record.ts",
+    "builder/records.ts",
+    "check/policy.ts",
+  ],
   ...["documents", "decisions", "publish", "reuse", "standing"].map((name) => `registry/${name}.ts`),
 ];
 const IO = /^node:(fs|child_process|net|tls|dgram|dns|http|https|http2|worker_threads|cluster)(\/|$)/;
@@ -40,8 +49,8 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "base/strange-directory.ts": "the descriptor walk itself",
   "base/strange-tree.ts": "descriptors",
   "builder/attempt.ts": "attempts in the cache, taken over by builder/outputs.ts",
-  "builder/inputs/inputs.ts": "packages in the cache, by their digests",
-  "builder/inputs/unpack.ts": "a package in the cache",
+  "inputs/inputs.ts": "packages in the cache, by their digests",
+  "inputs/unpack.ts": "a package in the cache",
   "builder/origins/archive.ts": "an archive that the configuration names",
   "builder/origins/directory.ts": "a directory that the configuration names: whether it is a file",
   "builder/origins/git.ts": "a repository that the configuration names: whether it is there",
@@ -56,7 +65,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/sandboxes/prove.ts": "a root of its own",
   "builder/sandboxes/shortage.ts": "/proc, control groups",
   "builder/sandboxes/usage.ts": "/proc",
-  "builder/seal.ts": "seals in the cache",
+  "inputs/seal.ts": "seals in the cache",
   "builder/toolchains/emulation.ts": "/proc/sys",
   "builder/toolchains/image.ts": "images/",
   "builder/toolchains/roots/box.ts": "the place of a new root",

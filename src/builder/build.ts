@@ -7,19 +7,21 @@ import { join } from "node:path";
 import { ERRORS, FarmError, toFarmError } from "../base/error.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
+import type { InputRecord } from "../inputs/input-record.ts";
+import type { Inputs, Unpacked } from "../inputs/inputs.ts";
+import { packageFormat } from "../inputs/package-format.ts";
+import { nativePaths } from "../inputs/tree.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { Element } from "../matrix/element.ts";
 import { type Attempt, keepAttempt } from "./attempt.ts";
 import { type Diagnosis, diagnoseApart } from "./diagnose.ts";
 import { type DriverBuild, type LoadedDriver, ownPackages } from "./driver.ts";
 import { buildDirectory, driverEnvironment, driverInputs, layDriver } from "./driver-place.ts";
-import type { Inputs, Unpacked } from "./inputs/inputs.ts";
-import { packageFormat } from "./inputs/package-format.ts";
 import { type BuildLimits, sandboxLimits, settingOf } from "./limits.ts";
 import { readNote, takeOutputs } from "./outputs.ts";
 import { packModules } from "./pack.ts";
 import { buildPackages, recipeOf, relevantPackages } from "./recipe.ts";
-import type { AttemptRecord, CompilerMismatch, InputRecord, Recipe } from "./records.ts";
+import type { AttemptRecord, CompilerMismatch, Recipe } from "./records.ts";
 import type { Sandbox, SandboxResult } from "./sandboxes/sandbox.ts";
 import { type Surroundings, USUAL } from "./surroundings.ts";
 import {
@@ -29,7 +31,6 @@ import {
   type ToolchainRoot,
   type Toolchains,
 } from "./toolchains/toolchain.ts";
-import { nativePaths } from "./tree.ts";
 
 export interface BuildContext {
   readonly inputs: Inputs;

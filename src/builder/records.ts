@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
+import { InputRecord } from "../inputs/input-record.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 
 /** How modules are compressed where nodes want them so; the words are those of the kernel's own build. */
@@ -65,18 +66,6 @@ export interface Recipe {
   /** Digest of the scripts that run inside the sandbox; flags and fixed paths stand in them. */
   readonly scripts: Digest;
 }
-
-export const InputOrigin = z.enum(["mirror", "kernelurls", "archive"]);
-
-/** Where a package came from, and where it was sought in vain before. */
-export const InputRecord = z.object({
-  name: z.string(),
-  version: z.string(),
-  sha256: z.string(),
-  from: InputOrigin,
-  tried: z.array(z.object({ place: z.string(), fault: z.string() })),
-});
-export type InputRecord = z.infer<typeof InputRecord>;
 
 /** What is remembered of where a driver's source came from; no part of any digest. */
 export const OriginRecord = z.object({

@@ -6,7 +6,7 @@ import { craftModule } from "../../test/support/crafted-module.ts";
 import { makeDeb } from "../../test/support/debs.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { openScratch } from "../base/scratch.ts";
-import type { Inputs } from "../builder/inputs/inputs.ts";
+import type { Inputs } from "../inputs/inputs.ts";
 import { fetchTreeModules } from "./boot-image.ts";
 
 /** Modules of which each needs the one that the package has before it, so that each costs a reading. */

@@ -3,10 +3,10 @@
  * them, against the kernel's own record. docs/checks.md publishes what is material.
  */
 import type { KernelModule } from "../formats/kernel-module.ts";
+import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { readVersionText } from "../kernel/compiler-record.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import { hardeningOf } from "./hardening.ts";
-import type { KernelRecord } from "./kernel-record.ts";
 import { summed, type Verdict } from "./verdict.ts";
 
 /** Modules name one to three, a few more where objects of others are linked in. */

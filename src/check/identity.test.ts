@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { readKernelConfig } from "../kernel/kernel-config.ts";
 import { checkEnvironment } from "./environment.ts";
 import { checkIdentity } from "./identity.ts";
-import type { KernelRecord } from "./kernel-record.ts";
 
 const MAGIC = "6.1.0-56-amd64 SMP preempt mod_unload modversions ";
 const KERNEL: KernelRecord = {

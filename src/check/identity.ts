@@ -3,7 +3,7 @@
  * that their driver should have. Witnesses that were compiled in, not names of files.
  */
 import type { KernelModule } from "../formats/kernel-module.ts";
-import type { KernelRecord } from "./kernel-record.ts";
+import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { summed, type Verdict } from "./verdict.ts";
 
 type Witness = Pick<KernelModule, "name" | "architecture" | "vermagic" | "buildSalt" | "version">;

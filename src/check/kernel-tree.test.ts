@@ -8,8 +8,8 @@ import { makeDeb } from "../../test/support/debs.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { unpackWhole } from "../base/decompress.ts";
 import { openScratch } from "../base/scratch.ts";
-import type { Inputs } from "../builder/inputs/inputs.ts";
 import { openModule } from "../formats/compressed-module.ts";
+import type { Inputs } from "../inputs/inputs.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { fetchKernelTree } from "./kernel-tree.ts";
 

@@ -3,7 +3,7 @@
  * its symbols and their CRCs, and signatures. Source: same_magic() and check_version() of kernel/module/, read for facts.
  */
 import type { KernelModule } from "../formats/kernel-module.ts";
-import type { KernelRecord } from "./kernel-record.ts";
+import type { KernelRecord } from "../inputs/kernel-record.ts";
 import type { SignatureAnswer } from "./signature.ts";
 import { symbolFaults } from "./symbols.ts";
 

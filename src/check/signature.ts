@@ -6,8 +6,8 @@ import type { CmsSignature } from "../formats/cms.ts";
 import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
 import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
+import type { KernelRecord } from "../inputs/kernel-record.ts";
 import type { OpenedModule } from "./format.ts";
-import type { KernelRecord } from "./kernel-record.ts";
 import { type Verdict, verdict, withReasons } from "./verdict.ts";
 
 /** A certificate with what signatures name it by. */

@@ -10,7 +10,6 @@ import { type BootContext, fetchBootImage } from "../check/boot-image.ts";
 import { checkEnvironment } from "../check/environment.ts";
 import { checkFormat, type ModuleFile, type OpenedModule } from "../check/format.ts";
 import { checkIdentity } from "../check/identity.ts";
-import { fetchKernelRecord, type KernelRecord } from "../check/kernel-record.ts";
 import { loadModules } from "../check/load.ts";
 import { type Answer, wouldLoad } from "../check/loads.ts";
 import {
@@ -24,6 +23,7 @@ import { seenIn } from "../check/subject.ts";
 import { checkSymbols } from "../check/symbols.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import { readVmlinuz } from "../formats/vmlinuz.ts";
+import { fetchKernelRecord, type KernelRecord } from "../inputs/kernel-record.ts";
 import type { Package } from "../kernel/kernel.ts";
 
 export interface CheckRequest {

@@ -5,12 +5,12 @@
 import { buildElement, planRecipe, stageInputs } from "../builder/build.ts";
 import { fetchSource } from "../builder/origins/index.ts";
 import { readSourceTree } from "../builder/source-tree.ts";
-import { learnCompiler } from "../builder/toolchains/compiler.ts";
 import { askSources } from "../catalog/ask.ts";
 import { askLists } from "../catalog/list-source.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
 import { checkFormat } from "../check/format.ts";
-import { fetchKernelRecord } from "../check/kernel-record.ts";
+import { learnCompiler } from "../inputs/compiler.ts";
+import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";
 import { testLoad } from "./load-test.ts";
 

@@ -3,16 +3,10 @@
  */
 
 import { z } from "zod";
-import {
-  BuildRemarks,
-  CompilerMismatch,
-  Failure,
-  InputRecord,
-  OriginRecord,
-  type Recipe,
-} from "../builder/records.ts";
+import { BuildRemarks, CompilerMismatch, Failure, OriginRecord, type Recipe } from "../builder/records.ts";
 import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
 import { Verdict } from "../check/verdict.ts";
+import { InputRecord } from "../inputs/input-record.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { Element, OutputPath } from "../matrix/element.ts";

@@ -2,7 +2,7 @@
  * The archive of inputs: packages under their digests among the store's blobs, or beside them where their
  * distribution does not let us pass them on.
  */
-import type { InputArchive } from "../builder/inputs/input-places.ts";
+import type { InputArchive } from "../inputs/input-places.ts";
 import { blobPath } from "./blobs.ts";
 import type { Store } from "./stores/store.ts";
 

@@ -5,10 +5,10 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Http } from "../../src/base/http.ts";
 import { openScratch } from "../../src/base/scratch.ts";
-import { Inputs } from "../../src/builder/inputs/inputs.ts";
 import { fetchSource } from "../../src/builder/origins/index.ts";
 import type { OriginContext, Place } from "../../src/builder/origins/origin.ts";
 import { readSourceTree } from "../../src/builder/source-tree.ts";
+import { Inputs } from "../../src/inputs/inputs.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 export const VERSION = "1.2.0";

@@ -1,10 +1,10 @@
 /** Good modules made bad, each in one way, and the check that must say so. */
 import { gzipSync } from "node:zlib";
 import { checkFormat, type ModuleFile } from "../../src/check/format.ts";
-import type { KernelRecord } from "../../src/check/kernel-record.ts";
 import { type Verdict, verdict } from "../../src/check/verdict.ts";
 import { staticVerdicts } from "../../src/farm/check.ts";
 import { readElf, sectionNamed } from "../../src/formats/elf.ts";
+import type { KernelRecord } from "../../src/inputs/kernel-record.ts";
 
 export interface Attacked {
   readonly files: readonly ModuleFile[];

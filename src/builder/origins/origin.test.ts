@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch } from "../../base/scratch.ts";
-import { sealOf } from "../seal.ts";
+import { sealOf } from "../../inputs/seal.ts";
 import { GitPlace, keepTree, UrlPlace, withOwnCopy } from "./origin.ts";
 
 async function openCache() {

@@ -15,11 +15,11 @@ import { exists, type Scratch } from "../../base/scratch.ts";
 import { kindIn, moveDirectoryOut, namesIn, removeTree, walkTree } from "../../base/strange-tree.ts";
 import { holdsCredentials } from "../../base/url.ts";
 import type { AptSource } from "../../catalog/apt.ts";
+import type { InputArchive } from "../../inputs/input-places.ts";
+import type { Inputs } from "../../inputs/inputs.ts";
+import { readSeal, sealOf, writeSeal } from "../../inputs/seal.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
-import type { InputArchive } from "../inputs/input-places.ts";
-import type { Inputs } from "../inputs/inputs.ts";
 import type { OriginRecord } from "../records.ts";
-import { readSeal, sealOf, writeSeal } from "../seal.ts";
 import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });

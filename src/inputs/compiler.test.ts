@@ -1,9 +1,9 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { readInTrees } from "../tree.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { readCompiler } from "./compiler.ts";
+import { readInTrees } from "./tree.ts";
 
 const DIRECTORY = "/usr/src/linux-headers-6.1";
 const TEXT = 'CONFIG_CC_VERSION_TEXT="gcc-12 (Debian 12.2.0-14) 12.2.0"\n';

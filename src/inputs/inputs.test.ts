@@ -4,15 +4,15 @@ import { lstat, readdir, readFile, rename, stat, symlink, writeFile } from "node
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { makeDeb } from "../../../test/support/debs.ts";
-import { makeRpm } from "../../../test/support/rpms.ts";
-import { startServer } from "../../../test/support/server.ts";
-import { temporaryDirectory } from "../../../test/support/temporary.ts";
-import { Http } from "../../base/http.ts";
-import { openScratch } from "../../base/scratch.ts";
-import type { Package } from "../../kernel/kernel.ts";
-import { inputArchive } from "../../registry/input-archive.ts";
-import { openFolderStore } from "../../registry/stores/folder.ts";
+import { makeDeb } from "../../test/support/debs.ts";
+import { makeRpm } from "../../test/support/rpms.ts";
+import { startServer } from "../../test/support/server.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { Http } from "../base/http.ts";
+import { openScratch } from "../base/scratch.ts";
+import type { Package } from "../kernel/kernel.ts";
+import { inputArchive } from "../registry/input-archive.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
 import { type InputContext, Inputs } from "./inputs.ts";
 
 const FILES = { "usr/src/linux-headers-6.1/Makefile": "all:" };

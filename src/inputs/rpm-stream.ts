@@ -2,8 +2,8 @@
  * Single files out of an rpm package while it is being fetched, without keeping the package.
  */
 import { Readable } from "node:stream";
-import { type Compression, startDecompressor } from "../../base/decompress.ts";
-import { FarmError } from "../../base/error.ts";
+import { type Compression, startDecompressor } from "../base/decompress.ts";
+import { FarmError } from "../base/error.ts";
 import {
   CPIO_HEADER_BYTES,
   CPIO_MAGIC_BYTES,
@@ -13,7 +13,7 @@ import {
   isCpioTrailer,
   parseCpioHeader,
   parseCpioShortHeader,
-} from "../../formats/cpio.ts";
+} from "../formats/cpio.ts";
 import {
   checkRpmLead,
   RPM_HEADER_INTRO_BYTES,
@@ -22,7 +22,7 @@ import {
   type RpmHeader,
   readRpmHeader,
   rpmHeaderBytes,
-} from "../../formats/rpm.ts";
+} from "../formats/rpm.ts";
 import {
   ByteReader,
   type Keeping,

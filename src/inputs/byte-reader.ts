@@ -3,7 +3,7 @@
  */
 import { isUtf8 } from "node:buffer";
 import type { Readable } from "node:stream";
-import { FarmError } from "../../base/error.ts";
+import { FarmError } from "../base/error.ts";
 
 export interface PackageFile {
   /** Path inside the package, without a leading `../` or `/`. */

@@ -1,18 +1,13 @@
 /**
  * The compiler of a kernel whose index does not say it: read from the kernel's own headers.
  */
-import { FarmError } from "../../base/error.ts";
-import {
-  COMPILE_FILE,
-  CONFIG_FILES,
-  compilerOfConfig,
-  compilerOfHeader,
-} from "../../kernel/compiler-record.ts";
-import type { Compiler } from "../../kernel/kernel.ts";
-import type { Element } from "../../matrix/element.ts";
-import type { Inputs } from "../inputs/inputs.ts";
-import { packageFormat } from "../inputs/package-format.ts";
-import { readInTrees } from "../tree.ts";
+import { FarmError } from "../base/error.ts";
+import { COMPILE_FILE, CONFIG_FILES, compilerOfConfig, compilerOfHeader } from "../kernel/compiler-record.ts";
+import type { Compiler } from "../kernel/kernel.ts";
+import type { Element } from "../matrix/element.ts";
+import type { Inputs } from "./inputs.ts";
+import { packageFormat } from "./package-format.ts";
+import { readInTrees } from "./tree.ts";
 
 /** Configurations have 0.3 MB. */
 const LIMIT_BYTES = 4 * 1024 * 1024;

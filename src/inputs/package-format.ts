@@ -2,8 +2,8 @@
  * The family of package formats: what building must know of each, and the way from a package to its own.
  */
 import type { Readable } from "node:stream";
-import { FarmError } from "../../base/error.ts";
-import type { Package } from "../../kernel/kernel.ts";
+import { FarmError } from "../base/error.ts";
+import type { Package } from "../kernel/kernel.ts";
 import type { Keeping, PackageFile } from "./byte-reader.ts";
 import { readDebFiles } from "./deb-stream.ts";
 import { readRpmFiles } from "./rpm-stream.ts";

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { type Header, pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
-import { makeDeb } from "../../../test/support/debs.ts";
-import { makeRpm } from "../../../test/support/rpms.ts";
-import { tarBlocks } from "../../../test/support/tar-blocks.ts";
-import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { makeDeb } from "../../test/support/debs.ts";
+import { makeRpm } from "../../test/support/rpms.ts";
+import { tarBlocks } from "../../test/support/tar-blocks.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { packageFormat } from "./package-format.ts";
 import { type UnpackLimits, unpackPackage } from "./unpack.ts";
 

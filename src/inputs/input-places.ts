@@ -5,11 +5,11 @@
 
 import type { Readable } from "node:stream";
 import type { z } from "zod";
-import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../../base/error.ts";
-import type { Http } from "../../base/http.ts";
-import { consumeMetered } from "../../base/verified.ts";
-import type { VerifiedPackage } from "../../kernel/kernel.ts";
-import type { InputOrigin, InputRecord } from "../records.ts";
+import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import type { Http } from "../base/http.ts";
+import { consumeMetered } from "../base/verified.ts";
+import type { VerifiedPackage } from "../kernel/kernel.ts";
+import type { InputOrigin, InputRecord } from "./input-record.ts";
 
 /** Where the farm keeps the packages it has seen, whatever becomes of mirrors. */
 export interface InputArchive {

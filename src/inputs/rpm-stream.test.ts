@@ -4,8 +4,8 @@ import { createReadStream, readFileSync } from "node:fs";
 import { Readable } from "node:stream";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { makeRpm } from "../../../test/support/rpms.ts";
-import { sharedDirectory } from "../../../test/support/temporary.ts";
+import { makeRpm } from "../../test/support/rpms.ts";
+import { sharedDirectory } from "../../test/support/temporary.ts";
 import type { PackageFile } from "./byte-reader.ts";
 import { readRpmFiles } from "./rpm-stream.ts";
 

@@ -4,8 +4,8 @@ import { readFile, stat } from "node:fs/promises";
 import { Readable } from "node:stream";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { makeDeb } from "../../../test/support/debs.ts";
-import { sharedDirectory } from "../../../test/support/temporary.ts";
+import { makeDeb } from "../../test/support/debs.ts";
+import { sharedDirectory } from "../../test/support/temporary.ts";
 import type { PackageFile } from "./byte-reader.ts";
 import { readDebFiles } from "./deb-stream.ts";
 

@@ -8,18 +8,15 @@ import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
-import { markUsed } from "../../base/cache.ts";
-import { FarmError } from "../../base/error.ts";
-import { fileDigest } from "../../base/file-digest.ts";
-import type { Http } from "../../base/http.ts";
-import { hexOf } from "../../base/json.ts";
-import { exists, type Scratch } from "../../base/scratch.ts";
-import { removeTree } from "../../base/strange-tree.ts";
-import { urlOf } from "../../base/url.ts";
-import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
-import { InputRecord } from "../records.ts";
-import { readSeal, sealOf, writeSeal } from "../seal.ts";
-import { inspectTree } from "../tree.ts";
+import { markUsed } from "../base/cache.ts";
+import { FarmError } from "../base/error.ts";
+import { fileDigest } from "../base/file-digest.ts";
+import type { Http } from "../base/http.ts";
+import { hexOf } from "../base/json.ts";
+import { exists, type Scratch } from "../base/scratch.ts";
+import { removeTree } from "../base/strange-tree.ts";
+import { urlOf } from "../base/url.ts";
+import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 import {
   archivePlace,
   fallbackLine,
@@ -28,7 +25,10 @@ import {
   takeFirst,
   urlPlace,
 } from "./input-places.ts";
+import { InputRecord } from "./input-record.ts";
 import { packageFormat } from "./package-format.ts";
+import { readSeal, sealOf, writeSeal } from "./seal.ts";
+import { inspectTree } from "./tree.ts";
 import { unpackPackage } from "./unpack.ts";
 
 /** What is archived: packages that builds need, those that only booting needs too, or nothing. */

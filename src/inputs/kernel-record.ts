@@ -5,14 +5,14 @@
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { kindIn } from "../base/strange-tree.ts";
-import type { Inputs } from "../builder/inputs/inputs.ts";
-import { packageFormat } from "../builder/inputs/package-format.ts";
-import { readCompiler } from "../builder/toolchains/compiler.ts";
-import { type NamedTree, nativePaths, readInTrees } from "../builder/tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
 import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
+import { readCompiler } from "./compiler.ts";
+import type { Inputs } from "./inputs.ts";
+import { packageFormat } from "./package-format.ts";
+import { type NamedTree, nativePaths, readInTrees } from "./tree.ts";
 
 export interface KernelRecord {
   /** `uname -r`, as include/generated/utsrelease.h says it. */

@@ -2,11 +2,11 @@
  * Single files out of a Debian package while it is being fetched, without keeping the package.
  */
 import { Readable } from "node:stream";
-import { type Compression, startDecompressor } from "../../base/decompress.ts";
-import { FarmError } from "../../base/error.ts";
-import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../../formats/ar.ts";
-import { isEntry, parseTarHeader, TAR_BLOCK_BYTES, tarPadding } from "../../formats/tar.ts";
-import { EntryParts, type TarEntry } from "../../formats/tar-entries.ts";
+import { type Compression, startDecompressor } from "../base/decompress.ts";
+import { FarmError } from "../base/error.ts";
+import { AR_HEADER_BYTES, AR_MAGIC, parseArHeader } from "../formats/ar.ts";
+import { isEntry, parseTarHeader, TAR_BLOCK_BYTES, tarPadding } from "../formats/tar.ts";
+import { EntryParts, type TarEntry } from "../formats/tar-entries.ts";
 import {
   ByteReader,
   type Keeping,

@@ -5,13 +5,13 @@
 import { createReadStream } from "node:fs";
 import { Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FarmError, toFarmError } from "../../base/error.ts";
-import { lastLines, pipeThrough, run, throwIfAborted } from "../../base/run.ts";
-import { shutIn } from "../../base/shut-in.ts";
-import { TarCopy } from "../../formats/tar-copy.ts";
-import { InodeCount } from "../../formats/tar-entries.ts";
-import { inspectTree } from "../tree.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { lastLines, pipeThrough, run, throwIfAborted } from "../base/run.ts";
+import { shutIn } from "../base/shut-in.ts";
+import { TarCopy } from "../formats/tar-copy.ts";
+import { InodeCount } from "../formats/tar-entries.ts";
 import type { PackageFormat } from "./package-format.ts";
+import { inspectTree } from "./tree.ts";
 
 export interface UnpackLimits {
   readonly bytes: number;

@@ -1,0 +1,16 @@
+/**
+ * Where a package of a build came from, as it is written down.
+ */
+import { z } from "zod";
+
+export const InputOrigin = z.enum(["mirror", "kernelurls", "archive"]);
+
+/** Where a package came from, and where it was sought in vain before. */
+export const InputRecord = z.object({
+  name: z.string(),
+  version: z.string(),
+  sha256: z.string(),
+  from: InputOrigin,
+  tried: z.array(z.object({ place: z.string(), fault: z.string() })),
+});
+export type InputRecord = z.infer<typeof InputRecord>;
