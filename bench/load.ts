@@ -14,7 +14,7 @@ import { guestPackages } from "../src/check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../src/check/load.ts";
 import { loadConfig } from "../src/farm/config.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
-import { LoadQueue } from "../src/farm/load-test.ts";
+import { LoadQueue } from "../src/farm/executors/load-queue.ts";
 import { openBuild, openFarm } from "../src/farm/open.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";

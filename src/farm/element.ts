@@ -4,14 +4,13 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type PQueue from "p-queue";
 import { ERRORS, FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../builder/attempt.ts";
 import type { BuildContext } from "../builder/build.ts";
-import { type LoadedDriver, neededModules } from "../builder/driver.ts";
+import { neededModules } from "../builder/driver.ts";
 import { modulePath, strippedPath } from "../builder/outputs.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
@@ -28,6 +27,7 @@ import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { staticVerdicts } from "./check.ts";
+import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
@@ -37,10 +37,7 @@ export interface ElementContext extends LoadTestContext {
   readonly build: BuildContext;
   readonly store: Store;
   readonly progress: Progress;
-  /** Boot images are large and come one after the other, so that headers never wait for them. */
-  readonly images: PQueue;
-  /** Builds and boots, as many at once as the machine has processors. */
-  readonly processors: PQueue;
+  readonly signal: AbortSignal;
   readonly gate: Gate;
   /** Of the catalog: who vouches for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
@@ -52,12 +49,6 @@ export interface ElementContext extends LoadTestContext {
   readonly now: () => Date;
 }
 
-export interface Work {
-  readonly element: Element;
-  readonly driver: LoadedDriver;
-  readonly recipe: Recipe;
-}
-
 /** What a try at an element taught about its packages, beside its outcome. */
 export type Lesson = "notFetchable" | "notLoadable";
 
@@ -66,47 +57,28 @@ export interface Result {
   readonly lesson?: Lesson;
 }
 
-/** Tries an element to its end. A driver that does not build is an outcome; what anything else does wrong is thrown. */
-export async function tryElement(work: Work, context: ElementContext): Promise<Result> {
+/**
+ * Tries an element to its end; undefined if another process goes on with it. A driver that does not build is an outcome;
+ * what anything else does wrong is thrown.
+ */
+export async function tryElement(work: Work, context: ElementContext): Promise<Result | undefined> {
   const name = elementName(work.element);
-  const image = prefetchImage(work.element, context);
   const attempt = await attemptBuild(work, name, context);
+  if (attempt === undefined) return undefined;
   if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, name, context) };
-  const load = await loadOutcome(work, attempt, image, name, context);
-  return publishable(work, attempt, load, name, context);
+  const load = await loadOutcome(work, attempt, name, context);
+  return load === undefined ? undefined : publishable(work, attempt, load, name, context);
 }
 
 /** An earlier attempt at the very recipe, or a new one. */
-async function attemptBuild(
-  { element, driver, recipe }: Work,
-  name: string,
-  context: ElementContext,
-): Promise<Attempt> {
-  const { progress, signal, processors, build } = context;
-  const known = await findAttempt(recipe, build.cache);
+async function attemptBuild(work: Work, name: string, context: ElementContext): Promise<Attempt | undefined> {
+  const known = await findAttempt(work.recipe, context.build.cache);
   if (known !== undefined && !(context.retry && known.record.failure !== undefined)) return known;
-  progress.element(name, "fetching", "headers");
-  await context.steps.stageInputs(element, recipe, build, signal);
-  progress.element(name, "waiting");
-  return processors.add(
-    () => {
-      progress.element(name, "building");
-      return context.steps.buildElement(element, driver, recipe, build, signal);
-    },
-    { signal },
-  );
+  return context.executor.build(work, watchOf(name, context));
 }
 
-/** The boot image comes while the compiler works; whether it could be had is asked when it is needed. */
-function prefetchImage({ packages }: Element, context: ElementContext): Promise<string> | undefined {
-  const [image] = packages.image;
-  if (image === undefined || !context.isLoaded) return undefined;
-  const fetched = context.images.add(
-    () => context.steps.fetchBootImage(image, context.boot, context.signal),
-    { signal: context.signal },
-  );
-  fetched.catch(() => {}); // Whoever needs the image asks again; a driver that does not build needs none.
-  return fetched;
+function watchOf(name: string, { progress, signal }: ElementContext): Watch {
+  return { signal, stage: (stage, detail) => progress.element(name, stage, detail) };
 }
 
 const SMOKE_LIMIT_BYTES = 1024 * 1024;
@@ -131,19 +103,14 @@ export const UNTESTED = "not tested yet: `kmodfarm run` does it";
 async function loadOutcome(
   { element, driver }: Work,
   attempt: Attempt,
-  image: Promise<string> | undefined,
   name: string,
   context: ElementContext,
-): Promise<LoadOutcome> {
-  if (context.isLoaded) {
-    const { smoke, load } = driver;
-    const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
-    const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
-    return context.steps.testLoad(element, subject, image, context, (stage, detail) =>
-      context.progress.element(name, stage, detail),
-    );
-  }
-  return { verdict: verdict("load", "unknown", UNTESTED) };
+): Promise<LoadOutcome | undefined> {
+  if (!context.isLoaded) return { verdict: verdict("load", "unknown", UNTESTED) };
+  const { smoke, load } = driver;
+  const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
+  const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
+  return context.steps.testLoad(element, subject, context, watchOf(name, context));
 }
 
 async function publishable(

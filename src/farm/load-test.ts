@@ -3,40 +3,31 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type PQueue from "p-queue";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
-import { type FarmError, toFarmError } from "../base/error.ts";
 import { digestOf, hexOf, sha256 } from "../base/json.ts";
-import type { Stage } from "../base/progress.ts";
+import type { Scratch } from "../base/scratch.ts";
 import type { Attempt } from "../builder/attempt.ts";
 import type { NeededDriver } from "../builder/driver.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
-import type { BootContext } from "../check/boot-image.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import { type LoadReport, type LoadSet, loadModules } from "../check/load.ts";
-import { Verdict } from "../check/verdict.ts";
+import type { LoadSet } from "../check/load.ts";
+import { Verdict, verdict } from "../check/verdict.ts";
 import { moduleName } from "../formats/kernel-module.ts";
-import { kernelName, type Package } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
+import type { Executor, LoadResult, Watch } from "./executors/executor.ts";
 
 export interface LoadTestContext {
-  readonly boot: BootContext;
+  readonly executor: Executor;
   readonly guests: readonly GuestTools[];
-  readonly loads: LoadQueue;
-  readonly signal: AbortSignal;
+  readonly cache: string;
+  readonly scratch: Scratch;
   /** Do what failed by its own fault again. */
   readonly retry: boolean;
 }
 
-export interface LoadOutcome {
-  readonly verdict: Verdict;
-  readonly bootMs?: number;
-  readonly logFile?: string;
-  /** The boot image is listed and cannot be had. */
-  readonly isOutOfReach?: boolean;
-}
+export type LoadOutcome = Omit<LoadResult, "log"> & { readonly logFile?: string };
 
 /** What is tested. */
 export interface LoadSubject {
@@ -53,49 +44,31 @@ const LOAD_TEST_VERSION = 5;
 const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verdict, bootMs: z.int() });
 
 /**
- * Tests an element's modules in its kernel. That the boot image is nowhere is a verdict too: unknown.
+ * Tests an element's modules in its kernel; undefined if another process does. That the boot image is nowhere is a
+ * verdict too: unknown.
  * @throws FarmError INTERRUPTED, and what this machine or a mirror does wrong
  */
 export async function testLoad(
   element: Element,
-  { attempt, smoke, settings, needs }: LoadSubject,
-  image: Promise<string> | undefined,
+  subject: LoadSubject,
   context: LoadTestContext,
-  onStage: (stage: Stage, detail?: string) => void,
-): Promise<LoadOutcome> {
-  const guest = guestPackages(context.guests, element);
-  if (image === undefined)
-    return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
-  onStage("fetching", "boot image");
-  const missing = await failureOf(image);
-  onStage("waiting");
-  if (missing !== undefined) {
-    // That it cannot be had is a fact of the kernel; anything else is one of this night, and not to be passed over.
-    if (missing.code !== "NOT_FETCHABLE") throw missing;
-    return { verdict: unknown(missing.message), isOutOfReach: true };
-  }
-  const { driver } = element;
-  const { image: images, modules: tree } = element.packages;
-  // Modules of the same bytes may be another driver's too, and versions of one share a boot: a verdict is of one driver.
-  const trial = [smoke ?? "", settings ?? {}, needs.map(({ name, sha256: digest }) => [name, digest])];
-  const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, ...trial];
-  const place = join(context.boot.cache, "loads", hexOf(digestOf(subject)));
-  const logFile = join(place, "load.log");
-  const set = { driver, modules: await nodeModules(attempt), smoke, settings, needs };
+  watch: Watch,
+): Promise<LoadOutcome | undefined> {
+  const set = await loadSet(element, subject);
   const stray = strayParameters(set);
-  if (stray !== undefined) return { verdict: unknown(stray) };
-  const kept = await recall(join(place, "load.json"), set);
-  if (kept !== undefined) await markUsed(place);
-  if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
-  try {
-    const report = await context.loads.load(element, guest, set, () => onStage("booting"));
-    await remember(report, place, logFile, context.boot);
-    return { verdict: report.verdict, bootMs: report.bootMs, logFile };
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.code !== "NOT_FETCHABLE") throw error;
-    return { verdict: unknown(error.message) };
-  }
+  if (stray !== undefined) return { verdict: verdict("load", "unknown", stray) };
+  const memory = new LoadMemory(element, subject, context);
+  const kept = await memory.recall(set);
+  if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return kept;
+  const guest = guestPackages(context.guests, element);
+  const result = await context.executor.load({ element, guest, set }, watch);
+  return result === undefined ? undefined : memory.remember(result);
+}
+
+/** What is inserted: modules as nodes have them, after those that they need. */
+export async function loadSet({ driver }: Element, subject: LoadSubject): Promise<LoadSet> {
+  const { attempt, smoke, settings, needs } = subject;
+  return { driver, modules: await nodeModules(attempt), smoke, settings, needs };
 }
 
 /** What a parameter is given to that a build does not give: a test without it would be another one. */
@@ -105,21 +78,6 @@ function strayParameters({ modules, settings }: LoadSet): string | undefined {
   return stray === undefined
     ? undefined
     : `\`load.parameters\` of the driver names ${stray}, but it gives ${[...names].join(", ")}`;
-}
-
-function unknown(reason: string): Verdict {
-  return { check: "load", verdict: "unknown", reasons: [reason] };
-}
-
-async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined> {
-  try {
-    await work;
-    return undefined;
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.code === "INTERRUPTED") throw error;
-    return error;
-  }
 }
 
 /** What a node would insert. */
@@ -138,93 +96,55 @@ async function nodeModules({ record, directory }: Attempt): Promise<LoadSet["mod
   );
 }
 
-/**
- * Load tests of one driver that wait for one kernel share its boot: whichever gets a processor first takes the others
- * along. Another driver's have a boot of their own, because what runs in a kernel can report anything of it.
- */
-export class LoadQueue {
-  readonly #waiting = new Map<string, Waiting[]>();
-  readonly #processors: PQueue;
-  readonly #boot: BootContext;
-  readonly #signal: AbortSignal;
+/** What is remembered of a test: in the cache, under all that it depends on. */
+export class LoadMemory {
+  readonly #place: string;
+  readonly #scratch: Scratch;
 
-  constructor(processors: PQueue, boot: BootContext, signal: AbortSignal) {
-    this.#processors = processors;
-    this.#boot = boot;
-    this.#signal = signal;
+  constructor(
+    { driver, packages: { image: images, modules: tree } }: Element,
+    { attempt, smoke, settings, needs }: LoadSubject,
+    { cache, scratch }: Pick<LoadTestContext, "cache" | "scratch">,
+  ) {
+    // Modules of the same bytes may be another driver's too, and versions of one share a boot: a verdict is of one driver.
+    const trial = [smoke ?? "", settings ?? {}, needs.map(({ name, sha256: digest }) => [name, digest])];
+    const subject = [LOAD_TEST_VERSION, driver, images, tree, attempt.record.modules, ...trial];
+    this.#place = join(cache, "loads", hexOf(digestOf(subject)));
+    this.#scratch = scratch;
   }
 
-  async load(
-    element: Element,
-    guest: readonly Package[],
-    set: LoadSet,
-    onBoot: () => void,
-  ): Promise<LoadReport> {
-    const key = `${set.driver} ${kernelName(element)}`;
-    const { promise, resolve, reject } = Promise.withResolvers<LoadReport>();
-    this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { set, onBoot, resolve, reject }]);
-    const job = this.#processors.add(() => this.#bootFor(key, element, guest), {
-      signal: this.#signal,
-      priority: 1,
-    });
-    job.catch(reject);
-    return promise;
+  get #logFile(): string {
+    return join(this.#place, "load.log");
   }
 
-  async #bootFor(key: string, kernel: Element, guest: readonly Package[]): Promise<void> {
-    const waiting = this.#waiting.get(key) ?? [];
-    this.#waiting.delete(key);
-    if (waiting.length === 0) return;
-    for (const { onBoot } of waiting) onBoot();
+  /** Undefined if nothing is remembered of these very bytes. */
+  async recall({ modules }: LoadSet): Promise<LoadOutcome | undefined> {
     try {
-      const sets = waiting.map(({ set }) => set);
-      const reports = await loadModules({ kernel, guest, sets }, this.#boot, this.#signal);
-      for (const [index, { resolve }] of waiting.entries()) resolve(reports[index] as LoadReport);
-    } catch (thrown) {
-      for (const { reject } of waiting) reject(thrown);
+      const text = await readFile(join(this.#place, "load.json"), "utf8");
+      const { verdict: found, bootMs } = KeptLoad.parse(JSON.parse(text));
+      const inserted = new Map((found.of ?? []).map((one) => [one.module, one.sha256]));
+      const isOf = modules.every(({ name, bytes, packed }) =>
+        [bytes, packed?.bytes].some(
+          (one) => one !== undefined && sha256(one) === inserted.get(moduleName(name)),
+        ),
+      );
+      if (!isOf) return undefined;
+      await markUsed(this.#place);
+      return { verdict: found, bootMs, logFile: this.#logFile };
+    } catch {
+      return undefined; // Absent or damaged is the same: it is tested anew.
     }
   }
-}
 
-interface Waiting {
-  readonly set: LoadSet;
-  readonly onBoot: () => void;
-  readonly resolve: (report: LoadReport) => void;
-  readonly reject: (reason: unknown) => void;
-}
-
-/** Undefined where nothing is remembered of these very bytes. */
-async function recall(file: string, { modules }: LoadSet): Promise<z.infer<typeof KeptLoad> | undefined> {
-  try {
-    const kept = KeptLoad.parse(JSON.parse(await readFile(file, "utf8")));
-    const { of = [] } = kept.verdict;
-    const inserted = new Map(of.map((one) => [one.module, one.sha256]));
-    const isOf = modules.every(({ name, bytes, packed }) =>
-      [bytes, packed?.bytes].some(
-        (one) => one !== undefined && sha256(one) === inserted.get(moduleName(name)),
-      ),
-    );
-    return isOf ? kept : undefined;
-  } catch {
-    return undefined;
+  /** Unknown is not remembered: the next run asks again. */
+  async remember({ log, ...result }: LoadResult): Promise<LoadOutcome> {
+    if (log === undefined) return result;
+    await this.#scratch.write(this.#logFile, `${log}\n`);
+    const { verdict: found, bootMs = 0 } = result;
+    if (found.verdict !== "unknown") {
+      const kept = { version: LOAD_TEST_VERSION, verdict: found, bootMs } satisfies z.infer<typeof KeptLoad>;
+      await this.#scratch.write(join(this.#place, "load.json"), JSON.stringify(kept));
+    }
+    return { ...result, logFile: this.#logFile };
   }
-}
-
-/** Unknown is not remembered: the next run asks again. */
-async function remember(
-  report: LoadReport,
-  place: string,
-  logFile: string,
-  { scratch }: BootContext,
-): Promise<void> {
-  await scratch.write(logFile, `${report.log}\n`);
-  if (report.verdict.verdict === "unknown") return;
-  await scratch.write(
-    join(place, "load.json"),
-    JSON.stringify({
-      version: LOAD_TEST_VERSION,
-      verdict: report.verdict,
-      bootMs: report.bootMs,
-    } satisfies z.infer<typeof KeptLoad>),
-  );
 }

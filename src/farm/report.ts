@@ -27,6 +27,8 @@ export interface RunReport {
   /** How many elements are wanted, and of how many of them the mirror does not have the kernel. */
   readonly wanted: number;
   readonly outOfReach: number;
+  /** How many elements were left to another process. */
+  readonly handedOut: number;
   /** What was selected and is excluded, by the reason that the configuration gives. */
   readonly excluded: readonly { readonly reason: string; readonly count: number }[];
   /** Stable artifacts of the generation that are for no wanted element: nodes get them all the same. */
@@ -50,6 +52,8 @@ interface RunFacts {
   readonly excluded: RunReport["excluded"];
   /** By `elementKey`. */
   readonly done: ReadonlyMap<string, Done>;
+  /** By `elementKey` too: what another process builds or tests. */
+  readonly handedOut: ReadonlySet<string>;
   readonly ledger: Ledger;
   readonly gate: Gate;
   /** Artifacts that the store has only in part, by `artifactKey`: they are not what they stand for. */
@@ -69,6 +73,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
   const rows: RunRow[] = [];
   let outOfReach = 0;
   for (const element of wanted) {
+    if (facts.handedOut.has(elementKey(element))) continue;
     const done = facts.done.get(elementKey(element));
     const note = ledger.noteOf(elementKey(element));
     if (done !== undefined && note !== undefined) {
@@ -88,6 +93,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     rows,
     wanted: wanted.length,
     outOfReach,
+    handedOut: wanted.filter((element) => facts.handedOut.has(elementKey(element))).length,
     excluded: facts.excluded,
     otherStable: otherStable(wanted, published.indices),
     problems,

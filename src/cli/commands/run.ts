@@ -3,10 +3,11 @@
  */
 import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
+import type { RunOptions } from "../../farm/coordinator.ts";
 import { UNTESTED } from "../../farm/element.ts";
 import type { Farm } from "../../farm/open.ts";
 import type { RunReport, RunRow } from "../../farm/report.ts";
-import { type RunOptions, runFarm } from "../../farm/run.ts";
+import { runFarm } from "../../farm/run.ts";
 import { elementName } from "../../matrix/element.ts";
 import { standingWords } from "../../registry/standing.ts";
 import type { Store } from "../../registry/stores/store.ts";

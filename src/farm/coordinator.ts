@@ -1,0 +1,350 @@
+/**
+ * The coordinator: which elements are wanted, the way of each through the farm, and what came of it. Where an element is
+ * built and booted is its executor's concern.
+ */
+
+import PQueue from "p-queue";
+import { evict, sharedCache } from "../base/cache.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
+import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
+import { formatSize } from "../base/size.ts";
+import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
+import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
+import { failureOf, type SourceProblem } from "../catalog/update.ts";
+import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { excludeElements } from "../matrix/exclude.ts";
+import { generateMatrix } from "../matrix/generate.ts";
+import type { Outcome } from "../registry/publish.ts";
+import { damageError, repairArtifacts } from "../registry/repair.ts";
+import { listAll } from "../registry/standing.ts";
+import { viewPath } from "../registry/view.ts";
+import type { Drivers } from "./drivers.ts";
+import { type ElementContext, failedOutcome, type Lesson, tryElement } from "./element.ts";
+import type { Executor, Work } from "./executors/executor.ts";
+import { type LocalContext, LocalExecutor } from "./executors/local.ts";
+import type { Gate } from "./gate.ts";
+import type { Ledger } from "./ledger.ts";
+import { identityOf, isWaiting, versionOf, waitingFor } from "./needs.ts";
+import { type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
+import { withoutPlaces } from "./places.ts";
+import { Planner } from "./planner.ts";
+import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
+import { Started } from "./started.ts";
+
+export interface RunOptions {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  readonly now: () => Date;
+  /** Try again what failed by its own fault or could not be fetched. */
+  readonly retry?: boolean;
+  /** Build this matrix instead of what the configuration selects from the catalog. */
+  readonly matrix?: readonly Element[];
+  /** Steps of the night to leave out: what is built is then a candidate at most. */
+  readonly without?: readonly ("catalog" | "load")[];
+  /** Where elements are built and booted; default: on this machine. */
+  readonly executor?: (local: LocalContext) => Executor;
+  /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
+  readonly what?: string;
+}
+
+interface Parts {
+  readonly ledger: Ledger;
+  readonly drivers: Drivers;
+  readonly gate: Gate;
+}
+
+/** After the work: nothing of the cache is used by this process any more. */
+async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progress): Promise<void> {
+  if (config.cacheLimitBytes === undefined) return;
+  const eviction = await evict(cache, config.cacheLimitBytes, scratch);
+  if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
+  else if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
+  else if (eviction.evicted.length > 0) {
+    const { evicted, freedBytes, keptBytes } = eviction;
+    progress.say(
+      `cache: ${evicted.length} entries removed, ${formatSize(freedBytes)} freed, ${formatSize(keptBytes)} left`,
+    );
+  }
+}
+
+/** To be used in this order: `hear`, `begin`, `want`, `drained`, `end`; `hear` and `want` again at any time before the end. */
+export class Coordinator {
+  readonly ledger: Ledger;
+  readonly #farm: Farm;
+  readonly #options: RunOptions;
+  readonly #drivers: Drivers;
+  readonly #gate: Gate;
+  readonly #processors: PQueue;
+  /** Elements under way: enough that some can compute while others fetch. */
+  readonly #elements: PQueue;
+  readonly #problems: SourceProblem[] = [];
+  #wantedLast: readonly Element[] = [];
+  #excluded: RunReport["excluded"] = [];
+  readonly #started = new Started();
+  /** Where a driver version is wanted for a kernel, for those that need it. */
+  #wantedBy = new Map<string, Element>();
+  readonly #done = new Map<string, Done>();
+  /** Keys of elements that another process builds or tests. */
+  readonly #handedOut = new Set<string>();
+  /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
+  #damaged: ReadonlySet<string> = new Set();
+  #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
+
+  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate }: Parts) {
+    this.ledger = ledger;
+    this.#gate = gate;
+    this.#farm = farm;
+    this.#options = options;
+    this.#drivers = drivers;
+    this.#processors = new PQueue({ concurrency: farm.config.jobs });
+    this.#elements = new PQueue({ concurrency: farm.config.jobs * 4 });
+  }
+
+  /** Lays what sources said over the catalog; a fault of theirs is reported, and ends nothing. */
+  hear({ repositories, lists }: FarmAnswers): void {
+    const { progress, now } = this.#options;
+    const failures = [
+      ...repositories.map(({ answer }) => (answer.kind === "failed" ? answer.error : undefined)),
+      ...lists.map(({ read }) => (read instanceof FarmError ? read : undefined)),
+    ];
+    for (const failure of failures) this.#sayTrace(failure);
+    try {
+      const lay = (previous: Catalog) => updateFarmCatalog(previous, { repositories, lists }, { now: now() });
+      const update = lay(this.ledger.catalog);
+      this.ledger.layCatalog(update.catalog, (previous) => lay(previous).catalog);
+      for (const problem of update.problems) this.#problems.push(problem);
+      const { length } = update.catalog.kernels;
+      progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
+      for (const { source, detail } of [...update.problems, ...update.warnings])
+        progress.say(`catalog: ${source} ${detail}`);
+    } catch (thrown) {
+      // The run goes on with the kernels that are known.
+      this.#tell("catalog", toFarmError(thrown));
+    }
+  }
+
+  /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
+  async begin(): Promise<void> {
+    await this.#alone("store", async () => {
+      await this.#repair();
+    });
+    this.#work = this.#open();
+  }
+
+  /** Starts every wanted element that is not under way; to be asked again when what is wanted may have changed. */
+  want(): void {
+    const { context } = this.#begun;
+    this.#wantedLast = this.#wanted();
+    this.#wantedBy = new Map(
+      this.#wantedLast.map((element) => [identityOf(element, versionOf(element)), element]),
+    );
+    const isVouched = vouchedBy(context.sources);
+    // What only a list names may be slow without end: it must not hold every slot before the others begin.
+    const priority = (element: Element) => Number(isVouched(element));
+    const depth = (element: Element) => this.#needsOf(element).length;
+    // Who is needed is started first, so that the others have something to wait for.
+    const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
+    for (const element of ordered) {
+      if (this.#started.has(element) || this.ledger.isOutOfReach(element)) continue;
+      this.#options.progress.element(elementName(element), "waiting");
+      const awaited = this.#needsOf(element).flatMap(
+        (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
+      );
+      // Whoever waits for another element holds no place among those under way.
+      this.#started.start(element, awaited, () =>
+        this.#elements.add(() => this.#goThrough(element), { priority: priority(element) }),
+      );
+    }
+  }
+
+  /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
+  async drained(): Promise<void> {
+    await this.#started.allEnded();
+    await this.ledger.publish();
+  }
+
+  /** @throws FarmError INTERRUPTED where it was stopped: everything that was finished is published */
+  async end(): Promise<RunReport> {
+    const { progress, signal } = this.#options;
+    if (signal.aborted) {
+      const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
+      throw new FarmError("INTERRUPTED", {
+        detail: `stopped; what ${done} elements of this run came to is kept`,
+      });
+    }
+    await this.#alone("store", async () => {
+      if (this.#damaged.size === 0) return;
+      for (const { listed, damage } of await this.#repair())
+        this.#tell(viewPath(listed.entry), damageError(this.#farm.store, damage));
+    });
+    await this.#alone("policy", async () => {
+      for (const strange of this.#gate.strangeNames()) progress.say(`policy: ${strange}`);
+    });
+    const report = await reportRun({
+      wanted: this.#wantedLast,
+      excluded: this.#excluded,
+      done: this.#done,
+      handedOut: this.#handedOut,
+      ledger: this.ledger,
+      gate: this.#gate,
+      damaged: this.#damaged,
+      problems: this.#problems,
+      tell: (subject, error) => this.#tell(subject, error),
+    });
+    await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
+    return report;
+  }
+
+  async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
+    const { repaired, lost } = await repairArtifacts(
+      this.#farm.store,
+      listAll(this.ledger.published.indices),
+    );
+    if (repaired > 0)
+      this.#options.progress.say(`store: ${repaired} damaged or missing files of artifacts restored`);
+    this.#damaged = new Set(lost.map(({ listed }) => artifactKey(listed.entry)));
+    return lost;
+  }
+
+  /** Does what the elements do not depend on: a fault of it is reported, and ends nothing. */
+  async #alone(subject: string, work: () => Promise<void>): Promise<void> {
+    await work().catch((thrown) => this.#tell(subject, toFarmError(thrown)));
+  }
+
+  #tell(subject: string, error: FarmError): void {
+    this.#sayTrace(error);
+    this.#problems.push(failureOf(subject, error));
+  }
+
+  #sayTrace(error: FarmError | undefined): void {
+    const trace = error === undefined ? "" : traceOf(error);
+    if (trace !== "") this.#options.progress.say(trace);
+  }
+
+  #wanted(): readonly Element[] {
+    const { matrix, now } = this.#options;
+    if (matrix !== undefined) return matrix;
+    const { select, exclude } = this.#farm.config;
+    const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
+    const all = generateMatrix(this.ledger.catalog, drivers, select);
+    const { elements, excluded } = excludeElements(all, exclude, now());
+    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
+    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
+    return elements;
+  }
+
+  #needsOf(element: Element): readonly Need[] {
+    return this.#driverOf(element)?.needs ?? [];
+  }
+
+  #driverOf({ driver, driverversion }: Element): LoadedDriver | undefined {
+    return this.#drivers.loaded.find(({ name, version }) => name === driver && version === driverversion);
+  }
+
+  /** Whatever becomes of an element is reported; nothing that is thrown on its way leaves here. */
+  async #goThrough(element: Element): Promise<void> {
+    const { signal, progress } = this.#options;
+    if (signal.aborted) return;
+    try {
+      await this.#tryOne(element);
+      const fault = await this.ledger.publishSometimes();
+      if (fault !== undefined)
+        progress.say(`${this.#farm.store.place}: not written, tried again later: ${fault.message}`);
+    } catch (thrown) {
+      if (!signal.aborted) this.#tell(elementName(element), toFarmError(thrown));
+    }
+  }
+
+  async #tryOne(element: Element): Promise<void> {
+    const { planner, context } = this.#begun;
+    let work: Work | undefined;
+    try {
+      work = await planner.plan(element);
+      if (this.#isDone(work.element, work.driver.needed)) {
+        this.#done.set(elementKey(element), { element: work.element, isNew: false });
+        this.#options.progress.element(elementName(element), "published", NOTHING_CHANGED);
+        return;
+      }
+      const result = await tryElement(work, context);
+      if (result === undefined) {
+        this.#handedOut.add(elementKey(element));
+        return;
+      }
+      this.#finish(result.outcome, result.lesson);
+    } catch (thrown) {
+      const error = ownError(thrown, this.#options.signal);
+      // Only the headers were fetched while planning, to learn the compiler; anything else may be missing for this builder alone.
+      const isGone =
+        error.code === "NOT_FETCHABLE" && (work !== undefined || planner.compilerOf(element) === undefined);
+      this.#options.progress.element(elementName(element), isGone ? "unfetchable" : "failed", error.message);
+      const outcome = await failedOutcome(
+        { element: work?.element ?? element, recipe: work?.recipe },
+        error,
+        context,
+      );
+      this.#finish(outcome, isGone ? "notFetchable" : undefined);
+    }
+  }
+
+  #finish(outcome: Outcome, lesson: Lesson | undefined): void {
+    this.ledger.record(outcome);
+    this.#done.set(elementKey(outcome.element), { element: outcome.element, isNew: true });
+    if (lesson === undefined) return;
+    this.ledger.learn(outcome.element, lesson);
+    this.want();
+  }
+
+  /** Published or failed with this very recipe, and nothing left to find out. */
+  #isDone(planned: Element, needed: readonly NeededDriver[] = []): boolean {
+    const { retry, without } = this.#options;
+    if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
+    const note = this.ledger.noteOf(elementKey(planned));
+    const waiting = waitingFor(needed);
+    if (note?.refusals?.some((one) => isWaiting(one) && !waiting.includes(one))) return false;
+    const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
+    if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
+    const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
+    return !isUntested || this.ledger.kernelOf(planned)?.notLoadableSince !== undefined;
+  }
+
+  get #begun() {
+    if (this.#work === undefined) throw new Error("the coordinator has not begun");
+    return this.#work;
+  }
+
+  #open() {
+    const { scratch, cache, store, steps } = this.#farm;
+    const { progress, now, signal, without, retry, executor } = this.#options;
+    const build = openBuild(this.#farm, this.ledger.catalog, (text) => progress.say(text), this.ledger);
+    const { guests, sources } = this.ledger.catalog;
+    const isLoaded = !without?.includes("load");
+    const boot = { inputs: build.inputs, scratch, cache };
+    const processors = this.#processors;
+    const local = { steps, build, boot, processors, isLoaded, signal };
+    const planner = new Planner({
+      farm: this.#farm,
+      ledger: this.ledger,
+      drivers: this.#drivers,
+      ...{ build, processors, progress, signal },
+      wantedBy: (identity) => this.#wantedBy.get(identity),
+      isDone: (planned, needed) => this.#isDone(planned, needed),
+    });
+    const context: ElementContext = {
+      ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
+      executor: executor?.(local) ?? new LocalExecutor(local),
+      gate: this.#gate,
+      shown: withoutPlaces(this.#farm),
+      retry: retry ?? false,
+    };
+    return { planner, context };
+  }
+}
+
+function wantedDriver(farm: Farm) {
+  return ({ name, version }: Pick<LoadedDriver, "name" | "version">) => ({
+    name,
+    version,
+    series: farm.config.drivers.find((driver) => driver.name === name && driver.versions.includes(version))
+      ?.series,
+  });
+}

@@ -1,0 +1,106 @@
+/**
+ * Planning an element: which driver, which compiler, which recipe. What no document says is learned here, and kept.
+ */
+import type PQueue from "p-queue";
+import { FarmError } from "../base/error.ts";
+import type { Progress } from "../base/progress.ts";
+import { type BuildContext, rootRequest } from "../builder/build.ts";
+import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
+import { recipeKey } from "../builder/recipe.ts";
+import type { Recipe } from "../builder/records.ts";
+import type { Compiler } from "../kernel/kernel.ts";
+import { type Element, elementName } from "../matrix/element.ts";
+import type { Drivers } from "./drivers.ts";
+import type { Work } from "./executors/executor.ts";
+import type { Ledger } from "./ledger.ts";
+import { identityOf, neededFor } from "./needs.ts";
+import type { Farm } from "./open.ts";
+
+export interface PlanContext {
+  readonly farm: Farm;
+  readonly ledger: Ledger;
+  readonly drivers: Drivers;
+  readonly build: BuildContext;
+  readonly processors: PQueue;
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  /** Where a driver version is wanted for a kernel, by `identityOf`. */
+  readonly wantedBy: (identity: string) => Element | undefined;
+  /** Whether there is nothing left to do for an element with its recipe: then its root need not be made. */
+  readonly isDone: (planned: Element, needed: readonly NeededDriver[]) => boolean;
+}
+
+export class Planner {
+  readonly #context: PlanContext;
+
+  constructor(context: PlanContext) {
+    this.#context = context;
+  }
+
+  /** The driver version that an element is of, as far as its source could be had. */
+  driverOf({ driver, driverversion }: Element): LoadedDriver | undefined {
+    const { loaded } = this.#context.drivers;
+    return loaded.find(({ name, version }) => name === driver && version === driverversion);
+  }
+
+  compilerOf(element: Element): Compiler | undefined {
+    return element.compiler ?? this.#context.ledger.kernelOf(element)?.compiler;
+  }
+
+  /** @throws FarmError for whatever keeps this element from being built */
+  async plan(element: Element): Promise<Work> {
+    const absent = this.#context.drivers.absent.find(
+      ({ name, version }) => name === element.driver && version === element.driverversion,
+    );
+    if (absent !== undefined) throw absent.error;
+    const configured = this.driverOf(element);
+    if (configured === undefined) {
+      throw new FarmError("CONFIG_INVALID", {
+        detail: `the configuration has no driver ${element.driver} ${element.driverversion}`,
+      });
+    }
+    const needed = await this.#neededFor(element, configured);
+    const driver = { ...configured, ...(needed.length === 0 ? {} : { needed }) };
+    const known = await this.#withCompiler(element);
+    const recipe = await this.#recipe(known, driver);
+    return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe };
+  }
+
+  #neededFor(element: Element, driver: LoadedDriver): Promise<NeededDriver[]> {
+    const { drivers, farm, ledger, wantedBy } = this.#context;
+    return neededFor(element, driver, drivers.loaded, farm.store, (need) =>
+      ledger.knownOf(element, need, wantedBy(identityOf(element, need))),
+    );
+  }
+
+  /** What no index says is read from the kernel's own headers, once. */
+  async #withCompiler(element: Element): Promise<Element> {
+    const { farm, ledger, build, progress, signal } = this.#context;
+    const known = this.compilerOf(element);
+    if (known !== undefined) return { ...element, compiler: known };
+    progress.element(elementName(element), "fetching", "headers, to learn the compiler");
+    const compiler = await farm.steps.learnCompiler(element, build.inputs, signal);
+    ledger.learnCompiler(element, compiler);
+    return { ...element, compiler };
+  }
+
+  async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe> {
+    const { farm, build, progress, processors, signal, isDone } = this.#context;
+    const { planRecipe } = farm.steps;
+    const plan = () => planRecipe(element, driver, build, signal);
+    const wanted = rootRequest(element, driver);
+    if (await build.toolchains.isReady(wanted)) return plan();
+    // Nothing to do needs no root: what one would hold is known from whoever made it.
+    const remembered = await build.toolchains.remembered(wanted);
+    if (remembered !== undefined) {
+      const recipe = await planRecipe(element, driver, build, signal, remembered);
+      if (isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed ?? [])) return recipe;
+    }
+    const { family, version } = wanted.compiler;
+    const { packages, depends = [] } = driver.build;
+    const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];
+    progress.element(elementName(element), "toolchain", words.join(", "));
+    if ((await build.toolchains.making(wanted)) !== undefined) return plan();
+    return processors.add(plan, { signal, priority: 2 });
+  }
+}
