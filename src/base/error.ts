@@ -206,6 +206,24 @@ export const ERRORS = {
     exit: 3,
     hint: "Build on a machine of that architecture, or let this one emulate it: apt-get install qemu-user-static binfmt-support.",
   },
+  TOOLCHAIN_INVALID: {
+    summary: "An archive is not a toolchain root that can be used",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was kept. Export it again with `kmodfarm toolchain export`, and compare the files' digests.",
+  },
+  ORDER_INVALID: {
+    summary: "An order of work cannot be carried out here",
+    blame: "input",
+    exit: 2,
+    hint: "Make new orders with `kmodfarm plan`, with the same version of kmodfarm.",
+  },
+  HAND_OVER_REFUSED: {
+    summary: "What a worker handed over is not what was ordered",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing of it was used; it is kept in the cache's `quarantine` with the reason. Look at the worker, then order again with `kmodfarm plan`.",
+  },
   MODULE_MALFORMED: {
     summary: "A file is not a kernel module that can be read",
     blame: "source",

@@ -2,23 +2,9 @@
  * A tar archive written anew from what our reader found in another: every header is ours, so whoever unpacks it sees the
  * very entries that were judged. docs/adr/0019 says why.
  */
-import { malformedTar, TAR_BLOCK_BYTES, tarPadding } from "./tar.ts";
+import { TAR_BLOCK_BYTES, tarPadding } from "./tar.ts";
 import { type TarEntry, TarScan } from "./tar-entries.ts";
-
-/** What GNU tar calls the entries that are about the next one's name. */
-const ABOUT_NEXT = Buffer.from("././@LongLink");
-const NAME_BYTES = 100;
-const SIZE_LIMIT_BYTES = 8 ** 11;
-
-const TYPES: Readonly<Record<TarEntry["kind"], string | undefined>> = {
-  file: "0",
-  link: "1",
-  symlink: "2",
-  directory: "5",
-  fifo: "6",
-  "character-device": undefined,
-  "block-device": undefined,
-};
+import { tarHeaders } from "./tar-write.ts";
 
 /** Copies an archive that comes in pieces, of whatever size; `isWanted` is asked of each entry before it is written. */
 export class TarCopy {
@@ -47,7 +33,7 @@ export class TarCopy {
       this.#isWriting = this.#isWanted(part);
       this.#left = part.size;
       this.#padding = Buffer.alloc(tarPadding(part.size));
-      if (this.#isWriting) written.push(headersOf(part));
+      if (this.#isWriting) written.push(tarHeaders(part));
     }
     return Buffer.concat(written);
   }
@@ -57,50 +43,4 @@ export class TarCopy {
     this.#scan.end();
     return Buffer.alloc(2 * TAR_BLOCK_BYTES);
   }
-}
-
-function headersOf({ kind, name, linkName, mode, size, mtime }: TarEntry): Buffer {
-  const type = TYPES[kind];
-  if (type === undefined) throw malformedTar(`it holds a ${kind}`);
-  if (size >= SIZE_LIMIT_BYTES) throw malformedTar("a file in it is beyond measure");
-  const isLink = kind === "link" || kind === "symlink";
-  return Buffer.concat([
-    ...aboutNext("L", name),
-    ...(isLink ? aboutNext("K", linkName) : []),
-    header({ type, name, linkName: isLink ? linkName : Buffer.alloc(0), mode: mode & 0o7777, size, mtime }),
-  ]);
-}
-
-/** The entry that gives the next one a long name. */
-function aboutNext(type: "L" | "K", text: Buffer): Buffer[] {
-  if (text.length < NAME_BYTES) return [];
-  const size = text.length + 1;
-  const head = header({ type, name: ABOUT_NEXT, linkName: Buffer.alloc(0), mode: 0o644, size, mtime: 0 });
-  return [head, text, Buffer.alloc(1 + tarPadding(size))];
-}
-
-function header({
-  type,
-  name,
-  linkName,
-  mode,
-  size,
-  mtime,
-}: Omit<TarEntry, "kind"> & { readonly type: string }): Buffer {
-  const block = Buffer.alloc(TAR_BLOCK_BYTES);
-  const octal = (value: number, digits: number) => value.toString(8).padStart(digits, "0");
-  name.copy(block, 0, 0, NAME_BYTES - 1);
-  block.write(octal(mode, 7), 100);
-  block.write(octal(0, 7), 108);
-  block.write(octal(0, 7), 116);
-  block.write(octal(size, 11), 124);
-  block.write(octal(mtime, 11), 136);
-  block.write(" ".repeat(8), 148);
-  block.write(type, 156);
-  linkName.copy(block, 157, 0, NAME_BYTES - 1);
-  block.write("ustar  \0", 257);
-  let sum = 0;
-  for (const byte of block) sum += byte;
-  block.write(`${octal(sum, 6)}\0 `, 148);
-  return block;
 }

@@ -161,7 +161,7 @@ async function unpackedTree(
   const kept = await keepTree(`package-${sha256}`, context, async (empty) => {
     const [unpacked, sources] = [join(empty, "unpacked"), join(empty, "src")];
     await mkdir(unpacked);
-    await unpackTar(() => dataOf(own), file, unpacked, context.signal, SOURCES);
+    await unpackTar(() => dataOf(own), file, unpacked, context.signal, { only: SOURCES });
     if (!moveDirectoryOut(unpacked, SOURCES, sources))
       throw invalidDriver(`${file} has no directory /${SOURCES}`);
     await dropLinksOut(sources);

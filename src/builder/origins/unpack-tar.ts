@@ -17,6 +17,15 @@ export const UNPACKED_LIMIT_BYTES = 1024 ** 3;
 /** Files and directories, also those that no entry names. */
 const INODE_LIMIT = 200_000;
 
+interface UnpackOptions {
+  /** Only what is below this directory. */
+  readonly only?: string;
+  /** Default: what a source may have. */
+  readonly limitBytes?: number;
+  /** Modes as the archive says them, whatever our umask. */
+  readonly keepsModes?: boolean;
+}
+
 /**
  * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. `open` is asked
  * for its bytes twice.
@@ -26,15 +35,16 @@ export async function unpackTar(
   open: () => AsyncIterable<Buffer>,
   name: string,
   target: string,
-  signal: AbortSignal,
-  only = "",
+  signal: AbortSignal | undefined,
+  { only = "", limitBytes = UNPACKED_LIMIT_BYTES, keepsModes = false }: UnpackOptions = {},
 ): Promise<void> {
   const inodes = new InodeCount();
   // Once without writing: what would be refused at its end costs no disk.
-  for await (const _ of judgedCopy(open(), name, only, inodes));
+  for await (const _ of judgedCopy(open(), { name, only, limitBytes }, inodes));
   if (inodes.total === 0) throw invalidDriver(`${name} holds nothing${only === "" ? "" : ` in /${only}`}`);
-  const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", "--no-same-permissions"];
-  const input = Readable.from(judgedCopy(open(), name, only, new InodeCount()));
+  const modes = keepsModes ? "--same-permissions" : "--no-same-permissions";
+  const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", modes];
+  const input = Readable.from(judgedCopy(open(), { name, only, limitBytes }, new InodeCount()));
   const result = await run(shutIn(tar, { target }), { input, timeoutMs: 300_000 }, signal);
   if (result.exitCode !== 0)
     throw new FarmError(result.timedOut ? "TIMED_OUT" : "DRIVER_INVALID", {
@@ -45,8 +55,7 @@ export async function unpackTar(
 /** The archive again, of the entries that are wanted; counts how many files and directories there will be. */
 async function* judgedCopy(
   pieces: AsyncIterable<Buffer>,
-  name: string,
-  only: string,
+  { name, only, limitBytes }: { readonly name: string; readonly only: string; readonly limitBytes: number },
   inodes: InodeCount,
 ): AsyncGenerator<Buffer> {
   const copy = new TarCopy((entry) => {
@@ -59,9 +68,9 @@ async function* judgedCopy(
     for await (const piece of pieces) {
       size += piece.length;
       const copied = copy.push(piece);
-      if (inodes.total > INODE_LIMIT || size > UNPACKED_LIMIT_BYTES)
+      if (inodes.total > INODE_LIMIT || size > limitBytes)
         throw invalidDriver(
-          `${name} holds more than ${INODE_LIMIT} files and directories or ${UNPACKED_LIMIT_BYTES} bytes`,
+          `${name} holds more than ${INODE_LIMIT} files and directories or ${limitBytes} bytes`,
         );
       if (copied.length > 0) yield copied;
     }

@@ -5,13 +5,12 @@
 
 import { chmod, mkdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { type Digest, digestOf } from "../../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
-import { ArchitectureName } from "../../kernel/architecture.ts";
+import type { ArchitectureName } from "../../kernel/architecture.ts";
 import type { Compiler } from "../../kernel/kernel.ts";
 import type { CompilerMismatch, InstalledPackage } from "../records.ts";
 import {
@@ -25,6 +24,7 @@ import {
   readImage,
   type WantedPackage,
 } from "./image.ts";
+import { type CompilerWords, ROOT_RECORD, RootRecord } from "./root-record.ts";
 import { takeOut } from "./roots/box.ts";
 import { makeRoot, rootOptions } from "./roots/index.ts";
 import { observeCompilers } from "./roots/observe.ts";
@@ -91,18 +91,6 @@ export interface ToolchainRoot {
 /** What a recipe says of a root. */
 export type RootFacts = Pick<ToolchainRoot, "packages" | "builder" | "emulation">;
 
-/** First lines of `--version`, by the architecture that is built for. */
-export const CompilerWords = z.partialRecord(ArchitectureName, z.string());
-export type CompilerWords = Readonly<z.infer<typeof CompilerWords>>;
-
-const RootRecord = z.object({
-  builder: ArchitectureName,
-  packages: z.array(z.object({ name: z.string(), version: z.string() })),
-  /** Roots made by earlier versions have none: they are asked when they are first used. */
-  compilers: CompilerWords.optional(),
-});
-type RootRecord = z.infer<typeof RootRecord>;
-
 /** What a request comes to. */
 interface RootPlan {
   /** The release whose packages it is made of. */
@@ -143,7 +131,7 @@ export class Toolchains {
 
   /** Whether that root is there already, so that asking for it costs nothing. */
   async isReady(wanted: RootRequest): Promise<boolean> {
-    return exists(join((await this.#plan(wanted)).place, RECORD));
+    return exists(join((await this.#plan(wanted)).place, ROOT_RECORD));
   }
 
   /** What a root that is not here would hold, as far as whoever made it last has told. */
@@ -151,6 +139,11 @@ export class Toolchains {
     const plan = await this.#plan(wanted);
     const packages = this.#context.known?.rootOf(basename(plan.place));
     return packages === undefined ? undefined : { packages, ...this.#machineOf(plan) };
+  }
+
+  /** Where a root lies in the cache, or would; its name is the last part. */
+  async place(wanted: RootRequest): Promise<string> {
+    return (await this.#plan(wanted)).place;
   }
 
   async #plan(request: RootRequest): Promise<RootPlan> {
@@ -190,7 +183,7 @@ export class Toolchains {
   }
 
   async #open(plan: RootPlan, signal?: AbortSignal): Promise<ToolchainRoot> {
-    const file = join(plan.place, RECORD);
+    const file = join(plan.place, ROOT_RECORD);
     if (!(await exists(file))) await this.#make(plan, signal);
     await markUsed(plan.place);
     const record = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
@@ -212,7 +205,10 @@ export class Toolchains {
     await chmod(plan.place, 0o700);
     await takeOut(root);
     const compilers = await observeCompilers(root, plan.compiler, plan.builder, signal);
-    await this.#context.scratch.write(join(plan.place, RECORD), JSON.stringify({ ...record, compilers }));
+    await this.#context.scratch.write(
+      join(plan.place, ROOT_RECORD),
+      JSON.stringify({ ...record, compilers }),
+    );
     return compilers;
   }
 
@@ -237,7 +233,7 @@ export class Toolchains {
       await removeTree(work);
       const compilers = await observeCompilers(root, plan.compiler, builder, signal);
       await scratch.write(
-        join(temporary, RECORD),
+        join(temporary, ROOT_RECORD),
         JSON.stringify({ builder, packages: made.packages, compilers }),
       );
       await mkdir(join(place, ".."), { recursive: true, mode: 0o700 });
@@ -249,8 +245,6 @@ export class Toolchains {
     }
   }
 }
-
-const RECORD = "root.json";
 
 function mismatchOf(declared: Compiler, used: OfferedCompiler): { readonly mismatch?: CompilerMismatch } {
   if (`${declared.version}.`.startsWith(`${used.version}.`)) return {};

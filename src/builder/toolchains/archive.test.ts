@@ -1,0 +1,112 @@
+import { chmod, link, mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { sharedDirectory } from "../../../test/support/temporary.ts";
+import { sha256 } from "../../base/json.ts";
+import { run } from "../../base/run.ts";
+import { openScratch } from "../../base/scratch.ts";
+import { exportRoot, importRoot } from "./archive.ts";
+
+const directory = sharedDirectory();
+
+const RECORD = {
+  builder: "x86_64",
+  packages: [{ name: "gcc-12", version: "12.2.0-14" }],
+  compilers: { x86_64: "gcc (Debian 12.2.0-14) 12.2.0" },
+};
+
+async function makePlace(name: string): Promise<string> {
+  const place = join(directory, name, "debian12-gcc-12-0123456789ab");
+  const root = join(place, "root");
+  await mkdir(join(root, "usr", "bin"), { recursive: true });
+  await mkdir(join(root, "empty"));
+  await writeFile(join(root, "usr", "bin", "gcc-12"), "the compiler", { mode: 0o755 });
+  await link(join(root, "usr", "bin", "gcc-12"), join(root, "usr", "bin", "x86_64-linux-gnu-gcc-12"));
+  await symlink("usr/bin", join(root, "bin"));
+  await symlink("/usr/bin/gcc-12", join(root, "cc"));
+  await mkdir(join(root, "d".repeat(90), "e".repeat(90)), { recursive: true });
+  await writeFile(join(root, "d".repeat(90), "e".repeat(90), "long"), "a long name");
+  await chmod(join(root, "empty"), 0o1777);
+  await writeFile(join(place, "root.json"), JSON.stringify(RECORD));
+  return place;
+}
+
+describe("a toolchain root", () => {
+  test("gives the same archive twice, and from where it was imported", async () => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const place = await makePlace("one");
+    const files = ["a.tar", "b.tar", "c.tar"].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+    ];
+
+    const first = await exportRoot(place, files[0], scratch);
+    await run(["touch", "--date=2001-01-01", join(place, "root", "cc"), join(place, "root", "empty")]);
+    await exportRoot(place, files[1], scratch);
+    const imported = await importRoot(files[1], (root) => join(directory, "two", root.name), scratch);
+    await exportRoot(join(directory, "two", imported.name), files[2], scratch);
+
+    expect(imported).toEqual(first);
+    expect(imported).toMatchObject({ name: "debian12-gcc-12-0123456789ab", record: RECORD });
+    const digests = await Promise.all(files.map(async (file) => sha256(await readFile(file))));
+    expect(new Set(digests).size).toBe(1);
+    const root = join(directory, "two", imported.name, "root");
+    expect((await stat(join(root, "bin", "x86_64-linux-gnu-gcc-12"))).mode & 0o7777).toBe(0o755);
+    expect((await stat(join(root, "empty"))).mode & 0o7777).toBe(0o1777);
+    await scratch.close();
+  });
+
+  test("is an image to container tools", async () => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const file = join(directory, "image.tar");
+    await exportRoot(await makePlace("image"), file, scratch);
+
+    const { exitCode, stdout } = await run(["skopeo", "inspect", "--config", `oci-archive:${file}`]).catch(
+      () => ({ exitCode: 127, stdout: "" }),
+    );
+
+    // What reads images is not on every machine; `tar` is.
+    if (exitCode === 0) expect(JSON.parse(stdout)).toMatchObject({ architecture: "amd64", os: "linux" });
+    const listed = await run(["tar", "--list", "--file", file]);
+    expect(listed.stdout.split("\n").filter((name) => !name.startsWith("blobs/"))).toEqual([
+      "oci-layout",
+      "index.json",
+      "",
+    ]);
+    await scratch.close();
+  });
+
+  test.each([
+    [
+      "cut off in the middle",
+      (bytes: Buffer) => bytes.subarray(0, bytes.length - 4096),
+      /ends in the middle/,
+    ],
+    ["damaged in its layer", (bytes: Buffer) => replaced(bytes, "the compiler", "the Compiler"), /damaged/],
+    ["damaged in its documents", (bytes: Buffer) => replaced(bytes, "12.2.0-14", "12.2.0-15"), /digest/],
+    ["empty", () => Buffer.alloc(1024), /missing/],
+    ["no archive", () => Buffer.from("no archive at all"), /cannot be read|middle/],
+  ])("is refused when it is %s, and nothing of it stays", async (name, damage, fact) => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const file = join(directory, `damaged-${name.replaceAll(" ", "-")}.tar`);
+    await exportRoot(await makePlace(name.replaceAll(" ", "-")), file, scratch);
+    await writeFile(file, damage(await readFile(file)));
+    const place = join(directory, "never");
+
+    const refusal = importRoot(file, place, scratch);
+
+    await expect(refusal).rejects.toMatchObject({
+      code: "TOOLCHAIN_INVALID",
+      message: expect.stringMatching(fact),
+    });
+    await expect(stat(place)).rejects.toMatchObject({ code: "ENOENT" });
+    await scratch.close();
+  });
+});
+
+function replaced(bytes: Buffer, before: string, after: string): Buffer {
+  const at = bytes.indexOf(before);
+  expect(at).toBeGreaterThan(0);
+  return Buffer.concat([bytes.subarray(0, at), Buffer.from(after), bytes.subarray(at + before.length)]);
+}
