@@ -7,6 +7,7 @@ export type Stage =
   | "toolchain"
   | "fetching"
   | "building"
+  | "ordered"
   | "booting"
   | "published"
   | "candidate"

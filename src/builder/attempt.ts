@@ -22,9 +22,15 @@ export interface Attempt {
 
 /** An earlier attempt at this very recipe that ended for good: with modules, or on the driver's own fault. */
 export async function findAttempt(recipe: Recipe, cache: string): Promise<Attempt | undefined> {
-  const directory = join(cache, "attempts", hexOf(recipeKey(recipe)));
+  return findAttemptOf(recipeKey(recipe), cache);
+}
+
+/** The same by the recipe's key. */
+export async function findAttemptOf(key: string, cache: string): Promise<Attempt | undefined> {
+  const directory = join(cache, "attempts", hexOf(key));
   try {
     const record = AttemptRecord.parse(JSON.parse(await readFile(join(directory, "attempt.json"), "utf8")));
+    if (recipeKey(record.recipe) !== key) return undefined;
     for (const { path, sha256: digest } of keptFiles(record)) {
       if (sha256(await readFile(join(directory, path))) !== digest) return undefined;
     }
@@ -55,7 +61,7 @@ function attemptOf(record: AttemptRecord, directory: string): Attempt {
 }
 
 /** Every file of an attempt that is part of its result, with its place in the attempt's directory. */
-function keptFiles({
+export function keptFiles({
   recipe,
   modules,
   files = [],

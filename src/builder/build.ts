@@ -34,7 +34,7 @@ import {
 
 export interface BuildContext {
   readonly inputs: Inputs;
-  readonly toolchains: Toolchains;
+  readonly toolchains: Pick<Toolchains, "root">;
   readonly sandbox: Sandbox;
   readonly limits: BuildLimits;
   readonly scratch: Scratch;

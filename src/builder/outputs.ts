@@ -112,6 +112,11 @@ function modulesAmong(left: Left): string[] {
   return files.map((path) => pathSegment(path.slice("modules/".length, -".ko".length), "module"));
 }
 
+/** Whether a path below the driver's tree is one of the files that its configuration keeps. */
+export function isKeptFile(path: string, patterns: readonly string[]): boolean {
+  return patterns.some((pattern) => patternOf(pattern).test(path));
+}
+
 /** As a shell would choose: no part of a pattern goes beyond a `/`. Only harmless characters are configured. */
 function patternOf(pattern: string): Pick<RegExp, "test"> {
   const expression = pattern.replaceAll(/\[[^\]/]+\]|./g, (part) => {

@@ -14,7 +14,10 @@ interface BoardOptions {
   readonly stream: NodeJS.WriteStream;
 }
 
-const FINAL: ReadonlySet<Stage> = new Set(["published", "candidate", "excluded", "failed", "unfetchable"]);
+const FINAL: ReadonlySet<Stage> = new Set([
+  ...["ordered", "published", "candidate"],
+  ...["excluded", "failed", "unfetchable"],
+] as Stage[]);
 /** Counted, but not worth a line each: a mirror may lack a whole suite. */
 const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
 const REDRAW_MS = 200;

@@ -103,6 +103,7 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     .option("--retry", "also try again what failed by its own fault")
     .action(async (options) => setExit(await (await import("./commands/build.ts")).build(options)));
 
+  defineWorkers(program, setExit);
   withPlaces(program.command("rebuild"))
     .description("build a published artifact again, in other surroundings, and compare byte by byte")
     .argument("<artifact>", "a manifest.json, or words that name one artifact of the store")
@@ -182,6 +183,51 @@ function defineProgram(setExit: SetExit, asJson: boolean): Command {
     );
   defineGate(program, setExit);
   return program;
+}
+
+function defineWorkers(program: Command, setExit: SetExit): void {
+  withPlaces(program.command("plan"))
+    .description("write orders for workers: what `run` would build and boot here, others do")
+    .requiredOption("--out <dir>", "where orders go, with all that workers need for them")
+    .option("--with-packages", "let kernels' packages travel too, for workers without a network")
+    .option("--hours <n>", "how long hand-overs are taken (default: 24)", toNumber)
+    .option("--retry", "also order again what failed by its own fault or could not be fetched")
+    .action(async (options) => setExit(await (await import("./commands/plan.ts")).plan(options)));
+  withLog(program.command("work"))
+    .description("carry out orders on this machine, without configuration, store or credentials")
+    .argument("<orders>", "a directory that `kmodfarm plan` wrote, or a copy of it")
+    .requiredOption("--out <dir>", "where hand-overs go")
+    .option("--cache <dir>", "the disposable local cache (default: .kmodfarm/cache)")
+    .option("--jobs <n>", "orders carried out at once (default: number of processors)", toNumber)
+    .option("--share <k/n>", "only one of n equal shares of the orders, for n workers")
+    .addOption(sandboxOption())
+    .action(async (orders, options) =>
+      setExit(await (await import("./commands/work.ts")).work(orders, options)),
+    );
+  withPlaces(program.command("take"))
+    .description("check what workers handed over, and publish it as `run` would")
+    .argument("<handovers...>", "directories that `kmodfarm work` wrote, or single hand-overs")
+    .option("--orders <dir>", "the directory of orders, if another machine than this one planned them")
+    .option("--no-load", "do not boot here: load tests are ordered by the next `kmodfarm plan`")
+    .action(async (places, options) =>
+      setExit(await (await import("./commands/take.ts")).take(places, options)),
+    );
+  const toolchain = program.command("toolchain").description("toolchain roots that travel");
+  withPlaces(toolchain.command("export"))
+    .description("write a release's toolchain root as an OCI archive: the same bytes for the same root")
+    .argument("<release>", "distribution release key: debian12")
+    .argument("<compiler>", "such as gcc-12")
+    .option("--arch <arch>", "what it builds for (default: this machine's architecture)")
+    .requiredOption("--output <file>", "the archive")
+    .action(async (release, compiler, options) =>
+      setExit(await (await import("./commands/toolchain.ts")).exportToolchain(release, compiler, options)),
+    );
+  withPlaces(toolchain.command("import"))
+    .description("take a toolchain root out of such an archive into the cache")
+    .argument("<file>")
+    .action(async (file, options) =>
+      setExit(await (await import("./commands/toolchain.ts")).importToolchain(file, options)),
+    );
 }
 
 function defineGate(program: Command, setExit: SetExit): void {
@@ -352,14 +398,19 @@ function defineShard(matrix: Command, setExit: SetExit): void {
 
 /** Options that every command takes. */
 function withPlaces(command: Command): Command {
-  return command
+  command
     .option(
       "--config <file>",
       "the configuration (default: kmodfarm.yaml of this directory, if there is one)",
     )
     .option("--store <dir>", "the registry (default: the configured one, .kmodfarm/store)")
     .option("--cache <dir>", "the disposable local cache (default: the configured one, .kmodfarm/cache)")
-    .option("--jobs <n>", "elements built or booted at once (default: number of processors)", toNumber)
+    .option("--jobs <n>", "elements built or booted at once (default: number of processors)", toNumber);
+  return withLog(command);
+}
+
+function withLog(command: Command): Command {
+  return command
     .option("--json", "print the result as JSON")
     .addOption(
       new Option("--log-format <format>", "how progress is told").choices(["text", "json"]).default("text"),

@@ -25,7 +25,7 @@ import { type LocalContext, LocalExecutor } from "./executors/local.ts";
 import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
 import { identityOf, isWaiting, versionOf, waitingFor } from "./needs.ts";
-import { type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
+import { type Farm, type FarmAnswers, type FarmBuild, openBuild, updateFarmCatalog } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
@@ -42,9 +42,16 @@ export interface RunOptions {
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
   /** Where elements are built and booted; default: on this machine. */
-  readonly executor?: (local: LocalContext) => Executor;
+  readonly executor?: (parts: ExecutorParts) => Executor;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
   readonly what?: string;
+}
+
+/** What executors are made of. */
+export interface ExecutorParts extends LocalContext {
+  readonly build: FarmBuild;
+  /** Where each source of packages is: catalog source id → URL. */
+  readonly mirrors: Readonly<Record<string, string>>;
 }
 
 interface Parts {
@@ -259,6 +266,10 @@ export class Coordinator {
     const { planner, context } = this.#begun;
     let work: Work | undefined;
     try {
+      if (this.#isHeldUp(element)) {
+        this.#handedOut.add(elementKey(element));
+        return;
+      }
       work = await planner.plan(element);
       if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
@@ -284,6 +295,14 @@ export class Coordinator {
       );
       this.#finish(outcome, isGone ? "notFetchable" : undefined);
     }
+  }
+
+  /** Whether a driver that it needs is still with another process. */
+  #isHeldUp(element: Element): boolean {
+    return this.#needsOf(element).some((need) => {
+      const needed = this.#wantedBy.get(identityOf(element, need));
+      return needed !== undefined && this.#handedOut.has(elementKey(needed));
+    });
   }
 
   #finish(outcome: Outcome, lesson: Lesson | undefined): void {
@@ -320,7 +339,8 @@ export class Coordinator {
     const isLoaded = !without?.includes("load");
     const boot = { inputs: build.inputs, scratch, cache };
     const processors = this.#processors;
-    const local = { steps, build, boot, processors, isLoaded, signal };
+    const mirrors = Object.fromEntries(sources.map(({ id, url }) => [id, url]));
+    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors };
     const planner = new Planner({
       farm: this.#farm,
       ledger: this.ledger,
@@ -331,7 +351,7 @@ export class Coordinator {
     });
     const context: ElementContext = {
       ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
-      executor: executor?.(local) ?? new LocalExecutor(local),
+      executor: executor?.(parts) ?? new LocalExecutor(parts),
       gate: this.#gate,
       shown: withoutPlaces(this.#farm),
       retry: retry ?? false,

@@ -62,7 +62,7 @@ export interface Farm {
 }
 
 /** The same place from the sources and from the published package. */
-const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
+export const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();
@@ -124,13 +124,16 @@ export function openToolchains(farm: Farm, say?: (text: string) => void, known?:
   });
 }
 
+/** As `openBuild` gives it: with all that is known of toolchains. */
+export type FarmBuild = BuildContext & { readonly toolchains: Toolchains };
+
 /** All that a build needs of a farm; `known` remembers what is in its toolchain roots. */
 export function openBuild(
   farm: Farm,
   catalog: Pick<Catalog, "sources">,
   say: (text: string) => void,
   known?: KnownRoots,
-): BuildContext {
+): FarmBuild {
   const { sandbox, scratch, cache, images, builder, config } = farm;
   return {
     inputs: openInputs(farm, catalog, { say }),

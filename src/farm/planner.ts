@@ -4,7 +4,7 @@
 import type PQueue from "p-queue";
 import { FarmError } from "../base/error.ts";
 import type { Progress } from "../base/progress.ts";
-import { type BuildContext, rootRequest } from "../builder/build.ts";
+import { rootRequest } from "../builder/build.ts";
 import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
@@ -14,13 +14,13 @@ import type { Drivers } from "./drivers.ts";
 import type { Work } from "./executors/executor.ts";
 import type { Ledger } from "./ledger.ts";
 import { identityOf, neededFor } from "./needs.ts";
-import type { Farm } from "./open.ts";
+import type { Farm, FarmBuild } from "./open.ts";
 
 export interface PlanContext {
   readonly farm: Farm;
   readonly ledger: Ledger;
   readonly drivers: Drivers;
-  readonly build: BuildContext;
+  readonly build: FarmBuild;
   readonly processors: PQueue;
   readonly progress: Progress;
   readonly signal: AbortSignal;

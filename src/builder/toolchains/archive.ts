@@ -16,7 +16,7 @@ import { canonicalJson, type Digest, hexOf, sha256 } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
 import type { Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
-import { type TarEntry, TarScan } from "../../formats/tar-entries.ts";
+import { filesInTar } from "../../formats/tar-files.ts";
 import { TAR_END, tarFile, tarFilling } from "../../formats/tar-write.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { unpackTar } from "../origins/unpack-tar.ts";
@@ -102,7 +102,8 @@ export async function exportRoot(place: string, file: string, scratch: Scratch):
 }
 
 /**
- * Unpacks the root of an archive into a directory that is not there yet: `root` and its record, as the cache has them.
+ * Unpacks the root of an archive into a directory, `root` and its record, as the cache has them; `place` is told which
+ * root it is before anything is unpacked.
  * @throws FarmError TOOLCHAIN_INVALID naming what is wrong with the archive
  */
 export async function importRoot(
@@ -115,7 +116,11 @@ export async function importRoot(
   await mkdir(made, { recursive: true, mode: 0o700 });
   try {
     const layer = join(made, "layer");
-    const root = await readArchive(file, layer);
+    const root = await readArchive(file, layer).catch((thrown) => {
+      const error = toFarmError(thrown);
+      throw error.code === "PACKAGE_MALFORMED" ? invalid(file, error.message) : error;
+    });
+    const target = typeof place === "string" ? place : place(root);
     await mkdir(join(made, "root"));
     await unpackTar(() => createReadStream(layer), basename(file), join(made, "root"), signal, {
       limitBytes: ROOT_LIMIT_BYTES,
@@ -126,7 +131,6 @@ export async function importRoot(
     });
     await removeTree(layer);
     await scratch.write(join(made, ROOT_RECORD), JSON.stringify(root.record));
-    const target = typeof place === "string" ? place : place(root);
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
     await removeTree(target);
     await rename(made, target);
@@ -179,7 +183,7 @@ async function readArchive(file: string, layer: string): Promise<ArchivedRoot> {
       throw invalid(file, `its ${path} is missing or is none of a toolchain root`);
     }
   };
-  for await (const { path, size, pieces } of filesIn(file)) {
+  for await (const { path, size, pieces } of filesInTar(createReadStream(file))) {
     if (size > DOCUMENT_LIMIT_BYTES || documents.size === DOCUMENT_COUNT) {
       const [wanted] = read("index.json", Index).manifests;
       const { config, layers } = read(blobPath(wanted?.digest ?? ""), Manifest);
@@ -218,41 +222,6 @@ function labelled(file: string, label: string): z.infer<typeof Root> {
     return Root.parse(JSON.parse(label));
   } catch {
     throw invalid(file, "it is an image, but none of a toolchain root");
-  }
-}
-
-interface FileInTar {
-  readonly path: string;
-  readonly size: number;
-  readonly pieces: AsyncIterable<Buffer>;
-}
-
-/** The plain files of a tar archive, each to be read to its end before the next. */
-async function* filesIn(file: string): AsyncGenerator<FileInTar> {
-  const parts = partsOf(file, createReadStream(file));
-  let next = await parts.next();
-  while (!next.done) {
-    const entry = next.value;
-    if (Buffer.isBuffer(entry)) throw invalid(file, "content comes before its header");
-    next = await parts.next();
-    if (entry.kind === "directory") continue;
-    if (entry.kind !== "file") throw invalid(file, `it holds a ${entry.kind}`);
-    const pieces = (async function* () {
-      for (; !next.done && Buffer.isBuffer(next.value); next = await parts.next()) yield next.value;
-    })();
-    yield { path: entry.name.toString(), size: entry.size, pieces };
-    for await (const _ of pieces); // What the caller did not read.
-  }
-}
-
-async function* partsOf(file: string, bytes: Readable): AsyncGenerator<TarEntry | Buffer> {
-  const scan = new TarScan();
-  try {
-    for await (const piece of bytes) yield* scan.parts(piece as Buffer);
-    scan.end();
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    throw error.code === "PACKAGE_MALFORMED" ? invalid(file, error.message) : error;
   }
 }
 

@@ -90,7 +90,7 @@ function isFailed({ note, standing }: RunRow): boolean {
   return standing?.word === "candidate" && note.load?.verdict.verdict !== "unknown";
 }
 
-function toJson(report: RunReport, farm: Farm) {
+export function toJson(report: RunReport, farm: Farm) {
   const elements = report.rows.map((row) => ({
     ...row.element,
     compilerName: row.note.compiler,
@@ -123,7 +123,7 @@ function outcomeOf(row: RunRow): OutcomeWord {
   return row.standing?.word ?? "candidate";
 }
 
-function toText(report: RunReport, farm: Farm): string {
+export function toText(report: RunReport, farm: Farm): string {
   const place = shortest(farm.store.place);
   const drivers = new Set(report.rows.map(({ element }) => `${element.driver} ${element.driverversion}`));
   const isOne = drivers.size === 1;
@@ -211,6 +211,13 @@ function failureText(report: RunReport, store: Store): string {
   );
 }
 
+/** What went wrong beside the elements, with what helps. */
+export function problemText(problems: RunReport["problems"]): string {
+  return problems
+    .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
+    .join("");
+}
+
 const LEFT_ALONE: ReadonlySet<OutcomeWord> = new Set(["excluded", "unfetchable"]);
 
 function summaryText(report: RunReport): string {
@@ -229,9 +236,7 @@ function summaryText(report: RunReport): string {
     report.unfetchable > 0
       ? ` ${report.unfetchable} of them listed but not on their mirror (see \`catalog list\`).`
       : "";
-  const problems = report.problems
-    .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
-    .join("");
+  const problems = problemText(report.problems);
   const excluded = report.excluded
     .map(({ reason, count: members }) => `${members} selected and excluded: ${reason}\n`)
     .join("");

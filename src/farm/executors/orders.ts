@@ -1,0 +1,198 @@
+/**
+ * Orders as an executor: what is to be built or booted is written down, with the bytes that it needs, for workers that
+ * have neither store nor configuration nor credentials. What they make of it comes back as hand-overs.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type PQueue from "p-queue";
+import { canonicalJson, type Digest, hexOf } from "../../base/json.ts";
+import { exists, type Scratch } from "../../base/scratch.ts";
+import { rootRequest } from "../../builder/build.ts";
+import { buildPackages } from "../../builder/recipe.ts";
+import { archiveOfSource } from "../../builder/source-archive.ts";
+import type { SourceTree } from "../../builder/source-tree.ts";
+import { type ArchivedRoot, exportRoot } from "../../builder/toolchains/archive.ts";
+import type { ToolchainRoot } from "../../builder/toolchains/toolchain.ts";
+import type { InputPurpose } from "../../inputs/inputs.ts";
+import { type Package, verified } from "../../kernel/kernel.ts";
+import type { Element } from "../../matrix/element.ts";
+import type { FarmBuild } from "../open.ts";
+import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "../order.ts";
+import type { OrderDirectory } from "../order-directory.ts";
+import type { Executor, LoadWork, Watch, Work } from "./executor.ts";
+
+export interface OrdersContext {
+  readonly processors: PQueue;
+  readonly build: FarmBuild;
+  readonly directory: OrderDirectory;
+  /** Where this farm remembers what it ordered. */
+  readonly cache: string;
+  readonly scratch: Scratch;
+  readonly mirrors: Readonly<Record<string, string>>;
+  /** Whether a package travels with its orders; otherwise workers fetch it from where the catalog found it. */
+  readonly isCarried: (listed: Package) => boolean;
+  readonly expires: Date;
+}
+
+/** Where a farm remembers an order that it gave. */
+export function issuedOrder(cache: string, digest: Digest): string {
+  return join(cache, "orders", `${hexOf(digest)}.json`);
+}
+
+export class OrdersExecutor implements Executor {
+  readonly name = "orders";
+  readonly #context: OrdersContext;
+  readonly #sources = new Map<SourceTree, Promise<BuildOrder["driver"]["source"]>>();
+  readonly #toolchains = new Map<string, Promise<ToolchainBytes>>();
+  #count = { build: 0, load: 0 };
+
+  constructor(context: OrdersContext) {
+    this.#context = context;
+  }
+
+  /** How many orders were written. */
+  get written(): Readonly<{ build: number; load: number }> {
+    return this.#count;
+  }
+
+  async build({ element, driver, recipe }: Work, watch: Watch): Promise<undefined> {
+    const { build } = this.#context;
+    watch.stage("toolchain");
+    const wanted = rootRequest(element, driver);
+    const root = await build.toolchains.root(wanted, watch.signal);
+    const toolchain = await this.#toolchain(await build.toolchains.place(wanted));
+    watch.stage("fetching", "what travels");
+    await this.#carry(buildPackages(element, recipe.builder), element, "headers", watch.signal);
+    const needed = await Promise.all(
+      (driver.needed ?? []).map(async ({ name, version, packageName, source, modules }) => ({
+        ...{ name, version, packageName },
+        source: await this.#source(source),
+        modules: await Promise.all(
+          modules.map(async (one) => ({ name: one.name, ...(await this.#put(one.bytes)) })),
+        ),
+      })),
+    );
+    const { name, version, modules, packageName } = driver;
+    await this.#write({
+      ...this.#common(element, element.packages.headers.concat(element.packages.crossTools)),
+      kind: "build",
+      recipe,
+      driver: {
+        ...{ name, version, modules: [...modules], packageName, needed },
+        source: await this.#source(driver.source),
+        build: structuredClone(driver.build) as BuildOrder["driver"]["build"],
+      },
+      toolchain: { ...toolchain, ...rootFacts(root, element) },
+      limits: { ...build.limits },
+    });
+    watch.stage("ordered");
+  }
+
+  async load({ element, guest, set }: LoadWork, watch: Watch): Promise<undefined> {
+    watch.stage("fetching", "what travels");
+    const { image, modules: tree } = element.packages;
+    const packages = [...image, ...tree, ...guest];
+    await this.#carry(packages, element, "boot", watch.signal);
+    const modules = await Promise.all(
+      set.modules.map(async ({ name, bytes, packed }) => ({
+        name,
+        ...(await this.#put(bytes)),
+        packed:
+          packed === undefined ? undefined : { packing: packed.packing, ...(await this.#put(packed.bytes)) },
+      })),
+    );
+    const needs = await Promise.all(
+      (set.needs ?? []).map(async ({ name, bytes }) => ({ name, ...(await this.#put(bytes)) })),
+    );
+    const { driver, smoke, settings } = set;
+    await this.#write({
+      ...this.#common(element, packages),
+      kind: "load",
+      guest: [...guest],
+      set: { ...{ driver, modules, needs, smoke }, settings: structuredClone(settings) },
+    });
+    watch.stage("ordered");
+  }
+
+  #common(
+    element: Element,
+    packages: readonly Package[],
+  ): Pick<Order, "schema" | "element" | "mirrors" | "nonce" | "expires"> {
+    const { mirrors, expires } = this.#context;
+    const sources = new Set(packages.map(({ source }) => source));
+    return {
+      schema: "kmodfarm.order/1",
+      element,
+      mirrors: Object.fromEntries(Object.entries(mirrors).filter(([id]) => sources.has(id))),
+      nonce: randomBytes(16).toString("hex"),
+      expires: expires.toISOString(),
+    };
+  }
+
+  async #write(order: BuildOrder | LoadOrder): Promise<void> {
+    const { directory, cache, scratch } = this.#context;
+    // Remembered first: a hand-over for an order that is not remembered is refused.
+    await scratch.write(issuedOrder(cache, orderDigest(order)), `${canonicalJson(order)}\n`);
+    await directory.putOrder(order);
+    this.#count[order.kind]++;
+  }
+
+  #put(content: Buffer): Promise<Bytes> {
+    return this.#context.directory.put(content);
+  }
+
+  #source(source: SourceTree): Promise<BuildOrder["driver"]["source"]> {
+    const known = this.#sources.get(source);
+    if (known !== undefined) return known;
+    const made = (async () => ({ tree: source.digest, archive: await this.#put(archiveOfSource(source)) }))();
+    this.#sources.set(source, made);
+    return made;
+  }
+
+  #toolchain(place: string): Promise<ToolchainBytes> {
+    const known = this.#toolchains.get(place);
+    if (known !== undefined) return known;
+    const { processors } = this.#context;
+    const made = processors.add(() => this.#exported(place));
+    this.#toolchains.set(place, made);
+    return made;
+  }
+
+  async #exported(place: string): Promise<ToolchainBytes> {
+    const found: ArchivedRoot[] = [];
+    const archive = await this.#context.directory.putMade(async (file, scratch) => {
+      found.push(await exportRoot(place, file, scratch));
+    });
+    const [{ name, digest }] = found as [ArchivedRoot];
+    return { name, digest, archive };
+  }
+
+  async #carry(
+    packages: readonly Package[],
+    element: Element,
+    purpose: InputPurpose,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { build, directory, isCarried } = this.#context;
+    for (const one of packages.filter(isCarried)) {
+      const { sha256: hex } = verified(one);
+      if (await exists(directory.pathOf(`sha256:${hex}`))) continue;
+      const file = await build.inputs.fetch(one, element.kernelurls, signal, purpose);
+      await directory.putFile(file, `sha256:${hex}`);
+    }
+  }
+}
+
+type ToolchainBytes = Pick<BuildOrder["toolchain"], "name" | "digest" | "archive">;
+
+function rootFacts(
+  { compiler, compilers, mismatch, builder }: ToolchainRoot,
+  { architecture }: Element,
+): Pick<BuildOrder["toolchain"], "compiler" | "says" | "mismatch"> {
+  const { family, version, command, packages } = compiler;
+  return {
+    compiler: { family, version, command, packages: [...packages] },
+    says: compilers[architecture] ?? compilers[builder] ?? "",
+    mismatch,
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * Orders and hand-overs: all that travels between who plans and who works. Neither holds a path of a machine, a place of
+ * the store, or a credential.
+ */
+import { z } from "zod";
+import { type Digest, digestOf } from "../base/json.ts";
+import { LoadSettings } from "../builder/load-settings.ts";
+import { AttemptRecord, CompilerMismatch, type Recipe } from "../builder/records.ts";
+import { Verdict } from "../check/verdict.ts";
+import { ArchitectureName } from "../kernel/architecture.ts";
+import { Package } from "../kernel/kernel.ts";
+import { PathSegment } from "../kernel/path-segment.ts";
+import { Element } from "../matrix/element.ts";
+
+const Sha256 = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
+
+/** Bytes by their digest. */
+export const Bytes = z.strictObject({ digest: Sha256, size: z.int().nonnegative() });
+export type Bytes = z.infer<typeof Bytes>;
+
+/** A source tree: its own digest, and a tar archive of it. */
+const Source = z.strictObject({ tree: Sha256, archive: Bytes });
+
+const Module = z.strictObject({ name: PathSegment, ...Bytes.shape });
+
+const DriverBuild = z.strictObject({
+  kind: z.enum(["kbuild", "dkms"]),
+  directory: z.string().optional(),
+  prepare: z.array(z.string()).optional(),
+  make: z.array(z.string()).optional(),
+  packages: z.array(z.string()),
+  depends: z.array(z.string()).optional(),
+  files: z.array(z.string()),
+  strip: z.boolean().optional(),
+  compress: z.enum(["xz", "zstd", "gz"]).optional(),
+});
+
+/** What one build may take of a machine; sizes in bytes. */
+const Limits = z.strictObject({
+  minutes: z.number().positive(),
+  memory: z.int().positive(),
+  processes: z.int().positive(),
+  disk: z.int().positive(),
+  output: z.int().positive(),
+  artifact: z.int().positive(),
+});
+
+/** The very root that is built in. `digest` is of its content. */
+const Toolchain = z.strictObject({
+  name: PathSegment,
+  digest: Sha256,
+  archive: Bytes,
+  compiler: z.strictObject({
+    family: z.enum(["gcc", "clang"]),
+    version: z.string(),
+    command: z.string(),
+    packages: z.array(z.string()),
+  }),
+  /** What the compiler for the target says of itself. */
+  says: z.string(),
+  mismatch: CompilerMismatch.optional(),
+});
+
+const common = {
+  schema: z.literal("kmodfarm.order/1"),
+  element: Element,
+  /** Where each source of packages is: catalog source id → URL. */
+  mirrors: z.record(z.string(), z.string()),
+  /** Where nobody can have seen it before: no hand-over was made for another order. */
+  nonce: z.string().regex(/^[0-9a-f]{32}$/),
+  expires: z.iso.datetime(),
+};
+
+export const BuildOrder = z.strictObject({
+  ...common,
+  kind: z.literal("build"),
+  recipe: z.custom<Recipe>((value) => typeof value === "object" && value !== null),
+  driver: z.strictObject({
+    name: PathSegment,
+    version: PathSegment,
+    source: Source,
+    modules: z.array(PathSegment),
+    build: DriverBuild,
+    packageName: PathSegment.optional(),
+    needed: z.array(
+      z.strictObject({
+        name: PathSegment,
+        version: PathSegment,
+        packageName: PathSegment.optional(),
+        source: Source,
+        modules: z.array(Module),
+      }),
+    ),
+  }),
+  toolchain: Toolchain,
+  limits: Limits,
+});
+export type BuildOrder = z.infer<typeof BuildOrder>;
+
+export const LoadOrder = z.strictObject({
+  ...common,
+  kind: z.literal("load"),
+  /** Packages with a userland for the guest, the likeliest first. */
+  guest: z.array(Package),
+  set: z.strictObject({
+    driver: PathSegment,
+    modules: z.array(
+      z.strictObject({
+        ...Module.shape,
+        packed: z.strictObject({ packing: z.enum(["xz", "zst", "gz"]), ...Bytes.shape }).optional(),
+      }),
+    ),
+    smoke: z.string().optional(),
+    settings: LoadSettings.optional(),
+    needs: z.array(Module),
+  }),
+});
+export type LoadOrder = z.infer<typeof LoadOrder>;
+
+export const Order = z.discriminatedUnion("kind", [BuildOrder, LoadOrder]);
+export type Order = z.infer<typeof Order>;
+
+/** An order's name: the digest of the whole of it. */
+export function orderDigest(order: Order): Digest {
+  return digestOf(order);
+}
+
+/** Who carried an order out, in their own words. */
+const Runner = z.strictObject({
+  kind: z.enum(["local", "github", "kubernetes", "machine"]),
+  name: z.string().max(200),
+  architecture: ArchitectureName,
+  sandbox: z.string().max(40),
+  network: z.enum(["none", "policyOnly", "open"]),
+});
+export type Runner = z.infer<typeof Runner>;
+
+export const HandOver = z.strictObject({
+  schema: z.literal("kmodfarm.handOver/1"),
+  order: Sha256,
+  nonce: z.string(),
+  runner: Runner,
+  startedAt: z.iso.datetime(),
+  endedAt: z.iso.datetime(),
+  attempt: AttemptRecord.strict().optional(),
+  load: z
+    .strictObject({
+      verdict: Verdict.strict(),
+      bootMs: z.int().nonnegative().optional(),
+      isOutOfReach: z.boolean().optional(),
+    })
+    .optional(),
+  /** What kept the worker from carrying it out. */
+  error: z.strictObject({ code: z.string().max(64), message: z.string().max(4000) }).optional(),
+  files: z.array(z.strictObject({ path: z.string().max(4096), ...Bytes.shape })).max(20_000),
+});
+export type HandOver = z.infer<typeof HandOver>;
+
+/** The first file of a hand-over's archive; its own description. */
+export const HAND_OVER_FILE = "hand-over.json";

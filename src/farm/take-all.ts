@@ -1,0 +1,56 @@
+/**
+ * Taking all that workers handed over, and publishing what comes of it: the farm's run, in which nothing is built.
+ */
+import { type FarmError, toFarmError } from "../base/error.ts";
+import type { RunOptions } from "./coordinator.ts";
+import { HandOverExecutor } from "./executors/hand-overs.ts";
+import { LocalExecutor } from "./executors/local.ts";
+import type { Farm } from "./open.ts";
+import { OrderDirectory } from "./order-directory.ts";
+import type { RunReport } from "./report.ts";
+import { runFarm } from "./run.ts";
+import { handOversIn, type Taken, takeHandOver } from "./take.ts";
+
+export interface TakeOptions extends RunOptions {
+  /** Directories of hand-overs, or single ones. */
+  readonly places: readonly string[];
+  /** The directory of orders, where another machine planned. */
+  readonly orders?: string;
+}
+
+export interface TakeReport extends RunReport {
+  readonly taken: number;
+  /** The same as what was taken before. */
+  readonly again: number;
+  readonly refused: readonly { readonly file: string; readonly error: FarmError }[];
+  /** What workers could not carry out. */
+  readonly faults: readonly Extract<Taken, { readonly kind: "fault" }>[];
+}
+
+/** What is wrong with one hand-over is reported, and the others are taken. @throws as `runFarm` */
+export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeReport> {
+  const { places, orders, now, signal } = options;
+  const { cache, scratch } = farm;
+  const context = {
+    ...{ cache, scratch, now: now() },
+    ...(orders === undefined ? {} : { orders: new OrderDirectory(orders, scratch) }),
+  };
+  const [results, refused]: [Taken[], TakeReport["refused"][number][]] = [[], []];
+  for (const file of await handOversIn(places)) {
+    if (signal.aborted) break;
+    try {
+      results.push(await takeHandOver(file, context));
+    } catch (thrown) {
+      refused.push({ file, error: toFarmError(thrown) });
+    }
+  }
+  const report = await runFarm(farm, {
+    ...options,
+    what: "take",
+    without: ["catalog", ...(options.without ?? [])],
+    executor: (parts) => new HandOverExecutor(new LocalExecutor(parts)),
+  });
+  const count = (kind: Taken["kind"]) => results.filter((one) => one.kind === kind).length;
+  const faults = results.flatMap((one) => (one.kind === "fault" ? [one] : []));
+  return { ...report, taken: count("taken"), again: count("again"), refused, faults };
+}

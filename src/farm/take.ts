@@ -1,0 +1,316 @@
+/**
+ * Taking over what workers made. A hand-over is hostile until every byte of it is what its order asked for: it is read
+ * from a copy of our own, checked, and only then an attempt or a verdict of this farm's cache. What is refused is kept
+ * in quarantine with the reason.
+ */
+
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { unpackWhole } from "../base/decompress.ts";
+import { FarmError, isErrno, toFarmError } from "../base/error.ts";
+import { canonicalJson, type Digest, digestOf, parseDocument } from "../base/json.ts";
+import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
+import { copyFileIn, kindIn, readFileIn, removeTree } from "../base/strange-tree.ts";
+import { findAttempt, findAttemptOf, keepAttempt } from "../builder/attempt.ts";
+import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
+import type { AttemptRecord } from "../builder/records.ts";
+import { openModule, packingOf } from "../formats/compressed-module.ts";
+import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import { checkStripped } from "../formats/stripped-module.ts";
+import { filesInTar } from "../formats/tar-files.ts";
+import { elementName } from "../matrix/element.ts";
+import { issuedOrder } from "./executors/orders.ts";
+import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
+import { LoadMemory, loadSet } from "./load-test.ts";
+import { type BuildOrder, HAND_OVER_FILE, HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
+import type { OrderDirectory } from "./order-directory.ts";
+
+/** What one hand-over was worth. */
+export type Taken =
+  /** Used now, or the same as what was used before. */
+  | { readonly kind: "taken" | "again"; readonly name: string }
+  /** The worker could not carry the order out, and says why. */
+  | { readonly kind: "fault"; readonly name: string; readonly code: string; readonly message: string };
+
+export interface TakeContext {
+  readonly cache: string;
+  readonly scratch: Scratch;
+  /** The orders that another machine gave; default: those that this farm's cache remembers. */
+  readonly orders?: OrderDirectory;
+  readonly now: Date;
+}
+
+/** The description is the archive's first file, and names every other. */
+const DESCRIPTION_LIMIT_BYTES = 8 * 1024 * 1024;
+const HEAD_BYTES = DESCRIPTION_LIMIT_BYTES + 64 * 1024;
+
+/** Hand-overs in directories, and those that are named themselves, sorted. @throws FarmError FILE_UNREADABLE */
+export async function handOversIn(places: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(
+    places.map(async (given) => {
+      const place = resolve(given);
+      const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
+        throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
+      });
+      if (!status.isDirectory()) return [place];
+      return (await entriesOf(place))
+        .filter((name) => name.endsWith(".tar"))
+        .map((name) => join(place, name));
+    }),
+  );
+  return [...new Set(found.flat())].toSorted();
+}
+
+/**
+ * Quarantine → checked → an attempt or a verdict of the cache.
+ * @throws FarmError HAND_OVER_REFUSED naming what is wrong; the hand-over is in quarantine then
+ */
+export async function takeHandOver(file: string, context: TakeContext): Promise<Taken> {
+  const { scratch } = context;
+  const copy = scratch.path();
+  const evidence = scratch.path();
+  await mkdir(evidence, { recursive: true, mode: 0o700 });
+  try {
+    return await take(file, copy, evidence, context);
+  } catch (thrown) {
+    const error = asRefusal(thrown);
+    if (error.code === "HAND_OVER_REFUSED") {
+      const place = await quarantine(file, copy, error, context);
+      throw new FarmError("HAND_OVER_REFUSED", {
+        detail: `${basename(file)} is refused: ${error.message}`,
+        at: { file, kept: place },
+        cause: thrown,
+      });
+    }
+    throw error;
+  } finally {
+    await rm(copy, { force: true });
+    await removeTree(evidence);
+  }
+}
+
+async function take(file: string, copy: string, evidence: string, context: TakeContext): Promise<Taken> {
+  const { order, digest, handOver } = await describe(file, context);
+  checkHandOver(handOver, order, digest, context.now);
+  const name = elementName(order.element);
+  if (handOver.error !== undefined) {
+    const { code, message } = handOver.error;
+    return { kind: "fault", name, code, message };
+  }
+  const limit = sizeLimit(order);
+  if (copyFileIn(dirname(file), basename(file), copy, limit + 1) === undefined)
+    throw refused("it is not a plain file any more");
+  if ((await stat(copy)).size > limit)
+    throw refused(`it has more than the ${limit} bytes that its order allows`);
+  await unpack(copy, handOver, evidence);
+  const kind =
+    order.kind === "build"
+      ? await takeAttempt(order, handOver.attempt as AttemptRecord, evidence, context)
+      : await takeVerdict(order, handOver, evidence, context);
+  return { kind, name };
+}
+
+/** What a hand-over says of itself, and the order that it names. */
+async function describe(file: string, context: TakeContext) {
+  if (kindIn(dirname(file), basename(file)) !== "file") throw refused("it is not a plain file");
+  const head = readFileIn(dirname(file), basename(file), HEAD_BYTES) ?? Buffer.alloc(0);
+  const description = await firstFile(head);
+  const handOver = await parsed(description);
+  const digest = handOver.order as Digest;
+  const order = await orderOf(digest, context);
+  if (order === undefined) throw refused(`this farm gave no order ${digest}`);
+  return { order, digest, handOver };
+}
+
+async function parsed(description: Buffer): Promise<HandOver> {
+  return parseDocument(HandOver, description.toString("utf8"), HAND_OVER_FILE);
+}
+
+async function firstFile(head: Buffer): Promise<Buffer> {
+  for await (const { path, size, pieces } of filesInTar(oneByOne(head))) {
+    if (path !== HAND_OVER_FILE || size > DESCRIPTION_LIMIT_BYTES)
+      throw refused(`it does not begin with its description, ${HAND_OVER_FILE}`);
+    const read: Buffer[] = [];
+    for await (const piece of pieces) read.push(piece);
+    const bytes = Buffer.concat(read);
+    if (bytes.length < size) throw refused("it ends in the middle");
+    return bytes;
+  }
+  throw refused("it is empty");
+}
+
+async function* oneByOne(bytes: Buffer): AsyncGenerator<Buffer> {
+  yield bytes;
+}
+
+async function orderOf(digest: Digest, { cache, orders }: TakeContext): Promise<Order | undefined> {
+  if (orders !== undefined) return orders.order(digest);
+  const file = issuedOrder(cache, digest);
+  const text = await readFile(file, "utf8").catch((thrown) => {
+    if (isErrno(thrown) && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  });
+  if (text === undefined) return undefined;
+  const order = parseDocument(Order, text, file);
+  return orderDigest(order) === digest ? order : undefined;
+}
+
+/** Writes the files of an archive to where they will be, each checked while it goes by. */
+async function unpack(copy: string, { files }: HandOver, evidence: string): Promise<void> {
+  const waiting = new Map(files.map((one) => [one.path, one]));
+  let isFirst = true;
+  for await (const { path, size, pieces } of filesInTar(createReadStream(copy))) {
+    if (isFirst) {
+      isFirst = false;
+      continue;
+    }
+    const wanted = waiting.get(path);
+    if (wanted === undefined)
+      throw refused(`its archive holds ${JSON.stringify(path.slice(0, 200))}, which it does not describe`);
+    waiting.delete(path);
+    if (wanted.size !== size)
+      throw refused(`its ${path} has ${size} bytes, and ${wanted.size} are described`);
+    // Every path was compared with those that the order allows.
+    const target = join(evidence, path);
+    await mkdir(dirname(target), { recursive: true });
+    if ((await writeHashed(pieces, target)) !== wanted.digest)
+      throw refused(`its ${path} has another digest`);
+  }
+  const [missing] = waiting.keys();
+  if (missing !== undefined) throw refused(`its archive does not hold ${missing}`);
+}
+
+async function writeHashed(pieces: AsyncIterable<Buffer>, target: string): Promise<Digest> {
+  const hash = createHash("sha256");
+  await pipeline(
+    pieces,
+    async function* (some: AsyncIterable<Buffer>) {
+      for await (const piece of some) {
+        hash.update(piece);
+        yield piece;
+      }
+    },
+    createWriteStream(target, { flags: "wx" }),
+  );
+  return `sha256:${hash.digest("hex")}`;
+}
+
+async function takeAttempt(
+  order: BuildOrder,
+  attempt: AttemptRecord,
+  evidence: string,
+  { cache }: TakeContext,
+): Promise<"taken" | "again"> {
+  for (const module of attempt.modules) await checkModule(order, module, evidence);
+  const known = await findAttempt(order.recipe, cache);
+  if (known === undefined) {
+    await keepAttempt(attempt, evidence, cache);
+    return "taken";
+  }
+  if (outcomeOf(known.record) !== outcomeOf(attempt))
+    throw refused(
+      "another hand-over of the same order, or this farm itself, came to other modules: one recipe has one result",
+    );
+  return "again";
+}
+
+/** What a build came to, without how long it took. */
+function outcomeOf({ modules, files = [], failure }: AttemptRecord): string {
+  return canonicalJson([modules, files, failure?.code ?? null]);
+}
+
+/** The shapes of a module are of the very module that was built. */
+async function checkModule(
+  { driver }: BuildOrder,
+  { name, stripped, compressed }: AttemptRecord["modules"][number],
+  evidence: string,
+): Promise<void> {
+  const file = `${name}.ko`;
+  const built = await readFile(join(evidence, modulePath(name)));
+  if (readKernelModule(built, file).name !== moduleName(file))
+    throw refused(`its ${file} says that it has another name`);
+  const plain = stripped === undefined ? built : await readFile(join(evidence, strippedPath(name)));
+  if (stripped !== undefined) {
+    checkStripped(built, plain, file);
+    readKernelModule(plain, file);
+  }
+  const { compress } = driver.build;
+  if (compressed === undefined || compress === undefined) return;
+  const packed = await readFile(join(evidence, compressedPath(name, compress)));
+  const isPacked = packingOf(packed) === PACKINGS[compress];
+  if (!isPacked || !(await openModule(packed, file, unpackWhole)).equals(plain))
+    throw refused(`its compressed ${file} does not hold the module that was built`);
+}
+
+async function takeVerdict(
+  order: LoadOrder,
+  { load, files }: HandOver,
+  evidence: string,
+  { cache, scratch }: TakeContext,
+): Promise<"taken" | "again"> {
+  const { element, set } = order;
+  const attempt = await findAttemptOf(element.recipe ?? "", cache);
+  if (attempt === undefined)
+    throw new FarmError("NOT_FETCHABLE", {
+      detail: `the modules of ${elementName(element)}, which were tested, are not in this cache any more`,
+      hint: "Plan again: they are ordered anew.",
+    });
+  const needs = set.needs.map(({ name, digest }) => ({
+    name,
+    sha256: digest as Digest,
+    bytes: Buffer.alloc(0),
+  }));
+  const subject = { attempt, smoke: set.smoke, settings: set.settings as never, needs };
+  const memory = new LoadMemory(element, subject, { cache, scratch });
+  const result = load as NonNullable<typeof load>;
+  const known = await memory.recall(await loadSet(element, subject));
+  if (known !== undefined) {
+    if (known.verdict.verdict === result.verdict.verdict) return "again";
+    throw refused(
+      `it says ${result.verdict.verdict} of modules of which a test before it said ${known.verdict.verdict}`,
+    );
+  }
+  const { verdict, bootMs, isOutOfReach } = result;
+  const log = files.length === 0 ? undefined : await readFile(join(evidence, "load.log"), "utf8");
+  await memory.remember({
+    verdict,
+    ...(log === undefined ? {} : { log: log.replace(/\n$/, "") }),
+    ...(bootMs === undefined ? {} : { bootMs }),
+    ...(isOutOfReach === undefined ? {} : { isOutOfReach }),
+  });
+  return "taken";
+}
+
+/** What bytes from outside do wrong, in whatever words, is a refusal; anything else is this machine's. */
+function asRefusal(thrown: unknown): FarmError {
+  const error = toFarmError(thrown);
+  const isTheirs = ["PACKAGE_MALFORMED", "MODULE_MALFORMED", "DOCUMENT_INVALID", "UNSAFE_NAME"].includes(
+    error.code,
+  );
+  return isTheirs ? refused(error.message, thrown) : error;
+}
+
+/** Keeps what was refused, as far as it was read, where people can look at it. */
+async function quarantine(
+  file: string,
+  copy: string,
+  error: FarmError,
+  { cache, scratch, now }: TakeContext,
+): Promise<string> {
+  const place = join(cache, "quarantine", digestOf([file, error.message, now.toISOString()]).slice(7, 23));
+  await mkdir(place, { recursive: true, mode: 0o700 });
+  if (await exists(copy)) await rename(copy, join(place, "hand-over.tar"));
+  else {
+    const head =
+      kindIn(dirname(file), basename(file)) === "file"
+        ? readFileIn(dirname(file), basename(file), HEAD_BYTES)
+        : undefined;
+    if (head !== undefined) await scratch.write(join(place, "hand-over.tar"), head);
+  }
+  const reason = { file, reason: error.message, at: now.toISOString() };
+  await scratch.write(join(place, "reason.json"), `${canonicalJson(reason)}\n`);
+  return place;
+}

@@ -1,0 +1,283 @@
+/**
+ * A worker: carries out the orders of a directory, and leaves a hand-over for each. It needs neither store, configuration
+ * nor credentials; what it is given and what it makes are checked by those who take it over.
+ */
+import { createReadStream, createWriteStream } from "node:fs";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import PQueue from "p-queue";
+import { awaitEviction, openCache } from "../base/cache.ts";
+import { FarmError, ownError, traceOf } from "../base/error.ts";
+import { fileDigest } from "../base/file-digest.ts";
+import { Http } from "../base/http.ts";
+import { canonicalJson, type Digest, hexOf, sha256 } from "../base/json.ts";
+import type { Progress } from "../base/progress.ts";
+import { exists, openScratch, type Scratch } from "../base/scratch.ts";
+import { type Attempt, findAttempt, keptFiles } from "../builder/attempt.ts";
+import { sandboxOf } from "../builder/sandboxes/index.ts";
+import type { Sandbox, SandboxName } from "../builder/sandboxes/sandbox.ts";
+import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
+import { scriptsDigest } from "../builder/toolchains/toolchain.ts";
+import { TAR_END, tarFile, tarFilling } from "../formats/tar-write.ts";
+import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
+import { elementName } from "../matrix/element.ts";
+import type { Watch } from "./executors/executor.ts";
+import { IMAGES } from "./open.ts";
+import {
+  type BuildOrder,
+  HAND_OVER_FILE,
+  HandOver,
+  type LoadOrder,
+  type Order,
+  type Runner,
+} from "./order.ts";
+import { OrderDirectory } from "./order-directory.ts";
+import { Workshop } from "./workshop.ts";
+
+export interface WorkOptions {
+  /** The directory of orders. */
+  readonly orders: string;
+  /** Where hand-overs go: `<order>.tar`. */
+  readonly out: string;
+  readonly cache: string;
+  readonly jobs: number;
+  readonly sandbox: SandboxName;
+  /** Only the orders of one share, `number` of `count`, from 1. */
+  readonly share?: { readonly number: number; readonly count: number };
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  readonly now: () => Date;
+}
+
+export interface WorkReport {
+  /** Orders that were carried out, whatever came of them. */
+  readonly done: number;
+  /** Those that had a hand-over already. */
+  readonly before: number;
+  /** What this worker leaves to others, or to nobody, and why. */
+  readonly left: readonly { readonly name: string; readonly reason: string }[];
+  /** Orders whose hand-over says only what kept this worker from carrying them out. */
+  readonly faults: readonly { readonly name: string; readonly error: FarmError }[];
+}
+
+/**
+ * Carries out every order that this machine can; what goes wrong with one is handed over, and the others go on.
+ * @throws FarmError ORDER_INVALID, INTERRUPTED after what was finished is handed over
+ */
+export async function carryOut(options: WorkOptions): Promise<WorkReport> {
+  const { cache, jobs, out, signal } = options;
+  await openCache(cache);
+  await mkdir(out, { recursive: true });
+  const scratch = await openScratch(join(cache, "tmp"));
+  const outScratch = await openScratch(join(out, "tmp"));
+  await awaitEviction(cache);
+  const directory = new OrderDirectory(options.orders, scratch);
+  const processors = new PQueue({ concurrency: jobs });
+  const sandbox = sandboxOf(options.sandbox);
+  const http = new Http({ own: await mirrorsOf(directory) });
+  const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal });
+  try {
+    const worker = new Worker(options, { workshop, scratch: outScratch, sandbox });
+    return await worker.run(directory, await machineHere());
+  } finally {
+    await http.close();
+    await outScratch.close();
+    await scratch.close();
+  }
+}
+
+/** What a machine can do. */
+interface Machine {
+  readonly architecture: ArchitectureName;
+  readonly emulated: ReadonlySet<ArchitectureName>;
+  readonly scripts: Digest;
+}
+
+async function machineHere(): Promise<Machine> {
+  return {
+    architecture: hostArchitecture(process.arch),
+    emulated: await emulatedArchitectures(),
+    scripts: await scriptsDigest(IMAGES),
+  };
+}
+
+async function mirrorsOf(directory: OrderDirectory): Promise<string[]> {
+  const found = new Set<string>();
+  for (const digest of await directory.digests())
+    for (const url of Object.values((await directory.order(digest))?.mirrors ?? {})) found.add(url);
+  return [...found].filter((url) => /^https?:\/\//.test(url));
+}
+
+class Worker {
+  readonly #options: WorkOptions;
+  readonly #workshop: Workshop;
+  readonly #scratch: Scratch;
+  readonly #sandbox: Sandbox;
+  readonly #left: { name: string; reason: string }[] = [];
+  readonly #faults: { name: string; error: FarmError }[] = [];
+  #done = 0;
+  #before = 0;
+
+  constructor(
+    options: WorkOptions,
+    parts: { readonly workshop: Workshop; readonly scratch: Scratch; readonly sandbox: Sandbox },
+  ) {
+    this.#options = options;
+    this.#workshop = parts.workshop;
+    this.#scratch = parts.scratch;
+    this.#sandbox = parts.sandbox;
+  }
+
+  async run(directory: OrderDirectory, machine: Machine): Promise<WorkReport> {
+    const { share, jobs, signal } = this.#options;
+    const all = await directory.digests();
+    const own =
+      share === undefined ? all : all.filter((_, index) => index % share.count === share.number - 1);
+    const queue = new PQueue({ concurrency: jobs * 4 });
+    await queue.addAll(
+      own.map((digest) => async () => {
+        if (signal.aborted) return;
+        const order = await directory.order(digest);
+        if (order !== undefined) await this.#one(order, digest, machine);
+      }),
+    );
+    if (signal.aborted)
+      throw new FarmError("INTERRUPTED", { detail: `stopped; ${this.#done} orders are handed over` });
+    return { done: this.#done, before: this.#before, left: this.#left, faults: this.#faults };
+  }
+
+  async #one(order: Order, digest: Digest, machine: Machine): Promise<void> {
+    const { out, progress, now, signal } = this.#options;
+    const name = elementName(order.element);
+    const file = join(out, `${hexOf(digest)}.tar`);
+    if (await exists(file)) {
+      this.#before++;
+      return;
+    }
+    const reason =
+      Date.parse(order.expires) < now().getTime() ? "the order has expired" : unfit(order, machine);
+    if (reason !== undefined) {
+      this.#left.push({ name, reason });
+      return;
+    }
+    progress.element(name, "waiting");
+    const startedAt = now().toISOString();
+    const watch: Watch = { signal, stage: (stage, detail) => progress.element(name, stage, detail) };
+    const made = await this.#make(order, watch).catch((thrown) =>
+      this.#fault(name, ownError(thrown, signal)),
+    );
+    const { files, ...content } = made;
+    const runner: Runner = {
+      kind: "machine",
+      name: hostname(),
+      architecture: machine.architecture,
+      sandbox: this.#sandbox.name,
+      network: "none",
+    };
+    const common = { schema: "kmodfarm.handOver/1" as const, order: digest, nonce: order.nonce, runner };
+    const kept = await Promise.all(files.map(describeFile));
+    const endedAt = now().toISOString();
+    const handOver = HandOver.parse({
+      ...common,
+      startedAt,
+      endedAt,
+      ...content,
+      files: kept.map(({ facts }) => facts),
+    });
+    await this.#write(
+      file,
+      handOver,
+      kept.map(({ source }) => source),
+    );
+    this.#done++;
+    const failure = made.attempt?.failure?.cause ?? made.error?.message;
+    progress.element(name, failure === undefined ? "candidate" : "failed", failure ?? "handed over");
+  }
+
+  #fault(name: string, error: FarmError): Made {
+    const trace = traceOf(error);
+    if (trace !== "") this.#options.progress.say(trace);
+    this.#faults.push({ name, error });
+    return { error: { code: error.code, message: error.message.toWellFormed().slice(0, 4000) }, files: [] };
+  }
+
+  async #make(order: Order, watch: Watch): Promise<Made> {
+    return order.kind === "build" ? this.#build(order, watch) : this.#load(order, watch);
+  }
+
+  async #build(order: BuildOrder, watch: Watch): Promise<Made> {
+    const attempt =
+      (await findAttempt(order.recipe, this.#options.cache)) ?? (await this.#workshop.build(order, watch));
+    return { attempt: attempt.record, files: filesOf(attempt) };
+  }
+
+  async #load(order: LoadOrder, watch: Watch): Promise<Made> {
+    const { log, verdict, bootMs, isOutOfReach } = await this.#workshop.load(order, watch);
+    const load = { verdict, bootMs, isOutOfReach };
+    return {
+      load,
+      files: log === undefined ? [] : [{ path: "load.log", content: Buffer.from(log.toWellFormed()) }],
+    };
+  }
+
+  async #write(target: string, handOver: HandOver, sources: readonly FileSource[]): Promise<void> {
+    const temporary = this.#scratch.path();
+    const description = Buffer.from(`${canonicalJson(handOver)}\n`);
+    try {
+      await mkdir(dirname(temporary), { recursive: true });
+      await pipeline(async function* () {
+        yield tarFile(HAND_OVER_FILE, description.length);
+        yield description;
+        yield tarFilling(description.length);
+        for (const [index, { path, size }] of handOver.files.entries()) {
+          const source = sources[index] as FileSource;
+          yield tarFile(path, size);
+          if ("content" in source) yield source.content;
+          else yield* createReadStream(source.file);
+          yield tarFilling(size);
+        }
+        yield TAR_END;
+      }, createWriteStream(temporary));
+      await rename(temporary, target);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+}
+
+interface Made extends Pick<HandOver, "attempt" | "load" | "error"> {
+  readonly files: readonly FileSource[];
+}
+
+type FileSource = { readonly path: string } & ({ readonly file: string } | { readonly content: Buffer });
+
+function filesOf({ record, directory, logFile }: Attempt): FileSource[] {
+  const kept = keptFiles(record).map(({ path }) => ({ path, file: join(directory, path) }));
+  return [{ path: "build.log", file: logFile }, ...kept];
+}
+
+async function describeFile(source: FileSource) {
+  const { path } = source;
+  if ("content" in source) {
+    return { source, facts: { path, digest: sha256(source.content), size: source.content.length } };
+  }
+  const { size } = await stat(source.file);
+  return { source, facts: { path, digest: await fileDigest(source.file), size } };
+}
+
+/** Why an order is another worker's; undefined if it is one for this machine. */
+function unfit(order: Order, { architecture, emulated, scripts }: Machine): string | undefined {
+  if (order.kind === "load") return undefined;
+  const { builder, emulation, scripts: wanted } = order.recipe;
+  if (wanted !== scripts)
+    return "it was planned by another version of kmodfarm, whose build scripts are not the ones here";
+  if (emulation === undefined)
+    return builder === architecture
+      ? undefined
+      : `it is for a builder of ${builder}, and this machine is ${architecture}`;
+  return builder !== architecture && emulated.has(builder)
+    ? undefined
+    : `it is for a machine that emulates ${builder}, which this one (${architecture}) does not`;
+}

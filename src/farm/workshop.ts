@@ -1,0 +1,197 @@
+/**
+ * Where a worker carries out orders: each with the very source, packages and toolchain root that it names.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type PQueue from "p-queue";
+import { markUsed } from "../base/cache.ts";
+import { defined } from "../base/defined.ts";
+import { FarmError } from "../base/error.ts";
+import type { Http } from "../base/http.ts";
+import { canonicalJson, hexOf } from "../base/json.ts";
+import { exists, type Scratch } from "../base/scratch.ts";
+import type { Attempt } from "../builder/attempt.ts";
+import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
+import { recipeKey } from "../builder/recipe.ts";
+import type { Sandbox } from "../builder/sandboxes/sandbox.ts";
+import { sourceOfArchive } from "../builder/source-archive.ts";
+import type { SourceTree } from "../builder/source-tree.ts";
+import { type ArchivedRoot, importRoot } from "../builder/toolchains/archive.ts";
+import { ROOT_RECORD, RootRecord } from "../builder/toolchains/root-record.ts";
+import type { ToolchainRoot } from "../builder/toolchains/toolchain.ts";
+import { Inputs } from "../inputs/inputs.ts";
+import type { LoadResult, Watch } from "./executors/executor.ts";
+import { LocalExecutor } from "./executors/local.ts";
+import { IMAGES } from "./open.ts";
+import type { BuildOrder, LoadOrder, Order } from "./order.ts";
+import type { OrderDirectory } from "./order-directory.ts";
+import { STEPS } from "./steps.ts";
+
+interface WorkshopContext {
+  readonly directory: OrderDirectory;
+  readonly cache: string;
+  readonly scratch: Scratch;
+  readonly http: Http;
+  readonly sandbox: Sandbox;
+  readonly processors: PQueue;
+  readonly signal: AbortSignal;
+}
+
+export class Workshop {
+  readonly #context: WorkshopContext;
+  readonly #executors = new Map<string, LocalExecutor>();
+  readonly #sources = new Map<string, Promise<SourceTree>>();
+  readonly #roots = new Map<string, Promise<string>>();
+
+  constructor(context: WorkshopContext) {
+    this.#context = context;
+  }
+
+  /** @throws FarmError ORDER_INVALID for an order that contradicts itself; what a build throws */
+  async build(order: BuildOrder, watch: Watch): Promise<Attempt> {
+    const { element, recipe } = order;
+    if (element.recipe !== recipeKey(recipe)) throw contradiction("its recipe is not its element's");
+    watch.stage("toolchain");
+    const driver = await this.#driver(order);
+    await this.#rootPlace(order);
+    return this.#executor(order).build({ element, driver, recipe }, watch);
+  }
+
+  /** @throws FarmError ORDER_INVALID; what a boot throws */
+  async load(order: LoadOrder, watch: Watch): Promise<LoadResult> {
+    const { directory } = this.#context;
+    const { driver, modules, needs, smoke, settings } = order.set;
+    const set = {
+      ...{ driver, smoke, settings },
+      modules: await Promise.all(
+        modules.map(async ({ name, packed, ...plain }) => ({
+          name,
+          bytes: await directory.bytes(plain),
+          packed:
+            packed === undefined
+              ? undefined
+              : { packing: packed.packing, bytes: await directory.bytes(packed) },
+        })),
+      ),
+      needs: await Promise.all(
+        needs.map(async ({ name, ...plain }) => ({ name, bytes: await directory.bytes(plain) })),
+      ),
+    };
+    return this.#executor(order).load({ element: order.element, guest: order.guest, set }, watch);
+  }
+
+  /** Orders that share mirrors, limits and root share an executor, and so what is under way in it. */
+  #executor(order: Order): LocalExecutor {
+    const { mirrors } = order;
+    const own = order.kind === "build" ? [order.toolchain, order.limits] : [];
+    const key = canonicalJson([order.kind, mirrors, own]);
+    const known = this.#executors.get(key);
+    if (known !== undefined) return known;
+    const { directory, cache, scratch, http, sandbox, processors, signal } = this.#context;
+    const inputs = new Inputs({
+      ...{ http, scratch, cache, archive: directory.archive },
+      mirrors: new Map(Object.entries(mirrors)),
+    });
+    const made = new LocalExecutor({
+      steps: STEPS,
+      ...{ processors, signal, isLoaded: false },
+      build: {
+        ...{ inputs, sandbox, scratch, cache, images: IMAGES },
+        toolchains: { root: () => this.#root(order) },
+        limits: order.kind === "build" ? order.limits : NO_LIMITS,
+        builder: order.kind === "build" ? order.recipe.builder : order.element.architecture,
+      },
+      boot: { inputs, scratch, cache },
+    });
+    this.#executors.set(key, made);
+    return made;
+  }
+
+  async #driver({ driver }: BuildOrder): Promise<LoadedDriver> {
+    const { directory } = this.#context;
+    const { name, version, modules, build, packageName } = driver;
+    const needed = await Promise.all(
+      driver.needed.map(
+        async (one): Promise<NeededDriver> =>
+          defined({
+            ...{ name: one.name, version: one.version, packageName: one.packageName, isStable: false },
+            source: await this.#source(one.source),
+            modules: await Promise.all(
+              one.modules.map(async ({ name: module, ...plain }) => ({
+                name: module,
+                sha256: plain.digest,
+                bytes: await directory.bytes(plain),
+              })),
+            ),
+          }),
+      ),
+    );
+    return defined({
+      ...{ name, version, modules, packageName, build: defined(build) },
+      origin: { kind: "directory" as const, place: "" },
+      source: await this.#source(driver.source),
+      needed: needed.length === 0 ? undefined : needed,
+    });
+  }
+
+  #source({ tree, archive }: BuildOrder["driver"]["source"]): Promise<SourceTree> {
+    const known = this.#sources.get(tree);
+    if (known !== undefined) return known;
+    const { directory, scratch, signal } = this.#context;
+    const read = directory
+      .bytes(archive)
+      .then((bytes) => sourceOfArchive(bytes, tree, scratch.path(), signal));
+    this.#sources.set(tree, read);
+    return read;
+  }
+
+  async #root(order: Order): Promise<ToolchainRoot> {
+    if (order.kind !== "build") throw contradiction("a load test needs no toolchain");
+    const { compiler, mismatch, says } = order.toolchain;
+    const place = await this.#rootPlace(order);
+    const { packages, builder, compilers } = await readRecord(place);
+    const found = compilers?.[order.element.architecture] ?? compilers?.[builder];
+    if (found !== says || builder !== order.recipe.builder)
+      throw contradiction("its toolchain is not the one that it describes");
+    return {
+      ...{ path: join(place, "root"), packages, builder, compiler, compilers: compilers ?? {} },
+      ...(order.recipe.emulation === undefined ? {} : { emulation: order.recipe.emulation }),
+      ...(mismatch === undefined ? {} : { mismatch }),
+    };
+  }
+
+  /** The root of an order in the cache, under the digest of its content. */
+  #rootPlace({ toolchain }: BuildOrder): Promise<string> {
+    const known = this.#roots.get(toolchain.digest);
+    if (known !== undefined) return known;
+    const made = this.#openRoot(toolchain);
+    this.#roots.set(toolchain.digest, made);
+    return made;
+  }
+
+  async #openRoot({ digest, archive }: BuildOrder["toolchain"]): Promise<string> {
+    const { directory, cache, scratch, signal } = this.#context;
+    const place = join(cache, "toolchains", hexOf(digest));
+    if (!(await exists(join(place, ROOT_RECORD)))) {
+      const file = await directory.file(archive);
+      const to = (root: ArchivedRoot) => {
+        if (root.digest !== digest) throw contradiction("its toolchain is another one");
+        return place;
+      };
+      await importRoot(file, to, scratch, signal);
+    }
+    await markUsed(place);
+    return place;
+  }
+}
+
+async function readRecord(place: string): Promise<RootRecord> {
+  return RootRecord.parse(JSON.parse(await readFile(join(place, ROOT_RECORD), "utf8")));
+}
+
+/** A build's limits say nothing of a load test, which has its own. */
+const NO_LIMITS = { minutes: 15, memory: 0, processes: 0, disk: 0, output: 0, artifact: 0 };
+
+function contradiction(fact: string): FarmError {
+  return new FarmError("ORDER_INVALID", { detail: `the order contradicts itself: ${fact}` });
+}
