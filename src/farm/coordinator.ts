@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly matrix?: readonly Element[];
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
+  /** Recipe keys of which the cache has something new, whatever is known of them already. */
+  readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
@@ -315,7 +317,8 @@ export class Coordinator {
 
   /** Published or failed with this very recipe, and nothing left to find out. */
   #isDone(planned: Element, needed: readonly NeededDriver[] = []): boolean {
-    const { retry, without } = this.#options;
+    const { retry, without, fresh } = this.#options;
+    if (planned.recipe !== undefined && fresh?.has(planned.recipe)) return false;
     if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.ledger.noteOf(elementKey(planned));
     const waiting = waitingFor(needed);

@@ -46,6 +46,7 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
   }
   const report = await runFarm(farm, {
     ...options,
+    fresh: new Set(results.flatMap((one) => (one.kind === "taken" ? [one.recipe] : []))),
     what: "take",
     without: ["catalog", ...(options.without ?? [])],
     executor: (parts) => new HandOverExecutor(new LocalExecutor(parts)),

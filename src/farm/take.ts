@@ -31,7 +31,7 @@ import type { OrderDirectory } from "./order-directory.ts";
 /** What one hand-over was worth. */
 export type Taken =
   /** Used now, or the same as what was used before. */
-  | { readonly kind: "taken" | "again"; readonly name: string }
+  | { readonly kind: "taken" | "again"; readonly name: string; readonly recipe: string }
   /** The worker could not carry the order out, and says why. */
   | { readonly kind: "fault"; readonly name: string; readonly code: string; readonly message: string };
 
@@ -110,7 +110,7 @@ async function take(file: string, copy: string, evidence: string, context: TakeC
     order.kind === "build"
       ? await takeAttempt(order, handOver.attempt as AttemptRecord, evidence, context)
       : await takeVerdict(order, handOver, evidence, context);
-  return { kind, name };
+  return { kind, name, recipe: order.element.recipe ?? "" };
 }
 
 /** What a hand-over says of itself, and the order that it names. */

@@ -40,6 +40,7 @@ interface WorkshopContext {
 export class Workshop {
   readonly #context: WorkshopContext;
   readonly #executors = new Map<string, LocalExecutor>();
+  readonly #inputs = new Map<string, Inputs>();
   readonly #sources = new Map<string, Promise<SourceTree>>();
   readonly #roots = new Map<string, Promise<string>>();
 
@@ -87,11 +88,8 @@ export class Workshop {
     const key = canonicalJson([order.kind, mirrors, own]);
     const known = this.#executors.get(key);
     if (known !== undefined) return known;
-    const { directory, cache, scratch, http, sandbox, processors, signal } = this.#context;
-    const inputs = new Inputs({
-      ...{ http, scratch, cache, archive: directory.archive },
-      mirrors: new Map(Object.entries(mirrors)),
-    });
+    const { cache, scratch, sandbox, processors, signal } = this.#context;
+    const inputs = this.#inputsFrom(mirrors);
     const made = new LocalExecutor({
       steps: STEPS,
       ...{ processors, signal, isLoaded: false },
@@ -104,6 +102,18 @@ export class Workshop {
       boot: { inputs, scratch, cache },
     });
     this.#executors.set(key, made);
+    return made;
+  }
+
+  /** One for all orders with the same mirrors: they share what is being fetched and unpacked. */
+  #inputsFrom(mirrors: Order["mirrors"]): Inputs {
+    const key = canonicalJson(mirrors);
+    const { directory, cache, scratch, http } = this.#context;
+    const archive = directory.archive;
+    const made =
+      this.#inputs.get(key) ??
+      new Inputs({ http, scratch, cache, archive, mirrors: new Map(Object.entries(mirrors)) });
+    this.#inputs.set(key, made);
     return made;
   }
 

@@ -211,6 +211,8 @@ export class Inputs {
       const options = signal === undefined ? {} : { signal };
       const seal = await unpackPackage(file, packageFormat(wanted), temporary, options);
       await mkdir(dirname(tree), { recursive: true });
+      // Another process may have been faster, and its builds may be in there by now.
+      if (await this.#isIntact(tree, wanted)) return;
       await removeTree(tree);
       await rename(temporary, tree);
       await writeSeal(tree, seal, this.#context.scratch);

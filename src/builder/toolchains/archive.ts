@@ -14,7 +14,7 @@ import { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { canonicalJson, type Digest, hexOf, sha256 } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
-import type { Scratch } from "../../base/scratch.ts";
+import { exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { filesInTar } from "../../formats/tar-files.ts";
 import { TAR_END, tarFile, tarFilling } from "../../formats/tar-write.ts";
@@ -102,8 +102,8 @@ export async function exportRoot(place: string, file: string, scratch: Scratch):
 }
 
 /**
- * Unpacks the root of an archive into a directory, `root` and its record, as the cache has them; `place` is told which
- * root it is before anything is unpacked.
+ * Unpacks the root of an archive into a directory, `root` and its record, as the cache has them; one that is there by
+ * then stays. `place` is told which root it is before anything is unpacked.
  * @throws FarmError TOOLCHAIN_INVALID naming what is wrong with the archive
  */
 export async function importRoot(
@@ -132,6 +132,7 @@ export async function importRoot(
     await removeTree(layer);
     await scratch.write(join(made, ROOT_RECORD), JSON.stringify(root.record));
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+    if (await exists(join(target, ROOT_RECORD))) return root;
     await removeTree(target);
     await rename(made, target);
     return root;

@@ -238,6 +238,8 @@ export class Toolchains {
       );
       await mkdir(join(place, ".."), { recursive: true, mode: 0o700 });
       await chmod(join(place, ".."), 0o700);
+      // Another process may have been faster, and its builds may be in there by now.
+      if (await exists(join(place, ROOT_RECORD))) return;
       await removeTree(place);
       await rename(temporary, place);
     } finally {
