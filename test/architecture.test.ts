@@ -86,9 +86,9 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "check/qemu.ts": "the console of one guest",
 
   "cli/catalog-io.ts": "lists that a person names",
-  "cli/commands/check.ts": "modules that a person names",
-  "cli/commands/find.ts": "a catalog that a person names",
-  "cli/commands/rebuild.ts": "a manifest that a person names",
+  "cli/commands/modules/check.ts": "modules that a person names",
+  "cli/commands/catalog/find.ts": "a catalog that a person names",
+  "cli/commands/night/rebuild.ts": "a manifest that a person names",
   "cli/input.ts": "files that a person names",
   "cli/local-file.ts": "modules that a person names, and what lies beside them",
   "cli/main.ts": "package.json",

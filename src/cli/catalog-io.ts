@@ -17,10 +17,10 @@ import {
 } from "../catalog/kernel-list.ts";
 import { mergeCatalog } from "../catalog/merge.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { CATALOG_FORMATS } from "./commands/catalog/command.ts";
 import { openInput, peek, readText, readWhole } from "./input.ts";
 
-const CATALOG_FORMATS = ["kmodfarm", "kernel-crawler", "driverkit"] as const;
-export type CatalogFormat = (typeof CATALOG_FORMATS)[number];
+type CatalogFormat = (typeof CATALOG_FORMATS)[number];
 
 export type AnyCatalog =
   | { readonly format: "kmodfarm"; readonly catalog: Catalog }

@@ -5,31 +5,11 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import type { SandboxName } from "../builder/sandboxes/sandbox.ts";
-import { type FarmConfig, loadConfig } from "../farm/config.ts";
+import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/generate.ts";
-
-export interface PlaceOptions {
-  readonly config?: string;
-  readonly store?: string;
-  readonly cache?: string;
-  readonly jobs?: number;
-  readonly sandbox?: SandboxName;
-  readonly json?: boolean;
-  readonly logFormat?: "text" | "json";
-}
-
-export interface SelectionOptions {
-  readonly distro?: string;
-  readonly arch?: string;
-  readonly flavour?: string;
-  readonly kernelRelease?: string;
-  readonly newest?: number;
-  readonly packageVersion?: string;
-  readonly firstSeen?: string;
-}
+import type { SelectionOptions } from "./common-options.ts";
 
 export function toList(value: string | undefined): string[] | undefined {
   const words = value
@@ -75,7 +55,7 @@ function isDay(text: string): boolean {
 }
 
 /** Opens the farm that the options name, lets `work` have it, and closes it whatever happens. */
-export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => Promise<T>): Promise<T> {
+export async function withFarm<T>(options: ConfigPlaces, work: (farm: Farm) => Promise<T>): Promise<T> {
   const farm = await openFarm(await loadConfig(options));
   try {
     return await work(farm);
@@ -88,7 +68,7 @@ export async function withFarm<T>(options: PlaceOptions, work: (farm: Farm) => P
  * The same for commands that only read a store: one that is not there is no empty one, and nothing is made for it.
  * @throws FarmError STORE_MISSING
  */
-export async function withStoredFarm<T>(options: PlaceOptions, work: (farm: Farm) => Promise<T>): Promise<T> {
+export async function withStoredFarm<T>(options: ConfigPlaces, work: (farm: Farm) => Promise<T>): Promise<T> {
   const config = await loadConfig(options);
   const { cache } = config;
   await requireStore(config, options);
@@ -105,7 +85,7 @@ export async function withStoredFarm<T>(options: PlaceOptions, work: (farm: Farm
 /** @throws FarmError STORE_MISSING where the configured store is not there: that is no empty one */
 export async function requireStore(
   { store }: Pick<FarmConfig, "store">,
-  options: Pick<PlaceOptions, "config">,
+  options: Pick<ConfigPlaces, "config">,
 ): Promise<void> {
   const place = await stat(store).catch(() => undefined);
   if (place?.isDirectory()) return;
@@ -116,7 +96,7 @@ export async function requireStore(
 
 const NO_CONFIG = " (and no kmodfarm.yaml in this directory)";
 
-export function configOf(options: PlaceOptions): Promise<FarmConfig> {
+export function configOf(options: ConfigPlaces): Promise<FarmConfig> {
   return loadConfig(options);
 }
 

@@ -11,7 +11,7 @@ import { recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
 import { checkFormat } from "../check/format.ts";
-import { exitOf } from "../cli/commands/run.ts";
+import { exitOf } from "../cli/commands/night/run.ts";
 import type { Element } from "../matrix/element.ts";
 import { nextState } from "../registry/publish.ts";
 import { loadConfig } from "./config.ts";

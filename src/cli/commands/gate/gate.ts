@@ -1,0 +1,144 @@
+/**
+ * `kmodfarm promote`, `import`, `reuse`, `withdraw`, `rollback`: what people decide about artifacts.
+ */
+import { ERRORS, FarmError } from "../../../base/error.ts";
+import { importArtifact } from "../../../farm/import.ts";
+import * as acts from "../../../farm/moves.ts";
+import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/reuse.ts";
+import type { Listed } from "../../../registry/standing.ts";
+import { viewPath } from "../../../registry/view.ts";
+import { artifactNamed, artifactsNamed } from "../../artifact-names.ts";
+import type { OptionsOf } from "../../command.ts";
+import { readModuleFiles } from "../../module-files.ts";
+import { stopSignal, withFarm, withStoredFarm } from "../../options.ts";
+import { print, printJson, say, table } from "../../output.ts";
+import type { IMPORT_MODULES, PersonOptions, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./command.ts";
+
+export async function promote(
+  subjects: readonly string[],
+  options: OptionsOf<typeof PROMOTE>,
+): Promise<number> {
+  if (subjects.length > 0 === (options.all ?? false))
+    throw new FarmError("USAGE", {
+      detail: "name artifacts, or every candidate with --all: one of the two",
+    });
+  const choose = (listed: readonly Listed[]) => (options.all ? listed : newest(chosen(listed, subjects)));
+  const person = { ...personOf(options), bringsBack: !options.all };
+  return withStoredFarm(options, async (farm) =>
+    tell(await acts.promote(farm, choose, person, now), options),
+  );
+}
+
+type ReuseOptions = OptionsOf<typeof REUSE>;
+
+export async function reuse(subject: string, options: ReuseOptions): Promise<number> {
+  const request = reuseOf(subject, options);
+  return withStoredFarm(options, async (farm) =>
+    tell(await reuseArtifact(farm, request, now, stopSignal()), options),
+  );
+}
+
+function reuseOf(subject: string, options: ReuseOptions): ReuseRequest {
+  const choose = (listed: readonly Listed[]) => artifactNamed(listed, subject);
+  return { choose, kernels: options.kernel, ...personOf(options) };
+}
+
+export async function withdraw(
+  subjects: readonly string[],
+  options: OptionsOf<typeof WITHDRAW>,
+): Promise<number> {
+  const { kernel } = options;
+  if (kernel !== undefined) {
+    const [subject = "", ...others] = subjects;
+    if (others.length > 0) throw new FarmError("USAGE", { detail: "--kernel goes with one artifact" });
+    const request = reuseOf(subject, { ...options, kernel });
+    return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), options));
+  }
+  const choose = (listed: readonly Listed[]) => {
+    const named = chosen(listed, subjects);
+    const stable = named.filter(({ channel }) => channel === "stable");
+    return stable.length > 0 ? stable : named;
+  };
+  const person = personOf(options);
+  return withStoredFarm(options, async (farm) =>
+    tell(await acts.withdraw(farm, choose, person, now), options),
+  );
+}
+
+export async function rollback(generation: number, options: OptionsOf<typeof ROLLBACK>): Promise<number> {
+  const person = personOf(options);
+  return withStoredFarm(options, async (farm) =>
+    tell(await acts.rollback(farm, generation, options.driver, person, now), options),
+  );
+}
+
+export async function importModules(
+  files: readonly string[],
+  options: OptionsOf<typeof IMPORT_MODULES>,
+): Promise<number> {
+  const person = personOf(options);
+  const modules = await readModuleFiles(files);
+  return withFarm(options, async (farm) => {
+    const { driver, driverVersion, target, load } = options;
+    const request = { modules, target, name: driver, version: driverVersion, isLoaded: load, ...person };
+    return tell(await importArtifact(farm, request, now, stopSignal()), options);
+  });
+}
+
+const now = () => new Date();
+
+function personOf({ by, why }: PersonOptions): acts.Person {
+  if (why.trim() === "") throw new FarmError("USAGE", { detail: "--why says nothing" });
+  if (/\p{Cc}/u.test(`${by ?? ""}${why}`))
+    throw new FarmError("USAGE", { detail: "--by and --why are one line each, of plain text" });
+  return { by: by ?? acts.thisPerson(), why };
+}
+
+function chosen(listed: readonly Listed[], subjects: readonly string[]): Listed[] {
+  return [...new Set(subjects.flatMap((words) => artifactsNamed(listed, words)))];
+}
+
+/** Where one place has a stable artifact and a newer candidate, only the candidate can be promoted. */
+function newest(listed: readonly Listed[]): Listed[] {
+  const waiting = new Set(listed.filter(({ channel }) => channel === "candidate").map(placeOf));
+  return listed.filter((one) => one.channel === "candidate" || !waiting.has(placeOf(one)));
+}
+
+function placeOf({ entry }: Listed): string {
+  return viewPath(entry);
+}
+
+async function tell(
+  { moves: all, generation, warnings = [] }: acts.Moves,
+  { json }: PersonOptions,
+): Promise<number> {
+  for (const warning of warnings) say(`policy: ${warning}`);
+  // Of what is as it should be nobody asked.
+  const moves = all.filter(({ result, reasons }) => result !== "nothing to do" || reasons.length > 0);
+  if (json)
+    await printJson({
+      schema: "kmodfarm.moves/1",
+      generation,
+      moves: moves.map(({ place, result, reasons, entry }) => ({
+        place,
+        result,
+        reasons,
+        recipe: entry.recipe,
+      })),
+    });
+  else {
+    const rows = moves.map(({ place, result, reasons }) => [
+      result,
+      place.replace(/^view\//, ""),
+      reasons.join("; "),
+    ]);
+    const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
+    const hint = moves.some(({ result, reasons }) => result === "refused" && !reasons[0]?.startsWith("for "))
+      ? `${ERRORS.GATE_REFUSED.hint}\n`
+      : "";
+    await print(`${shown}${hint}Generation ${generation}.\n`);
+  }
+  const isBad = ({ result, reasons }: (typeof moves)[number]) =>
+    result === "refused" || (result === "imported" && reasons.some((reason) => reason.includes(": fail: ")));
+  return moves.some(isBad) ? 1 : 0;
+}

@@ -1,0 +1,55 @@
+/**
+ * Every command, in the order of `--help`. Their code loads when they are called.
+ */
+import { type CommandDefinition, command, group } from "../command.ts";
+import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
+import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
+import { DOCTOR } from "./doctor/command.ts";
+import { IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
+import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
+import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
+import { BUILD, REBUILD, RUN } from "./night/command.ts";
+import { FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
+import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
+import { PLAN, TAKE, WORK } from "./workers/command.ts";
+
+export const COMMANDS: readonly CommandDefinition[] = [
+  command(RUN, async () => (await import("./night/run.ts")).run),
+  group("catalog", "which kernels exist", [
+    command(UPDATE, async () => (await import("./catalog/update.ts")).update),
+    command(LIST, async () => (await import("./catalog/update.ts")).list),
+    command(IMPORT, async () => (await import("./catalog/exchange.ts")).importFile),
+    command(EXPORT, async () => (await import("./catalog/exchange.ts")).exportCatalog),
+    command(FIND, async () => (await import("./catalog/find.ts")).find),
+  ]),
+  group("matrix", "which builds are wanted", [
+    command(GENERATE, async () => (await import("./matrix/generate.ts")).generate),
+    command(DIFF, async () => (await import("./matrix/generate.ts")).diff),
+    command(SHOW, async () => (await import("./matrix/show.ts")).show),
+    command(SHARD, async () => (await import("./matrix/shard.ts")).shard),
+  ]),
+  command(BUILD, async () => (await import("./night/build.ts")).build),
+  command(PLAN, async () => (await import("./workers/plan.ts")).plan),
+  command(WORK, async () => (await import("./workers/work.ts")).work),
+  command(TAKE, async () => (await import("./workers/take.ts")).take),
+  group("toolchain", "toolchain roots that travel", [
+    command(EXPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).exportToolchain),
+    command(IMPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).importToolchain),
+  ]),
+  command(REBUILD, async () => (await import("./night/rebuild.ts")).rebuild),
+  command(GENERATIONS, async () => (await import("./store/store.ts")).generations),
+  command(PRUNE, async () => (await import("./store/store.ts")).pruneStore),
+  command(FSCK, async () => (await import("./store/store.ts")).checkStore),
+  command(CACHE, async () => (await import("./cache/cache.ts")).list, [
+    command(PRUNE_CACHE, async () => (await import("./cache/cache.ts")).prune),
+  ]),
+  command(DOCTOR, async () => (await import("./doctor/doctor.ts")).doctor),
+  command(LOAD, async () => (await import("./modules/load.ts")).load),
+  command(CHECK, async () => (await import("./modules/check.ts")).check),
+  command(AUDIT, async () => (await import("./modules/audit.ts")).audit),
+  command(PROMOTE, async () => (await import("./gate/gate.ts")).promote),
+  command(IMPORT_MODULES, async () => (await import("./gate/gate.ts")).importModules),
+  command(WITHDRAW, async () => (await import("./gate/gate.ts")).withdraw),
+  command(REUSE, async () => (await import("./gate/gate.ts")).reuse),
+  command(ROLLBACK, async () => (await import("./gate/gate.ts")).rollback),
+];

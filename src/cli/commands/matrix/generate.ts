@@ -1,0 +1,197 @@
+/**
+ * `kmodfarm matrix`, also known as `matrix-gen`: which builds are wanted.
+ */
+import { FarmError } from "../../../base/error.ts";
+import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
+import type { KernelList } from "../../../catalog/kernel-list.ts";
+import { mergeImported } from "../../../catalog/merge.ts";
+import { type FarmConfig, parseExclusions } from "../../../farm/config.ts";
+import { PathSegment } from "../../../kernel/path-segment.ts";
+import { diffMatrix, elementsToBuild, formatChangesOf } from "../../../matrix/diff.ts";
+import { elementKey } from "../../../matrix/element.ts";
+import {
+  type Exclusion,
+  excludeElements,
+  expiredExclusions,
+  parseBlocklist,
+} from "../../../matrix/exclude.ts";
+import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../../matrix/generate.ts";
+import type { StreamedChange } from "../../../matrix/stream.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import { openFolderStore } from "../../../registry/stores/folder.ts";
+import { isKernelList, readCatalog } from "../../catalog-io.ts";
+import type { OptionsOf } from "../../command.ts";
+import { readText } from "../../input.ts";
+import { diffFiles, isLarge, printMatrix, readMatrix } from "../../matrix-io.ts";
+import { configOf, requireStore, selectionOf, toList } from "../../options.ts";
+import { print, printDocument, printJson, say } from "../../output.ts";
+import type { DIFF, GENERATE } from "./command.ts";
+
+type GenerateOptions = OptionsOf<typeof GENERATE>;
+
+export async function generate(options: GenerateOptions): Promise<number> {
+  const selection = selectionOf(options);
+  const config = await configOf(options);
+  const catalog = await catalogOf(options, config);
+  const selections = selection === undefined ? config.select : [selection];
+  const drivers = wantedDrivers(options, config);
+  refuseSharedPlaces(drivers);
+  const all = generateMatrix(catalog, drivers, selections);
+  const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
+  const { elements, excluded } = excludeElements(all, exclusions, new Date());
+  for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
+    say(`${members.length} elements excluded: ${reason}`);
+  }
+  for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
+    say(`an exclusion ended on ${until} and no longer holds: ${reason}`);
+  }
+  if (all.length === 0) {
+    const hint = catalog.kernels.length === 0 ? "; `kmodfarm catalog update` fills the catalog" : "";
+    say(`no element: the selection takes none of ${catalog.kernels.length} kernels${hint}`);
+  }
+  await printMatrix(elements);
+  return 0;
+}
+
+/** A YAML list of ours, or a BLOCKLIST; what of the latter cannot be carried over is told. */
+async function readExclusions(files: readonly string[]): Promise<Exclusion[]> {
+  const lists = files.map(async (file) => {
+    const text = await readText(file);
+    const ours = parseExclusions(text, file);
+    if (ours !== undefined) return ours;
+    const { exclusions, problems } = inFile(file, () => parseBlocklist(text));
+    for (const problem of problems) say(`${file}: ${problem}`);
+    return exclusions;
+  });
+  return (await Promise.all(lists)).flat();
+}
+
+/** Puts the file's name before what is wrong with its content. */
+function inFile<T>(file: string, work: () => T): T {
+  try {
+    return work();
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError)) throw thrown;
+    const { code, message, hint, cause } = thrown;
+    throw new FarmError(code, { detail: `${file}: ${message}`, hint, cause });
+  }
+}
+
+async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
+  if (options.catalog === undefined) {
+    await requireStore(config, options);
+    return (await readPublished(await openFolderStore(config.store))).catalog;
+  }
+  const catalogs = await Promise.all(
+    options.catalog.map(async (place) => {
+      const { catalog, list } = await readCatalog(place);
+      if (list !== undefined) say(listNote(list));
+      return catalog;
+    }),
+  );
+  return catalogs.reduce(mergeImported, EMPTY_CATALOG);
+}
+
+/** What of a list no element can be made of: bad entries and kernels nobody can build are no silence. */
+function listNote({ url, entries, kernels, dropped }: KernelList): string {
+  const count = (test: (kernel: KernelList["kernels"][number]) => boolean) => kernels.filter(test).length;
+  const parts = [
+    [dropped.reduce((sum, one) => sum + one.count, 0), "entries dropped"],
+    [count(({ distribution }) => distribution === "unknown"), "of no certain distribution release"],
+    [count(({ missing }) => missing.length > 0), "without all their header packages"],
+    [count(({ unbuildable }) => unbuildable !== undefined), "that nothing can be built for"],
+  ].filter(([number]) => number !== 0);
+  const left = parts.map(([number, what]) => `${number} ${what}`).join(", ");
+  const examples = dropped.map(({ reason, examples: some }) => `\n  ${reason}: ${some.join(", ")}`).join("");
+  return `${url}: ${entries} entries, ${kernels.length} kernels${left === "" ? "" : `; left out: ${left}`}${examples}`;
+}
+
+function wantedDrivers(options: GenerateOptions, config: FarmConfig): WantedDriver[] {
+  const configured = config.drivers.filter(
+    ({ name }) => options.driver === undefined || name === options.driver,
+  );
+  const versions = toList(options.driverVersion);
+  if (versions === undefined) {
+    const all = configured.flatMap(({ name, versions: its, series }) =>
+      its.map((version) => ({ name, version, series })),
+    );
+    if (all.length === 0)
+      throw new FarmError("USAGE", {
+        detail: "no driver version is given, and none is configured",
+        hint: "Give --driver-version, or a configuration with drivers.",
+      });
+    return all;
+  }
+  for (const word of [...versions, ...(options.driver === undefined ? [] : [options.driver])]) {
+    if (!PathSegment.safeParse(word).success)
+      throw new FarmError("UNSAFE_NAME", {
+        detail: `driver or version ${JSON.stringify(word)} is not a safe name`,
+      });
+  }
+  const only = configured.length === 1 ? configured[0] : undefined;
+  const name = options.driver ?? only?.name ?? "driver";
+  return versions.map((version) => ({ name, version, series: only?.series }));
+}
+
+type DiffOptions = OptionsOf<typeof DIFF>;
+
+export async function diff(previous: string, current: string, options: DiffOptions): Promise<number> {
+  if ((await isKernelList(previous)) && (await isKernelList(current))) {
+    const { diffListFiles } = await import("./diff-lists.ts");
+    return diffListFiles(previous, current, options.json ?? false);
+  }
+  if ((await isLarge(previous)) || (await isLarge(current))) return diffLarge(previous, current, options);
+  const [before, after] = await Promise.all([readMatrix(previous), readMatrix(current)]);
+  const result = diffMatrix(before, after);
+  if (!options.report) {
+    await printMatrix(elementsToBuild(result));
+  } else if (options.json) {
+    const changed = result.changed.map(({ element, reasons }) => ({ ...element, reasons }));
+    const formatChanges = formatChangesOf(result);
+    const { added, removed, unchanged } = result;
+    await printJson({ added, changed, removed, unchanged, formatChanges });
+  } else {
+    const lines = [
+      ...result.added.map((element) => `+ ${elementKey(element)}`),
+      ...result.changed.map(({ element, reasons }) => `~ ${elementKey(element)}: ${reasons.join("; ")}`),
+      ...result.removed.map((element) => `- ${elementKey(element)}`),
+      ...formatChangesOf(result).map(
+        ({ distribution, elements, detail }) => `${distribution}: ${detail} (${elements} elements)`,
+      ),
+      `${result.added.length} added, ${result.changed.length} changed, ${result.removed.length} removed, ${result.unchanged} unchanged`,
+    ];
+    await print(`${lines.join("\n")}\n`);
+  }
+  return 0;
+}
+
+/** Nothing is held but keys and digests; a report then names the parts that differ, without their old values. */
+async function diffLarge(previous: string, current: string, options: DiffOptions): Promise<number> {
+  const counts = { added: 0, changed: 0 };
+  let isFirst = true;
+  for await (const change of diffFiles(previous, current)) {
+    if (change.kind === "end") {
+      const { removed, unchanged } = change;
+      const summary = { ...counts, removed: removed.length, unchanged };
+      if (!options.report) await printDocument(isFirst ? "[]\n" : "\n]\n");
+      else if (options.json) await printJson({ ...summary, removedKeys: removed });
+      else
+        await print(
+          `${removed.map((key) => `- ${key}\n`).join("")}${Object.entries(summary)
+            .map(([name, count]) => `${count} ${name}`)
+            .join(", ")}\n`,
+        );
+      break;
+    }
+    counts[change.kind]++;
+    if (!options.report) await printDocument(`${isFirst ? "[\n" : ",\n"}${JSON.stringify(change.element)}`);
+    else if (!options.json) await print(changeLine(change));
+    isFirst = false;
+  }
+  return 0;
+}
+
+function changeLine(change: Exclude<StreamedChange, { kind: "end" }>): string {
+  const key = elementKey(change.element);
+  return change.kind === "added" ? `+ ${key}\n` : `~ ${key}: ${change.parts.join(", ")}\n`;
+}

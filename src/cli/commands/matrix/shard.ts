@@ -1,0 +1,67 @@
+/**
+ * `kmodfarm matrix shard`: the matrix in pieces that a CI system takes.
+ */
+import { FarmError } from "../../../base/error.ts";
+import { type Element, elementKey } from "../../../matrix/element.ts";
+import { githubMatrix, type Shard, shardMatrix } from "../../../matrix/shard.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import { openFolderStore } from "../../../registry/stores/folder.ts";
+import type { OptionsOf } from "../../command.ts";
+import { printMatrix, readMatrix } from "../../matrix-io.ts";
+import { configOf, requireStore } from "../../options.ts";
+import { print, printDocument, printJson, table } from "../../output.ts";
+import type { SHARD } from "./command.ts";
+
+type ShardOptions = OptionsOf<typeof SHARD>;
+
+/** What an element costs when nobody has built one like it yet. */
+const GUESSED_SECONDS = 10;
+
+export async function shard(file: string | undefined, options: ShardOptions): Promise<number> {
+  const shards = await shardsOf(file, options);
+  if (options.id !== undefined) await printMatrix(findShard(shards, options.id).elements);
+  else if (options.github) await printDocument(`${githubMatrix(shards)}\n`);
+  else if (options.json) await printJson({ schema: "kmodfarm.shards/1", shards });
+  else {
+    const rows = shards.map(({ id, elements, expectedSeconds }) => [
+      id,
+      String(elements.length),
+      `${Math.round(expectedSeconds / 60)} min`,
+    ]);
+    await print(table(["SHARD", "ELEMENTS", "EXPECTED"], rows));
+  }
+  return 0;
+}
+
+async function shardsOf(file: string | undefined, options: ShardOptions): Promise<Shard[]> {
+  const config = await configOf(options);
+  // A file needs no store: it only says how long its elements took.
+  if (file === undefined) await requireStore(config, options);
+  const state = await readPublished(await openFolderStore(config.store));
+  const elements = file === undefined ? state.matrix : await readMatrix(file);
+  const known = new Map(
+    state.attempts.map(({ element, buildMs, load }) => [
+      element,
+      ((buildMs ?? 0) + (load?.bootMs ?? 0)) / 1000,
+    ]),
+  );
+  const likely = medianOf([...known.values()].filter((seconds) => seconds > 0)) ?? GUESSED_SECONDS;
+  return shardMatrix(elements, {
+    expectedSeconds: (element: Element) => known.get(elementKey(element)) || likely,
+    ...(options.maxShards === undefined ? {} : { maxShards: options.maxShards }),
+    ...(options.targetMinutes === undefined ? {} : { targetSeconds: options.targetMinutes * 60 }),
+  });
+}
+
+function findShard(shards: readonly Shard[], id: string): Shard {
+  const found = shards.find((candidate) => candidate.id === id);
+  if (found !== undefined) return found;
+  throw new FarmError("USAGE", {
+    detail: `this matrix has no shard '${id}'`,
+    hint: "It was cut from another matrix or with other limits: give both commands the same ones.",
+  });
+}
+
+function medianOf(values: readonly number[]): number | undefined {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}

@@ -1,0 +1,163 @@
+/**
+ * `kmodfarm check`: whether modules belong to a kernel, check by check.
+ */
+import { stat } from "node:fs/promises";
+import { FarmError } from "../../../base/error.ts";
+import { sha256 } from "../../../base/json.ts";
+import { type CatalogKernel, findKernel } from "../../../catalog/catalog.ts";
+import type { ModuleFile } from "../../../check/format.ts";
+import { guestPackages } from "../../../check/guest-tools.ts";
+import { type Verdict, verdict } from "../../../check/verdict.ts";
+import { checkModules, confirmed } from "../../../farm/check.ts";
+import { kernelNameOf, openGate } from "../../../farm/gate.ts";
+import { type Farm, openInputs } from "../../../farm/open.ts";
+import { readCertificates } from "../../../farm/policy-file.ts";
+import { kernelName } from "../../../kernel/kernel.ts";
+import { readManifest, readModules } from "../../../registry/artifact.ts";
+import { laterEvidence } from "../../../registry/decisions.ts";
+import type { Published } from "../../../registry/documents.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import { refuseDamaged } from "../../../registry/repair.ts";
+import { servedOf } from "../../../registry/reuse.ts";
+import { type Listed, listAll, standingWords } from "../../../registry/standing.ts";
+import { artifactNamed } from "../../artifact-names.ts";
+import type { OptionsOf } from "../../command.ts";
+import { explain, type ToldCheck } from "../../explain.ts";
+import { readModuleFiles } from "../../module-files.ts";
+import { stopSignal, withStoredFarm } from "../../options.ts";
+import { print, printJson, table } from "../../output.ts";
+import type { CHECK } from "./command.ts";
+
+export async function check(subjects: readonly string[], options: OptionsOf<typeof CHECK>): Promise<number> {
+  const given = options.kernel === undefined ? undefined : await readModuleFiles(subjects);
+  const certificates = (await Promise.all((options.signer ?? []).map(readCertificates))).flat();
+  return withStoredFarm(options, async (farm) => {
+    const state = await readPublished(farm.store);
+    const gate = await openGate(
+      farm,
+      () => state,
+      () => new Date(),
+    );
+    const { catalog } = state;
+    const { kernel, files, artifact } =
+      given === undefined || options.kernel === undefined
+        ? await publishedModules(subjects, state, farm)
+        : { kernel: findKernel(catalog, options.kernel), files: given };
+    const { scratch, cache } = farm;
+    const found = await checkModules(
+      {
+        ...{ kernel, files, signers: [...gate.signers, ...certificates] },
+        guest: guestPackages(catalog.guests, kernel),
+        moduleVersion: options.moduleVersion,
+        isLoaded: options.load,
+      },
+      { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
+      stopSignal(),
+    );
+    const known = artifact === undefined ? found.verdicts : withRecord(found.verdicts, artifact.recorded);
+    const asked = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
+    const load = known.find(({ check: name }) => name === "load");
+    const isUnasked = load === undefined && found.answer !== undefined;
+    const told: ToldCheck = {
+      kernel: kernelName(kernel),
+      files,
+      report: {
+        ...found,
+        verdicts: isUnasked ? [...asked, NOT_LOADED] : asked,
+        ...(found.answer === undefined ? {} : { answer: confirmed(found.answer, load) }),
+      },
+      ...(artifact === undefined ? {} : { standing: await gate.standing(artifact.listed) }),
+      serves: artifact === undefined ? [] : servedNames(state, artifact.listed),
+    };
+    if (options.json) await printJson(toJson(told));
+    else await print(options.explain ? explain(told) : toText(told));
+    // What was not asked for is not held against anybody.
+    return exitOf(asked);
+  });
+}
+
+const NOT_LOADED = verdict("load", "unknown", "not asked (--no-load)");
+
+function servedNames({ indices }: Published, listed: Listed): string[] {
+  return servedOf(indices, listed).map(({ index, served }) => kernelName({ ...index, ...served }));
+}
+
+interface Subject {
+  readonly kernel: CatalogKernel;
+  readonly files: readonly ModuleFile[];
+  /** What the store knows, where it is one of its artifacts. */
+  readonly artifact?: { readonly listed: Listed; readonly recorded: readonly Verdict[] };
+}
+
+/** Without a kernel, words name an artifact of the store: its modules as nodes get them, and its own kernel. */
+async function publishedModules(
+  subjects: readonly string[],
+  { catalog, indices, decisions }: Published,
+  { store }: Farm,
+): Promise<Subject> {
+  const [words = ""] = subjects;
+  if (subjects.length > 1 || (await isFile(words)))
+    throw new FarmError("USAGE", {
+      detail: "files are checked against a kernel, and --kernel does not name one",
+      hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or, without it, the name of one artifact of the store.",
+    });
+  const listed = artifactNamed(listAll(indices), words);
+  const { index, entry } = listed;
+  // Bytes that are right are looked at; whether nodes get these very bytes is another matter.
+  await refuseDamaged(store, listed);
+  const { verdicts } = await readManifest(store, entry);
+  return {
+    kernel: findKernel(catalog, kernelNameOf(index, entry)),
+    files: await readModules(store, entry),
+    artifact: { listed, recorded: [...verdicts, ...laterEvidence(decisions, entry)] },
+  };
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isFile() ?? false;
+}
+
+/**
+ * What is on record of an artifact and was not asked again. A load test that failed stays failed: it had the driver's own
+ * script.
+ */
+function withRecord(asked: readonly Verdict[], recorded: readonly Verdict[]): Verdict[] {
+  const kept = recorded.filter(
+    ({ check: name, verdict: word }) =>
+      !asked.some((one) => one.check === name) || (name === "load" && word === "fail"),
+  );
+  const told = kept.map((one) => ({ ...one, reasons: one.reasons.map((reason) => `on record: ${reason}`) }));
+  return [...new Map([...asked, ...told].map((one) => [one.check, one])).values()];
+}
+
+/** A fault outranks what nobody could find out. */
+export function exitOf(verdicts: readonly Verdict[]): number {
+  if (verdicts.some(({ verdict }) => verdict === "fail")) return 1;
+  return verdicts.some(({ verdict }) => verdict === "unknown") ? 3 : 0;
+}
+
+function toText({ kernel, report: { verdicts, answer }, standing, serves }: ToldCheck): string {
+  const rows = verdicts.flatMap(({ check: name, verdict: word, reasons }) =>
+    reasons.map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
+  );
+  const [first] = answer?.reasons ?? [];
+  const failed = verdicts.filter(({ verdict: word }) => word === "fail").map(({ check: name }) => name);
+  const but = answer?.answer === "loads" && failed.length > 0 ? `; yet it fails ${failed.join(", ")}` : "";
+  const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}${but}\n`;
+  const stands = standing === undefined ? "" : `In the store: ${standingWords(standing)}\n`;
+  const also = serves.length === 0 ? "" : `Proven for, and serving: ${serves.join(", ")}\n`;
+  return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}${stands}${also}`;
+}
+
+function toJson({ kernel, files, report: { verdicts, answer, log }, standing, serves }: ToldCheck) {
+  return {
+    schema: "kmodfarm.check/1",
+    kernel,
+    files: files.map(({ name, bytes }) => ({ name, sha256: sha256(bytes), size: bytes.length })),
+    verdicts,
+    answer,
+    standing,
+    ...(serves.length === 0 ? {} : { serves }),
+    ...(log === undefined ? {} : { log: log.split("\n") }),
+  };
+}

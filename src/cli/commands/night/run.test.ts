@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { makeElement } from "../../../../test/support/elements.ts";
+import type { Blame, ErrorCode } from "../../../base/error.ts";
+import type { SourceProblem } from "../../../catalog/update.ts";
+import type { RunRow } from "../../../farm/report.ts";
+import { exitOf } from "./run.ts";
+
+function failed(code: ErrorCode, blame: Blame): RunRow {
+  const element = makeElement();
+  const failure = { code, blame, cause: "", line: "" };
+  return {
+    element,
+    isNew: true,
+    note: { element: "", at: "2026-01-01T00:00:00.000Z", compiler: "gcc-12", failure },
+  };
+}
+const BAD_DRIVER = failed("BUILD_FAILED", "source");
+const NO_SANDBOX = failed("TOOL_MISSING", "infra");
+const NO_SERVER = failed("REMOTE_UNAVAILABLE", "remote");
+const problem = (code: ErrorCode): SourceProblem => ({
+  ...{ source: "x", detail: "", hint: "", code, integrity: false },
+});
+
+test.each<[string, readonly RunRow[], readonly SourceProblem[], number]>([
+  ["nothing went wrong", [], [], 0],
+  ["a driver does not build", [BAD_DRIVER], [], 1],
+  ["a setting is wrong", [failed("CONFIG_INVALID", "input")], [], 1],
+  ["nobody knows why a build failed", [failed("BUILD_UNEXPLAINED", "unknown")], [], 1],
+  ["a tool is missing", [NO_SANDBOX], [], 3],
+  ["a server is down, and a tool is missing", [NO_SERVER, NO_SANDBOX], [], 3],
+  ["a tool is missing, and a driver does not build either", [NO_SANDBOX, BAD_DRIVER], [], 1],
+  ["a source needs a look", [], [problem("REMOTE_UNAVAILABLE")], 3],
+  ["a digest is wrong", [NO_SANDBOX, failed("DIGEST_MISMATCH", "integrity")], [], 4],
+  ["the store is damaged", [], [problem("STORE_CORRUPT")], 4],
+])("when %#: %s, the exit code says who is to look", (_, rows, problems, exit) => {
+  expect(exitOf({ rows, problems })).toBe(exit);
+});

@@ -1,0 +1,255 @@
+/**
+ * `kmodfarm run`: the night.
+ */
+import { join, relative } from "node:path";
+import { ERRORS, type ErrorCode, FarmError } from "../../../base/error.ts";
+import type { RunOptions } from "../../../farm/coordinator.ts";
+import { UNTESTED } from "../../../farm/element.ts";
+import type { Farm } from "../../../farm/open.ts";
+import type { RunReport, RunRow } from "../../../farm/report.ts";
+import { runFarm } from "../../../farm/run.ts";
+import { elementName } from "../../../matrix/element.ts";
+import { standingWords } from "../../../registry/standing.ts";
+import type { Store } from "../../../registry/stores/store.ts";
+import { openBoard } from "../../board.ts";
+import type { OptionsOf } from "../../command.ts";
+import { failureParagraphs, logPlace } from "../../failures.ts";
+import { stopSignal, withFarm } from "../../options.ts";
+import { print, printJson, seconds, table } from "../../output.ts";
+import type { RUN } from "./command.ts";
+
+type RunCommandOptions = OptionsOf<typeof RUN>;
+
+export async function run(options: RunCommandOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    if (farm.config.drivers.length === 0) {
+      throw new FarmError("CONFIG_INVALID", {
+        detail:
+          options.config === undefined
+            ? "there is no kmodfarm.yaml here that names a driver"
+            : "the configuration names no driver",
+        hint: "Name one, as examples/demo.yaml does, and give the file with --config.",
+      });
+    }
+    const report = await runWithBoard(farm, options, {});
+    return printReport(report, farm, options.json ?? false);
+  });
+}
+
+/** Runs the farm with progress on stderr; shared with `build`. */
+export async function runWithBoard(
+  farm: Farm,
+  options: RunCommandOptions,
+  more: Partial<RunOptions>,
+): Promise<RunReport> {
+  const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
+  try {
+    const clock = () => new Date();
+    return await runFarm(farm, {
+      progress: board,
+      signal: stopSignal(),
+      now: clock,
+      retry: options.retry ?? false,
+      ...more,
+    });
+  } finally {
+    board.close();
+  }
+}
+
+/** Prints a run's result and returns its exit code. */
+export async function printReport(report: RunReport, farm: Farm, asJson: boolean): Promise<number> {
+  if (asJson) await printJson(toJson(report, farm));
+  else await print(toText(report, farm));
+  return exitOf(report);
+}
+
+/**
+ * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed by their
+ * own fault, then what this machine or a server did not do.
+ */
+export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">): number {
+  const failures = rows.filter(isFailed);
+  const blames = [
+    ...failures.map(({ note }) => note.failure?.blame),
+    ...problems.map(({ code }) => ERRORS[code].blame),
+  ];
+  if (blames.includes("integrity") || problems.some(({ integrity }) => integrity)) return 4;
+  if (blames.includes("bug")) return ERRORS.BUG.exit;
+  const isOwn = ({ note }: RunRow) => !ELSEWHERE.has(note.failure?.blame ?? "source");
+  if (failures.some(isOwn)) return ERRORS.ELEMENTS_FAILED.exit;
+  return failures.length + problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+}
+
+const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
+
+/** A candidate is one where somebody found something wrong; what nobody could find out is not. */
+function isFailed({ note, standing }: RunRow): boolean {
+  const code = note.failure?.code as ErrorCode | undefined;
+  if (code !== undefined) return code !== "NOT_FETCHABLE" && code !== "KERNEL_EXCLUDED";
+  return standing?.word === "candidate" && note.load?.verdict.verdict !== "unknown";
+}
+
+export function toJson(report: RunReport, farm: Farm) {
+  const elements = report.rows.map((row) => ({
+    ...row.element,
+    compilerName: row.note.compiler,
+    outcome: outcomeOf(row),
+    standing: row.standing,
+    isNew: row.isNew,
+    attempt: { ...row.note, logFile: logPlace(row.note, farm.store) },
+    path: row.path === undefined ? undefined : join(farm.store.place, row.path),
+  }));
+  return {
+    schema: "kmodfarm.run/1",
+    generation: report.generation,
+    kernels: report.kernels,
+    wanted: report.wanted,
+    outOfReach: report.outOfReach,
+    excluded: report.excluded,
+    otherStable: report.otherStable,
+    unfetchable: report.unfetchable,
+    problems: report.problems,
+    elements,
+  };
+}
+
+type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
+
+function outcomeOf(row: RunRow): OutcomeWord {
+  if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
+  if (row.note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
+  if (row.note.failure !== undefined) return "failed";
+  return row.standing?.word ?? "candidate";
+}
+
+export function toText(report: RunReport, farm: Farm): string {
+  const place = shortest(farm.store.place);
+  const drivers = new Set(report.rows.map(({ element }) => `${element.driver} ${element.driverversion}`));
+  const isOne = drivers.size === 1;
+  const rows = report.rows.map((row) => [
+    ...(isOne ? [] : [`${row.element.driver} ${row.element.driverversion}`]),
+    `${row.element.distribution}/${row.element.architecture}`,
+    row.element.kversion,
+    row.note.compiler,
+    seconds(row.note.buildMs),
+    loadWord(row),
+    row.path === undefined ? whereInstead(row, farm.store) : join(place, row.path),
+  ]);
+  const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
+  const shown =
+    rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : nothingText(report);
+  return `${shown}${failureText(report, farm.store)}${standingText(report)}${summaryText(report)}`;
+}
+
+/** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
+function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunReport): string {
+  if (wanted > 0 && wanted === outOfReach)
+    return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements and do not have them (--retry asks again).\n`;
+  if (wanted > 0) return `Nothing came of the ${wanted} wanted elements, for the reasons below.\n`;
+  if (problems.length > 0)
+    return `Nothing was found to build among the ${kernels} kernels known, but not everything could be asked: see below.\n`;
+  if (excluded.length > 0) return "Nothing is wanted: all that is selected is excluded.\n";
+  return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
+}
+
+function whereInstead({ note, standing }: RunRow, store: Store): string {
+  return standing?.word === "withdrawn" ? "withdrawn" : shortest(logPlace(note, store) ?? "-");
+}
+
+/** What is stable by exception only, and what somebody took back: once for all that have the same words. */
+function standingText({ rows }: RunReport): string {
+  const odd = rows.flatMap(({ element, standing }) =>
+    standing !== undefined && standing.word !== "candidate" && standing.reasons.length > 0
+      ? [
+          {
+            element,
+            words: standingWords(standing),
+            isBack: standing.word === "withdrawn",
+          },
+        ]
+      : [],
+  );
+  return [...Map.groupBy(odd, ({ words }) => words)]
+    .map(([words, group]) => {
+      const [first] = group;
+      const name =
+        first === undefined || group.length > 1 ? `${group.length} artifacts` : elementName(first.element);
+      const hint = first?.isBack ? "  `kmodfarm promote` with its name brings it back.\n" : "";
+      return `${name}: ${words}\n${hint}`;
+    })
+    .join("");
+}
+
+function isUntested({ note }: RunRow): boolean {
+  return note.load?.verdict.reasons.includes(UNTESTED) ?? false;
+}
+
+function loadWord(row: RunRow): string {
+  const { note, standing } = row;
+  if (standing?.word === "stable" && note.load?.verdict.verdict === "fail") return "waived";
+  if (isUntested(row)) return "untested";
+  if (note.load !== undefined)
+    return note.load.verdict.verdict === "pass"
+      ? `pass ${seconds(note.load.bootMs)} s`
+      : note.load.verdict.verdict;
+  if (note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
+  return note.failure?.code === "NOT_FETCHABLE" ? "not there" : "failed";
+}
+
+function failureText(report: RunReport, store: Store): string {
+  const failed = report.rows.filter((row) => outcomeOf(row) === "failed" || outcomeOf(row) === "candidate");
+  const untested = failed.filter(isUntested).length;
+  return (
+    failureParagraphs(
+      failed.filter((row) => !isUntested(row)),
+      store,
+    ) +
+    (untested === 0
+      ? ""
+      : `${untested} built and not load-tested: \`kmodfarm run\` does that and publishes them.\n`)
+  );
+}
+
+/** What went wrong beside the elements, with what helps. */
+export function problemText(problems: RunReport["problems"]): string {
+  return problems
+    .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
+    .join("");
+}
+
+const LEFT_ALONE: ReadonlySet<OutcomeWord> = new Set(["excluded", "unfetchable"]);
+
+function summaryText(report: RunReport): string {
+  const count = (outcome: OutcomeWord) => report.rows.filter((row) => outcomeOf(row) === outcome).length;
+  // Of what was left alone, for its own or its mirror's sake, nothing is new.
+  const fresh = report.rows.filter((row) => row.isNew && !LEFT_ALONE.has(outcomeOf(row))).length;
+  const parts = [
+    `${count("stable")} stable`,
+    `${count("candidate")} candidates`,
+    `${count("failed")} failed`,
+    ...(count("withdrawn") > 0 ? [`${count("withdrawn")} withdrawn`] : []),
+    ...(count("excluded") > 0 ? [`${count("excluded")} excluded`] : []),
+    `${fresh} of them new`,
+  ];
+  const lost =
+    report.unfetchable > 0
+      ? ` ${report.unfetchable} of them listed but not on their mirror (see \`catalog list\`).`
+      : "";
+  const problems = problemText(report.problems);
+  const excluded = report.excluded
+    .map(({ reason, count: members }) => `${members} selected and excluded: ${reason}\n`)
+    .join("");
+  // What was not wanted this time was not taken back either.
+  const others =
+    report.otherStable > 0
+      ? ` It also has ${report.otherStable} stable that this run did not want: \`kmodfarm matrix show\`.`
+      : "";
+  return `${problems}${excluded}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
+}
+
+/** A path as a person here would type it. */
+function shortest(path: string): string {
+  const below = relative(process.cwd(), path);
+  return below === "" || below.startsWith("..") ? path : below;
+}

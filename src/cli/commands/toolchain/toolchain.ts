@@ -1,0 +1,60 @@
+/**
+ * `kmodfarm toolchain export|import`: roots that travel.
+ */
+import { join, resolve } from "node:path";
+import { FarmError } from "../../../base/error.ts";
+import { exportRoot, importRoot } from "../../../builder/toolchains/archive.ts";
+import { openToolchains } from "../../../farm/open.ts";
+import { ArchitectureName, hostArchitecture } from "../../../kernel/architecture.ts";
+import { Compiler } from "../../../kernel/kernel.ts";
+import type { OptionsOf } from "../../command.ts";
+import type { PlaceOptions } from "../../common-options.ts";
+import { stopSignal, withFarm } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import type { EXPORT_TOOLCHAIN } from "./command.ts";
+
+export async function exportToolchain(
+  release: string,
+  compiler: string,
+  options: OptionsOf<typeof EXPORT_TOOLCHAIN>,
+): Promise<number> {
+  const wanted = { release, compiler: compilerOf(compiler), architecture: architectureOf(options.arch) };
+  return withFarm(options, async (farm) => {
+    const toolchains = openToolchains(farm, (text) => process.stderr.write(`${text}\n`));
+    await toolchains.root(wanted, stopSignal());
+    const file = resolve(options.output);
+    const { name, digest, record } = await exportRoot(await toolchains.place(wanted), file, farm.scratch);
+    if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, file, ...record });
+    else
+      await print(
+        `${name}: ${record.packages.length} packages, content ${digest}\nwritten to ${options.output}\n`,
+      );
+    return 0;
+  });
+}
+
+export async function importToolchain(file: string, options: PlaceOptions): Promise<number> {
+  return withFarm(options, async (farm) => {
+    const place = ({ name }: { readonly name: string }) => join(farm.cache, "roots", name);
+    const { name, digest, record } = await importRoot(resolve(file), place, farm.scratch, stopSignal());
+    if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, ...record });
+    else await print(`${name}: ${record.packages.length} packages, content ${digest}\nin the cache now\n`);
+    return 0;
+  });
+}
+
+function compilerOf(word: string): Compiler {
+  const [, family, version] = /^(gcc|clang)-(.+)$/.exec(word) ?? [];
+  const parsed = Compiler.safeParse({ family, version, source: "table" });
+  if (parsed.success) return parsed.data;
+  throw new FarmError("USAGE", { detail: `'${word}' is not a compiler; write it as gcc-12 or clang-17` });
+}
+
+function architectureOf(word: string | undefined): ArchitectureName {
+  if (word === undefined) return hostArchitecture(process.arch);
+  const parsed = ArchitectureName.safeParse(word);
+  if (parsed.success) return parsed.data;
+  throw new FarmError("USAGE", {
+    detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
+  });
+}

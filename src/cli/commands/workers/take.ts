@@ -1,0 +1,69 @@
+/**
+ * `kmodfarm take`: what workers handed over, checked and published.
+ */
+import { resolve } from "node:path";
+import { ERRORS } from "../../../base/error.ts";
+import { type TakeReport, takeAll } from "../../../farm/take-all.ts";
+import { openBoard } from "../../board.ts";
+import type { OptionsOf } from "../../command.ts";
+import { stopSignal, withFarm } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import { exitOf, toJson, toText } from "../night/run.ts";
+import type { TAKE } from "./command.ts";
+
+export async function take(places: readonly string[], options: OptionsOf<typeof TAKE>): Promise<number> {
+  return withFarm(options, async (farm) => {
+    const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
+    try {
+      const report = await takeAll(farm, {
+        progress: board,
+        signal: stopSignal(),
+        now: () => new Date(),
+        places,
+        ...(options.orders === undefined ? {} : { orders: resolve(options.orders) }),
+        without: options.load ? [] : ["load"],
+      });
+      const { taken, again, refused, faults } = report;
+      if (options.json) {
+        const told = refused.map(({ file, error: { code, message, at, hint } }) => ({
+          file,
+          code,
+          message,
+          at,
+          hint,
+        }));
+        await printJson({
+          ...toJson(report, farm),
+          schema: "kmodfarm.take/1",
+          taken,
+          again,
+          refused: told,
+          faults,
+        });
+      } else await print(`${toText(report, farm)}${handOverText(report)}`);
+      return exitOfTake(report);
+    } finally {
+      board.close();
+    }
+  });
+}
+
+function handOverText({ taken, again, refused, faults, handedOut }: TakeReport): string {
+  const bad = refused.map(({ error: { code, message, at, hint } }) => {
+    const kept = at.kept === undefined ? "" : `  kept: ${at.kept}\n`;
+    return `${message}\n${kept}  ${hint} [${code}]\n`;
+  });
+  const failed = faults.map(
+    ({ name, code, message }) => `${name}: a worker could not do it: ${message} [${code}]\n`,
+  );
+  const before = again === 0 ? "" : `, ${again} the same as before`;
+  const rest = handedOut === 0 ? "" : ` ${handedOut} elements are still with workers, or to be ordered.`;
+  return `${bad.join("")}${failed.join("")}Hand-overs: ${taken} taken${before}, ${refused.length} refused.${rest}\n`;
+}
+
+/** A refused hand-over is somebody's lie, or a damaged file: a person must look. */
+function exitOfTake(report: TakeReport): number {
+  const exits = report.refused.map(({ error }) => error.exit);
+  if (exits.length > 0) return Math.max(...exits);
+  return exitOf(report) || (report.faults.length > 0 ? ERRORS.TOOL_FAILED.exit : 0);
+}
