@@ -1,47 +1,21 @@
 /**
  * `kmodfarm audit`: what is wrong in a heap of modules that somebody has. Needs no store and no configuration.
  */
-import { availableParallelism } from "node:os";
-import PQueue from "p-queue";
 import { ERRORS, FarmError, toFarmError } from "../../../base/error.ts";
-import { inThread } from "../../../base/thread.ts";
-import {
-  type AuditedFile,
-  absent,
-  auditFiles,
-  type KernelKeys,
-  signersByRelease,
-  unread,
-} from "../../../check/audit.ts";
-import { type Finding, findings, type Unjudged, unjudged } from "../../../check/audit-findings.ts";
-import { type AuditWork, auditDirectory } from "../../audit-worker.ts";
+import type { AuditedFile, KernelKeys } from "../../../check/audit.ts";
+import type { Finding } from "../../../check/audit-findings.ts";
+import { type AuditReport, auditPlace } from "../../../farm/audit/audit.ts";
+import { openPlace } from "../../../farm/audit/place.ts";
+import type { Gap } from "../../../farm/audit/web-listing.ts";
 import type { OptionsOf } from "../../command.ts";
-import { kernelsBeside } from "../../kernels-beside.ts";
-import { type Heap, openHeap } from "../../module-heap.ts";
 import { print, printJson, table } from "../../output.ts";
-import type { Gap } from "../../web-listing.ts";
 import type { AUDIT } from "./command.ts";
 
-type AuditOptions = OptionsOf<typeof AUDIT>;
-
-const MODULE = /\.ko(\.(xz|zst|gz))?$/;
-/** Modules in a form that kernels, kmod and this program do not open. */
-const STRANGE_MODULE = /\.ko\.(bz2|lz4|lzma|lzo|lz|br|7z|Z|zip)$/;
-
-/** What was seen, and what was not. */
-interface Report {
-  readonly files: readonly AuditedFile[];
-  readonly findings: readonly Finding[];
-  readonly unjudged: readonly Unjudged[];
-  /** Places and files that could not be read. */
-  readonly gaps: readonly Gap[];
-  readonly keys: KernelKeys;
-}
-
 /** Exit code 3 where not everything could be read: what is there and was not seen may be wrong too. */
-export async function audit(place: string, options: AuditOptions): Promise<number> {
-  await using heap = await openHeap(place);
-  const report = await reportOf(heap, options);
+export async function audit(place: string, options: OptionsOf<typeof AUDIT>): Promise<number> {
+  await using files = await openPlace(place);
+  const kernels = options.kernels === undefined ? undefined : await releasesOf(options.kernels);
+  const report = await auditPlace(files, kernels);
   if (report.files.length + report.unjudged.length + report.gaps.length === 0)
     throw new FarmError("USAGE", {
       detail: `there is no module (.ko, .ko.xz, .ko.zst, .ko.gz) below ${place}`,
@@ -52,81 +26,6 @@ export async function audit(place: string, options: AuditOptions): Promise<numbe
   if (report.gaps.length > 0) return ERRORS.REMOTE_UNAVAILABLE.exit;
   return report.findings.length > 0 ? 1 : 0;
 }
-
-async function reportOf(heap: Heap, options: AuditOptions): Promise<Report> {
-  const { keys, releases, builtin, exports, gaps } = await kernelsBeside(heap);
-  const paths = heap.paths.filter((path) => MODULE.test(path));
-  const files =
-    heap.directory === undefined
-      ? await auditRemote(heap, paths, keys)
-      : await auditLocal(heap.directory, paths, keys);
-  const kernels = options.kernels === undefined ? releases : await releasesOf(options.kernels);
-  const strange = heap.paths
-    .filter((path) => STRANGE_MODULE.test(path))
-    .map((path) => ({ path, why: "it is packed in a way that no kernel opens" }));
-  return {
-    ...{ files, keys },
-    findings: findings(files, { kernels, builtin, exports }),
-    unjudged: [...unjudged(files), ...strange],
-    gaps: [
-      ...heap.gaps,
-      ...gaps,
-      ...files.flatMap(({ path, unread: why }) => (why === undefined ? [] : [{ place: path, why }])),
-    ],
-  };
-}
-
-/** Below so many, threads cost more than they bring. */
-const FEW = 200;
-
-async function auditLocal(
-  directory: string,
-  paths: readonly string[],
-  keys: KernelKeys,
-): Promise<AuditedFile[]> {
-  if (paths.length <= FEW) return auditDirectory({ directory, paths, keys });
-  const threads = Math.min(availableParallelism(), 8);
-  // In turns, since the large ones lie together.
-  const shares = Array.from({ length: threads }, (_, share) =>
-    paths.filter((_, index) => index % threads === share),
-  );
-  const parts = await Promise.all(
-    shares.map((share) => {
-      const work: AuditWork = { directory, paths: share, keys };
-      return inThread<AuditedFile[]>({ script: "../../audit-worker", base: import.meta.url, work });
-    }),
-  );
-  return parts.flat().toSorted((a, b) => (a.path < b.path ? -1 : 1));
-}
-
-async function auditRemote(heap: Heap, paths: readonly string[], keys: KernelKeys): Promise<AuditedFile[]> {
-  const queue = new PQueue({ concurrency: FETCHED_AT_ONCE });
-  const signersOf = signersByRelease(keys);
-  const audited = await Promise.all(
-    paths.map((path) =>
-      queue.add(async () => {
-        const bytes = await readRemote(heap, path);
-        if (bytes instanceof FarmError) return [unread(path, bytes.message)];
-        if (bytes === undefined) return [absent(path)];
-        return auditFiles([{ path, bytes }], signersOf, heap.place);
-      }),
-    ),
-  );
-  return audited.flat();
-}
-
-/** A file that a server does not give is not known; the others still are. */
-async function readRemote(heap: Heap, path: string): Promise<Buffer | FarmError | undefined> {
-  try {
-    return await heap.read(path);
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.code !== "REMOTE_UNAVAILABLE") throw error;
-    return error;
-  }
-}
-
-const FETCHED_AT_ONCE = 8;
 
 /** Releases in a catalog, a matrix, or a kernel list. */
 async function releasesOf(place: string): Promise<ReadonlySet<string>> {
@@ -143,7 +42,7 @@ async function releasesOf(place: string): Promise<ReadonlySet<string>> {
   }
 }
 
-function toText({ files, findings: found, unjudged: unknown, gaps, keys }: Report): string {
+function toText({ files, findings: found, unjudged: unknown, gaps, keys }: AuditReport): string {
   const claimed = new Set(files.flatMap(({ claim }) => claim?.release ?? []));
   const rows = found.map(({ kind, path, fact }) => [WORDS[kind], path, fact]);
   const shown = rows.length === 0 ? "" : `${table(["WHAT", "FILE", "WHY"], rows)}\n`;
@@ -207,7 +106,7 @@ const WORDS: Readonly<Record<Finding["kind"], string>> = {
   noKernel: "no kernel",
 };
 
-function toJson(place: string, { files, findings: found, unjudged: unknown, gaps, keys }: Report) {
+function toJson(place: string, { files, findings: found, unjudged: unknown, gaps, keys }: AuditReport) {
   return {
     schema: "kmodfarm.audit/1",
     place,

@@ -2,7 +2,7 @@
  * Files of this machine that a person named the place of, whole and in one go: as large as somebody made them.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { FarmError, isErrno } from "../base/error.ts";
+import { FarmError, isErrno } from "../../base/error.ts";
 
 /** Four times what a module may unpack to. */
 export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;

@@ -1,14 +1,14 @@
 /**
  * What lies beside modules of the kernels that they are for, and says what those kernels are.
  */
-import { unpackWhole } from "../base/decompress.ts";
-import { toFarmError } from "../base/error.ts";
-import type { KernelKeys } from "../check/audit.ts";
-import { moduleName } from "../formats/kernel-module.ts";
-import { readSystemMap } from "../formats/system-map.ts";
-import { readVmlinuz } from "../formats/vmlinuz.ts";
+import { unpackWhole } from "../../base/decompress.ts";
+import { toFarmError } from "../../base/error.ts";
+import type { KernelKeys } from "../../check/audit.ts";
+import { moduleName } from "../../formats/kernel-module.ts";
+import { readSystemMap } from "../../formats/system-map.ts";
+import { readVmlinuz } from "../../formats/vmlinuz.ts";
 import { FILE_LIMIT_BYTES } from "./local-file.ts";
-import type { Heap } from "./module-heap.ts";
+import type { ReadPlace } from "./place.ts";
 import type { Gap } from "./web-listing.ts";
 
 /** Each by `uname -r`. */
@@ -26,38 +26,38 @@ interface KernelsBeside {
 }
 
 interface Kind {
-  readonly place: RegExp;
+  readonly at: RegExp;
   /** Several times what any has; a text that is longer may be more lines than fit into memory. */
   readonly limitBytes: number;
 }
 
 const VMLINUZ: Kind = {
-  place: /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/,
+  at: /(?:^|\/)(?:vmlinuz-([^/]+)|([^/]+)\/vmlinuz)$/,
   limitBytes: FILE_LIMIT_BYTES,
 };
-const BUILTIN: Kind = { place: /(?:^|\/)([^/]+)\/modules\.builtin$/, limitBytes: 4 * 1024 * 1024 };
+const BUILTIN: Kind = { at: /(?:^|\/)([^/]+)\/modules\.builtin$/, limitBytes: 4 * 1024 * 1024 };
 const SYSTEM_MAP: Kind = {
-  place: /(?:^|\/)(?:System\.map-([^/]+)|([^/]+)\/System\.map)$/,
+  at: /(?:^|\/)(?:System\.map-([^/]+)|([^/]+)\/System\.map)$/,
   limitBytes: 64 * 1024 * 1024,
 };
 
-export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
+export async function kernelsBeside(place: ReadPlace): Promise<KernelsBeside> {
   const gaps: Gap[] = [];
-  const releases = heap.paths.flatMap((path) => releaseIn(heap, path, VMLINUZ.place) ?? []);
+  const releases = place.paths.flatMap((path) => releaseIn(place, path, VMLINUZ.at) ?? []);
   return {
     keys: await readBeside(
-      heap,
+      place,
       gaps,
       VMLINUZ,
       async (bytes, path) => (await readVmlinuz(bytes, path, unpackWhole)).certificates,
     ),
     releases: releases.length === 0 ? undefined : new Set(releases),
-    builtin: await readBeside(heap, gaps, BUILTIN, async (bytes) => {
+    builtin: await readBeside(place, gaps, BUILTIN, async (bytes) => {
       const lines = bytes.toString("utf8").split("\n");
       return new Set(lines.map((line) => moduleName(line.split("/").at(-1) ?? "")));
     }),
     exports: await readBeside(
-      heap,
+      place,
       gaps,
       SYSTEM_MAP,
       async (bytes, path) => readSystemMap(bytes.toString("latin1"), path).exports,
@@ -67,24 +67,24 @@ export async function kernelsBeside(heap: Heap): Promise<KernelsBeside> {
 }
 
 /** The tree of one kernel says which by its own name. */
-function releaseIn(heap: Heap, path: string, place: RegExp): string | undefined {
-  const [, byName, byPlace] = place.exec(`${heap.place}/${path}`) ?? [];
+function releaseIn(place: ReadPlace, path: string, at: RegExp): string | undefined {
+  const [, byName, byPlace] = at.exec(`${place.name}/${path}`) ?? [];
   return byName ?? byPlace;
 }
 
 /** The first file of each kernel that is what its name says: what is something else says nothing about modules. */
 async function readBeside<T>(
-  heap: Heap,
+  place: ReadPlace,
   gaps: Gap[],
-  { place, limitBytes }: Kind,
+  { at, limitBytes }: Kind,
   read: (bytes: Buffer, path: string) => Promise<T>,
 ): Promise<Map<string, T>> {
   const found = new Map<string, T>();
-  for (const path of heap.paths) {
-    const release = releaseIn(heap, path, place);
+  for (const path of place.paths) {
+    const release = releaseIn(place, path, at);
     if (release === undefined || found.has(release)) continue;
     try {
-      const bytes = await heap.read(path);
+      const bytes = await place.read(path);
       if (bytes !== undefined && bytes.length > limitBytes)
         gaps.push({ place: path, why: `it has more than ${limitBytes} bytes` });
       else if (bytes !== undefined) found.set(release, await read(bytes, path));

@@ -5,18 +5,18 @@
 import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { FarmError, isErrno, toFarmError } from "../base/error.ts";
-import { Http } from "../base/http.ts";
+import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
+import { Http } from "../../base/http.ts";
 import { FILE_LIMIT_BYTES, readLocalFile } from "./local-file.ts";
 import { decodedPath, type Gap, listPlace } from "./web-listing.ts";
 
-export interface Heap extends AsyncDisposable {
+export interface ReadPlace extends AsyncDisposable {
   /** Paths of all files, sorted. */
   readonly paths: readonly string[];
   /** What of it could not be listed: files that nobody knows of may be there. */
   readonly gaps: readonly Gap[];
   /** An absolute path or an address. */
-  readonly place: string;
+  readonly name: string;
   /** Where they are on this machine, if they are. */
   readonly directory?: string;
   /** Undefined for what a server lists and does not have. */
@@ -27,12 +27,12 @@ export interface Heap extends AsyncDisposable {
 const PAGE_LIMIT_BYTES = 16 * 1024 * 1024;
 
 /** @throws FarmError FILE_UNREADABLE, REMOTE_UNAVAILABLE, USAGE */
-export async function openHeap(place: string): Promise<Heap> {
+export async function openPlace(place: string): Promise<ReadPlace> {
   return /^[a-z][a-z0-9+.-]*:\/\//i.test(place) ? openUrl(place) : openDirectory(place);
 }
 
 /** Links are not followed: what they lead to is found where it is, if it is here. */
-async function openDirectory(directory: string): Promise<Heap> {
+async function openDirectory(directory: string): Promise<ReadPlace> {
   if (directory === "")
     throw new FarmError("USAGE", { detail: "the place to look through is an empty word" });
   const place = await stat(directory).catch((cause: NodeJS.ErrnoException) => {
@@ -46,7 +46,7 @@ async function openDirectory(directory: string): Promise<Heap> {
   return {
     paths: paths.sort(),
     gaps,
-    place: absolute,
+    name: absolute,
     directory: absolute,
     read: async (path) => readLocalFile(join(absolute, path), FILE_LIMIT_BYTES),
     [Symbol.asyncDispose]: async () => {},
@@ -80,7 +80,7 @@ function notOneFile(place: string): FarmError {
 /** Somebody waits for the answer, so a server that gives none is not asked for minutes. */
 const PATIENCE = { retries: 1, silenceMs: 15_000 };
 
-async function openUrl(words: string): Promise<Heap> {
+async function openUrl(words: string): Promise<ReadPlace> {
   const parsed = URL.parse(words);
   if (parsed === null || !/^https?:$/.test(parsed.protocol))
     throw new FarmError("USAGE", {
@@ -99,7 +99,7 @@ async function openUrl(words: string): Promise<Heap> {
     return {
       paths,
       gaps,
-      place: decodedPath(root.replace(/\?.*$/, "").replace(/\/$/, "")),
+      name: decodedPath(root.replace(/\?.*$/, "").replace(/\/$/, "")),
       read: (path) => fetchFile(http, files.get(path) as string, FILE_LIMIT_BYTES),
       [Symbol.asyncDispose]: () => http.close(),
     };

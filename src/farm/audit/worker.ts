@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import {
   type AuditedFile,
   type AuditInput,
@@ -11,7 +11,7 @@ import {
   type KernelKeys,
   signersByRelease,
   unread,
-} from "../check/audit.ts";
+} from "../../check/audit.ts";
 import { FILE_LIMIT_BYTES, readLocalFile } from "./local-file.ts";
 
 export interface AuditWork {

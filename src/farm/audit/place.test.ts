@@ -1,9 +1,9 @@
 import { mkdir, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { startServer } from "../../test/support/server.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { openHeap } from "./module-heap.ts";
+import { startServer } from "../../../test/support/server.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openPlace } from "./place.ts";
 
 test("a directory is read without following links", async () => {
   const directory = await temporaryDirectory();
@@ -11,10 +11,10 @@ test("a directory is read without following links", async () => {
   await writeFile(join(directory, "a/b/c.ko"), "module");
   await symlink(directory, join(directory, "a/again"));
 
-  await using heap = await openHeap(directory);
+  await using place = await openPlace(directory);
 
-  expect(heap.paths).toEqual(["a/b/c.ko"]);
-  expect(String(await heap.read("a/b/c.ko"))).toBe("module");
+  expect(place.paths).toEqual(["a/b/c.ko"]);
+  expect(String(await place.read("a/b/c.ko"))).toBe("module");
 });
 
 test("a directory may be the one that one is in", async () => {
@@ -24,13 +24,13 @@ test("a directory may be the one that one is in", async () => {
   process.chdir(directory);
 
   for (const words of [".", "./", directory, `${directory}/`]) {
-    await using heap = await openHeap(words);
-    expect([heap.place, ...heap.paths]).toEqual([directory, "one.ko"]);
+    await using place = await openPlace(words);
+    expect([place.name, ...place.paths]).toEqual([directory, "one.ko"]);
   }
 });
 
 test("a place that is not there is said so", async () => {
-  await expect(openHeap("/no/such/place")).rejects.toThrow(
+  await expect(openPlace("/no/such/place")).rejects.toThrow(
     expect.objectContaining({ code: "FILE_UNREADABLE" }),
   );
 });
@@ -38,7 +38,7 @@ test("a place that is not there is said so", async () => {
 test("pages of links are followed below where they begin, each once", async () => {
   const pages: Record<string, string> = {
     "/drivers/":
-      '<a href="../">up</a> <a href="?C=N">sort</a> <a href="x86_64/">d</a> <a href="/secret/">s</a>',
+      '<a href="../../">up</a> <a href="?C=N">sort</a> <a href="x86_64/">d</a> <a href="/secret/">s</a>',
     "/drivers/x86_64/": `<A HREF='one%2Btwo.ko'>f</A> <a href="/drivers/">back</a> <a href="https://other.example/x.ko">o</a>`,
     "/drivers/x86_64/one%2Btwo.ko": "module",
   };
@@ -47,10 +47,10 @@ test("pages of links are followed below where they begin, each once", async () =
     response.writeHead(page === undefined ? 404 : 200).end(page);
   });
 
-  await using heap = await openHeap(`${server.url}/drivers`);
+  await using place = await openPlace(`${server.url}/drivers`);
 
-  expect(heap.paths).toEqual(["x86_64/one+two.ko"]);
-  expect(String(await heap.read("x86_64/one+two.ko"))).toBe("module");
+  expect(place.paths).toEqual(["x86_64/one+two.ko"]);
+  expect(String(await place.read("x86_64/one+two.ko"))).toBe("module");
   expect(server.requests).toEqual(["/drivers/", "/drivers/x86_64/", "/drivers/x86_64/one%2Btwo.ko"]);
 });
 
@@ -64,10 +64,10 @@ test("a bucket is listed page by page", async () => {
     return response.end(isSecond ? listed(["2/b+c.ko"]) : listed(["1/a&amp;b.ko"], "a&amp;b"));
   });
 
-  await using heap = await openHeap(`${server.url}/bucket/?list-type=2`);
+  await using place = await openPlace(`${server.url}/bucket/?list-type=2`);
 
-  expect(heap.paths).toEqual(["1/a&b.ko", "2/b+c.ko"]);
-  expect(String(await heap.read("2/b+c.ko"))).toBe("bytes of /bucket/2/b%2Bc.ko");
+  expect(place.paths).toEqual(["1/a&b.ko", "2/b+c.ko"]);
+  expect(String(await place.read("2/b+c.ko"))).toBe("bytes of /bucket/2/b%2Bc.ko");
 });
 
 /** A bucket with some keys on each page, as a server of some kind lists it. */
@@ -97,8 +97,8 @@ test.each(["s3", "gcs"] as const)("a bucket of %s is listed to its end, by both 
   const server = await bucketOf(KEYS, kind);
 
   for (const question of ["", "?list-type=2"]) {
-    await using heap = await openHeap(`${server.url}/${question}`);
-    expect([heap.paths, heap.gaps]).toEqual([KEYS, []]);
+    await using place = await openPlace(`${server.url}/${question}`);
+    expect([place.paths, place.gaps]).toEqual([KEYS, []]);
   }
 });
 
@@ -109,10 +109,10 @@ test.each([
 ] as const)("a bucket whose listing is %s is not all of it", async (kind, why) => {
   const server = await bucketOf(KEYS, kind);
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths.slice(0, 2)).toEqual(["a/1.ko", "a/2&3.ko"]);
-  expect(heap.gaps).toEqual([
+  expect(place.paths.slice(0, 2)).toEqual(["a/1.ko", "a/2&3.ko"]);
+  expect(place.gaps).toEqual([
     { place: expect.stringContaining(server.url), why: expect.stringMatching(why) },
   ]);
 });
@@ -127,7 +127,7 @@ function pagesOf(pages: Readonly<Record<string, string>>) {
 
 test("nginx's pages", async () => {
   const page = (links: string) =>
-    `<html>\r\n<head><title>Index of /</title></head>\r\n<body>\r\n<h1>Index of /</h1><hr><pre><a href="../">../</a>\r\n${links}</pre><hr></body>\r\n</html>\r\n`;
+    `<html>\r\n<head><title>Index of /</title></head>\r\n<body>\r\n<h1>Index of /</h1><hr><pre><a href="../../">../</a>\r\n${links}</pre><hr></body>\r\n</html>\r\n`;
   const server = await pagesOf({
     "/": page('<a href="6.1.0-56-amd64/">6.1.0-56-amd64/</a>   28-Nov-2026 23:54   -\r\n'),
     "/6.1.0-56-amd64/": page(
@@ -135,12 +135,12 @@ test("nginx's pages", async () => {
     ),
   });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual([
+  expect(place.paths).toEqual([
     "6.1.0-56-amd64/a+very_long_name_of_a_module_that_is_cut_off_when_it_is_shown.ko.xz",
   ]);
-  expect(heap.gaps).toEqual([]);
+  expect(place.gaps).toEqual([]);
 });
 
 test("Apache's pages, in whichever order", async () => {
@@ -152,9 +152,9 @@ test("Apache's pages, in whichever order", async () => {
     "/m/sub/": '<html><body><ul><li><a href="two.ko"> two.ko</a></li></ul></body></html>',
   });
 
-  await using heap = await openHeap(`${server.url}/m/`);
+  await using place = await openPlace(`${server.url}/m/`);
 
-  expect([heap.paths, heap.gaps]).toEqual([["one.ko", "sub/two.ko"], []]);
+  expect([place.paths, place.gaps]).toEqual([["one.ko", "sub/two.ko"], []]);
   expect(server.requests).toEqual(["/m/", "/m/sub/"]);
 });
 
@@ -167,17 +167,17 @@ test("a directory that is shown in parts", async () => {
     "/more.html": page("three", '<a href="/?page=2&amp;sort=name">previous</a>'),
   });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect([heap.paths, heap.gaps]).toEqual([["one.ko", "three.ko", "two.ko"], []]);
+  expect([place.paths, place.gaps]).toEqual([["one.ko", "three.ko", "two.ko"], []]);
 });
 
 test("a list of names, one a line", async () => {
   const server = await pagesOf({ "/": "./a/one.ko\nb/two+.ko\r\nb/\n" });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual(["a/one.ko", "b/two+.ko"]);
+  expect(place.paths).toEqual(["a/one.ko", "b/two+.ko"]);
 });
 
 test("pages that cannot be had, or end in the middle, are named, and the others read", async () => {
@@ -187,10 +187,10 @@ test("pages that cannot be had, or end in the middle, are named, and the others 
     "/whole/": '<html><body><a href="three.ko">three</a></body></html>',
   });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual(["torn/one.ko", "whole/three.ko"]);
-  expect(new Set(heap.gaps.map(({ place }) => place.slice(server.url.length)))).toEqual(
+  expect(place.paths).toEqual(["torn/one.ko", "whole/three.ko"]);
+  expect(new Set(place.gaps.map(({ place }) => place.slice(server.url.length)))).toEqual(
     new Set(["/closed/", "/gone/", "/torn/"]),
   );
 });
@@ -208,10 +208,10 @@ test.each([
   const server = await pagesOf({ "/": page(long) });
 
   const started = performance.now();
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual(["one.ko"]);
-  expect(heap.gaps).toEqual([
+  expect(place.paths).toEqual(["one.ko"]);
+  expect(place.gaps).toEqual([
     {
       place: expect.stringContaining(server.url),
       why: expect.stringMatching(/has more than 4096 characters/),
@@ -224,9 +224,9 @@ test("a page of nothing but brackets costs no time", async () => {
   const server = await pagesOf({ "/": "<".repeat(4_000_000) });
 
   const started = performance.now();
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect([heap.paths, heap.gaps.map(({ why }) => why)]).toEqual([[], ["the page ends in the middle"]]);
+  expect([place.paths, place.gaps.map(({ why }) => why)]).toEqual([[], ["the page ends in the middle"]]);
   expect(performance.now() - started).toBeLessThan(20_000);
 });
 
@@ -238,9 +238,9 @@ test.each([
   const server = await pagesOf({ "/": `<html>${part.repeat(times)}<a href="one.ko">1</a></html>` });
   const before = process.cpuUsage();
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toContain("one.ko");
+  expect(place.paths).toContain("one.ko");
   // Of a processor's time, for the machine may have other things to do.
   expect(process.cpuUsage(before).user / 1e6).toBeLessThan(10);
 });
@@ -250,9 +250,9 @@ test("links are read in every way that pages write them", async () => {
     "/": `<html><a href = "one.ko">1</a><A HREF='two.ko'>2</A><a href=three.ko>3</a><a href=\n"a b.ko">4</a><a href="">5</a><a href=>6</a></html>`,
   });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect([heap.paths, heap.gaps]).toEqual([["a b.ko", "one.ko", "three.ko", "two.ko"], []]);
+  expect([place.paths, place.gaps]).toEqual([["a b.ko", "one.ko", "three.ko", "two.ko"], []]);
 });
 
 test("a page that is longer than any is not read", async () => {
@@ -262,10 +262,10 @@ test("a page that is longer than any is not read", async () => {
     "/long/": long,
   });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual(["one.ko"]);
-  expect(heap.gaps).toEqual([
+  expect(place.paths).toEqual(["one.ko"]);
+  expect(place.gaps).toEqual([
     { place: `${server.url}/long/`, why: expect.stringMatching(/^(it )?is longer than \d+ bytes$/) },
   ]);
 });
@@ -277,10 +277,10 @@ test.each([
   const page = `<ListBucketResult>${encoding}<Key>${key}</Key><Key>one.ko</Key><CommonPrefixes><Prefix>&#xD800;/</Prefix></CommonPrefixes></ListBucketResult>`;
   const server = await pagesOf({ "/": page });
 
-  await using heap = await openHeap(server.url);
+  await using place = await openPlace(server.url);
 
-  expect(heap.paths).toEqual(["one.ko"]);
-  expect(heap.gaps).toEqual([
+  expect(place.paths).toEqual(["one.ko"]);
+  expect(place.gaps).toEqual([
     { place: expect.stringContaining("a/\ufffd"), why: "its key is no text" },
     { place: "\ufffd/", why: expect.stringMatching(/as a directory/) },
   ]);
@@ -292,22 +292,24 @@ test("a directory that cannot be listed is named, and the others read", async ()
   await mkdir(Buffer.concat([Buffer.from(`${directory}/`), Buffer.from([0xff])]));
   await writeFile(join(directory, "one.ko"), "module");
 
-  await using heap = await openHeap(directory);
+  await using place = await openPlace(directory);
 
-  expect(heap.paths).toEqual(["one.ko"]);
-  expect(heap.gaps).toEqual([{ place: "\ufffd", why: "it cannot be listed (ENOENT)" }]);
+  expect(place.paths).toEqual(["one.ko"]);
+  expect(place.gaps).toEqual([{ place: "\ufffd", why: "it cannot be listed (ENOENT)" }]);
 });
 
 test("a server that has nothing there is said so", async () => {
   const server = await startServer((_, response) => response.writeHead(404).end());
 
-  await expect(openHeap(server.url)).rejects.toThrow(expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }));
+  await expect(openPlace(server.url)).rejects.toThrow(
+    expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
+  );
 });
 
 test.each(["http://", "http://127.0.0.1:99999/", "ftp://x/", "HTTP://[::1"])(
   "%s is no address",
   async (words) => {
-    await expect(openHeap(words)).rejects.toThrow(expect.objectContaining({ code: "USAGE" }));
+    await expect(openPlace(words)).rejects.toThrow(expect.objectContaining({ code: "USAGE" }));
   },
 );
 
@@ -315,8 +317,8 @@ test("an address says its place in plain letters, however it is written", async 
   const server = await startServer((_, response) => response.end('<a href="one.ko">f</a>'));
   const address = `${server.url}/lib/modules/6.12%2Bdeb12/`;
 
-  await using heap = await openHeap(address.replace("http:", "HTTP:"));
+  await using place = await openPlace(address.replace("http:", "HTTP:"));
 
-  expect(heap.place).toMatch(/\/lib\/modules\/6\.12\+deb12$/);
-  expect(heap.paths).toEqual(["one.ko"]);
+  expect(place.name).toMatch(/\/lib\/modules\/6\.12\+deb12$/);
+  expect(place.paths).toEqual(["one.ko"]);
 });

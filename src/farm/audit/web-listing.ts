@@ -3,7 +3,7 @@
  * of names, or a bucket that is listed as S3 does. Every part that could not be read is named: who does not know how much
  * is missing must not say that all is well.
  */
-import { FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 
 /** A place whose files are not all known. */
 export interface Gap {

@@ -2,12 +2,12 @@ import { execFileSync } from "node:child_process";
 import { mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { craftModule } from "../../test/support/crafted-module.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { auditDirectory } from "./audit-worker.ts";
+import { craftModule } from "../../../test/support/crafted-module.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { kernelsBeside } from "./kernels-beside.ts";
 import { readLocalFile } from "./local-file.ts";
-import { openHeap } from "./module-heap.ts";
+import { openPlace } from "./place.ts";
+import { auditDirectory } from "./worker.ts";
 
 /** So long that Node reads it in no one go; it takes no room on the disk. */
 const GIANT_BYTES = 3 * 1024 ** 3;
@@ -62,9 +62,9 @@ test("what lies beside modules and is larger than any is named, and the others a
     await mkdir(join(directory, release));
     await writeFile(join(directory, release, "modules.builtin"), content);
   }
-  await using heap = await openHeap(directory);
+  await using place = await openPlace(directory);
 
-  const { gaps, builtin, keys, releases } = await kernelsBeside(heap);
+  const { gaps, builtin, keys, releases } = await kernelsBeside(place);
 
   expect(gaps).toEqual([
     { place: "boot/vmlinuz-6.1.0-1", why: expect.stringMatching(/^it has more than \d+ bytes$/) },
