@@ -19,7 +19,7 @@ import {
 } from "../src/builder/build.ts";
 import type { LoadedDriver } from "../src/builder/driver.ts";
 import type { Recipe } from "../src/builder/records.ts";
-import { loadConfig } from "../src/farm/config.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
 import { nativePaths } from "../src/inputs/tree.ts";

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { stringify } from "yaml";
 import { run } from "../src/base/run.ts";
 import { openScratch } from "../src/base/scratch.ts";
-import { loadConfig } from "../src/farm/config.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
 import { type ArchitectureName, ArchitectureName as Architectures } from "../src/kernel/architecture.ts";
 
 interface Time {

@@ -12,7 +12,7 @@ import { buildElement, planRecipe } from "../src/builder/build.ts";
 import { modulePath } from "../src/builder/outputs.ts";
 import { guestPackages } from "../src/check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../src/check/load.ts";
-import { loadConfig } from "../src/farm/config.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { LoadQueue } from "../src/farm/executors/load-queue.ts";
 import { openBuild, openFarm } from "../src/farm/open.ts";

@@ -8,7 +8,7 @@ import { writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 import { ERRORS } from "../src/base/error.ts";
-import { Config } from "../src/farm/config.ts";
+import { Config } from "../src/farm/config/index.ts";
 
 export const PAGES: Readonly<Record<string, () => string>> = {
   "docs/errors.md": errorsPage,
@@ -61,7 +61,7 @@ One YAML file, \`kmodfarm.yaml\` of the current directory or the one that \`--co
 errors. Relative paths are relative to the file. Editors find the same in kmodfarm.schema.json; a working example is
 examples/demo.yaml.
 
-Generated from src/farm/config.ts by \`npm run docs\`.
+Generated from src/farm/config/ by \`npm run docs\`.
 
 ${table([["setting", "kind", "meaning"], ...settings(jsonSchema(), "")])}
 `;

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { compilerPackages, type ImageDefinition, readImage } from "../src/builder/toolchains/image.ts";
 import type { DebMirror } from "../src/builder/toolchains/roots/root-method.ts";
 import { type AptSource, readAptSource } from "../src/catalog/apt.ts";
-import { loadConfig } from "../src/farm/config.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
 import { type Farm, openFarm } from "../src/farm/open.ts";
 import { ARCHITECTURES, type ArchitectureName } from "../src/kernel/architecture.ts";
 import { compareDebVersions } from "../src/kernel/deb-version.ts";

@@ -31,7 +31,7 @@ const PURE = [
   ...["documents", "decisions", "publish", "reuse", "standing"].map((name) => `registry/${name}.ts`),
 ];
 const IO = /^node:(fs|child_process|net|tls|dgram|dns|http|https|http2|worker_threads|cluster)(\/|$)/;
-const MAY_READ_ENVIRONMENT = /^(cli\/|farm\/config\.ts$)/;
+const MAY_READ_ENVIRONMENT = /^(cli|farm\/config)\//;
 
 /** Calls that go down a path part by part; what only makes files and directories of our own is no matter. */
 const BY_PATH =
@@ -97,7 +97,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/audit/local-file.ts": "modules that a person names, and what lies beside them",
   "farm/audit/place.ts": "a directory of modules that a person names",
   "farm/check.ts": "attempts in the cache",
-  "farm/config.ts": "the configuration",
+  "farm/config/index.ts": "the configuration",
   "farm/doctor.ts": "places of the configuration",
   "farm/element.ts": "attempts in the cache",
   "farm/kept-copies.ts": "attempts in the cache",

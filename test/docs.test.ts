@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ERRORS } from "../src/base/error.ts";
-import { Config } from "../src/farm/config.ts";
+import { Config } from "../src/farm/config/index.ts";
 
 const read = (file: string) => readFileSync(join(import.meta.dirname, "..", file), "utf8");
 

@@ -11,7 +11,7 @@ import { sharedDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
 import { Secret } from "../base/secret.ts";
-import { parseConfig } from "../farm/config.ts";
+import { parseConfig } from "../farm/config/index.ts";
 import { catalogSources } from "../farm/sources.ts";
 import { EMPTY_CATALOG } from "./catalog.ts";
 
@@ -150,10 +150,7 @@ async function openUbuntu(isAllowed?: Parameters<typeof serveFiles>[1]) {
     securityMirror: ${security.url}
     portsMirror: ${ports.url}
     keyring: ${KEY.keyring}`;
-  const around = { host: {}, base: "/" };
-  const sources = parseConfig(text, "kmodfarm.yaml").sources.flatMap((source) =>
-    catalogSources(source, around),
-  );
+  const sources = parseConfig(text, "kmodfarm.yaml").sources.flatMap((source) => catalogSources(source, {}));
   return { main, security, ports, sources };
 }
 

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
-import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config.ts";
+import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/index.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/generate.ts";

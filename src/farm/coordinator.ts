@@ -64,8 +64,8 @@ interface Parts {
 
 /** After the work: nothing of the cache is used by this process any more. */
 async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progress): Promise<void> {
-  if (config.cacheLimitBytes === undefined) return;
-  const eviction = await evict(cache, config.cacheLimitBytes, scratch);
+  if (config.cacheLimit === undefined) return;
+  const eviction = await evict(cache, config.cacheLimit, scratch);
   if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
   else if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
   else if (eviction.evicted.length > 0) {

@@ -18,7 +18,7 @@ import { readHostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";
 import { probeAccelerator } from "../check/qemu.ts";
 import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
-import type { FarmConfig } from "./config.ts";
+import type { FarmConfig } from "./config/index.ts";
 import { catalogSources } from "./sources.ts";
 
 export interface Finding {
@@ -36,7 +36,7 @@ const NODE_WANTED = 24;
 /** Looks at everything; the sandboxes take a few seconds. */
 export async function examine(config: FarmConfig, signal?: AbortSignal): Promise<Finding[]> {
   const host = await readHostMirrors();
-  const sources = config.sources.flatMap((source) => catalogSources(source, { host, base: config.base }));
+  const sources = config.sources.flatMap((source) => catalogSources(source, host));
   const all = [
     nodeFinding(),
     ...programFindings(sources, config),

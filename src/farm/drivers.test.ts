@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { loadConfig } from "./config.ts";
+import { loadConfig } from "./config/index.ts";
 import { loadDrivers } from "./drivers.ts";
 import { openFarm } from "./open.ts";
 

@@ -11,7 +11,7 @@ import type { AptSource } from "../catalog/apt.ts";
 import { plainValues } from "../formats/dkms-conf.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
-import type { DriverConfig } from "./driver-config.ts";
+import type { DriverConfig } from "./config/driver.ts";
 import { allNeeds, type Needing, resolvedNeeds } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
@@ -189,11 +189,8 @@ async function readSource(
 }
 
 /** Where source packages of a release are looked for: the configured suites of it, else its own. */
-function packageSuites(release: string, { sources, host, config, builder }: Farm): AptSource[] {
+function packageSuites(release: string, { sources, host, builder }: Farm): AptSource[] {
   const configured = sources.filter((source) => source.kind === "apt" && source.release === release);
-  const all =
-    configured.length > 0
-      ? configured
-      : catalogSources({ kind: "apt", releases: [release] }, { host, base: config.base });
+  const all = configured.length > 0 ? configured : catalogSources({ kind: "apt", releases: [release] }, host);
   return all.flatMap((source) => (source.kind === "apt" ? [{ ...source, architectures: [builder] }] : []));
 }

@@ -180,7 +180,7 @@ const PROMOTABLE = "the policy allows it today: `kmodfarm promote` makes it stab
 
 /** @throws FarmError CONFIG_INVALID, FILE_UNREADABLE */
 export async function openGate(farm: Farm, state: () => Published, now: () => Date): Promise<Gate> {
-  const { policyFile } = farm.config;
+  const { policy: policyFile } = farm.config;
   const policy =
     policyFile === undefined ? { policy: DEFAULT_POLICY, signers: [] } : await readPolicy(policyFile);
   return new Gate(policy, farm, state, now);

@@ -12,7 +12,7 @@ import { readBlob } from "../registry/blobs.ts";
 import type { AttemptNote, IndexEntry, Manifest } from "../registry/documents.ts";
 import type { Listed } from "../registry/standing.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { DriverConfig } from "./driver-config.ts";
+import type { DriverConfig } from "./config/driver.ts";
 
 type Configured = Pick<DriverConfig, "name" | "versions" | "needs">;
 

@@ -24,7 +24,7 @@ import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.
 import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { FarmConfig } from "./config.ts";
+import type { FarmConfig } from "./config/index.ts";
 import {
   catalogSources,
   listSources,
@@ -66,9 +66,8 @@ export const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();
-  const around = { host, base: config.base };
-  const credentials = await readCredentials(config.sources, config.base);
-  const http = new Http({ credentials, own: ownPlaces(config, around) });
+  const credentials = await readCredentials(config.sources);
+  const http = new Http({ credentials, own: ownPlaces(config, host) });
   await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
@@ -83,10 +82,10 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     builder: hostArchitecture(process.arch),
     host,
     images: IMAGES,
-    sources: config.sources.flatMap((source) => catalogSources(source, around)),
-    lists: config.sources.flatMap((source) => listSources(source, config.base)),
-    privateSources: new Set(config.sources.flatMap((source) => privateSources(source, around))),
-    mirrorOf: (release, builder) => toolchainMirror(config.sources, around, release, builder),
+    sources: config.sources.flatMap((source) => catalogSources(source, host)),
+    lists: config.sources.flatMap(listSources),
+    privateSources: new Set(config.sources.flatMap((source) => privateSources(source, host))),
+    mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
     async close() {

@@ -8,14 +8,7 @@ import { FarmError } from "../base/error.ts";
 import { Policy } from "../check/policy.ts";
 import { readSigner, type Signer } from "../check/signature.ts";
 import { readYaml } from "../formats/yaml.ts";
-import { ElementFilter } from "../matrix/element-filter.ts";
-import { describeProblems } from "./config-problems.ts";
-
-const KNOWN_KEYS = [
-  ...Object.keys(Policy.shape),
-  ...Object.keys(ElementFilter.shape),
-  ...["check", "owner", "reason", "until", "load"],
-];
+import { describeProblems } from "./config/problems.ts";
 
 export interface ConfiguredPolicy {
   readonly policy: Policy;
@@ -39,7 +32,7 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
     });
   if (yaml.kind === "refused") throw invalid(yaml.fault);
   const parsed = Policy.safeParse(yaml.value ?? {});
-  if (!parsed.success) throw invalid(describeProblems(parsed.error, KNOWN_KEYS));
+  if (!parsed.success) throw invalid(describeProblems(parsed.error, Policy, yaml.value));
   const signers = parsed.data.signers.map((name) => readCertificates(resolve(dirname(file), name)));
   return { policy: parsed.data, signers: (await Promise.all(signers)).flat() };
 }

@@ -14,7 +14,7 @@ import { checkFormat } from "../check/format.ts";
 import { exitOf } from "../cli/commands/night/run.ts";
 import type { Element } from "../matrix/element.ts";
 import { nextState } from "../registry/publish.ts";
-import { loadConfig } from "./config.ts";
+import { loadConfig } from "./config/index.ts";
 import { type Farm, openFarm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";

@@ -3,16 +3,19 @@ import { join } from "node:path";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "./config/index.ts";
+import { sourceAt } from "./config/sources.ts";
 import { catalogSources, ownPlaces, readCredentials, toolchainMirror } from "./sources.ts";
 
-const AROUND = { host: { main: "http://host.example/debian" }, base: "/etc/farm" };
+const HOST = { main: "http://host.example/debian" };
 
-function sourcesOf(yaml: string) {
-  return parseConfig(`sources:\n  - ${yaml}`, "kmodfarm.yaml").sources;
+function sourcesOf(yaml: string, base = "/etc/farm") {
+  return parseConfig(`sources:\n  - ${yaml}`, "kmodfarm.yaml").sources.map((source) =>
+    sourceAt(base, source),
+  );
 }
 
-const look = (yaml: string) => sourcesOf(yaml).flatMap((source) => catalogSources(source, AROUND));
+const look = (yaml: string) => sourcesOf(yaml).flatMap((source) => catalogSources(source, HOST));
 
 /** `id url architectures` */
 const words = (yaml: string) =>
@@ -65,7 +68,7 @@ describe("apt sources", () => {
 
 describe("toolchains", () => {
   const mirrorFor = (yaml: string, release: string, builder: "x86_64" | "aarch64" = "x86_64") =>
-    toolchainMirror(sourcesOf(yaml), AROUND, release, builder);
+    toolchainMirror(sourcesOf(yaml), HOST, release, builder);
 
   test("of Debian come from the configured mirror, else from the host's own", () => {
     const main = { suite: "bookworm", components: ["main"] };
@@ -258,7 +261,7 @@ describe("readCredentials", () => {
   const read = async (yaml: string, files: Record<string, string>) => {
     const base = await temporaryDirectory();
     for (const [name, text] of Object.entries(files)) await writeFile(join(base, name), text);
-    return readCredentials(sourcesOf(yaml), base);
+    return readCredentials(sourcesOf(yaml, base));
   };
   const RPM = "kind: rpm-md, release: rhel9.4, baseurl: 'https://cdn.example/content/$basearch/os'";
 
@@ -330,7 +333,7 @@ describe("places of one's own", () => {
       "kmodfarm.yaml",
     );
 
-    expect(ownPlaces(config, AROUND)).toEqual([
+    expect(ownPlaces(config, HOST)).toEqual([
       ...["mirror.lan", "10.0.0.5:8080", "https://a.example/l.json"],
       ...["https://d.example/{version}.tar", "http://host.example/debian"],
     ]);

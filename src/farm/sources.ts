@@ -2,7 +2,6 @@
  * From configured sources to what a catalog looks at: suites and repositories, where each lies, and who may ask.
  */
 import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
 import { assertNever, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { type Credentials, Secret } from "../base/secret.ts";
@@ -29,28 +28,17 @@ import type {
   Suite,
 } from "../kernel/distributions/distribution.ts";
 import { requireRelease } from "../kernel/distributions/index.ts";
-import type {
-  AptSourceConfig,
-  CredentialsConfig,
-  FarmConfig,
-  RpmSourceConfig,
-  SourceConfig,
-} from "./config.ts";
-
-/** What mirrors and relative paths of the configuration are completed with. */
-export interface Surroundings {
-  readonly host: HostMirrors;
-  /** Directory of the configuration. */
-  readonly base: string;
-}
+import type { CredentialsConfig } from "./config/credentials.ts";
+import type { FarmConfig } from "./config/index.ts";
+import { type AptSourceConfig, isHttp, type RpmSourceConfig, type SourceConfig } from "./config/sources.ts";
 
 /** The repositories of a configured source. @throws FarmError CONFIG_INVALID */
-export function catalogSources(config: SourceConfig, around: Surroundings): Source[] {
+export function catalogSources(config: SourceConfig, host: HostMirrors): Source[] {
   switch (config.kind) {
     case "apt":
-      return aptSources(config, around);
+      return aptSources(config, host);
     case "rpm-md":
-      return rpmSources(config, around.base);
+      return rpmSources(config);
     case "kernel-crawler":
       return [];
     default:
@@ -59,9 +47,9 @@ export function catalogSources(config: SourceConfig, around: Surroundings): Sour
 }
 
 /** The list of a configured source, if it is one. */
-export function listSources(config: SourceConfig, base: string): ListSource[] {
+export function listSources(config: SourceConfig): ListSource[] {
   if (config.kind !== "kernel-crawler") return [];
-  const place = /^https?:/.test(config.list) ? config.list : resolve(base, config.list);
+  const place = config.list;
   const architecture = config.architecture ?? architectureOfPlace(place);
   const id = config.name ?? ["kernel-crawler", architecture].filter((word) => word !== undefined).join("-");
   const isTrusted = config.trusted ?? false;
@@ -69,13 +57,13 @@ export function listSources(config: SourceConfig, base: string): ListSource[] {
 }
 
 /** Ids of a configured source's repositories and lists, if their packages may not be passed on. */
-export function privateSources(config: SourceConfig, around: Surroundings): string[] {
+export function privateSources(config: SourceConfig, host: HostMirrors): string[] {
   if (config.redistributable !== false) return [];
-  return [...catalogSources(config, around), ...listSources(config, around.base)].map(({ id }) => id);
+  return [...catalogSources(config, host), ...listSources(config)].map(({ id }) => id);
 }
 
 /** The suites of every release that a configured source names. */
-function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] {
+function aptSources(config: AptSourceConfig, host: HostMirrors): AptSource[] {
   return config.releases.flatMap((key) => {
     const { distribution, release } = debRelease(key);
     const suites = config.suites?.map((name): Suite => ({ name, archive: "main" })) ?? release.suites;
@@ -93,8 +81,8 @@ function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] 
           suite: suite.name,
           component: "main",
           architectures,
-          url: mirrorOf(config, around.host, distribution, suite.archive),
-          keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+          url: mirrorOf(config, host, distribution, suite.archive),
+          keyring: config.keyring ?? distribution.keyring.path,
           acceptExpired: config.acceptExpired ?? false,
           // Without its first suite a release has no toolchain; the others come and go with its age.
           isRequired: config.suites !== undefined || suite.name === release.suites[0]?.name,
@@ -106,7 +94,7 @@ function aptSources(config: AptSourceConfig, around: Surroundings): AptSource[] 
 }
 
 /** The repository of a configured source, or those of its distribution: one source for each architecture they keep apart. */
-function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
+function rpmSources(config: RpmSourceConfig): RpmSource[] {
   const known = requireRelease(config.release);
   if (known.format !== "rpm") throw wrongKind(config.release, "apt");
   const configured = configuredRepository(config);
@@ -116,7 +104,7 @@ function rpmSources(config: RpmSourceConfig, base: string): RpmSource[] {
       detail: `${config.release} has no public repository; give the \`baseurl\` of yours`,
     });
   }
-  const trust = packageTrust([config], known.release, base);
+  const trust = packageTrust([config], known.release);
   const all = config.architectures ?? ArchitectureName.options;
   return repositories.flatMap(({ name, location }) => {
     const isApart = location.urls.some((url) => url.includes(BASEARCH));
@@ -156,19 +144,19 @@ function configuredRepository(config: RpmSourceConfig): RpmRepository | undefine
  */
 export function toolchainMirror(
   sources: readonly SourceConfig[],
-  around: Surroundings,
+  host: HostMirrors,
   key: string,
   builder: ArchitectureName,
 ): ReleaseMirror {
   const known = requireRelease(key);
   return known.format === "deb"
-    ? debMirror(sources, around, known.distribution, known.release, builder)
-    : rpmMirror(sources, around, known.release, builder);
+    ? debMirror(sources, host, known.distribution, known.release, builder)
+    : rpmMirror(sources, known.release, builder);
 }
 
 function debMirror(
   sources: readonly SourceConfig[],
-  around: Surroundings,
+  host: HostMirrors,
   distribution: DebDistribution,
   release: DebRelease,
   builder: ArchitectureName,
@@ -182,21 +170,20 @@ function debMirror(
   const { components, isUpdated } = distribution.toolchain;
   const usable = release.suites.filter(({ architectures }) => architectures?.includes(builder) ?? true);
   const lines = (isUpdated ? usable : usable.slice(0, 1)).map(({ name, archive }) => ({
-    url: mirrorOf(config, around.host, distribution, archive),
+    url: mirrorOf(config, host, distribution, archive),
     suite: name,
     components,
   }));
   return {
     format: "deb",
     lines: lines as [AptLine, ...AptLine[]],
-    keyring: keyringOf(config, around.base) ?? distribution.keyring.path,
+    keyring: config.keyring ?? distribution.keyring.path,
     acceptExpired: config.acceptExpired ?? false,
   };
 }
 
 function rpmMirror(
   sources: readonly SourceConfig[],
-  around: Surroundings,
   release: RpmRelease,
   builder: ArchitectureName,
 ): RpmMirror {
@@ -218,18 +205,14 @@ function rpmMirror(
       name,
       location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, builder)) },
     })),
-    trust: packageTrust(own, release, around.base),
+    trust: packageTrust(own, release),
   };
 }
 
 /** What a person said of whose signature counts goes before what is known of the distribution. */
-function packageTrust(
-  sources: readonly RpmSourceConfig[],
-  { key, keys }: RpmRelease,
-  base: string,
-): PackageTrust {
+function packageTrust(sources: readonly RpmSourceConfig[], { key, keys }: RpmRelease): PackageTrust {
   if (sources.some(({ allowUnsigned }) => allowUnsigned)) return { kind: "unsigned" };
-  const file = sources.map((source) => keyringOf(source, base)).find((one) => one !== undefined);
+  const file = sources.find(({ keyring }) => keyring !== undefined)?.keyring;
   const url = sources.find(({ keyUrl }) => keyUrl !== undefined)?.keyUrl;
   const fingerprints = sources.find((source) => source.fingerprints !== undefined)?.fingerprints;
   if (file === undefined && url === undefined && fingerprints === undefined && keys === undefined)
@@ -272,21 +255,14 @@ function configuredMirror(config: AptSourceConfig, archive: Archive): string | u
   return { main: config.mirror, security: config.securityMirror, ports: config.portsMirror }[archive];
 }
 
-function keyringOf({ keyring }: AptSourceConfig | RpmSourceConfig, base: string): string | undefined {
-  return keyring === undefined ? undefined : resolve(base, keyring);
-}
-
 /**
  * Reads the secrets of all configured sources, each for the servers of its own source.
  * @throws FarmError FILE_UNREADABLE, CONFIG_INVALID; never with a secret in it
  */
-export async function readCredentials(
-  sources: readonly SourceConfig[],
-  base: string,
-): Promise<Credentials[]> {
+export async function readCredentials(sources: readonly SourceConfig[]): Promise<Credentials[]> {
   const read = sources.map(async (source) => {
     if (source.credentials === undefined) return [];
-    const authorization = await authorizationOf(source.credentials, base);
+    const authorization = await authorizationOf(source.credentials);
     return placesOf(source).map((url) => ({ url, authorization }));
   });
   return (await Promise.all(read)).flat();
@@ -295,7 +271,7 @@ export async function readCredentials(
 /** What a person named, here or in the host's apt configuration: only those servers may lie on private addresses. */
 export function ownPlaces(
   { sources, drivers, privateHosts }: Pick<FarmConfig, "sources" | "drivers" | "privateHosts">,
-  { host }: Surroundings,
+  host: HostMirrors,
 ): string[] {
   const ofDrivers = drivers.flatMap(({ source }) =>
     typeof source === "object" && "url" in source ? [source.url] : [],
@@ -317,17 +293,14 @@ function urlsOf(source: SourceConfig): (string | undefined)[] {
     case "rpm-md":
       return [source.baseurl, source.mirrorlist, source.metalink];
     case "kernel-crawler":
-      return /^https?:/.test(source.list) ? [source.list] : [];
+      return isHttp(source.list) ? [source.list] : [];
     default:
       return assertNever(source);
   }
 }
 
-async function authorizationOf(
-  { user, passwordFile, tokenFile }: CredentialsConfig,
-  base: string,
-): Promise<Secret> {
-  const file = resolve(base, tokenFile ?? passwordFile ?? "");
+async function authorizationOf({ user, passwordFile, tokenFile }: CredentialsConfig): Promise<Secret> {
+  const file = tokenFile ?? passwordFile ?? "";
   const secret = (
     await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
       throw new FarmError("FILE_UNREADABLE", {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { findKernel } from "../../src/catalog/catalog.ts";
 import type { ModuleFile } from "../../src/check/format.ts";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";
 import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-record.ts";
 import { readPublished } from "../../src/registry/generations.ts";

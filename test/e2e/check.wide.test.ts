@@ -13,7 +13,7 @@ import type { ModuleFile } from "../../src/check/format.ts";
 import { guestPackages } from "../../src/check/guest-tools.ts";
 import { loadModules } from "../../src/check/load.ts";
 import { wouldLoad } from "../../src/check/loads.ts";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { readKernelModule } from "../../src/formats/kernel-module.ts";
 import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-record.ts";

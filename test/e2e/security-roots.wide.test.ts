@@ -160,7 +160,7 @@ describe("a package's script in a toolchain root", () => {
       "usr/share/sharp": "x",
     });
     const { url } = await serveFiles(createAptRepository(KEY, "sharp", debs));
-    const known = toolchainMirror([], { host: await readHostMirrors(), base: "/" }, "debian12", BUILDER);
+    const known = toolchainMirror([], await readHostMirrors(), "debian12", BUILDER);
     const usual = known as DebMirror;
     const keyring = join(await temporaryDirectory(), "keyring.gpg");
     await writeFile(keyring, Buffer.concat([await readFile(usual.keyring), await readFile(KEY.keyring)]));

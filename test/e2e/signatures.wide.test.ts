@@ -7,7 +7,7 @@ import { fetchTreeModules } from "../../src/check/boot-image.ts";
 import { guestPackages } from "../../src/check/guest-tools.ts";
 import { loadModules } from "../../src/check/load.ts";
 import { checkModules } from "../../src/farm/check.ts";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
 import type { Published } from "../../src/registry/documents.ts";

@@ -7,7 +7,7 @@
  */
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { readModules } from "../../src/registry/artifact.ts";
 import { readPublished } from "../../src/registry/generations.ts";

@@ -2,7 +2,7 @@
 import type { BootContext } from "../../src/check/boot-image.ts";
 import { guestPackages } from "../../src/check/guest-tools.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../../src/check/load.ts";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";
 import { readModules } from "../../src/registry/artifact.ts";
 import { readPublished } from "../../src/registry/generations.ts";

@@ -5,7 +5,7 @@ import { onTestFinished } from "vitest";
 import { toDocument } from "../../src/base/json.ts";
 import type { Catalog } from "../../src/catalog/catalog.ts";
 import type { Verdict } from "../../src/check/verdict.ts";
-import { loadConfig } from "../../src/farm/config.ts";
+import { loadConfig } from "../../src/farm/config/index.ts";
 import { type Farm, openFarm } from "../../src/farm/open.ts";
 import type { Element } from "../../src/matrix/element.ts";
 import { putBlob } from "../../src/registry/blobs.ts";

@@ -11,10 +11,10 @@ import { print, printJson, table } from "../../output.ts";
 import type { PRUNE_CACHE } from "./command.ts";
 
 export async function list(options: PlaceOptions): Promise<number> {
-  const { cache, cacheLimitBytes } = await configOf(options);
+  const { cache, cacheLimit } = await configOf(options);
   const entries = await readCache(cache);
   if (options.json) {
-    await printJson({ schema: "kmodfarm.cache/1", cache, limitBytes: cacheLimitBytes ?? null, entries });
+    await printJson({ schema: "kmodfarm.cache/1", cache, limitBytes: cacheLimit ?? null, entries });
     return 0;
   }
   const rooms = [...Map.groupBy(entries, ({ room }) => room)].map(([room, members]) => [
@@ -23,15 +23,15 @@ export async function list(options: PlaceOptions): Promise<number> {
     formatSize(sizeOf(members)),
     dayOf(members),
   ]);
-  const limit = cacheLimitBytes === undefined ? "no limit" : `limit ${formatSize(cacheLimitBytes)}`;
+  const limit = cacheLimit === undefined ? "no limit" : `limit ${formatSize(cacheLimit)}`;
   const shown = rooms.length === 0 ? "" : `${table(["ROOM", "ENTRIES", "SIZE", "LAST USE"], rooms)}\n`;
   await print(`${shown}${cache}: ${entries.length} entries, ${formatSize(sizeOf(entries))}, ${limit}.\n`);
   return 0;
 }
 
 export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<number> {
-  const { cacheLimitBytes } = await configOf(options);
-  const limitBytes = options.limit === undefined ? cacheLimitBytes : parseSize(options.limit);
+  const { cacheLimit } = await configOf(options);
+  const limitBytes = options.limit === undefined ? cacheLimit : parseSize(options.limit);
   if (limitBytes === undefined) {
     throw new FarmError("USAGE", {
       detail:

@@ -5,7 +5,7 @@ import { FarmError } from "../../../base/error.ts";
 import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import type { KernelList } from "../../../catalog/kernel-list.ts";
 import { mergeImported } from "../../../catalog/merge.ts";
-import { type FarmConfig, parseExclusions } from "../../../farm/config.ts";
+import { type FarmConfig, parseExclusions } from "../../../farm/config/index.ts";
 import { PathSegment } from "../../../kernel/path-segment.ts";
 import { diffMatrix, elementsToBuild, formatChangesOf } from "../../../matrix/diff.ts";
 import { elementKey } from "../../../matrix/element.ts";

@@ -2,11 +2,10 @@
  * A driver in the configuration: where its source is, and how it is built where that is not the usual way.
  */
 import { z } from "zod";
-import { LoadSettings } from "../builder/load-settings.ts";
-import { GitPlace, PackagePlace, UrlPlace } from "../builder/origins/origin.ts";
-import { PathSegment } from "../kernel/path-segment.ts";
-
-const Names = z.array(PathSegment).min(1);
+import { LoadSettings } from "../../builder/load-settings.ts";
+import { GitPlace, PackagePlace, UrlPlace } from "../../builder/origins/origin.ts";
+import { PathSegment } from "../../kernel/path-segment.ts";
+import { Names } from "./words.ts";
 
 /** What apt and dnf take as a name and as nothing else: no pattern, no path, and no `-` that removes. */
 const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])?$/, {

@@ -2,9 +2,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { debian } from "../kernel/distributions/debian.ts";
-import { loadConfig, parseConfig } from "./config.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { debian } from "../../kernel/distributions/debian.ts";
+import { loadConfig, parseConfig } from "./index.ts";
 
 const FILE = "kmodfarm.yaml";
 const DRIVER = "name: doorbell\n    source: src\n    versions: [0.1.1]";
@@ -23,7 +23,7 @@ describe("parseConfig", () => {
   test("knows what to do without a word", () => {
     const config = parseConfig("", FILE);
 
-    expect(config).toMatchObject({ drivers: [], select: {}, store: ".kmodfarm/store" });
+    expect(config).toMatchObject({ drivers: [], select: [{}], store: ".kmodfarm/store" });
     expect(config.sources).toEqual([{ kind: "apt", releases: debian.releases.map(({ key }) => key) }]);
   });
 

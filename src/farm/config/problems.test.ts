@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseConfig } from "./config.ts";
+import { parseConfig } from "./index.ts";
 
 const DRIVER = "drivers: [{name: d, source: ., versions: [1.0.0]}]\n";
 
@@ -15,6 +15,12 @@ describe("what is wrong with a configuration", () => {
       "sources: [{kind: apt, releases: [debian12], strip: yes}]",
       `sources[0]: there is no setting "strip" here`,
     ],
+    [
+      "sources: [{kind: apt, releases: [debian12], architecture: x86_64}]",
+      `sources[0]: there is no setting "architecture" (did you mean 'architectures'?)`,
+    ],
+    ["exclude: [{reasn: x}]", `exclude[0]: there is no setting "reasn" (did you mean 'reason'?)`],
+    ["trusted: true", 'there is no setting "trusted" here'],
     ["colour: x", 'there is no setting "colour"'],
     ["jobs: 0", "jobs: "],
   ])("%s", (text, said) => {

@@ -1,0 +1,50 @@
+/**
+ * Who asks a server, and over which way that may be said.
+ */
+import { resolve } from "node:path";
+import { z } from "zod";
+
+export const CredentialsConfig = z
+  .strictObject({
+    user: z.string().min(1).optional().describe("Name for a password."),
+    passwordFile: z.string().min(1).optional().describe("File with the password, relative to this file."),
+    tokenFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("File with a bearer token, instead of name and password."),
+    overHttp: z
+      .boolean()
+      .optional()
+      .describe("Say them over plain http too, where everybody on the way reads them. Default: false."),
+  })
+  .refine(
+    ({ user, passwordFile, tokenFile }) =>
+      tokenFile === undefined
+        ? user !== undefined && passwordFile !== undefined
+        : user === undefined && passwordFile === undefined,
+    { error: "either `user` and `passwordFile`, or `tokenFile`" },
+  );
+
+export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
+
+/** Whoever is on the way to a server that is asked over http reads what it is told; on this machine nobody is. */
+export function areInTheOpen(credentials: CredentialsConfig | undefined, urls: readonly unknown[]): boolean {
+  if (credentials === undefined || credentials.overHttp === true) return false;
+  return urls.some((url) => {
+    const { protocol, hostname } = URL.parse(String(url)) ?? {};
+    return protocol === "http:" && !/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname ?? "");
+  });
+}
+
+export const IN_THE_OPEN = {
+  path: ["credentials"],
+  error: "would go over plain http: use https, or write `overHttp: true` beside them",
+};
+
+/** The same with absolute paths. */
+export function credentialsAt<T extends CredentialsConfig | undefined>(base: string, credentials: T): T {
+  if (credentials === undefined) return credentials;
+  const at = (file: string | undefined) => (file === undefined ? undefined : resolve(base, file));
+  return { ...credentials, passwordFile: at(credentials.passwordFile), tokenFile: at(credentials.tokenFile) };
+}
