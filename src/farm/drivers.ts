@@ -30,13 +30,14 @@ export interface Drivers {
 }
 
 /**
- * Brings the sources of all configured drivers here and reads them, once for versions that share one.
+ * Brings the sources of drivers here, by default of all configured ones, and reads them, once for versions that share one.
  * @throws FarmError INTERRUPTED; and when no driver at all can be used, what is wrong with the first
  */
 export async function loadDrivers(
   farm: Farm,
   say: (text: string) => void = () => {},
   signal: AbortSignal = new AbortController().signal,
+  configured: readonly DriverConfig[] = farm.config.drivers,
 ): Promise<Drivers> {
   const { config, http, scratch, cache, store } = farm;
   const inputs = openInputs(farm, { sources: [] }, { say });
@@ -51,7 +52,7 @@ export async function loadDrivers(
     read.set(key, known);
     return known;
   };
-  const wanted = config.drivers.flatMap((driver) => driver.versions.map((version) => ({ driver, version })));
+  const wanted = configured.flatMap((driver) => driver.versions.map((version) => ({ driver, version })));
   const drivers = await Promise.all(
     wanted.map(async ({ driver, version }): Promise<LoadedDriver | AbsentDriver> => {
       const { name, modules = [] } = driver;
@@ -70,7 +71,7 @@ export async function loadDrivers(
       }
     }),
   );
-  const { loaded, absent } = withNeeds(drivers, config.drivers);
+  const { loaded, absent } = withNeeds(drivers, configured);
   for (const { name, version, error } of absent)
     say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
   for (const [source, { name, version }] of new Map(loaded.toReversed().map((one) => [one.source, one])))

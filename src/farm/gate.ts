@@ -26,7 +26,7 @@ import type { Decision, IndexEntry, Manifest, Published } from "../registry/docu
 import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
 import { judgeSignatures } from "./check.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
-import { type Farm, openInputs } from "./open.ts";
+import { type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
 
 export class Gate {
@@ -147,8 +147,7 @@ export class Gate {
     const { catalog } = this.#state();
     const kernel = findKernel(catalog, kernelNameOf(index, entry));
     const { modules } = await checkFormat(await readModules(this.#farm.store, entry));
-    const { scratch, cache } = this.#farm;
-    const context = { scratch, cache, inputs: openInputs(this.#farm, catalog, { archived: "none" }) };
+    const context = readingContext(this.#farm, catalog);
     const { verdict } = await judgeSignatures({ kernel, signers: this.signers }, modules, {}, context);
     return verdict;
   }

@@ -23,7 +23,7 @@ import { viewPath } from "../registry/view.ts";
 import { type CheckReport, checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
 import { change, type Moves, type Person } from "./moves.ts";
-import { type Farm, openInputs } from "./open.ts";
+import { type Farm, readingContext } from "./open.ts";
 
 export interface ImportRequest extends Person {
   readonly modules: readonly ModuleFile[];
@@ -44,7 +44,7 @@ export async function importArtifact(
   now: () => Date,
   signal: AbortSignal,
 ): Promise<Moves> {
-  const { store, scratch, cache } = farm;
+  const { store } = farm;
   const { modules: files, name, version, by, why, isLoaded } = request;
   // They become paths of the view.
   pathSegment(name, "driver");
@@ -57,7 +57,7 @@ export async function importArtifact(
   const gate = await openGate(farm, () => state, now);
   const { signers } = gate;
   await refuseTaken(store, state, name, element);
-  const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
+  const context = readingContext(farm, state.catalog);
   const guest = guestPackages(state.catalog.guests, kernel);
   const { modules: opened, verdict: format } = await checkFormat(files);
   if (opened.length < files.length)

@@ -109,6 +109,12 @@ export function openInputs(
   return new Inputs({ http, scratch, cache, mirrors, archive, archived, privateSources, ...changes });
 }
 
+/** What reading packages of kernels takes, where nothing is built: they are fetched, and not archived. */
+export function readingContext(farm: Farm, catalog: Pick<Catalog, "sources">) {
+  const { scratch, cache } = farm;
+  return { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
+}
+
 /** The toolchain roots that the configuration allows; `say` is told what is odd about one. */
 export function openToolchains(farm: Farm, say?: (text: string) => void, known?: KnownRoots): Toolchains {
   const { cache, scratch, images, builder, emulated, mirrorOf, http, config } = farm;

@@ -83,8 +83,7 @@ async function driverOf(
       (wanted) => one.name === wanted.name && one.versions.includes(wanted.version),
     ),
   );
-  const only = { ...farm, config: { ...farm.config, drivers: configured } };
-  const { loaded, absent } = await loadDrivers(only, (text) => progress.say(text), signal);
+  const { loaded, absent } = await loadDrivers(farm, (text) => progress.say(text), signal, configured);
   const [missing] = absent;
   if (missing !== undefined) throw missing.error;
   const driver = loaded.find((one) => one.name === name && one.version === version);

@@ -20,7 +20,7 @@ import { type CheckReport, checkModules } from "./check.ts";
 import { type Gate, kernelNameOf, openGate } from "./gate.ts";
 import { byHand, change, type Move, type Moves, type Person } from "./moves.ts";
 import { needsIn } from "./needs.ts";
-import { type Farm, openInputs } from "./open.ts";
+import { type Farm, readingContext } from "./open.ts";
 
 export interface ReuseRequest extends Person {
   readonly choose: (listed: readonly Listed[]) => Listed;
@@ -159,7 +159,7 @@ async function prove(
     else if (!gate.allowsReuse(distribution))
       return refused(`the policy does not name ${distribution} under loadsOn`);
 
-  const { store, scratch, cache } = farm;
+  const { store } = farm;
   const manifest = await readManifest(store, entry);
   const needs = needsIn(manifest).map(({ name }) => name);
   if (needs.length > 0) return refused(`it needs ${needs.join(", ")}, and reuse is of one driver alone`);
@@ -169,7 +169,7 @@ async function prove(
       ...{ kernel, files: await readModules(store, entry), signers: gate.signers, isLoaded: true },
       guest: guestPackages(catalog.guests, kernel),
     },
-    { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
+    readingContext(farm, catalog),
     signal,
   );
   const ofBuild = [...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>

@@ -10,7 +10,7 @@ import { guestPackages } from "../../../check/guest-tools.ts";
 import { type Verdict, verdict } from "../../../check/verdict.ts";
 import { checkModules, confirmed } from "../../../farm/check.ts";
 import { kernelNameOf, openGate } from "../../../farm/gate.ts";
-import { type Farm, openInputs } from "../../../farm/open.ts";
+import { type Farm, readingContext } from "../../../farm/open.ts";
 import { readCertificates } from "../../../farm/policy-file.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { readManifest, readModules } from "../../../registry/artifact.ts";
@@ -43,7 +43,6 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
       given === undefined || options.kernel === undefined
         ? await publishedModules(subjects, state, farm)
         : { kernel: findKernel(catalog, options.kernel), files: given };
-    const { scratch, cache } = farm;
     const found = await checkModules(
       {
         ...{ kernel, files, signers: [...gate.signers, ...certificates] },
@@ -51,7 +50,7 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
         moduleVersion: options.moduleVersion,
         isLoaded: options.load,
       },
-      { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) },
+      readingContext(farm, catalog),
       stopSignal(),
     );
     const known = artifact === undefined ? found.verdicts : withRecord(found.verdicts, artifact.recorded);

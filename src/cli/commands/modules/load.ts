@@ -6,7 +6,7 @@ import { findKernel } from "../../../catalog/catalog.ts";
 import { openModuleFile } from "../../../check/format.ts";
 import { guestPackages } from "../../../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../../../check/load.ts";
-import { openInputs } from "../../../farm/open.ts";
+import { readingContext } from "../../../farm/open.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -34,10 +34,12 @@ export async function load(files: readonly string[], options: OptionsOf<typeof L
       modules: modules.map(({ module: { name }, bytes, packed }) => ({ name, bytes, packed })),
       smoke: options.smoke === undefined ? undefined : await readText(options.smoke),
     };
-    const { scratch, cache } = farm;
     const guest = guestPackages(catalog.guests, kernel);
-    const context = { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
-    const [report] = await loadModules({ kernel, guest, sets: [set] }, context, stopSignal());
+    const [report] = await loadModules(
+      { kernel, guest, sets: [set] },
+      readingContext(farm, catalog),
+      stopSignal(),
+    );
     const { verdict, bootMs, accelerator, log } = report as LoadReport;
     if (options.json)
       await printJson({
