@@ -19,6 +19,15 @@ export function toList(value: string | undefined): string[] | undefined {
   return words === undefined || words.length === 0 ? undefined : words;
 }
 
+/** @throws FarmError USAGE */
+export function toArchitecture(word: string): ArchitectureName {
+  const parsed = ArchitectureName.safeParse(word);
+  if (parsed.success) return parsed.data;
+  throw new FarmError("USAGE", {
+    detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
+  });
+}
+
 /** The selection that flags make, or undefined when there is none. */
 export function selectionOf(options: SelectionOptions): Selection | undefined {
   const { kernelRelease, newest, packageVersion, firstSeen } = options;
@@ -30,14 +39,7 @@ export function selectionOf(options: SelectionOptions): Selection | undefined {
     toList(options.flavour),
     toList(options.arch),
   ];
-  const architectures = words?.map((word) => {
-    const parsed = ArchitectureName.safeParse(word);
-    if (!parsed.success)
-      throw new FarmError("USAGE", {
-        detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
-      });
-    return parsed.data;
-  });
+  const architectures = words?.map(toArchitecture);
   const selection = {
     distributions,
     flavours,

@@ -41,6 +41,11 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return `${all.map((row) => line(row).trimEnd()).join("\n")}\n`;
 }
 
+/** `1 file`, `3 files` */
+export function counted(count: number, one: string): string {
+  return `${count} ${one}${count === 1 ? "" : "s"}`;
+}
+
 export function seconds(ms: number | undefined): string {
   return ms === undefined ? "-" : (ms / 1000).toFixed(1);
 }

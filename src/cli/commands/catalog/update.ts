@@ -1,5 +1,5 @@
 /**
- * `kmodfarm catalog`: which kernels exist.
+ * `kmodfarm catalog update`: asks which kernels exist.
  */
 import { FarmError } from "../../../base/error.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "../../../catalog/catalog.ts";
@@ -7,14 +7,13 @@ import type { SourceProblem, SourceWarning, Update } from "../../../catalog/upda
 import { thisPerson } from "../../../farm/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
-import { selectKernels } from "../../../matrix/generate.ts";
 import { publish } from "../../../registry/commit.ts";
 import type { Published } from "../../../registry/documents.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
-import { selectionOf, stopSignal, withFarm, withStoredFarm } from "../../options.ts";
+import { stopSignal, withFarm } from "../../options.ts";
 import { print, printJson, say, table } from "../../output.ts";
-import type { LIST, UPDATE } from "./command.ts";
+import type { UPDATE } from "./command.ts";
 
 type UpdateCommandOptions = OptionsOf<typeof UPDATE>;
 
@@ -69,17 +68,6 @@ function needsALook({ sources, problems }: Update): FarmError {
 /** A list's own problem is that of each of its releases. */
 function isTold(problems: readonly SourceProblem[], id: string): boolean {
   return problems.some(({ source }) => id === source || id.startsWith(`${source}/`));
-}
-
-export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
-  const selection = selectionOf(options);
-  return withStoredFarm(options, async (farm) => {
-    const { catalog } = await readPublished(farm.store);
-    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
-    if (options.json) await printJson({ ...catalog, kernels });
-    else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
-    return 0;
-  });
 }
 
 /** Publishes a generation with another catalog and everything else as it was. `what` is the command that did it. */
@@ -168,38 +156,4 @@ function sourceTable({ sources, problems }: Update): string {
 
 function noteOn({ status, detail = "" }: CatalogSource): string {
   return status === "notServed" ? "optional, and the server has none" : detail;
-}
-
-function kernelTable(kernels: readonly CatalogKernel[]): string {
-  const rows = kernels.map((kernel) => [
-    kernel.distribution,
-    kernel.architecture,
-    kernel.kversion,
-    kernel.packageVersion,
-    kernel.flavour,
-    kernel.compiler === undefined ? "unknown" : `${kernel.compiler.family}-${kernel.compiler.version}`,
-    stateOf(kernel),
-  ]);
-  return table(["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "COMPILER", "STATE"], rows);
-}
-
-function stateOf(kernel: CatalogKernel): string {
-  const facts: [string, string | undefined][] = [
-    ["withdrawn since", kernel.withdrawnSince],
-    ["stale since", kernel.staleSince],
-    ["not fetchable since", kernel.notFetchableSince],
-    ["not loadable since", kernel.notLoadableSince],
-  ];
-  const words = facts.flatMap(([word, since]) =>
-    since === undefined ? [] : [`${word} ${since.slice(0, 10)}`],
-  );
-  if (kernel.unbuildable !== undefined) words.push(`not buildable: ${kernel.unbuildable}`);
-  if (kernel.missing !== undefined) words.push(`incomplete: no ${kernel.missing.join(", ")}`);
-  return words.join(", ") || "listed";
-}
-
-function nothingListed(known: number): string {
-  return known === 0
-    ? "No kernels. Try `kmodfarm catalog update`.\n"
-    : `No kernels: the selection takes none of ${known}.\n`;
 }

@@ -1,4 +1,4 @@
-/** `kmodfarm matrix`. */
+/** `kmodfarm matrix`, also known as `matrix-gen`: which builds are wanted. */
 import { declareCommand, flag, one, optional, wholeNumber, word, words } from "../../command.ts";
 import { PLACES, SELECTION } from "../../common-options.ts";
 

@@ -8,7 +8,7 @@ import { type AuditReport, auditPlace } from "../../../farm/audit/audit.ts";
 import { openPlace } from "../../../farm/audit/place.ts";
 import type { Gap } from "../../../farm/audit/web-listing.ts";
 import type { OptionsOf } from "../../command.ts";
-import { print, printJson, table } from "../../output.ts";
+import { counted, print, printJson, table } from "../../output.ts";
 import type { AUDIT } from "./command.ts";
 
 /** Exit code 3 where not everything could be read: what is there and was not seen may be wrong too. */
@@ -90,10 +90,6 @@ function examples(paths: readonly string[]): string {
 function unverified(files: readonly AuditedFile[], keys: KernelKeys): number {
   return files.filter(({ claim, facts }) => facts?.signer !== undefined && !keys.has(claim?.release ?? ""))
     .length;
-}
-
-function counted(number: number, thing: string): string {
-  return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
 
 const WORDS: Readonly<Record<Finding["kind"], string>> = {

@@ -5,11 +5,11 @@ import { join, resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { exportRoot, importRoot } from "../../../builder/toolchains/archive.ts";
 import { openToolchains } from "../../../farm/open.ts";
-import { ArchitectureName, hostArchitecture } from "../../../kernel/architecture.ts";
+import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { Compiler } from "../../../kernel/kernel.ts";
 import type { OptionsOf } from "../../command.ts";
 import type { PlaceOptions } from "../../common-options.ts";
-import { stopSignal, withFarm } from "../../options.ts";
+import { stopSignal, toArchitecture, withFarm } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
 import type { EXPORT_TOOLCHAIN } from "./command.ts";
 
@@ -18,7 +18,11 @@ export async function exportToolchain(
   compiler: string,
   options: OptionsOf<typeof EXPORT_TOOLCHAIN>,
 ): Promise<number> {
-  const wanted = { release, compiler: compilerOf(compiler), architecture: architectureOf(options.arch) };
+  const wanted = {
+    release,
+    compiler: compilerOf(compiler),
+    architecture: options.arch === undefined ? hostArchitecture(process.arch) : toArchitecture(options.arch),
+  };
   return withFarm(options, async (farm) => {
     const toolchains = openToolchains(farm, (text) => process.stderr.write(`${text}\n`));
     await toolchains.root(wanted, stopSignal());
@@ -48,13 +52,4 @@ function compilerOf(word: string): Compiler {
   const parsed = Compiler.safeParse({ family, version, source: "table" });
   if (parsed.success) return parsed.data;
   throw new FarmError("USAGE", { detail: `'${word}' is not a compiler; write it as gcc-12 or clang-17` });
-}
-
-function architectureOf(word: string | undefined): ArchitectureName {
-  if (word === undefined) return hostArchitecture(process.arch);
-  const parsed = ArchitectureName.safeParse(word);
-  if (parsed.success) return parsed.data;
-  throw new FarmError("USAGE", {
-    detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
-  });
 }

@@ -1,33 +1,11 @@
-/**
- * `kmodfarm cache`: what the local cache holds, and making it smaller.
- */
-import { type CacheEntry, evict, readCache, sharedCache } from "../../../base/cache.ts";
+/** `kmodfarm cache prune`: makes the local cache smaller. */
+import { evict, sharedCache } from "../../../base/cache.ts";
 import { FarmError } from "../../../base/error.ts";
 import { formatSize, parseSize } from "../../../base/size.ts";
 import type { OptionsOf } from "../../command.ts";
-import type { PlaceOptions } from "../../common-options.ts";
 import { configOf, withFarm } from "../../options.ts";
-import { print, printJson, table } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import type { PRUNE_CACHE } from "./command.ts";
-
-export async function list(options: PlaceOptions): Promise<number> {
-  const { cache, cacheLimit } = await configOf(options);
-  const entries = await readCache(cache);
-  if (options.json) {
-    await printJson({ schema: "kmodfarm.cache/1", cache, limitBytes: cacheLimit ?? null, entries });
-    return 0;
-  }
-  const rooms = [...Map.groupBy(entries, ({ room }) => room)].map(([room, members]) => [
-    room,
-    String(members.length),
-    formatSize(sizeOf(members)),
-    dayOf(members),
-  ]);
-  const limit = cacheLimit === undefined ? "no limit" : `limit ${formatSize(cacheLimit)}`;
-  const shown = rooms.length === 0 ? "" : `${table(["ROOM", "ENTRIES", "SIZE", "LAST USE"], rooms)}\n`;
-  await print(`${shown}${cache}: ${entries.length} entries, ${formatSize(sizeOf(entries))}, ${limit}.\n`);
-  return 0;
-}
 
 export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<number> {
   const { cacheLimit } = await configOf(options);
@@ -55,13 +33,4 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
       );
     return 0;
   });
-}
-
-function sizeOf(entries: readonly CacheEntry[]): number {
-  return entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
-}
-
-function dayOf(entries: readonly CacheEntry[]): string {
-  const last = entries.reduce((latest, { lastUse }) => Math.max(latest, lastUse.getTime()), 0);
-  return new Date(last).toISOString().slice(0, 16).replace("T", " ");
 }

@@ -1,22 +1,16 @@
 /**
- * `kmodfarm catalog import` and `export`: kernels from and to other tools.
+ * `kmodfarm catalog import`: kernels that other tools list.
  */
-import { join } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { openScratch } from "../../../base/scratch.ts";
-import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
-import { exportDriverkit } from "../../../catalog/driverkit.ts";
-import { exportKernelCrawler } from "../../../catalog/kernel-crawler.ts";
+import type { Catalog } from "../../../catalog/catalog.ts";
 import { formatChangesOf, reportsOfList } from "../../../catalog/kernel-list.ts";
 import { mergeCatalog, mergeImported } from "../../../catalog/merge.ts";
-import { ArchitectureName } from "../../../kernel/architecture.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
-import { readPublished } from "../../../registry/generations.ts";
 import { type AnyCatalog, catalogOfList, readAnyCatalog } from "../../catalog-io.ts";
 import type { OptionsOf } from "../../command.ts";
-import { withFarm, withStoredFarm } from "../../options.ts";
-import { print, printDocument, printJson, say } from "../../output.ts";
-import type { EXPORT, IMPORT } from "./command.ts";
+import { toArchitecture, withFarm } from "../../options.ts";
+import { print, printJson } from "../../output.ts";
+import type { IMPORT } from "./command.ts";
 import { changeCatalog, withdrawnSince } from "./update.ts";
 
 type ImportOptions = OptionsOf<typeof IMPORT>;
@@ -26,7 +20,7 @@ export async function importFile(file: string, options: ImportOptions): Promise<
   const read = await readAnyCatalog(file, {
     as: options.as,
     name,
-    architecture: toArchitecture(options.arch),
+    architecture: options.arch === undefined ? undefined : toArchitecture(options.arch),
   });
   return withFarm(options, async (farm) => {
     const { before, result } = await changeCatalog(farm, "catalog import", async ({ catalog }) => ({
@@ -110,82 +104,5 @@ function bySource(notes: readonly SourceNote[], word: string): string[] {
     const more = names.length > 12 ? ` and ${names.length - 12} more` : "";
     const kernels = group.reduce((sum, one) => sum + (one.kernels ?? 0), 0);
     return `${word}: ${shown}${more}: ${detail}${kernels > 0 ? ` (${kernels} kernels)` : ""}`;
-  });
-}
-
-type ExportOptions = OptionsOf<typeof EXPORT>;
-
-export async function exportCatalog(options: ExportOptions): Promise<number> {
-  const open = options.catalog === undefined ? withStoredFarm : withFarm;
-  return open(options, async (farm) => {
-    const catalog =
-      options.catalog === undefined
-        ? (await readPublished(farm.store)).catalog
-        : (await Promise.all(options.catalog.map(asCatalog))).reduce(mergeImported, EMPTY_CATALOG);
-    const files = filesOf(catalog, options);
-    if (options.output === undefined) {
-      const [only] = files.values();
-      if (options.format === "driverkit" || files.size > 1 || only === undefined)
-        throw new FarmError("USAGE", {
-          detail: `${files.size} files cannot go to standard output`,
-          hint:
-            options.format === "driverkit"
-              ? "Name a directory with --output."
-              : "Name a directory with --output, or one architecture with --arch.",
-        });
-      await printDocument(only);
-      return 0;
-    }
-    const scratch = await openScratch(join(options.output, ".tmp"));
-    try {
-      for (const [path, text] of files) await scratch.write(join(options.output, path), text);
-    } finally {
-      await scratch.close();
-    }
-    say(`${files.size} files written to ${options.output}`);
-    return 0;
-  });
-}
-
-async function asCatalog(place: string): Promise<Catalog> {
-  const read = await readAnyCatalog(place);
-  return read.format === "kmodfarm" ? read.catalog : catalogOfList(read.list);
-}
-
-/** What an export consists of, by path below its directory: for lists, as kernel-crawler's own site has them. */
-function filesOf(catalog: Catalog, options: ExportOptions): ReadonlyMap<string, string> {
-  const wanted = toArchitecture(options.arch);
-  const kernels = catalog.kernels.filter(
-    ({ architecture }) => wanted === undefined || architecture === wanted,
-  );
-  const architectures = ArchitectureName.options.filter((name) =>
-    kernels.some(({ architecture }) => architecture === name),
-  );
-  switch (options.format) {
-    case "kmodfarm":
-      return new Map([["catalog.json", `${JSON.stringify({ ...catalog, kernels }, null, 2)}\n`]]);
-    case "kernel-crawler":
-      return new Map(architectures.map((name) => [`${name}/list.json`, exportKernelCrawler(catalog, name)]));
-    case "driverkit": {
-      if (options.driverVersion === undefined)
-        throw new FarmError("USAGE", {
-          detail:
-            "driverkit's configurations have the driver's version in their paths: name it with --driver-version",
-        });
-      const driver = {
-        name: pathSegment(options.driver, "driver"),
-        version: pathSegment(options.driverVersion, "driver version"),
-      };
-      return exportDriverkit(kernels, new Map(catalog.sources.map(({ id, url }) => [id, url])), driver);
-    }
-  }
-}
-
-function toArchitecture(word: string | undefined): ArchitectureName | undefined {
-  if (word === undefined) return undefined;
-  const parsed = ArchitectureName.safeParse(word);
-  if (parsed.success) return parsed.data;
-  throw new FarmError("USAGE", {
-    detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
   });
 }

@@ -1,0 +1,84 @@
+/** `kmodfarm catalog export`: kernels for other tools. */
+import { join } from "node:path";
+import { FarmError } from "../../../base/error.ts";
+import { openScratch } from "../../../base/scratch.ts";
+import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
+import { exportDriverkit } from "../../../catalog/driverkit.ts";
+import { exportKernelCrawler } from "../../../catalog/kernel-crawler.ts";
+import { mergeImported } from "../../../catalog/merge.ts";
+import { ArchitectureName } from "../../../kernel/architecture.ts";
+import { pathSegment } from "../../../kernel/path-segment.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import { catalogOfList, readAnyCatalog } from "../../catalog-io.ts";
+import type { OptionsOf } from "../../command.ts";
+import { toArchitecture, withFarm, withStoredFarm } from "../../options.ts";
+import { printDocument, say } from "../../output.ts";
+import type { EXPORT } from "./command.ts";
+
+type ExportOptions = OptionsOf<typeof EXPORT>;
+
+export async function exportCatalog(options: ExportOptions): Promise<number> {
+  const open = options.catalog === undefined ? withStoredFarm : withFarm;
+  return open(options, async (farm) => {
+    const catalog =
+      options.catalog === undefined
+        ? (await readPublished(farm.store)).catalog
+        : (await Promise.all(options.catalog.map(asCatalog))).reduce(mergeImported, EMPTY_CATALOG);
+    const files = filesOf(catalog, options);
+    if (options.output === undefined) {
+      const [only] = files.values();
+      if (options.format === "driverkit" || files.size > 1 || only === undefined)
+        throw new FarmError("USAGE", {
+          detail: `${files.size} files cannot go to standard output`,
+          hint:
+            options.format === "driverkit"
+              ? "Name a directory with --output."
+              : "Name a directory with --output, or one architecture with --arch.",
+        });
+      await printDocument(only);
+      return 0;
+    }
+    const scratch = await openScratch(join(options.output, ".tmp"));
+    try {
+      for (const [path, text] of files) await scratch.write(join(options.output, path), text);
+    } finally {
+      await scratch.close();
+    }
+    say(`${files.size} files written to ${options.output}`);
+    return 0;
+  });
+}
+
+async function asCatalog(place: string): Promise<Catalog> {
+  const read = await readAnyCatalog(place);
+  return read.format === "kmodfarm" ? read.catalog : catalogOfList(read.list);
+}
+
+/** What an export consists of, by path below its directory: for lists, as kernel-crawler's own site has them. */
+function filesOf(catalog: Catalog, options: ExportOptions): ReadonlyMap<string, string> {
+  const wanted = options.arch === undefined ? undefined : toArchitecture(options.arch);
+  const kernels = catalog.kernels.filter(
+    ({ architecture }) => wanted === undefined || architecture === wanted,
+  );
+  const architectures = ArchitectureName.options.filter((name) =>
+    kernels.some(({ architecture }) => architecture === name),
+  );
+  switch (options.format) {
+    case "kmodfarm":
+      return new Map([["catalog.json", `${JSON.stringify({ ...catalog, kernels }, null, 2)}\n`]]);
+    case "kernel-crawler":
+      return new Map(architectures.map((name) => [`${name}/list.json`, exportKernelCrawler(catalog, name)]));
+    case "driverkit": {
+      if (options.driverVersion === undefined)
+        throw new FarmError("USAGE", {
+          detail:
+            "driverkit's configurations have the driver's version in their paths: name it with --driver-version",
+        });
+      const driver = {
+        name: pathSegment(options.driver, "driver"),
+        version: pathSegment(options.driverVersion, "driver version"),
+      };
+      return exportDriverkit(kernels, new Map(catalog.sources.map(({ id, url }) => [id, url])), driver);
+    }
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * `kmodfarm catalog list`: every kernel ever seen.
+ */
+import type { CatalogKernel } from "../../../catalog/catalog.ts";
+import { selectKernels } from "../../../matrix/generate.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import type { OptionsOf } from "../../command.ts";
+import { selectionOf, withStoredFarm } from "../../options.ts";
+import { print, printJson, table } from "../../output.ts";
+import type { LIST } from "./command.ts";
+
+export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
+  const selection = selectionOf(options);
+  return withStoredFarm(options, async (farm) => {
+    const { catalog } = await readPublished(farm.store);
+    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
+    if (options.json) await printJson({ ...catalog, kernels });
+    else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
+    return 0;
+  });
+}
+
+function kernelTable(kernels: readonly CatalogKernel[]): string {
+  const rows = kernels.map((kernel) => [
+    kernel.distribution,
+    kernel.architecture,
+    kernel.kversion,
+    kernel.packageVersion,
+    kernel.flavour,
+    kernel.compiler === undefined ? "unknown" : `${kernel.compiler.family}-${kernel.compiler.version}`,
+    stateOf(kernel),
+  ]);
+  return table(["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "COMPILER", "STATE"], rows);
+}
+
+function stateOf(kernel: CatalogKernel): string {
+  const facts: [string, string | undefined][] = [
+    ["withdrawn since", kernel.withdrawnSince],
+    ["stale since", kernel.staleSince],
+    ["not fetchable since", kernel.notFetchableSince],
+    ["not loadable since", kernel.notLoadableSince],
+  ];
+  const words = facts.flatMap(([word, since]) =>
+    since === undefined ? [] : [`${word} ${since.slice(0, 10)}`],
+  );
+  if (kernel.unbuildable !== undefined) words.push(`not buildable: ${kernel.unbuildable}`);
+  if (kernel.missing !== undefined) words.push(`incomplete: no ${kernel.missing.join(", ")}`);
+  return words.join(", ") || "listed";
+}
+
+function nothingListed(known: number): string {
+  return known === 0
+    ? "No kernels. Try `kmodfarm catalog update`.\n"
+    : `No kernels: the selection takes none of ${known}.\n`;
+}

@@ -1,0 +1,53 @@
+/**
+ * `kmodfarm fsck`: what a store has, and what it should have.
+ */
+import { formatSize } from "../../../base/size.ts";
+import { keptCopies } from "../../../farm/kept-copies.ts";
+import { type FsckReport, fsck } from "../../../registry/fsck.ts";
+import type { OptionsOf } from "../../command.ts";
+import { withStoredFarm } from "../../options.ts";
+import { counted, print, printJson } from "../../output.ts";
+import type { FSCK } from "./command.ts";
+
+type FsckOptions = OptionsOf<typeof FSCK>;
+
+export function checkStore(options: FsckOptions): Promise<number> {
+  return withStoredFarm(options, async ({ store, cache }) => {
+    const report = await fsck(store, {
+      isFull: options.full ?? false,
+      isRepair: options.repair ?? false,
+      copyOf: keptCopies(cache),
+    });
+    if (options.json) await printJson(report);
+    else await print(fsckText(report, options));
+    return exitOf(report);
+  });
+}
+
+/** 0 for a whole store, 1 for one that can be repaired, 4 for one that lost something. */
+function exitOf({ findings }: FsckReport): number {
+  if (findings.some(({ remedy }) => remedy === "lost")) return 4;
+  return findings.some(({ remedy }) => remedy !== "repaired") ? 1 : 0;
+}
+
+const REMEDIES: Readonly<Record<FsckReport["findings"][number]["remedy"], string>> = {
+  repaired: "repaired",
+  repairable: "--repair restores the store here",
+  lost: "lost: no good copy is known here",
+  leave: "no file of a registry, and left alone",
+};
+
+function fsckText({ generation, files, findings, unnamed }: FsckReport, options: FsckOptions): string {
+  const lines = findings.map(({ path, fact, by, remedy }) => {
+    const owner = by === undefined || path.startsWith(by) ? "" : ` (${by})`;
+    return `${fact}: ${path}${owner}\n  ${REMEDIES[remedy]}\n`;
+  });
+  const looked = options.full ? "every byte was read" : "sizes were looked at; --full reads every byte";
+  const left =
+    unnamed.files === 0
+      ? ""
+      : `${counted(unnamed.files, "blob")} (${formatSize(unnamed.bytes)}) of no generation: \`kmodfarm prune\` removes what is old of it.\n`;
+  const lost = findings.filter(({ remedy }) => remedy === "lost").length;
+  const said = findings.length === 0 ? "whole" : `${counted(findings.length, "fault")}, ${lost} of them lost`;
+  return `${lines.join("")}Generation ${generation}, ${counted(files, "file")}: ${said} (${looked}).\n${left}`;
+}

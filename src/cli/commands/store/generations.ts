@@ -1,0 +1,59 @@
+/**
+ * `kmodfarm generations`: what was published when, by whom, and what changed with it.
+ */
+import type { Difference } from "../../../registry/documents.ts";
+import { history, newestGeneration } from "../../../registry/generations.ts";
+import type { PlaceOptions } from "../../common-options.ts";
+import { withStoredFarm } from "../../options.ts";
+import { counted, print, printJson, table } from "../../output.ts";
+
+export function generations(options: PlaceOptions): Promise<number> {
+  return withStoredFarm(options, async ({ store }) => {
+    const newest = await newestGeneration(store);
+    const found = [];
+    for await (const one of history(store, newest?.head ?? null)) found.push(one);
+    if (options.json)
+      await printJson(
+        found.map(({ head, generation }) => ({
+          ...head,
+          publishedAt: generation.publishedAt,
+          ...(generation.schema === "kmodfarm.generation/2"
+            ? { by: generation.by, difference: generation.difference }
+            : {}),
+        })),
+      );
+    else if (found.length === 0) await print("Nothing was published yet. `kmodfarm run` does.\n");
+    else {
+      const rows = found.map(({ head, generation }) => [
+        String(head.number),
+        generation.publishedAt.slice(0, 16).replace("T", " "),
+        ...(generation.schema === "kmodfarm.generation/2"
+          ? [generation.by.what, generation.by.who, differenceWords(generation.difference)]
+          : ["-", "-", "by a version that did not say"]),
+      ]);
+      await print(table(["NUMBER", "TIME (UTC)", "COMMAND", "BY", "WHAT CHANGED"], rows));
+    }
+    return 0;
+  });
+}
+
+/** `+2 stable, 1 of them changed; 14 kernels` */
+function differenceWords({ stable, candidates, attempts, kernels, decisions }: Difference): string {
+  const moved = (what: string, { added, changed, removed }: Difference["stable"]) =>
+    [
+      ...(added > 0 ? [`+${added}`] : []),
+      ...(removed > 0 ? [`-${removed}`] : []),
+      ...(changed > 0 ? [`~${changed}`] : []),
+    ]
+      .map((count) => `${count} ${what}`)
+      .slice(0, 3);
+  const some = (count: number, one: string) => (count === 0 ? [] : [counted(count, one)]);
+  const words = [
+    ...moved("stable", stable),
+    ...moved("candidate", candidates),
+    ...some(decisions, "decision"),
+    ...some(attempts, "attempt"),
+    ...some(kernels, "kernel"),
+  ];
+  return words.length === 0 ? "sources, or toolchains" : words.join(", ");
+}
