@@ -1,8 +1,7 @@
 /**
  * What a command is: its words, arguments and options. Its code takes their types from here, and loads when it is called.
  */
-import { Argument, type Command, Option } from "commander";
-import { toNumber } from "./whole-number.ts";
+import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 
 /** One option. Its key in the declaration is its name: `driverVersion` stands for `--driver-version`. */
 export interface OptionKind<Value> {
@@ -18,6 +17,15 @@ export interface ArgumentKind<Value> {
 
 const option = <Value>(make: (name: string) => Option): OptionKind<Value> => ({ make });
 const argument = <Value>(make: () => Argument): ArgumentKind<Value> => ({ make });
+
+const MOST = 999_999;
+
+/** Commander adds which option or argument it is of. */
+function toNumber(value: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(value))
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${MOST}.`);
+  return Number(value);
+}
 
 /** `--name` */
 export function flag(text: string) {
