@@ -1,3 +1,5 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { inProcess } from "../../test/support/in-process.ts";
 import {
@@ -39,6 +41,18 @@ describe("--help", () => {
     // `npx vitest run src/cli/program.test.ts -u` takes over what is meant to change.
     await expect(shown.join("\n")).toMatchFileSnapshot("../../test/fixtures/help.txt");
   });
+});
+
+test("declarations of commands, which every start loads, load no code of theirs", () => {
+  const files = globSync("commands/*/command.ts", { cwd: import.meta.dirname });
+  const imports = files.flatMap((file) =>
+    [...readFileSync(join(import.meta.dirname, file), "utf8").matchAll(/(?:from|import\() ?"([^"]+)"/g)].map(
+      ([, target]) => target,
+    ),
+  );
+
+  expect(files.length).toBeGreaterThan(8);
+  expect([...new Set(imports)].toSorted()).toEqual(["../../command.ts", "../../common-options.ts"]);
 });
 
 const MADE = declareCommand("make", "", {
