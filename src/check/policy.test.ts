@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { allowsReuse, CHECKS, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
+import { CHECK_NAMES } from "./checks/index.ts";
+import { allowsReuse, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
 import { type Verdict, verdict } from "./verdict.ts";
 
 const SUBJECT = {
@@ -12,7 +13,7 @@ const SUBJECT = {
   kversion: "6.1.0-56-amd64",
 } as const;
 const NOW = new Date("2026-11-27T12:00:00Z");
-const ALL = CHECKS.map((check) => verdict(check, "pass", "good"));
+const ALL = CHECK_NAMES.map((check) => verdict(check, "pass", "good"));
 const but = (...changed: Verdict[]) => [...ALL, ...changed];
 const exception = (changes = {}) => ({
   check: "environment" as const,

@@ -7,8 +7,7 @@ import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
 import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
-import type { OpenedModule } from "./format.ts";
-import { type Verdict, verdict, withReasons } from "./verdict.ts";
+import type { OpenedModule } from "./opened-modules.ts";
 
 /** A certificate with what signatures name it by. */
 export interface Signer {
@@ -114,39 +113,6 @@ function holdsDigest({ attributes = new Uint8Array(), digest }: CmsSignature, co
   return said.length === wanted.length && timingSafeEqual(said, wanted);
 }
 
-/**
- * The check of a set: each module signed by one of some keys. An unsigned one proves nothing and breaks nothing, unless
- * its kernel takes no others.
- */
-export function checkSignatures(
-  modules: readonly OpenedModule[],
-  signers: readonly Signer[],
-  { config }: Pick<KernelRecord, "config">,
-  gap?: string,
-): Verdict {
-  const [faults, good, gaps, bare] = [[], [], [], []] as [string[], string[], string[], string[]];
-  for (const { file, bytes } of modules) {
-    const found = verifySignature(splitSignature(bytes, file), signers);
-    // Who has not seen all keys cannot call one unknown.
-    if (found.kind === "bad")
-      (gap !== undefined && found.isUnknownKey ? gaps : faults).push(`${file}: ${found.fact}`);
-    else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
-    else bare.push(file);
-  }
-  if (faults.length > 0) return withReasons("signature", "fail", faults);
-  if (gaps.length > 0) return withReasons("signature", "unknown", [...gaps, gap ?? ""]);
-  if (good.length === modules.length) return withReasons("signature", "pass", good);
-  const isForced = config?.get("MODULE_SIG_FORCE") === "y";
-  const unsigned = `${bare.join(", ")}: unsigned`;
-  return verdict(
-    "signature",
-    good.length > 0 ? "fail" : "notApplicable",
-    isForced
-      ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
-      : unsigned,
-  );
-}
-
 /** What a kernel's own keys are, and why they are not all known, where that is so. */
 export interface KernelKeys {
   readonly own: readonly Signer[];
@@ -188,8 +154,4 @@ export function signatureAnswer(
       );
   }
   return { faults, gaps };
-}
-
-function subjectOf({ certificate, serial }: Signer): string {
-  return `${certificate.subject.replaceAll("\n", ", ")} (serial ${serial})`;
 }

@@ -2,7 +2,7 @@
  * Which bytes verdicts are about: what a check saw counts for those bytes, and for no others that came from the same build.
  */
 import { sha256 } from "../base/json.ts";
-import type { OpenedModule } from "./format.ts";
+import type { OpenedModule } from "./opened-modules.ts";
 import type { Subject, Verdict } from "./verdict.ts";
 
 /** A module by its digests; nodes get it compressed where it is, else stripped where it is, else as it was built. */

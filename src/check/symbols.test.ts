@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { readSymvers } from "../formats/module-symvers.ts";
-import { checkSymbols, symbolFaults } from "./symbols.ts";
+import { checkSymbols } from "./checks/symbols.ts";
+import { symbolFaults } from "./symbols.ts";
 
 const SYMVERS = readSymvers(
   [

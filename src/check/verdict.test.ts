@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkEnvironment } from "./environment.ts";
+import { checkEnvironment } from "./checks/environment.ts";
 import { DEFAULT_POLICY, judge } from "./policy.ts";
 import { boundedReasons, summed } from "./verdict.ts";
 

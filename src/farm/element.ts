@@ -16,18 +16,13 @@ import { modulePath, strippedPath } from "../builder/outputs.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
-import { checkProvenance } from "../check/provenance.ts";
-import { checkSignatures } from "../check/signature.ts";
-import { seenIn } from "../check/subject.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
-import { readKernelModule } from "../formats/kernel-module.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { listedModules } from "../registry/artifact.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
-import { staticVerdicts } from "./check.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
@@ -156,7 +151,7 @@ async function publishable(
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
-  const found = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
+  const found = await readVerdicts(work, attempt, kernel, loaded, context);
   const verdicts = found.map((one) => ({ ...one, reasons: one.reasons.map(context.shown) }));
   const { source, needed = [] } = work.driver;
   const judged = withWaiting(
@@ -188,12 +183,13 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
-/** What modules, as nodes get them, and the kernel's own record say, without booting anything. */
+/** What the checks say of modules as nodes get them. */
 async function readVerdicts(
   { element, driver, recipe }: Work,
   { record, directory }: Attempt,
   kernel: KernelRecord,
-  { gate, sources, steps }: ElementContext,
+  loaded: Verdict,
+  { gate, sources, steps, boot, signal }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name, stripped }) => ({
@@ -201,13 +197,13 @@ async function readVerdicts(
       bytes: await readFile(join(directory, stripped === undefined ? modulePath(name) : strippedPath(name))),
     })),
   );
-  const { modules, verdict: format } = await steps.checkFormat(files);
-  const read = modules.map(({ module }) => module);
-  const built = checkProvenance(element, recipeKey(recipe), sources);
-  const signature = checkSignatures(modules, gate.signers, kernel);
-  const others = neededModules(driver).map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
-  const said = staticVerdicts(read, kernel, driver.moduleVersion, others);
-  return seenIn(modules, [format, ...said, signature, built]);
+  const { packages } = element;
+  const request = {
+    ...{ kernel, packages, files, loaded, signers: gate.signers, needed: neededModules(driver) },
+    moduleVersion: driver.moduleVersion,
+    origin: { kind: "built" as const, recipe: recipeKey(recipe), packages, sources },
+  };
+  return steps.judgeModules(request, boot, signal);
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

@@ -5,10 +5,11 @@
 import { FarmError } from "../base/error.ts";
 import { digestOf, sha256 } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
-import { checkFormat, type ModuleFile } from "../check/format.ts";
+import { format } from "../check/checks/format.ts";
+import { verdictsOn } from "../check/checks/index.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import { seenIn } from "../check/subject.ts";
-import { verdict } from "../check/verdict.ts";
+import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
+import { boundedReasons, verdict } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
@@ -59,21 +60,26 @@ export async function importArtifact(
   await refuseTaken(store, state, name, element);
   const context = { scratch, cache, inputs: openInputs(farm, state.catalog, { archived: "none" }) };
   const guest = guestPackages(state.catalog.guests, kernel);
-  const { modules: opened, verdict: format } = await checkFormat(files);
-  if (opened.length < files.length)
-    throw new FarmError("MODULE_MALFORMED", { detail: format.reasons.join("; ") });
-  // Nodes get them as they are inside, and that is what is checked.
-  const plain = opened.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
-  const report = await checkModules({ kernel, files: plain, guest, signers, isLoaded }, context, signal);
-
+  const opened = await openModuleFiles(files);
+  const faults = opened.flatMap(({ fault }) => fault ?? []);
+  if (faults.length > 0)
+    throw new FarmError("MODULE_MALFORMED", { detail: boundedReasons(faults).join("; ") });
+  // Nodes get them as they are inside, and that is what is checked; the files that were given are looked at besides.
+  const plain = opened.flatMap(({ opened: one }) =>
+    one === undefined ? [] : [{ name: `${one.module.name}.ko`, bytes: one.bytes }],
+  );
   const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
-  const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
-  const verdicts = [
-    ...seenIn(opened, [format]),
-    ...report.verdicts.filter(({ check }) => check !== "format"),
-    ...(isLoaded ? [] : [untested]),
-    ...seenIn(report.modules, [verdict("provenance", "unknown", unproven)]),
-  ];
+  const report = await checkModules(
+    {
+      ...{ kernel, guest, signers, isLoaded, files: plain },
+      origin: { kind: "imported", by, why },
+      ...(isLoaded ? {} : { loaded: untested }),
+    },
+    context,
+    signal,
+  );
+  const given = verdictsOn({ files: opened, kernel: report.record }, [format]);
+  const verdicts = [...given, ...report.verdicts.filter(({ check }) => check !== format.name)];
   // Whoever has it excepted still promotes it by hand: an import is a candidate only.
   const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
   const { refusals } = await gate.judge(element, kept, verdicts, undefined);

@@ -3,7 +3,7 @@ import { makeElement } from "../../test/support/elements.ts";
 import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
-import { CHECKS } from "../check/policy.ts";
+import { CHECK_NAMES } from "../check/checks/index.ts";
 import { verdict } from "../check/verdict.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadsOnOf, withReuse } from "../registry/reuse.ts";
@@ -23,7 +23,7 @@ const NEW = {
 };
 const DEBIAN = { distribution: "debian12", kversion: "6.1.0-56-amd64", packageVersion: "6.1.170-3" };
 const CATALOG = makeCatalog([OLD, NEW, DEBIAN].map((one) => makeKernel(one)));
-const GOOD = CHECKS.map((check) => verdict(check, "pass", "good"));
+const GOOD = CHECK_NAMES.map((check) => verdict(check, "pass", "good"));
 const NOW = () => new Date("2026-11-27T00:00:00Z");
 const first = (listed: readonly Listed[]) => listed[0] as Listed;
 const asked = (...kernels: string[]) => ({ choose: first, kernels, by: "ann", why: "because" });

@@ -10,7 +10,6 @@ import { keepAttempt } from "../builder/attempt.ts";
 import { recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
-import { checkFormat } from "../check/format.ts";
 import { exitOf } from "../cli/commands/run.ts";
 import type { Element } from "../matrix/element.ts";
 import { nextState } from "../registry/publish.ts";
@@ -61,7 +60,7 @@ const SUBJECTS = {
   buildElement: ([element]) => element.driver,
   testLoad: ([element]) => element.driver,
   fetchKernelRecord: ([element]) => (element as Partial<Element>).driver ?? "",
-  checkFormat: ([files]) => files[0]?.name.replace(/\.ko$/, "") ?? "",
+  judgeModules: ([{ files }]) => files[0]?.name.replace(/\.ko$/, "") ?? "",
   storeArtifact: ([, element]) => element.driver,
 } satisfies { [Name in keyof Steps]?: (given: Parameters<Steps[Name]>) => string };
 
@@ -331,7 +330,6 @@ function effortless(farm: Farm): Partial<Steps> {
     fetchBootImage: async () => "boot image",
     testLoad: async () => ({ verdict: { check: "load", verdict: "unknown", reasons: ["no guest here"] } }),
     fetchKernelRecord: async () => ({ architecture: "x86_64" }),
-    checkFormat: async () => checkFormat([]),
     storeArtifact: (store, element, attempt, findings) =>
       STEPS.storeArtifact(
         store,

@@ -3,9 +3,9 @@
  */
 import { FarmError } from "../../base/error.ts";
 import { findKernel } from "../../catalog/catalog.ts";
-import { openModuleFile } from "../../check/format.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../../check/load.ts";
+import { openModuleFile } from "../../check/opened-modules.ts";
 import { openInputs } from "../../farm/open.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";

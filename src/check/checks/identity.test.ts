@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { KernelRecord } from "../inputs/kernel-record.ts";
-import { readKernelConfig } from "../kernel/kernel-config.ts";
+import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import { readKernelConfig } from "../../kernel/kernel-config.ts";
 import { checkEnvironment } from "./environment.ts";
 import { checkIdentity } from "./identity.ts";
 

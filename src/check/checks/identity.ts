@@ -2,13 +2,26 @@
  * Whether modules say of themselves that they are for this kernel: architecture, vermagic, build salt, and the version
  * that their driver should have. Witnesses that were compiled in, not names of files.
  */
-import type { KernelModule } from "../formats/kernel-module.ts";
-import type { KernelRecord } from "../inputs/kernel-record.ts";
-import { summed, type Verdict } from "./verdict.ts";
+import type { KernelModule } from "../../formats/kernel-module.ts";
+import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import { summed, type Verdict } from "../verdict.ts";
+import { type Check, modulesOf } from "./check.ts";
 
 type Witness = Pick<KernelModule, "name" | "architecture" | "vermagic" | "buildSalt" | "version">;
 
-export interface ExpectedIdentity {
+export const identity = {
+  name: "identity",
+  question: "Were they built for this very kernel?",
+  isDefault: true,
+  isOfFiles: true,
+  judge(subject) {
+    const { kernel, moduleVersion } = subject;
+    const modules = modulesOf(subject)?.map(({ module }) => module);
+    return modules && checkIdentity(modules, kernel, { moduleVersion });
+  },
+} as const satisfies Check;
+
+interface ExpectedIdentity {
   /** What `modinfo -F version` must say, where somebody said so. */
   readonly moduleVersion?: string | undefined;
 }

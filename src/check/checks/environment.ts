@@ -2,17 +2,29 @@
  * Whether modules were compiled as their kernel was: what the compiler left in `.comment`, and what it put in to guard
  * them, against the kernel's own record. docs/checks.md publishes what is material.
  */
-import type { KernelModule } from "../formats/kernel-module.ts";
-import type { KernelRecord } from "../inputs/kernel-record.ts";
-import { readVersionText } from "../kernel/compiler-record.ts";
-import type { Compiler } from "../kernel/kernel.ts";
-import { hardeningOf } from "./hardening.ts";
-import { summed, type Verdict } from "./verdict.ts";
+import type { KernelModule } from "../../formats/kernel-module.ts";
+import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import { readVersionText } from "../../kernel/compiler-record.ts";
+import type { Compiler } from "../../kernel/kernel.ts";
+import { hardeningOf } from "../hardening.ts";
+import { summed, type Verdict } from "../verdict.ts";
+import { type Check, modulesOf } from "./check.ts";
 
 /** Modules name one to three, a few more where objects of others are linked in. */
 const MOST_COMPILERS = 100;
 
 type Compiled = Pick<KernelModule, "name" | "architecture" | "compilers" | "guards" | "modinfo" | "imports">;
+
+export const environment = {
+  name: "environment",
+  question: "Were they built by the compiler that built the kernel?",
+  isDefault: true,
+  isOfFiles: true,
+  judge(subject) {
+    const modules = modulesOf(subject)?.map(({ module }) => module);
+    return modules && checkEnvironment(modules, subject.kernel);
+  },
+} as const satisfies Check;
 
 export function checkEnvironment(
   modules: readonly Compiled[],
