@@ -107,7 +107,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/policy-file.ts": "the policy",
   "farm/rebuild.ts": "attempts in the cache",
   "farm/sources.ts": "credentials and keyrings that the configuration names",
-  "registry/artifact.ts": "attempts in the cache",
+  "registry/artifact-content.ts": "attempts in the cache",
   "registry/stores/folder.ts": "packages in the cache",
 };
 

@@ -19,7 +19,7 @@ import type { CatalogSource } from "../catalog/catalog.ts";
 import { type Verdict, verdict } from "../check/verdict.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
-import { listedModules } from "../registry/artifact.ts";
+import { builtContent, listedModules } from "../registry/artifact-content.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -154,12 +154,13 @@ async function publishable(
   const found = await readVerdicts(work, attempt, kernel, loaded, context);
   const verdicts = found.map((one) => ({ ...one, reasons: one.reasons.map(context.shown) }));
   const { source, needed = [] } = work.driver;
+  const content = await builtContent(element, attempt);
   const judged = withWaiting(
-    await context.gate.judge(element, listedModules(attempt), verdicts, source.digest),
+    await context.gate.judge(element, listedModules(content), verdicts, source.digest),
     waitingFor(needed),
   );
   const { isStable, refusals } = judged;
-  const entry = await context.steps.storeArtifact(context.store, element, attempt, {
+  const entry = await context.steps.storeArtifact(context.store, element, content, {
     verdicts,
     refusals,
     kernel,

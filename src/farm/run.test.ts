@@ -330,12 +330,7 @@ function effortless(farm: Farm): Partial<Steps> {
     fetchBootImage: async () => "boot image",
     testLoad: async () => ({ verdict: { check: "load", verdict: "unknown", reasons: ["no guest here"] } }),
     fetchKernelRecord: async () => ({ architecture: "x86_64" }),
-    storeArtifact: (store, element, attempt, findings) =>
-      STEPS.storeArtifact(
-        store,
-        element,
-        { ...attempt, record: { ...attempt.record, modules: [] } },
-        findings,
-      ),
+    storeArtifact: (store, element, content, evidence) =>
+      STEPS.storeArtifact(store, element, { ...content, modules: [] }, evidence),
   };
 }
