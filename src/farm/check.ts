@@ -2,6 +2,7 @@
  * Every check of a set of modules against one kernel: what can be read first, and then the kernel itself.
  */
 import { FarmError } from "../base/error.ts";
+import type { LoadSettings } from "../builder/load-settings.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { type CheckSubject, modulesOf } from "../check/checks/check.ts";
@@ -20,6 +21,8 @@ export interface CheckRequest
   readonly kernel: CatalogKernel;
   /** Packages with a userland for the guest. */
   readonly guest: readonly Package[];
+  /** What the modules need to be tried out. */
+  readonly settings?: LoadSettings | undefined;
   /** Whether the kernel itself is asked, in a virtual machine. */
   readonly isLoaded: boolean;
 }
@@ -40,7 +43,7 @@ export async function checkModules(
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<CheckReport> {
-  const { kernel, guest: _, isLoaded, ...asked } = request;
+  const { kernel, guest: _, settings: __, isLoaded, ...asked } = request;
   const record = await fetchKernelRecord(kernel, context.inputs, signal);
   const subject = await gatherSubject(
     { ...asked, kernel: record, packages: kernel.packages },
@@ -69,7 +72,7 @@ function openedOf({ opened }: CheckSubject["files"][number]): OpenedModule[] {
 }
 
 async function loadVerdict(
-  { kernel, guest, needed }: CheckRequest,
+  { kernel, guest, settings, needed }: CheckRequest,
   modules: readonly OpenedModule[],
   context: BootContext,
   signal: AbortSignal | undefined,
@@ -79,7 +82,7 @@ async function loadVerdict(
   try {
     const set = modules.map(({ module, bytes, packed }) => ({ name: module.name, bytes, packed }));
     const [report] = await loadModules(
-      { kernel, guest, sets: [{ driver: "checked", modules: set, needs: needed ?? [] }] },
+      { kernel, guest, sets: [{ driver: "checked", modules: set, settings, needs: needed ?? [] }] },
       context,
       signal,
     );
