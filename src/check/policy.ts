@@ -9,7 +9,7 @@ import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
 import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
 import type { Signer } from "./signature.ts";
-import { boundedReasons, shortened, type Verdict, verdict } from "./verdict.ts";
+import { boundedReasons, commonReason, shortened, textsOf, type Verdict, verdict } from "./verdict.ts";
 
 const CheckName = z.enum(CHECK_NAMES);
 type CheckName = z.infer<typeof CheckName>;
@@ -97,7 +97,10 @@ export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now
   const refusals = verdicts
     .filter((one) => one.verdict !== "pass" && one.verdict !== "waived")
     .map(({ check, verdict: word, reasons }) =>
-      shortened(`${check}: ${word}: ${boundedReasons(reasons).join("; ")}`, REFUSAL_CHARACTERS),
+      shortened(
+        `${check}: ${word}: ${textsOf({ reasons: boundedReasons(reasons) }).join("; ")}`,
+        REFUSAL_CHARACTERS,
+      ),
     );
   return { isStable: refusals.length === 0, verdicts, refusals };
 }
@@ -115,20 +118,25 @@ export function requiredChecks(
 function found(check: CheckName, { verdicts }: Evidence): Verdict {
   return (
     verdicts.findLast((one) => one.check === check) ??
-    verdict(check, "unknown", checkNamed(check)?.howToKnow ?? "nobody looked when it was built")
+    verdict(
+      check,
+      "unknown",
+      commonReason("notChecked", checkNamed(check)?.howToKnow ?? "nobody looked when it was built"),
+    )
   );
 }
 
 function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
   if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
-    return verdict("load", "waived", `${shortened(one.reasons.join("; "), 300)}; the policy allows that`);
+    return standIn(one, "the policy allows that");
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
   if (!isOpen || sibling === undefined) return one;
-  return verdict(
-    "load",
-    "waived",
-    `${shortened(one.reasons.join("; "), 300)}; ${sibling} was loaded instead, as the policy allows`,
-  );
+  return standIn(one, `${sibling} was loaded instead, as the policy allows`);
+}
+
+function standIn(one: Verdict, why: string): Verdict {
+  const text = `${shortened(textsOf(one).join("; "), 300)}; ${why}`;
+  return verdict(one.check, "waived", commonReason("standIn", text));
 }
 
 /** Whether kernels of a release may be served by other kernels' modules, and give some to others. */
@@ -188,9 +196,14 @@ function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: 
     // What somebody answers for is always named, however much there is to waive.
     return {
       ...verdict(one.check, "waived"),
-      reasons: [...boundedReasons(one.reasons), `excepted until ${until} by ${owner}: ${reason}`],
+      reasons: [
+        ...boundedReasons(one.reasons),
+        commonReason("excepted", `excepted until ${until} by ${owner}: ${reason}`),
+      ],
     };
   }
-  const over = fitting.map(({ owner, until }) => `the exception of ${owner} ended on ${until}`);
+  const over = fitting.map(({ owner, until }) =>
+    commonReason("exceptionEnded", `the exception of ${owner} ended on ${until}`),
+  );
   return { ...one, reasons: [...boundedReasons(one.reasons), ...over] };
 }

@@ -17,9 +17,12 @@ export interface Signer {
   readonly serial: string;
 }
 
+/** What can be wrong with a signature. */
+type SignatureFault = "merkle" | "unknownKey" | "otherDigest" | "wrongSignature" | "unusableKey";
+
 export type SignatureVerdict =
   | { readonly kind: "good"; readonly signer: Signer }
-  | { readonly kind: "bad"; readonly fact: string; readonly isUnknownKey?: true }
+  | { readonly kind: "bad"; readonly code: SignatureFault; readonly fact: string }
   | { readonly kind: "unsigned" };
 
 /** @throws FarmError MODULE_MALFORMED for what is no certificate */
@@ -55,27 +58,27 @@ export function verifySignature(
 ): SignatureVerdict {
   if (signature === undefined) return { kind: "unsigned" };
   if (signature.kind === "merkle")
-    return { kind: "bad", fact: "it has a Merkle proof, which no certificate can judge" };
+    return bad("merkle", "it has a Merkle proof, which no certificate can judge");
   const { cms } = signature;
   const signer = signers.find((one) => isNamedBy(one, cms));
   if (signer === undefined)
-    return {
-      kind: "bad",
-      fact: `it is signed by a key that is not known here (${nameOf(cms)})`,
-      isUnknownKey: true,
-    };
+    return bad("unknownKey", `it is signed by a key that is not known here (${nameOf(cms)})`);
   if (cms.attributes !== undefined && !holdsDigest(cms, content))
-    return { kind: "bad", fact: "what is signed is another module's digest" };
+    return bad("otherDigest", "what is signed is another module's digest");
   const signed = cms.attributes ?? content;
   const algorithm = cms.scheme === "ml-dsa" ? null : cms.digest;
   try {
     return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
       ? { kind: "good", signer }
-      : { kind: "bad", fact: "its signature does not fit its bytes" };
+      : bad("wrongSignature", "its signature does not fit its bytes");
   } catch {
     // A key that OpenSSL does not know shows only when it is used, and so does one that is not for such signatures.
-    return { kind: "bad", fact: "its signature cannot be verified with the key that it names" };
+    return bad("unusableKey", "its signature cannot be verified with the key that it names");
   }
+}
+
+function bad(code: SignatureFault, fact: string): SignatureVerdict {
+  return { kind: "bad", code, fact };
 }
 
 function isNamedBy({ issuer, serial, certificate }: Signer, { signer }: CmsSignature): boolean {
@@ -144,7 +147,7 @@ export function signatureAnswer(
     const found = verifySignature(split, own);
     if (found.kind === "good") continue;
     const isLikeNone =
-      found.kind === "unsigned" || found.isUnknownKey === true || split.signature?.kind === "merkle";
+      found.kind === "unsigned" || found.code === "unknownKey" || split.signature?.kind === "merkle";
     if (!isLikeNone) faults.push(`${file}: ${found.fact}, which no kernel with that key takes`);
     else if (gap !== undefined && split.signature?.kind === "pkcs7")
       gaps.push(`${file} is signed, and ${gap}`);

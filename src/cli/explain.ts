@@ -56,7 +56,7 @@ export function explain({ kernel, files, report, standing }: ToldCheck): string 
     "",
     ...verdicts.flatMap(({ check, verdict, reasons }) => [
       `${checkNamed(check)?.question ?? check} ${ANSWERS[verdict]} [${check}: ${verdict}]`,
-      ...reasons.slice(0, 8).flatMap((reason) => wrapped(oneLine(reason), "  ")),
+      ...reasons.slice(0, 8).flatMap(({ text }) => wrapped(oneLine(text), "  ")),
       ...(reasons.length > 8 ? [`  and ${reasons.length - 8} more`] : []),
     ]),
   ];

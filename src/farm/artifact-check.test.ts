@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { verdict } from "../check/verdict.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { withRecord } from "./artifact-check.ts";
 
 const said = (check: string, word: "pass" | "fail" | "unknown", reason: string) =>

@@ -4,7 +4,7 @@
  */
 import type { CatalogKernel } from "../catalog/catalog.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import type { Verdict } from "../check/verdict.ts";
+import { type Verdict, withTexts } from "../check/verdict.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
 import { readBlob } from "../registry/blobs.ts";
 import { laterEvidence } from "../registry/decisions.ts";
@@ -69,6 +69,6 @@ export function withRecord(asked: readonly Verdict[], recorded: readonly Verdict
     ({ check: name, verdict: word }) =>
       !asked.some((one) => one.check === name) || (name === "load" && word === "fail"),
   );
-  const told = kept.map((one) => ({ ...one, reasons: one.reasons.map((reason) => `on record: ${reason}`) }));
+  const told = kept.map((one) => withTexts(one, (text) => `on record: ${text}`));
   return [...new Map([...asked, ...told].map((one) => [one.check, one])).values()];
 }

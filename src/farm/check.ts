@@ -7,11 +7,12 @@ import type { CatalogKernel } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
 import { type CheckSubject, modulesOf } from "../check/checks/check.ts";
 import { verdictsOn } from "../check/checks/index.ts";
+import { type LoadCode, loadReason } from "../check/checks/load.ts";
 import { loadModules } from "../check/load.ts";
 import { type Answer, wouldLoad } from "../check/loads.ts";
 import type { OpenedModule } from "../check/opened-modules.ts";
 import { signatureAnswer } from "../check/signature.ts";
-import { type Verdict, verdict } from "../check/verdict.ts";
+import { hasReason, textsOf, type Verdict, verdict } from "../check/verdict.ts";
 import { fetchKernelRecord, type KernelRecord } from "../inputs/kernel-record.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { gatherSubject, type JudgeRequest } from "./judge.ts";
@@ -78,7 +79,9 @@ async function loadVerdict(
   signal: AbortSignal | undefined,
 ): Promise<{ readonly verdict: Verdict; readonly log?: string }> {
   if (modules.some(({ module }) => module.architecture !== kernel.architecture))
-    return { verdict: verdict("load", "fail", "modules of another architecture cannot even be tried") };
+    return {
+      verdict: unloaded("fail", "architecture", "modules of another architecture cannot even be tried"),
+    };
   try {
     const set = modules.map(({ module, bytes, packed }) => ({ name: module.name, bytes, packed }));
     const [report] = await loadModules(
@@ -86,10 +89,10 @@ async function loadVerdict(
       context,
       signal,
     );
-    return report ?? { verdict: verdict("load", "unknown", "nothing was loaded") };
+    return report ?? { verdict: unloaded("unknown", "silent", "nothing was loaded") };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || thrown.code !== "NOT_FETCHABLE") throw thrown;
-    return { verdict: verdict("load", "unknown", thrown.message) };
+    return { verdict: unloaded("unknown", "noImage", thrown.message) };
   }
 }
 
@@ -98,8 +101,10 @@ export function confirmed(answer: Answer, load: Verdict | undefined): Answer {
   if (load?.verdict === "pass")
     return { answer: "loads", reasons: ["it was loaded into that kernel", ...answer.reasons] };
   // A driver's own script says nothing of what the kernel takes.
-  const isScript = load?.reasons[0]?.includes("the driver's own script") ?? false;
-  if (load?.verdict === "fail" && !isScript)
-    return { answer: "refuses", reasons: [...load.reasons, ...answer.reasons] };
-  return answer;
+  if (load?.verdict !== "fail" || hasReason(load, "script", "scriptStop")) return answer;
+  return { answer: "refuses", reasons: [...textsOf(load), ...answer.reasons] };
+}
+
+function unloaded(word: "fail" | "unknown", code: LoadCode, text: string): Verdict {
+  return verdict("load", word, loadReason(code, text));
 }

@@ -16,7 +16,8 @@ import { modulePath, strippedPath } from "../builder/outputs.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
-import { type Verdict, verdict } from "../check/verdict.ts";
+import { untested } from "../check/checks/load.ts";
+import { type Verdict, withTexts } from "../check/verdict.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import { builtContent, listedModules } from "../registry/artifact-content.ts";
@@ -120,9 +121,6 @@ export function readSmoke(directory: string, file: string): string | undefined {
   });
 }
 
-/** Why a module that was only built is a candidate. */
-export const UNTESTED = "not tested yet: `kmodfarm run` does it";
-
 async function loadOutcome(
   { element, driver }: Work,
   attempt: Attempt,
@@ -138,7 +136,7 @@ async function loadOutcome(
       context.progress.element(name, stage, detail),
     );
   }
-  return { verdict: verdict("load", "unknown", UNTESTED) };
+  return { verdict: untested() };
 }
 
 async function publishable(
@@ -152,7 +150,7 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   const found = await readVerdicts(work, attempt, kernel, loaded, context);
-  const verdicts = found.map((one) => ({ ...one, reasons: one.reasons.map(context.shown) }));
+  const verdicts = found.map((one) => withTexts(one, context.shown));
   const { source, needed = [] } = work.driver;
   const content = await builtContent(element, attempt);
   const judged = withWaiting(

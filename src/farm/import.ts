@@ -6,9 +6,10 @@ import { FarmError } from "../base/error.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import { format } from "../check/checks/format.ts";
 import { verdictsOn } from "../check/checks/index.ts";
+import { untested } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
-import { boundedReasons, verdict } from "../check/verdict.ts";
+import { boundedTexts } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
@@ -61,18 +62,17 @@ export async function importArtifact(
   const guest = guestPackages(state.catalog.guests, kernel);
   const opened = await openModuleFiles(files);
   const faults = opened.flatMap(({ fault }) => fault ?? []);
-  if (faults.length > 0)
-    throw new FarmError("MODULE_MALFORMED", { detail: boundedReasons(faults).join("; ") });
+  if (faults.length > 0) throw new FarmError("MODULE_MALFORMED", { detail: boundedTexts(faults).join("; ") });
   // Nodes get them as they are inside, and that is what is checked; the files that were given are looked at besides.
   const plain = opened.flatMap(({ opened: one }) =>
     one === undefined ? [] : [{ name: `${one.module.name}.ko`, bytes: one.bytes }],
   );
-  const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
+
   const report = await checkModules(
     {
       ...{ kernel, guest, signers, isLoaded, files: plain },
       origin: { kind: "imported", by, why },
-      ...(isLoaded ? {} : { loaded: untested }),
+      ...(isLoaded ? {} : { loaded: untested("not asked for: import it again without --no-load") }),
     },
     context,
     signal,

@@ -14,9 +14,10 @@ import type { NeededDriver } from "../builder/driver.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import type { BootContext } from "../check/boot-image.ts";
+import { type LoadCode, loadReason } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../check/load.ts";
-import { Verdict } from "../check/verdict.ts";
+import { Verdict, verdict } from "../check/verdict.ts";
 import { moduleName } from "../formats/kernel-module.ts";
 import { kernelName, type Package } from "../kernel/kernel.ts";
 import type { Element } from "../matrix/element.ts";
@@ -65,14 +66,14 @@ export async function testLoad(
 ): Promise<LoadOutcome> {
   const guest = guestPackages(context.guests, element);
   if (image === undefined)
-    return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
+    return { verdict: unknown("noImage", "no index lists a boot image of this kernel"), isOutOfReach: true };
   onStage("fetching", "boot image");
   const missing = await failureOf(image);
   onStage("waiting");
   if (missing !== undefined) {
     // That it cannot be had is a fact of the kernel; anything else is one of this night, and not to be passed over.
     if (missing.code !== "NOT_FETCHABLE") throw missing;
-    return { verdict: unknown(missing.message), isOutOfReach: true };
+    return { verdict: unknown("noImage", missing.message), isOutOfReach: true };
   }
   const { driver } = element;
   const { image: images, modules: tree } = element.packages;
@@ -83,7 +84,7 @@ export async function testLoad(
   const logFile = join(place, "load.log");
   const set = { driver, modules: await nodeModules(attempt), smoke, settings, needs };
   const stray = strayParameters(set);
-  if (stray !== undefined) return { verdict: unknown(stray) };
+  if (stray !== undefined) return { verdict: unknown("strayParameter", stray) };
   const kept = await recall(join(place, "load.json"), set);
   if (kept !== undefined) await markUsed(place);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return { ...kept, logFile };
@@ -94,7 +95,7 @@ export async function testLoad(
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.code !== "NOT_FETCHABLE") throw error;
-    return { verdict: unknown(error.message) };
+    return { verdict: unknown("noImage", error.message) };
   }
 }
 
@@ -107,8 +108,8 @@ function strayParameters({ modules, settings }: LoadSet): string | undefined {
     : `\`load.parameters\` of the driver names ${stray}, but it gives ${[...names].join(", ")}`;
 }
 
-function unknown(reason: string): Verdict {
-  return { check: "load", verdict: "unknown", reasons: [reason] };
+function unknown(code: LoadCode, text: string): Verdict {
+  return verdict("load", "unknown", loadReason(code, text));
 }
 
 async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined> {

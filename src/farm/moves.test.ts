@@ -3,8 +3,8 @@ import { aboutThese, CATALOG, makeManifest, makeOutcome } from "../../test/suppo
 import { makeElement } from "../../test/support/elements.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { CHECK_NAMES } from "../check/checks/index.ts";
-import { verdict } from "../check/verdict.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import type { Listed } from "../registry/standing.ts";

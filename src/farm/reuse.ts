@@ -4,7 +4,7 @@
  * CRCs and have taken the modules in. Only `identity` is let go of, which is another kernel's by intent.
  */
 import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
-import type { Verdict } from "../check/verdict.ts";
+import { commonReason, textsOf, type Verdict } from "../check/verdict.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
@@ -190,7 +190,7 @@ const OF_THE_BUILD: readonly string[] = ["provenance", "reproducible"];
 /** They are another kernel's, and that is the point. */
 function withoutIdentity(one: Verdict): Verdict {
   if (one.check !== "identity" || one.verdict !== "fail") return one;
-  const why = "built for another kernel, as the policy's loadsOn allows";
+  const why = commonReason("builtForAnother", "built for another kernel, as the policy's loadsOn allows");
   return { ...one, verdict: "waived", reasons: [...one.reasons, why] };
 }
 
@@ -204,12 +204,10 @@ function doubts({ answer, record, verdicts }: CheckReport): string[] {
     ...(answer?.answer === "loads" ? [] : (answer?.reasons ?? [])),
     ...(load === undefined || load.verdict === "pass"
       ? []
-      : [`load: ${load.verdict}: ${load.reasons.join("; ")}`]),
+      : [`load: ${load.verdict}: ${textsOf(load).join("; ")}`]),
   ];
 }
 
 function proofOf(verdicts: readonly Verdict[]): string[] {
-  return verdicts
-    .filter(({ check }) => check === "symbols" || check === "load")
-    .flatMap(({ reasons }) => reasons);
+  return verdicts.filter(({ check }) => check === "symbols" || check === "load").flatMap(textsOf);
 }

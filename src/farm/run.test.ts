@@ -5,6 +5,7 @@ import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
+import { makeVerdict } from "../../test/support/verdicts.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
 import { keepAttempt } from "../builder/attempt.ts";
 import { recipeOf } from "../builder/recipe.ts";
@@ -328,7 +329,7 @@ function effortless(farm: Farm): Partial<Steps> {
       );
     },
     fetchBootImage: async () => "boot image",
-    testLoad: async () => ({ verdict: { check: "load", verdict: "unknown", reasons: ["no guest here"] } }),
+    testLoad: async () => ({ verdict: makeVerdict("load", "unknown", "no guest here") }),
     fetchKernelRecord: async () => ({ architecture: "x86_64" }),
     storeArtifact: (store, element, content, evidence) =>
       STEPS.storeArtifact(store, element, { ...content, modules: [] }, evidence),

@@ -50,6 +50,23 @@ describe("putManifest", () => {
   });
 });
 
+test("a manifest of the first version, whose reasons were texts alone, is read", async () => {
+  const store = await openFolderStore(await temporaryDirectory());
+  const reasons = ['vermagic "6.1.0-56-amd64 SMP "'];
+  const first = {
+    ...GOOD,
+    schema: "kmodfarm.manifest/1",
+    verdicts: [{ check: "identity", verdict: "pass", reasons }],
+  };
+  const manifest = await putBlob(store, JSON.stringify(first));
+
+  const { verdicts } = await readManifest(store, { ...makeEntry(makeElement()), manifest });
+
+  expect(verdicts).toEqual([
+    { check: "identity", verdict: "pass", reasons: [{ code: "unstated", text: reasons[0] }] },
+  ]);
+});
+
 describe("storeArtifact", () => {
   const bytes = readFileSync(join(import.meta.dirname, "../../test/fixtures/modules/crc7.ko"));
   const element = makeElement();

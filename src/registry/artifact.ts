@@ -173,7 +173,7 @@ function manifestOf(
   const target = targetOf(element, kernel);
   const { declared, observed, mismatch } = environment;
   return {
-    schema: "kmodfarm.manifest/1",
+    schema: "kmodfarm.manifest/2",
     identity: {
       driver,
       distribution: {

@@ -4,13 +4,13 @@ import type { CheckSubject, Rebuilt } from "../../src/check/checks/check.ts";
 import { CHECK_NAMES, CHECKS, type CheckName, checkNamed, verdictsOn } from "../../src/check/checks/index.ts";
 import { openModuleFiles } from "../../src/check/opened-modules.ts";
 import { readSigner } from "../../src/check/signature.ts";
-import { verdict } from "../../src/check/verdict.ts";
 import { type KernelModule, readKernelModule } from "../../src/formats/kernel-module.ts";
 import type { KernelRecord } from "../../src/inputs/kernel-record.ts";
 import { readKernelConfig } from "../../src/kernel/kernel-config.ts";
 import { damaged, randomFrom } from "../support/damage.ts";
 import { makeListedKernel, makeSource } from "../support/kernels.ts";
 import { MODULES, signedModule } from "../support/readers.ts";
+import { makeVerdict } from "../support/verdicts.ts";
 import { type CheckTruths, checkContract, type NamedSubject } from "./check.ts";
 
 /** One that imports symbols, with their CRCs. */
@@ -57,7 +57,7 @@ const GOOD: CheckSubject = {
   kernel: KERNEL,
   keys: { signers: [SIGNER], own: [] },
   origin: { kind: "built", recipe: "sha256:0", packages, sources: [makeSource({ id: "debian/bookworm" })] },
-  loaded: verdict("load", "pass", "inserted and removed, twice"),
+  loaded: makeVerdict("load", "pass", "inserted and removed, twice"),
   rebuilt: REBUILT,
 };
 
@@ -135,10 +135,10 @@ const TRUTHS: Readonly<Record<CheckName, Pick<CheckTruths, "bad" | "open">>> = {
     ],
   },
   load: {
-    bad: [withOther("refused", { loaded: verdict("load", "fail", "the kernel oopsed") })],
+    bad: [withOther("refused", { loaded: makeVerdict("load", "fail", "the kernel oopsed") })],
     open: [
       withOther("not tried", { loaded: undefined }),
-      withOther("a silent guest", { loaded: verdict("load", "unknown", "the guest said nothing") }),
+      withOther("a silent guest", { loaded: makeVerdict("load", "unknown", "the guest said nothing") }),
     ],
   },
   reproducible: {

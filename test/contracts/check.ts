@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import type { Check, CheckSubject } from "../../src/check/checks/check.ts";
-import { Verdict } from "../../src/check/verdict.ts";
+import { COMMON_CODES, Verdict } from "../../src/check/verdict.ts";
 
 /** A subject, and what it is. */
 export interface NamedSubject {
@@ -29,6 +29,8 @@ export function checkContract(
   test("has a name, a question, and words that fit them", () => {
     expect(check.name).toMatch(/^[a-z][A-Za-z]*$/);
     expect(check.question).toMatch(/^[A-Z].*\?$/);
+    expect(new Set([...check.codes, ...COMMON_CODES]).size).toBe(check.codes.length + COMMON_CODES.length);
+    for (const code of check.codes) expect(code).toMatch(/^[a-z][A-Za-z]*$/);
     expect(check.howToKnow ?? "`kmodfarm x`").toMatch(/`kmodfarm \w+/);
   });
 
@@ -65,6 +67,10 @@ export function checkContract(
 
       expect(said.check).toBe(check.name);
       expect(Verdict.safeParse(said).error, name).toBeUndefined();
+      const codes: readonly string[] = [...check.codes, ...COMMON_CODES];
+      // What a load test said beforehand is made up here.
+      const strange = said === subject.loaded ? [] : said.reasons.filter(({ code }) => !codes.includes(code));
+      expect(strange, name).toEqual([]);
       if (said.verdict !== "pass") expect(said.reasons.length, name).toBeGreaterThan(0);
       // What somebody answers for is decided by a policy, not here.
       expect(said.verdict, name).not.toBe("waived");

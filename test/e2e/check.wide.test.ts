@@ -168,7 +168,7 @@ describe("modules of live Debian kernels", () => {
           const { verdict, reasons } = reports[index]?.verdict ?? { verdict: "none", reasons: [] };
           const did = verdict === "pass" ? "loads" : verdict === "fail" ? "refuses" : verdict;
           const row = `${from} into ${target.kernel.kversion}: said ${answer}, did ${did}`;
-          rows.push(`${row}${did === "loads" ? "" : ` (${reasons[0]?.slice(0, 90)})`}`);
+          rows.push(`${row}${did === "loads" ? "" : ` (${reasons[0]?.text.slice(0, 90)})`}`);
           if (answer !== did) wrong.push(row);
         }
       }

@@ -60,6 +60,8 @@ export interface Check {
   readonly question: string;
   /** What can be done to find out; told where there is no verdict. */
   readonly howToKnow?: string;
+  /** The codes that its reasons have, beside those that all checks share. */
+  readonly codes: readonly string[];
   /** Whether it is required where a policy says nothing else. */
   readonly isDefault: boolean;
   /** Whether its verdict is about the subject's files as they are; the others say themselves what they saw. */

@@ -7,7 +7,7 @@ import type { KernelRecord } from "../../inputs/kernel-record.ts";
 import { readVersionText } from "../../kernel/compiler-record.ts";
 import type { Compiler } from "../../kernel/kernel.ts";
 import { hardeningOf } from "../hardening.ts";
-import { summed, type Verdict } from "../verdict.ts";
+import { type Reason, reason, summed, type Verdict } from "../verdict.ts";
 import { type Check, modulesOf } from "./check.ts";
 
 /** Modules name one to three, a few more where objects of others are linked in. */
@@ -15,8 +15,22 @@ const MOST_COMPILERS = 100;
 
 type Compiled = Pick<KernelModule, "name" | "architecture" | "compilers" | "guards" | "modinfo" | "imports">;
 
+const CODES = [
+  "compiler",
+  "manyCompilers",
+  "patchLevel",
+  "unknownCompiler",
+  "unnamedCompiler",
+  "strangeCompiler",
+  "guard",
+  "unguarded",
+  "sameCompiler",
+] as const;
+type Because = Reason<(typeof CODES)[number]>;
+
 export const environment = {
   name: "environment",
+  codes: CODES,
   question: "Were they built by the compiler that built the kernel?",
   isDefault: true,
   isOfFiles: true,
@@ -31,34 +45,56 @@ export function checkEnvironment(
   { compiler, architecture, config, hasVmlinux }: KernelRecord,
 ): Verdict {
   const hardening = hardeningOf(modules, architecture, config, hasVmlinux);
+  const unguarded = hardening.faults.map((text): Because => reason("guard", text));
   if (compiler === undefined)
     return summed("environment", {
-      faults: hardening.faults,
-      gaps: ["nobody says which compiler built the kernel"],
+      faults: unguarded,
+      gaps: [reason("unknownCompiler", "nobody says which compiler built the kernel")],
       good: [],
     });
-  const [faults, gaps, notes] = [[], [], []] as [string[], string[], string[]];
+  // Modules of one set repeat each other.
+  const [faults, gaps, notes] = [new Reasons(), new Reasons(), new Reasons()];
   for (const { name, compilers } of modules) {
-    if (compilers.length === 0) gaps.push(`${name} does not say which compiler built it`);
+    if (compilers.length === 0) gaps.add("unnamedCompiler", `${name} does not say which compiler built it`);
     if (compilers.length > MOST_COMPILERS) {
-      faults.push(`${name} names ${compilers.length} compilers, which no build leaves in a module`);
+      faults.add(
+        "manyCompilers",
+        `${name} names ${compilers.length} compilers, which no build leaves in a module`,
+      );
       continue;
     }
     for (const words of compilers) {
       const used = readVersionText(words);
-      if (used === undefined) gaps.push(`${name} was built by something that says "${words.slice(0, 80)}"`);
+      if (used === undefined)
+        gaps.add("strangeCompiler", `${name} was built by something that says "${words.slice(0, 80)}"`);
       else if (isMaterial(used, compiler))
-        faults.push(`${name} was built by ${told(used)}, the kernel by ${told(compiler)}`);
+        faults.add("compiler", `${name} was built by ${told(used)}, the kernel by ${told(compiler)}`);
       else if (used.version !== compiler.version)
-        notes.push(`${name} was built by ${told(used)}, a patch level that makes no difference`);
+        notes.add("patchLevel", `${name} was built by ${told(used)}, a patch level that makes no difference`);
     }
   }
-  const good = [`built by ${told(compiler)}, as the kernel was`, ...new Set(notes), ...hardening.notes];
   return summed("environment", {
-    faults: [...new Set(faults), ...hardening.faults],
-    gaps: [...new Set(gaps)],
-    good,
+    faults: [...faults.all, ...unguarded],
+    gaps: gaps.all,
+    good: [
+      reason("sameCompiler", `built by ${told(compiler)}, as the kernel was`),
+      ...notes.all,
+      ...hardening.notes.map((text) => reason("unguarded", text)),
+    ],
   });
+}
+
+/** Reasons, each text once. */
+class Reasons {
+  readonly #byText = new Map<string, Because>();
+
+  add(code: Because["code"], text: string): void {
+    this.#byText.set(text, { code, text });
+  }
+
+  get all(): Because[] {
+    return [...this.#byText.values()];
+  }
 }
 
 /** Another family, or another major version: layout, mitigations and plugins follow them. */

@@ -4,13 +4,26 @@
  */
 import type { KernelModule } from "../../formats/kernel-module.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";
-import { summed, type Verdict } from "../verdict.ts";
+import { type Reason, reason, summed, type Verdict } from "../verdict.ts";
 import { type Check, modulesOf } from "./check.ts";
 
 type Witness = Pick<KernelModule, "name" | "architecture" | "vermagic" | "buildSalt" | "version">;
 
+const CODES = [
+  "architecture",
+  "release",
+  "vermagic",
+  "buildSalt",
+  "moduleVersion",
+  "unknownVermagic",
+  "unproven",
+  "fits",
+] as const;
+type Because = Reason<(typeof CODES)[number]>;
+
 export const identity = {
   name: "identity",
+  codes: CODES,
   question: "Were they built for this very kernel?",
   isDefault: true,
   isOfFiles: true,
@@ -31,40 +44,62 @@ export function checkIdentity(
   kernel: KernelRecord,
   { moduleVersion }: ExpectedIdentity = {},
 ): Verdict {
-  const faults = modules.flatMap((one) => [
+  const faults = modules.flatMap((one): Because[] => [
     ...foreign(one, kernel),
     ...(moduleVersion === undefined || one.version === moduleVersion
       ? []
-      : [`${one.name} says version ${one.version ?? "none"}, and ${moduleVersion} is wanted`]),
+      : [
+          reason(
+            "moduleVersion",
+            `${one.name} says version ${one.version ?? "none"}, and ${moduleVersion} is wanted`,
+          ),
+        ]),
   ]);
-  const gaps = [
+  const gaps: Because[] = [
     ...(kernel.vermagic === undefined
-      ? ["the kernel's headers have no release or no configuration: nobody knows the vermagic it wants"]
+      ? [
+          reason(
+            "unknownVermagic",
+            "the kernel's headers have no release or no configuration: nobody knows the vermagic it wants",
+          ),
+        ]
       : []),
     ...(kernel.vermagic !== undefined && isUnproven(modules, kernel)
-      ? ["the kernel has neither CRCs nor a build salt: that a module is of its very build cannot be seen"]
+      ? [
+          reason(
+            "unproven",
+            "the kernel has neither CRCs nor a build salt: that a module is of its very build cannot be seen",
+          ),
+        ]
       : []),
   ];
   const salt = kernel.buildSalt ? `, build salt ${kernel.buildSalt}` : "";
-  return summed("identity", { faults, gaps, good: [`vermagic "${kernel.vermagic}"${salt}`] });
+  const good: Because[] = [reason("fits", `vermagic "${kernel.vermagic}"${salt}`)];
+  return summed("identity", { faults, gaps, good });
 }
 
 /** What shows that a module is another kernel's. */
-function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelRecord): string[] {
+function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelRecord): Because[] {
   if (module.architecture !== architecture)
-    return [`${module.name} is for ${module.architecture}, the kernel for ${architecture}`];
-  const faults: string[] = [];
-  if (vermagic !== undefined && module.vermagic !== vermagic)
-    faults.push(`${module.name}: ${vermagicFault(module.vermagic, vermagic)}`);
+    return [
+      reason("architecture", `${module.name} is for ${module.architecture}, the kernel for ${architecture}`),
+    ];
+  const faults: Because[] = [];
+  if (vermagic !== undefined && module.vermagic !== vermagic) faults.push(vermagicFault(module, vermagic));
   if (buildSalt && module.buildSalt !== buildSalt)
-    faults.push(`${module.name} has the build salt ${module.buildSalt ?? "none"}, the kernel ${buildSalt}`);
+    faults.push(
+      reason(
+        "buildSalt",
+        `${module.name} has the build salt ${module.buildSalt ?? "none"}, the kernel ${buildSalt}`,
+      ),
+    );
   return faults;
 }
 
-function vermagicFault(has: string, wants: string): string {
+function vermagicFault({ name, vermagic: has }: Witness, wants: string): Because {
   const [release, wanted] = [has, wants].map((text) => text.split(" ")[0]);
-  if (release !== wanted) return `it was built for ${release}, not for ${wanted}`;
-  return `its vermagic is "${has}", the kernel's "${wants}"`;
+  if (release !== wanted) return reason("release", `${name}: it was built for ${release}, not for ${wanted}`);
+  return reason("vermagic", `${name}: its vermagic is "${has}", the kernel's "${wants}"`);
 }
 
 /** Without MODVERSIONS only the release and the salt bind a module to a kernel, and the salt may be empty. */

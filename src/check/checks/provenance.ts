@@ -2,11 +2,15 @@
  * Whether it is known of what a module was made: built here, of packages that their distribution vouches for.
  */
 import { isVouching } from "../../catalog/catalog.ts";
-import { type Verdict, verdict } from "../verdict.ts";
+import { reason, type Verdict, verdict } from "../verdict.ts";
 import type { Check, Origin } from "./check.ts";
+
+const CODES = ["built", "unsignedList", "imported"] as const;
+type Code = (typeof CODES)[number];
 
 export const provenance = {
   name: "provenance",
+  codes: CODES,
   question: "Is it known from what, and by what, they were built?",
   isDefault: true,
   isOfFiles: true,
@@ -15,9 +19,9 @@ export const provenance = {
 
 function checkProvenance(origin: Origin): Verdict {
   if (origin.kind === "imported")
-    return verdict(
-      "provenance",
+    return said(
       "unknown",
+      "imported",
       `imported by ${origin.by}: ${origin.why}; nobody here knows from what it was built`,
     );
   const { recipe, packages, sources } = origin;
@@ -27,12 +31,16 @@ function checkProvenance(origin: Origin): Verdict {
     .filter(({ source }) => !vouching.has(source));
   const built = `built here by recipe ${recipe}`;
   const [first] = strange;
-  if (first === undefined) return verdict("provenance", "pass", built);
+  if (first === undefined) return said("pass", "built", built);
   // A digest that only a list gives proves no origin.
   const names = [...new Set(strange.map(({ name }) => name))].join(", ");
-  return verdict(
-    "provenance",
+  return said(
     "unknown",
+    "unsignedList",
     `${built}, with ${names} on the word of ${first.source} alone, which nobody signs: configure the repository itself, or say \`trusted: true\` of the list`,
   );
+}
+
+function said(word: Verdict["verdict"], code: Code, text: string): Verdict {
+  return verdict("provenance", word, reason(code, text));
 }

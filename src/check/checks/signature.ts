@@ -6,11 +6,24 @@ import { splitSignature } from "../../formats/module-signature.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";
 import type { OpenedModule } from "../opened-modules.ts";
 import { type Signer, verifySignature } from "../signature.ts";
-import { type Verdict, verdict, withReasons } from "../verdict.ts";
+import { type Reason, reason, type Verdict, verdict, withReasons } from "../verdict.ts";
 import { type Check, type CountingKeys, modulesOf } from "./check.ts";
+
+const CODES = [
+  "merkle",
+  "unknownKey",
+  "otherDigest",
+  "wrongSignature",
+  "unusableKey",
+  "keysUnknown",
+  "unsigned",
+  "signed",
+] as const;
+type Because = Reason<(typeof CODES)[number]>;
 
 export const signature = {
   name: "signature",
+  codes: CODES,
   question: "Are they signed by a key that counts?",
   isDefault: false,
   isOfFiles: true,
@@ -30,26 +43,33 @@ function checkSignatures(
   { signers, own, gap }: CountingKeys,
   { config }: Pick<KernelRecord, "config">,
 ): Verdict {
-  const [faults, good, gaps, bare] = [[], [], [], []] as [string[], string[], string[], string[]];
+  const [faults, good, gaps, bare] = [[], [], [], []] as [Because[], Because[], Because[], string[]];
   for (const { file, bytes } of modules) {
     const found = verifySignature(splitSignature(bytes, file), [...signers, ...own]);
     // Who has not seen all keys cannot call one unknown.
     if (found.kind === "bad")
-      (gap !== undefined && found.isUnknownKey ? gaps : faults).push(`${file}: ${found.fact}`);
-    else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
+      (gap !== undefined && found.code === "unknownKey" ? gaps : faults).push(
+        reason(found.code, `${file}: ${found.fact}`),
+      );
+    else if (found.kind === "good")
+      good.push(reason("signed", `${file} is signed by ${subjectOf(found.signer)}`));
     else bare.push(file);
   }
   if (faults.length > 0) return withReasons("signature", "fail", faults);
-  if (gaps.length > 0) return withReasons("signature", "unknown", [...gaps, gap ?? ""]);
+  if (gaps.length > 0)
+    return withReasons("signature", "unknown", [...gaps, reason("keysUnknown", gap ?? "")]);
   if (good.length === modules.length) return withReasons("signature", "pass", good);
   const isForced = config?.get("MODULE_SIG_FORCE") === "y";
   const unsigned = `${bare.join(", ")}: unsigned`;
   return verdict(
     "signature",
     good.length > 0 ? "fail" : "notApplicable",
-    isForced
-      ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
-      : unsigned,
+    reason(
+      "unsigned",
+      isForced
+        ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
+        : unsigned,
+    ),
   );
 }
 

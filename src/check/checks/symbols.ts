@@ -4,11 +4,24 @@
  */
 import type { Symvers } from "../../formats/module-symvers.ts";
 import { type Importer, symbolFaults } from "../symbols.ts";
-import { type Verdict, verdict } from "../verdict.ts";
+import { type Reason, reason, type Verdict, verdict, withReasons } from "../verdict.ts";
 import { type Check, modulesOf } from "./check.ts";
+
+const CODES = [
+  "missing",
+  "version",
+  "noVersion",
+  "gplOnly",
+  "namespace",
+  "exported",
+  "architecture",
+  "noSymvers",
+] as const;
+type Because = Reason<(typeof CODES)[number]>;
 
 export const symbols = {
   name: "symbols",
+  codes: CODES,
   question: "Does the kernel have all they use, as they expect it?",
   isDefault: true,
   isOfFiles: true,
@@ -17,15 +30,12 @@ export const symbols = {
     const modules = modulesOf(subject)?.map(({ module }) => module);
     if (modules === undefined) return undefined;
     if (modules.some((one) => one.architecture !== architecture))
-      return verdict("symbols", "notApplicable", "symbols of another architecture are others");
+      return said("notApplicable", "architecture", "symbols of another architecture are others");
     if (symvers === undefined)
-      return verdict("symbols", "unknown", "the kernel's headers hold no Module.symvers");
+      return said("unknown", "noSymvers", "the kernel's headers hold no Module.symvers");
     return checkSymbols(modules, symvers, subject.needed);
   },
 } as const satisfies Check;
-
-/** How many faults a verdict names before it only counts. */
-const NAMED_FAULTS = 20;
 
 export function checkSymbols(
   modules: readonly Importer[],
@@ -33,23 +43,19 @@ export function checkSymbols(
   others: readonly Importer[] = [],
 ): Verdict {
   const faults = symbolFaults(modules, { symbols, hasVersions }, others);
-  const named = faults.slice(0, NAMED_FAULTS).map(({ module, fact }) => `${module}: ${fact}`);
-  const rest = faults.length - named.length;
-  if (faults.length > 0)
-    return {
-      check: "symbols",
-      verdict: "fail",
-      reasons: [...named, ...(rest === 0 ? [] : [`and ${rest} more`])],
-    };
+  if (faults.length > 0) {
+    const reasons = faults.map(({ module, kind, fact }): Because => reason(kind, `${module}: ${fact}`));
+    return withReasons("symbols", "fail", reasons);
+  }
   const count = new Set(modules.flatMap(({ imports }) => imports)).size;
   const versions = hasVersions
     ? `each with ${others.length === 0 ? "the kernel's own CRC" : "the CRC that it has there"}`
     : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
-  return {
-    check: "symbols",
-    verdict: "pass",
-    reasons: [`${exporters(others)} all ${count} symbols, ${versions}`],
-  };
+  return said("pass", "exported", `${exporters(others)} all ${count} symbols, ${versions}`);
+}
+
+function said(word: Verdict["verdict"], code: Because["code"], text: string): Verdict {
+  return verdict("symbols", word, reason(code, text));
 }
 
 function exporters(others: readonly Importer[]): string {

@@ -5,9 +5,10 @@ import { stat } from "node:fs/promises";
 import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
 import { type CatalogKernel, findKernel } from "../../catalog/catalog.ts";
+import { untested } from "../../check/checks/load.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
 import type { ModuleFile } from "../../check/opened-modules.ts";
-import { type Verdict, verdict } from "../../check/verdict.ts";
+import { textsOf, type Verdict } from "../../check/verdict.ts";
 import { checkArtifact, recordedVerdicts, withRecord } from "../../farm/artifact-check.ts";
 import { checkModules, confirmed } from "../../farm/check.ts";
 import { kernelNameOf, openGate } from "../../farm/gate.ts";
@@ -24,7 +25,7 @@ import { artifactNamed } from "../artifact-names.ts";
 import { explain, type ToldCheck } from "../explain.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
-import { print, printJson, table } from "../output.ts";
+import { print, printJson, shownVerdict, table } from "../output.ts";
 
 interface CheckOptions extends PlaceOptions {
   readonly kernel?: string;
@@ -86,7 +87,7 @@ export async function check(subjects: readonly string[], options: CheckOptions):
   });
 }
 
-const NOT_LOADED = verdict("load", "unknown", "not asked (--no-load)");
+const NOT_LOADED = untested("not asked (--no-load)");
 
 function servedNames({ indices }: Published, listed: Listed): string[] {
   return servedOf(indices, listed).map(({ index, served }) => kernelName({ ...index, ...served }));
@@ -134,7 +135,7 @@ export function exitOf(verdicts: readonly Verdict[]): number {
 
 function toText({ kernel, report: { verdicts, answer }, standing, serves }: ToldCheck): string {
   const rows = verdicts.flatMap(({ check: name, verdict: word, reasons }) =>
-    reasons.map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
+    textsOf({ reasons }).map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
   );
   const [first] = answer?.reasons ?? [];
   const failed = verdicts.filter(({ verdict: word }) => word === "fail").map(({ check: name }) => name);
@@ -150,7 +151,7 @@ function toJson({ kernel, files, report: { verdicts, answer, log }, standing, se
     schema: "kmodfarm.check/1",
     kernel,
     files: files.map(({ name, bytes }) => ({ name, sha256: sha256(bytes), size: bytes.length })),
-    verdicts,
+    verdicts: verdicts.map(shownVerdict),
     answer,
     standing,
     ...(serves.length === 0 ? {} : { serves }),

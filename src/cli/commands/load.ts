@@ -6,13 +6,14 @@ import { findKernel } from "../../catalog/catalog.ts";
 import { guestPackages } from "../../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../../check/load.ts";
 import { openModuleFile } from "../../check/opened-modules.ts";
+import { textsOf } from "../../check/verdict.ts";
 import { openInputs } from "../../farm/open.ts";
 import { kernelName } from "../../kernel/kernel.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { readText } from "../input.ts";
 import { readModuleFiles } from "../module-files.ts";
 import { type PlaceOptions, stopSignal, withStoredFarm } from "../options.ts";
-import { print, printJson, seconds } from "../output.ts";
+import { print, printJson, seconds, shownVerdict } from "../output.ts";
 
 interface LoadOptions extends PlaceOptions {
   readonly kernel: string;
@@ -46,14 +47,14 @@ export async function load(files: readonly string[], options: LoadOptions): Prom
       await printJson({
         schema: "kmodfarm.load/1",
         kernel: kernelName(kernel),
-        verdict,
+        verdict: shownVerdict(verdict),
         bootMs,
         accelerator,
         log: log.split("\n"),
       });
     else
       await print(
-        `${log}\n\n${verdict.verdict}: ${verdict.reasons.join("; ")} (${kernelName(kernel)}, ${seconds(bootMs)} s, ${accelerator})\n`,
+        `${log}\n\n${verdict.verdict}: ${textsOf(verdict).join("; ")} (${kernelName(kernel)}, ${seconds(bootMs)} s, ${accelerator})\n`,
       );
     return EXITS[verdict.verdict];
   });

@@ -3,7 +3,7 @@
  */
 import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../base/error.ts";
-import { UNTESTED } from "../../farm/element.ts";
+import { hasReason } from "../../check/verdict.ts";
 import type { Farm } from "../../farm/open.ts";
 import type { RunReport, RunRow } from "../../farm/report.ts";
 import { type RunOptions, runFarm } from "../../farm/run.ts";
@@ -13,7 +13,7 @@ import type { Store } from "../../registry/stores/store.ts";
 import { openBoard } from "../board.ts";
 import { failureParagraphs, logPlace } from "../failures.ts";
 import { type PlaceOptions, stopSignal, withFarm } from "../options.ts";
-import { print, printJson, seconds, table } from "../output.ts";
+import { print, printJson, seconds, shownVerdict, table } from "../output.ts";
 
 interface RunCommandOptions extends PlaceOptions {
   readonly retry?: boolean;
@@ -96,7 +96,7 @@ function toJson(report: RunReport, farm: Farm) {
     outcome: outcomeOf(row),
     standing: row.standing,
     isNew: row.isNew,
-    attempt: { ...row.note, logFile: logPlace(row.note, farm.store) },
+    attempt: { ...shownNote(row.note), logFile: logPlace(row.note, farm.store) },
     path: row.path === undefined ? undefined : join(farm.store.place, row.path),
   }));
   return {
@@ -111,6 +111,10 @@ function toJson(report: RunReport, farm: Farm) {
     problems: report.problems,
     elements,
   };
+}
+
+function shownNote({ load, ...note }: RunRow["note"]) {
+  return load === undefined ? note : { ...note, load: { ...load, verdict: shownVerdict(load.verdict) } };
 }
 
 type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
@@ -181,7 +185,7 @@ function standingText({ rows }: RunReport): string {
 }
 
 function isUntested({ note }: RunRow): boolean {
-  return note.load?.verdict.reasons.includes(UNTESTED) ?? false;
+  return note.load !== undefined && hasReason(note.load.verdict, "untested");
 }
 
 function loadWord(row: RunRow): string {
