@@ -4,6 +4,7 @@
  *
  *     npm run bench:load -- [rounds]
  */
+
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -12,6 +13,7 @@ import { buildElement, planRecipe } from "../src/builder/build.ts";
 import { modulePath } from "../src/builder/outputs.ts";
 import { guestPackages } from "../src/check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../src/check/load.ts";
+import { textsOf } from "../src/check/verdict.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { LoadQueue } from "../src/farm/executors/load-queue.ts";
@@ -71,7 +73,7 @@ for (const element of matrix) {
     const started = performance.now();
     const reports = await load();
     const bad = reports.find(({ verdict }) => verdict.verdict !== "pass");
-    if (bad !== undefined) throw new Error(`${element.kversion}: ${bad.verdict.reasons.join("; ")}`);
+    if (bad !== undefined) throw new Error(`${element.kversion}: ${textsOf(bad.verdict).join("; ")}`);
     return (performance.now() - started) / 1000;
   };
   await timed(() => together(1)); // Boot image and kmod are fetched.

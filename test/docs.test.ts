@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ERRORS } from "../src/base/error.ts";
+import { CHECK_NAMES, CHECKS } from "../src/check/checks/index.ts";
 import { Config } from "../src/farm/config/index.ts";
 
 const read = (file: string) => readFileSync(join(import.meta.dirname, "..", file), "utf8");
@@ -37,6 +38,33 @@ describe("docs/config.md", () => {
     const published = JSON.parse(read("docs/kmodfarm.schema.json"));
 
     expect(settingsOf(published).toSorted()).toEqual(documented.toSorted());
+  });
+});
+
+describe("docs/checks.md", () => {
+  test("lists the checks in their order, and no others", () => {
+    const [, table = ""] = read("docs/checks.md").split(/^\| check +\| asks.*$/m);
+    const [listed = ""] = table.split(/\n\n/);
+
+    expect([...listed.matchAll(/^\| `(\w+)` +\|/gm)].map(([, name]) => name)).toEqual(CHECK_NAMES);
+  });
+
+  test("names no other check as the one that finds a fault", () => {
+    const [, table = ""] = read("docs/checks.md").split(/^\| fault +\| check.*$/m);
+    const [listed = ""] = table.split(/\n\n/);
+    const named = [...listed.matchAll(/\| (\w+)[^|]*\|$/gm)].map(([, name]) => name);
+
+    expect(named.length).toBeGreaterThan(10);
+    expect([...new Set(named)].filter((name) => !(CHECK_NAMES as readonly unknown[]).includes(name))).toEqual(
+      [],
+    );
+  });
+
+  test("and docs/policy.md say which are required where no policy says otherwise", () => {
+    const required = CHECKS.flatMap(({ name, isDefault }) => (isDefault ? [name] : []));
+    const said = `${required.slice(0, -1).join(", ")} and ${required.at(-1)}`;
+
+    expect(read("docs/policy.md").replaceAll(/\s+/g, " ")).toContain(`policy of your own these are ${said}.`);
   });
 });
 

@@ -5,8 +5,8 @@
  */
 import { crcText } from "../formats/module-symvers.ts";
 import type { AuditedFile, ModuleFacts } from "./audit.ts";
+import { fileModuleName } from "./checks/format.ts";
 import { type Claim, fitOf } from "./claims.ts";
-import { fileModuleName } from "./format.ts";
 
 type FindingKind =
   | "damaged"

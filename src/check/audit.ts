@@ -113,7 +113,7 @@ function readFacts(
   if (cms !== undefined && signers !== undefined) {
     const found = verifySignature(splitSignature(bytes, path), signers);
     // Whoever signed it otherwise is looked at beside the others of its kernel.
-    if (found.kind === "bad" && !found.isUnknownKey) return { fault: found.fact };
+    if (found.kind === "bad" && found.code !== "unknownKey") return { fault: found.fact };
   }
   const signer =
     cms === undefined ? undefined : "serial" in cms ? cms.serial : Buffer.from(cms.keyId).toString("hex");

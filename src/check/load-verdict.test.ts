@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { KernelModule } from "../formats/kernel-module.ts";
 import { type GuestReport, readGuestReport, type SetReport, type Step } from "./guest-report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
+import { textsOf } from "./verdict.ts";
 
 const KVERSION = "6.1.0-56-amd64";
 const OUT_OF_TREE = 12288;
@@ -33,10 +34,26 @@ const REPORT: GuestReport = {
 const BOOT = { timedOut: false, isFlooded: false, said: "" };
 const { taint: _, ...DEAD } = GOOD;
 
-function judged(found: SetReport | undefined, report = {}, boot = {}, set = {}) {
+/** The verdict in words: their codes are looked at in a test of their own. */
+function judged(...given: Parameters<typeof coded>) {
+  const verdict = coded(...given);
+  return verdict && { ...verdict, reasons: textsOf(verdict) };
+}
+
+function coded(found: SetReport | undefined, report = {}, boot = {}, set = {}) {
   const sets = new Map(found === undefined ? [] : [[0, found]]);
   return judgeSet({ ...SET, ...set }, found, { ...REPORT, sets, ...report }, { ...BOOT, ...boot }, KVERSION);
 }
+
+test("a driver's own script that fails is told from a kernel that refuses, whatever the words", () => {
+  const failing = (one: Step) =>
+    coded({ ...GOOD, steps: [...STEPS.slice(0, 2), one] }, {}, {}, { hasSmoke: true });
+
+  expect(failing(step("smoke", "tally", 3, "no ring"))?.reasons.map(({ code }) => code)).toEqual(["script"]);
+  expect(
+    coded({ ...GOOD, steps: [step("inserted", "tally", 1, "no")] })?.reasons.map(({ code }) => code),
+  ).toEqual(["refused"]);
+});
 
 describe("judgeSet", () => {
   test("passes what went in and out twice", () => {

@@ -3,6 +3,7 @@
  */
 import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
+import { type LoadCode, loadReason } from "./checks/load.ts";
 import {
   type Act,
   isHarmed,
@@ -15,7 +16,9 @@ import {
 import { type GuestReport, printable, type SetReport } from "./guest-report.ts";
 import { isDeath, isFault, isOops, messageOf, tracedModules } from "./kernel-messages.ts";
 import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
-import { type Verdict, verdict, withReasons } from "./verdict.ts";
+import { type Reason, type Verdict, verdict, withReasons } from "./verdict.ts";
+
+type Because = Reason<LoadCode>;
 
 export interface LoadedSet {
   /** In the order of insertion. */
@@ -46,16 +49,19 @@ export function judgeSet(
   boot: Ending,
   kversion: string,
 ): Verdict | undefined {
-  const unknown = (...reasons: string[]) => withReasons("load", "unknown", reasons);
-  if (report.release === undefined) return unknown(silence(boot));
-  if (report.release !== kversion) return unknown(`the guest runs ${report.release}, not ${kversion}`);
+  const unknown = (code: LoadCode, text: string, ...more: Because[]) =>
+    withReasons("load", "unknown", [loadReason(code, text), ...more]);
+  if (report.release === undefined) return unknown("silent", silence(boot));
+  if (report.release !== kversion)
+    return unknown("otherKernel", `the guest runs ${report.release}, not ${kversion}`);
   if (report.strange !== undefined)
-    return unknown(`the guest's report is not the one that was planned: ${report.strange}`);
+    return unknown("strangeReport", `the guest's report is not the one that was planned: ${report.strange}`);
   const { taints } = report;
   if (taints !== undefined && isHarmed(taints.ready, taints.begin))
     return unknown(
+      "harmedBefore",
       `the kernel ${taintWords(taints.ready & ~taints.begin)} before any module of the driver was in`,
-      ...evidenceIn(report.log),
+      ...quoted(evidenceIn(report.log)),
     );
   if (found === undefined) return undefined;
   const owed = treeGap(set, found, report) ?? expectedRefusal(set, found);
@@ -65,10 +71,10 @@ export function judgeSet(
   const failure = first === undefined ? kernelFailure(set, found) : [first, ...rest];
   if (failure !== undefined) return withReasons("load", "fail", failure);
   if (!isWhole(setPlan(set), found.steps))
-    return unknown("the guest's report does not have each step once and in its order");
+    return unknown("strangeReport", "the guest's report does not have each step once and in its order");
   const names = set.modules.map(({ name }) => name).join(", ");
   const how = `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`;
-  return verdict("load", "pass", how);
+  return verdict("load", "pass", loadReason("loaded", how));
 }
 
 /** The first step that failed, where it is a refusal and all else is as it should be. */
@@ -100,7 +106,11 @@ function treeGap(set: LoadedSet, found: SetReport, report: GuestReport): Verdict
     ),
   ];
   if (gaps.length === 0) return undefined;
-  return withReasons("load", "unknown", [...gaps, `so it proves nothing that ${refusal(refused, set)}`]);
+  const { text } = refusal(refused, set);
+  return withReasons("load", "unknown", [
+    ...gaps.map((gap) => loadReason("otherModule", gap)),
+    loadReason("otherModule", `so it proves nothing that ${text}`),
+  ]);
 }
 
 /** A driver that finds no device, where its own settings say that it will not. */
@@ -110,7 +120,10 @@ function expectedRefusal(set: LoadedSet, found: SetReport): Verdict | undefined 
   return verdict(
     "load",
     "notApplicable",
-    `${refused.module} finds no device of its own here, as \`load.noDevice\` of its driver says: no more can be seen without one`,
+    loadReason(
+      "noDevice",
+      `${refused.module} finds no device of its own here, as \`load.noDevice\` of its driver says: no more can be seen without one`,
+    ),
   );
 }
 
@@ -132,7 +145,7 @@ function silence({ timedOut, isFlooded, said }: Ending): string {
 const FLOOD = `wrote ${CONSOLE_LIMIT_BYTES / 1024 / 1024} MiB to its console`;
 
 /** Faults of the kernel and refusals, each with the step during which it came, in the order in which they came. */
-function stepFailure(set: LoadedSet, found: SetReport): string[] {
+function stepFailure(set: LoadedSet, found: SetReport): Because[] {
   const acts = actsOf(found);
   return acts.every(({ exitCode }) => exitCode === 0) ? [] : acts.flatMap((act) => troubleOf(act, set));
 }
@@ -163,19 +176,22 @@ function actsOf(found: SetReport): Happening[] {
 /** Exit codes of programs that a signal ended. */
 const SIGNALLED = 128;
 
-function troubleOf(act: Happening, set: LoadedSet): string[] {
+function troubleOf(act: Happening, set: LoadedSet): Because[] {
   const { verb, module, exitCode, lines } = act;
   const faults = evidenceIn(lines);
-  if (faults.some(isOops)) return [`the kernel oopsed: ${blamed(act)}`, ...faults];
+  if (faults.some(isOops))
+    return [loadReason("oops", `the kernel oopsed: ${blamed(act)}`), ...quoted(faults)];
   if (exitCode === undefined) {
     const said = verb === "smoke" ? faults : lines.filter(isTelling).slice(-EVIDENCE_LINES);
-    return [`${actOf(act)} does not come back`, ...said.map(messageOf)];
+    return [loadReason("noReturn", `${actOf(act)} does not come back`), ...quoted(said.map(messageOf))];
   }
   if (exitCode !== 0) {
     const about = linesAbout(module, lines).map(messageOf);
-    return [refusal(act, set), ...about, ...faults.filter((fault) => !about.includes(fault))];
+    return [refusal(act, set), ...quoted([...about, ...faults.filter((fault) => !about.includes(fault))])];
   }
-  return faults.length === 0 ? [] : [`the kernel complained: ${blamed(act)}`, ...faults];
+  return faults.length === 0
+    ? []
+    : [loadReason("complaint", `the kernel complained: ${blamed(act)}`), ...quoted(faults)];
 }
 
 /** The act, and the module whose code the trace shows, where that is another one. */
@@ -192,30 +208,46 @@ function endFailure(
   found: SetReport,
   report: GuestReport,
   { timedOut, isFlooded }: Ending,
-): readonly string[] {
+): readonly Because[] {
   const isLast = [...report.sets.values()].at(-1) === found;
   if (found.taint !== undefined && (report.ended || !isLast)) return [];
   const next = nextAct(setPlan(set), found.steps);
   const act = next === undefined ? "after all was removed" : actOf(next);
-  if (isFlooded) return [`the console was flooded: ${act}`, `the guest was ended because it ${FLOOD}`];
+  if (isFlooded)
+    return [
+      loadReason("flood", `the console was flooded: ${act}`),
+      loadReason("ended", `the guest was ended because it ${FLOOD}`),
+    ];
   const last = report.lastWords.filter(isDeath);
   const words = (last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES).map(messageOf);
   // Besides a script, only a kernel that dies ends a guest, and not every one has words for it.
   if (last.length === 0 && timedOut)
-    return [`the kernel hangs: ${act}`, `the guest was ended after ${BOOT_LIMIT_MS / 1000} s`, ...words];
+    return [
+      loadReason("hang", `the kernel hangs: ${act}`),
+      loadReason("ended", `the guest was ended after ${BOOT_LIMIT_MS / 1000} s`),
+      ...quoted(words),
+    ];
   const isStopped = last.length === 0 && next?.verb === "smoke";
-  return [`the kernel ${isStopped ? "stopped" : "died"}: ${act}`, ...words];
+  return [
+    isStopped
+      ? loadReason("scriptStop", `the kernel stopped: ${act}`)
+      : loadReason("death", `the kernel died: ${act}`),
+    ...quoted(words),
+  ];
 }
 
 /** What the kernel says and is after all went well. */
-function kernelFailure(set: LoadedSet, found: SetReport): string[] | undefined {
+function kernelFailure(set: LoadedSet, found: SetReport): Because[] | undefined {
   const unexpected = (found.taint ?? 0) & ~(found.taintBefore | allowedTaints(set));
   const evidence = evidenceIn(found.log);
   if (unexpected === 0 && evidence.length === 0) return undefined;
   const during = actsOf(found).find(({ lines }) => lines.some(isFault));
   return [
-    `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}${during === undefined ? "" : ` (${blamed(during)})`}`,
-    ...evidence,
+    loadReason(
+      unexpected === 0 ? "complaint" : "taint",
+      `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}${during === undefined ? "" : ` (${blamed(during)})`}`,
+    ),
+    ...quoted(evidence),
   ];
 }
 
@@ -228,6 +260,11 @@ function allowedTaints({ modules }: LoadedSet): number {
 
 function evidenceIn(lines: readonly string[]): string[] {
   return lines.filter(isFault).slice(0, EVIDENCE_LINES).map(messageOf);
+}
+
+/** The kernel's own lines, behind what they are evidence of. */
+function quoted(lines: readonly string[]): Because[] {
+  return lines.map((line) => loadReason("kernelLine", line));
 }
 
 function setPlan({ modules, hasSmoke }: LoadedSet): SetPlan {
@@ -307,14 +344,22 @@ const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
   [/Unknown symbol in module|No such file or directory/, "it does not find something that it asks for"],
 ];
 
-function refusal({ verb, module, exitCode, message, lines }: Happening, { unopened }: LoadedSet): string {
+function refusal({ verb, module, exitCode, message, lines }: Happening, { unopened }: LoadedSet): Because {
   if (unopened !== undefined && verb === "inserted")
-    return `${module} is refused: this release's kmod opens no .${unopened}, so compress it otherwise: ${message}`;
-  if (verb === "smoke") return `the driver's own script ended with exit code ${exitCode}: ${message}`;
-  if (verb === "removed" || verb === "reremoved") return `${module} cannot be removed: ${message}`;
+    return loadReason(
+      "compression",
+      `${module} is refused: this release's kmod opens no .${unopened}, so compress it otherwise: ${message}`,
+    );
+  if (verb === "smoke")
+    return loadReason("script", `the driver's own script ended with exit code ${exitCode}: ${message}`);
+  if (verb === "removed" || verb === "reremoved")
+    return loadReason("stuck", `${module} cannot be removed: ${message}`);
   const why = whyRefused({ module, lines, message })?.[1];
   const again = verb === "reinserted" ? " when it comes again" : "";
-  return `${module} is refused${again}${why === undefined ? "" : `, ${why}`}: ${message}`;
+  return loadReason(
+    "refused",
+    `${module} is refused${again}${why === undefined ? "" : `, ${why}`}: ${message}`,
+  );
 }
 
 function whyRefused({ module, lines, message }: Pick<Happening, "module" | "lines" | "message">) {

@@ -15,6 +15,7 @@ import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
+import { loadReason } from "./checks/load.ts";
 import {
   type GuestContent,
   type GuestModule,
@@ -336,7 +337,11 @@ function reportsOf(
       ...(found?.log ?? report.log),
       ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
     ].join("\n");
-    const silent = verdict("load", "unknown", "the guest ended before it came to the modules");
+    const silent = verdict(
+      "load",
+      "unknown",
+      loadReason("silent", "the guest ended before it came to the modules"),
+    );
     const said = { ...(judged ?? silent), of: [...(subjects[index] ?? [])] };
     reports.push({ verdict: said, bootMs, accelerator, log });
     if (found === undefined || harmsKernel(found)) return reports;

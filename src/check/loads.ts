@@ -13,10 +13,12 @@ export interface Answer {
   readonly reasons: readonly string[];
 }
 
+/** `needed`: modules of other drivers that are in the kernel before. */
 export function wouldLoad(
   modules: readonly KernelModule[],
   kernel: KernelRecord,
   signatures: SignatureAnswer = { faults: [], gaps: [] },
+  needed: readonly KernelModule[] = [],
 ): Answer {
   const { architecture, vermagic, symvers } = kernel;
   const foreign = modules.find((one) => one.architecture !== architecture);
@@ -31,7 +33,7 @@ export function wouldLoad(
         ? []
         : [`${one.name} has the vermagic "${one.vermagic}", the kernel "${vermagic}"`],
     ),
-    ...symbolFaults(modules, symvers).map(({ module, fact }) => `${module}: ${fact}`),
+    ...symbolFaults(modules, symvers, needed).map(({ module, fact }) => `${module}: ${fact}`),
   ];
   if (faults.length > 0) return { answer: "refuses", reasons: faults };
   if (signatures.gaps.length > 0) return { answer: "unknown", reasons: signatures.gaps };

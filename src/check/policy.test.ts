@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { allowsReuse, CHECKS, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
+import { CHECK_NAMES } from "./checks/index.ts";
+import { allowsReuse, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
+import type { Verdict } from "./verdict.ts";
 
 const SUBJECT = {
   driver: "bell",
@@ -12,7 +14,7 @@ const SUBJECT = {
   kversion: "6.1.0-56-amd64",
 } as const;
 const NOW = new Date("2026-11-27T12:00:00Z");
-const ALL = CHECKS.map((check) => verdict(check, "pass", "good"));
+const ALL = CHECK_NAMES.map((check) => verdict(check, "pass", "good"));
 const but = (...changed: Verdict[]) => [...ALL, ...changed];
 const exception = (changes = {}) => ({
   check: "environment" as const,
@@ -65,7 +67,7 @@ describe("judge", () => {
     expect(judged(but(refused), allowed).verdicts.find(({ check }) => check === "load")).toEqual({
       check: "load",
       verdict: "waived",
-      reasons: ["bell finds no device of its own here; the policy allows that"],
+      reasons: [{ code: "standIn", text: "bell finds no device of its own here; the policy allows that" }],
     });
     expect(judged(but(verdict("load", "unknown", "no kernel")), allowed).isStable).toBe(false);
     expect(judged(but(verdict("load", "fail", "refused")), allowed).isStable).toBe(false);
@@ -79,7 +81,10 @@ describe("judge", () => {
     expect(found.verdicts.find(({ check }) => check === "environment")).toEqual({
       check: "environment",
       verdict: "waived",
-      reasons: ["gcc 11", "excepted until 2026-11-27 by ann: an old compiler"],
+      reasons: [
+        { code: "made", text: "gcc 11" },
+        { code: "excepted", text: "excepted until 2026-11-27 by ann: an old compiler" },
+      ],
     });
   });
 

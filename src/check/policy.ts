@@ -7,44 +7,27 @@ import { type Digest, digestOf } from "../base/json.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
+import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
 import type { Signer } from "./signature.ts";
-import { boundedReasons, shortened, type Verdict, verdict } from "./verdict.ts";
+import { boundedReasons, commonReason, shortened, textsOf, type Verdict, verdict } from "./verdict.ts";
 
-/** In the order in which they rest on each other. */
-export const CHECKS = [
-  "format",
-  "identity",
-  "environment",
-  "symbols",
-  "signature",
-  "provenance",
-  "load",
-  "reproducible",
-] as const;
-const Check = z.enum(CHECKS);
-type Check = z.infer<typeof Check>;
+const CheckName = z.enum(CHECK_NAMES);
+type CheckName = z.infer<typeof CheckName>;
 
-const DEFAULT_REQUIRED: readonly Check[] = [
-  "format",
-  "identity",
-  "environment",
-  "symbols",
-  "provenance",
-  "load",
-];
+const DEFAULT_REQUIRED = CHECKS.flatMap(({ name, isDefault }) => (isDefault ? [name] : []));
 
 const Exception = ElementFilter.extend({
-  check: Check.describe("The check that is not asked for."),
+  check: CheckName.describe("The check that is not asked for."),
   owner: z.string().trim().min(1).describe("Who answers for it."),
   reason: z.string().trim().min(1).describe("Why."),
   until: z.iso.date().describe("The last day on which it holds (2027-01-31)."),
 });
 
-const Required = z.array(Check).min(1);
+const Required = z.array(CheckName).min(1);
 
 export const Policy = z.strictObject({
   require: Required.default([...DEFAULT_REQUIRED]).describe(
-    `Checks that an artifact must pass to be stable, of ${CHECKS.join(", ")}. Default: ${DEFAULT_REQUIRED.join(", ")}.`,
+    `Checks that an artifact must pass to be stable, of ${CHECK_NAMES.join(", ")}. Default: ${DEFAULT_REQUIRED.join(", ")}.`,
   ),
   distributions: z
     .record(PathSegment, z.strictObject({ require: Required.describe("The same for this one.") }))
@@ -114,7 +97,10 @@ export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now
   const refusals = verdicts
     .filter((one) => one.verdict !== "pass" && one.verdict !== "waived")
     .map(({ check, verdict: word, reasons }) =>
-      shortened(`${check}: ${word}: ${boundedReasons(reasons).join("; ")}`, REFUSAL_CHARACTERS),
+      shortened(
+        `${check}: ${word}: ${textsOf({ reasons: boundedReasons(reasons) }).join("; ")}`,
+        REFUSAL_CHARACTERS,
+      ),
     );
   return { isStable: refusals.length === 0, verdicts, refusals };
 }
@@ -123,34 +109,34 @@ export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now
 export function requiredChecks(
   { require, distributions }: Policy,
   { distribution, distributionId }: Filtered,
-): readonly Check[] {
+): readonly CheckName[] {
   const own = distributions[distribution] ?? distributions[distributionId];
   const wanted = own?.require ?? require;
-  return CHECKS.filter((check) => wanted.includes(check));
+  return CHECK_NAMES.filter((check) => wanted.includes(check));
 }
 
-function found(check: Check, { verdicts }: Evidence): Verdict {
+function found(check: CheckName, { verdicts }: Evidence): Verdict {
   return (
     verdicts.findLast((one) => one.check === check) ??
-    verdict(check, "unknown", HOW_TO_KNOW[check] ?? "nobody looked when it was built")
+    verdict(
+      check,
+      "unknown",
+      commonReason("notChecked", checkNamed(check)?.howToKnow ?? "nobody looked when it was built"),
+    )
   );
 }
-
-const HOW_TO_KNOW: Partial<Record<Check, string>> = {
-  load: "not tested yet: `kmodfarm run` does it",
-  reproducible: "nobody has built it again: `kmodfarm rebuild` does it",
-};
 
 function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
   if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
-    return verdict("load", "waived", `${shortened(one.reasons.join("; "), 300)}; the policy allows that`);
+    return standIn(one, "the policy allows that");
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
   if (!isOpen || sibling === undefined) return one;
-  return verdict(
-    "load",
-    "waived",
-    `${shortened(one.reasons.join("; "), 300)}; ${sibling} was loaded instead, as the policy allows`,
-  );
+  return standIn(one, `${sibling} was loaded instead, as the policy allows`);
+}
+
+function standIn(one: Verdict, why: string): Verdict {
+  const text = `${shortened(textsOf(one).join("; "), 300)}; ${why}`;
+  return verdict(one.check, "waived", commonReason("standIn", text));
 }
 
 /** Whether kernels of a release may be served by other kernels' modules, and give some to others. */
@@ -210,9 +196,14 @@ function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: 
     // What somebody answers for is always named, however much there is to waive.
     return {
       ...verdict(one.check, "waived"),
-      reasons: [...boundedReasons(one.reasons), `excepted until ${until} by ${owner}: ${reason}`],
+      reasons: [
+        ...boundedReasons(one.reasons),
+        commonReason("excepted", `excepted until ${until} by ${owner}: ${reason}`),
+      ],
     };
   }
-  const over = fitting.map(({ owner, until }) => `the exception of ${owner} ended on ${until}`);
+  const over = fitting.map(({ owner, until }) =>
+    commonReason("exceptionEnded", `the exception of ${owner} ended on ${until}`),
+  );
   return { ...one, reasons: [...boundedReasons(one.reasons), ...over] };
 }

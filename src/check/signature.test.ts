@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readCms } from "../formats/cms.ts";
-import type { OpenedModule } from "./format.ts";
+import type { OpenedModule } from "./opened-modules.ts";
 import { readSigner, signatureAnswer, verifySignature } from "./signature.ts";
 
 const place = mkdtempSync(join(tmpdir(), "signer-"));

@@ -7,8 +7,7 @@ import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
 import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
-import type { OpenedModule } from "./format.ts";
-import { type Verdict, verdict, withReasons } from "./verdict.ts";
+import type { OpenedModule } from "./opened-modules.ts";
 
 /** A certificate with what signatures name it by. */
 export interface Signer {
@@ -18,9 +17,12 @@ export interface Signer {
   readonly serial: string;
 }
 
+/** What can be wrong with a signature. */
+type SignatureFault = "merkle" | "unknownKey" | "otherDigest" | "wrongSignature" | "unusableKey";
+
 export type SignatureVerdict =
   | { readonly kind: "good"; readonly signer: Signer }
-  | { readonly kind: "bad"; readonly fact: string; readonly isUnknownKey?: true }
+  | { readonly kind: "bad"; readonly code: SignatureFault; readonly fact: string }
   | { readonly kind: "unsigned" };
 
 /** @throws FarmError MODULE_MALFORMED for what is no certificate */
@@ -56,27 +58,27 @@ export function verifySignature(
 ): SignatureVerdict {
   if (signature === undefined) return { kind: "unsigned" };
   if (signature.kind === "merkle")
-    return { kind: "bad", fact: "it has a Merkle proof, which no certificate can judge" };
+    return bad("merkle", "it has a Merkle proof, which no certificate can judge");
   const { cms } = signature;
   const signer = signers.find((one) => isNamedBy(one, cms));
   if (signer === undefined)
-    return {
-      kind: "bad",
-      fact: `it is signed by a key that is not known here (${nameOf(cms)})`,
-      isUnknownKey: true,
-    };
+    return bad("unknownKey", `it is signed by a key that is not known here (${nameOf(cms)})`);
   if (cms.attributes !== undefined && !holdsDigest(cms, content))
-    return { kind: "bad", fact: "what is signed is another module's digest" };
+    return bad("otherDigest", "what is signed is another module's digest");
   const signed = cms.attributes ?? content;
   const algorithm = cms.scheme === "ml-dsa" ? null : cms.digest;
   try {
     return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
       ? { kind: "good", signer }
-      : { kind: "bad", fact: "its signature does not fit its bytes" };
+      : bad("wrongSignature", "its signature does not fit its bytes");
   } catch {
     // A key that OpenSSL does not know shows only when it is used, and so does one that is not for such signatures.
-    return { kind: "bad", fact: "its signature cannot be verified with the key that it names" };
+    return bad("unusableKey", "its signature cannot be verified with the key that it names");
   }
+}
+
+function bad(code: SignatureFault, fact: string): SignatureVerdict {
+  return { kind: "bad", code, fact };
 }
 
 function isNamedBy({ issuer, serial, certificate }: Signer, { signer }: CmsSignature): boolean {
@@ -114,39 +116,6 @@ function holdsDigest({ attributes = new Uint8Array(), digest }: CmsSignature, co
   return said.length === wanted.length && timingSafeEqual(said, wanted);
 }
 
-/**
- * The check of a set: each module signed by one of some keys. An unsigned one proves nothing and breaks nothing, unless
- * its kernel takes no others.
- */
-export function checkSignatures(
-  modules: readonly OpenedModule[],
-  signers: readonly Signer[],
-  { config }: Pick<KernelRecord, "config">,
-  gap?: string,
-): Verdict {
-  const [faults, good, gaps, bare] = [[], [], [], []] as [string[], string[], string[], string[]];
-  for (const { file, bytes } of modules) {
-    const found = verifySignature(splitSignature(bytes, file), signers);
-    // Who has not seen all keys cannot call one unknown.
-    if (found.kind === "bad")
-      (gap !== undefined && found.isUnknownKey ? gaps : faults).push(`${file}: ${found.fact}`);
-    else if (found.kind === "good") good.push(`${file} is signed by ${subjectOf(found.signer)}`);
-    else bare.push(file);
-  }
-  if (faults.length > 0) return withReasons("signature", "fail", faults);
-  if (gaps.length > 0) return withReasons("signature", "unknown", [...gaps, gap ?? ""]);
-  if (good.length === modules.length) return withReasons("signature", "pass", good);
-  const isForced = config?.get("MODULE_SIG_FORCE") === "y";
-  const unsigned = `${bare.join(", ")}: unsigned`;
-  return verdict(
-    "signature",
-    good.length > 0 ? "fail" : "notApplicable",
-    isForced
-      ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
-      : unsigned,
-  );
-}
-
 /** What a kernel's own keys are, and why they are not all known, where that is so. */
 export interface KernelKeys {
   readonly own: readonly Signer[];
@@ -178,7 +147,7 @@ export function signatureAnswer(
     const found = verifySignature(split, own);
     if (found.kind === "good") continue;
     const isLikeNone =
-      found.kind === "unsigned" || found.isUnknownKey === true || split.signature?.kind === "merkle";
+      found.kind === "unsigned" || found.code === "unknownKey" || split.signature?.kind === "merkle";
     if (!isLikeNone) faults.push(`${file}: ${found.fact}, which no kernel with that key takes`);
     else if (gap !== undefined && split.signature?.kind === "pkcs7")
       gaps.push(`${file} is signed, and ${gap}`);
@@ -188,8 +157,4 @@ export function signatureAnswer(
       );
   }
   return { faults, gaps };
-}
-
-function subjectOf({ certificate, serial }: Signer): string {
-  return `${certificate.subject.replaceAll("\n", ", ")} (serial ${serial})`;
 }

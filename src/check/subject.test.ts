@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { heldTo } from "./subject.ts";
-import { type Verdict, verdict } from "./verdict.ts";
+import type { Verdict } from "./verdict.ts";
 
 const [BUILT, STRIPPED, PACKED, OTHER] = ["built", "stripped", "packed", "other"].map(sha256) as [
   Digest,
@@ -42,7 +43,7 @@ describe("a verdict counts", () => {
     expect(held).toMatchObject({
       check: "load",
       verdict: "fail",
-      reasons: [expect.stringContaining("other bytes")],
+      reasons: [{ code: "otherBytes", text: expect.stringContaining("other bytes") }],
     });
   });
 
@@ -50,7 +51,9 @@ describe("a verdict counts", () => {
     const [pass, waived] = heldTo(NODES_GET, [verdict("load", "pass"), verdict("identity", "waived")]);
 
     expect([pass?.verdict, waived?.verdict]).toEqual(["unknown", "unknown"]);
-    expect(pass?.reasons).toEqual([expect.stringContaining("`kmodfarm run` checks again")]);
+    expect(pass?.reasons).toEqual([
+      { code: "unnamedBytes", text: expect.stringContaining("`kmodfarm run` checks again") },
+    ]);
   });
 
   test("as it is when it is no pass, whatever it is about", () => {

@@ -2,8 +2,8 @@
  * Which bytes verdicts are about: what a check saw counts for those bytes, and for no others that came from the same build.
  */
 import { sha256 } from "../base/json.ts";
-import type { OpenedModule } from "./format.ts";
-import type { Subject, Verdict } from "./verdict.ts";
+import type { OpenedModule } from "./opened-modules.ts";
+import { commonReason, type Subject, type Verdict } from "./verdict.ts";
 
 /** A module by its digests; nodes get it compressed where it is, else stripped where it is, else as it was built. */
 export interface NodeModule {
@@ -36,8 +36,11 @@ export function heldTo(modules: readonly NodeModule[], verdicts: readonly Verdic
   });
 }
 
-const UNNAMED = "an older version checked it and did not say which bytes: `kmodfarm run` checks again";
-const OTHERS = "other bytes were checked than those that nodes would get";
+const UNNAMED = commonReason(
+  "unnamedBytes",
+  "an older version checked it and did not say which bytes: `kmodfarm run` checks again",
+);
+const OTHERS = commonReason("otherBytes", "other bytes were checked than those that nodes would get");
 
 function shapesOf({ digest, stripped, compressed }: NodeModule): string[] {
   return [stripped ?? digest, ...(compressed === undefined ? [] : [compressed.digest])];

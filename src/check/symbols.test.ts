@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { readSymvers } from "../formats/module-symvers.ts";
-import { checkSymbols, symbolFaults } from "./symbols.ts";
+import { checkSymbols } from "./checks/symbols.ts";
+import { symbolFaults } from "./symbols.ts";
 
 const SYMVERS = readSymvers(
   [
@@ -46,18 +47,23 @@ test("other drivers' modules are held to like the kernel: their CRCs, namespaces
 
   expect(judged([base()])).toMatchObject({
     verdict: "pass",
-    reasons: ["the kernel and base export all 1 symbols, each with the CRC that it has there"],
+    reasons: [{ text: "the kernel and base export all 1 symbols, each with the CRC that it has there" }],
   });
-  expect(judged([base({ crc: 8 })]).reasons[0]).toContain("base_answer has CRC 0x00000008");
-  expect(judged([base({ namespace: "BASE" })]).reasons[0]).toContain("is in the namespace BASE");
-  expect(judged([])).toMatchObject({ verdict: "fail", reasons: ["bell: the kernel exports no base_answer"] });
+  expect(judged([base({ crc: 8 })]).reasons[0]?.text).toContain("base_answer has CRC 0x00000008");
+  expect(judged([base({ namespace: "BASE" })]).reasons[0]?.text).toContain("is in the namespace BASE");
+  expect(judged([])).toMatchObject({
+    verdict: "fail",
+    reasons: [{ code: "missing", text: "bell: the kernel exports no base_answer" }],
+  });
 });
 
 describe("checkSymbols", () => {
   test("passes what the kernel exports with the same CRCs", () => {
     expect(checkSymbols([makeModule(["printk", "kobject_put"])], SYMVERS)).toEqual({
       ...{ check: "symbols", verdict: "pass" },
-      reasons: ["the kernel exports all 2 symbols, each with the kernel's own CRC"],
+      reasons: [
+        { code: "exported", text: "the kernel exports all 2 symbols, each with the kernel's own CRC" },
+      ],
     });
   });
 
@@ -65,7 +71,7 @@ describe("checkSymbols", () => {
     const { verdict, reasons } = checkSymbols([makeModule(["printk"], { versions: undefined })], BARE);
 
     expect(verdict).toBe("pass");
-    expect(reasons[0]).toContain("without CRCs");
+    expect(reasons[0]?.text).toContain("without CRCs");
   });
 
   test("names module, symbol and both CRCs", () => {
@@ -74,8 +80,11 @@ describe("checkSymbols", () => {
     expect(checkSymbols([makeModule(["printk", "gone"], { versions })], SYMVERS)).toEqual({
       ...{ check: "symbols", verdict: "fail" },
       reasons: [
-        "bell: printk has CRC 0x22222222 in the kernel, and 0x00000abc in the module",
-        "bell: the kernel exports no gone",
+        {
+          code: "version",
+          text: "bell: printk has CRC 0x22222222 in the kernel, and 0x00000abc in the module",
+        },
+        { code: "missing", text: "bell: the kernel exports no gone" },
       ],
     });
   });
@@ -125,6 +134,6 @@ describe("checkSymbols", () => {
   test("counts what it does not name", () => {
     const many = Array.from({ length: 25 }, (_, index) => `gone_${index}`);
 
-    expect(checkSymbols([makeModule(many)], SYMVERS).reasons.at(-1)).toBe("and 5 more");
+    expect(checkSymbols([makeModule(many)], SYMVERS).reasons.at(-1)?.text).toBe("and 5 more");
   });
 });

@@ -5,9 +5,8 @@
  */
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
 import { crcText, type ExportedSymbol, type Symvers } from "../formats/module-symvers.ts";
-import type { Verdict } from "./verdict.ts";
 
-type Importer = Pick<
+export type Importer = Pick<
   KernelModule,
   "name" | "license" | "imports" | "exports" | "versions" | "importNamespaces"
 >;
@@ -20,44 +19,12 @@ export interface SymbolFault {
   readonly fact: string;
 }
 
-/** How many faults a verdict names before it only counts. */
-const NAMED_FAULTS = 20;
 const LAYOUT = "module_layout";
 
 /**
- * Modules of one set may use each other's symbols, as long as these are imported from somebody at all; and those of
- * other drivers' modules that are in the kernel before them.
+ * What is wrong with imports. Modules of one set may use each other's symbols, as long as these are imported from somebody
+ * at all; and those of other drivers' modules that are in the kernel before them.
  */
-export function checkSymbols(
-  modules: readonly Importer[],
-  { symbols, hasVersions }: Symvers,
-  others: readonly Importer[] = [],
-): Verdict {
-  const faults = symbolFaults(modules, { symbols, hasVersions }, others);
-  const named = faults.slice(0, NAMED_FAULTS).map(({ module, fact }) => `${module}: ${fact}`);
-  const rest = faults.length - named.length;
-  if (faults.length > 0)
-    return {
-      check: "symbols",
-      verdict: "fail",
-      reasons: [...named, ...(rest === 0 ? [] : [`and ${rest} more`])],
-    };
-  const count = new Set(modules.flatMap(({ imports }) => imports)).size;
-  const versions = hasVersions
-    ? `each with ${others.length === 0 ? "the kernel's own CRC" : "the CRC that it has there"}`
-    : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
-  return {
-    check: "symbols",
-    verdict: "pass",
-    reasons: [`${exporters(others)} all ${count} symbols, ${versions}`],
-  };
-}
-
-function exporters(others: readonly Importer[]): string {
-  const names = others.map(({ name }) => name);
-  return names.length === 0 ? "the kernel exports" : `the kernel and ${names.join(", ")} export`;
-}
-
 export function symbolFaults(
   modules: readonly Importer[],
   { symbols, hasVersions }: Symvers,

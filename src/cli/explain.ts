@@ -3,7 +3,8 @@
  */
 import { sha256 } from "../base/json.ts";
 import { oneLine } from "../base/visible.ts";
-import type { ModuleFile } from "../check/format.ts";
+import { checkNamed } from "../check/checks/index.ts";
+import type { ModuleFile } from "../check/opened-modules.ts";
 import type { CheckReport } from "../farm/check.ts";
 import { type Standing, standingWords } from "../registry/standing.ts";
 
@@ -23,18 +24,6 @@ const HEADLINES = {
   refuses: "The kernel does not take these modules.",
   unknown: "Whether the kernel takes these modules could not be found out.",
 } as const;
-
-/** What each check asks, in the words of whoever asks support. */
-const QUESTIONS: Readonly<Record<string, string>> = {
-  format: "Are the files whole modules?",
-  identity: "Were they built for this very kernel?",
-  environment: "Were they built by the compiler that built the kernel?",
-  symbols: "Does the kernel have all they use, as they expect it?",
-  signature: "Are they signed by a key that counts?",
-  load: "Did that kernel take them in, and let them go, in a test?",
-  provenance: "Is it known from what, and by what, they were built?",
-  reproducible: "Did a second build give the same bytes?",
-};
 
 const ANSWERS: Readonly<Record<string, string>> = {
   pass: "yes",
@@ -66,8 +55,8 @@ export function explain({ kernel, files, report, standing }: ToldCheck): string 
     ]),
     "",
     ...verdicts.flatMap(({ check, verdict, reasons }) => [
-      `${QUESTIONS[check] ?? check} ${ANSWERS[verdict]} [${check}: ${verdict}]`,
-      ...reasons.slice(0, 8).flatMap((reason) => wrapped(oneLine(reason), "  ")),
+      `${checkNamed(check)?.question ?? check} ${ANSWERS[verdict]} [${check}: ${verdict}]`,
+      ...reasons.slice(0, 8).flatMap(({ text }) => wrapped(oneLine(text), "  ")),
       ...(reasons.length > 8 ? [`  and ${reasons.length - 8} more`] : []),
     ]),
   ];

@@ -2,6 +2,7 @@
  * How failures are told: each once, with the kernels that it befell.
  */
 import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { textsOf } from "../check/verdict.ts";
 import { MOST_TRIES } from "../farm/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import { placeOf } from "../registry/blobs.ts";
@@ -90,7 +91,7 @@ function failureOf({ failure, load, refusals = [] }: AttemptNote): Failure & { r
     const { blame, hint } = ERRORS.GATE_REFUSED;
     return { code: "GATE_REFUSED", blame, cause: refusals.join("; "), line: "", advice: hint };
   }
-  const cause = load?.verdict.reasons.join("; ") ?? "";
+  const cause = load === undefined ? "" : textsOf(load.verdict).join("; ");
   const isFail = load?.verdict.verdict === "fail";
   const { blame, hint } = ERRORS.LOAD_FAILED;
   return {

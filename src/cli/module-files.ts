@@ -4,7 +4,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { fileModuleName, type ModuleFile } from "../check/format.ts";
+import { fileModuleName } from "../check/checks/format.ts";
+import type { ModuleFile } from "../check/opened-modules.ts";
 
 /** @throws FarmError FILE_UNREADABLE, USAGE for two of one name, which could never be in a kernel together */
 export async function readModuleFiles(files: readonly string[]): Promise<ModuleFile[]> {

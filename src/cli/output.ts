@@ -3,6 +3,7 @@
  */
 
 import { oneLine, visible, visibleJson } from "../base/visible.ts";
+import { textsOf, type Verdict } from "../check/verdict.ts";
 
 export function printJson(value: unknown): Promise<void> {
   return printDocument(`${JSON.stringify(value, null, 2)}\n`);
@@ -48,4 +49,9 @@ export function counted(count: number, one: string): string {
 
 export function seconds(ms: number | undefined): string {
   return ms === undefined ? "-" : (ms / 1000).toFixed(1);
+}
+
+/** A verdict as `--json` shows it: its reasons are texts, and their codes stand beside them in the same order. */
+export function shownVerdict({ reasons, ...rest }: Verdict) {
+  return { ...rest, reasons: textsOf({ reasons }), codes: reasons.map(({ code }) => code) };
 }

@@ -52,7 +52,7 @@ test("declarations of commands, which every start loads, load no code of theirs"
   );
 
   expect(files.length).toBeGreaterThan(8);
-  expect([...new Set(imports)].toSorted()).toEqual(["../../command.ts", "../../common-options.ts"]);
+  expect(new Set(imports)).toEqual(new Set(["../../command.ts", "../../common-options.ts"]));
 });
 
 const MADE = declareCommand("make", "", {

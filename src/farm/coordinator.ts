@@ -50,7 +50,7 @@ export interface RunOptions {
 }
 
 /** What executors are made of. */
-export interface ExecutorParts extends LocalContext {
+interface ExecutorParts extends LocalContext {
   readonly build: FarmBuild;
   /** Where each source of packages is: catalog source id → URL. */
   readonly mirrors: Readonly<Record<string, string>>;

@@ -15,18 +15,14 @@ import { modulePath, strippedPath } from "../builder/outputs.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
-import { checkProvenance } from "../check/provenance.ts";
-import { checkSignatures } from "../check/signature.ts";
-import { seenIn } from "../check/subject.ts";
-import { type Verdict, verdict } from "../check/verdict.ts";
-import { readKernelModule } from "../formats/kernel-module.ts";
+import { untested } from "../check/checks/load.ts";
+import { type Verdict, withTexts } from "../check/verdict.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
-import { listedModules } from "../registry/artifact.ts";
+import { builtContent, listedModules } from "../registry/artifact-content.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
-import { staticVerdicts } from "./check.ts";
 import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
@@ -97,16 +93,13 @@ export function readSmoke(directory: string, file: string): string | undefined {
   });
 }
 
-/** Why a module that was only built is a candidate. */
-export const UNTESTED = "not tested yet: `kmodfarm run` does it";
-
 async function loadOutcome(
   { element, driver }: Work,
   attempt: Attempt,
   name: string,
   context: ElementContext,
 ): Promise<LoadOutcome | undefined> {
-  if (!context.isLoaded) return { verdict: verdict("load", "unknown", UNTESTED) };
+  if (!context.isLoaded) return { verdict: untested() };
   const { smoke, load } = driver;
   const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
   const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
@@ -123,15 +116,16 @@ async function publishable(
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
-  const found = [...(await readVerdicts(work, attempt, kernel, context)), loaded];
-  const verdicts = found.map((one) => ({ ...one, reasons: one.reasons.map(context.shown) }));
+  const found = await readVerdicts(work, attempt, kernel, loaded, context);
+  const verdicts = found.map((one) => withTexts(one, context.shown));
   const { source, needed = [] } = work.driver;
+  const content = await builtContent(element, attempt);
   const judged = withWaiting(
-    await context.gate.judge(element, listedModules(attempt), verdicts, source.digest),
+    await context.gate.judge(element, listedModules(content), verdicts, source.digest),
     waitingFor(needed),
   );
   const { isStable, refusals } = judged;
-  const entry = await context.steps.storeArtifact(context.store, element, attempt, {
+  const entry = await context.steps.storeArtifact(context.store, element, content, {
     verdicts,
     refusals,
     kernel,
@@ -155,12 +149,13 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
-/** What modules, as nodes get them, and the kernel's own record say, without booting anything. */
+/** What the checks say of modules as nodes get them. */
 async function readVerdicts(
   { element, driver, recipe }: Work,
   { record, directory }: Attempt,
   kernel: KernelRecord,
-  { gate, sources, steps }: ElementContext,
+  loaded: Verdict,
+  { gate, sources, steps, build, scratch, cache, signal }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name, stripped }) => ({
@@ -168,13 +163,13 @@ async function readVerdicts(
       bytes: await readFile(join(directory, stripped === undefined ? modulePath(name) : strippedPath(name))),
     })),
   );
-  const { modules, verdict: format } = await steps.checkFormat(files);
-  const read = modules.map(({ module }) => module);
-  const built = checkProvenance(element, recipeKey(recipe), sources);
-  const signature = checkSignatures(modules, gate.signers, kernel);
-  const others = neededModules(driver).map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`));
-  const said = staticVerdicts(read, kernel, driver.moduleVersion, others);
-  return seenIn(modules, [format, ...said, signature, built]);
+  const { packages } = element;
+  const request = {
+    ...{ kernel, packages, files, loaded, signers: gate.signers, needed: neededModules(driver) },
+    moduleVersion: driver.moduleVersion,
+    origin: { kind: "built" as const, recipe: recipeKey(recipe), packages, sources },
+  };
+  return steps.judgeModules(request, { inputs: build.inputs, scratch, cache }, signal);
 }
 
 /** What of an attempt was not as it should be, though it came to something. */

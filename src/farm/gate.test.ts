@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { CATALOG, makeManifest } from "../../test/support/artifacts.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { sha256 } from "../base/json.ts";
-import { verdict } from "../check/verdict.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import { readPublished } from "../registry/generations.ts";
 import { openGate } from "./gate.ts";

@@ -3,7 +3,7 @@
  */
 import type { Digest } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
-import { checkFormat } from "../check/format.ts";
+import { signature } from "../check/checks/signature.ts";
 import {
   allowsReuse,
   DEFAULT_POLICY,
@@ -24,7 +24,7 @@ import { readManifest, readModules } from "../registry/artifact.ts";
 import { artifactName, laterEvidence } from "../registry/decisions.ts";
 import type { Decision, IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
-import { judgeSignatures } from "./check.ts";
+import { judgeModules } from "./judge.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
@@ -146,10 +146,12 @@ export class Gate {
     if (then === undefined || then.verdict === "notApplicable") return undefined;
     const { catalog } = this.#state();
     const kernel = findKernel(catalog, kernelNameOf(index, entry));
-    const { modules } = await checkFormat(await readModules(this.#farm.store, entry));
     const context = readingContext(this.#farm, catalog);
-    const { verdict } = await judgeSignatures({ kernel, signers: this.signers }, modules, {}, context);
-    return verdict;
+    const { architecture, packages } = kernel;
+    const files = await readModules(this.#farm.store, entry);
+    const asked = { files, signers: this.signers, kernel: { architecture }, packages };
+    const [today] = await judgeModules(asked, context, undefined, [signature]);
+    return today;
   }
 
   /**

@@ -12,7 +12,7 @@ import type { BuildOrder, Bytes, HandOver, LoadOrder, Order } from "./order.ts";
 
 /** What else an archive may have beside modules and files: its description, the log's marks of what was cut. */
 const ROOM_BYTES = 8 * 1024 * 1024;
-export const LOAD_LOG_LIMIT_BYTES = 32 * 1024 * 1024;
+const LOAD_LOG_LIMIT_BYTES = 32 * 1024 * 1024;
 
 export function refused(fact: string, cause?: unknown): FarmError {
   return new FarmError("HAND_OVER_REFUSED", { detail: fact, ...(cause === undefined ? {} : { cause }) });

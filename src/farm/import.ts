@@ -3,24 +3,25 @@
  * anybody could check.
  */
 import { FarmError } from "../base/error.ts";
-import { digestOf, sha256 } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
-import { checkFormat, type ModuleFile } from "../check/format.ts";
+import { format } from "../check/checks/format.ts";
+import { verdictsOn } from "../check/checks/index.ts";
+import { untested } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest-tools.ts";
-import { seenIn } from "../check/subject.ts";
-import { verdict } from "../check/verdict.ts";
+import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
+import { boundedTexts } from "../check/verdict.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
-import { putManifest, readManifest, targetOf, witnessesOf } from "../registry/artifact.ts";
-import { putBlob } from "../registry/blobs.ts";
+import { readManifest, storeArtifact } from "../registry/artifact.ts";
+import { importedContent, listedModules } from "../registry/artifact-content.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
-import type { IndexEntry, Manifest, Published } from "../registry/documents.ts";
+import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view.ts";
-import { type CheckReport, checkModules } from "./check.ts";
+import { checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
 import { change, type Moves, type Person } from "./moves.ts";
 import { type Farm, readingContext } from "./open.ts";
@@ -59,26 +60,32 @@ export async function importArtifact(
   await refuseTaken(store, state, name, element);
   const context = readingContext(farm, state.catalog);
   const guest = guestPackages(state.catalog.guests, kernel);
-  const { modules: opened, verdict: format } = await checkFormat(files);
-  if (opened.length < files.length)
-    throw new FarmError("MODULE_MALFORMED", { detail: format.reasons.join("; ") });
-  // Nodes get them as they are inside, and that is what is checked.
-  const plain = opened.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
-  const report = await checkModules({ kernel, files: plain, guest, signers, isLoaded }, context, signal);
+  const opened = await openModuleFiles(files);
+  const faults = opened.flatMap(({ fault }) => fault ?? []);
+  if (faults.length > 0) throw new FarmError("MODULE_MALFORMED", { detail: boundedTexts(faults).join("; ") });
+  // Nodes get them as they are inside, and that is what is checked; the files that were given are looked at besides.
+  const plain = opened.flatMap(({ opened: one }) =>
+    one === undefined ? [] : [{ name: `${one.module.name}.ko`, bytes: one.bytes }],
+  );
 
-  const untested = verdict("load", "unknown", "not asked for: import it again without --no-load");
-  const unproven = `imported by ${by}: ${why}; nobody here knows from what it was built`;
-  const verdicts = [
-    ...seenIn(opened, [format]),
-    ...report.verdicts.filter(({ check }) => check !== "format"),
-    ...(isLoaded ? [] : [untested]),
-    ...seenIn(report.modules, [verdict("provenance", "unknown", unproven)]),
-  ];
+  const report = await checkModules(
+    {
+      ...{ kernel, guest, signers, isLoaded, files: plain },
+      origin: { kind: "imported", by, why },
+      ...(isLoaded ? {} : { loaded: untested("not asked for: import it again without --no-load") }),
+    },
+    context,
+    signal,
+  );
+  const given = verdictsOn({ files: opened, kernel: report.record }, [format]);
+  const verdicts = [...given, ...report.verdicts.filter(({ check }) => check !== format.name)];
   // Whoever has it excepted still promotes it by hand: an import is a candidate only.
-  const kept = report.modules.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
-  const { refusals } = await gate.judge(element, kept, verdicts, undefined);
+  const log = `Imported by ${by}: ${why}\n${report.log ?? ""}\n`;
+  const content = importedContent({ name, version }, element, report.modules, log);
+  const { refusals } = await gate.judge(element, listedModules(content), verdicts, undefined);
   const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
-  const entry = await storeImport(store, element, { ...request, ...report, verdicts, reasons });
+  const evidence = { verdicts, refusals: reasons, kernel: report.record };
+  const entry = await storeArtifact(store, element, content, evidence);
   const decision = {
     at: now().toISOString(),
     action: "import" as const,
@@ -110,61 +117,4 @@ async function refuseTaken(
         hint: "Import under another driver's name.",
       });
   }
-}
-
-interface Imported extends Pick<ImportRequest, "name" | "version" | "by" | "why">, CheckReport {
-  readonly reasons: readonly string[];
-}
-
-/** Its recipe is only what it is: two imports of the same bytes for the same kernel are one. */
-async function storeImport(store: Store, element: Element, imported: Imported): Promise<IndexEntry> {
-  const { name, version, by, why, modules: opened, verdicts, record, reasons } = imported;
-  const { kversion, packageVersion, flavour, output, architecture } = element;
-  const digests = opened.map(({ module, bytes }) => ({ name: module.name, digest: sha256(bytes) }));
-  const recipe = { schema: "kmodfarm.import/1" as const, element: output, modules: digests };
-  const recipeKey = digestOf(recipe);
-  const log = `Imported by ${by}: ${why}\n${imported.log ?? ""}\n`;
-  const modules: Manifest["modules"] = [];
-  for (const { module, bytes } of opened)
-    modules.push({
-      name: module.name,
-      digests: { unsigned: await putBlob(store, bytes) },
-      size: bytes.length,
-      witnesses: witnessesOf(bytes, `${module.name}.ko`),
-    });
-  const compilers = [...new Set(opened.flatMap(({ module }) => module.compilers))].join("; ");
-  const manifest: Manifest = {
-    schema: "kmodfarm.manifest/1",
-    identity: {
-      driver: { name, version, source: recipeKey },
-      distribution: {
-        id: element.distributionId,
-        version: element.distributionVersion,
-        release: element.distribution,
-      },
-      architecture,
-      kernel: { release: kversion, packageVersion, flavour },
-    },
-    recipe,
-    recipeKey,
-    modules,
-    environment: {
-      declared: { compiler: "unknown", packages: [] },
-      observed: { compiler: compilers, packages: [] },
-      target: targetOf(element, record),
-    },
-    verdicts: [...verdicts],
-    log: { digest: await putBlob(store, log), size: Buffer.byteLength(log) },
-  };
-  return {
-    driver: name,
-    driverVersion: version,
-    series: output.split("/")[0] ?? "",
-    ...{ kversion, packageVersion, flavour, output },
-    recipe: recipeKey,
-    manifest: await putManifest(store, manifest),
-    modules: modules.map((one) => ({ name: one.name, digest: one.digests.unsigned, size: one.size })),
-    log: manifest.log.digest,
-    reasons: [...reasons],
-  };
 }

@@ -4,6 +4,7 @@ import { CATALOG, makeOutcome, NOTHING, putBlobs } from "../../test/support/arti
 import { makeElement } from "../../test/support/elements.ts";
 import { failing } from "../../test/support/scripted-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { makeReasons } from "../../test/support/verdicts.ts";
 import { ERRORS, type ErrorCode, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
@@ -26,7 +27,7 @@ test("an outcome that says endlessly much is published in few words, and so are 
   for (const { element } of [ONE, TWO]) await putBlobs(healthy, element);
   const ledger = ledgerOf(healthy);
   const words = Array.from({ length: 90_000 }, (_, index) => `${index} ${"\u0001".repeat(600)}`);
-  const load = { verdict: { check: "load", verdict: "unknown" as const, reasons: words } };
+  const load = { verdict: { check: "load", verdict: "unknown" as const, reasons: makeReasons(...words) } };
 
   ledger.record({ ...ONE, note: { ...ONE.note, refusals: words, load } });
   ledger.record(TWO);

@@ -11,6 +11,7 @@ import type { Attempt } from "../builder/attempt.ts";
 import type { NeededDriver } from "../builder/driver.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
+import { loadReason } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import type { LoadSet } from "../check/load.ts";
 import { Verdict, verdict } from "../check/verdict.ts";
@@ -56,7 +57,8 @@ export async function testLoad(
 ): Promise<LoadOutcome | undefined> {
   const set = await loadSet(element, subject);
   const stray = strayParameters(set);
-  if (stray !== undefined) return { verdict: verdict("load", "unknown", stray) };
+  if (stray !== undefined)
+    return { verdict: verdict("load", "unknown", loadReason("strayParameter", stray)) };
   const memory = new LoadMemory(element, subject, context);
   const kept = await memory.recall(set);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return kept;

@@ -3,8 +3,8 @@ import { aboutThese, CATALOG, makeManifest, makeOutcome } from "../../test/suppo
 import { makeElement } from "../../test/support/elements.ts";
 import { mortal } from "../../test/support/mortal-store.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
-import { CHECKS } from "../check/policy.ts";
-import { verdict } from "../check/verdict.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
+import { CHECK_NAMES } from "../check/checks/index.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import type { Listed } from "../registry/standing.ts";
@@ -14,7 +14,7 @@ import { viewPath } from "../registry/view.ts";
 import { keepEvidence, promote, rollback, withdraw } from "./moves.ts";
 
 const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];
-const GOOD = CHECKS.map((check) => verdict(check, "pass", "good"));
+const GOOD = CHECK_NAMES.map((check) => verdict(check, "pass", "good"));
 const BAD = [...GOOD, verdict("symbols", "fail", "no such symbol")];
 const ANN = { by: "ann", why: "because" };
 const NOW = () => new Date("2026-11-27T00:00:00Z");
@@ -74,7 +74,7 @@ describe("promote", () => {
     const isKept = await keepEvidence(
       farm,
       makeManifest(ONE, []),
-      aboutThese(verdict("reproducible", "pass", "equal")),
+      [aboutThese(verdict("reproducible", "pass", "equal"))],
       ANN,
       NOW,
     );

@@ -163,7 +163,7 @@ export async function rollback(
 export async function keepEvidence(
   farm: Farm,
   { identity, recipeKey }: Manifest,
-  evidence: Verdict,
+  evidence: readonly Verdict[],
   { by, why }: Person,
   now: () => Date,
 ): Promise<boolean> {
@@ -172,7 +172,7 @@ export async function keepEvidence(
       ({ entry }) => entry.recipe === recipeKey && entry.driver === identity.driver.name,
     );
     if (known === undefined) return { state, moves: [] };
-    const decision = { ...byHand("evidence", known.entry, { by, why }, now()), verdicts: [evidence] };
+    const decision = { ...byHand("evidence", known.entry, { by, why }, now()), verdicts: [...evidence] };
     return applyMoves(state, [{ listed: known, result: "nothing to do", reasons: [], decision }]);
   });
   return moves.length > 0;

@@ -2,7 +2,7 @@
  * What one element may add to the documents that all elements share: those have a size that the next reader accepts, and
  * one driver that says endlessly much must not keep every other outcome from being published.
  */
-import { boundedReasons, shortened, type Verdict } from "../check/verdict.ts";
+import { boundedTexts, shortened, textsOf, type Verdict } from "../check/verdict.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 
@@ -68,11 +68,18 @@ function shortFailure(failure: Failure): Failure {
 }
 
 function shortVerdict(one: Verdict): Verdict {
-  return { ...one, reasons: few(one.reasons) };
+  const texts = few(textsOf(one));
+  return {
+    ...one,
+    reasons: texts.map((text, index) => ({
+      code: index < FEW ? (one.reasons[index]?.code ?? "more") : "more",
+      text,
+    })),
+  };
 }
 
 /** Of a list of texts the first few, and how many more there are. */
 function few(texts: readonly string[]): string[] {
-  const named = boundedReasons(texts.slice(0, FEW));
+  const named = boundedTexts(texts.slice(0, FEW));
   return texts.length <= FEW ? named : [...named, `and ${texts.length - FEW} more`];
 }

@@ -14,7 +14,9 @@ import { recipeKey } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
 import { ELSEWHERE, type Surroundings, USUAL } from "../builder/surroundings.ts";
 import type { Catalog } from "../catalog/catalog.ts";
+import { verdictsOn } from "../check/checks/index.ts";
 import { compareModules, type ModuleComparison } from "../check/compare-modules.ts";
+import type { Verdict } from "../check/verdict.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import { blobPath } from "../registry/blobs.ts";
@@ -34,6 +36,8 @@ export interface RebuildReport {
   readonly modules: readonly ModuleComparison[];
   /** Other files of the artifact, and other shapes of its modules, whose bytes differ or that are missing. */
   readonly files: readonly string[];
+  /** What the checks say of that. */
+  readonly evidence: readonly Verdict[];
 }
 
 export interface RebuildOptions {
@@ -60,13 +64,37 @@ export async function rebuild(
   // An attempt like any other, but never one that a run takes for its own.
   const elsewhere = { ...context, cache: join(farm.cache, "rebuilds"), surroundings: ELSEWHERE };
   const attempt = await buildElement(element, driver, recipe, elsewhere, signal);
-  const report = { element, recipe: recipeKey(recipe), surroundings: ELSEWHERE, attempt };
-  if (attempt.record.failure !== undefined) return { ...report, result: "failed", modules: [], files: [] };
+  const found = await compareWith(manifest, attempt, farm, options);
+  return {
+    ...{ element, recipe: recipeKey(recipe), surroundings: ELSEWHERE, attempt, ...found },
+    evidence: evidenceOf(found, manifest),
+  };
+}
+
+type Comparison = Pick<RebuildReport, "result" | "modules" | "files">;
+
+async function compareWith(
+  manifest: Manifest,
+  attempt: Attempt,
+  farm: Farm,
+  options: RebuildOptions,
+): Promise<Comparison> {
+  if (attempt.record.failure !== undefined) return { result: "failed", modules: [], files: [] };
   const modules: ModuleComparison[] = [];
   for (const module of manifest.modules) modules.push(await compare(module, attempt, farm, options));
   const files = [...differentShapes(manifest, attempt), ...differentFiles(manifest, attempt)];
   const isEqual = files.length === 0 && modules.every((one) => one.isEqual);
-  return { ...report, result: isEqual ? "equal" : "different", modules, files };
+  return { result: isEqual ? "equal" : "different", modules, files };
+}
+
+function evidenceOf({ result, modules, files }: Comparison, manifest: Manifest): Verdict[] {
+  const different = [...modules.filter(({ isEqual }) => !isEqual).map(({ name }) => `${name}.ko`), ...files];
+  const of = manifest.modules.map(({ name, digests: { unsigned, stripped } }) => ({
+    module: name,
+    sha256: stripped ?? unsigned,
+  }));
+  const { architecture } = manifest.identity;
+  return verdictsOn({ files: [], kernel: { architecture }, rebuilt: { result, different, of } });
 }
 
 /** The driver, with the modules that it needed then. */

@@ -4,23 +4,23 @@
  * CRCs and have taken the modules in. Only `identity` is let go of, which is another kernel's by intent.
  */
 import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
-import { guestPackages } from "../check/guest-tools.ts";
-import type { Verdict } from "../check/verdict.ts";
+import { commonReason, textsOf, type Verdict } from "../check/verdict.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
-import { readManifest, readModules } from "../registry/artifact.ts";
+import { readManifest } from "../registry/artifact.ts";
 import { laterEvidence, withDecision } from "../registry/decisions.ts";
 import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadsOnOf, servedOf, withoutReuse, withReuse } from "../registry/reuse.ts";
 import { type Listed, listAll } from "../registry/standing.ts";
 import { viewPath } from "../registry/view.ts";
-import { type CheckReport, checkModules } from "./check.ts";
+import { checkArtifact } from "./artifact-check.ts";
+import type { CheckReport } from "./check.ts";
 import { type Gate, kernelNameOf, openGate } from "./gate.ts";
 import { byHand, change, type Move, type Moves, type Person } from "./moves.ts";
 import { needsIn } from "./needs.ts";
-import { type Farm, readingContext } from "./open.ts";
+import type { Farm } from "./open.ts";
 
 export interface ReuseRequest extends Person {
   readonly choose: (listed: readonly Listed[]) => Listed;
@@ -147,10 +147,11 @@ interface Proof {
 
 async function prove(
   { farm, state, gate }: Proving,
-  { index, entry, channel }: Listed,
+  listed: Listed,
   kernel: CatalogKernel,
   signal: AbortSignal,
 ): Promise<Proof> {
+  const { index, entry, channel } = listed;
   const refused = (fact: string): Proof => ({ refusals: [fact], verdicts: [] });
   if (channel !== "stable") return refused("it is not stable itself");
   for (const { distribution } of [index, kernel])
@@ -159,19 +160,11 @@ async function prove(
     else if (!gate.allowsReuse(distribution))
       return refused(`the policy does not name ${distribution} under loadsOn`);
 
-  const { store } = farm;
-  const manifest = await readManifest(store, entry);
+  const manifest = await readManifest(farm.store, entry);
   const needs = needsIn(manifest).map(({ name }) => name);
   if (needs.length > 0) return refused(`it needs ${needs.join(", ")}, and reuse is of one driver alone`);
-  const { catalog } = state;
-  const report = await checkModules(
-    {
-      ...{ kernel, files: await readModules(store, entry), signers: gate.signers, isLoaded: true },
-      guest: guestPackages(catalog.guests, kernel),
-    },
-    readingContext(farm, catalog),
-    signal,
-  );
+  const asked = { signers: gate.signers, isLoaded: true };
+  const report = await checkArtifact(farm, state, listed, kernel, asked, signal);
   const ofBuild = [...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
     OF_THE_BUILD.includes(check),
   );
@@ -197,7 +190,7 @@ const OF_THE_BUILD: readonly string[] = ["provenance", "reproducible"];
 /** They are another kernel's, and that is the point. */
 function withoutIdentity(one: Verdict): Verdict {
   if (one.check !== "identity" || one.verdict !== "fail") return one;
-  const why = "built for another kernel, as the policy's loadsOn allows";
+  const why = commonReason("builtForAnother", "built for another kernel, as the policy's loadsOn allows");
   return { ...one, verdict: "waived", reasons: [...one.reasons, why] };
 }
 
@@ -211,12 +204,10 @@ function doubts({ answer, record, verdicts }: CheckReport): string[] {
     ...(answer?.answer === "loads" ? [] : (answer?.reasons ?? [])),
     ...(load === undefined || load.verdict === "pass"
       ? []
-      : [`load: ${load.verdict}: ${load.reasons.join("; ")}`]),
+      : [`load: ${load.verdict}: ${textsOf(load).join("; ")}`]),
   ];
 }
 
 function proofOf(verdicts: readonly Verdict[]): string[] {
-  return verdicts
-    .filter(({ check }) => check === "symbols" || check === "load")
-    .flatMap(({ reasons }) => reasons);
+  return verdicts.filter(({ check }) => check === "symbols" || check === "load").flatMap(textsOf);
 }

@@ -5,12 +5,12 @@ import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
+import { makeVerdict } from "../../test/support/verdicts.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
 import { keepAttempt } from "../builder/attempt.ts";
 import { recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
-import { checkFormat } from "../check/format.ts";
 import { exitOf } from "../cli/commands/night/run.ts";
 import type { Element } from "../matrix/element.ts";
 import { nextState } from "../registry/publish.ts";
@@ -61,7 +61,7 @@ const SUBJECTS = {
   buildElement: ([element]) => element.driver,
   testLoad: ([element]) => element.driver,
   fetchKernelRecord: ([element]) => (element as Partial<Element>).driver ?? "",
-  checkFormat: ([files]) => files[0]?.name.replace(/\.ko$/, "") ?? "",
+  judgeModules: ([{ files }]) => files[0]?.name.replace(/\.ko$/, "") ?? "",
   storeArtifact: ([, element]) => element.driver,
 } satisfies { [Name in keyof Steps]?: (given: Parameters<Steps[Name]>) => string };
 
@@ -329,15 +329,9 @@ function effortless(farm: Farm): Partial<Steps> {
       );
     },
     fetchBootImage: async () => "boot image",
-    testLoad: async () => ({ verdict: { check: "load", verdict: "unknown", reasons: ["no guest here"] } }),
+    testLoad: async () => ({ verdict: makeVerdict("load", "unknown", "no guest here") }),
     fetchKernelRecord: async () => ({ architecture: "x86_64" }),
-    checkFormat: async () => checkFormat([]),
-    storeArtifact: (store, element, attempt, findings) =>
-      STEPS.storeArtifact(
-        store,
-        element,
-        { ...attempt, record: { ...attempt.record, modules: [] } },
-        findings,
-      ),
+    storeArtifact: (store, element, content, evidence) =>
+      STEPS.storeArtifact(store, element, { ...content, modules: [] }, evidence),
   };
 }

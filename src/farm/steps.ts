@@ -8,10 +8,10 @@ import { readSourceTree } from "../builder/source-tree.ts";
 import { askSources } from "../catalog/ask.ts";
 import { askLists } from "../catalog/list-source.ts";
 import { fetchBootImage } from "../check/boot-image.ts";
-import { checkFormat } from "../check/format.ts";
 import { learnCompiler } from "../inputs/compiler.ts";
 import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";
+import { judgeModules } from "./judge.ts";
 import { testLoad } from "./load-test.ts";
 
 export const STEPS = {
@@ -26,7 +26,7 @@ export const STEPS = {
   fetchBootImage,
   testLoad,
   fetchKernelRecord,
-  checkFormat,
+  judgeModules,
   storeArtifact,
 } as const;
 

@@ -1,11 +1,16 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { makeEntry, makeManifest } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
-import { putManifest, readManifest } from "./artifact.ts";
+import { openModuleFile } from "../check/opened-modules.ts";
+import { putManifest, readManifest, storeArtifact } from "./artifact.ts";
+import { importedContent } from "./artifact-content.ts";
 import { blobPath, putBlob } from "./blobs.ts";
 import { Manifest } from "./documents.ts";
+import { damageOf } from "./repair.ts";
 import { openFolderStore } from "./stores/folder.ts";
 
 const GOOD = makeManifest(makeElement(), []);
@@ -42,6 +47,62 @@ describe("putManifest", () => {
       message: expect.stringContaining(`cannot be stored: ${place}: `),
     });
     expect(await store.list("blobs")).toEqual([]);
+  });
+});
+
+test("a manifest of the first version, whose reasons were texts alone, is read", async () => {
+  const store = await openFolderStore(await temporaryDirectory());
+  const reasons = ['vermagic "6.1.0-56-amd64 SMP "'];
+  const first = {
+    ...GOOD,
+    schema: "kmodfarm.manifest/1",
+    verdicts: [{ check: "identity", verdict: "pass", reasons }],
+  };
+  const manifest = await putBlob(store, JSON.stringify(first));
+
+  const { verdicts } = await readManifest(store, { ...makeEntry(makeElement()), manifest });
+
+  expect(verdicts).toEqual([
+    { check: "identity", verdict: "pass", reasons: [{ code: "unstated", text: reasons[0] }] },
+  ]);
+});
+
+describe("storeArtifact", () => {
+  const bytes = readFileSync(join(import.meta.dirname, "../../test/fixtures/modules/crc7.ko"));
+  const element = makeElement();
+  const evidence = { verdicts: [], refusals: ["ticket 7"], kernel: { architecture: element.architecture } };
+
+  async function imported() {
+    const opened = await openModuleFile({ name: "crc7.ko", bytes });
+    return importedContent({ name: "crc7", version: "1" }, element, [opened], "Imported by ann\n");
+  }
+
+  test("stores an import so that index and manifest agree, and every byte is there", async () => {
+    const store = await openFolderStore(await temporaryDirectory());
+
+    const entry = await storeArtifact(store, element, await imported(), evidence);
+
+    expect(entry).toMatchObject({
+      driver: "crc7",
+      reasons: ["ticket 7"],
+      recipe: (await imported()).recipeKey,
+    });
+    expect((await readManifest(store, entry)).environment.declared).toEqual({
+      compiler: "unknown",
+      packages: [],
+    });
+    expect(await damageOf(store, { entry, channel: "candidate" })).toEqual([]);
+  });
+
+  test("refuses bytes that are not those that were judged", async () => {
+    const store = await openFolderStore(await temporaryDirectory());
+    const content = await imported();
+    const [module] = content.modules as [(typeof content.modules)[number]];
+    const built = { ...module.built, read: async () => Buffer.from("others") };
+
+    const storing = storeArtifact(store, element, { ...content, modules: [{ ...module, built }] }, evidence);
+
+    await expect(storing).rejects.toMatchObject({ code: "DIGEST_MISMATCH" });
   });
 });
 

@@ -1,19 +1,15 @@
 /**
- * From an attempt and its verdicts to a published artifact: manifest, blobs, and its line in an index.
+ * From the content of an artifact and what was found out about it to what is published: blobs, manifest, and its line in an
+ * index. Built here or imported, both go this way.
  */
-
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest, describeIssue, sha256, toDocument } from "../base/json.ts";
-import type { Attempt } from "../builder/attempt.ts";
-import { remarksOf } from "../builder/build-remarks.ts";
-import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
-import type { Kept } from "../builder/records.ts";
+import { PACKINGS } from "../builder/outputs.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import type { Element } from "../matrix/element.ts";
+import { type ArtifactContent, listedModules, type ModuleContent, type Piece } from "./artifact-content.ts";
 import { blobPath, putBlob, readBlob } from "./blobs.ts";
 import { type IndexEntry, Manifest } from "./documents.ts";
 import { corruptStore, parseStored } from "./stored.ts";
@@ -84,7 +80,8 @@ export async function readModules(
   );
 }
 
-interface Findings {
+/** What was found out about an artifact. */
+export interface Evidence {
   readonly verdicts: readonly Verdict[];
   /** Why it is not stable. */
   readonly refusals: readonly string[];
@@ -92,76 +89,50 @@ interface Findings {
   readonly kernel: KernelRecord;
 }
 
-/** Puts an artifact's bytes into the store. Nothing refers to them yet: that is the generation's work. */
+/**
+ * Puts an artifact's bytes into the store, and what is known of it; returns its line of an index. Nothing refers to them
+ * yet: that is the generation's work.
+ */
 export async function storeArtifact(
   store: Store,
   element: Element,
-  attempt: Attempt,
-  { verdicts, refusals, kernel }: Findings,
+  content: ArtifactContent,
+  evidence: Evidence,
 ): Promise<IndexEntry> {
-  const { modules, files } = await storeOutputs(store, attempt);
-  const log = await readFile(attempt.logFile);
-  const manifest = manifestOf(element, attempt, {
-    ...{ modules, files, verdicts },
-    remarks: remarksOf(log.toString("utf8")),
-    target: targetOf(element, kernel),
-    log: { digest: await putBlob(store, log), size: log.length },
-  });
-  return {
-    driver: element.driver,
-    driverVersion: element.driverversion,
-    series: element.output.split("/")[0] ?? "",
-    kversion: element.kversion,
-    packageVersion: element.packageVersion,
-    flavour: element.flavour,
-    output: element.output,
-    recipe: manifest.recipeKey,
-    manifest: await putManifest(store, manifest),
-    modules: listedModules(attempt),
-    ...(files.length === 0 ? {} : { files }),
-    log: manifest.log.digest,
-    ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
-  };
-}
-
-interface Outputs {
-  readonly modules: Manifest["modules"];
-  readonly files: NonNullable<Manifest["files"]>;
-}
-
-async function storeOutputs(store: Store, { record, directory }: Attempt): Promise<Outputs> {
-  const put = async (path: string, { sha256: digest }: Kept) => {
-    const bytes = await readFile(join(directory, path));
-    // Verdicts are about what was taken over, and so is everything that is published.
-    if (sha256(bytes) === digest) return putBlob(store, bytes);
-    throw new FarmError("DIGEST_MISMATCH", { detail: `${join(directory, path)} is not what the build gave` });
-  };
-  const compression = record.recipe.driver.build?.compress;
   const modules: Manifest["modules"] = [];
-  for (const module of record.modules) {
-    const { name, size, stripped, compressed } = module;
-    const isPacked = compressed !== undefined && compression !== undefined;
-    const digests = {
-      unsigned: await put(modulePath(name), module),
-      ...(stripped === undefined ? {} : { stripped: await put(strippedPath(name), stripped) }),
-      ...(isPacked ? { compressed: await put(compressedPath(name, compression), compressed) } : {}),
-    };
-    const bytes = await readBlob(store, digests.stripped ?? digests.unsigned);
-    modules.push({ name, digests, size, witnesses: witnessesOf(bytes, `${name}.ko`) });
-  }
-  const files = [];
-  for (const file of record.files ?? []) {
-    const digest = await put(`files/${file.path}`, file);
-    files.push({ path: file.path, digest, size: file.size });
-  }
-  return { modules, files };
+  for (const module of content.modules) modules.push(await storeModule(store, module));
+  for (const file of content.files) await putPiece(store, file);
+  await putBlob(store, content.log);
+  const manifest = manifestOf(element, content, evidence, modules);
+  return entryOf(element, content, evidence, await putManifest(store, manifest));
+}
+
+async function storeModule(
+  store: Store,
+  { name, size, built, stripped, compressed }: ModuleContent,
+): Promise<Manifest["modules"][number]> {
+  // One shape after the other: modules with all their debugging information may be large.
+  const digests = {
+    unsigned: await putPiece(store, built),
+    ...(stripped === undefined ? {} : { stripped: await putPiece(store, stripped) }),
+    ...(compressed === undefined ? {} : { compressed: await putPiece(store, compressed) }),
+  };
+  const bytes = await readBlob(store, digests.stripped ?? digests.unsigned);
+  return { name, digests, size, witnesses: witnessesOf(bytes, `${name}.ko`) };
+}
+
+/** Verdicts are about what was taken over, and so is everything that is published. @throws FarmError DIGEST_MISMATCH */
+async function putPiece(store: Store, { digest, what, read }: Piece): Promise<Digest> {
+  const bytes = await read();
+  if (sha256(bytes) === digest) return putBlob(store, bytes);
+  throw new FarmError("DIGEST_MISMATCH", { detail: `${what} is not what the build gave` });
 }
 
 /** So many are listed of what a module says of its compilers; real ones name one to three. */
 const MOST_COMPILERS = 100;
 
 /** Facts read from a module itself. @throws FarmError MODULE_MALFORMED */
-export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
+function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][number]["witnesses"] {
   const { vermagic, version, srcversion, license, depends, buildId, buildSalt, compilers } = readKernelModule(
     bytes,
     file,
@@ -178,20 +149,8 @@ export function witnessesOf(bytes: Buffer, file: string): Manifest["modules"][nu
   };
 }
 
-/** Modules of an attempt as an index lists them. */
-export function listedModules({ record }: Attempt): IndexEntry["modules"] {
-  const compression = record.recipe.driver.build?.compress;
-  return record.modules.map(({ name, sha256: digest, size, stripped, compressed }) => ({
-    ...{ name, digest, size },
-    ...(stripped === undefined ? {} : { stripped: stripped.sha256 }),
-    ...(compressed === undefined || compression === undefined
-      ? {}
-      : { compressed: { file: `${name}.ko.${PACKINGS[compression]}`, digest: compressed.sha256 } }),
-  }));
-}
-
 /** The side of the environment that a kernel's own packages tell. */
-export function targetOf(
+function targetOf(
   { compiler: listed }: Pick<Element, "compiler">,
   { compiler, release, vermagic, buildSalt, configDigest }: KernelRecord,
 ): Manifest["environment"]["target"] {
@@ -207,23 +166,16 @@ export function targetOf(
 
 function manifestOf(
   element: Element,
-  { record, recipeKey }: Attempt,
-  {
-    modules,
-    files,
-    verdicts,
-    remarks,
-    target,
-    log,
-  }: Outputs &
-    Pick<Findings, "verdicts"> &
-    Pick<Manifest, "log" | "remarks"> & { readonly target: Manifest["environment"]["target"] },
+  { driver, recipe, recipeKey, files, environment, remarks, log }: ArtifactContent,
+  { verdicts, kernel }: Evidence,
+  modules: Manifest["modules"],
 ): Manifest {
-  const { recipe, environment, mismatch } = record;
+  const target = targetOf(element, kernel);
+  const { declared, observed, mismatch } = environment;
   return {
-    schema: "kmodfarm.manifest/1",
+    schema: "kmodfarm.manifest/2",
     identity: {
-      driver: { name: element.driver, version: element.driverversion, source: recipe.driver.source },
+      driver,
       distribution: {
         id: element.distributionId,
         version: element.distributionVersion,
@@ -232,18 +184,39 @@ function manifestOf(
       architecture: element.architecture,
       kernel: { release: element.kversion, packageVersion: element.packageVersion, flavour: element.flavour },
     },
-    recipe,
-    recipeKey: recipeKey as Digest,
-    modules,
-    ...(files.length === 0 ? {} : { files }),
+    ...{ recipe, recipeKey, modules },
+    ...namedFiles(files),
     environment: {
-      declared: { compiler: mismatch?.used ?? target.compiler, packages: [...recipe.toolchain] },
-      observed: environment,
-      target,
+      declared: { compiler: target.compiler, ...declared },
+      ...{ observed, target },
       ...(mismatch === undefined ? {} : { mismatch }),
     },
     ...(remarks === undefined ? {} : { remarks }),
     verdicts: [...verdicts],
-    log,
+    log: { digest: sha256(log), size: log.length },
   };
+}
+
+function entryOf(
+  { kversion, packageVersion, flavour, output }: Element,
+  content: ArtifactContent,
+  { refusals }: Evidence,
+  manifest: Digest,
+): IndexEntry {
+  const { driver, recipeKey, files, log } = content;
+  return {
+    driver: driver.name,
+    driverVersion: driver.version,
+    series: output.split("/")[0] ?? "",
+    ...{ kversion, packageVersion, flavour, output },
+    ...{ recipe: recipeKey, manifest, modules: listedModules(content) },
+    ...namedFiles(files),
+    log: sha256(log),
+    ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
+  };
+}
+
+function namedFiles(files: ArtifactContent["files"]): Pick<IndexEntry, "files"> {
+  if (files.length === 0) return {};
+  return { files: files.map(({ path, digest, size }) => ({ path, digest, size })) };
 }

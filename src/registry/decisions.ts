@@ -2,7 +2,7 @@
  * Decisions about artifacts: a list that only grows.
  */
 import { canonicalJson } from "../base/json.ts";
-import type { Verdict } from "../check/verdict.ts";
+import { textsOf, type Verdict } from "../check/verdict.ts";
 import type { Decision, IndexEntry } from "./documents.ts";
 
 type ArtifactName = Pick<IndexEntry, "driver" | "output" | "recipe">;
@@ -85,6 +85,7 @@ function keyOf({ driver, output, recipe }: ArtifactName): string {
   return `${driver}/${output}/${recipe}`;
 }
 
-function timeless({ at: _, ...rest }: Decision): string {
-  return canonicalJson(rest);
+/** Without what says the same in other ways: a time, and codes, which older versions did not write. */
+function timeless({ at: _, verdicts, ...rest }: Decision): string {
+  return canonicalJson([rest, verdicts.map((one) => ({ ...one, reasons: textsOf(one) }))]);
 }

@@ -3,9 +3,9 @@ import type { z } from "zod";
 import { makeEntry, makeManifest } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { sha256 } from "../base/json.ts";
 import { Catalog } from "../catalog/catalog.ts";
-import { verdict } from "../check/verdict.ts";
 import { Matrix } from "../matrix/element.ts";
 import {
   Attempts,
@@ -132,7 +132,7 @@ const DOCUMENTS: Readonly<Record<string, readonly [z.ZodType, unknown]>> = {
 
 /** What is for people only, or compared only. Whatever is missing here may become part of a path. */
 const WORDS = [
-  "by why by.who by.what reasons check kernel element compiler compilerVersion packageVersion logFile",
+  "by why by.who by.what reasons reasons.code reasons.text check kernel element compiler compilerVersion packageVersion logFile",
   "identity.distribution.id identity.distribution.version distributionId distributionVersion",
   "vermagic version srcversion license depends buildId buildSalt compilers environment.target.release",
   "packages.name packages.version roots.debian12-x86_64-gcc-12.name roots.debian12-x86_64-gcc-12.version",

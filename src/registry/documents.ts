@@ -37,7 +37,8 @@ const NamedFile = z.object({ path: FilePath, digest: Digest, size: z.int() });
 
 /** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
 export const Manifest = z.object({
-  schema: z.literal("kmodfarm.manifest/1"),
+  /** The first version had reasons of verdicts without codes, as texts alone. */
+  schema: z.enum(["kmodfarm.manifest/1", "kmodfarm.manifest/2"]),
   identity: z.object({
     driver: z.object({ name: PathSegment, version: PathSegment, source: Digest }),
     distribution: z.object({ id: z.string(), version: z.string(), release: PathSegment }),
@@ -194,7 +195,8 @@ export const AttemptNote = z.object({
 export type AttemptNote = z.infer<typeof AttemptNote>;
 
 export const Attempts = z.object({
-  schema: z.literal("kmodfarm.attempts/1"),
+  /** As in manifests, the first version had no codes of reasons. */
+  schema: z.enum(["kmodfarm.attempts/1", "kmodfarm.attempts/2"]),
   attempts: z.array(AttemptNote),
 });
 
@@ -231,7 +233,8 @@ export type Decision = z.infer<typeof Decision>;
 
 /** Oldest first; nothing is ever taken out. */
 export const Decisions = z.object({
-  schema: z.literal("kmodfarm.decisions/1"),
+  /** As in manifests, the first version had no codes of reasons. */
+  schema: z.enum(["kmodfarm.decisions/1", "kmodfarm.decisions/2"]),
   decisions: z.array(Decision),
 });
 

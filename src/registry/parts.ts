@@ -58,7 +58,7 @@ export function partsOf(state: Content): ReadonlyMap<string, PartContent> {
       part(`matrix/${place}`, some, () => ({ schema: "kmodfarm.elements/1", elements: some })),
     ),
     ...grouped(state.attempts, placeOfAttempt).map(([place, some]) =>
-      part(`attempts/${place}`, some, () => ({ schema: "kmodfarm.attempts/1", attempts: some })),
+      part(`attempts/${place}`, some, () => ({ schema: "kmodfarm.attempts/2", attempts: some })),
     ),
     ...state.indices.map((index) =>
       part(
@@ -68,7 +68,7 @@ export function partsOf(state: Content): ReadonlyMap<string, PartContent> {
       ),
     ),
     ...pieces(state.decisions).map((some, piece) =>
-      part(`decisions/${piece}`, some, () => ({ schema: "kmodfarm.decisions/1", decisions: some })),
+      part(`decisions/${piece}`, some, () => ({ schema: "kmodfarm.decisions/2", decisions: some })),
     ),
     part("sources", [...sources, "guests", ...guests], () => ({
       schema: "kmodfarm.sources/1",

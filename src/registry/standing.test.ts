@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { makeEntry } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
-import { verdict } from "../check/verdict.ts";
+import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { artifactName } from "./decisions.ts";
 import type { Decision } from "./documents.ts";
 import { standingOf, standingWords } from "./standing.ts";

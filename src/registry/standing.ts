@@ -1,6 +1,7 @@
 /**
  * Where artifacts stand, and why: what nodes get, what waits, and what somebody took back.
  */
+import { textsOf } from "../check/verdict.ts";
 import { latestMove, takenBackWords } from "./decisions.ts";
 import type { ChannelName, Decision, Index, IndexEntry } from "./documents.ts";
 
@@ -48,5 +49,5 @@ export function standingWords({ word, reasons }: Standing): string {
 export function waivers(verdicts: readonly Decision["verdicts"][number][]): string[] {
   return verdicts
     .filter(({ verdict }) => verdict === "waived")
-    .map(({ check, reasons }) => `${check} waived: ${reasons.join("; ")}`);
+    .map(({ check, reasons }) => `${check} waived: ${textsOf({ reasons }).join("; ")}`);
 }

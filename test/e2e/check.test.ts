@@ -5,7 +5,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { findKernel } from "../../src/catalog/catalog.ts";
-import type { ModuleFile } from "../../src/check/format.ts";
+import type { ModuleFile } from "../../src/check/opened-modules.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";
 import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-record.ts";

@@ -9,10 +9,10 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CatalogKernel, findKernel } from "../../src/catalog/catalog.ts";
-import type { ModuleFile } from "../../src/check/format.ts";
 import { guestPackages } from "../../src/check/guest-tools.ts";
 import { loadModules } from "../../src/check/load.ts";
 import { wouldLoad } from "../../src/check/loads.ts";
+import type { ModuleFile } from "../../src/check/opened-modules.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { readKernelModule } from "../../src/formats/kernel-module.ts";
@@ -168,7 +168,7 @@ describe("modules of live Debian kernels", () => {
           const { verdict, reasons } = reports[index]?.verdict ?? { verdict: "none", reasons: [] };
           const did = verdict === "pass" ? "loads" : verdict === "fail" ? "refuses" : verdict;
           const row = `${from} into ${target.kernel.kversion}: said ${answer}, did ${did}`;
-          rows.push(`${row}${did === "loads" ? "" : ` (${reasons[0]?.slice(0, 90)})`}`);
+          rows.push(`${row}${did === "loads" ? "" : ` (${reasons[0]?.text.slice(0, 90)})`}`);
           if (answer !== did) wrong.push(row);
         }
       }

@@ -177,7 +177,7 @@ describe("drivers that need drivers", () => {
     expect(tip.recipe.driver.needs.map((one: { name: string }) => one.name)).toEqual(["base", "leafdkms"]);
     expect(symbols).toMatchObject({
       verdict: "pass",
-      reasons: [expect.stringContaining("the kernel and base")],
+      reasons: [{ code: "exported", text: expect.stringContaining("the kernel and base") }],
     });
     expect(rowOf("leafdkms").attempt.load?.verdict.verdict).toBe("pass");
     expect(rowOf("tip").attempt.load?.verdict.verdict).toBe("pass");

@@ -23,11 +23,13 @@ describe("a kernel with a driver that lies", () => {
 
     expect(victim?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining([expect.stringMatching(/^the kernel oopsed: inserting victim$/)]),
+      reasons: expect.arrayContaining([{ code: "oops", text: "the kernel oopsed: inserting victim" }]),
     });
     expect(liar?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining(["the kernel stopped: the driver's own script"]),
+      reasons: expect.arrayContaining([
+        { code: "scriptStop", text: "the kernel stopped: the driver's own script" },
+      ]),
     });
     expect(spy?.verdict).toMatchObject({
       verdict: "pass",
@@ -44,7 +46,7 @@ describe("a kernel with a driver that lies", () => {
 
     expect(starter?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining(["the kernel died: inserting starter"]),
+      reasons: expect.arrayContaining([{ code: "death", text: "the kernel died: inserting starter" }]),
     });
   });
 
@@ -54,8 +56,8 @@ describe("a kernel with a driver that lies", () => {
     expect(flood?.verdict).toMatchObject({
       verdict: "fail",
       reasons: [
-        "the console was flooded: inserting flood",
-        "the guest was ended because it wrote 4 MiB to its console",
+        { code: "flood", text: "the console was flooded: inserting flood" },
+        { code: "ended", text: "the guest was ended because it wrote 4 MiB to its console" },
       ],
     });
     expect(flood?.bootMs).toBeLessThan(100_000);

@@ -85,7 +85,7 @@ describe("kmodfarm run", () => {
       const text = (await readBlob(farm.store, manifest)).toString("utf8");
       const document = JSON.parse(text);
       expect(document).toMatchObject({
-        schema: "kmodfarm.manifest/1",
+        schema: "kmodfarm.manifest/2",
         identity: {
           driver: { name: "doorbell", version: "0.1.0" },
           distribution: { id: "debian", version: "12", release: "debian12" },

@@ -59,7 +59,7 @@ it("says of every signature what the kernel does with it", async () => {
     const { verdict, reasons } = reports[row]?.verdict ?? { verdict: "none", reasons: [] };
     const did = verdict === "pass" ? "loads" : verdict === "fail" ? "refuses" : verdict;
     const at = index < 2 ? ["whole", "unsigned"][index] : `byte ${(places[index - 2] ?? 0) - content.length}`;
-    return { at, said: said[index], did, reason: reasons[0] };
+    return { at, said: said[index], did, reason: reasons[0]?.text };
   });
   const counts = Map.groupBy(rows, (row) => `said ${row.said}, did ${row.did}`);
   console.log(

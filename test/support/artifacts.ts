@@ -81,7 +81,7 @@ export function makeManifest(element: Element, verdicts: Manifest["verdicts"], c
   const nothing = { compiler: "gcc-12", packages: [] };
   const { distributionId: id, distributionVersion: version, distribution: release } = element;
   return {
-    schema: "kmodfarm.manifest/1",
+    schema: "kmodfarm.manifest/2",
     identity: {
       driver: { name: element.driver, version: element.driverversion, source: sha256("source") },
       distribution: { id, version, release },

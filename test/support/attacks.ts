@@ -1,8 +1,8 @@
 /** Good modules made bad, each in one way, and the check that must say so. */
 import { gzipSync } from "node:zlib";
-import { checkFormat, type ModuleFile } from "../../src/check/format.ts";
+import { verdictsOn } from "../../src/check/checks/index.ts";
+import { type ModuleFile, openModuleFiles } from "../../src/check/opened-modules.ts";
 import { type Verdict, verdict } from "../../src/check/verdict.ts";
-import { staticVerdicts } from "../../src/farm/check.ts";
 import { readElf, sectionNamed } from "../../src/formats/elf.ts";
 import type { KernelRecord } from "../../src/inputs/kernel-record.ts";
 
@@ -180,10 +180,8 @@ function withSymbol(good: Attacked, change: (symbol: Symbol) => Symbol | undefin
 
 /** The verdicts of every check that needs no boot. */
 export async function verdictsOf({ files, kernel, moduleVersion }: Attacked): Promise<readonly Verdict[]> {
-  const { verdict: format, modules } = await checkFormat(files);
-  if (modules.length < files.length) return [format];
-  const read = modules.map(({ module }) => module);
-  return [format, ...staticVerdicts(read, kernel, moduleVersion ?? "0.1.0")];
+  const subject = { files: await openModuleFiles(files), kernel, moduleVersion: moduleVersion ?? "0.1.0" };
+  return verdictsOn(subject);
 }
 
 /** Which checks refuse, sorted. */

@@ -84,12 +84,16 @@ const IMAGE = Buffer.concat([
 /** A header, no types, and the empty string. */
 const BTF = Buffer.from("9feb0100180000000000000000000000000000000100000000", "hex");
 
-/** A certificate, and a module that its owner signed. */
-function signed(): { readonly der: Buffer; readonly cms: Buffer; readonly module: Buffer } {
+/** A certificate, and a module that its owner signed: a fixture, unless another one is given. */
+export function signedModule(module = MODULE): {
+  readonly der: Buffer;
+  readonly cms: Buffer;
+  readonly module: Buffer;
+} {
   const place = mkdtempSync(join(tmpdir(), "signed-"));
   const openssl = (...argv: string[]) => execFileSync("openssl", argv, { cwd: place, stdio: "pipe" });
   // Distributions sign theirs; nobody signs a module twice.
-  const { content } = splitSignature(MODULE, "fixture");
+  const { content } = splitSignature(module, "fixture");
   const file = join(place, "content");
   writeFileSync(file, content);
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "k.pem"];
@@ -122,7 +126,7 @@ export async function readers(): Promise<Reader[]> {
   const tar = plain.subarray(plain.indexOf("data.tar") + 60);
   const list = readFileSync(`${FIXTURES}/kernel-crawler/x86_64.json`);
   const rich = readFileSync(`${FIXTURES}/kernel-crawler/rich_aarch64.json`);
-  const { der, cms, module } = signed();
+  const { der, cms, module } = signedModule();
   const signer = readSigner(der, "fuzz");
   return [
     { name: "readKernelModule", samples: MODULES, read: (bytes) => readKernelModule(bytes, "fuzz") },

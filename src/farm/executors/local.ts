@@ -6,6 +6,7 @@ import { type FarmError, toFarmError } from "../../base/error.ts";
 import type { Attempt } from "../../builder/attempt.ts";
 import type { BuildContext } from "../../builder/build.ts";
 import type { BootContext } from "../../check/boot-image.ts";
+import { type LoadCode, loadReason } from "../../check/checks/load.ts";
 import { verdict } from "../../check/verdict.ts";
 import type { Element } from "../../matrix/element.ts";
 import type { Steps } from "../steps.ts";
@@ -56,21 +57,24 @@ export class LocalExecutor implements Executor {
   async load({ element, guest, set }: LoadWork, { stage }: Watch): Promise<LoadResult> {
     const image = this.#image(element);
     if (image === undefined)
-      return { verdict: unknown("no index lists a boot image of this kernel"), isOutOfReach: true };
+      return {
+        verdict: unknown("noImage", "no index lists a boot image of this kernel"),
+        isOutOfReach: true,
+      };
     stage("fetching", "boot image");
     const missing = await failureOf(image);
     stage("waiting");
     if (missing !== undefined) {
       // That no place has it is a fact of the kernel; anything else is a fault of this run, and must be reported.
       if (missing.code !== "NOT_FETCHABLE") throw missing;
-      return { verdict: unknown(missing.message), isOutOfReach: true };
+      return { verdict: unknown("noImage", missing.message), isOutOfReach: true };
     }
     try {
       return await this.#loads.load(element, guest, set, () => stage("booting"));
     } catch (thrown) {
       const error = toFarmError(thrown);
       if (error.code !== "NOT_FETCHABLE") throw error;
-      return { verdict: unknown(error.message) };
+      return { verdict: unknown("noImage", error.message) };
     }
   }
 
@@ -90,8 +94,8 @@ export class LocalExecutor implements Executor {
   }
 }
 
-function unknown(reason: string): LoadResult["verdict"] {
-  return verdict("load", "unknown", reason);
+function unknown(code: LoadCode, text: string): LoadResult["verdict"] {
+  return verdict("load", "unknown", loadReason(code, text));
 }
 
 async function failureOf(work: Promise<unknown>): Promise<FarmError | undefined> {

@@ -5,16 +5,17 @@ import { stat } from "node:fs/promises";
 import { FarmError } from "../../../base/error.ts";
 import { sha256 } from "../../../base/json.ts";
 import { type CatalogKernel, findKernel } from "../../../catalog/catalog.ts";
-import type { ModuleFile } from "../../../check/format.ts";
+import { untested } from "../../../check/checks/load.ts";
 import { guestPackages } from "../../../check/guest-tools.ts";
-import { type Verdict, verdict } from "../../../check/verdict.ts";
+import type { ModuleFile } from "../../../check/opened-modules.ts";
+import { textsOf, type Verdict } from "../../../check/verdict.ts";
+import { checkArtifact, recordedVerdicts, withRecord } from "../../../farm/artifact-check.ts";
 import { checkModules, confirmed } from "../../../farm/check.ts";
 import { kernelNameOf, openGate } from "../../../farm/gate.ts";
 import { type Farm, readingContext } from "../../../farm/open.ts";
 import { readCertificates } from "../../../farm/policy-file.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
-import { readManifest, readModules } from "../../../registry/artifact.ts";
-import { laterEvidence } from "../../../registry/decisions.ts";
+import { readModules } from "../../../registry/artifact.ts";
 import type { Published } from "../../../registry/documents.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { refuseDamaged } from "../../../registry/repair.ts";
@@ -25,7 +26,7 @@ import type { OptionsOf } from "../../command.ts";
 import { explain, type ToldCheck } from "../../explain.ts";
 import { readModuleFiles } from "../../module-files.ts";
 import { stopSignal, withStoredFarm } from "../../options.ts";
-import { print, printJson, table } from "../../output.ts";
+import { print, printJson, shownVerdict, table } from "../../output.ts";
 import type { CHECK } from "./command.ts";
 
 export async function check(subjects: readonly string[], options: OptionsOf<typeof CHECK>): Promise<number> {
@@ -39,22 +40,25 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
       () => new Date(),
     );
     const { catalog } = state;
+    const asked = {
+      signers: [...gate.signers, ...certificates],
+      moduleVersion: options.moduleVersion,
+      isLoaded: options.load,
+    };
     const { kernel, files, artifact } =
       given === undefined || options.kernel === undefined
         ? await publishedModules(subjects, state, farm)
         : { kernel: findKernel(catalog, options.kernel), files: given };
-    const found = await checkModules(
-      {
-        ...{ kernel, files, signers: [...gate.signers, ...certificates] },
-        guest: guestPackages(catalog.guests, kernel),
-        moduleVersion: options.moduleVersion,
-        isLoaded: options.load,
-      },
-      readingContext(farm, catalog),
-      stopSignal(),
-    );
+    const found =
+      artifact === undefined
+        ? await checkModules(
+            { kernel, files, guest: guestPackages(catalog.guests, kernel), ...asked },
+            readingContext(farm, catalog),
+            stopSignal(),
+          )
+        : await checkArtifact(farm, state, artifact.listed, kernel, asked, stopSignal());
     const known = artifact === undefined ? found.verdicts : withRecord(found.verdicts, artifact.recorded);
-    const asked = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
+    const excepted = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
     const load = known.find(({ check: name }) => name === "load");
     const isUnasked = load === undefined && found.answer !== undefined;
     const told: ToldCheck = {
@@ -62,7 +66,7 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
       files,
       report: {
         ...found,
-        verdicts: isUnasked ? [...asked, NOT_LOADED] : asked,
+        verdicts: isUnasked ? [...excepted, NOT_LOADED] : excepted,
         ...(found.answer === undefined ? {} : { answer: confirmed(found.answer, load) }),
       },
       ...(artifact === undefined ? {} : { standing: await gate.standing(artifact.listed) }),
@@ -71,11 +75,11 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
     if (options.json) await printJson(toJson(told));
     else await print(options.explain ? explain(told) : toText(told));
     // What was not asked for is not held against anybody.
-    return exitOf(asked);
+    return exitOf(excepted);
   });
 }
 
-const NOT_LOADED = verdict("load", "unknown", "not asked (--no-load)");
+const NOT_LOADED = untested("not asked (--no-load)");
 
 function servedNames({ indices }: Published, listed: Listed): string[] {
   return servedOf(indices, listed).map(({ index, served }) => kernelName({ ...index, ...served }));
@@ -91,7 +95,7 @@ interface Subject {
 /** Without a kernel, words name an artifact of the store: its modules as nodes get them, and its own kernel. */
 async function publishedModules(
   subjects: readonly string[],
-  { catalog, indices, decisions }: Published,
+  state: Published,
   { store }: Farm,
 ): Promise<Subject> {
   const [words = ""] = subjects;
@@ -100,33 +104,19 @@ async function publishedModules(
       detail: "files are checked against a kernel, and --kernel does not name one",
       hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or, without it, the name of one artifact of the store.",
     });
-  const listed = artifactNamed(listAll(indices), words);
+  const listed = artifactNamed(listAll(state.indices), words);
   const { index, entry } = listed;
   // Bytes that are right are looked at; whether nodes get these very bytes is another matter.
   await refuseDamaged(store, listed);
-  const { verdicts } = await readManifest(store, entry);
   return {
-    kernel: findKernel(catalog, kernelNameOf(index, entry)),
+    kernel: findKernel(state.catalog, kernelNameOf(index, entry)),
     files: await readModules(store, entry),
-    artifact: { listed, recorded: [...verdicts, ...laterEvidence(decisions, entry)] },
+    artifact: { listed, recorded: await recordedVerdicts(store, state, listed) },
   };
 }
 
 async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
-}
-
-/**
- * What is on record of an artifact and was not asked again. A load test that failed stays failed: it had the driver's own
- * script.
- */
-function withRecord(asked: readonly Verdict[], recorded: readonly Verdict[]): Verdict[] {
-  const kept = recorded.filter(
-    ({ check: name, verdict: word }) =>
-      !asked.some((one) => one.check === name) || (name === "load" && word === "fail"),
-  );
-  const told = kept.map((one) => ({ ...one, reasons: one.reasons.map((reason) => `on record: ${reason}`) }));
-  return [...new Map([...asked, ...told].map((one) => [one.check, one])).values()];
 }
 
 /** A fault outranks what nobody could find out. */
@@ -137,7 +127,7 @@ export function exitOf(verdicts: readonly Verdict[]): number {
 
 function toText({ kernel, report: { verdicts, answer }, standing, serves }: ToldCheck): string {
   const rows = verdicts.flatMap(({ check: name, verdict: word, reasons }) =>
-    reasons.map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
+    textsOf({ reasons }).map((reason, index) => (index === 0 ? [name, word, reason] : ["", "", reason])),
   );
   const [first] = answer?.reasons ?? [];
   const failed = verdicts.filter(({ verdict: word }) => word === "fail").map(({ check: name }) => name);
@@ -153,7 +143,7 @@ function toJson({ kernel, files, report: { verdicts, answer, log }, standing, se
     schema: "kmodfarm.check/1",
     kernel,
     files: files.map(({ name, bytes }) => ({ name, sha256: sha256(bytes), size: bytes.length })),
-    verdicts,
+    verdicts: verdicts.map(shownVerdict),
     answer,
     standing,
     ...(serves.length === 0 ? {} : { serves }),

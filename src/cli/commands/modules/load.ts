@@ -3,9 +3,10 @@
  */
 import { FarmError } from "../../../base/error.ts";
 import { findKernel } from "../../../catalog/catalog.ts";
-import { openModuleFile } from "../../../check/format.ts";
 import { guestPackages } from "../../../check/guest-tools.ts";
 import { type LoadReport, loadModules } from "../../../check/load.ts";
+import { openModuleFile } from "../../../check/opened-modules.ts";
+import { textsOf } from "../../../check/verdict.ts";
 import { readingContext } from "../../../farm/open.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { readPublished } from "../../../registry/generations.ts";
@@ -13,7 +14,7 @@ import type { OptionsOf } from "../../command.ts";
 import { readText } from "../../input.ts";
 import { readModuleFiles } from "../../module-files.ts";
 import { stopSignal, withStoredFarm } from "../../options.ts";
-import { print, printJson, seconds } from "../../output.ts";
+import { print, printJson, seconds, shownVerdict } from "../../output.ts";
 import type { LOAD } from "./command.ts";
 
 const EXITS = { pass: 0, fail: 1, unknown: 3, notApplicable: 3, waived: 0 } as const;
@@ -45,14 +46,14 @@ export async function load(files: readonly string[], options: OptionsOf<typeof L
       await printJson({
         schema: "kmodfarm.load/1",
         kernel: kernelName(kernel),
-        verdict,
+        verdict: shownVerdict(verdict),
         bootMs,
         accelerator,
         log: log.split("\n"),
       });
     else
       await print(
-        `${log}\n\n${verdict.verdict}: ${verdict.reasons.join("; ")} (${kernelName(kernel)}, ${seconds(bootMs)} s, ${accelerator})\n`,
+        `${log}\n\n${verdict.verdict}: ${textsOf(verdict).join("; ")} (${kernelName(kernel)}, ${seconds(bootMs)} s, ${accelerator})\n`,
       );
     return EXITS[verdict.verdict];
   });

@@ -7,7 +7,6 @@ import { parseDocument } from "../../../base/json.ts";
 import { exists } from "../../../base/scratch.ts";
 import type { ModuleComparison } from "../../../check/compare-modules.ts";
 import type { SectionDifference } from "../../../check/difference-causes.ts";
-import { type Verdict, verdict } from "../../../check/verdict.ts";
 import { keepEvidence } from "../../../farm/moves.ts";
 import type { Farm } from "../../../farm/open.ts";
 import { type RebuildReport, rebuild as rebuildArtifact } from "../../../farm/rebuild.ts";
@@ -33,13 +32,7 @@ export async function rebuild(subject: string, options: PlaceOptions): Promise<n
         signal: stopSignal(),
         original,
       });
-      const isKept = await keepEvidence(
-        farm,
-        manifest,
-        reproducible(report, manifest),
-        REBUILDER,
-        () => new Date(),
-      );
+      const isKept = await keepEvidence(farm, manifest, report.evidence, REBUILDER, () => new Date());
       if (isKept) board.say("the store keeps that as evidence for the gate");
       await (options.json ? printJson(toJson(report)) : print(toText(report)));
       return report.result === "equal" ? 0 : 1;
@@ -50,21 +43,6 @@ export async function rebuild(subject: string, options: PlaceOptions): Promise<n
 }
 
 const REBUILDER = { by: "kmodfarm rebuild", why: "built again in other surroundings" };
-
-/** What a rebuild says to the gate. */
-function reproducible({ result, modules, files }: RebuildReport, manifest: Manifest): Verdict {
-  if (result === "failed") return verdict("reproducible", "fail", "the second build failed");
-  const different = [...modules.filter(({ isEqual }) => !isEqual).map(({ name }) => `${name}.ko`), ...files];
-  return result === "equal"
-    ? {
-        ...verdict("reproducible", "pass", "built again elsewhere, the same bytes"),
-        of: manifest.modules.map(({ name, digests: { unsigned, stripped } }) => ({
-          module: name,
-          sha256: stripped ?? unsigned,
-        })),
-      }
-    : verdict("reproducible", "fail", `built again elsewhere, other bytes: ${different.join(", ")}`);
-}
 
 interface Found {
   readonly manifest: Manifest;

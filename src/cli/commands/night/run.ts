@@ -3,8 +3,8 @@
  */
 import { join, relative } from "node:path";
 import { ERRORS, type ErrorCode, FarmError } from "../../../base/error.ts";
+import { hasReason } from "../../../check/verdict.ts";
 import type { RunOptions } from "../../../farm/coordinator.ts";
-import { UNTESTED } from "../../../farm/element.ts";
 import type { Farm } from "../../../farm/open.ts";
 import type { RunReport, RunRow } from "../../../farm/report.ts";
 import { runFarm } from "../../../farm/run.ts";
@@ -15,7 +15,7 @@ import { openBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs, logPlace } from "../../failures.ts";
 import { stopSignal, withFarm } from "../../options.ts";
-import { print, printJson, seconds, table } from "../../output.ts";
+import { print, printJson, seconds, shownVerdict, table } from "../../output.ts";
 import type { RUN } from "./command.ts";
 
 type RunCommandOptions = OptionsOf<typeof RUN>;
@@ -97,7 +97,7 @@ export function toJson(report: RunReport, farm: Farm) {
     outcome: outcomeOf(row),
     standing: row.standing,
     isNew: row.isNew,
-    attempt: { ...row.note, logFile: logPlace(row.note, farm.store) },
+    attempt: { ...shownNote(row.note), logFile: logPlace(row.note, farm.store) },
     path: row.path === undefined ? undefined : join(farm.store.place, row.path),
   }));
   return {
@@ -112,6 +112,10 @@ export function toJson(report: RunReport, farm: Farm) {
     problems: report.problems,
     elements,
   };
+}
+
+function shownNote({ load, ...note }: RunRow["note"]) {
+  return load === undefined ? note : { ...note, load: { ...load, verdict: shownVerdict(load.verdict) } };
 }
 
 type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
@@ -182,7 +186,7 @@ function standingText({ rows }: RunReport): string {
 }
 
 function isUntested({ note }: RunRow): boolean {
-  return note.load?.verdict.reasons.includes(UNTESTED) ?? false;
+  return note.load !== undefined && hasReason(note.load.verdict, "untested");
 }
 
 function loadWord(row: RunRow): string {

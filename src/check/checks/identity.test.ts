@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { KernelRecord } from "../inputs/kernel-record.ts";
-import { readKernelConfig } from "../kernel/kernel-config.ts";
+import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import { readKernelConfig } from "../../kernel/kernel-config.ts";
 import { checkEnvironment } from "./environment.ts";
 import { checkIdentity } from "./identity.ts";
 
@@ -68,7 +68,7 @@ describe("checkIdentity", () => {
     expect(checkIdentity([makeModule(), makeModule(changes)], KERNEL, { moduleVersion: "1.2.0" })).toEqual({
       check: "identity",
       verdict: "fail",
-      reasons: [reason],
+      reasons: [{ code: expect.any(String), text: reason }],
     });
   });
 
@@ -113,7 +113,7 @@ describe("checkEnvironment", () => {
     const found = checkEnvironment([makeModule({ compilers })], KERNEL);
 
     expect(found.verdict).toBe(verdict);
-    expect(found.reasons[0]).toMatch(reason);
+    expect(found.reasons[0]?.text).toMatch(reason);
   });
 
   test("knows nothing of a kernel whose compiler nobody names", () => {

@@ -1,0 +1,77 @@
+/**
+ * What a check is, and what it looks at. A check is pure: what it judges by is gathered before, in one place
+ * (farm/judge.ts), so that the same modules never get two verdicts from two callers.
+ */
+import type { CatalogSource } from "../../catalog/catalog.ts";
+import type { KernelModule } from "../../formats/kernel-module.ts";
+import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import type { KernelPackages } from "../../kernel/distributions/distribution.ts";
+import type { OpenedFile, OpenedModule } from "../opened-modules.ts";
+import type { KernelKeys, Signer } from "../signature.ts";
+import type { Subject, Verdict } from "../verdict.ts";
+
+/** Modules, their kernel, and what else is known of them. What is not known is undefined, and nobody guesses it. */
+export interface CheckSubject {
+  /** The files as nodes get them, each opened once. */
+  readonly files: readonly OpenedFile[];
+  /** What the kernel's own packages say of it. */
+  readonly kernel: KernelRecord;
+  /** What `modinfo -F version` must say, where somebody said so. */
+  readonly moduleVersion?: string | undefined;
+  /** Modules of other drivers that are in the kernel before these. */
+  readonly needed?: readonly KernelModule[];
+  /** Whose signatures count. */
+  readonly keys?: CountingKeys;
+  /** Where the modules come from. */
+  readonly origin?: Origin;
+  /** What the load test said. */
+  readonly loaded?: Verdict;
+  /** What a second build gave. */
+  readonly rebuilt?: Rebuilt;
+}
+
+/** The kernel's own keys, and whose else's signatures count. */
+export interface CountingKeys extends KernelKeys {
+  readonly signers: readonly Signer[];
+}
+
+export type Origin =
+  | {
+      readonly kind: "built";
+      /** The key of the recipe that was followed. */
+      readonly recipe: string;
+      /** The kernel's packages, and who lists packages. */
+      readonly packages: KernelPackages;
+      readonly sources: readonly CatalogSource[];
+    }
+  | { readonly kind: "imported"; readonly by: string; readonly why: string };
+
+export interface Rebuilt {
+  readonly result: "equal" | "different" | "failed";
+  /** Files with other bytes, by their names. */
+  readonly different: readonly string[];
+  /** The modules that were compared. */
+  readonly of: readonly Subject[];
+}
+
+export interface Check {
+  readonly name: string;
+  /** What it asks, in the words of a person who asks support. */
+  readonly question: string;
+  /** What can be done to find out; told where there is no verdict. */
+  readonly howToKnow?: string;
+  /** The codes that its reasons have, beside those that all checks share. */
+  readonly codes: readonly string[];
+  /** Whether it is required where a policy says nothing else. */
+  readonly isDefault: boolean;
+  /** Whether its verdict is about the subject's files as they are; the others say themselves what they saw. */
+  readonly isOfFiles: boolean;
+  /** Undefined where the subject has nothing for it to look at. Never throws, whatever the modules hold. */
+  judge(subject: CheckSubject): Verdict | undefined;
+}
+
+/** The modules of a subject; undefined where some file is none, or there is no file: of these nothing can be said. */
+export function modulesOf({ files }: Pick<CheckSubject, "files">): readonly OpenedModule[] | undefined {
+  const modules = files.flatMap(({ opened }) => (opened === undefined ? [] : [opened]));
+  return files.length > 0 && modules.length === files.length ? modules : undefined;
+}
