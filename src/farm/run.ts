@@ -29,7 +29,7 @@ import { type Gate, openGate } from "./gate.ts";
 import { Ledger } from "./ledger.ts";
 import { LoadQueue } from "./load-test.ts";
 import { thisPerson } from "./moves.ts";
-import { identityOf, isWaiting, neededFor, versionOf, waitingFor } from "./needs.ts";
+import { hasWaited, identityOf, neededFor, versionOf } from "./needs.ts";
 import { askSourcesOf, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
@@ -298,8 +298,7 @@ class Night {
     const { retry, without } = this.#options;
     if (!this.#ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.#ledger.noteOf(elementKey(planned));
-    const waiting = waitingFor(needed);
-    if (note?.refusals?.some((one) => isWaiting(one) && !waiting.includes(one))) return false;
+    if (note !== undefined && hasWaited(note, needed)) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
