@@ -337,8 +337,12 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 
 export interface ErrorDetail {
-  /** One sentence: the thing and the fact. */
+  /** One sentence: the thing and the fact; the fact alone where `about` names the thing. */
   readonly detail: string;
+  /** What the sentence is about: the message begins with it. */
+  readonly about?: string;
+  /** What stands between the two: a blank where the fact is what the thing does. Default: `: `. */
+  readonly joint?: ": " | " " | "/";
   /** Where it happened: kernel, file, url, log. Shown, and machine-readable with `--json`. */
   readonly at?: Readonly<Record<string, string>>;
   /** Replaces the catalogue's next step where a better one is known. */
@@ -352,12 +356,23 @@ export class FarmError extends Error {
   readonly at: Readonly<Record<string, string>>;
   readonly hint: string;
 
-  constructor(code: ErrorCode, { detail, at, hint, cause }: ErrorDetail) {
-    super(detail, cause === undefined ? undefined : { cause });
+  readonly #named: { readonly name: string; readonly fact: string } | undefined;
+
+  constructor(code: ErrorCode, { detail, about, joint = ": ", at, hint, cause }: ErrorDetail) {
+    super(
+      about === undefined ? detail : `${about}${joint}${detail}`,
+      cause === undefined ? undefined : { cause },
+    );
+    if (about !== undefined) this.#named = { name: about, fact: joint === " " ? `it ${detail}` : detail };
     this.name = "FarmError";
     this.code = code;
     this.at = at ?? {};
     this.hint = hint ?? ERRORS[code].hint;
+  }
+
+  /** The message for a place that names the thing itself: without that name, where the message begins with it. */
+  factAbout(name: string): string {
+    return this.#named?.name === name ? this.#named.fact : this.message;
   }
 
   get blame(): Blame {

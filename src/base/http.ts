@@ -225,7 +225,9 @@ export class Http {
     if (statusCode === 304) {
       if (validators.etag === undefined && validators.lastModified === undefined)
         throw new FarmError("REMOTE_UNAVAILABLE", {
-          detail: `${url} answers 'not modified' to a plain request`,
+          about: url,
+          joint: " ",
+          detail: "answers 'not modified' to a plain request",
           at: { url },
         });
       this.traffic.notModified++;
@@ -292,7 +294,7 @@ export class Http {
 }
 
 function mismatch(url: string, fact: string): FarmError {
-  return new FarmError("DIGEST_MISMATCH", { detail: `${url}: ${fact}`, at: { url } });
+  return new FarmError("DIGEST_MISMATCH", { about: url, detail: fact, at: { url } });
 }
 
 /** @throws FarmError REMOTE_UNAVAILABLE for what we do not follow */
@@ -300,7 +302,7 @@ function nextPlace(location: string, visited: readonly string[]): string {
   const [first = ""] = visited;
   const next = URL.parse(location, visited.at(-1));
   const refused = (fact: string) =>
-    new FarmError("REMOTE_UNAVAILABLE", { detail: `${first} ${fact}`, at: { url: first } });
+    new FarmError("REMOTE_UNAVAILABLE", { about: first, joint: " ", detail: fact, at: { url: first } });
   if (next === null) throw refused("redirects to something that is no address");
   if (next.protocol !== "http:" && next.protocol !== "https:")
     throw refused(`redirects to a ${next.protocol} address, which is refused`);
@@ -342,7 +344,9 @@ async function readAll(body: Readable, url: string, limitBytes: number, limitMs:
       size += chunk.length;
       if (size > limitBytes)
         throw new FarmError("REMOTE_UNAVAILABLE", {
-          detail: `${url} is longer than ${limitBytes} bytes`,
+          about: url,
+          joint: " ",
+          detail: `is longer than ${limitBytes} bytes`,
           at: { url },
         });
       chunks.push(chunk);

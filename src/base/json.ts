@@ -64,13 +64,15 @@ export function parseDocument<T>(type: z.ZodType<T>, text: string, source: strin
     value = JSON.parse(text);
   } catch (cause) {
     throw new FarmError("DOCUMENT_INVALID", {
-      detail: `${source} is not JSON: ${(cause as Error).message}`,
+      about: source,
+      joint: " ",
+      detail: `is not JSON: ${(cause as Error).message}`,
       cause,
     });
   }
   const parsed = type.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw new FarmError("DOCUMENT_INVALID", { detail: `${source}: ${describeIssue(parsed.error)}` });
+  throw new FarmError("DOCUMENT_INVALID", { about: source, detail: describeIssue(parsed.error) });
 }
 
 /** The first problem of a schema check in one line: `sources[0].kind: …`. */

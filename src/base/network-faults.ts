@@ -6,26 +6,37 @@ import { FarmError } from "./error.ts";
 const RETRIED_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 const LONGEST_WAIT_MS = 60_000;
 
-export class StatusError extends Error {
+/** What a server did, in a sentence that begins with its address. */
+class ServerFault extends Error {
+  readonly url: string;
+  readonly fact: string;
+  constructor(url: string, fact: string) {
+    super(`${url} ${fact}`);
+    this.url = url;
+    this.fact = fact;
+  }
+}
+
+export class StatusError extends ServerFault {
   readonly status: number;
   readonly retryAfterMs: number | undefined;
   constructor(url: string, status: number, retryAfter: number | undefined) {
-    super(`${url} answers with status ${status}`);
+    super(url, `answers with status ${status}`);
     this.status = status;
     this.retryAfterMs = retryAfter;
   }
 }
 
-export class CutOff extends Error {
+export class CutOff extends ServerFault {
   constructor(url: string, got: number, wanted: number) {
-    super(`${url} ended after ${got} of ${wanted} bytes`);
+    super(url, `ended after ${got} of ${wanted} bytes`);
   }
 }
 
 /** A server that trickles would hold us for ever; it will not be faster when asked again. */
-export class TooSlow extends Error {
+export class TooSlow extends ServerFault {
   constructor(url: string, got: number, ms: number) {
-    super(`${url} comes too slowly: ${got} bytes in ${seconds(ms)} s`);
+    super(url, `comes too slowly: ${got} bytes in ${seconds(ms)} s`);
   }
 }
 
@@ -37,9 +48,9 @@ export class NotPublic extends Error {
 }
 
 /** All tries together took longer than any good server needs. */
-export class TooLong extends Error {
+export class TooLong extends ServerFault {
   constructor(url: string, ms: number) {
-    super(`${url} did not come whole within ${seconds(ms)} s`);
+    super(url, `did not come whole within ${seconds(ms)} s`);
   }
 }
 
@@ -64,27 +75,34 @@ export function waitBeforeRetry(thrown: unknown, backOffMs: number): number | un
 export function toRemoteError(url: string, thrown: unknown, patience: Patience): unknown {
   if (thrown instanceof FarmError) return thrown;
   if (thrown instanceof CutOff)
-    return new FarmError("DIGEST_MISMATCH", { detail: thrown.message, at: { url }, cause: thrown });
+    return new FarmError("DIGEST_MISMATCH", { ...sentence(thrown), at: { url }, cause: thrown });
   if (thrown instanceof NotPublic)
     return new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `${url} ${thrown.message}`,
+      about: url,
+      joint: " ",
+      detail: thrown.message,
       at: { url },
       hint: NAME_IT,
       cause: thrown,
     });
   if (thrown instanceof StatusError || thrown instanceof TooSlow || thrown instanceof TooLong)
     return new FarmError("REMOTE_UNAVAILABLE", {
-      detail: thrown.message,
+      ...sentence(thrown),
       at: { url },
       cause: thrown,
       ...(isRefusal(thrown) ? { hint: WANTS_CREDENTIALS } : {}),
     });
   if (!isNetworkError(thrown)) return thrown;
   return new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `${url}: ${sentenceOf(thrown, patience)}`,
+    about: url,
+    detail: sentenceOf(thrown, patience),
     at: { url },
     cause: thrown,
   });
+}
+
+function sentence({ url, fact }: ServerFault) {
+  return { about: url, joint: " ", detail: fact } as const;
 }
 
 const NAME_IT =

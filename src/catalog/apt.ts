@@ -105,12 +105,13 @@ function parseRelease(text: string, source: AptSource): ReleaseFile {
   const name = fields.get(source.distribution.suiteField);
   if (name !== source.suite) {
     throw new FarmError("SIGNATURE_INVALID", {
-      detail: `${source.id}: the mirror serves the suite '${name}' under this name`,
+      about: source.id,
+      detail: `the mirror serves the suite '${name}' under this name`,
     });
   }
   const date = toTime(fields.get("Date"));
   if (date === undefined)
-    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${source.id}: its InRelease has no date` });
+    throw new FarmError("REMOTE_UNAVAILABLE", { about: source.id, detail: "its InRelease has no date" });
   const validUntil = toTime(fields.get("Valid-Until"));
   const indices: Record<string, { sha256: string; size: number }> = {};
   for (const line of fields.get("SHA256")?.split("\n") ?? []) {

@@ -53,5 +53,5 @@ export async function readCurrentAptSource(
 }
 
 function suspect({ id }: AptSource, fact: string, hint: string): FarmError {
-  return new FarmError("CATALOG_SUSPECT", { detail: `${id}: ${fact}`, at: { source: id }, hint });
+  return new FarmError("CATALOG_SUSPECT", { about: id, detail: fact, at: { source: id }, hint });
 }

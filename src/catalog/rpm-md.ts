@@ -89,7 +89,7 @@ async function readListed(
       ? parseMetalink(text, url)
       : { bases: parseMirrorList(text), sha256: new Set<string>() };
   const fault = (fact: string) =>
-    new FarmError("REMOTE_UNAVAILABLE", { detail: `${source.id}: ${url} ${fact}`, at: { url } });
+    new FarmError("REMOTE_UNAVAILABLE", { about: source.id, detail: `${url} ${fact}`, at: { url } });
   if (mirrors.bases.length === 0) throw fault("names no mirror");
   const answer = await readFirst(mirrors, source, context);
   if (answer.kind !== "notServed") return answer;
@@ -149,7 +149,10 @@ async function verifySignature(
   if (document.isKnown) return;
   const signature = await http.fetchDocument(`${url}.asc`, SIGNATURE_LIMIT_BYTES, {}, signal);
   if (signature.kind !== "ok")
-    throw new FarmError("SIGNATURE_INVALID", { detail: `${source.id}: there is no signature ${url}.asc` });
+    throw new FarmError("SIGNATURE_INVALID", {
+      about: source.id,
+      detail: `there is no signature ${url}.asc`,
+    });
   const [text, detached, keys] = [scratch.path(), scratch.path(), scratch.path()];
   try {
     await scratch.write(text, document.text);
@@ -195,7 +198,7 @@ function dateOf(revision: string, entries: readonly RepomdEntry[], { id }: RpmSo
     ? Number(revision)
     : Math.max(0, ...entries.flatMap(({ timestamp }) => timestamp ?? []));
   if (seconds <= 0 || seconds > 99_999_999_999)
-    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${id}: its repomd.xml has no date` });
+    throw new FarmError("REMOTE_UNAVAILABLE", { about: id, detail: "its repomd.xml has no date" });
   return new Date(seconds * 1000).toISOString();
 }
 
@@ -209,7 +212,8 @@ async function readPrimary(
   const href = entry?.href ?? "";
   if (entry === undefined || !/^(?:[A-Za-z0-9][\w.+~-]*\/)*[A-Za-z0-9][\w.+~-]*$/.test(href))
     throw new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `${source.id}: its repomd.xml names no primary.xml`,
+      about: source.id,
+      detail: "its repomd.xml names no primary.xml",
     });
   const expected = expectedOf(entry, source);
   const { distribution, architectures } = source;
@@ -237,7 +241,8 @@ async function readPrimary(
 function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): Expected {
   if (checksum?.type !== "sha256" || !/^[0-9a-f]{64}$/.test(checksum.value) || size === undefined)
     throw new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `${id}: its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be relied on`,
+      about: id,
+      detail: `its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be relied on`,
     });
   return { sha256: checksum.value, size };
 }

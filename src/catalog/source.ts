@@ -94,7 +94,9 @@ export async function inTime<T>(
   const { signal, longestMs = LONGEST_MS } = context;
   const minutes = Math.round(longestMs / 6000) / 10;
   const tooLong = new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `${source} did not come to its end within ${minutes} minutes`,
+    about: source,
+    joint: " ",
+    detail: `did not come to its end within ${minutes} minutes`,
     at: { source },
   });
   const deadline = new Deadline(longestMs, tooLong, signal);
@@ -207,7 +209,8 @@ export function signatureFault(source: string, what: string, keyring: string, re
     .split("\n")
     .filter((line) => /BAD|Can't check|keyblock|error|no valid/i.test(line));
   return new FarmError("SIGNATURE_INVALID", {
-    detail: `${source}: no key of ${keyring} signed its ${what} (${said.join("; ") || `gpgv ended with ${result.exitCode}`})`,
+    about: source,
+    detail: `no key of ${keyring} signed its ${what} (${said.join("; ") || `gpgv ended with ${result.exitCode}`})`,
     at: { source },
   });
 }

@@ -141,19 +141,15 @@ const MIRROR_IS_OLD = "A mirror that went back in time catches up by itself, or 
 const DISTRUST =
   "Nothing that a source with wrong digests sent was taken: its mirror may be in the middle of an update. Try again, then distrust it.";
 
-export function failureOf(source: string, { code, message, blame, hint }: FarmError): SourceProblem {
+export function failureOf(source: string, error: FarmError): SourceProblem {
+  const { code, blame, hint } = error;
   return {
     source,
-    detail: `failed: ${withoutName(message, source)}`,
+    detail: `failed: ${error.factAbout(source)}`,
     hint: code === "DIGEST_MISMATCH" ? DISTRUST : hint,
     code,
     integrity: blame === "integrity",
   };
-}
-
-/** Errors that name the source themselves are shown beside its name. */
-function withoutName(message: string, source: string): string {
-  return message.startsWith(`${source}: `) ? message.slice(source.length + 2) : message;
 }
 
 export function suspicionOf({ id, status, detail }: CatalogSource, hint: string): SourceProblem {

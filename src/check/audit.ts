@@ -87,7 +87,7 @@ function auditedFile(
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.code !== "MODULE_MALFORMED") throw error;
-    return { ...base, fault: error.message.replace(`${path}: `, "") };
+    return { ...base, fault: error.factAbout(path) };
   }
 }
 

@@ -79,6 +79,8 @@ export interface Judged {
   readonly verdicts: readonly Verdict[];
   /** Why not, one line a check. */
   readonly refusals: readonly string[];
+  /** Drivers that it needs and that are not stable, by their names. */
+  readonly waitsFor?: readonly string[];
 }
 
 export interface Evidence {

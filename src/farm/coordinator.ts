@@ -24,7 +24,7 @@ import type { Executor, Work } from "./executors/executor.ts";
 import { type LocalContext, LocalExecutor } from "./executors/local.ts";
 import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
-import { identityOf, isWaiting, versionOf, waitingFor } from "./needs.ts";
+import { hasWaited, identityOf, versionOf } from "./needs.ts";
 import { type Farm, type FarmAnswers, type FarmBuild, openBuild, updateFarmCatalog } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
@@ -321,8 +321,7 @@ export class Coordinator {
     if (planned.recipe !== undefined && fresh?.has(planned.recipe)) return false;
     if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.ledger.noteOf(elementKey(planned));
-    const waiting = waitingFor(needed);
-    if (note?.refusals?.some((one) => isWaiting(one) && !waiting.includes(one))) return false;
+    if (note !== undefined && hasWaited(note, needed)) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");

@@ -141,6 +141,7 @@ async function publishable(
     buildMs: attempt.record.buildMs,
     load: { verdict: loaded, ...(bootMs === undefined ? {} : { bootMs }) },
     ...(isStable ? {} : { refusals: [...refusals] }),
+    ...(isStable || needed.length === 0 ? {} : { waitsFor: [...(judged.waitsFor ?? [])] }),
   };
   const logs = { log: attempt.logFile, ...(logFile === undefined ? {} : { console: logFile }) };
   const decision = context.gate.decision(entry, judged, "kmodfarm run");

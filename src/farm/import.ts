@@ -82,7 +82,12 @@ export async function importArtifact(
   // Whoever has it excepted still promotes it by hand: an import is a candidate only.
   const log = `Imported by ${by}: ${why}\n${report.log ?? ""}\n`;
   const content = importedContent({ name, version }, element, report.modules, log);
-  const { refusals } = await gate.judge(element, listedModules(content), verdicts, undefined);
+  const { refusals, verdicts: required } = await gate.judge(
+    element,
+    listedModules(content),
+    verdicts,
+    undefined,
+  );
   const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
   const evidence = { verdicts, refusals: reasons, kernel: report.record };
   const entry = await storeArtifact(store, element, content, evidence);
@@ -92,7 +97,8 @@ export async function importArtifact(
     artifact: artifactName(entry),
     ...{ by, why, verdicts },
   };
-  const move = { entry, place: viewPath(entry), result: "imported" as const, reasons };
+  const failed = required.flatMap(({ check, verdict }) => (verdict === "fail" ? [check] : []));
+  const move = { entry, place: viewPath(entry), result: "imported" as const, reasons, failed };
   return change(farm, { who: by, what: "import", now }, async (today) => {
     await refuseTaken(store, today, name, element);
     const indices = withArtifact(today.indices, element, entry, false);

@@ -30,6 +30,10 @@ export interface Move {
     | "reuse ended"
     | "nothing to do";
   readonly reasons: readonly string[];
+  /** The kernel that it is about, where that is another than its own. */
+  readonly kernel?: string;
+  /** Required checks that it fails, whatever became of it. */
+  readonly failed?: readonly string[];
 }
 
 export interface Moves {

@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { allNeeds, isWaiting, type Needing, refuseWrongNeeds, resolvedNeeds, waitingFor } from "./needs.ts";
+import {
+  allNeeds,
+  hasWaited,
+  type Needing,
+  refuseWrongNeeds,
+  resolvedNeeds,
+  waitingFor,
+  withWaiting,
+} from "./needs.ts";
 
 const driver = (name: string, needs: readonly string[] = [], versions: readonly string[] = ["1.0"]) => ({
   name,
@@ -158,9 +166,22 @@ test("what waits for a driver that is not stable says so, and is known by it", (
   const source = { directory: "/", files: [], digest: "sha256:" as const, leftovers: [] as const };
   const needed = { name: "base", version: "1.0", source, modules: [], isStable: false };
 
-  const refusals = waitingFor([needed, { ...needed, name: "good", isStable: true }]);
+  const waitsFor = waitingFor([needed, { ...needed, name: "good", isStable: true }]);
+  const judged = withWaiting({ isStable: true, verdicts: [], refusals: [] }, waitsFor);
 
-  expect(refusals).toEqual(["base, which it needs, is not stable"]);
-  expect(refusals.every(isWaiting)).toBe(true);
-  expect(isWaiting("load: fail: it does not go in")).toBe(false);
+  expect(judged).toEqual({
+    ...{ isStable: false, verdicts: [], waitsFor: ["base"] },
+    refusals: ["base, which it needs, is not stable"],
+  });
+  expect(hasWaited(judged, [needed])).toBe(false);
+  expect(hasWaited(judged, [{ ...needed, isStable: true }])).toBe(true);
+});
+
+test("what an older version refused is judged again where it may have waited, and only there", () => {
+  const source = { directory: "/", files: [], digest: "sha256:" as const, leftovers: [] as const };
+  const needed = { name: "base", version: "1.0", source, modules: [], isStable: true };
+
+  expect(hasWaited({ refusals: ["base, which it needs, is not stable"] }, [needed])).toBe(true);
+  expect(hasWaited({ refusals: ["load: fail: an oops"] }, [])).toBe(false);
+  expect(hasWaited({ refusals: ["load: fail: an oops"], waitsFor: [] }, [needed])).toBe(false);
 });

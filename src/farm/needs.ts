@@ -234,7 +234,7 @@ export function needsIn({ recipe }: Manifest): readonly RecipeNeed[] {
   return "driver" in recipe ? (recipe.driver.needs ?? []) : [];
 }
 
-/** Why a published artifact cannot be stable as long as nodes do not get the very modules that it needs. */
+/** Drivers of which nodes do not get the very modules that a published artifact needs: so long it cannot be stable. */
 export function waitingToday({ index: { stable }, entry }: Listed, needs: readonly RecipeNeed[]): string[] {
   const missing = needs.filter(({ name, version, modules }) => {
     const there = stable.find(
@@ -247,25 +247,30 @@ export function waitingToday({ index: { stable }, entry }: Listed, needs: readon
     const digests = new Set(there?.modules.map(({ digest, stripped = digest }) => stripped));
     return !modules.every(({ sha256 }) => digests.has(sha256));
   });
-  return missing.map(({ name }) => `${name}${WAITING}`);
+  return missing.map(({ name }) => name);
 }
 
-const WAITING = ", which it needs, is not stable";
-
-/** Why an artifact whose needs nodes do not get is a candidate. */
+/** Drivers that an artifact needs and that nodes do not get: as long as that is so it is a candidate. */
 export function waitingFor(needed: readonly NeededDriver[]): string[] {
-  return needed.filter(({ isStable }) => !isStable).map(({ name }) => `${name}${WAITING}`);
+  return needed.filter(({ isStable }) => !isStable).map(({ name }) => name);
 }
 
 /** No node could insert what needs modules that nodes do not get. */
-export function withWaiting(judged: Judged, waiting: readonly string[]): Judged {
-  if (waiting.length === 0) return judged;
-  return { ...judged, isStable: false, refusals: [...judged.refusals, ...waiting] };
+export function withWaiting(judged: Judged, waitsFor: readonly string[]): Judged {
+  if (waitsFor.length === 0) return judged;
+  const why = waitsFor.map((name) => `${name}, which it needs, is not stable`);
+  return { ...judged, isStable: false, refusals: [...judged.refusals, ...why], waitsFor };
 }
 
-/** Whether a refusal is one of these, and over once that driver is stable. */
-export function isWaiting(refusal: string): boolean {
-  return refusal.endsWith(WAITING);
+/** Whether something that an artifact waited for is stable by now, so that it is to be judged again. */
+export function hasWaited(
+  { refusals = [], waitsFor }: { readonly [Key in "refusals" | "waitsFor"]?: readonly string[] | undefined },
+  needed: readonly NeededDriver[],
+): boolean {
+  // An older version did not note for whom.
+  if (waitsFor === undefined) return refusals.length > 0 && needed.length > 0;
+  const waiting = waitingFor(needed);
+  return waitsFor.some((name) => !waiting.includes(name));
 }
 
 /** What a driver version for a kernel is, without its place: another driver's place is not known by that. */

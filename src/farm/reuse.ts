@@ -114,7 +114,7 @@ export async function endReuse(
 }
 
 function moveOf({ entry }: Listed, result: Move["result"], kernel: string, reasons: readonly string[]): Move {
-  return { entry, place: viewPath(entry), result, reasons: [`for ${kernel}`, ...reasons] };
+  return { entry, place: viewPath(entry), result, kernel, reasons };
 }
 
 function whyNeedless(

@@ -66,7 +66,7 @@ const MAX_SYMBOLS = 1 << 18;
 
 /** The error of this module; `what` names the file, `fact` says what is wrong with it. */
 export function malformed(what: string, fact: string): FarmError {
-  return new FarmError("MODULE_MALFORMED", { detail: `${what}: ${fact}`, at: { file: what } });
+  return new FarmError("MODULE_MALFORMED", { about: what, detail: fact, at: { file: what } });
 }
 
 /**

@@ -32,6 +32,6 @@ export async function readBlob(store: Store, digest: string): Promise<Buffer> {
   const place = blobPath(digest);
   const bytes = await store.read(place);
   if (bytes === undefined || sha256(bytes) !== digest)
-    throw corruptStore(store, `${place} is missing or damaged`);
+    throw corruptStore(store, `${place} is missing or damaged`, place);
   return bytes;
 }

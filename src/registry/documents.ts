@@ -181,6 +181,8 @@ export const AttemptNote = z.object({
   load: z.object({ verdict: Verdict, bootMs: z.int().optional() }).optional(),
   /** Checks that keep it from being stable, one line each. */
   refusals: z.array(z.string()).optional(),
+  /** Drivers that it needs and that were not stable; of what needs others and is not stable itself. */
+  waitsFor: z.array(z.string()).optional(),
   failure: Failure.extend({
     code: z.string(),
     blame: z.string(),

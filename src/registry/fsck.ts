@@ -62,9 +62,9 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
       remedy: await restored(store, file, contents, options),
     });
   findings.push(...(await shownAgain(store, wrong, options)));
-  for (const { message } of contents.faults)
-    if (!findings.some(({ path }) => message.includes(path)))
-      findings.push({ path: message.slice(store.place.length + 1), fact: "damaged", remedy: "lost" });
+  for (const fault of contents.faults)
+    if (!findings.some(({ path }) => path === fault.at.path))
+      findings.push({ path: fault.factAbout(store.place), fact: "damaged", remedy: "lost" });
   const others = [...there.values()].filter(({ path }) => !contents.named.has(path));
   // Where not everything could be read, nobody knows what is named.
   if (contents.faults.length === 0)

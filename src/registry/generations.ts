@@ -86,7 +86,8 @@ export async function newestGeneration(store: Store, known: Head | null = null):
   if (newest !== undefined || head === null) return newest;
   // Nothing came after it. Whether it is still what it was is asked all the same.
   const generation = await generationOf(store, head);
-  if (generation === undefined) throw corruptStore(store, `${generationPath(head.number)} is gone`);
+  if (generation === undefined)
+    throw corruptStore(store, `${generationPath(head.number)} is gone`, generationPath(head.number));
   return { head, generation };
 }
 
@@ -111,7 +112,8 @@ async function fromPointer(store: Store): Promise<Found | undefined> {
   if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
   const generation = await generationOf(store, head);
-  if (generation === undefined) throw corruptStore(store, `${generationPath(head.number)} is not there`);
+  if (generation === undefined)
+    throw corruptStore(store, `${generationPath(head.number)} is not there`, generationPath(head.number));
   return { head, generation };
 }
 
@@ -140,9 +142,14 @@ async function followerOf(store: Store, head: Head | null): Promise<Found | unde
   const bytes = await store.read(path);
   if (bytes === undefined) return undefined;
   const generation = parseGeneration(store, path, bytes);
-  if (generation.number !== number) throw corruptStore(store, `${path} is generation ${generation.number}`);
+  if (generation.number !== number)
+    throw corruptStore(store, `${path} is generation ${generation.number}`, path);
   if (generation.parent?.digest !== head?.digest)
-    throw corruptStore(store, `${path} does not follow generation ${head?.number ?? "none"} as it is here`);
+    throw corruptStore(
+      store,
+      `${path} does not follow generation ${head?.number ?? "none"} as it is here`,
+      path,
+    );
   return { head: { number, digest: sha256(bytes) }, generation };
 }
 
@@ -150,9 +157,10 @@ async function generationOf(store: Store, { number, digest }: Head): Promise<Any
   const path = generationPath(number);
   const bytes = await store.read(path);
   if (bytes === undefined) return undefined;
-  if (sha256(bytes) !== digest) throw corruptStore(store, `${path} is not what its digest promises`);
+  if (sha256(bytes) !== digest) throw corruptStore(store, `${path} is not what its digest promises`, path);
   const generation = parseGeneration(store, path, bytes);
-  if (generation.number !== number) throw corruptStore(store, `${path} is generation ${generation.number}`);
+  if (generation.number !== number)
+    throw corruptStore(store, `${path} is generation ${generation.number}`, path);
   return generation;
 }
 
@@ -230,7 +238,7 @@ async function readChecked<T>(
   what = path,
 ): Promise<T> {
   const bytes = await store.read(path);
-  if (bytes === undefined) throw corruptStore(store, `${what} is not there`);
-  if (sha256(bytes) !== promised) throw corruptStore(store, `${what} is not what its digest promises`);
-  return parseStored(store, what, bytes, type);
+  if (bytes === undefined) throw corruptStore(store, `${what} is not there`, path);
+  if (sha256(bytes) !== promised) throw corruptStore(store, `${what} is not what its digest promises`, path);
+  return parseStored(store, path, bytes, type, what);
 }

@@ -9,25 +9,38 @@ import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
 /** None of our documents is nested that deep, recipes included. */
 const DEPTH_LIMIT = 64;
 
-/** @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
-export function parseStored<T>(store: Store, path: string, bytes: Buffer, type: z.ZodType<T>): T {
+/** `what` names it for people. @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
+export function parseStored<T>(
+  store: Store,
+  path: string,
+  bytes: Buffer,
+  type: z.ZodType<T>,
+  what = path,
+): T {
   if (bytes.length > DOCUMENT_LIMIT_BYTES)
-    throw corruptStore(store, `${path} has ${bytes.length} bytes, which no document has`);
-  const source = `${store.place}/${path}`;
+    throw corruptStore(store, `${what} has ${bytes.length} bytes, which no document has`, path);
+  const source = `${store.place}/${what}`;
   try {
     const value = parseDocument(type, bytes.toString("utf8"), source);
     const fault = faultIn(value);
-    if (fault !== undefined) throw corruptStore(store, `${path} ${fault}`);
+    if (fault !== undefined) throw corruptStore(store, `${what} ${fault}`, path);
     return value;
   } catch (thrown) {
     if (thrown instanceof FarmError && thrown.code === "DOCUMENT_INVALID")
-      throw new FarmError("STORE_CORRUPT", { detail: thrown.message, cause: thrown.cause });
+      throw corruptStore(store, `${what}: ${thrown.factAbout(source)}`, path, thrown.cause);
     throw thrown;
   }
 }
 
-export function corruptStore(store: Store, fact: string): FarmError {
-  return new FarmError("STORE_CORRUPT", { detail: `${store.place}/${fact}` });
+/** `fact` begins with what it is about; `path` is the file at fault, where it is one. */
+export function corruptStore(store: Store, fact: string, path?: string, cause?: unknown): FarmError {
+  return new FarmError("STORE_CORRUPT", {
+    about: store.place,
+    joint: "/",
+    detail: fact,
+    ...(path === undefined ? {} : { at: { path } }),
+    cause,
+  });
 }
 
 /** What JSON can carry and canonical JSON cannot, so that it could be read but never be written again. */

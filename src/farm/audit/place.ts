@@ -119,7 +119,11 @@ async function fetchFile(http: Http, url: string, limitBytes: number): Promise<B
       size += chunk.length;
       if (size > limitBytes) {
         answer.body.destroy();
-        throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} is longer than ${limitBytes} bytes` });
+        throw new FarmError("REMOTE_UNAVAILABLE", {
+          about: url,
+          joint: " ",
+          detail: `is longer than ${limitBytes} bytes`,
+        });
       }
       chunks.push(chunk);
     }

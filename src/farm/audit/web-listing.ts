@@ -156,7 +156,7 @@ class Lister implements Listing {
     } catch (thrown) {
       const error = toFarmError(thrown);
       if (error.code !== "REMOTE_UNAVAILABLE") throw error;
-      this.#gap(page, error.message.replace(`${page}: `, "").replace(`${page} `, "it "));
+      this.#gap(page, error.factAbout(page));
       return undefined;
     }
   }

@@ -291,7 +291,12 @@ export class FolderTree {
   }
 
   #corrupt(path: string, fact: string): FarmError {
-    return new FarmError("STORE_CORRUPT", { detail: `${this.place}/${path} ${fact}` });
+    return new FarmError("STORE_CORRUPT", {
+      about: this.place,
+      joint: "/",
+      detail: `${path} ${fact}`,
+      at: { path },
+    });
   }
 }
 

@@ -114,31 +114,35 @@ async function tell(
 ): Promise<number> {
   for (const warning of warnings) say(`policy: ${warning}`);
   // Of what is as it should be nobody asked.
-  const moves = all.filter(({ result, reasons }) => result !== "nothing to do" || reasons.length > 0);
+  const moves = all.filter((move) => move.result !== "nothing to do" || whyOf(move).length > 0);
   if (json)
     await printJson({
       schema: "kmodfarm.moves/1",
       generation,
-      moves: moves.map(({ place, result, reasons, entry }) => ({
-        place,
-        result,
-        reasons,
-        recipe: entry.recipe,
+      moves: moves.map((move) => ({
+        place: move.place,
+        result: move.result,
+        reasons: whyOf(move),
+        kernel: move.kernel,
+        recipe: move.entry.recipe,
       })),
     });
   else {
-    const rows = moves.map(({ place, result, reasons }) => [
-      result,
-      place.replace(/^view\//, ""),
-      reasons.join("; "),
+    const rows = moves.map((move) => [
+      move.result,
+      move.place.replace(/^view\//, ""),
+      whyOf(move).join("; "),
     ]);
     const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
-    const hint = moves.some(({ result, reasons }) => result === "refused" && !reasons[0]?.startsWith("for "))
+    // What is refused for another kernel stays stable for its own.
+    const hint = moves.some(({ result, kernel }) => result === "refused" && kernel === undefined)
       ? `${ERRORS.GATE_REFUSED.hint}\n`
       : "";
     await print(`${shown}${hint}Generation ${generation}.\n`);
   }
-  const isBad = ({ result, reasons }: (typeof moves)[number]) =>
-    result === "refused" || (result === "imported" && reasons.some((reason) => reason.includes(": fail: ")));
-  return moves.some(isBad) ? 1 : 0;
+  return moves.some(({ result, failed = [] }) => result === "refused" || failed.length > 0) ? 1 : 0;
+}
+
+function whyOf({ kernel, reasons }: acts.Move): string[] {
+  return [...(kernel === undefined ? [] : [`for ${kernel}`]), ...reasons];
 }
