@@ -124,7 +124,7 @@ const OTHERS_WORDS: Readonly<Record<string, string>> = {
   "builder/toolchains/roots/apt.ts": "apt, of a lock that is gone",
   "check/load-verdict.ts": "insmod and modprobe in a guest",
   "cli/program.ts": "commander",
-  "farm/config-problems.ts": "zod",
+  "farm/config/problems.ts": "zod",
   "formats/xml.ts": "the XML parser's own, cut short",
 };
 

@@ -342,7 +342,9 @@ export class Coordinator {
     const boot = { inputs: build.inputs, scratch, cache };
     const processors = this.#processors;
     const mirrors = Object.fromEntries(sources.map(({ id, url }) => [id, url]));
-    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors };
+    const { builder: architecture, emulated } = this.#farm;
+    const machine = { architecture, emulated };
+    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors, machine };
     const planner = new Planner({
       farm: this.#farm,
       ledger: this.ledger,

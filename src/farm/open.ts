@@ -121,6 +121,7 @@ export function openToolchains(farm: Farm, say?: (text: string) => void, known?:
   return new Toolchains({
     ...{ cache, scratch, images, builder, emulated, mirrorOf },
     keysOf: (source, signal) => believedKeys(source, { http, scratch, cache }, signal),
+    builders: new Map(Object.entries(config.builders) as [ArchitectureName, ArchitectureName][]),
     substitutes: new Map(Object.entries(config.toolchains)),
     compilers: config.compilers,
     isCrossWanted: config.crossCompile,

@@ -21,9 +21,10 @@ import type { Sandbox, SandboxName } from "../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
 import { scriptsDigest } from "../builder/toolchains/toolchain.ts";
 import { TAR_END, tarFile, tarFilling } from "../formats/tar-write.ts";
-import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
+import { hostArchitecture } from "../kernel/architecture.ts";
 import { elementName } from "../matrix/element.ts";
 import type { Watch } from "./executors/executor.ts";
+import { type Machine, unfitFor } from "./machine.ts";
 import { IMAGES } from "./open.ts";
 import {
   type BuildOrder,
@@ -77,10 +78,11 @@ export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   const processors = new PQueue({ concurrency: jobs });
   const sandbox = sandboxOf(options.sandbox);
   const http = new Http({ own: await mirrorsOf(directory) });
-  const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal });
   try {
+    const machine = await machineHere();
+    const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal, machine });
     const worker = new Worker(options, { workshop, scratch: outScratch, sandbox });
-    return await worker.run(directory, await machineHere());
+    return await worker.run(directory, machine);
   } finally {
     await http.close();
     await outScratch.close();
@@ -88,14 +90,12 @@ export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   }
 }
 
-/** What a machine can do. */
-interface Machine {
-  readonly architecture: ArchitectureName;
-  readonly emulated: ReadonlySet<ArchitectureName>;
+interface WorkerMachine extends Machine {
+  /** Digest of the scripts that run inside its sandboxes. */
   readonly scripts: Digest;
 }
 
-async function machineHere(): Promise<Machine> {
+async function machineHere(): Promise<WorkerMachine> {
   return {
     architecture: hostArchitecture(process.arch),
     emulated: await emulatedArchitectures(),
@@ -130,7 +130,7 @@ class Worker {
     this.#sandbox = parts.sandbox;
   }
 
-  async run(directory: OrderDirectory, machine: Machine): Promise<WorkReport> {
+  async run(directory: OrderDirectory, machine: WorkerMachine): Promise<WorkReport> {
     const { share, jobs, signal } = this.#options;
     const all = await directory.digests();
     const own =
@@ -148,7 +148,7 @@ class Worker {
     return { done: this.#done, before: this.#before, left: this.#left, faults: this.#faults };
   }
 
-  async #one(order: Order, digest: Digest, machine: Machine): Promise<void> {
+  async #one(order: Order, digest: Digest, machine: WorkerMachine): Promise<void> {
     const { out, progress, now, signal } = this.#options;
     const name = elementName(order.element);
     const file = join(out, `${hexOf(digest)}.tar`);
@@ -268,16 +268,9 @@ async function describeFile(source: FileSource) {
 }
 
 /** Why an order is another worker's; undefined if it is one for this machine. */
-function unfit(order: Order, { architecture, emulated, scripts }: Machine): string | undefined {
+function unfit(order: Order, { scripts, ...machine }: WorkerMachine): string | undefined {
   if (order.kind === "load") return undefined;
-  const { builder, emulation, scripts: wanted } = order.recipe;
-  if (wanted !== scripts)
+  if (order.recipe.scripts !== scripts)
     return "it was planned by another version of kmodfarm, whose build scripts are not the ones here";
-  if (emulation === undefined)
-    return builder === architecture
-      ? undefined
-      : `it is for a builder of ${builder}, and this machine is ${architecture}`;
-  return builder !== architecture && emulated.has(builder)
-    ? undefined
-    : `it is for a machine that emulates ${builder}, which this one (${architecture}) does not`;
+  return unfitFor(order.recipe, machine);
 }

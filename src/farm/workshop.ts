@@ -22,6 +22,7 @@ import type { ToolchainRoot } from "../builder/toolchains/toolchain.ts";
 import { Inputs } from "../inputs/inputs.ts";
 import type { LoadResult, Watch } from "./executors/executor.ts";
 import { LocalExecutor } from "./executors/local.ts";
+import type { Machine } from "./machine.ts";
 import { IMAGES } from "./open.ts";
 import type { BuildOrder, LoadOrder, Order } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
@@ -35,6 +36,7 @@ interface WorkshopContext {
   readonly sandbox: Sandbox;
   readonly processors: PQueue;
   readonly signal: AbortSignal;
+  readonly machine: Machine;
 }
 
 export class Workshop {
@@ -88,11 +90,11 @@ export class Workshop {
     const key = canonicalJson([order.kind, mirrors, own]);
     const known = this.#executors.get(key);
     if (known !== undefined) return known;
-    const { cache, scratch, sandbox, processors, signal } = this.#context;
+    const { cache, scratch, sandbox, processors, signal, machine } = this.#context;
     const inputs = this.#inputsFrom(mirrors);
     const made = new LocalExecutor({
       steps: STEPS,
-      ...{ processors, signal, isLoaded: false },
+      ...{ processors, signal, machine, isLoaded: false },
       build: {
         ...{ inputs, sandbox, scratch, cache, images: IMAGES },
         toolchains: { root: () => this.#root(order) },

@@ -57,6 +57,13 @@ describe("the root for a kernel", () => {
     expect(await planned("almalinux9.4", "x86_64", { substitutes })).toBe("debian12 on x86_64");
   });
 
+  test("is of the machines that build for it, where configuration names them", async () => {
+    const builders = new Map([["aarch64", "aarch64"]] as const);
+
+    expect(await planned("debian12", "aarch64", { builders })).toBe("debian12 on aarch64");
+    expect(await planned("debian12", "x86_64", { builders })).toBe("debian12 on x86_64");
+  });
+
   test("crosses where there are cross compilers, and is emulated where they are not wanted", async () => {
     const emulated = new Set<ArchitectureName>(["aarch64"]);
 

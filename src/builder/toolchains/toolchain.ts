@@ -37,6 +37,8 @@ export interface ToolchainContext {
   readonly images: string;
   /** The architecture of this machine. */
   readonly builder: ArchitectureName;
+  /** Of the machines that build for an architecture, where those are others: it is part of every recipe. */
+  readonly builders?: ReadonlyMap<ArchitectureName, ArchitectureName>;
   /** Architectures whose programs it runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   /** Where a release's packages for builders of an architecture come from. @throws FarmError CONFIG_INVALID */
@@ -98,6 +100,8 @@ interface RootPlan {
   readonly image: ImageDefinition;
   readonly compiler: OfferedCompiler;
   readonly builder: ArchitectureName;
+  /** Of the machine that builds with it. */
+  readonly machine: ArchitectureName;
   readonly packages: readonly WantedPackage[];
   readonly lock: ReadonlyMap<string, string>;
   readonly mirror: ReleaseMirror;
@@ -152,7 +156,8 @@ export class Toolchains {
     const substitute = substitutes.get(release) ?? release;
     const image = await readImage(images, await imageFolder(images, substitute));
     const compiler = chooseCompiler(image, wanted, compilers);
-    const builder = this.#builderFor(architecture, compiler, image.folder);
+    const machine = this.#context.builders?.get(architecture) ?? this.#context.builder;
+    const builder = this.#builderFor(architecture, machine, compiler, image.folder);
     const own = image.packages.filter(({ name }) => !packages.includes(name));
     const names = [...compilerPackages(compiler, builder), ...packages.toSorted()];
     const needed = [...names.map((name) => ({ name, isOptional: false })), ...own];
@@ -165,20 +170,27 @@ export class Toolchains {
     const locks = all.flatMap(({ name }) => lock.get(name) ?? []);
     const variant = digestOf([all, locks, builder, rootOptions(mirror.format)]).slice(7, 19);
     const place = join(cache, "roots", `${substitute}-${compiler.family}-${compiler.version}-${variant}`);
-    return { release: substitute, image, compiler, builder, packages: all, lock, mirror, place };
+    return { release: substitute, image, compiler, builder, machine, packages: all, lock, mirror, place };
   }
 
   /** @throws FarmError ARCHITECTURE_UNAVAILABLE */
-  #builderFor(target: ArchitectureName, compiler: OfferedCompiler, folder: string): ArchitectureName {
+  #builderFor(
+    target: ArchitectureName,
+    machine: ArchitectureName,
+    compiler: OfferedCompiler,
+    folder: string,
+  ): ArchitectureName {
     const { builder, emulated, isCrossWanted } = this.#context;
-    if (target === builder) return builder;
-    if (isCross(compiler) && isCrossWanted) return builder;
-    if (emulated.has(target)) return target;
+    if (target === machine) return machine;
+    if (isCross(compiler) && isCrossWanted) return machine;
+    // What a machine elsewhere runs beside its own programs nobody knows here.
+    if (machine === builder && emulated.has(target)) return target;
     const fact = isCross(compiler)
       ? "cross compilers are not to be used"
       : `the image ${folder} has no cross compiler`;
+    const which = machine === builder ? "this" : "a";
     throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
-      detail: `${fact}, and this ${builder} machine does not run ${target} programs`,
+      detail: `${fact}, and ${which} ${machine} machine does not run ${target} programs`,
     });
   }
 
@@ -212,8 +224,8 @@ export class Toolchains {
     return compilers;
   }
 
-  #machineOf({ builder }: RootPlan): Pick<RootFacts, "builder" | "emulation"> {
-    return { builder, ...(builder === this.#context.builder ? {} : { emulation: "qemu-user" as const }) };
+  #machineOf({ builder, machine }: RootPlan): Pick<RootFacts, "builder" | "emulation"> {
+    return { builder, ...(builder === machine ? {} : { emulation: "qemu-user" as const }) };
   }
 
   async #make(plan: RootPlan, signal?: AbortSignal): Promise<void> {
@@ -226,6 +238,11 @@ export class Toolchains {
       await mkdir(temporary, { recursive: true, mode: 0o700 });
       await mkdir(work);
       const isEmulated = builder !== this.#context.builder;
+      if (isEmulated && !this.#context.emulated.has(builder))
+        throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
+          detail: `this ${this.#context.builder} machine cannot make a toolchain root of ${builder} programs`,
+          hint: `Let it emulate them (apt-get install qemu-user-static binfmt-support), or make the root on a machine of that architecture with \`kmodfarm toolchain export\`, and import it here.`,
+        });
       const root = join(temporary, "root");
       const spec = { what: release, builder, isEmulated, packages, lock, root, work };
       const made = await makeRoot(spec, mirror, this.#context, signal);

@@ -11,6 +11,7 @@ import { Size } from "../../base/size.ts";
 import { SANDBOX_NAMES, type SandboxName } from "../../builder/sandboxes/sandbox.ts";
 import { readYaml } from "../../formats/yaml.ts";
 import { ArchivePolicy } from "../../inputs/inputs.ts";
+import { ArchitectureName } from "../../kernel/architecture.ts";
 import { debian } from "../../kernel/distributions/debian.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { Exclusion } from "../../matrix/exclude.ts";
@@ -58,6 +59,12 @@ export const Config = z.strictObject({
     .boolean()
     .default(true)
     .describe("Use cross compilers where there are some; without, other architectures are emulated."),
+  builders: z
+    .partialRecord(ArchitectureName, ArchitectureName)
+    .default({})
+    .describe(
+      "Architecture of the machines that build for an architecture, such as `{aarch64: aarch64}`: part of every recipe, so say it where machines of several kinds use one store. Default: this machine's.",
+    ),
   policy: z
     .string()
     .min(1)

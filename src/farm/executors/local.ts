@@ -2,13 +2,14 @@
  * This machine as an executor: builds and boots, as many at once as it has processors.
  */
 import PQueue from "p-queue";
-import { type FarmError, toFarmError } from "../../base/error.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Attempt } from "../../builder/attempt.ts";
 import type { BuildContext } from "../../builder/build.ts";
 import type { BootContext } from "../../check/boot-image.ts";
 import { type LoadCode, loadReason } from "../../check/checks/load.ts";
 import { verdict } from "../../check/verdict.ts";
 import type { Element } from "../../matrix/element.ts";
+import { type Machine, unfitFor } from "../machine.ts";
 import type { Steps } from "../steps.ts";
 import type { Executor, LoadResult, LoadWork, Watch, Work } from "./executor.ts";
 import { LoadQueue } from "./load-queue.ts";
@@ -22,6 +23,7 @@ export interface LocalContext {
   /** Whether what is built is load-tested right after. */
   readonly isLoaded: boolean;
   readonly signal: AbortSignal;
+  readonly machine: Machine;
 }
 
 export class LocalExecutor implements Executor {
@@ -39,7 +41,13 @@ export class LocalExecutor implements Executor {
   }
 
   async build({ element, driver, recipe }: Work, { stage, signal }: Watch): Promise<Attempt> {
-    const { steps, build, processors, isLoaded } = this.#context;
+    const { steps, build, processors, isLoaded, machine } = this.#context;
+    const unfit = unfitFor(recipe, machine);
+    if (unfit !== undefined)
+      throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
+        detail: unfit,
+        hint: "Let `kmodfarm plan` order it from a worker of that kind, or correct `builders` in the configuration.",
+      });
     // The boot image comes while the compiler works.
     if (isLoaded) void this.#image(element);
     stage("fetching", "headers");
