@@ -9,12 +9,14 @@ async function written(format: "text" | "json", isTTY: boolean): Promise<string>
   const stream = Object.assign(new PassThrough(), { isTTY, columns: 200 });
   const board = await openBoard({ format, stream: stream as unknown as NodeJS.WriteStream });
   board.say(HOSTILE);
-  board.element(HOSTILE, "building", HOSTILE);
-  board.element(HOSTILE, "failed", HOSTILE);
+  board.element(of(HOSTILE), "building", HOSTILE);
+  board.element(of(HOSTILE), "failed", HOSTILE);
   board.close();
   stream.end();
   return (await stream.toArray()).join("");
 }
+
+const of = (name: string) => ({ key: name, name });
 
 describe("a board", () => {
   test("shows a stranger's words as they are, and does not obey them", async () => {
@@ -37,9 +39,9 @@ describe("a board", () => {
     const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 200 });
     const board = await openBoard({ format: "text", stream: stream as unknown as NodeJS.WriteStream });
 
-    for (const name of ["a", "b", "c"]) board.element(name, "published", NOTHING_CHANGED);
-    board.element("d", "building");
-    board.element("e", "published");
+    for (const name of ["a", "b", "c"]) board.element(of(name), "published", NOTHING_CHANGED);
+    board.element(of("d"), "building");
+    board.element(of("e"), "published");
     board.close();
     stream.end();
 

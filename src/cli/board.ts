@@ -1,7 +1,7 @@
 /**
  * Progress for people: a live board on a terminal, plain lines elsewhere, NDJSON when asked for.
  */
-import { NOTHING_CHANGED, type Progress, type Stage } from "../base/progress.ts";
+import { type Named, NOTHING_CHANGED, type Progress, type Stage } from "../base/progress.ts";
 import { oneLine, visible, visibleJson } from "../base/visible.ts";
 
 export interface Board extends Progress {
@@ -31,8 +31,8 @@ export async function openBoard({ format, stream }: BoardOptions): Promise<Board
 function harmless(board: Board): Board {
   return {
     say: (text) => board.say(visible(text)),
-    element: (name, stage, detail) =>
-      board.element(oneLine(name), stage, detail === undefined ? undefined : oneLine(detail)),
+    element: ({ key, name }, stage, detail) =>
+      board.element({ key, name: oneLine(name) }, stage, detail === undefined ? undefined : oneLine(detail)),
     close: () => board.close(),
   };
 }
@@ -42,8 +42,8 @@ async function jsonBoard(stream: NodeJS.WritableStream): Promise<Board> {
   const log = pino({ name: "kmodfarm" }, { write: (line) => void stream.write(visibleJson(line)) });
   return {
     say: (text) => log.info({ text }, "progress"),
-    element: (element, stage, detail) =>
-      log[stage === "failed" ? "warn" : "info"]({ element, stage, detail }, "element"),
+    element: ({ key, name }, stage, detail) =>
+      log[stage === "failed" ? "warn" : "info"]({ element: name, key, stage, detail }, "element"),
     close() {},
   };
 }
@@ -60,7 +60,7 @@ class PlainBoard implements Board {
     this.#stream.write(`${text}\n`);
   }
 
-  element(name: string, stage: Stage, detail?: string): void {
+  element({ name }: Named, stage: Stage, detail?: string): void {
     if (!FINAL.has(stage) || QUIET.has(stage) || detail === NOTHING_CHANGED) return;
     this.#stream.write(`${stage.padEnd(11)} ${name}${detail === undefined ? "" : `: ${detail}`}\n`);
   }
@@ -68,10 +68,17 @@ class PlainBoard implements Board {
   close(): void {}
 }
 
+interface Active {
+  readonly name: string;
+  readonly stage: Stage;
+  readonly detail: string | undefined;
+  readonly since: number;
+}
+
 /** A few lines at the bottom of the terminal, redrawn in place; what is final scrolls away above them. */
 class LiveBoard implements Board {
   readonly #stream: NodeJS.WriteStream;
-  readonly #active = new Map<string, { stage: Stage; detail: string | undefined; since: number }>();
+  readonly #active = new Map<string, Active>();
   readonly #counts = { found: 0, done: 0, failed: 0 };
   readonly #started = Date.now();
   readonly #timer: NodeJS.Timeout;
@@ -87,13 +94,14 @@ class LiveBoard implements Board {
     this.#above(text);
   }
 
-  element(name: string, stage: Stage, detail?: string): void {
+  element({ key, name }: Named, stage: Stage, detail?: string): void {
     if (!FINAL.has(stage)) {
-      const known = this.#active.get(name);
-      this.#active.set(name, { stage, detail, since: known?.stage === stage ? known.since : Date.now() });
+      const known = this.#active.get(key);
+      const since = known?.stage === stage ? known.since : Date.now();
+      this.#active.set(key, { name, stage, detail, since });
       return;
     }
-    this.#active.delete(name);
+    this.#active.delete(key);
     // What an earlier run did says nothing of how fast this one is, nor of whether it failed then.
     if (detail === NOTHING_CHANGED) this.#counts.found++;
     else if (stage === "failed") this.#counts.failed++;
@@ -116,7 +124,7 @@ class LiveBoard implements Board {
 
   #draw(): void {
     const working = [...this.#active].filter(([, { stage }]) => stage !== "waiting");
-    const lines = [this.#summary(), ...working.slice(0, 8).map(([name, work]) => this.#workLine(name, work))];
+    const lines = [this.#summary(), ...working.slice(0, 8).map(([, work]) => this.#workLine(work))];
     this.#erase();
     const width = Math.max(20, (this.#stream.columns ?? 80) - 1);
     this.#stream.write(lines.map((line) => `${line.slice(0, width)}\n`).join(""));
@@ -133,10 +141,7 @@ class LiveBoard implements Board {
     return `── ${before}${done} done, ${failed} failed, ${this.#active.size} to do, ${rate.toFixed(0)} a minute${eta}`;
   }
 
-  #workLine(
-    name: string,
-    { stage, detail, since }: { stage: Stage; detail: string | undefined; since: number },
-  ): string {
+  #workLine({ name, stage, detail, since }: Active): string {
     const age = Math.round((Date.now() - since) / 1000);
     return `   ${stage.padEnd(10)} ${String(age).padStart(3)} s  ${name}${detail === undefined ? "" : ` (${detail})`}`;
   }

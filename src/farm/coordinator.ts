@@ -11,7 +11,7 @@ import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
 import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
-import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
 import { excludeElements } from "../matrix/exclude.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import type { Outcome } from "../registry/publish.ts";
@@ -155,7 +155,7 @@ export class Coordinator {
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
     for (const element of ordered) {
       if (this.#started.has(element) || this.ledger.isOutOfReach(element)) continue;
-      this.#options.progress.element(elementName(element), "waiting");
+      this.#options.progress.element(named(element), "waiting");
       const awaited = this.#needsOf(element).flatMap(
         (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
       );
@@ -275,7 +275,7 @@ export class Coordinator {
       work = await planner.plan(element);
       if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
-        this.#options.progress.element(elementName(element), "published", NOTHING_CHANGED);
+        this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
         return;
       }
       const result = await tryElement(work, context);
@@ -289,7 +289,7 @@ export class Coordinator {
       // Only the headers were fetched while planning, to learn the compiler; anything else may be missing for this builder alone.
       const isGone =
         error.code === "NOT_FETCHABLE" && (work !== undefined || planner.compilerOf(element) === undefined);
-      this.#options.progress.element(elementName(element), isGone ? "unfetchable" : "failed", error.message);
+      this.#options.progress.element(named(element), isGone ? "unfetchable" : "failed", error.message);
       const outcome = await failedOutcome(
         { element: work?.element ?? element, recipe: work?.recipe },
         error,

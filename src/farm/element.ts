@@ -18,7 +18,7 @@ import type { CatalogSource } from "../catalog/catalog.ts";
 import { untested } from "../check/checks/load.ts";
 import { type Verdict, withTexts } from "../check/verdict.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
-import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
 import { builtContent, listedModules } from "../registry/artifact-content.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
@@ -58,23 +58,22 @@ export interface Result {
  * what anything else does wrong is thrown.
  */
 export async function tryElement(work: Work, context: ElementContext): Promise<Result | undefined> {
-  const name = elementName(work.element);
-  const attempt = await attemptBuild(work, name, context);
+  const attempt = await attemptBuild(work, context);
   if (attempt === undefined) return undefined;
-  if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, name, context) };
-  const load = await loadOutcome(work, attempt, name, context);
-  return load === undefined ? undefined : publishable(work, attempt, load, name, context);
+  if (attempt.record.failure !== undefined) return { outcome: failedBuild(work, attempt, context) };
+  const load = await loadOutcome(work, attempt, context);
+  return load === undefined ? undefined : publishable(work, attempt, load, context);
 }
 
 /** An earlier attempt at the very recipe, or a new one. */
-async function attemptBuild(work: Work, name: string, context: ElementContext): Promise<Attempt | undefined> {
+async function attemptBuild(work: Work, context: ElementContext): Promise<Attempt | undefined> {
   const known = await findAttempt(work.recipe, context.build.cache);
   if (known !== undefined && !(context.retry && known.record.failure !== undefined)) return known;
-  return context.executor.build(work, watchOf(name, context));
+  return context.executor.build(work, watchOf(work, context));
 }
 
-function watchOf(name: string, { progress, signal }: ElementContext): Watch {
-  return { signal, stage: (stage, detail) => progress.element(name, stage, detail) };
+function watchOf({ element }: Work, { progress, signal }: ElementContext): Watch {
+  return { signal, stage: (stage, detail) => progress.element(named(element), stage, detail) };
 }
 
 const SMOKE_LIMIT_BYTES = 1024 * 1024;
@@ -94,23 +93,22 @@ export function readSmoke(directory: string, file: string): string | undefined {
 }
 
 async function loadOutcome(
-  { element, driver }: Work,
+  work: Work,
   attempt: Attempt,
-  name: string,
   context: ElementContext,
 ): Promise<LoadOutcome | undefined> {
+  const { element, driver } = work;
   if (!context.isLoaded) return { verdict: untested() };
   const { smoke, load } = driver;
   const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
   const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
-  return context.steps.testLoad(element, subject, context, watchOf(name, context));
+  return context.steps.testLoad(element, subject, context, watchOf(work, context));
 }
 
 async function publishable(
   work: Work,
   attempt: Attempt,
   load: LoadOutcome,
-  name: string,
   context: ElementContext,
 ): Promise<Result> {
   const { element } = work;
@@ -131,7 +129,7 @@ async function publishable(
     kernel,
   });
   context.progress.element(
-    name,
+    named(element),
     isStable ? "published" : "candidate",
     isStable ? undefined : refusals.join("; "),
   );
@@ -182,15 +180,19 @@ function oddities({ record: { inputs, mismatch } }: Attempt): Pick<AttemptNote, 
   };
 }
 
-function failedBuild(work: Work, attempt: Attempt, name: string, context: ElementContext): Outcome {
+function failedBuild(work: Work, attempt: Attempt, context: ElementContext): Outcome {
   const { record, logFile } = attempt;
   const failure = record.failure as NonNullable<typeof record.failure>;
   const { cause, file, lineNumber, line } = failure;
   const { blame } = ERRORS[failure.code];
   const where = file === undefined ? line : `${file}${lineNumber === undefined ? "" : `:${lineNumber}`}`;
-  if (failure.code === "KERNEL_EXCLUDED") context.progress.element(name, "excluded", cause);
+  if (failure.code === "KERNEL_EXCLUDED") context.progress.element(named(work.element), "excluded", cause);
   else
-    context.progress.element(name, "failed", `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`);
+    context.progress.element(
+      named(work.element),
+      "failed",
+      `${cause}${where === "" ? "" : `: ${where}`} (log: ${logFile})`,
+    );
   const note = {
     ...noteOf({ ...work, origin: work.driver.origin }, context),
     ...oddities(attempt),

@@ -9,7 +9,7 @@ import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
 import type { Compiler } from "../kernel/kernel.ts";
-import { type Element, elementName } from "../matrix/element.ts";
+import { type Element, named } from "../matrix/element.ts";
 import type { Drivers } from "./drivers.ts";
 import type { Work } from "./executors/executor.ts";
 import type { Ledger } from "./ledger.ts";
@@ -78,7 +78,7 @@ export class Planner {
     const { farm, ledger, build, progress, signal } = this.#context;
     const known = this.compilerOf(element);
     if (known !== undefined) return { ...element, compiler: known };
-    progress.element(elementName(element), "fetching", "headers, to learn the compiler");
+    progress.element(named(element), "fetching", "headers, to learn the compiler");
     const compiler = await farm.steps.learnCompiler(element, build.inputs, signal);
     ledger.learnCompiler(element, compiler);
     return { ...element, compiler };
@@ -99,7 +99,7 @@ export class Planner {
     const { family, version } = wanted.compiler;
     const { packages, depends = [] } = driver.build;
     const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];
-    progress.element(elementName(element), "toolchain", words.join(", "));
+    progress.element(named(element), "toolchain", words.join(", "));
     if ((await build.toolchains.making(wanted)) !== undefined) return plan();
     return processors.add(plan, { signal, priority: 2 });
   }

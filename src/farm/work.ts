@@ -22,7 +22,7 @@ import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
 import { scriptsDigest } from "../builder/toolchains/toolchain.ts";
 import { TAR_END, tarFile, tarFilling } from "../formats/tar-write.ts";
 import { hostArchitecture } from "../kernel/architecture.ts";
-import { elementName } from "../matrix/element.ts";
+import { elementName, named } from "../matrix/element.ts";
 import type { Watch } from "./executors/executor.ts";
 import { type Machine, unfitFor } from "./machine.ts";
 import { IMAGES } from "./open.ts";
@@ -162,9 +162,12 @@ class Worker {
       this.#left.push({ name, reason });
       return;
     }
-    progress.element(name, "waiting");
+    progress.element(named(order.element), "waiting");
     const startedAt = now().toISOString();
-    const watch: Watch = { signal, stage: (stage, detail) => progress.element(name, stage, detail) };
+    const watch: Watch = {
+      signal,
+      stage: (stage, detail) => progress.element(named(order.element), stage, detail),
+    };
     const made = await this.#make(order, watch).catch((thrown) =>
       this.#fault(name, ownError(thrown, signal)),
     );
@@ -193,7 +196,11 @@ class Worker {
     );
     this.#done++;
     const failure = made.attempt?.failure?.cause ?? made.error?.message;
-    progress.element(name, failure === undefined ? "candidate" : "failed", failure ?? "handed over");
+    progress.element(
+      named(order.element),
+      failure === undefined ? "candidate" : "failed",
+      failure ?? "handed over",
+    );
   }
 
   #fault(name: string, error: FarmError): Made {

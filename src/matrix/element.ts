@@ -98,6 +98,11 @@ export function elementName(element: Pick<Element, keyof KernelId | "driver" | "
   return `${element.driver} ${element.driverversion} ${element.distribution}/${element.architecture}/${element.kversion}`;
 }
 
+/** An element as events name it. */
+export function named(element: Element): { readonly key: string; readonly name: string } {
+  return { key: elementKey(element), name: elementName(element) };
+}
+
 /** Full locations of packages, given where each source's mirror is; lists give whole ones. */
 export function urlsOf(packages: readonly Package[], mirrors: ReadonlyMap<string, string>): string[] {
   return packages.flatMap(({ source, path }) => {
