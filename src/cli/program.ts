@@ -8,7 +8,9 @@ import { COMMANDS } from "./commands/index.ts";
 /** Returns the exit code. */
 export async function runProgram(argv: readonly string[], commands = COMMANDS): Promise<number> {
   const outcome = { exit: 0, asJson: false };
-  const program = defineProgram(commands, outcome);
+  // Where one command is named, the others need not be known.
+  const named = commands.filter(({ name }) => name === argv[0]);
+  const program = defineProgram(named.length > 0 ? named : commands, outcome);
   outcome.asJson = asksForJson(program, argv);
   // A command may hear of the same fault as its stream.
   let ending: Promise<number> | undefined;
