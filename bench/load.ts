@@ -67,7 +67,7 @@ for (const element of matrix) {
     const processors = new PQueue({ concurrency: availableParallelism() });
     const queue = new LoadQueue(processors, context, new AbortController().signal);
     const ofMany = sets.map((set, index) => ({ ...set, driver: `driver-${index}` }));
-    return Promise.all(ofMany.map((set) => queue.load(element, guest, set, () => {})));
+    return Promise.all(ofMany.map((set) => queue.load({ element, guest, set, rank: 0 }, () => {})));
   };
   const timed = async (load: () => Promise<LoadReport[]>) => {
     const started = performance.now();

@@ -41,6 +41,8 @@ export interface RunOptions {
   readonly matrix?: readonly Element[];
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
+  /** What goes ahead: the higher, the sooner. Default: all have 0. */
+  readonly rank?: (element: Element) => number;
   /** Recipe keys of which the cache has something new, whatever is known of them already. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
@@ -86,7 +88,7 @@ export class Coordinator {
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
-  readonly #problems: SourceProblem[] = [];
+  #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
   #excluded: RunReport["excluded"] = [];
   readonly #started = new Started();
@@ -112,6 +114,8 @@ export class Coordinator {
   /** Lays what sources said over the catalog; a fault of theirs is reported, and ends nothing. */
   hear({ repositories, lists }: FarmAnswers): void {
     const { progress, now } = this.#options;
+    const before = this.ledger.catalog.kernels.length;
+    this.#forgetProblems([...repositories, ...lists].map(({ source }) => source.id));
     const failures = [
       ...repositories.map(({ answer }) => (answer.kind === "failed" ? answer.error : undefined)),
       ...lists.map(({ read }) => (read instanceof FarmError ? read : undefined)),
@@ -123,13 +127,19 @@ export class Coordinator {
       this.ledger.layCatalog(update.catalog, (previous) => lay(previous).catalog);
       for (const problem of update.problems) this.#problems.push(problem);
       const { length } = update.catalog.kernels;
-      progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
+      if (this.#work === undefined || length !== before)
+        progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
       for (const { source, detail } of [...update.problems, ...update.warnings])
         progress.say(`catalog: ${source} ${detail}`);
     } catch (thrown) {
       // The run goes on with the kernels that are known.
       this.#tell("catalog", toFarmError(thrown));
     }
+  }
+
+  /** What was wrong with sources that were asked again is told by their new answers. */
+  #forgetProblems(sources: readonly string[]): void {
+    this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
 
   /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
@@ -149,7 +159,7 @@ export class Coordinator {
     );
     const isVouched = vouchedBy(context.sources);
     // What only a list names may be slow without end: it must not hold every slot before the others begin.
-    const priority = (element: Element) => Number(isVouched(element));
+    const priority = (element: Element) => 2 * this.#rankOf(element) + Number(isVouched(element));
     const depth = (element: Element) => this.#needsOf(element).length;
     // Who is needed is started first, so that the others have something to wait for.
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
@@ -240,6 +250,10 @@ export class Coordinator {
     const byReason = Map.groupBy(excluded, ({ reason }) => reason);
     this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
     return elements;
+  }
+
+  #rankOf(element: Element): number {
+    return this.#options.rank?.(element) ?? 0;
   }
 
   #needsOf(element: Element): readonly Need[] {
@@ -351,6 +365,7 @@ export class Coordinator {
       drivers: this.#drivers,
       ...{ build, processors, progress, signal },
       wantedBy: (identity) => this.#wantedBy.get(identity),
+      rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
     });
     const context: ElementContext = {

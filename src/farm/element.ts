@@ -101,7 +101,7 @@ async function loadOutcome(
   if (!context.isLoaded) return { verdict: untested() };
   const { smoke, load } = driver;
   const script = smoke === undefined ? undefined : readSmoke(driver.source.directory, smoke);
-  const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver) };
+  const subject = { attempt, smoke: script, settings: load, needs: neededModules(driver), rank: work.rank };
   return context.steps.testLoad(element, subject, context, watchOf(work, context));
 }
 

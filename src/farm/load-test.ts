@@ -37,6 +37,7 @@ export interface LoadSubject {
   readonly settings: LoadSet["settings"];
   /** Modules of other drivers that go in before. */
   readonly needs: NeededDriver["modules"];
+  readonly rank?: number;
 }
 
 /** Raised when what a verdict means changes, so that old verdicts are not taken for new ones. */
@@ -63,7 +64,7 @@ export async function testLoad(
   const kept = await memory.recall(set);
   if (kept !== undefined && !(context.retry && kept.verdict.verdict === "fail")) return kept;
   const guest = guestPackages(context.guests, element);
-  const result = await context.executor.load({ element, guest, set }, watch);
+  const result = await context.executor.load({ element, guest, set, rank: subject.rank ?? 0 }, watch);
   return result === undefined ? undefined : memory.remember(result);
 }
 

@@ -159,7 +159,11 @@ export interface FarmAnswers {
  * Asks every configured source. `previous` only tells which mirrors answered last. A source that fails, for whatever
  * reason, is an answer too.
  */
-export async function askSourcesOf(farm: Farm, previous: Catalog, signal: AbortSignal): Promise<FarmAnswers> {
+export async function askSourcesOf(
+  farm: Pick<Farm, "http" | "scratch" | "cache" | "sources" | "lists" | "steps">,
+  previous: Catalog,
+  signal: AbortSignal,
+): Promise<FarmAnswers> {
   const { http, scratch, cache, sources, lists, steps } = farm;
   const context = { http, scratch, cache, signal };
   const repositories = await Promise.all(

@@ -12,6 +12,7 @@ import type { Compiler } from "../kernel/kernel.ts";
 import { type Element, named } from "../matrix/element.ts";
 import type { Drivers } from "./drivers.ts";
 import type { Work } from "./executors/executor.ts";
+import { RANKS, ROOTS } from "./executors/priority.ts";
 import type { Ledger } from "./ledger.ts";
 import { identityOf, neededFor } from "./needs.ts";
 import type { Farm, FarmBuild } from "./open.ts";
@@ -27,6 +28,7 @@ export interface PlanContext {
   /** Where a driver version is wanted for a kernel, by `identityOf`. */
   readonly wantedBy: (identity: string) => Element | undefined;
   /** Whether there is nothing left to do for an element with its recipe: then its root need not be made. */
+  readonly rankOf: (element: Element) => number;
   readonly isDone: (planned: Element, needed: readonly NeededDriver[]) => boolean;
 }
 
@@ -61,9 +63,10 @@ export class Planner {
     }
     const needed = await this.#neededFor(element, configured);
     const driver = { ...configured, ...(needed.length === 0 ? {} : { needed }) };
+    const { rankOf } = this.#context;
     const known = await this.#withCompiler(element);
     const recipe = await this.#recipe(known, driver);
-    return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe };
+    return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe, rank: rankOf(element) };
   }
 
   #neededFor(element: Element, driver: LoadedDriver): Promise<NeededDriver[]> {
@@ -85,7 +88,7 @@ export class Planner {
   }
 
   async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe> {
-    const { farm, build, progress, processors, signal, isDone } = this.#context;
+    const { farm, build, progress, processors, signal, isDone, rankOf } = this.#context;
     const { planRecipe } = farm.steps;
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
@@ -101,6 +104,6 @@ export class Planner {
     const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];
     progress.element(named(element), "toolchain", words.join(", "));
     if ((await build.toolchains.making(wanted)) !== undefined) return plan();
-    return processors.add(plan, { signal, priority: 2 });
+    return processors.add(plan, { signal, priority: ROOTS + rankOf(element) * RANKS });
   }
 }

@@ -57,7 +57,7 @@ export class Workshop {
     watch.stage("toolchain");
     const driver = await this.#driver(order);
     await this.#rootPlace(order);
-    return this.#executor(order).build({ element, driver, recipe }, watch);
+    return this.#executor(order).build({ element, driver, recipe, rank: 0 }, watch);
   }
 
   /** @throws FarmError ORDER_INVALID; what a boot throws */
@@ -80,7 +80,7 @@ export class Workshop {
         needs.map(async ({ name, ...plain }) => ({ name, bytes: await directory.bytes(plain) })),
       ),
     };
-    return this.#executor(order).load({ element: order.element, guest: order.guest, set }, watch);
+    return this.#executor(order).load({ element: order.element, guest: order.guest, set, rank: 0 }, watch);
   }
 
   /** Orders that share mirrors, limits and root share an executor, and so what is under way in it. */

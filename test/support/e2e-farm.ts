@@ -7,6 +7,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { afterAll } from "vitest";
+import type { ListedPackage } from "../../src/kernel/distributions/distribution.ts";
 import { CHECKOUT, startMirror, TEST_CACHE, type TestMirror } from "./e2e-mirror.ts";
 import { inProcess } from "./in-process.ts";
 import { withLock } from "./lock.ts";
@@ -342,10 +343,27 @@ export async function sharedElement(architecture: "x86_64" | "aarch64"): Promise
   return found;
 }
 
+/** Packages with a userland for guests, as an index lists them. */
+export async function sharedGuests(): Promise<ListedPackage[]> {
+  await sharedCache();
+  const parts = await readGeneration(join(TEST_CACHE, "farms", "shared", "store"));
+  const { guests } = JSON.parse(parts.get("sources") ?? "{}") as {
+    guests: { packages: SharedPackage[] }[];
+  };
+  return guests.flatMap(({ packages }) => packages).map((one) => ({ depends: "", ...one }) as ListedPackage);
+}
+
 /** Changes with everything that a root or an attempt is made from, so that the shared cache follows. */
 async function stampOf(): Promise<string> {
   const hash = createHash("sha256");
-  for (const folder of ["images", "src/builder", "src/catalog", "src/check", "examples/driver"]) {
+  for (const folder of [
+    "images",
+    "src/inputs",
+    "src/builder",
+    "src/catalog",
+    "src/check",
+    "examples/driver",
+  ]) {
     const tree = await treeDigests(join(CHECKOUT, folder));
     hash.update(JSON.stringify([...tree].filter(([path]) => !path.endsWith(".test.ts"))));
   }

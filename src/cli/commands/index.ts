@@ -8,13 +8,14 @@ import { DOCTOR } from "./doctor/command.ts";
 import { IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
 import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
-import { BUILD, REBUILD, RUN } from "./night/command.ts";
+import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
   command(RUN, async () => (await import("./night/run.ts")).run),
+  command(WATCH, async () => (await import("./night/watch.ts")).watch),
   group("catalog", "which kernels exist", [
     command(UPDATE, async () => (await import("./catalog/update.ts")).update),
     command(LIST, async () => (await import("./catalog/list.ts")).list),

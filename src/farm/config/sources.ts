@@ -24,6 +24,12 @@ const Fingerprint = z
     error: "must be the 40 or 64 hexadecimal digits of a key's fingerprint",
   });
 const AcceptExpired = z.boolean().optional();
+const Every = z
+  .number()
+  .min(0.01)
+  .max(10_080)
+  .optional()
+  .describe("Minutes after which `kmodfarm watch` asks it again. Default: 15.");
 const Redistributable = z
   .boolean()
   .optional()
@@ -47,6 +53,7 @@ const AptSourceConfig = z
     keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
     acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
     redistributable: Redistributable,
+    every: Every,
     credentials: Credentials,
   })
   .refine(
@@ -90,6 +97,7 @@ const RpmSourceConfig = z
       ),
     acceptExpired: AcceptExpired.describe("Use metadata older than its usual rhythm, shown as stale."),
     redistributable: Redistributable,
+    every: Every,
     credentials: Credentials,
   })
   .refine((source) => urlsOf(source).length <= 1, {
@@ -136,6 +144,7 @@ const ListSourceConfig = z
         "Whether you vouch for the digests that it gives. Nobody signs a list: without your word, what is built with its packages stays a candidate. Not over plain http. Default: false.",
       ),
     redistributable: Redistributable,
+    every: Every,
     credentials: Credentials,
   })
   .refine(({ credentials, list }) => !areInTheOpen(credentials, [list]), IN_THE_OPEN)

@@ -16,6 +16,8 @@ export interface Work {
   readonly element: Element;
   readonly driver: LoadedDriver;
   readonly recipe: Recipe;
+  /** The higher, the sooner; 0 if nothing is said. */
+  readonly rank: number;
 }
 
 /** A planned load test. */
@@ -24,6 +26,7 @@ export interface LoadWork {
   /** Packages with a userland for the guest, the likeliest first. */
   readonly guest: readonly Package[];
   readonly set: LoadSet;
+  readonly rank: number;
 }
 
 /** What a load test came to. */

@@ -7,6 +7,8 @@ import type { BootContext } from "../../check/boot-image.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../../check/load.ts";
 import { kernelName, type Package } from "../../kernel/kernel.ts";
 import type { Element } from "../../matrix/element.ts";
+import type { LoadWork } from "./executor.ts";
+import { LOADS, RANKS } from "./priority.ts";
 
 export class LoadQueue {
   readonly #waiting = new Map<string, Waiting[]>();
@@ -20,18 +22,13 @@ export class LoadQueue {
     this.#signal = signal;
   }
 
-  async load(
-    element: Element,
-    guest: readonly Package[],
-    set: LoadSet,
-    onBoot: () => void,
-  ): Promise<LoadReport> {
+  async load({ element, guest, set, rank }: LoadWork, onBoot: () => void): Promise<LoadReport> {
     const key = `${set.driver} ${kernelName(element)}`;
     const { promise, resolve, reject } = Promise.withResolvers<LoadReport>();
     this.#waiting.set(key, [...(this.#waiting.get(key) ?? []), { set, onBoot, resolve, reject }]);
     const job = this.#processors.add(() => this.#bootFor(key, element, guest), {
       signal: this.#signal,
-      priority: 1,
+      priority: LOADS + rank * RANKS,
     });
     job.catch(reject);
     return promise;

@@ -13,6 +13,7 @@ import { type Machine, unfitFor } from "../machine.ts";
 import type { Steps } from "../steps.ts";
 import type { Executor, LoadResult, LoadWork, Watch, Work } from "./executor.ts";
 import { LoadQueue } from "./load-queue.ts";
+import { BUILDS, RANKS } from "./priority.ts";
 
 export interface LocalContext {
   readonly steps: Pick<Steps, "stageInputs" | "buildElement" | "fetchBootImage">;
@@ -40,7 +41,7 @@ export class LocalExecutor implements Executor {
     this.#images = new PQueue({ concurrency: context.processors.concurrency });
   }
 
-  async build({ element, driver, recipe }: Work, { stage, signal }: Watch): Promise<Attempt> {
+  async build({ element, driver, recipe, rank }: Work, { stage, signal }: Watch): Promise<Attempt> {
     const { steps, build, processors, isLoaded, machine } = this.#context;
     const unfit = unfitFor(recipe, machine);
     if (unfit !== undefined)
@@ -58,11 +59,11 @@ export class LocalExecutor implements Executor {
         stage("building");
         return steps.buildElement(element, driver, recipe, build, signal);
       },
-      { signal },
+      { signal, priority: BUILDS + rank * RANKS },
     );
   }
 
-  async load({ element, guest, set }: LoadWork, { stage }: Watch): Promise<LoadResult> {
+  async load({ element, guest, set, rank }: LoadWork, { stage }: Watch): Promise<LoadResult> {
     const image = this.#image(element);
     if (image === undefined)
       return {
@@ -78,7 +79,7 @@ export class LocalExecutor implements Executor {
       return { verdict: unknown("noImage", missing.message), isOutOfReach: true };
     }
     try {
-      return await this.#loads.load(element, guest, set, () => stage("booting"));
+      return await this.#loads.load({ element, guest, set, rank }, () => stage("booting"));
     } catch (thrown) {
       const error = toFarmError(thrown);
       if (error.code !== "NOT_FETCHABLE") throw error;

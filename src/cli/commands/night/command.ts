@@ -1,4 +1,4 @@
-/** `kmodfarm run`, `build`, `rebuild`. */
+/** `kmodfarm run`, `watch`, `build`, `rebuild`. */
 import { declareCommand, flag, one, word } from "../../command.ts";
 import { PLACES, SANDBOX } from "../../common-options.ts";
 
@@ -12,6 +12,12 @@ export const RUN = declareCommand(
       retry: flag("also try again what failed by its own fault or could not be fetched"),
     },
   },
+);
+
+export const WATCH = declareCommand(
+  "watch",
+  "as `run`, until it is stopped: each source is asked in its own rhythm, new kernels go ahead of all others",
+  { options: { ...PLACES, ...SANDBOX } },
 );
 
 export const BUILD = declareCommand(

@@ -224,7 +224,7 @@ export function problemText(problems: RunReport["problems"]): string {
 
 const LEFT_ALONE: ReadonlySet<OutcomeWord> = new Set(["excluded", "unfetchable"]);
 
-function summaryText(report: RunReport): string {
+export function summaryText(report: RunReport): string {
   const count = (outcome: OutcomeWord) => report.rows.filter((row) => outcomeOf(row) === outcome).length;
   // Of what was left alone, for its own or its mirror's sake, nothing is new.
   const fresh = report.rows.filter((row) => row.isNew && !LEFT_ALONE.has(outcomeOf(row))).length;
