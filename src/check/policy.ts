@@ -100,7 +100,8 @@ export interface Judged {
 
 type Words = Readonly<Partial<Record<CheckName, VerdictWord>>>;
 
-export interface Evidence {
+/** What is known of an artifact when it is judged. */
+interface Proofs {
   readonly verdicts: readonly Verdict[];
   /** The name of a sibling that passed its own load test, if there is one. */
   readonly sibling?: string | undefined;
@@ -109,7 +110,7 @@ export interface Evidence {
 /** A line that a person reads, and that each night's documents carry for each element. */
 const REFUSAL_CHARACTERS = 2000;
 
-export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now: Date): Judged {
+export function judge(policy: Policy, subject: Filtered, evidence: Proofs, now: Date): Judged {
   const required = requiredChecks(policy, subject).map((check) => {
     const one = standingIn(policy, evidence, found(check, evidence));
     return { one, ...excepted(policy, subject, one, now) };
@@ -187,7 +188,7 @@ export function requiredChecks(
   return CHECK_NAMES.filter((check) => wanted.includes(check));
 }
 
-function found(check: CheckName, { verdicts }: Evidence): Verdict {
+function found(check: CheckName, { verdicts }: Proofs): Verdict {
   return (
     verdicts.findLast((one) => one.check === check) ??
     verdict(
@@ -198,7 +199,7 @@ function found(check: CheckName, { verdicts }: Evidence): Verdict {
   );
 }
 
-function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
+function standingIn({ standIns }: Policy, { sibling }: Proofs, one: Verdict): Verdict {
   if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
     return standIn(one, "standIn", "the policy allows that");
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");

@@ -200,6 +200,7 @@ export class Gate {
     for (const entry of index?.stable ?? []) {
       if (entry.driver !== driver || entry.driverVersion !== driverversion || entry.flavour !== flavour)
         continue;
+      if (entry.verdicts !== undefined && entry.verdicts.load !== "pass") continue;
       const { verdicts, identity } = await readManifest(this.#farm.store, entry);
       if (
         identity.driver.source === source &&
