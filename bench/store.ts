@@ -20,7 +20,7 @@ import { blobPath, putBlob } from "../src/registry/blobs.ts";
 import { commit } from "../src/registry/commit.ts";
 import type { IndexEntry, Published } from "../src/registry/documents.ts";
 import { elementStates } from "../src/registry/element-state.ts";
-import { readPublished } from "../src/registry/generations.ts";
+import { readListing, readPublished } from "../src/registry/generations.ts";
 import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
 import { nextState, type Outcome } from "../src/registry/publish.ts";
 import { listAll } from "../src/registry/standing.ts";
@@ -84,10 +84,10 @@ await rm(place, { recursive: true });
 async function showAll(): Promise<number> {
   const farm = await openFarm(await loadConfig({ store: place }, place));
   try {
-    const state = await readPublished(store);
+    const state = await readListing(store);
     const gate = await openGate(
       { ...farm, store },
-      () => state,
+      () => ({ ...NOTHING_PUBLISHED, ...state }),
       () => new Date(),
     );
     const stateOf = elementStates(state, await standingsToday(gate, state));

@@ -143,6 +143,12 @@ export class Gate {
   /** Changes with whatever may change a decision. */
   readonly policyDigest: Digest;
 
+  /** Whether kernels are asked for their keys, to tell where artifacts stand. */
+  get asksKernels(): boolean {
+    const { require, distributions } = this.#policy;
+    return [require, ...Object.values(distributions).map((own) => own.require)].flat().includes("signature");
+  }
+
   /** Whether a release's kernels may be served by others' modules. */
   allowsReuse(distribution: string): boolean {
     return allowsReuse(this.#policy, { distribution, distributionId: partsOfRelease(distribution).id });

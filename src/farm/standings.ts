@@ -12,7 +12,10 @@ export interface PlacedToday extends Placed {
 }
 
 /** The index tells it of nearly all; of the others the manifest is read. */
-export async function standingsToday(gate: Gate, state: Published): Promise<PlacedToday[]> {
+export async function standingsToday(
+  gate: Gate,
+  state: Pick<Published, "indices" | "decisions">,
+): Promise<PlacedToday[]> {
   const placed: PlacedToday[] = [];
   for (const { listed, standing } of placedIn(state))
     try {

@@ -60,7 +60,7 @@ export function placedIn({ indices, decisions }: Pick<Published, "indices" | "de
  * the same time, however large the registry is.
  */
 export function elementStates(
-  state: Published,
+  state: Pick<Published, "indices" | "attempts" | "decisions">,
   placed: readonly Placed[] = placedIn(state),
 ): (element: Element) => ElementState {
   const artifacts = Map.groupBy(placed, ({ listed }) => viewPath(listed.entry));

@@ -7,9 +7,10 @@ import type { Farm } from "../../../farm/open.ts";
 import { type PlacedToday, standingsToday } from "../../../farm/standings.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { type Element, elementKey } from "../../../matrix/element.ts";
-import type { LoadsOn, Published } from "../../../registry/documents.ts";
+import type { LoadsOn } from "../../../registry/documents.ts";
 import { type ElementState, elementStates, type Placed } from "../../../registry/element-state.ts";
-import { readPublished } from "../../../registry/generations.ts";
+import { type Listing, readListing, readPublished } from "../../../registry/generations.ts";
+import { NOTHING_PUBLISHED } from "../../../registry/parts.ts";
 import { damageOf, damageWords } from "../../../registry/repair.ts";
 import { standingWords } from "../../../registry/standing.ts";
 import { viewPath } from "../../../registry/view-path.ts";
@@ -27,12 +28,13 @@ export async function show(file: string | undefined, options: ShowOptions): Prom
 }
 
 async function showOf(farm: Farm, file: string | undefined, options: ShowOptions): Promise<number> {
-  const state = await readPublished(farm.store);
+  let state: Listing = NOTHING_PUBLISHED;
   const gate = await openGate(
     farm,
-    () => state,
+    () => ({ ...NOTHING_PUBLISHED, ...state }),
     () => new Date(),
   );
+  state = gate.asksKernels ? await readPublished(farm.store) : await readListing(farm.store);
   const placed = await standingsToday(gate, state);
   const damaged = await damagedOf(farm, placed, options.full ?? false);
   const elements = file === undefined ? state.matrix : await readMatrix(file);
@@ -66,7 +68,7 @@ interface Row {
   readonly status: string;
 }
 
-function toText(farm: Farm, state: Published, rows: readonly Row[], others: readonly Other[]): string {
+function toText(farm: Farm, state: Listing, rows: readonly Row[], others: readonly Other[]): string {
   const cells = [...rows.map(({ element, status }) => ({ ...element, status })), ...others].map((one) => [
     ...[one.driver, one.driverversion, one.output, one.status],
   ]);
@@ -119,7 +121,7 @@ interface Other {
 }
 
 /** Kernels that other kernels' modules serve, and that no element is for. */
-function served({ indices }: Published, elements: readonly Element[]): Other[] {
+function served({ indices }: Listing, elements: readonly Element[]): Other[] {
   const wanted = new Set(elements.map((one) => `${one.driver} ${kernelName(one)}`));
   return indices.flatMap((index) =>
     (index.loadsOn ?? []).flatMap((one): Other[] => {
