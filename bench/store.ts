@@ -1,6 +1,7 @@
 /**
  * What a publication costs in a store with many artifacts: requests and bytes for one changed element, for a night
- * without news, and for all of it at once, beside what writing the whole state costs; and the time of the next state.
+ * without news, and for all of it at once, beside what writing the whole state costs; the time of the next state; and
+ * what it takes to tell where every element stands, as `matrix show` does: no manifest is read for that.
  *
  *     npm run bench:store -- [artifacts] [releases]
  */
@@ -8,22 +9,31 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { toDocument } from "../src/base/json.ts";
-import { putBlob } from "../src/registry/blobs.ts";
+import { CHECK_NAMES } from "../src/check/checks/index.ts";
+import { DEFAULT_POLICY, policyDigest } from "../src/check/policy.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
+import { openGate } from "../src/farm/gate.ts";
+import { openFarm } from "../src/farm/open.ts";
+import { standingsToday } from "../src/farm/standings.ts";
+import type { Element } from "../src/matrix/element.ts";
+import { blobPath, putBlob } from "../src/registry/blobs.ts";
 import { commit } from "../src/registry/commit.ts";
-import type { Published } from "../src/registry/documents.ts";
-import { readPublished } from "../src/registry/generations.ts";
+import type { IndexEntry, Published } from "../src/registry/documents.ts";
+import { elementStates } from "../src/registry/element-state.ts";
+import { readListing, readPublished } from "../src/registry/generations.ts";
 import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
 import { nextState, type Outcome } from "../src/registry/publish.ts";
+import { listAll } from "../src/registry/standing.ts";
 import { openFolderStore } from "../src/registry/stores/folder.ts";
 import type { Store } from "../src/registry/stores/store.ts";
-import { makeManifest, makeOutcome } from "../test/support/artifacts.ts";
+import { makeEntry, makeManifest, makeOutcome } from "../test/support/artifacts.ts";
 import { makeElement } from "../test/support/elements.ts";
 import { makeCatalog, makeKernel } from "../test/support/kernels.ts";
 
 const [count = 10_000, releases = 20] = process.argv.slice(2).map(Number);
 const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
 
-const traffic = { requests: 0, written: 0, read: 0 };
+const traffic = { requests: 0, written: 0, read: 0, paths: [] as string[] };
 const place = await mkdtemp(join(tmpdir(), "kmodfarm-bench-"));
 const store = counted(await openFolderStore(place));
 const places = Array.from({ length: releases }, (_, index) => `release${index}`);
@@ -61,10 +71,34 @@ for (const index of [0, 1, 2]) {
   await putBlob(store, `module ${index}`);
   await putBlob(store, `log ${index}`);
   await putBlob(store, toDocument(makeManifest(element, [], String(index))));
-  const next = nextState(published, catalog, [makeOutcome(element, { content: String(index) })]);
+  const next = nextState(published, catalog, [notedOutcome(element, String(index), true)]);
   published = await measured("one changed element", () => publish(next));
 }
+const rows = await measured("matrix show", showAll);
+const manifests = new Set(listAll(published.indices).map(({ entry }) => blobPath(entry.manifest)));
+const seen = traffic.paths.filter((path) => manifests.has(path)).length;
+console.log(`  ${rows} elements, ${seen} manifests read`);
 await rm(place, { recursive: true });
+
+/** What `matrix show` does before it prints. */
+async function showAll(): Promise<number> {
+  const farm = await openFarm(await loadConfig({ store: place }, place));
+  try {
+    const state = await readListing(store);
+    const gate = await openGate(
+      { ...farm, store },
+      () => ({ ...NOTHING_PUBLISHED, ...state }),
+      () => new Date(),
+    );
+    const stateOf = elementStates(state, await standingsToday(gate, state));
+    const words = state.matrix.map((element) => stateOf(element).word);
+    const wrong = words.filter((word) => word !== "stable" && word !== "candidate");
+    if (wrong.length > 0) throw new Error(`${wrong.length} elements are ${wrong[0]}`);
+    return words.length;
+  } finally {
+    await farm.close();
+  }
+}
 
 async function publish(state: Published): Promise<Published> {
   const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, published);
@@ -72,7 +106,7 @@ async function publish(state: Published): Promise<Published> {
 }
 
 async function measured<T>(what: string, work: () => Promise<T>): Promise<T> {
-  Object.assign(traffic, { requests: 0, written: 0, read: 0 });
+  Object.assign(traffic, { requests: 0, written: 0, read: 0, paths: [] });
   const from = performance.now();
   const result = await work();
   const { requests, written, read } = traffic;
@@ -84,7 +118,20 @@ async function measured<T>(what: string, work: () => Promise<T>): Promise<T> {
 
 function outcomeOf(index: number, kernel: Partial<ReturnType<typeof makeElement>>): Outcome {
   const output = `0.1.0/${kernel.distribution}/x86_64/${kernel.kversion}_${kernel.packageVersion}`;
-  return makeOutcome(makeElement({ ...kernel, output }), { content: `built ${index}` });
+  const element = makeElement({ ...kernel, output });
+  // Every tenth is a candidate.
+  return notedOutcome(element, `built ${index}`, index % 10 !== 0);
+}
+
+function notedOutcome(element: Element, content: string, isStable: boolean): Outcome {
+  const words = CHECK_NAMES.map((name) => [name, name === "load" && !isStable ? "fail" : "pass"]);
+  const entry: IndexEntry = {
+    ...makeEntry(element, content),
+    verdicts: Object.fromEntries(words),
+    judged: { policy: policyDigest(DEFAULT_POLICY) },
+    ...(isStable ? {} : { reasons: ["load: fail: the kernel oopsed: inserting doorbell"] }),
+  };
+  return makeOutcome(element, { artifact: { entry, isStable } });
 }
 
 function counted(inner: Store): Store {
@@ -96,6 +143,7 @@ function counted(inner: Store): Store {
   return {
     place: inner.place,
     async read(path) {
+      traffic.paths.push(path);
       const bytes = await asked(inner.read(path));
       traffic.read += bytes?.length ?? 0;
       return bytes;

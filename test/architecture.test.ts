@@ -29,7 +29,9 @@ const PURE = [
     "check/checks/",
     "check/policy.ts",
   ],
-  ...["documents", "decisions", "publish", "reuse", "standing"].map((name) => `registry/${name}.ts`),
+  ...["documents", "decisions", "element-state", "publish", "reuse", "standing"].map(
+    (name) => `registry/${name}.ts`,
+  ),
 ];
 const IO = /^node:(fs|child_process|net|tls|dgram|dns|http|https|http2|worker_threads|cluster)(\/|$)/;
 const MAY_READ_ENVIRONMENT = /^(cli|farm\/config)\//;

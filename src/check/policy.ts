@@ -9,7 +9,16 @@ import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
 import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
 import type { Signer } from "./signature.ts";
-import { boundedReasons, commonReason, shortened, textsOf, type Verdict, verdict } from "./verdict.ts";
+import {
+  boundedReasons,
+  commonReason,
+  hasReason,
+  shortened,
+  textsOf,
+  type Verdict,
+  type VerdictWord,
+  verdict,
+} from "./verdict.ts";
 
 const CheckName = z.enum(CHECK_NAMES);
 type CheckName = z.infer<typeof CheckName>;
@@ -81,9 +90,18 @@ export interface Judged {
   readonly refusals: readonly string[];
   /** Drivers that it needs and that are not stable, by their names. */
   readonly waitsFor?: readonly string[];
+  /** What every check said, whether it is required or not; of the required ones what that came to. */
+  readonly words: Words;
+  /** The last day of the exceptions that it rests on. */
+  readonly until?: string;
+  /** Whether other artifacts, or what cannot be had today, may change it. */
+  readonly isOpen: boolean;
 }
 
-export interface Evidence {
+type Words = Readonly<Partial<Record<CheckName, VerdictWord>>>;
+
+/** What is known of an artifact when it is judged. */
+interface Proofs {
   readonly verdicts: readonly Verdict[];
   /** The name of a sibling that passed its own load test, if there is one. */
   readonly sibling?: string | undefined;
@@ -92,10 +110,12 @@ export interface Evidence {
 /** A line that a person reads, and that each night's documents carry for each element. */
 const REFUSAL_CHARACTERS = 2000;
 
-export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now: Date): Judged {
-  const verdicts = requiredChecks(policy, subject).map((check) =>
-    excepted(policy, subject, standingIn(policy, evidence, found(check, evidence)), now),
-  );
+export function judge(policy: Policy, subject: Filtered, evidence: Proofs, now: Date): Judged {
+  const required = requiredChecks(policy, subject).map((check) => {
+    const one = standingIn(policy, evidence, found(check, evidence));
+    return { one, ...excepted(policy, subject, one, now) };
+  });
+  const verdicts = required.map((each) => each.verdict);
   const refusals = verdicts
     .filter((one) => one.verdict !== "pass" && one.verdict !== "waived")
     .map(({ check, verdict: word, reasons }) =>
@@ -104,7 +124,58 @@ export function judge(policy: Policy, subject: Filtered, evidence: Evidence, now
         REFUSAL_CHARACTERS,
       ),
     );
-  return { isStable: refusals.length === 0, verdicts, refusals };
+  const [until] = required.flatMap((each) => each.until ?? []).toSorted();
+  return {
+    ...{ isStable: refusals.length === 0, verdicts, refusals },
+    words: wordsOf([...evidence.verdicts, ...verdicts]),
+    ...(until === undefined ? {} : { until }),
+    isOpen: required.some(({ one }) => isOpen(policy, one)),
+  };
+}
+
+function wordsOf(verdicts: readonly Verdict[]): Words {
+  const said = CHECK_NAMES.flatMap((name) => {
+    const word = verdicts.findLast(({ check }) => check === name)?.verdict;
+    return word === undefined ? [] : [[name, word]];
+  });
+  return Object.fromEntries(said);
+}
+
+/** A sibling may come or go, and keys that could not be had may be there tomorrow. */
+function isOpen({ standIns }: Policy, one: Verdict): boolean {
+  if (one.check === "signature") return one.verdict === "unknown";
+  const mayHaveSibling = one.verdict === "unknown" || hasReason(one, "sibling");
+  return one.check === "load" && mayHaveSibling && standIns.load.includes("siblingLoad");
+}
+
+/** What was noted of an artifact when it was judged. */
+export interface Noted {
+  readonly words: Words;
+  readonly refusals: readonly string[];
+  /** The policy that it was judged by, and until when that holds. */
+  readonly policy: Digest;
+  readonly until?: string | undefined;
+}
+
+/**
+ * Why an artifact may not be stable today, told by what was noted of it; undefined where only its verdicts tell. A pass
+ * is a pass by every policy, but whose signatures count is said by the policy itself.
+ */
+export function refusalsByNote(
+  policy: Policy,
+  digest: Digest,
+  subject: Filtered,
+  { words, refusals, policy: then, until }: Noted,
+  now: Date,
+): readonly string[] | undefined {
+  const isAsThen = then === digest && !isOver(until, now);
+  const required = requiredChecks(policy, subject);
+  const isGood = required.every((check) => {
+    const word = words[check];
+    return isAsThen ? word === "pass" || word === "waived" : word === "pass" && check !== "signature";
+  });
+  if (isGood) return [];
+  return isAsThen && refusals.length > 0 ? refusals : undefined;
 }
 
 /** The checks that an artifact must pass, in the order in which they rest on each other. */
@@ -117,7 +188,7 @@ export function requiredChecks(
   return CHECK_NAMES.filter((check) => wanted.includes(check));
 }
 
-function found(check: CheckName, { verdicts }: Evidence): Verdict {
+function found(check: CheckName, { verdicts }: Proofs): Verdict {
   return (
     verdicts.findLast((one) => one.check === check) ??
     verdict(
@@ -128,17 +199,17 @@ function found(check: CheckName, { verdicts }: Evidence): Verdict {
   );
 }
 
-function standingIn({ standIns }: Policy, { sibling }: Evidence, one: Verdict): Verdict {
+function standingIn({ standIns }: Policy, { sibling }: Proofs, one: Verdict): Verdict {
   if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
-    return standIn(one, "the policy allows that");
+    return standIn(one, "standIn", "the policy allows that");
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
   if (!isOpen || sibling === undefined) return one;
-  return standIn(one, `${sibling} was loaded instead, as the policy allows`);
+  return standIn(one, "sibling", `${sibling} was loaded instead, as the policy allows`);
 }
 
-function standIn(one: Verdict, why: string): Verdict {
+function standIn(one: Verdict, code: "standIn" | "sibling", why: string): Verdict {
   const text = `${shortened(textsOf(one).join("; "), 300)}; ${why}`;
-  return verdict(one.check, "waived", commonReason("standIn", text));
+  return verdict(one.check, "waived", commonReason(code, text));
 }
 
 /** Whether kernels of a release may be served by other kernels' modules, and give some to others. */
@@ -156,7 +227,7 @@ export function withExceptions(
   verdicts: readonly Verdict[],
   now: Date,
 ): Verdict[] {
-  return verdicts.map((one) => excepted(policy, subject, one, now));
+  return verdicts.map((one) => excepted(policy, subject, one, now).verdict);
 }
 
 export interface KnownNames {
@@ -187,8 +258,13 @@ export function unknownNames({ distributions, exceptions, loadsOn }: Policy, kno
 }
 
 /** Whoever has an exception that ran out is told of it. */
-function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: Date): Verdict {
-  if (one.verdict === "pass" || one.verdict === "waived") return one;
+function excepted(
+  { exceptions }: Policy,
+  subject: Filtered,
+  one: Verdict,
+  now: Date,
+): { readonly verdict: Verdict; readonly until?: string } {
+  if (one.verdict === "pass" || one.verdict === "waived") return { verdict: one };
   const fitting = exceptions.filter(
     (exception) => exception.check === one.check && compileFilter(exception)(subject),
   );
@@ -196,16 +272,14 @@ function excepted({ exceptions }: Policy, subject: Filtered, one: Verdict, now: 
   if (valid !== undefined) {
     const { owner, reason, until } = valid;
     // What somebody answers for is always named, however much there is to waive.
+    const why = commonReason("excepted", `excepted until ${until} by ${owner}: ${reason}`);
     return {
-      ...verdict(one.check, "waived"),
-      reasons: [
-        ...boundedReasons(one.reasons),
-        commonReason("excepted", `excepted until ${until} by ${owner}: ${reason}`),
-      ],
+      verdict: { ...verdict(one.check, "waived"), reasons: [...boundedReasons(one.reasons), why] },
+      until,
     };
   }
   const over = fitting.map(({ owner, until }) =>
     commonReason("exceptionEnded", `the exception of ${owner} ended on ${until}`),
   );
-  return { ...one, reasons: [...boundedReasons(one.reasons), ...over] };
+  return { verdict: { ...one, reasons: [...boundedReasons(one.reasons), ...over] } };
 }

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 
-const VERDICT_WORDS = ["pass", "fail", "unknown", "notApplicable", "waived"] as const;
+export const VERDICT_WORDS = ["pass", "fail", "unknown", "notApplicable", "waived"] as const;
 export type VerdictWord = (typeof VERDICT_WORDS)[number];
 
 /** The very bytes of a module that a check looked at. */
@@ -31,8 +31,10 @@ export const COMMON_CODES = [
   /** What somebody answers for, or did until it ended. */
   "excepted",
   "exceptionEnded",
-  /** What counts instead, or does not count. */
+  /** What counts in its place: of the verdict itself, or of another artifact. */
   "standIn",
+  "sibling",
+  /** What another kernel's modules are let off. */
   "builtForAnother",
   /** The verdict is about other bytes than those that are judged, or does not name any. */
   "otherBytes",

@@ -3,7 +3,7 @@
  */
 import { FarmError } from "../base/error.ts";
 import type { Listed } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 
 /**
  * All that words name. Where one place has a stable artifact and a newer candidate, both are meant, unless the words

@@ -17,7 +17,7 @@ import { generateMatrix } from "../matrix/generate.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import type { Drivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement } from "./element.ts";
 import type { Executor, Work } from "./executors/executor.ts";

@@ -127,6 +127,7 @@ async function publishable(
     verdicts,
     refusals,
     kernel,
+    noted: context.gate.noted(judged, needed.length === 0),
   });
   context.progress.element(
     named(element),

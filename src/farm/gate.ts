@@ -11,6 +11,7 @@ import {
   judge,
   type Policy,
   policyDigest,
+  refusalsByNote,
   requiredChecks,
   unknownNames,
   withExceptions,
@@ -29,6 +30,13 @@ import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
 
+/** What an index notes of a judgement. */
+type Note = Pick<IndexEntry, "verdicts" | "judged">;
+
+interface JudgedArtifact extends Judged {
+  readonly noted: Note;
+}
+
 export class Gate {
   /** Whose signatures count. */
   readonly signers: readonly Signer[];
@@ -43,6 +51,7 @@ export class Gate {
     this.#farm = farm;
     this.#state = state;
     this.#now = now;
+    this.policyDigest = policyDigest(policy, signers);
   }
 
   /**
@@ -69,7 +78,7 @@ export class Gate {
    * is asked again.
    * @throws FarmError STORE_CORRUPT
    */
-  async judgePublished(listed: Listed): Promise<Judged> {
+  async judgePublished(listed: Listed): Promise<JudgedArtifact> {
     const manifest = await readManifest(this.#farm.store, listed.entry);
     const subject = subjectOf(listed, manifest);
     const isAsked = requiredChecks(this.#policy, subject).includes("signature");
@@ -80,7 +89,11 @@ export class Gate {
       ...(signature === undefined ? [] : [signature]),
     ];
     const judged = await this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
-    return withWaiting(judged, waitingToday(listed, needsIn(manifest)));
+    const needs = needsIn(manifest);
+    return {
+      ...withWaiting(judged, waitingToday(listed, needs)),
+      noted: this.noted(judged, needs.length === 0),
+    };
   }
 
   /**
@@ -90,12 +103,35 @@ export class Gate {
   async standing(listed: Listed): Promise<Standing> {
     const standing = standingOf(this.#state().decisions, listed);
     if (standing.word === "withdrawn") return standing;
-    const { refusals } = await this.judgePublished(listed);
+    const refusals = this.#refusalsByNote(listed) ?? (await this.judgePublished(listed)).refusals;
     if (standing.word === "candidate")
       return { word: "candidate", reasons: refusals.length > 0 ? refusals : [PROMOTABLE] };
     return refusals.length === 0
       ? standing
       : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
+  }
+
+  /** What an index notes of a judgement; `isAlone`: the artifact needs no other driver. */
+  noted({ words, until, isOpen }: Judged, isAlone: boolean): Note {
+    if (isOpen || !isAlone) return { verdicts: words };
+    const policy = this.policyDigest;
+    return { verdicts: words, judged: { policy, ...(until === undefined ? {} : { until }) } };
+  }
+
+  /** Undefined where the index does not tell: then the manifest does. */
+  #refusalsByNote({ index, entry, channel }: Listed): readonly string[] | undefined {
+    const { verdicts: words, judged, reasons = [] } = entry;
+    const isTold = judged !== undefined && words !== undefined;
+    if (!isTold || laterEvidence(this.#state().decisions, entry).length > 0) return undefined;
+    const refusals = channel === "candidate" ? reasons : [];
+    const subject = { ...subjectIn(index, entry), distributionId: partsOfRelease(index.distribution).id };
+    return refusalsByNote(
+      this.#policy,
+      this.policyDigest,
+      subject,
+      { words, refusals, ...judged },
+      this.#now(),
+    );
   }
 
   /** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */
@@ -105,8 +141,12 @@ export class Gate {
   }
 
   /** Changes with whatever may change a decision. */
-  get policyDigest(): Digest {
-    return policyDigest(this.#policy, this.signers);
+  readonly policyDigest: Digest;
+
+  /** Whether kernels are asked for their keys, to tell where artifacts stand. */
+  get asksKernels(): boolean {
+    const { require, distributions } = this.#policy;
+    return [require, ...Object.values(distributions).map((own) => own.require)].flat().includes("signature");
   }
 
   /** Whether a release's kernels may be served by others' modules. */
@@ -166,6 +206,7 @@ export class Gate {
     for (const entry of index?.stable ?? []) {
       if (entry.driver !== driver || entry.driverVersion !== driverversion || entry.flavour !== flavour)
         continue;
+      if (entry.verdicts !== undefined && entry.verdicts.load !== "pass") continue;
       const { verdicts, identity } = await readManifest(this.#farm.store, entry);
       if (
         identity.driver.source === source &&
@@ -196,10 +237,11 @@ export function kernelNameOf(
 }
 
 function subjectOf({ entry, index }: Listed, { identity }: Manifest): Filtered {
+  return { ...subjectIn(index, entry), distributionId: identity.distribution.id };
+}
+
+function subjectIn(index: Listed["index"], entry: IndexEntry): Omit<Filtered, "distributionId"> {
   const { driver, driverVersion: driverversion, flavour, kversion } = entry;
   const { distribution, architecture } = index;
-  return {
-    ...{ driver, driverversion, flavour, kversion, distribution, architecture },
-    distributionId: identity.distribution.id,
-  };
+  return { driver, driverversion, flavour, kversion, distribution, architecture };
 }

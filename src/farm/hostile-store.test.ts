@@ -13,7 +13,7 @@ import { putBlob } from "../registry/blobs.ts";
 import { readPublished } from "../registry/generations.ts";
 import { refuseDamaged } from "../registry/repair.ts";
 import { type Listed, listAll } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import { promote, withdraw } from "./moves.ts";
 import type { Farm } from "./open.ts";
 

@@ -20,7 +20,7 @@ import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { withArtifact } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import { checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
 import { change, type Moves, type Person } from "./moves.ts";
@@ -82,14 +82,11 @@ export async function importArtifact(
   // Whoever has it excepted still promotes it by hand: an import is a candidate only.
   const log = `Imported by ${by}: ${why}\n${report.log ?? ""}\n`;
   const content = importedContent({ name, version }, element, report.modules, log);
-  const { refusals, verdicts: required } = await gate.judge(
-    element,
-    listedModules(content),
-    verdicts,
-    undefined,
-  );
+  const judged = await gate.judge(element, listedModules(content), verdicts, undefined);
+  const { refusals } = judged;
   const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
-  const evidence = { verdicts, refusals: reasons, kernel: report.record };
+  const noted = gate.noted(judged, true);
+  const evidence = { verdicts, refusals: reasons, kernel: report.record, noted };
   const entry = await storeArtifact(store, element, content, evidence);
   const decision = {
     at: now().toISOString(),
@@ -97,7 +94,7 @@ export async function importArtifact(
     artifact: artifactName(entry),
     ...{ by, why, verdicts },
   };
-  const failed = required.flatMap(({ check, verdict }) => (verdict === "fail" ? [check] : []));
+  const failed = judged.verdicts.flatMap(({ check, verdict }) => (verdict === "fail" ? [check] : []));
   const move = { entry, place: viewPath(entry), result: "imported" as const, reasons, failed };
   return change(farm, { who: by, what: "import", now }, async (today) => {
     await refuseTaken(store, today, name, element);

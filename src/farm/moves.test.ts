@@ -10,7 +10,7 @@ import { nextState } from "../registry/publish.ts";
 import type { Listed } from "../registry/standing.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import { keepEvidence, promote, rollback, withdraw } from "./moves.ts";
 
 const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];

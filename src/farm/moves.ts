@@ -13,7 +13,7 @@ import { readPast } from "../registry/generations.ts";
 import { OpenIndices } from "../registry/publish.ts";
 import { heldReuse, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import { openGate } from "./gate.ts";
 import type { Farm } from "./open.ts";
 
@@ -80,7 +80,11 @@ export async function promote(
       const decision = gate.decision(entry, judged, by, why);
       const before = takenBack === undefined ? [] : [`it was ${takenBack}`];
       return judged.isStable
-        ? { result: "promoted", reasons: [...before, ...waivers(judged.verdicts)], to: "stable", decision }
+        ? {
+            result: "promoted",
+            reasons: [...before, ...waivers(judged.verdicts)],
+            ...{ to: "stable", decision, noted: judged.noted },
+          }
         : { result: "refused", reasons: [...judged.refusals, ...before], decision };
     });
     return { ...found, warnings: gate.strangeNames() };
@@ -189,6 +193,8 @@ interface Moving {
   /** The channel that it goes to, if it goes. */
   readonly to?: "stable" | "candidate";
   readonly decision?: Decision;
+  /** What its index notes of it from now on. */
+  readonly noted?: Pick<IndexEntry, "verdicts" | "judged">;
 }
 
 /** Publishes what a change comes to on whatever state is the newest then. */
@@ -220,8 +226,8 @@ async function chosenMoves(
 
 function applyMoves(state: Published, moving: readonly Moving[]) {
   const [indices, log] = [new OpenIndices(state.indices), new DecisionLog(state.decisions)];
-  for (const { listed, to, reasons, decision } of moving) {
-    if (to === "stable") indices.put(listed.index, listed.entry, true);
+  for (const { listed, to, reasons, decision, noted } of moving) {
+    if (to === "stable") indices.put(listed.index, renoted(listed.entry, noted), true);
     if (to === "candidate") indices.takeBack(listed.index, listed.entry, reasons);
     if (decision !== undefined) log.add(decision);
   }
@@ -229,6 +235,14 @@ function applyMoves(state: Published, moving: readonly Moving[]) {
     ({ listed: { entry }, result, reasons }): Move => ({ entry, place: viewPath(entry), result, reasons }),
   );
   return { state: { ...state, indices: heldReuse(indices.closed()), decisions: log.all }, moves };
+}
+
+function renoted({ verdicts, judged, ...entry }: IndexEntry, noted: Moving["noted"]): IndexEntry {
+  const before = {
+    ...(verdicts === undefined ? {} : { verdicts }),
+    ...(judged === undefined ? {} : { judged }),
+  };
+  return { ...entry, ...(noted ?? before) };
 }
 
 export function byHand(

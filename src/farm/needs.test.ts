@@ -166,11 +166,12 @@ test("what waits for a driver that is not stable says so, and is known by it", (
   const source = { directory: "/", files: [], digest: "sha256:" as const, leftovers: [] as const };
   const needed = { name: "base", version: "1.0", source, modules: [], isStable: false };
 
+  const good = { isStable: true, verdicts: [], refusals: [], words: {}, isOpen: false };
   const waitsFor = waitingFor([needed, { ...needed, name: "good", isStable: true }]);
-  const judged = withWaiting({ isStable: true, verdicts: [], refusals: [] }, waitsFor);
+  const judged = withWaiting(good, waitsFor);
 
   expect(judged).toEqual({
-    ...{ isStable: false, verdicts: [], waitsFor: ["base"] },
+    ...{ ...good, isStable: false, waitsFor: ["base"] },
     refusals: ["base, which it needs, is not stable"],
   });
   expect(hasWaited(judged, [needed])).toBe(false);

@@ -5,8 +5,9 @@ import { FarmError, toFarmError } from "../base/error.ts";
 import type { SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
 import type { AttemptNote } from "../registry/documents.ts";
-import { listAll, type Standing } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { attemptState, type ElementState, elementState } from "../registry/element-state.ts";
+import { type Listed, listAll, type Standing } from "../registry/standing.ts";
+import { viewPath } from "../registry/view-path.ts";
 import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -15,6 +16,8 @@ export interface RunRow {
   readonly note: AttemptNote;
   /** Whether this run did it, or found it done. */
   readonly isNew: boolean;
+  /** What became of it. */
+  readonly state: ElementState;
   /** Of what came of it; absent where nothing did. */
   readonly standing?: Standing;
   /** Where it is in the store's view; absent for what is not stable. */
@@ -83,6 +86,10 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
       rows.push({
         ...done,
         note,
+        // A try that failed is told as that, whatever an earlier one left.
+        state:
+          attemptState(note) ??
+          elementState({ artifacts: standing === undefined ? [] : [{ listed: listed as Listed, standing }] }),
         ...(standing === undefined ? {} : { standing }),
         ...(standing?.word === "stable" ? { path: viewPath(element) } : {}),
       });

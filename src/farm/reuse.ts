@@ -14,7 +14,7 @@ import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadsOnOf, servedOf, withoutReuse, withReuse } from "../registry/reuse.ts";
 import { type Listed, listAll } from "../registry/standing.ts";
-import { viewPath } from "../registry/view.ts";
+import { viewPath } from "../registry/view-path.ts";
 import { checkArtifact } from "./artifact-check.ts";
 import type { CheckReport } from "./check.ts";
 import { type Gate, kernelNameOf, openGate } from "./gate.ts";

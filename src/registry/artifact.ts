@@ -87,6 +87,8 @@ export interface Evidence {
   readonly refusals: readonly string[];
   /** What its kernel says of itself. */
   readonly kernel: KernelRecord;
+  /** What the index notes of that. */
+  readonly noted?: Pick<IndexEntry, "verdicts" | "judged">;
 }
 
 /**
@@ -200,7 +202,7 @@ function manifestOf(
 function entryOf(
   { kversion, packageVersion, flavour, output }: Element,
   content: ArtifactContent,
-  { refusals }: Evidence,
+  { refusals, noted = {} }: Evidence,
   manifest: Digest,
 ): IndexEntry {
   const { driver, recipeKey, files, log } = content;
@@ -213,6 +215,7 @@ function entryOf(
     ...namedFiles(files),
     log: sha256(log),
     ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
+    ...noted,
   };
 }
 

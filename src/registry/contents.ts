@@ -15,7 +15,8 @@ import { NOTHING_PUBLISHED } from "./parts.ts";
 import { artifactFiles } from "./repair.ts";
 import { listAll } from "./standing.ts";
 import type { Store } from "./stores/store.ts";
-import { viewFiles, viewPath } from "./view.ts";
+import { viewFiles } from "./view.ts";
+import { viewPath } from "./view-path.ts";
 
 /** A file that something names. */
 export interface NamedFile {

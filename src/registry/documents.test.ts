@@ -30,7 +30,11 @@ const MODULE = {
   compressed: { file: "doorbell.ko.xz", digest: DIGEST },
 };
 const { driver, output, recipe, manifest } = makeEntry(ELEMENT);
-const ENTRY = { ...makeEntry(ELEMENT), modules: [MODULE], files: FILES, reasons: ["load: fail"] };
+const NOTED = { verdicts: { load: "pass" }, judged: { policy: DIGEST, until: "2027-01-31" } };
+const ENTRY = {
+  ...makeEntry(ELEMENT),
+  ...{ modules: [MODULE], files: FILES, reasons: ["load: fail"], ...NOTED },
+};
 
 const NONE = { added: 0, changed: 0, removed: 0 };
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { BuildRemarks, CompilerMismatch, Failure, OriginRecord, type Recipe } from "../builder/records.ts";
 import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
-import { Verdict } from "../check/verdict.ts";
+import { VERDICT_WORDS, Verdict } from "../check/verdict.ts";
 import { InputRecord } from "../inputs/input-record.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
@@ -117,6 +117,13 @@ export const IndexEntry = z.object({
   log: Digest,
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
+  /** What each check came to. */
+  verdicts: z.partialRecord(z.string(), z.enum(VERDICT_WORDS)).optional(),
+  /**
+   * The policy that this was judged by, and the last day on which that holds: so long nobody need read the manifest to know
+   * where the artifact stands. Absent where other artifacts decide too.
+   */
+  judged: z.object({ policy: Digest, until: z.iso.date().optional() }).optional(),
 });
 export type IndexEntry = z.infer<typeof IndexEntry>;
 

@@ -8,7 +8,7 @@ import { showPublished, writePublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { blobPath } from "./blobs.ts";
 import type { Generation } from "./documents.ts";
-import { generationPath, history, readPast, readPublished } from "./generations.ts";
+import { generationPath, history, readListing, readPast, readPublished } from "./generations.ts";
 import { nextState, OpenIndices } from "./publish.ts";
 import { listAll } from "./standing.ts";
 import { openFolderStore } from "./stores/folder.ts";
@@ -42,6 +42,21 @@ describe("a registry", () => {
     expect(written.head?.number).toBe(1);
     expect(read).toEqual(written);
     expect(await readPublished(store, read)).toBe(read);
+  });
+
+  test("is listed without its kernels, which are not read for that", async () => {
+    const store = await openStore();
+    const {
+      head: _,
+      parts,
+      catalog: __,
+      ...listing
+    } = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+    await store.remove(blobPath(parts["kernels/debian12.x86_64"]?.digest ?? ""));
+
+    expect(await readListing(store)).toEqual(listing);
+    expect(await readListing(await openStore())).toMatchObject({ matrix: [], indices: [] });
+    await expect(readPublished(store)).rejects.toThrow(corrupt);
   });
 
   test("numbers generations upward, each naming the one before, and says what is otherwise", async () => {

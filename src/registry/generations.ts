@@ -51,6 +51,19 @@ export async function readPublished(store: Store, known: Published = NOTHING_PUB
   return readGeneration(store, found, known);
 }
 
+/** A published state without what is known of kernels, and so nothing that could be published upon. */
+export type Listing = Omit<Published, "head" | "parts" | "catalog">;
+
+/** What is published now, for whoever only tells of it: kernels are a third of all that there is to read. */
+export async function readListing(store: Store): Promise<Listing> {
+  const found = await newestGeneration(store);
+  const isListed = (name: string) => !name.startsWith("kernels/");
+  const state =
+    found === undefined ? NOTHING_PUBLISHED : await readGeneration(store, found, NOTHING_PUBLISHED, isListed);
+  const { head: _, parts: __, catalog: ___, ...listing } = state;
+  return listing;
+}
+
 /**
  * One generation of the past, found from parent to parent.
  * @throws FarmError USAGE when there is none of that number, STORE_CORRUPT
@@ -172,13 +185,15 @@ export async function readGeneration(
   store: Store,
   { head, generation }: Found,
   known: Published,
+  isWanted: (part: string) => boolean = () => true,
 ): Promise<Published> {
   if (generation.schema === "kmodfarm.generation/1")
     return { head, parts: {}, ...(await readWhole(store, generation)) };
   const { parts } = generation;
   const unchanged = partsOf(known);
+  const wanted = Object.entries(parts).filter(([name]) => isWanted(name));
   const documents = await Promise.all(
-    Object.entries(parts).map(async ([name, part]): Promise<[string, unknown]> => {
+    wanted.map(async ([name, part]): Promise<[string, unknown]> => {
       const mine = known.parts[name]?.digest === part.digest ? unchanged.get(name) : undefined;
       return [name, mine === undefined ? await readPart(store, name, part) : mine.document()];
     }),

@@ -19,7 +19,7 @@ import type { IndexEntry, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
-import { viewPath } from "./view.ts";
+import { viewPath } from "./view-path.ts";
 
 const ELEMENT = makeElement();
 const NOW = new Date("2026-02-07T00:00:00Z");

@@ -16,6 +16,7 @@ import type { IndexEntry, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
+import { viewPath } from "./view-path.ts";
 
 const Place = z.object({ driver: PathSegment, output: OutputPath });
 type Place = z.infer<typeof Place>;
@@ -25,10 +26,6 @@ const Mark = z.object({ schema: z.literal("kmodfarm.viewMark/1"), places: z.arra
 const MARKS = "marks";
 /** Whose mark is older than that does not live any more. */
 const MARK_LIMIT_MS = 15 * 60_000;
-
-export function viewPath(entry: Pick<IndexEntry, "driver" | "output">): string {
-  return `view/${entry.driver}/${entry.output}`;
-}
 
 /** A note in the store of the places that a writer is about to write, before it publishes what is there. */
 export interface Announcement {

@@ -10,7 +10,7 @@ import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";
 import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-record.ts";
 import { readPublished } from "../../src/registry/generations.ts";
-import { viewPath } from "../../src/registry/view.ts";
+import { viewPath } from "../../src/registry/view-path.ts";
 import { ATTACKS, refusing, verdictsOf } from "../support/attacks.ts";
 import { ALL_DONE, readStable, type StableArtifact, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 

@@ -19,7 +19,7 @@ import { readKernelModule } from "../../src/formats/kernel-module.ts";
 import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-record.ts";
 import { Manifest, type Published } from "../../src/registry/documents.ts";
 import { readPublished } from "../../src/registry/generations.ts";
-import { viewPath } from "../../src/registry/view.ts";
+import { viewPath } from "../../src/registry/view-path.ts";
 import { ATTACKS, refusing, type Strangers, verdictsOf } from "../support/attacks.ts";
 import { DOORBELL, useFarms } from "../support/e2e-farm.ts";
 

@@ -3,7 +3,7 @@
  * elsewhere, all are the same bytes.
  */
 import { expect, it } from "vitest";
-import { viewPath } from "../../src/registry/view.ts";
+import { viewPath } from "../../src/registry/view-path.ts";
 import { DOORBELL, readIndices, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();

@@ -178,7 +178,7 @@ describe("kmodfarm run", () => {
     for (const [what, harm] of harms) {
       await harm();
       const check = await farm.inProcess("check", name, "--no-load");
-      const show = await farm.inProcess("matrix", "show");
+      const show = await farm.inProcess("matrix", "show", "--full");
       const run = await farm.cli("run");
 
       expect([what, check.exitCode, check.stderr]).toEqual([what, 4, expect.stringMatching(/STORE_CORRUPT/)]);

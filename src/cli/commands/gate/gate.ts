@@ -6,7 +6,7 @@ import { importArtifact } from "../../../farm/import.ts";
 import * as acts from "../../../farm/moves.ts";
 import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/reuse.ts";
 import type { Listed } from "../../../registry/standing.ts";
-import { viewPath } from "../../../registry/view.ts";
+import { viewPath } from "../../../registry/view-path.ts";
 import { artifactNamed, artifactsNamed } from "../../artifact-names.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readModuleFiles } from "../../module-files.ts";

@@ -31,7 +31,13 @@ export const DIFF = declareCommand(
 export const SHOW = declareCommand(
   "show",
   "what the store holds of the matrix, element by element, or what a matrix file holds",
-  { arguments: [optional("file")], options: PLACES },
+  {
+    arguments: [optional("file")],
+    options: {
+      ...PLACES,
+      full: flag("read every file that nodes get, and name what is damaged or missing"),
+    },
+  },
 );
 
 export const SHARD = declareCommand(

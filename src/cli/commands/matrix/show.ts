@@ -4,53 +4,107 @@
 import { ERRORS } from "../../../base/error.ts";
 import { openGate } from "../../../farm/gate.ts";
 import type { Farm } from "../../../farm/open.ts";
+import { type PlacedToday, standingsToday } from "../../../farm/standings.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { type Element, elementKey } from "../../../matrix/element.ts";
-import { type AttemptNote, indexName, type LoadsOn, type Published } from "../../../registry/documents.ts";
-import { readPublished } from "../../../registry/generations.ts";
+import type { LoadsOn } from "../../../registry/documents.ts";
+import { type ElementState, elementStates, type Placed } from "../../../registry/element-state.ts";
+import { type Listing, readListing, readPublished } from "../../../registry/generations.ts";
+import { NOTHING_PUBLISHED } from "../../../registry/parts.ts";
 import { damageOf, damageWords } from "../../../registry/repair.ts";
-import { servedBy } from "../../../registry/reuse.ts";
-import { type Listed, listAll, standingWords } from "../../../registry/standing.ts";
-import { viewPath } from "../../../registry/view.ts";
-import type { PlaceOptions } from "../../common-options.ts";
+import { standingWords } from "../../../registry/standing.ts";
+import { viewPath } from "../../../registry/view-path.ts";
+import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs, shortFailure } from "../../failures.ts";
 import { readMatrix } from "../../matrix-io.ts";
 import { withStoredFarm } from "../../options.ts";
 import { print, printJson, table } from "../../output.ts";
+import type { SHOW } from "./command.ts";
 
-export async function show(file: string | undefined, options: PlaceOptions): Promise<number> {
+type ShowOptions = OptionsOf<typeof SHOW>;
+
+export async function show(file: string | undefined, options: ShowOptions): Promise<number> {
   return withStoredFarm(options, (farm) => showOf(farm, file, options));
 }
 
-async function showOf(farm: Farm, file: string | undefined, options: PlaceOptions): Promise<number> {
-  const state = await readPublished(farm.store);
-  const standings = await standingsOf(farm, state);
+async function showOf(farm: Farm, file: string | undefined, options: ShowOptions): Promise<number> {
+  let state: Listing = NOTHING_PUBLISHED;
+  const gate = await openGate(
+    farm,
+    () => ({ ...NOTHING_PUBLISHED, ...state }),
+    () => new Date(),
+  );
+  state = gate.asksKernels ? await readPublished(farm.store) : await readListing(farm.store);
+  const placed = await standingsToday(gate, state);
+  const damaged = await damagedOf(farm, placed, options.full ?? false);
   const elements = file === undefined ? state.matrix : await readMatrix(file);
-  const notes = new Map(state.attempts.map((note) => [note.element, note]));
-  const status = statusOf(state, standings, notes);
+  const stateOf = elementStates(state, placed);
+  const wordsOf = (one: Placed) => damaged.get(one) ?? standingWords(one.standing);
+  const rows = elements.map((element) => {
+    const elementState = stateOf(element);
+    return { element, elementState, status: stateWords(elementState, wordsOf) };
+  });
   const others =
-    file === undefined ? [...served(state, elements), ...withoutElement(standings, elements)] : [];
+    file === undefined ? [...served(state, elements), ...withoutElement(placed, elements, wordsOf)] : [];
   if (options.json) {
-    const failureOf = (element: Element) => notes.get(elementKey(element))?.failure;
+    const notes = new Map(state.attempts.map((note) => [note.element, note]));
     await printJson([
-      ...elements.map((element) => ({ ...element, status: status(element), failure: failureOf(element) })),
+      ...rows.map(({ element, elementState, status }) => ({
+        ...element,
+        status,
+        state: elementState.word,
+        failure: notes.get(elementKey(element))?.failure,
+      })),
       ...others,
     ]);
-  } else if (elements.length + others.length === 0)
+  } else if (rows.length + others.length === 0)
     await print("The matrix is empty. `kmodfarm run` fills it.\n");
-  else {
-    const rows = [...elements.map((element) => ({ ...element, status: status(element) })), ...others].map(
-      (one) => [one.driver, one.driverversion, one.output, one.status],
-    );
-    const failed = elements.flatMap((element) => {
-      const note = notes.get(elementKey(element));
-      const isFailed = note?.failure !== undefined && note.failure.code !== "KERNEL_EXCLUDED";
-      return isFailed ? [{ element, note }] : [];
-    });
-    const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], rows);
-    await print(failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed, farm.store)}`);
+  else await print(toText(farm, state, rows, others));
+  return damaged.size > 0 ? ERRORS.STORE_CORRUPT.exit : 0;
+}
+
+interface Row {
+  readonly element: Element;
+  readonly status: string;
+}
+
+function toText(farm: Farm, state: Listing, rows: readonly Row[], others: readonly Other[]): string {
+  const cells = [...rows.map(({ element, status }) => ({ ...element, status })), ...others].map((one) => [
+    ...[one.driver, one.driverversion, one.output, one.status],
+  ]);
+  const notes = new Map(state.attempts.map((note) => [note.element, note]));
+  const failed = rows.flatMap(({ element }) => {
+    const note = notes.get(elementKey(element));
+    const isFailed = note?.failure !== undefined && note.failure.code !== "KERNEL_EXCLUDED";
+    return isFailed ? [{ element, note }] : [];
+  });
+  const shown = table(["DRIVER", "VERSION", "OUTPUT", "STATUS"], cells);
+  return failed.length === 0 ? shown : `${shown}\n${failureParagraphs(failed, farm.store)}`;
+}
+
+function stateWords(state: ElementState, wordsOf: (placed: Placed) => string): string {
+  switch (state.word) {
+    case "stable":
+      return besideWords(wordsOf(state.artifact), state.beside, wordsOf);
+    case "loadsOn":
+      return besideWords(servedWords(state.by), state.beside, wordsOf);
+    case "candidate":
+    case "withdrawn":
+      return wordsOf(state.artifact);
+    case "excluded":
+      return `excluded: ${state.attempt.failure?.cause ?? ""}`;
+    case "failed":
+    case "unfetchable":
+      return state.attempt.failure === undefined
+        ? "failed"
+        : `failed: ${shortFailure(state.attempt.failure)}`;
+    case "notBuilt":
+      return "not built";
   }
-  return standings.some(({ isDamaged }) => isDamaged) ? ERRORS.STORE_CORRUPT.exit : 0;
+}
+
+function besideWords(given: string, beside: Placed | undefined, wordsOf: (placed: Placed) => string): string {
+  return beside === undefined ? given : `${given}; beside it, ${wordsOf(beside)}`;
 }
 
 function servedWords({ artifact }: LoadsOn): string {
@@ -67,7 +121,7 @@ interface Other {
 }
 
 /** Kernels that other kernels' modules serve, and that no element is for. */
-function served({ indices }: Published, elements: readonly Element[]): Other[] {
+function served({ indices }: Listing, elements: readonly Element[]): Other[] {
   const wanted = new Set(elements.map((one) => `${one.driver} ${kernelName(one)}`));
   return indices.flatMap((index) =>
     (index.loadsOn ?? []).flatMap((one): Other[] => {
@@ -79,62 +133,31 @@ function served({ indices }: Published, elements: readonly Element[]): Other[] {
   );
 }
 
-interface Told {
-  readonly listed: Listed;
-  /** `stable`, `candidate: load: fail: …`, as of today. */
-  readonly words: string;
-  /** Nodes do not get what the index promises. */
-  readonly isDamaged: boolean;
-}
-
-async function standingsOf(farm: Farm, state: Published): Promise<Told[]> {
-  const gate = await openGate(
-    farm,
-    () => state,
-    () => new Date(),
-  );
-  const told: Told[] = [];
-  for (const listed of listAll(state.indices)) {
-    const damage = await damageOf(farm.store, listed);
-    const isDamaged = damage.length > 0;
-    const words = isDamaged
-      ? `damaged: ${damageWords(damage)}; \`kmodfarm run\` restores what it can`
-      : standingWords(await gate.standing(listed));
-    told.push({ listed, words, isDamaged });
-  }
-  return told;
-}
-
 /** Artifacts that no element is for: what was imported. */
-function withoutElement(standings: readonly Told[], elements: readonly Element[]): Other[] {
+function withoutElement(
+  placed: readonly Placed[],
+  elements: readonly Element[],
+  wordsOf: (placed: Placed) => string,
+): Other[] {
   const places = new Set(elements.map(viewPath));
-  return standings.flatMap(({ listed: { entry }, words: status }): Other[] => {
-    const { driver, driverVersion: driverversion, output } = entry;
-    return places.has(viewPath(entry)) ? [] : [{ driver, driverversion, output, status }];
+  return placed.flatMap((one): Other[] => {
+    const { driver, driverVersion: driverversion, output } = one.listed.entry;
+    if (places.has(viewPath(one.listed.entry))) return [];
+    return [{ driver, driverversion, output, status: wordsOf(one) }];
   });
 }
 
-/** Nodes get what is stable, else what serves their kernel, whatever waits beside it. */
-function statusOf(
-  state: Published,
-  standings: readonly Told[],
-  notes: ReadonlyMap<string, AttemptNote>,
-): (element: Element) => string {
-  const told = Map.groupBy(standings, ({ listed: { entry } }) => viewPath(entry));
-  return (element) => {
-    const here = told.get(viewPath(element)) ?? [];
-    const index = state.indices.find((one) => indexName(one) === indexName(element));
-    const other = servedBy(index, element);
-    const [stable, candidate] = (["stable", "candidate"] as const).map(
-      (channel) => here.find(({ listed }) => listed.channel === channel)?.words,
-    );
-    const given = stable ?? (other === undefined ? undefined : servedWords(other));
-    if (given !== undefined) return candidate === undefined ? given : `${given}; beside it, ${candidate}`;
-    if (candidate !== undefined) return candidate;
-    const failure = notes.get(elementKey(element))?.failure;
-    if (failure === undefined) return "not built";
-    return failure.code === "KERNEL_EXCLUDED"
-      ? `excluded: ${failure.cause}`
-      : `failed: ${shortFailure(failure)}`;
-  };
+/** What nodes do not get as the index promises it, in words; every file is looked at only where that is asked for. */
+async function damagedOf(
+  { store }: Farm,
+  placed: readonly PlacedToday[],
+  isFull: boolean,
+): Promise<Map<Placed, string>> {
+  const damaged = new Map<Placed, string>();
+  for (const one of placed) {
+    const damage = isFull ? await damageOf(store, one.listed) : [];
+    const words = damage.length > 0 ? damageWords(damage) : one.fault?.factAbout(store.place);
+    if (words !== undefined) damaged.set(one, `damaged: ${words}; \`kmodfarm run\` restores what it can`);
+  }
+  return damaged;
 }

@@ -8,11 +8,8 @@ import { exitOf } from "./run.ts";
 function failed(code: ErrorCode, blame: Blame): RunRow {
   const element = makeElement();
   const failure = { code, blame, cause: "", line: "" };
-  return {
-    element,
-    isNew: true,
-    note: { element: "", at: "2026-01-01T00:00:00.000Z", compiler: "gcc-12", failure },
-  };
+  const note = { element: "", at: "2026-01-01T00:00:00.000Z", compiler: "gcc-12", failure };
+  return { element, isNew: true, note, state: { word: "failed", attempt: note } };
 }
 const BAD_DRIVER = failed("BUILD_FAILED", "source");
 const NO_SANDBOX = failed("TOOL_MISSING", "infra");

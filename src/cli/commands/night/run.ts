@@ -2,7 +2,7 @@
  * `kmodfarm run`: the night.
  */
 import { join, relative } from "node:path";
-import { ERRORS, type ErrorCode, FarmError } from "../../../base/error.ts";
+import { ERRORS, FarmError } from "../../../base/error.ts";
 import { hasReason } from "../../../check/verdict.ts";
 import type { RunOptions } from "../../../farm/coordinator.ts";
 import type { Farm } from "../../../farm/open.ts";
@@ -84,10 +84,9 @@ export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">)
 const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
 /** A candidate is one where somebody found something wrong; what nobody could find out is not. */
-function isFailed({ note, standing }: RunRow): boolean {
-  const code = note.failure?.code as ErrorCode | undefined;
-  if (code !== undefined) return code !== "NOT_FETCHABLE" && code !== "KERNEL_EXCLUDED";
-  return standing?.word === "candidate" && note.load?.verdict.verdict !== "unknown";
+function isFailed({ note, state }: RunRow): boolean {
+  if (state.word === "failed") return true;
+  return state.word === "candidate" && note.load?.verdict.verdict !== "unknown";
 }
 
 export function toJson(report: RunReport, farm: Farm) {
@@ -120,11 +119,9 @@ function shownNote({ load, ...note }: RunRow["note"]) {
 
 type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
 
-function outcomeOf(row: RunRow): OutcomeWord {
-  if (row.note.failure?.code === "NOT_FETCHABLE") return "unfetchable";
-  if (row.note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
-  if (row.note.failure !== undefined) return "failed";
-  return row.standing?.word ?? "candidate";
+function outcomeOf({ state: { word } }: RunRow): OutcomeWord {
+  // Modules that nodes do not get, for whatever reason, may still become stable.
+  return word === "notBuilt" || word === "loadsOn" ? "candidate" : word;
 }
 
 export function toText(report: RunReport, farm: Farm): string {
@@ -197,8 +194,8 @@ function loadWord(row: RunRow): string {
     return note.load.verdict.verdict === "pass"
       ? `pass ${seconds(note.load.bootMs)} s`
       : note.load.verdict.verdict;
-  if (note.failure?.code === "KERNEL_EXCLUDED") return "excluded";
-  return note.failure?.code === "NOT_FETCHABLE" ? "not there" : "failed";
+  if (row.state.word === "excluded") return "excluded";
+  return row.state.word === "unfetchable" ? "not there" : "failed";
 }
 
 function failureText(report: RunReport, store: Store): string {
