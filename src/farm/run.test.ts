@@ -15,6 +15,7 @@ import { exitOf } from "../cli/commands/night/run.ts";
 import type { Element } from "../matrix/element.ts";
 import { nextState } from "../registry/publish.ts";
 import { loadConfig } from "./config/index.ts";
+import type { RunOptions } from "./coordinator.ts";
 import { type Farm, openFarm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
@@ -109,6 +110,28 @@ test("what learning the compiler of one kernel throws is the fault of that kerne
     undefined,
     ...THROWN.map(([, value]) => toFarmError(value).code),
   ]);
+});
+
+test("what is ranked higher goes ahead of all that waits", async () => {
+  const kernels = Array.from({ length: 30 }, (_, index) =>
+    makeKernel({ kversion: `6.1.0-${100 + index}-amd64` }),
+  );
+  const farm = await openTestFarm("ranks", { drivers: [GOOD], kernels });
+  const urgent = kernels.at(-1)?.kversion;
+  const built: string[] = [];
+  const steps: Steps = {
+    ...farm.steps,
+    buildElement: async (element, ...more) => {
+      built.push(element.kversion);
+      return farm.steps.buildElement(element, ...more);
+    },
+  };
+
+  await night({ ...farm, steps }, { rank: ({ kversion }) => Number(kversion === urgent) });
+
+  expect(built).toHaveLength(30);
+  // Two processors have begun with others by then.
+  expect(built.indexOf(urgent ?? "")).toBeLessThanOrEqual(2);
 });
 
 describe("whatever a source throws while it is asked", () => {
@@ -254,13 +277,17 @@ function failuresOf({ rows }: RunReport): ReadonlyMap<string, string | undefined
   );
 }
 
-async function night(farm: Farm): Promise<{ readonly report: RunReport; readonly said: readonly string[] }> {
+async function night(
+  farm: Farm,
+  options: Partial<RunOptions> = {},
+): Promise<{ readonly report: RunReport; readonly said: readonly string[] }> {
   const said: string[] = [];
   try {
     const report = await runFarm(farm, {
       progress: { say: (text) => said.push(text), element() {} },
       signal: new AbortController().signal,
       now: () => new Date("2026-11-28T00:00:00Z"),
+      ...options,
     });
     return { report, said };
   } finally {
