@@ -3,6 +3,7 @@ import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseDocument } from "yaml";
+import { COMMANDS } from "../src/cli/commands/index.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const WORKFLOWS = globSync("deploy/github/*.yml", { cwd: ROOT });
@@ -87,4 +88,28 @@ test("each image has a Dockerfile of its own name and a compiler that it offers"
     );
   }
   expect(folders.length).toBeGreaterThan(15);
+});
+
+describe.each(globSync("deploy/systemd/*.service", { cwd: ROOT }))("%s", (file) => {
+  const lines = readFileSync(join(ROOT, file), "utf8").split("\n");
+  const settings = new Map(
+    lines.filter((line) => /^\w+=/.test(line)).map((line) => line.split(/=(.*)/s) as [string, string]),
+  );
+
+  test("starts a command that there is, with options that it has", () => {
+    const [program = "", name, ...options] = settings.get("ExecStart")?.split(" ") ?? [];
+    const started = COMMANDS.find((one) => one.name === name);
+
+    expect(existsSync(join(ROOT, program.replace("/opt/kmodfarm/", "")))).toBe(true);
+    const known = Object.keys(started?.options ?? {}).map(
+      (key) => `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
+    );
+    expect(known).toEqual(expect.arrayContaining(options.filter((word) => word.startsWith("--"))));
+  });
+
+  test("is ended by the signal that publishes what was finished", () => {
+    expect(settings.get("KillSignal")).toBe("SIGTERM");
+    expect(settings.get("KillMode")).toBe("mixed");
+    expect(settings.get("Delegate")).toBe("yes");
+  });
 });
