@@ -15,7 +15,7 @@ import { Http } from "../base/http.ts";
 import { canonicalJson, type Digest, hexOf, sha256 } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { exists, openScratch, type Scratch } from "../base/scratch.ts";
-import { type Attempt, findAttempt, keptFiles } from "../builder/attempt.ts";
+import { type Attempt, keptFiles } from "../builder/attempt.ts";
 import { sandboxOf } from "../builder/sandboxes/index.ts";
 import type { Sandbox, SandboxName } from "../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
@@ -208,8 +208,7 @@ class Worker {
   }
 
   async #build(order: BuildOrder, watch: Watch): Promise<Made> {
-    const attempt =
-      (await findAttempt(order.recipe, this.#options.cache)) ?? (await this.#workshop.build(order, watch));
+    const attempt = await this.#workshop.build(order, watch);
     return { attempt: attempt.record, files: filesOf(attempt) };
   }
 

@@ -57,6 +57,18 @@ describe("a toolchain root", () => {
     await scratch.close();
   });
 
+  test("is another one where its record says something else", async () => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const honest = await exportRoot(await makePlace("honest"), join(directory, "honest.tar"), scratch);
+    const place = await makePlace("lying");
+    await writeFile(join(place, "root.json"), JSON.stringify({ ...RECORD, packages: [] }));
+
+    const lying = await exportRoot(place, join(directory, "lying.tar"), scratch);
+
+    expect(lying.digest).not.toBe(honest.digest);
+    await scratch.close();
+  });
+
   test("is an image to container tools", async () => {
     const scratch = await openScratch(join(directory, "tmp"));
     const file = join(directory, "image.tar");
