@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import PQueue from "p-queue";
 import { awaitEviction, openCache } from "../base/cache.ts";
-import { FarmError, ownError, traceOf } from "../base/error.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import { Http } from "../base/http.ts";
 import { canonicalJson, type Digest, hexOf, sha256 } from "../base/json.ts";
@@ -105,8 +105,11 @@ async function machineHere(): Promise<Machine> {
 
 async function mirrorsOf(directory: OrderDirectory): Promise<string[]> {
   const found = new Set<string>();
-  for (const digest of await directory.digests())
-    for (const url of Object.values((await directory.order(digest))?.mirrors ?? {})) found.add(url);
+  for (const digest of await directory.digests()) {
+    // What is wrong with an order is reported when its turn comes.
+    const order = await directory.order(digest).catch(() => undefined);
+    for (const url of Object.values(order?.mirrors ?? {})) found.add(url);
+  }
   return [...found].filter((url) => /^https?:\/\//.test(url));
 }
 
@@ -139,8 +142,14 @@ class Worker {
     await queue.addAll(
       own.map((digest) => async () => {
         if (signal.aborted) return;
-        const order = await directory.order(digest);
-        if (order !== undefined) await this.#one(order, digest, machine);
+        try {
+          const order = await directory.order(digest);
+          if (order !== undefined) await this.#one(order, digest, machine);
+        } catch (thrown) {
+          // Nothing can be handed over: the order cannot be read, or what came of it cannot be written.
+          const name = `order ${hexOf(digest).slice(0, 12)}`;
+          if (!signal.aborted) this.#faults.push({ name, error: toFarmError(thrown) });
+        }
       }),
     );
     if (signal.aborted)
@@ -226,19 +235,22 @@ class Worker {
     const description = Buffer.from(`${canonicalJson(handOver)}\n`);
     try {
       await mkdir(dirname(temporary), { recursive: true });
-      await pipeline(async function* () {
-        yield tarFile(HAND_OVER_FILE, description.length);
-        yield description;
-        yield tarFilling(description.length);
-        for (const [index, { path, size }] of handOver.files.entries()) {
-          const source = sources[index] as FileSource;
-          yield tarFile(path, size);
-          if ("content" in source) yield source.content;
-          else yield* createReadStream(source.file);
-          yield tarFilling(size);
-        }
-        yield TAR_END;
-      }, createWriteStream(temporary));
+      await pipeline(
+        async function* () {
+          yield tarFile(HAND_OVER_FILE, description.length);
+          yield description;
+          yield tarFilling(description.length);
+          for (const [index, { path, size }] of handOver.files.entries()) {
+            const source = sources[index] as FileSource;
+            yield tarFile(path, size);
+            if ("content" in source) yield source.content;
+            else yield* createReadStream(source.file);
+            yield tarFilling(size);
+          }
+          yield TAR_END;
+        },
+        createWriteStream(temporary, { flush: true }),
+      );
       await rename(temporary, target);
     } finally {
       await rm(temporary, { force: true });

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type PQueue from "p-queue";
 import { canonicalJson, type Digest, hexOf } from "../../base/json.ts";
-import { exists, type Scratch } from "../../base/scratch.ts";
+import type { Scratch } from "../../base/scratch.ts";
 import { rootRequest } from "../../builder/build.ts";
 import { buildPackages } from "../../builder/recipe.ts";
 import { archiveOfSource } from "../../builder/source-archive.ts";
@@ -175,8 +175,8 @@ export class OrdersExecutor implements Executor {
   ): Promise<void> {
     const { build, directory, isCarried } = this.#context;
     for (const one of packages.filter(isCarried)) {
-      const { sha256: hex } = verified(one);
-      if (await exists(directory.pathOf(`sha256:${hex}`))) continue;
+      const { sha256: hex, size } = verified(one);
+      if (await directory.has({ digest: `sha256:${hex}`, size })) continue;
       const file = await build.inputs.fetch(one, element.kernelurls, signal, purpose);
       await directory.putFile(file, `sha256:${hex}`);
     }
