@@ -225,7 +225,10 @@ async function writeHashed(pieces: AsyncIterable<Buffer>, file: string): Promise
 
 function labelled(file: string, label: string): z.infer<typeof Root> {
   try {
-    return Root.parse(JSON.parse(label));
+    const root = Root.parse(JSON.parse(label));
+    // It is published, and part of the root's digest: what has no canonical form is no record.
+    canonicalJson(root);
+    return root;
   } catch {
     throw invalid(file, "it is an image, but none of a toolchain root");
   }
