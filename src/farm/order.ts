@@ -72,6 +72,8 @@ const common = {
   /** Where nobody can have seen it before: no hand-over was made for another order. */
   nonce: z.string().regex(/^[0-9a-f]{32}$/),
   expires: z.iso.datetime(),
+  /** What failed before is tried again: another outcome than a failure counts. */
+  isRetry: z.literal(true).optional(),
 };
 
 export const BuildOrder = z.strictObject({

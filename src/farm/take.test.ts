@@ -107,6 +107,39 @@ describe("an honest hand-over", () => {
     expect(await take(file)).toMatchObject({ kind: "again" });
   });
 
+  test("of a failure that proves nothing is a fault, whose log is kept", async () => {
+    const order = makeBuildOrder();
+    const failure = { code: "BUILD_UNEXPLAINED" as const, cause: "it ended", line: "" };
+
+    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(taken).toMatchObject({ kind: "fault", code: "BUILD_UNEXPLAINED", message: "it ended" });
+    expect(await isUsed(order)).toBe(false);
+    const [place = ""] = await readdir(join(cache, "unfinished"));
+    expect(await readFile(join(cache, "unfinished", place, "build.log"), "utf8")).toBe("a log\n");
+  });
+
+  test("may overrule a failure, if that was ordered again", async () => {
+    const first = makeBuildOrder();
+    const failure = { code: "BUILD_FAILED" as const, cause: "", line: "" };
+    await take(await handed(first, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(await refusalOf(await handed(first))).toMatch(/one recipe has one result/);
+    const again = makeBuildOrder({ isRetry: true });
+    expect(await take(await handed(again))).toMatchObject({ kind: "taken" });
+    expect((await findAttempt(first.recipe, cache))?.record).toEqual(honestAttempt(first));
+    const late = await handed(again, { modules: [], failure }, honestFiles().slice(0, 1));
+    expect(await refusalOf(late)).toMatch(/one recipe has one result/);
+  });
+
+  test("is found behind a link to its directory", async () => {
+    const file = await handed(makeBuildOrder());
+    await symlink(directory, join(directory, "link"));
+
+    expect(await handOversIn([join(directory, "link")])).toEqual([file]);
+    expect(await handOversIn([join(directory, "link", "hand-over.tar")])).toEqual([file]);
+  });
+
   test("that says what kept the worker from it is a fault, and nothing is used", async () => {
     const order = makeBuildOrder();
     await issue(order, cache, scratch);
@@ -581,6 +614,17 @@ describe("a load test that was handed over", () => {
   test("is refused when it contradicts an earlier one", async () => {
     await take(await tested({}));
 
+    expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
+  });
+
+  test("may overrule a failure, if that was ordered again", async () => {
+    await take(await tested({ verdict: "fail" }));
+    const again = { ...load, isRetry: true as const };
+    await issue(again, cache, scratch);
+    const verdict = { check: "load", verdict: "pass" as const, reasons: [], of };
+    const file = await put(archiveOf(describeHandOver(again, [log], { load: { verdict } }), [log]), "again");
+
+    expect(await take(file)).toMatchObject({ kind: "taken" });
     expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
   });
 

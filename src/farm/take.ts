@@ -6,11 +6,11 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { lstat, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { unpackWhole } from "../base/decompress.ts";
-import { FarmError, isErrno, toFarmError } from "../base/error.ts";
+import { ERRORS, FarmError, isErrno, toFarmError } from "../base/error.ts";
 import { canonicalJson, type Digest, parseDocument } from "../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../base/strange-tree.ts";
@@ -57,10 +57,12 @@ export async function handOversIn(places: readonly string[]): Promise<string[]> 
       const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
         throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
       });
-      if (!status.isDirectory()) return [place];
-      return (await entriesOf(place))
+      // Links to a directory are a person's; those in it are not.
+      if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
+      const directory = await realpath(place);
+      return (await entriesOf(directory))
         .filter((name) => name.endsWith(".tar"))
-        .map((name) => join(place, name));
+        .map((name) => join(directory, name));
     }),
   );
   return [...new Set(found.flat())].toSorted();
@@ -110,6 +112,12 @@ async function take(file: string, copy: string, evidence: string, context: TakeC
     throw refused("it is not a plain file any more");
   if ((await stat(copy)).size > limit) throw tooLarge();
   await unpack(copy, handOver, evidence);
+  const failure = handOver.attempt?.failure;
+  if (handOver.attempt !== undefined && failure !== undefined && ERRORS[failure.code].blame !== "source") {
+    // Nothing proves that the driver is at fault: its log is kept, and it is ordered again.
+    await keepAttempt(handOver.attempt, evidence, context.cache);
+    return { kind: "fault", name, code: failure.code, message: failure.cause };
+  }
   const kind =
     order.kind === "build"
       ? await takeAttempt(order, handOver.attempt as AttemptRecord, evidence, context)
@@ -217,7 +225,9 @@ async function takeAttempt(
 ): Promise<"taken" | "again"> {
   for (const module of attempt.modules) await checkModule(order, module, evidence);
   const known = await findAttempt(order.recipe, cache);
-  if (known === undefined) {
+  // What failed was ordered again to see whether that was the machine's doing.
+  const isOverruled = order.isRetry && known?.record.failure !== undefined && attempt.failure === undefined;
+  if (known === undefined || isOverruled) {
     await keepAttempt(attempt, evidence, cache);
     return "taken";
   }
@@ -278,7 +288,8 @@ async function takeVerdict(
   const memory = new LoadMemory(element, subject, { cache, scratch });
   const result = load as NonNullable<typeof load>;
   const known = await memory.recall(await loadSet(element, subject));
-  if (known !== undefined) {
+  const isOverruled = order.isRetry && known?.verdict.verdict === "fail" && result.verdict.verdict === "pass";
+  if (known !== undefined && !isOverruled) {
     if (known.verdict.verdict === result.verdict.verdict) return "again";
     throw refused(
       `it says ${result.verdict.verdict} of modules of which a test before it said ${known.verdict.verdict}`,

@@ -47,6 +47,24 @@ describe("a worker", () => {
     expect(await readdir(join(place, "out"))).toEqual([`${hexOf(digest)}.tar`]);
   });
 
+  test("carries out later what something kept it from", async () => {
+    const content = Buffer.from("bytes");
+    const digest = sha256(content) as LoadOrder["set"]["modules"][number]["digest"];
+    const set = {
+      driver: "doorbell",
+      modules: [{ name: "doorbell", digest, size: content.length }],
+      needs: [],
+    };
+    const name = hexOf(await orders.putOrder(easyOrder({ set })));
+
+    expect(await work()).toMatchObject({ done: 1, faults: [{ error: { code: "ORDER_INVALID" } }] });
+    expect(await readdir(join(place, "out"))).toEqual([`${name}.fault.tar`]);
+    await orders.put(content);
+
+    expect(await work()).toMatchObject({ done: 1, before: 0, faults: [] });
+    expect(await readdir(join(place, "out"))).toEqual([`${name}.tar`]);
+  });
+
   const elsewhere = "an order of its own";
   test.each<[string, (file: string) => Promise<unknown>]>([
     ["no JSON", (file) => writeFile(file, "{")],

@@ -39,7 +39,7 @@ import { Workshop } from "./workshop.ts";
 export interface WorkOptions {
   /** The directory of orders. */
   readonly orders: string;
-  /** Where hand-overs go: `<order>.tar`. */
+  /** Where hand-overs go: `<order>.tar`, and `<order>.fault.tar` for one that only says what kept us from it. */
   readonly out: string;
   readonly cache: string;
   readonly jobs: number;
@@ -195,11 +195,11 @@ class Worker {
       ...content,
       files: kept.map(({ facts }) => facts),
     });
-    await this.#write(
-      file,
-      handOver,
-      kept.map(({ source }) => source),
-    );
+    const sources = kept.map(({ source }) => source);
+    // What kept this worker from it may be over the next time: then it is carried out after all.
+    const fault = join(out, `${hexOf(digest)}.fault.tar`);
+    await this.#write(made.error === undefined ? file : fault, handOver, sources);
+    if (made.error === undefined) await rm(fault, { force: true });
     this.#done++;
     const failure = made.attempt?.failure?.cause ?? made.error?.message;
     progress.element(name, failure === undefined ? "candidate" : "failed", failure ?? "handed over");

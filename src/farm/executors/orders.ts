@@ -32,6 +32,8 @@ export interface OrdersContext {
   /** Whether a package travels with its orders; otherwise workers fetch it from where the catalog found it. */
   readonly isCarried: (listed: Package) => boolean;
   readonly expires: Date;
+  /** Whether what failed before is ordered again. */
+  readonly isRetry: boolean;
 }
 
 /** Where a farm remembers an order that it gave. */
@@ -117,8 +119,8 @@ export class OrdersExecutor implements Executor {
   #common(
     element: Element,
     packages: readonly Package[],
-  ): Pick<Order, "schema" | "element" | "mirrors" | "nonce" | "expires"> {
-    const { mirrors, expires } = this.#context;
+  ): Pick<Order, "schema" | "element" | "mirrors" | "nonce" | "expires" | "isRetry"> {
+    const { mirrors, expires, isRetry } = this.#context;
     const sources = new Set(packages.map(({ source }) => source));
     return {
       schema: "kmodfarm.order/1",
@@ -126,6 +128,7 @@ export class OrdersExecutor implements Executor {
       mirrors: Object.fromEntries(Object.entries(mirrors).filter(([id]) => sources.has(id))),
       nonce: randomBytes(16).toString("hex"),
       expires: expires.toISOString(),
+      ...(isRetry ? { isRetry } : {}),
     };
   }
 
