@@ -116,7 +116,9 @@ describe("a worker", () => {
 
     expect(report).toMatchObject({ done: 1, faults: [{ error: { code: "ORDER_INVALID" } }] });
     const [name = ""] = await readdir(join(place, "out"));
-    expect(await readFile(join(place, "out", name), "utf8")).toContain('"code":"ORDER_INVALID"');
+    const handedOver = await readFile(join(place, "out", name), "utf8");
+    expect(handedOver).toContain('"code":"ORDER_INVALID"');
+    expect(handedOver).not.toContain(place);
   });
 
   test("gets bytes again that were cut off, from whoever orders them anew", async () => {

@@ -209,7 +209,14 @@ class Worker {
     const trace = traceOf(error);
     if (trace !== "") this.#options.progress.say(trace);
     this.#faults.push({ name, error });
-    return { error: { code: error.code, message: error.message.toWellFormed().slice(0, 4000) }, files: [] };
+    const message = this.#withoutPlaces(error.message).toWellFormed().slice(0, 4000);
+    return { error: { code: error.code, message }, files: [] };
+  }
+
+  /** Where things lie on this machine is nobody else's concern. */
+  #withoutPlaces(text: string): string {
+    const { orders, out, cache } = this.#options;
+    return text.replaceAll(orders, "$ORDERS").replaceAll(out, "$OUT").replaceAll(cache, "$CACHE");
   }
 
   async #make(order: Order, watch: Watch): Promise<Made> {
