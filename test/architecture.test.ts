@@ -110,6 +110,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/load-test.ts": "attempts, and verdicts in the cache",
   "farm/policy-file.ts": "the policy",
   "farm/rebuild.ts": "attempts in the cache",
+  "farm/quarantine.ts": "what was refused, in the cache",
   "farm/take.ts": "hand-overs that a person names, and what of them was checked",
   "farm/work.ts": "attempts in the cache",
   "farm/workshop.ts": "records of roots",

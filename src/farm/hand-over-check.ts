@@ -4,14 +4,23 @@
  */
 import { ERRORS, FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest } from "../base/json.ts";
-import { compressedPath, isKeptFile, modulePath, strippedPath } from "../builder/outputs.ts";
+import {
+  compressedPath,
+  isKeptFile,
+  MODULE_LIMIT_BYTES,
+  modulePath,
+  strippedPath,
+} from "../builder/outputs.ts";
 import type { AttemptRecord } from "../builder/records.ts";
+import { load as loadCheck } from "../check/checks/load.ts";
 import { moduleName } from "../formats/kernel-module.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import type { BuildOrder, Bytes, HandOver, LoadOrder, Order } from "./order.ts";
 
 /** What else an archive may have beside modules and files: its description, the log's marks of what was cut. */
 const ROOM_BYTES = 8 * 1024 * 1024;
+/** What is published of one beside its files: real ones say 1 to 3 KiB. */
+const WORDS_LIMIT = 64 * 1024;
 const LOAD_LOG_LIMIT_BYTES = 32 * 1024 * 1024;
 
 export function refused(fact: string, cause?: unknown): FarmError {
@@ -64,6 +73,7 @@ function checkFiles(files: HandOver["files"], expected: Expected): void {
 
 function expectedOfBuild(order: BuildOrder, attempt: AttemptRecord | undefined): Expected {
   if (attempt === undefined) throw refused("a build was ordered, and it brings a load test");
+  checkWords([attempt.inputs, attempt.failure ?? null]);
   checkEvidence(order, attempt);
   checkOutputs(order, attempt);
   const { artifact, output } = order.limits;
@@ -84,6 +94,13 @@ function expectedOfBuild(order: BuildOrder, attempt: AttemptRecord | undefined):
 
 function ofKept({ sha256, size }: { readonly sha256: Digest; readonly size: number }): Bytes {
   return { digest: sha256 as Bytes["digest"], size };
+}
+
+/** All elements share the documents that these words are published in, and none may fill them. */
+function checkWords(words: unknown): void {
+  const { length } = canonicalJson(words);
+  if (length > WORDS_LIMIT)
+    throw refused(`it says ${length} characters, and nobody has more than ${WORDS_LIMIT} to say`);
 }
 
 /** What the worker says of the surroundings is what was planned, or a lie. */
@@ -107,7 +124,8 @@ function checkEvidence({ recipe, toolchain }: BuildOrder, attempt: AttemptRecord
 }
 
 function checkOutputs({ driver, limits }: BuildOrder, attempt: AttemptRecord): void {
-  const { modules, files = [], failure } = attempt;
+  const { modules, files = [], failure, buildMs } = attempt;
+  if (buildMs < 0) throw refused("it ended before it began");
   if (failure !== undefined) {
     if (modules.length + files.length > 0) throw refused("it failed, and brings modules");
     if (!FAILURES.has(ERRORS[failure.code].blame)) throw refused(`no build fails with ${failure.code}`);
@@ -127,9 +145,22 @@ function checkOutputs({ driver, limits }: BuildOrder, attempt: AttemptRecord): v
     if (!isKeptFile(path, driver.build.files))
       throw refused(`it brings ${quoted(path)}, which was not ordered`);
   }
+  checkPlaces(files.map(({ path }) => path));
+  const large = [...modules, ...files].find(({ size }) => size > MODULE_LIMIT_BYTES);
+  if (large !== undefined) throw refused(`it brings a file of ${large.size} bytes, which no output has`);
   const total = [...modules, ...files].reduce((sum, { size }) => sum + size, 0);
   if (total > limits.artifact)
     throw refused(`it brings ${total} bytes, and limits.artifact is ${limits.artifact}`);
+}
+
+/** Each file has a place of its own, which is none on the way to another's. */
+function checkPlaces(paths: readonly string[]): void {
+  const all = new Set(paths);
+  if (all.size < paths.length) throw refused("it brings a file twice");
+  for (const path of paths)
+    for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1))
+      if (all.has(path.slice(0, at)))
+        throw refused(`its file ${quoted(path.slice(0, at))} is a directory too`);
 }
 
 const FAILURES: ReadonlySet<string> = new Set(["source", "unknown", "input", "infra"]);
@@ -151,6 +182,9 @@ function expectedOfLoad(order: LoadOrder, load: HandOver["load"], files: HandOve
   const { verdict } = load;
   if (verdict.check !== "load" || !["pass", "fail", "unknown"].includes(verdict.verdict))
     throw refused("its verdict is none of a load test");
+  checkWords(verdict.reasons);
+  const strange = verdict.reasons.find(({ code }) => !LOAD_CODES.has(code));
+  if (strange !== undefined) throw refused(`no load test gives the reason ${quoted(strange.code)}`);
   const { modules } = order.set;
   const known = new Set(
     modules.flatMap(({ name, digest, packed }) =>
@@ -159,6 +193,7 @@ function expectedOfLoad(order: LoadOrder, load: HandOver["load"], files: HandOve
   );
   const tested = (verdict.of ?? []).map(({ module, sha256 }) => `${module} ${sha256}`);
   if (tested.some((one) => !known.has(one))) throw refused("it tested other modules than the ordered ones");
+  if (new Set(tested).size < tested.length) throw refused("it names a module twice");
   const names = new Set((verdict.of ?? []).map(({ module }) => module));
   if (verdict.verdict === "pass" && modules.some(({ name }) => !names.has(moduleName(name))))
     throw refused("it passes modules that it does not name");
@@ -166,6 +201,9 @@ function expectedOfLoad(order: LoadOrder, load: HandOver["load"], files: HandOve
   if (verdict.verdict !== "unknown" && !isLogged) throw refused("its load.log is missing");
   return new Map(isLogged ? [["load.log", { limit: LOAD_LOG_LIMIT_BYTES }]] : []);
 }
+
+/** The last one says how many more there are. */
+const LOAD_CODES: ReadonlySet<string> = new Set([...loadCheck.codes, "more"]);
 
 function isSame(a: unknown, b: unknown): boolean {
   return canonicalJson(a) === canonicalJson(b);

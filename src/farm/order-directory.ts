@@ -2,15 +2,19 @@
  * A directory of orders: `orders/<digest>.json`, and below `blobs` the bytes that they name. It may be copied anywhere.
  */
 import { createReadStream } from "node:fs";
-import { copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import type { Readable } from "node:stream";
-import { FarmError, isErrno, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../base/json.ts";
 import { entriesOf, exists, openScratch, type Scratch } from "../base/scratch.ts";
+import { kindIn, readFileIn } from "../base/strange-tree.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
 import { type Bytes, Order, orderDigest } from "./order.ts";
+
+/** Orders name bytes and hold none, but for a script that a driver is tried with. */
+const ORDER_LIMIT_BYTES = 16 * 1024 ** 2;
 
 export class OrderDirectory {
   readonly place: string;
@@ -33,12 +37,17 @@ export class OrderDirectory {
     await this.#scratch.close();
   }
 
+  /** Whether bytes are there, as far as one look tells: a machine that lost its power may have left a part of them. */
+  async has({ digest, size }: Bytes): Promise<boolean> {
+    const file = this.pathOf(digest);
+    return isPlain(file) && (await stat(file)).size === size;
+  }
+
   /** Keeps bytes under their digest. */
   async put(content: Buffer): Promise<Bytes> {
-    const digest = sha256(content);
-    const target = this.pathOf(digest);
-    if (!(await exists(target))) await this.#scratch.write(target, content);
-    return { digest, size: content.length };
+    const bytes = { digest: sha256(content), size: content.length };
+    if (!(await this.has(bytes))) await this.#scratch.write(this.pathOf(bytes.digest), content);
+    return bytes;
   }
 
   /** Keeps the file that `make` writes to a path. */
@@ -57,9 +66,9 @@ export class OrderDirectory {
   }
 
   /** Keeps a copy of a file. @throws FarmError DIGEST_MISMATCH if the file is not what it should be */
-  async putFile(file: string, digest: Digest): Promise<void> {
+  async putFile(file: string, digest: Bytes["digest"]): Promise<void> {
     const target = this.pathOf(digest);
-    if (await exists(target)) return;
+    if (await this.has({ digest, size: (await stat(file)).size })) return;
     const copy = this.#scratch.path();
     try {
       await mkdir(dirname(target), { recursive: true });
@@ -94,13 +103,11 @@ export class OrderDirectory {
   /** Undefined if it has no such order. @throws FarmError ORDER_INVALID, DOCUMENT_INVALID */
   async order(digest: Digest): Promise<Order | undefined> {
     const file = this.#orderFile(digest);
-    const text = await readFile(file, "utf8").catch((thrown) => {
-      if (isErrno(thrown) && thrown.code === "ENOENT") return undefined;
-      throw thrown;
-    });
-    if (text === undefined) return undefined;
-    const order = parseDocument(Order, text, file);
-    if (orderDigest(order) === digest) return order;
+    const kind = kindIn(dirname(file), basename(file));
+    if (kind === undefined) return undefined;
+    const bytes = kind === "file" ? readFileIn(dirname(file), basename(file), ORDER_LIMIT_BYTES) : undefined;
+    const order = bytes === undefined ? undefined : parseDocument(Order, bytes.toString("utf8"), file);
+    if (order !== undefined && isNamed(order, digest)) return order;
     throw new FarmError("ORDER_INVALID", {
       detail: `${file} is not the order that its name says`,
       at: { file },
@@ -109,16 +116,17 @@ export class OrderDirectory {
 
   /** Bytes that an order names. @throws FarmError ORDER_INVALID if they are missing or others */
   async bytes({ digest, size }: Bytes): Promise<Buffer> {
-    const content = await readFile(this.pathOf(digest)).catch((thrown) => {
-      throw this.#lost(digest, toFarmError(thrown));
-    });
-    if (content.length !== size || sha256(content) !== digest) throw this.#lost(digest);
+    const file = this.pathOf(digest);
+    // One byte more than there should be shows that there are more.
+    const content = readFileIn(dirname(file), basename(file), size + 1);
+    if (content?.length !== size || sha256(content) !== digest) throw this.#lost(digest);
     return content;
   }
 
   /** A file that an order names, checked. @throws FarmError ORDER_INVALID */
-  async file({ digest }: Bytes): Promise<string> {
+  async file({ digest, size }: Bytes): Promise<string> {
     const file = this.pathOf(digest);
+    if (!(await this.has({ digest, size }))) throw this.#lost(digest);
     const found = await fileDigest(file).catch((thrown) => {
       throw this.#lost(digest, toFarmError(thrown));
     });
@@ -131,7 +139,7 @@ export class OrderDirectory {
     return {
       open: async (digest): Promise<Readable | undefined> => {
         const file = this.pathOf(`sha256:${digest}`);
-        return (await exists(file)) ? createReadStream(file) : undefined;
+        return isPlain(file) ? createReadStream(file) : undefined;
       },
       write: () => Promise.resolve(),
     };
@@ -151,4 +159,17 @@ export class OrderDirectory {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+function isNamed(order: Order, digest: Digest): boolean {
+  try {
+    return orderDigest(order) === digest;
+  } catch {
+    return false; // What has no canonical form was never written by `putOrder`.
+  }
+}
+
+/** A directory of orders may come from anywhere: a link leads out of it, and a pipe has no end. */
+function isPlain(file: string): boolean {
+  return kindIn(dirname(file), basename(file)) === "file";
 }

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { type Digest, digestOf } from "../base/json.ts";
+import { FilePattern, PackageName, TreePath } from "../builder/driver-words.ts";
 import { LoadSettings } from "../builder/load-settings.ts";
 import { AttemptRecord, CompilerMismatch, type Recipe } from "../builder/records.ts";
 import { Verdict } from "../check/verdict.ts";
@@ -25,19 +26,20 @@ const Module = z.strictObject({ name: PathSegment, ...Bytes.shape });
 
 const DriverBuild = z.strictObject({
   kind: z.enum(["kbuild", "dkms"]),
-  directory: z.string().optional(),
+  directory: TreePath.optional(),
   prepare: z.array(z.string()).optional(),
   make: z.array(z.string()).optional(),
-  packages: z.array(z.string()),
-  depends: z.array(z.string()).optional(),
-  files: z.array(z.string()),
+  packages: z.array(PackageName),
+  depends: z.array(PackageName).optional(),
+  files: z.array(FilePattern),
   strip: z.boolean().optional(),
   compress: z.enum(["xz", "zstd", "gz"]).optional(),
 });
 
 /** What one build may take of a machine; sizes in bytes. */
 const Limits = z.strictObject({
-  minutes: z.number().positive(),
+  // As a configuration may say it: a timer of more is over at once.
+  minutes: z.number().positive().max(10_000),
   memory: z.int().positive(),
   processes: z.int().positive(),
   disk: z.int().positive(),
@@ -53,7 +55,8 @@ const Toolchain = z.strictObject({
   compiler: z.strictObject({
     family: z.enum(["gcc", "clang"]),
     version: z.string(),
-    command: z.string(),
+    command: z.string().regex(/^[A-Za-z0-9/][A-Za-z0-9/._+-]*$/, { error: "not the name of a program" }),
+    /** `{cross}` in a name stands for a triplet. */
     packages: z.array(z.string()),
   }),
   /** What the compiler for the target says of itself. */
@@ -69,6 +72,8 @@ const common = {
   /** Where nobody can have seen it before: no hand-over was made for another order. */
   nonce: z.string().regex(/^[0-9a-f]{32}$/),
   expires: z.iso.datetime(),
+  /** What failed before is tried again: another outcome than a failure counts. */
+  isRetry: z.literal(true).optional(),
 };
 
 export const BuildOrder = z.strictObject({

@@ -3,6 +3,7 @@
  * one driver that says endlessly much must not keep every other outcome from being published.
  */
 import { boundedTexts, shortened, textsOf, type Verdict } from "../check/verdict.ts";
+import type { InputRecord } from "../inputs/input-record.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 
@@ -47,21 +48,28 @@ function leftAfter(value: unknown, bytes: number): number {
 function shortNote({ load, refusals, failure, inputs, ...rest }: AttemptNote): AttemptNote {
   return {
     ...rest,
-    ...(inputs === undefined ? {} : { inputs: inputs.slice(0, FEW) }),
+    ...(inputs === undefined ? {} : { inputs: inputs.slice(0, FEW).map(shortInput) }),
     ...(load === undefined ? {} : { load: { ...load, verdict: shortVerdict(load.verdict) } }),
     ...(refusals === undefined ? {} : { refusals: few(refusals) }),
     ...(failure === undefined ? {} : { failure: shortFailure(failure) }),
   };
 }
 
+function shortInput(input: InputRecord): InputRecord {
+  const tried = input.tried
+    .slice(0, FEW)
+    .map(({ place, fault }) => ({ place: short(place), fault: short(fault) }));
+  return { ...input, name: short(input.name), version: short(input.version), tried };
+}
+
 type Failure = NonNullable<AttemptNote["failure"]>;
 
 function shortFailure(failure: Failure): Failure {
-  const { cause, line, advice } = failure;
-  const short = (text: string) => shortened(text, TEXT_CHARACTERS);
+  const { cause, file, line, advice } = failure;
   return {
     ...failure,
     cause: short(cause),
+    ...(file === undefined ? {} : { file: short(file) }),
     line: short(line),
     ...(advice === undefined ? {} : { advice: short(advice) }),
   };
@@ -72,10 +80,14 @@ function shortVerdict(one: Verdict): Verdict {
   return {
     ...one,
     reasons: texts.map((text, index) => ({
-      code: index < FEW ? (one.reasons[index]?.code ?? "more") : "more",
+      code: index < FEW ? short(one.reasons[index]?.code ?? "more") : "more",
       text,
     })),
   };
+}
+
+function short(text: string): string {
+  return shortened(text, TEXT_CHARACTERS);
 }
 
 /** Of a list of texts the first few, and how many more there are. */

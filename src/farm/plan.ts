@@ -35,6 +35,7 @@ export async function planFarm(farm: Farm, options: PlanOptions): Promise<PlanRe
         executor = new OrdersExecutor({
           ...{ build, processors, mirrors, directory, cache, scratch },
           isCarried: ({ source }) => carried === "all" || privateSources.has(source),
+          isRetry: options.retry ?? false,
           expires: new Date(now().getTime() + hours * 3600_000),
         });
         return executor;

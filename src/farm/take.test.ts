@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -105,6 +105,39 @@ describe("an honest hand-over", () => {
 
     expect(await take(file)).toMatchObject({ kind: "taken" });
     expect(await take(file)).toMatchObject({ kind: "again" });
+  });
+
+  test("of a failure that proves nothing is a fault, whose log is kept", async () => {
+    const order = makeBuildOrder();
+    const failure = { code: "BUILD_UNEXPLAINED" as const, cause: "it ended", line: "" };
+
+    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(taken).toMatchObject({ kind: "fault", code: "BUILD_UNEXPLAINED", message: "it ended" });
+    expect(await isUsed(order)).toBe(false);
+    const [place = ""] = await readdir(join(cache, "unfinished"));
+    expect(await readFile(join(cache, "unfinished", place, "build.log"), "utf8")).toBe("a log\n");
+  });
+
+  test("may overrule a failure, if that was ordered again", async () => {
+    const first = makeBuildOrder();
+    const failure = { code: "BUILD_FAILED" as const, cause: "", line: "" };
+    await take(await handed(first, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(await refusalOf(await handed(first))).toMatch(/one recipe has one result/);
+    const again = makeBuildOrder({ isRetry: true });
+    expect(await take(await handed(again))).toMatchObject({ kind: "taken" });
+    expect((await findAttempt(first.recipe, cache))?.record).toEqual(honestAttempt(first));
+    const late = await handed(again, { modules: [], failure }, honestFiles().slice(0, 1));
+    expect(await refusalOf(late)).toMatch(/one recipe has one result/);
+  });
+
+  test("is found behind a link to its directory", async () => {
+    const file = await handed(makeBuildOrder());
+    await symlink(directory, join(directory, "link"));
+
+    expect(await handOversIn([join(directory, "link")])).toEqual([file]);
+    expect(await handOversIn([join(directory, "link", "hand-over.tar")])).toEqual([file]);
   });
 
   test("that says what kept the worker from it is a fault, and nothing is used", async () => {
@@ -322,6 +355,53 @@ describe("a hand-over is refused by name", () => {
       /./,
     ],
     [
+      "that says more of its packages than anybody reads",
+      () => {
+        const tried = [{ place: "mirror", fault: "F".repeat(100_000) }];
+        return handed(order, { inputs: honestAttempt(order).inputs.map((one) => ({ ...one, tried })) });
+      },
+      /nobody has more than 65536 to say/,
+    ],
+    [
+      "that says more of a failure than anybody reads",
+      () => {
+        const failure = { code: "BUILD_FAILED" as const, cause: "", line: "", file: "F".repeat(100_000) };
+        return handed(order, { modules: [], failure }, honestFiles().slice(0, 1));
+      },
+      /nobody has more than 65536 to say/,
+    ],
+    [
+      "with half of a character",
+      () =>
+        described((text) =>
+          text.replace(
+            '"buildMs":1234',
+            String.raw`"buildMs":1234,"mismatch":{"declared":"\ud800","used":""}`,
+          ),
+        ),
+      /no canonical form/,
+    ],
+    [
+      "with a name that is half of a character",
+      () => described((text) => text.replace("{", String.raw`{"\ud800":1,`)),
+      /Unrecognized key/,
+    ],
+    [
+      "that is nested a million deep",
+      () =>
+        described((text) =>
+          text.replace('"recipe":{', `"recipe":{"deep":${"[".repeat(1e6)}${"]".repeat(1e6)},`),
+        ),
+      /no canonical form/,
+    ],
+    ["that ended before it began", () => handed(order, { buildMs: -1 }), /ended before it began/],
+    ["with a kept file twice", () => kept("firmware/a", "firmware/a"), /a file twice/],
+    [
+      "with a kept file on the way to another",
+      () => kept("firmware", "firmware/a"),
+      /"firmware" is a directory too/,
+    ],
+    [
       "that says two things",
       () => handed(order, {}, honestFiles(), { error: { code: "X", message: "" } }),
       /one thing/,
@@ -343,6 +423,27 @@ describe("a hand-over is refused by name", () => {
     expect(reason).toMatch(fact);
     expect(await isUsed(order)).toBe(false);
     expect(existsSync("/etc/evil")).toBe(false);
+  });
+
+  test("in few words, whatever its own are", async () => {
+    const file = await described((text) => text.replace("{", `{"${"evil".repeat(100_000)}":1,`));
+
+    expect((await refusalOf(file)).length).toBeLessThan(3000);
+  });
+
+  test("once, however often it is handed over", async () => {
+    const file = await handed(order, {}, honestFiles(), { nonce: other.nonce });
+
+    for (const seconds of [1, 2, 3]) await refusalOf(file, new Date(NOW.getTime() + seconds * 1000));
+
+    expect(await readdir(join(cache, "quarantine"))).toHaveLength(1);
+  });
+
+  test("without filling the disk", async () => {
+    for (let lie = 0; lie < 70; lie++)
+      await refusalOf(await put(Buffer.from(`no archive ${lie}`.repeat(100))));
+
+    expect(await readdir(join(cache, "quarantine"))).toHaveLength(64);
   });
 
   test("when its order has expired", async () => {
@@ -378,8 +479,10 @@ describe("a hand-over is refused by name", () => {
     await run(["truncate", "--size=100G", file]);
 
     expect(await refusalOf(file)).toMatch(/more than the \d+ bytes that its order allows/);
-    const kept = await readdir(join(cache, "quarantine"));
-    expect(kept).toHaveLength(1);
+    const [kept = "", ...others] = await readdir(join(cache, "quarantine"));
+    expect(others).toEqual([]);
+    const { blocks } = await stat(join(cache, "quarantine", kept, "hand-over.tar"));
+    expect(blocks * 512).toBeLessThan(10 * 2 ** 20);
   });
 
   describe("in the shapes of its modules", () => {
@@ -422,6 +525,23 @@ describe("a hand-over is refused by name", () => {
       expect(await refusalOf(await make())).toMatch(fact);
     });
   });
+
+  /** What an honest hand-over says, changed as JSON. */
+  async function described(change: (text: string) => string): Promise<string> {
+    await issue(order, cache, scratch);
+    const description = tarBlocks({ name: "hand-over.json", content: change(JSON.stringify(honest(order))) });
+    return put(Buffer.concat([description, blocksOf(honestFiles()), END]));
+  }
+
+  /** A hand-over of a driver that keeps further files. */
+  function kept(...paths: readonly string[]): Promise<string> {
+    const content = Buffer.from("firmware");
+    const build = { ...order.driver.build, files: ["firmware", "firmware/*"] };
+    const more = [...new Set(paths)].map((path) => ({ path: `files/${path}`, content }));
+    const files = paths.map((path) => ({ path, sha256: sha256(content), size: content.length }));
+    const keeping = makeBuildOrder({ driver: { ...order.driver, build } });
+    return handed(keeping, { files }, [...honestFiles(), ...more]);
+  }
 
   function honest(for_: BuildOrder, changes: Partial<HandOver> = {}): HandOver {
     return describeHandOver(for_, honestFiles(), { attempt: honestAttempt(for_), ...changes });
@@ -475,6 +595,14 @@ describe("a load test that was handed over", () => {
     ["of other modules", { of: [{ module: "doorbell", sha256: sha256("other") }] }, [log], /other modules/],
     ["of no named modules", { of: undefined }, [log], /does not name/],
     ["of another check", { check: "signature" }, [log], /none of a load test/],
+    ["that names a module twice", { of: [...of, ...of] }, [log], /names a module twice/],
+    ["for endless reasons", { reasons: [{ code: "loaded", text: "F".repeat(100_000) }] }, [log], /65536/],
+    [
+      "for a reason that none has",
+      { reasons: [{ code: "excepted", text: "" }] },
+      [log],
+      /the reason "excepted"/,
+    ],
     ["that waives", { verdict: "waived" }, [log], /none of a load test/],
     ["without its log", {}, [], /load\.log is missing/],
     ["with files", {}, [log, { path: "build.log", content: Buffer.from("x") }], /was not ordered/],
@@ -486,6 +614,17 @@ describe("a load test that was handed over", () => {
   test("is refused when it contradicts an earlier one", async () => {
     await take(await tested({}));
 
+    expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
+  });
+
+  test("may overrule a failure, if that was ordered again", async () => {
+    await take(await tested({ verdict: "fail" }));
+    const again = { ...load, isRetry: true as const };
+    await issue(again, cache, scratch);
+    const verdict = { check: "load", verdict: "pass" as const, reasons: [], of };
+    const file = await put(archiveOf(describeHandOver(again, [log], { load: { verdict } }), [log]), "again");
+
+    expect(await take(file)).toMatchObject({ kind: "taken" });
     expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
   });
 

@@ -6,17 +6,18 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { lstat, mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { unpackWhole } from "../base/decompress.ts";
-import { FarmError, isErrno, toFarmError } from "../base/error.ts";
-import { canonicalJson, type Digest, digestOf, parseDocument } from "../base/json.ts";
+import { ERRORS, FarmError, isErrno, toFarmError } from "../base/error.ts";
+import { canonicalJson, type Digest, parseDocument } from "../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../base/strange-tree.ts";
 import { findAttempt, findAttemptOf, keepAttempt } from "../builder/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { AttemptRecord } from "../builder/records.ts";
+import { shortened } from "../check/verdict.ts";
 import { openModule, packingOf } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import { checkStripped } from "../formats/stripped-module.ts";
@@ -27,6 +28,7 @@ import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
 import { LoadMemory, loadSet } from "./load-test.ts";
 import { type BuildOrder, HAND_OVER_FILE, HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
+import { keepRefused } from "./quarantine.ts";
 
 /** What one hand-over was worth. */
 export type Taken =
@@ -55,10 +57,12 @@ export async function handOversIn(places: readonly string[]): Promise<string[]> 
       const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
         throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
       });
-      if (!status.isDirectory()) return [place];
-      return (await entriesOf(place))
+      // Links to a directory are a person's; those in it are not.
+      if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
+      const directory = await realpath(place);
+      return (await entriesOf(directory))
         .filter((name) => name.endsWith(".tar"))
-        .map((name) => join(place, name));
+        .map((name) => join(directory, name));
     }),
   );
   return [...new Set(found.flat())].toSorted();
@@ -101,11 +105,19 @@ async function take(file: string, copy: string, evidence: string, context: TakeC
     return { kind: "fault", name, code, message };
   }
   const limit = sizeLimit(order);
+  const tooLarge = () => refused(`it has more than the ${limit} bytes that its order allows`);
+  // Holes cost whoever made them nothing, and us a copy; what it is by then is asked of the copy.
+  if ((await lstat(file)).size > limit) throw tooLarge();
   if (copyFileIn(dirname(file), basename(file), copy, limit + 1) === undefined)
     throw refused("it is not a plain file any more");
-  if ((await stat(copy)).size > limit)
-    throw refused(`it has more than the ${limit} bytes that its order allows`);
+  if ((await stat(copy)).size > limit) throw tooLarge();
   await unpack(copy, handOver, evidence);
+  const failure = handOver.attempt?.failure;
+  if (handOver.attempt !== undefined && failure !== undefined && ERRORS[failure.code].blame !== "source") {
+    // Nothing proves that the driver is at fault: its log is kept, and it is ordered again.
+    await keepAttempt(handOver.attempt, evidence, context.cache);
+    return { kind: "fault", name, code: failure.code, message: failure.cause };
+  }
   const kind =
     order.kind === "build"
       ? await takeAttempt(order, handOver.attempt as AttemptRecord, evidence, context)
@@ -118,15 +130,22 @@ async function describe(file: string, context: TakeContext) {
   if (kindIn(dirname(file), basename(file)) !== "file") throw refused("it is not a plain file");
   const head = readFileIn(dirname(file), basename(file), HEAD_BYTES) ?? Buffer.alloc(0);
   const description = await firstFile(head);
-  const handOver = await parsed(description);
+  const handOver = parsed(description);
   const digest = handOver.order as Digest;
   const order = await orderOf(digest, context);
   if (order === undefined) throw refused(`this farm gave no order ${digest}`);
   return { order, digest, handOver };
 }
 
-async function parsed(description: Buffer): Promise<HandOver> {
-  return parseDocument(HandOver, description.toString("utf8"), HAND_OVER_FILE);
+/** All that is used of it is written down again, which not everything that can be read can be. */
+function parsed(description: Buffer): HandOver {
+  const handOver = parseDocument(HandOver, description.toString("utf8"), HAND_OVER_FILE);
+  try {
+    canonicalJson(handOver);
+  } catch (thrown) {
+    throw refused(`its description has no canonical form: ${toFarmError(thrown).message}`, thrown);
+  }
+  return handOver;
 }
 
 async function firstFile(head: Buffer): Promise<Buffer> {
@@ -206,7 +225,9 @@ async function takeAttempt(
 ): Promise<"taken" | "again"> {
   for (const module of attempt.modules) await checkModule(order, module, evidence);
   const known = await findAttempt(order.recipe, cache);
-  if (known === undefined) {
+  // What failed was ordered again to see whether that was the machine's doing.
+  const isOverruled = order.isRetry && known?.record.failure !== undefined && attempt.failure === undefined;
+  if (known === undefined || isOverruled) {
     await keepAttempt(attempt, evidence, cache);
     return "taken";
   }
@@ -267,7 +288,8 @@ async function takeVerdict(
   const memory = new LoadMemory(element, subject, { cache, scratch });
   const result = load as NonNullable<typeof load>;
   const known = await memory.recall(await loadSet(element, subject));
-  if (known !== undefined) {
+  const isOverruled = order.isRetry && known?.verdict.verdict === "fail" && result.verdict.verdict === "pass";
+  if (known !== undefined && !isOverruled) {
     if (known.verdict.verdict === result.verdict.verdict) return "again";
     throw refused(
       `it says ${result.verdict.verdict} of modules of which a test before it said ${known.verdict.verdict}`,
@@ -284,33 +306,31 @@ async function takeVerdict(
   return "taken";
 }
 
+const REASON_CHARACTERS = 2000;
+
 /** What bytes from outside do wrong, in whatever words, is a refusal; anything else is this machine's. */
 function asRefusal(thrown: unknown): FarmError {
   const error = toFarmError(thrown);
   const isTheirs = ["PACKAGE_MALFORMED", "MODULE_MALFORMED", "DOCUMENT_INVALID", "UNSAFE_NAME"].includes(
     error.code,
   );
-  return isTheirs ? refused(error.message, thrown) : error;
+  if (error.code !== "HAND_OVER_REFUSED" && !isTheirs) return error;
+  // Their words are in it.
+  return refused(shortened(error.message.toWellFormed(), REASON_CHARACTERS), thrown);
 }
 
-/** Keeps what was refused, as far as it was read, where people can look at it. */
+/** Keeps what was refused, as far as it was read. */
 async function quarantine(
   file: string,
   copy: string,
   error: FarmError,
   { cache, scratch, now }: TakeContext,
 ): Promise<string> {
-  const place = join(cache, "quarantine", digestOf([file, error.message, now.toISOString()]).slice(7, 23));
-  await mkdir(place, { recursive: true, mode: 0o700 });
-  if (await exists(copy)) await rename(copy, join(place, "hand-over.tar"));
-  else {
-    const head =
-      kindIn(dirname(file), basename(file)) === "file"
-        ? readFileIn(dirname(file), basename(file), HEAD_BYTES)
-        : undefined;
-    if (head !== undefined) await scratch.write(join(place, "hand-over.tar"), head);
+  if (!(await exists(copy))) {
+    const isFile = kindIn(dirname(file), basename(file)) === "file";
+    const head = isFile ? readFileIn(dirname(file), basename(file), HEAD_BYTES) : undefined;
+    await writeFile(copy, head ?? "");
   }
-  const reason = { file, reason: error.message, at: now.toISOString() };
-  await scratch.write(join(place, "reason.json"), `${canonicalJson(reason)}\n`);
-  return place;
+  const refusal = { file: file.toWellFormed(), reason: error.message, at: now.toISOString() };
+  return keepRefused(copy, refusal, { cache, scratch });
 }

@@ -9,13 +9,13 @@ import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import PQueue from "p-queue";
 import { awaitEviction, openCache } from "../base/cache.ts";
-import { FarmError, ownError, traceOf } from "../base/error.ts";
+import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import { Http } from "../base/http.ts";
 import { canonicalJson, type Digest, hexOf, sha256 } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { exists, openScratch, type Scratch } from "../base/scratch.ts";
-import { type Attempt, findAttempt, keptFiles } from "../builder/attempt.ts";
+import { type Attempt, keptFiles } from "../builder/attempt.ts";
 import { sandboxOf } from "../builder/sandboxes/index.ts";
 import type { Sandbox, SandboxName } from "../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
@@ -40,7 +40,7 @@ import { Workshop } from "./workshop.ts";
 export interface WorkOptions {
   /** The directory of orders. */
   readonly orders: string;
-  /** Where hand-overs go: `<order>.tar`. */
+  /** Where hand-overs go: `<order>.tar`, and `<order>.fault.tar` for one that only says what kept us from it. */
   readonly out: string;
   readonly cache: string;
   readonly jobs: number;
@@ -105,8 +105,11 @@ async function machineHere(): Promise<WorkerMachine> {
 
 async function mirrorsOf(directory: OrderDirectory): Promise<string[]> {
   const found = new Set<string>();
-  for (const digest of await directory.digests())
-    for (const url of Object.values((await directory.order(digest))?.mirrors ?? {})) found.add(url);
+  for (const digest of await directory.digests()) {
+    // What is wrong with an order is reported when its turn comes.
+    const order = await directory.order(digest).catch(() => undefined);
+    for (const url of Object.values(order?.mirrors ?? {})) found.add(url);
+  }
   return [...found].filter((url) => /^https?:\/\//.test(url));
 }
 
@@ -139,8 +142,14 @@ class Worker {
     await queue.addAll(
       own.map((digest) => async () => {
         if (signal.aborted) return;
-        const order = await directory.order(digest);
-        if (order !== undefined) await this.#one(order, digest, machine);
+        try {
+          const order = await directory.order(digest);
+          if (order !== undefined) await this.#one(order, digest, machine);
+        } catch (thrown) {
+          // Nothing can be handed over: the order cannot be read, or what came of it cannot be written.
+          const name = `order ${hexOf(digest).slice(0, 12)}`;
+          if (!signal.aborted) this.#faults.push({ name, error: toFarmError(thrown) });
+        }
       }),
     );
     if (signal.aborted)
@@ -189,11 +198,11 @@ class Worker {
       ...content,
       files: kept.map(({ facts }) => facts),
     });
-    await this.#write(
-      file,
-      handOver,
-      kept.map(({ source }) => source),
-    );
+    const sources = kept.map(({ source }) => source);
+    // What kept this worker from it may be over the next time: then it is carried out after all.
+    const fault = join(out, `${hexOf(digest)}.fault.tar`);
+    await this.#write(made.error === undefined ? file : fault, handOver, sources);
+    if (made.error === undefined) await rm(fault, { force: true });
     this.#done++;
     const failure = made.attempt?.failure?.cause ?? made.error?.message;
     progress.element(
@@ -207,7 +216,14 @@ class Worker {
     const trace = traceOf(error);
     if (trace !== "") this.#options.progress.say(trace);
     this.#faults.push({ name, error });
-    return { error: { code: error.code, message: error.message.toWellFormed().slice(0, 4000) }, files: [] };
+    const message = this.#withoutPlaces(error.message).toWellFormed().slice(0, 4000);
+    return { error: { code: error.code, message }, files: [] };
+  }
+
+  /** Where things lie on this machine is nobody else's concern. */
+  #withoutPlaces(text: string): string {
+    const { orders, out, cache } = this.#options;
+    return text.replaceAll(orders, "$ORDERS").replaceAll(out, "$OUT").replaceAll(cache, "$CACHE");
   }
 
   async #make(order: Order, watch: Watch): Promise<Made> {
@@ -215,8 +231,7 @@ class Worker {
   }
 
   async #build(order: BuildOrder, watch: Watch): Promise<Made> {
-    const attempt =
-      (await findAttempt(order.recipe, this.#options.cache)) ?? (await this.#workshop.build(order, watch));
+    const attempt = await this.#workshop.build(order, watch);
     return { attempt: attempt.record, files: filesOf(attempt) };
   }
 
@@ -234,19 +249,22 @@ class Worker {
     const description = Buffer.from(`${canonicalJson(handOver)}\n`);
     try {
       await mkdir(dirname(temporary), { recursive: true });
-      await pipeline(async function* () {
-        yield tarFile(HAND_OVER_FILE, description.length);
-        yield description;
-        yield tarFilling(description.length);
-        for (const [index, { path, size }] of handOver.files.entries()) {
-          const source = sources[index] as FileSource;
-          yield tarFile(path, size);
-          if ("content" in source) yield source.content;
-          else yield* createReadStream(source.file);
-          yield tarFilling(size);
-        }
-        yield TAR_END;
-      }, createWriteStream(temporary));
+      await pipeline(
+        async function* () {
+          yield tarFile(HAND_OVER_FILE, description.length);
+          yield description;
+          yield tarFilling(description.length);
+          for (const [index, { path, size }] of handOver.files.entries()) {
+            const source = sources[index] as FileSource;
+            yield tarFile(path, size);
+            if ("content" in source) yield source.content;
+            else yield* createReadStream(source.file);
+            yield tarFilling(size);
+          }
+          yield TAR_END;
+        },
+        createWriteStream(temporary, { flush: true }),
+      );
       await rename(temporary, target);
     } finally {
       await rm(temporary, { force: true });

@@ -8,11 +8,11 @@ import { markUsed } from "../base/cache.ts";
 import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
-import { canonicalJson, hexOf } from "../base/json.ts";
+import { canonicalJson, digestOf, hexOf } from "../base/json.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
-import type { Attempt } from "../builder/attempt.ts";
+import { type Attempt, findAttempt } from "../builder/attempt.ts";
 import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
-import { recipeKey } from "../builder/recipe.ts";
+import { recipeKey, recipeOf } from "../builder/recipe.ts";
 import type { Sandbox } from "../builder/sandboxes/sandbox.ts";
 import { sourceOfArchive } from "../builder/source-archive.ts";
 import type { SourceTree } from "../builder/source-tree.ts";
@@ -50,13 +50,27 @@ export class Workshop {
     this.#context = context;
   }
 
-  /** @throws FarmError ORDER_INVALID for an order that contradicts itself; what a build throws */
+  /**
+   * Builds what an order asks for, unless this machine did so before.
+   * @throws FarmError ORDER_INVALID for an order that contradicts itself; what a build throws
+   */
   async build(order: BuildOrder, watch: Watch): Promise<Attempt> {
     const { element, recipe } = order;
-    if (element.recipe !== recipeKey(recipe)) throw contradiction("its recipe is not its element's");
+    const attempts = attemptsOf(order, this.#context.cache);
+    const known = await findAttempt(recipe, attempts);
+    if (known !== undefined) {
+      await markUsed(attempts);
+      return known;
+    }
     watch.stage("toolchain");
     const driver = await this.#driver(order);
-    await this.#rootPlace(order);
+    const root = await this.#root(order);
+    const { scripts } = recipe;
+    const { builder, emulation, packages } = root;
+    const own = recipeOf({ element, driver, builder, emulation, root: packages, scripts });
+    // A recipe is a claim: what was made of something else must never be found under it.
+    if (element.recipe !== recipeKey(own) || recipeKey(recipe) !== recipeKey(own))
+      throw contradiction("its recipe is not that of what is to be built");
     return this.#executor(order).build({ element, driver, recipe, rank: 0 }, watch);
   }
 
@@ -83,11 +97,11 @@ export class Workshop {
     return this.#executor(order).load({ element: order.element, guest: order.guest, set, rank: 0 }, watch);
   }
 
-  /** Orders that share mirrors, limits and root share an executor, and so what is under way in it. */
+  /** Orders of one work share an executor, and so what is under way in it. */
   #executor(order: Order): LocalExecutor {
     const { mirrors } = order;
-    const own = order.kind === "build" ? [order.toolchain, order.limits] : [];
-    const key = canonicalJson([order.kind, mirrors, own]);
+    const place = order.kind === "build" ? attemptsOf(order, this.#context.cache) : "";
+    const key = canonicalJson([order.kind, mirrors, place]);
     const known = this.#executors.get(key);
     if (known !== undefined) return known;
     const { cache, scratch, sandbox, processors, signal, machine } = this.#context;
@@ -96,7 +110,7 @@ export class Workshop {
       steps: STEPS,
       ...{ processors, signal, machine, isLoaded: false },
       build: {
-        ...{ inputs, sandbox, scratch, cache, images: IMAGES },
+        ...{ inputs, sandbox, scratch, cache: place, images: IMAGES },
         toolchains: { root: () => this.#root(order) },
         limits: order.kind === "build" ? order.limits : NO_LIMITS,
         builder: order.kind === "build" ? order.recipe.builder : order.element.architecture,
@@ -119,9 +133,12 @@ export class Workshop {
     return made;
   }
 
-  async #driver({ driver }: BuildOrder): Promise<LoadedDriver> {
+  /** @throws FarmError ORDER_INVALID unless it is the element's */
+  async #driver({ driver, element }: BuildOrder): Promise<LoadedDriver> {
     const { directory } = this.#context;
     const { name, version, modules, build, packageName } = driver;
+    if (name !== element.driver || version !== element.driverversion)
+      throw contradiction("its driver is not its element's");
     const needed = await Promise.all(
       driver.needed.map(
         async (one): Promise<NeededDriver> =>
@@ -146,14 +163,18 @@ export class Workshop {
     });
   }
 
-  #source({ tree, archive }: BuildOrder["driver"]["source"]): Promise<SourceTree> {
-    const known = this.#sources.get(tree);
+  #source(source: BuildOrder["driver"]["source"]): Promise<SourceTree> {
+    const { tree, archive } = source;
+    // Another order may name an archive for this tree that does not hold it, and fails alone.
+    const key = canonicalJson(source);
+    const known = this.#sources.get(key);
     if (known !== undefined) return known;
     const { directory, scratch, signal } = this.#context;
     const read = directory
       .bytes(archive)
       .then((bytes) => sourceOfArchive(bytes, tree, scratch.path(), signal));
-    this.#sources.set(tree, read);
+    read.catch(() => this.#sources.delete(key));
+    this.#sources.set(key, read);
     return read;
   }
 
@@ -174,10 +195,13 @@ export class Workshop {
 
   /** The root of an order in the cache, under the digest of its content. */
   #rootPlace({ toolchain }: BuildOrder): Promise<string> {
-    const known = this.#roots.get(toolchain.digest);
+    const { digest, archive } = toolchain;
+    const key = canonicalJson([digest, archive]);
+    const known = this.#roots.get(key);
     if (known !== undefined) return known;
     const made = this.#openRoot(toolchain);
-    this.#roots.set(toolchain.digest, made);
+    made.catch(() => this.#roots.delete(key));
+    this.#roots.set(key, made);
     return made;
   }
 
@@ -195,6 +219,14 @@ export class Workshop {
     await markUsed(place);
     return place;
   }
+}
+
+/**
+ * Where the attempts at one work are, which several orders may ask for. Not where a farm on this machine has its own: an
+ * order names a recipe, but the root and the settings that it brings are not all in there.
+ */
+function attemptsOf({ recipe, element, driver, toolchain, limits }: BuildOrder, cache: string): string {
+  return join(cache, "worked", hexOf(digestOf([recipe, element, driver, toolchain, limits])));
 }
 
 async function readRecord(place: string): Promise<RootRecord> {

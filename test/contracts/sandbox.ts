@@ -130,6 +130,16 @@ export function sandboxContract(sandbox: Sandbox, root: string, options = { hasG
       expect(await readFile(join(place, "out", "file"), "utf8")).toBe("read");
     });
 
+    test.each(["A", "PATH"])("starts nothing where a word would end early, in %s", async (name) => {
+      const secret = await temporaryDirectory();
+      await writeFile(join(secret, "file"), "of this machine");
+      const env = { PATH: "/bin", [name]: `/bin\0--bind\0${secret}\0/tmp` };
+
+      const running = runScript("cat /tmp/file", { env });
+
+      await expect(running).rejects.toThrow();
+    });
+
     describe("shuts in", () => {
       test.each([
         "/bin/x",

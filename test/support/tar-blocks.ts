@@ -1,6 +1,6 @@
 /** Archives of tar, header by header, as no tool would write them. */
 
-interface Block {
+export interface Block {
   readonly name?: string;
   readonly type?: string;
   readonly linkName?: string;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { run } from "../../base/run.ts";
 import { hostArchitecture } from "../../kernel/architecture.ts";
 import { type ControlGroup, makeGroup } from "./cgroup.ts";
-import { requirePrograms, resourceLimits, runConfined } from "./confine.ts";
+import { requirePrograms, requireWholeWords, resourceLimits, runConfined } from "./confine.ts";
 import { mountTable } from "./devices.ts";
 import { hiddenOfProc, layOut, type Mount } from "./layout.ts";
 import { HOSTNAME, type Sandbox, type SandboxSpec, USER_ID } from "./sandbox.ts";
@@ -47,6 +47,7 @@ async function writeOrders(
   await mkdir(join(own, "empty"), { recursive: true });
   // In a file and not on the command line, which the program can read: it tells where things are on this machine.
   const words = argumentsOf(spec, mounts, own, await namespacesOfUsers());
+  requireWholeWords(words);
   const architecture = hostArchitecture(process.arch);
   const countsMemory = group?.limits.has("memory") ?? false;
   await writeFile(join(own, "arguments"), words.map((word) => `${word}\0`).join(""));

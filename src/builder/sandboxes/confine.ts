@@ -32,6 +32,18 @@ export function requirePrograms({ name, needs }: Sandbox): void {
   });
 }
 
+/**
+ * A NUL ends a word of a command line: what comes behind one would be a word of its own, and so an option of the sandbox.
+ * @throws FarmError UNSAFE_NAME
+ */
+export function requireWholeWords(words: readonly string[]): void {
+  const cut = words.find((word) => word.includes("\0"));
+  if (cut === undefined) return;
+  throw new FarmError("UNSAFE_NAME", {
+    detail: `what the sandbox is given holds a NUL: ${JSON.stringify(cut.slice(0, 200))}`,
+  });
+}
+
 export interface Confinement {
   /** The sandbox's own program, which is the first of a process namespace. */
   readonly argv: readonly string[];

@@ -1,7 +1,8 @@
-import { chmod, link, mkdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { sharedDirectory } from "../../../test/support/temporary.ts";
+import { type Block, tarBlocks } from "../../../test/support/tar-blocks.ts";
+import { sharedDirectory, temporaryDirectory } from "../../../test/support/temporary.ts";
 import { sha256 } from "../../base/json.ts";
 import { run } from "../../base/run.ts";
 import { openScratch } from "../../base/scratch.ts";
@@ -57,6 +58,18 @@ describe("a toolchain root", () => {
     await scratch.close();
   });
 
+  test("is another one where its record says something else", async () => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const honest = await exportRoot(await makePlace("honest"), join(directory, "honest.tar"), scratch);
+    const place = await makePlace("lying");
+    await writeFile(join(place, "root.json"), JSON.stringify({ ...RECORD, packages: [] }));
+
+    const lying = await exportRoot(place, join(directory, "lying.tar"), scratch);
+
+    expect(lying.digest).not.toBe(honest.digest);
+    await scratch.close();
+  });
+
   test("is an image to container tools", async () => {
     const scratch = await openScratch(join(directory, "tmp"));
     const file = join(directory, "image.tar");
@@ -102,6 +115,68 @@ describe("a toolchain root", () => {
     });
     await expect(stat(place)).rejects.toMatchObject({ code: "ENOENT" });
     await scratch.close();
+  });
+});
+
+describe("an archive that somebody made to do harm", () => {
+  const honest = { name: "debian12-gcc-12-0123456789ab", record: RECORD };
+
+  /** A layer of any entries, and whatever is said of it. */
+  async function crafted(layer: Buffer, said: unknown = honest): Promise<string> {
+    const config = Buffer.from(
+      JSON.stringify({ config: { Labels: { "io.kmodfarm.root": JSON.stringify(said) } } }),
+    );
+    const facts = (bytes: Buffer) => ({ mediaType: "x", digest: sha256(bytes), size: bytes.length });
+    const manifest = Buffer.from(JSON.stringify({ config: facts(config), layers: [facts(layer)] }));
+    const index = Buffer.from(JSON.stringify({ manifests: [facts(manifest)] }));
+    const file = join(await temporaryDirectory(), "crafted.tar");
+    // What comes fifth is the layer, however small it is.
+    const blobs = [manifest, config, layer].map((content) => ({
+      name: `blobs/sha256/${sha256(content).slice(7)}`,
+      content,
+    }));
+    const documents = [
+      { name: "oci-layout", content: "{}" },
+      { name: "index.json", content: index },
+    ];
+    await writeFile(file, Buffer.concat([tarBlocks(...documents, ...blobs), Buffer.alloc(1024)]));
+    return file;
+  }
+  const layerOf = (...blocks: readonly Block[]) => Buffer.concat([tarBlocks(...blocks), Buffer.alloc(1024)]);
+
+  test.each<[string, Buffer, unknown?]>([
+    ["a device", layerOf({ name: "dev/sda", type: "4" })],
+    ["a pipe", layerOf({ name: "pipe", type: "6" })],
+    ["a program that is root's for everybody", layerOf({ name: "su", mode: 0o4755, content: "x" })],
+    ["a path from the top", layerOf({ name: "/tmp/evil", content: "x" })],
+    ["a path that leads out", layerOf({ name: "a/../../evil", content: "x" })],
+    ["a hard link out", layerOf({ name: "shadow", type: "1", linkName: "../../../etc/shadow" })],
+    [
+      "a hard link through a link",
+      layerOf({ name: "a", type: "2", linkName: "/usr/bin" }, { name: "b", type: "1", linkName: "a/env" }),
+    ],
+    [
+      "a file through a link",
+      layerOf({ name: "a", type: "2", linkName: "/usr" }, { name: "a/evil", content: "x" }),
+    ],
+    ["nothing", Buffer.alloc(1024)],
+    ["a name that leads out", layerOf({ name: "x", content: "x" }), { ...honest, name: "../../evil" }],
+    [
+      "half of a character",
+      layerOf({ name: "x", content: "x" }),
+      { ...honest, record: { ...RECORD, packages: [{ name: "\ud800", version: "1" }] } },
+    ],
+    ["no record", layerOf({ name: "x", content: "x" }), { name: honest.name }],
+  ])("is refused with %s, and nothing of it stays", async (_, layer, said) => {
+    const cache = await temporaryDirectory();
+    const scratch = await openScratch(join(cache, "tmp"));
+    const file = await crafted(layer, said);
+
+    const refusal = importRoot(file, ({ name }) => join(cache, "roots", name), scratch);
+
+    await expect(refusal).rejects.toMatchObject({ code: "TOOLCHAIN_INVALID" });
+    await scratch.close();
+    expect(await readdir(cache)).toEqual([]);
   });
 });
 

@@ -12,7 +12,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
-import { canonicalJson, type Digest, hexOf, sha256 } from "../../base/json.ts";
+import { canonicalJson, type Digest, digestOf, hexOf, sha256 } from "../../base/json.ts";
 import { pipeThrough } from "../../base/run.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
@@ -44,7 +44,7 @@ const Manifest = z.object({ config: Descriptor, layers: z.array(Descriptor).leng
 const Config = z.object({ config: z.object({ Labels: z.object({ [LABEL]: z.string() }) }) });
 const Root = z.object({ name: PathSegment, record: RootRecord });
 
-/** A root in an archive. `digest` is of its content: the same on every machine that has it. */
+/** A root in an archive. `digest` is of its content and its record: the same on every machine that has it. */
 export interface ArchivedRoot {
   readonly name: string;
   readonly digest: Digest;
@@ -94,7 +94,7 @@ export async function exportRoot(place: string, file: string, scratch: Scratch):
     }, createWriteStream(whole));
     await mkdir(dirname(file), { recursive: true });
     await rename(whole, file);
-    return { name, digest: content.digest, record };
+    return { name, digest: rootDigest(content.digest, record), record };
   } finally {
     await removeTree(layer);
     await removeTree(whole);
@@ -139,6 +139,11 @@ export async function importRoot(
   } finally {
     await removeTree(made);
   }
+}
+
+/** What the record says is what builds are told of the root: the same files under another record are another root. */
+function rootDigest(layer: Digest, record: RootRecord): Digest {
+  return digestOf({ layer, record });
 }
 
 async function writeLayer(
@@ -193,7 +198,7 @@ async function readArchive(file: string, layer: string): Promise<ArchivedRoot> {
       const digest = await writeHashed(pieces, layer);
       if (layers[0]?.digest !== digest || path !== blobPath(digest))
         throw invalid(file, "its layer is missing or damaged");
-      return { ...root, digest };
+      return { ...root, digest: rootDigest(digest, root.record) };
     }
     const bytes = Buffer.concat(await Readable.from(pieces).toArray());
     if (path.startsWith(BLOBS) && blobPath(sha256(bytes)) !== path)
@@ -220,7 +225,10 @@ async function writeHashed(pieces: AsyncIterable<Buffer>, file: string): Promise
 
 function labelled(file: string, label: string): z.infer<typeof Root> {
   try {
-    return Root.parse(JSON.parse(label));
+    const root = Root.parse(JSON.parse(label));
+    // It is published, and part of the root's digest: what has no canonical form is no record.
+    canonicalJson(root);
+    return root;
   } catch {
     throw invalid(file, "it is an image, but none of a toolchain root");
   }

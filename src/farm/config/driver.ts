@@ -2,35 +2,15 @@
  * A driver in the configuration: where its source is, and how it is built where that is not the usual way.
  */
 import { z } from "zod";
+import { FilePattern, PackageName, TreePath } from "../../builder/driver-words.ts";
 import { LoadSettings } from "../../builder/load-settings.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../../builder/origins/origin.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { Names } from "./words.ts";
 
-/** What apt and dnf take as a name and as nothing else: no pattern, no path, and no `-` that removes. */
-const PackageName = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9+._-]*[A-Za-z0-9+])?$/, {
-  error: "not the name of a package",
-});
-
 const ModuleNames = z
   .array(PathSegment.refine((name) => !name.endsWith(".ko"), { error: "a module is named without .ko" }))
   .min(1);
-
-/** A path that cannot lead out of the tree. */
-const isInside = (path: string) =>
-  !path.startsWith("/") && path.split("/").every((part) => part !== "" && part !== ".." && part !== ".");
-
-const Directory = z
-  .string()
-  .regex(/^[A-Za-z0-9._+~/-]+$/, { error: "not a plain path" })
-  .refine(isInside, { error: "must be a path inside the tree, without ./ before it" });
-
-const FilePattern = z
-  .string()
-  .regex(/^[A-Za-z0-9._+~*?[\]/-]+$/, { error: "not a plain pattern (* ? [ ] are what it may hold)" })
-  .refine((pattern) => isInside(pattern) && !pattern.startsWith("-"), {
-    error: "must be a pattern inside the tree",
-  });
 
 const ShellLines = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
@@ -56,7 +36,7 @@ export const DriverConfig = z
       .describe(
         "What `modinfo -F version` must say of its modules; `{version}` stands for the version. Default: nobody minds.",
       ),
-    smoke: Directory.optional().describe(
+    smoke: TreePath.optional().describe(
       "A POSIX sh script of the tree that runs in the load test while the modules are in, in a guest with busybox; anything but exit code 0 is a failure.",
     ),
     load: LoadSettings.optional(),
@@ -64,7 +44,7 @@ export const DriverConfig = z
       .enum(["kbuild", "dkms"])
       .optional()
       .describe("What kind of tree it is; default: dkms where there is a dkms.conf and no `make`."),
-    directory: Directory.optional().describe(
+    directory: TreePath.optional().describe(
       "Where in the tree its Kbuild, Makefile or dkms.conf is; default: at the top.",
     ),
     prepare: ShellLines.optional().describe(

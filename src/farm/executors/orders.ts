@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type PQueue from "p-queue";
 import { canonicalJson, type Digest, hexOf } from "../../base/json.ts";
-import { exists, type Scratch } from "../../base/scratch.ts";
+import type { Scratch } from "../../base/scratch.ts";
 import { rootRequest } from "../../builder/build.ts";
 import { buildPackages } from "../../builder/recipe.ts";
 import { archiveOfSource } from "../../builder/source-archive.ts";
@@ -32,6 +32,8 @@ export interface OrdersContext {
   /** Whether a package travels with its orders; otherwise workers fetch it from where the catalog found it. */
   readonly isCarried: (listed: Package) => boolean;
   readonly expires: Date;
+  /** Whether what failed before is ordered again. */
+  readonly isRetry: boolean;
 }
 
 /** Where a farm remembers an order that it gave. */
@@ -117,8 +119,8 @@ export class OrdersExecutor implements Executor {
   #common(
     element: Element,
     packages: readonly Package[],
-  ): Pick<Order, "schema" | "element" | "mirrors" | "nonce" | "expires"> {
-    const { mirrors, expires } = this.#context;
+  ): Pick<Order, "schema" | "element" | "mirrors" | "nonce" | "expires" | "isRetry"> {
+    const { mirrors, expires, isRetry } = this.#context;
     const sources = new Set(packages.map(({ source }) => source));
     return {
       schema: "kmodfarm.order/1",
@@ -126,6 +128,7 @@ export class OrdersExecutor implements Executor {
       mirrors: Object.fromEntries(Object.entries(mirrors).filter(([id]) => sources.has(id))),
       nonce: randomBytes(16).toString("hex"),
       expires: expires.toISOString(),
+      ...(isRetry ? { isRetry } : {}),
     };
   }
 
@@ -175,8 +178,8 @@ export class OrdersExecutor implements Executor {
   ): Promise<void> {
     const { build, directory, isCarried } = this.#context;
     for (const one of packages.filter(isCarried)) {
-      const { sha256: hex } = verified(one);
-      if (await exists(directory.pathOf(`sha256:${hex}`))) continue;
+      const { sha256: hex, size } = verified(one);
+      if (await directory.has({ digest: `sha256:${hex}`, size })) continue;
       const file = await build.inputs.fetch(one, element.kernelurls, signal, purpose);
       await directory.putFile(file, `sha256:${hex}`);
     }

@@ -1,0 +1,172 @@
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import PQueue from "p-queue";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { makeElement } from "../../test/support/elements.ts";
+import { makeBuildOrder } from "../../test/support/hand-overs.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { Http } from "../base/http.ts";
+import { sha256 } from "../base/json.ts";
+import { entriesOf, openScratch, type Scratch } from "../base/scratch.ts";
+import { recipeKey, recipeOf } from "../builder/recipe.ts";
+import type { Recipe } from "../builder/records.ts";
+import { bubblewrap } from "../builder/sandboxes/bubblewrap.ts";
+import { archiveOfSource } from "../builder/source-archive.ts";
+import { readSourceTree } from "../builder/source-tree.ts";
+import { exportRoot } from "../builder/toolchains/archive.ts";
+import type { BuildOrder, Bytes } from "./order.ts";
+import { OrderDirectory } from "./order-directory.ts";
+import { Workshop } from "./workshop.ts";
+
+let place: string;
+let cache: string;
+let scratch: Scratch;
+let directory: OrderDirectory;
+let workshop: Workshop;
+
+beforeEach(async () => {
+  place = await temporaryDirectory();
+  cache = join(place, "cache");
+  scratch = await openScratch(join(cache, "tmp"));
+  directory = await OrderDirectory.make(join(place, "orders"));
+  workshop = new Workshop({
+    ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: bubblewrap },
+    ...{ processors: new PQueue({ concurrency: 2 }), signal: new AbortController().signal },
+  });
+});
+
+afterEach(async () => {
+  await directory.close();
+  await scratch.close();
+});
+
+const SAYS = "gcc-12 (Debian 12.2.0-14) 12.2.0";
+
+async function toolchain(compiler: string, version: string) {
+  const made = join(place, `root-of-${compiler}-${version}`, "debian12-gcc-12-0123456789ab");
+  await mkdir(join(made, "root", "bin"), { recursive: true });
+  await writeFile(join(made, "root", "bin", "gcc-12"), compiler);
+  const packages = [{ name: "gcc-12", version }];
+  await writeFile(
+    join(made, "root.json"),
+    JSON.stringify({ builder: "x86_64", packages, compilers: { x86_64: SAYS } }),
+  );
+  const found: Awaited<ReturnType<typeof exportRoot>>[] = [];
+  const archive = await directory.putMade(async (file) => {
+    found.push(await exportRoot(made, file, scratch));
+  });
+  return { digest: found[0]?.digest as Bytes["digest"], archive };
+}
+
+async function source(text: string) {
+  const tree = join(place, `source-${text}`);
+  await mkdir(tree);
+  await writeFile(join(tree, "Kbuild"), `# ${text}\n`);
+  const read = await readSourceTree(tree);
+  return { tree: read.digest as Bytes["digest"], archive: await directory.put(archiveOfSource(read)) };
+}
+
+/** An order of which nothing is missing but the kernel's headers: so far does a worker come with it. */
+async function honestOrder(): Promise<BuildOrder> {
+  const order = makeBuildOrder({ element: makeElement({ kernelurls: [] }) });
+  const driver = { ...order.driver, source: await source("honest") };
+  const recipe = recipeOf({
+    element: order.element,
+    driver: {
+      ...{
+        name: driver.name,
+        version: driver.version,
+        modules: driver.modules,
+        build: { kind: "kbuild", packages: [], files: [] },
+      },
+      origin: { kind: "directory", place: "" },
+      source: { directory: "", files: [], leftovers: [], digest: driver.source.tree },
+    },
+    ...{ builder: "x86_64", root: [{ name: "gcc-12", version: "12.2.0-14" }], scripts: sha256("scripts") },
+  });
+  return claiming(recipe, {
+    ...order,
+    driver,
+    toolchain: { ...order.toolchain, ...(await toolchain("honest", "12.2.0-14")) },
+  });
+}
+
+/** The same order, which says that what comes of it is of that recipe. */
+function claiming(recipe: Recipe, order: BuildOrder): BuildOrder {
+  return { ...order, recipe, element: { ...order.element, recipe: recipeKey(recipe) } };
+}
+
+const build = (order: BuildOrder) =>
+  workshop.build(order, { signal: new AbortController().signal, stage: () => {} });
+
+describe("a workshop", () => {
+  test("goes as far as an honest order lets it", async () => {
+    await expect(build(await honestOrder())).rejects.toMatchObject({ code: "NOT_FETCHABLE" });
+  });
+
+  // What was built of other things would be handed over, and found, as the outcome of an honest recipe.
+  test.each<[string, (order: BuildOrder) => Promise<BuildOrder> | BuildOrder]>([
+    [
+      "another source",
+      async (order) => ({ ...order, driver: { ...order.driver, source: await source("evil") } }),
+    ],
+    [
+      "another toolchain",
+      async (order) => ({ ...order, toolchain: { ...order.toolchain, ...(await toolchain("evil", "13")) } }),
+    ],
+    [
+      "other packages",
+      ({ recipe, ...order }) =>
+        claiming(
+          { ...recipe, headers: recipe.headers.map((one) => ({ ...one, sha256: "2".repeat(64) })) },
+          { ...order, recipe },
+        ),
+    ],
+    [
+      "other settings",
+      (order) => ({
+        ...order,
+        driver: { ...order.driver, build: { ...order.driver.build, make: ["evil"] } },
+      }),
+    ],
+    ["other modules", (order) => ({ ...order, driver: { ...order.driver, modules: ["evil"] } })],
+    ["another driver's name", (order) => ({ ...order, driver: { ...order.driver, name: "evil" } })],
+    ["another kernel", (order) => ({ ...order, element: { ...order.element, kversion: "6.1.0-57-amd64" } })],
+    [
+      "another recipe than its element's",
+      ({ element, ...order }) => ({ ...order, element: { ...element, recipe: sha256("evil") } }),
+    ],
+  ])("builds nothing under a recipe of %s", async (_, change) => {
+    const order = await change(await honestOrder());
+
+    await expect(build(order)).rejects.toMatchObject({ code: "ORDER_INVALID" });
+  });
+
+  test("keeps what an order gave apart from the farm's own attempts, and from other roots'", async () => {
+    const honest = await honestOrder();
+    // Of the same packages as far as anybody says, so of the same recipe.
+    const evil = { ...honest, toolchain: { ...honest.toolchain, ...(await toolchain("evil", "12.2.0-14")) } };
+
+    for (const order of [evil, honest])
+      await expect(build(order)).rejects.toMatchObject({ code: "NOT_FETCHABLE" });
+
+    expect(await readdir(join(cache, "toolchains"))).toHaveLength(2);
+    expect(await entriesOf(join(cache, "attempts"))).toEqual([]);
+  });
+
+  test("lets an order with damaged bytes spoil none of the same tree and root", async () => {
+    const honest = await honestOrder();
+    const { source: own } = honest.driver;
+    const bad = await directory.put(Buffer.from("no archive"));
+    const wrongRoot = (await toolchain("evil", "12.2.0-14")).archive;
+
+    for (const order of [
+      { ...honest, driver: { ...honest.driver, source: { ...own, archive: bad } } },
+      { ...honest, toolchain: { ...honest.toolchain, archive: wrongRoot } },
+      { ...honest, toolchain: { ...honest.toolchain, archive: bad } },
+    ])
+      await expect(build(order)).rejects.not.toMatchObject({ code: "NOT_FETCHABLE" });
+
+    await expect(build(honest)).rejects.toMatchObject({ code: "NOT_FETCHABLE" });
+  });
+});
