@@ -1,0 +1,33 @@
+import { describe, expect, it } from "vitest";
+import { nodeScript, readAnswer } from "./support/plain-guest.ts";
+
+const KMOD = "MODPROBE kmod version 34.2 +ZSTD +XZ\r\n";
+const ROUND = ["in a 0", "in b 0", "out b 0", "out a 0"];
+
+const consoleOf = (steps: readonly string[], head = KMOD) =>
+  `${head}${steps.map((step) => `STEP ${step}\r\n`).join("")}TAINT 12288\r\n`;
+
+describe("the plain guest that load verdicts are compared with", () => {
+  it("names kmod by its path, because busybox's shell prefers a modprobe of its own", () => {
+    const calls = [...nodeScript(["a-b", "c"]).matchAll(/(\S*)modprobe\b/g)].map(([call]) => call);
+    expect(new Set(calls)).toEqual(new Set(["/sbin/modprobe", "$(/sbin/modprobe"]));
+  });
+
+  it("believes no other modprobe than kmod's", () => {
+    const busybox = "MODPROBE BusyBox v1.37.0 multi-call binary.\r\n";
+    expect(() => readAnswer(consoleOf([...ROUND, ...ROUND], busybox), 2)).toThrow(/not kmod's modprobe/);
+    expect(() => readAnswer(consoleOf([...ROUND, ...ROUND], ""), 2)).toThrow(/not kmod's modprobe/);
+  });
+
+  it("wants everything in and out again, twice", () => {
+    expect(readAnswer(consoleOf([...ROUND, ...ROUND]), 2).loads).toBe(true);
+    expect(readAnswer(consoleOf(ROUND), 2).loads).toBe(false);
+  });
+
+  it("keeps the words of a modprobe that refuses", () => {
+    const refusal = "in b 1 modprobe: ERROR: could not insert 'b': No such device";
+    const { loads, steps } = readAnswer(consoleOf([...ROUND, "in a 0", refusal, "out b 0", "out a 0"]), 2);
+    expect(loads).toBe(false);
+    expect(steps).toContain(refusal);
+  });
+});
