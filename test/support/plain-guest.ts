@@ -150,11 +150,14 @@ async function withPrograms(root: string, release: string): Promise<void> {
   await run("ln", ["-sfn", "busybox", join(root, "bin", "sh")]);
 }
 
+/** As the kernel calls a module whose file has hyphens. */
+const systemName = (name: string) => name.replaceAll("-", "_");
+
 /** Programs are named by their paths: by a bare name, busybox's shell runs what it has of that name itself. */
 export function nodeScript(names: readonly string[]): string {
   const round = [
     ...names.map((name) => `step "in ${name}" /sbin/modprobe ${name}`),
-    ...names.toReversed().map((name) => `step "out ${name}" out ${name.replaceAll("-", "_")}`),
+    ...names.toReversed().map((name) => `step "out ${name}" out ${systemName(name)}`),
   ];
   return `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -168,8 +171,16 @@ step() {
 	said=$("$@" 2>&1)
 	echo "STEP $act $?" $said
 }
-# One that another's removal took along is out already.
-out() { [ ! -e "/sys/module/$1/initstate" ] || /sbin/modprobe -r "$1"; }
+# One that another's removal took along is out already; one that others of these use goes out after them.
+out() {
+	[ -e "/sys/module/$1/initstate" ] || return 0
+	for holder in /sys/module/$1/holders/*; do
+		case " ${names.map(systemName).join(" ")} " in
+		*" \${holder##*/} "*) out "\${holder##*/}" || return ;;
+		esac
+	done
+	/sbin/modprobe -r "$1"
+}
 echo "MODPROBE" $(/sbin/modprobe --version)
 ${[...round, ...round].join("\n")}
 echo "TAINT $(/bin/busybox cat /proc/sys/kernel/tainted)"
