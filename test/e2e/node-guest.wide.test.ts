@@ -99,6 +99,22 @@ MODULE_LICENSE("GPL");
     },
     says: GOOD,
   },
+  // What is asked for before its turn needs another part, and each of the two names the other.
+  {
+    name: "deep-parts",
+    sources: {
+      asks: module("#include <linux/kmod.h>", 'return request_module("second-part") ? -ENOENT : 0;'),
+      "second-part": module(
+        'int third_answer(void);\nMODULE_SOFTDEP("pre: third-part rmd160");',
+        "return third_answer() == 42 ? 0 : -EINVAL;",
+      ),
+      "third-part": module(
+        'int third_answer(void);\nint third_answer(void) { return 42; }\nEXPORT_SYMBOL_GPL(third_answer);\nMODULE_SOFTDEP("pre: second-part");',
+        "return 0;",
+      ),
+    },
+    says: GOOD,
+  },
   {
     name: "asks-in-vain",
     sources: { vain: module(DIGEST, FIND_DIGEST.replace("rmd160", "no-such-hash"), FREE_DIGEST) },
