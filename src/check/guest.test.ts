@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -178,6 +178,19 @@ done`,
 
     expect(guestArchive(content).toString("latin1")).toContain("$b insmod");
     expect(guestArchive({ ...content, kmod }).toString("latin1")).toContain("/usr/sbin/insmod");
+  });
+
+  test("runs a driver's own script with that kmod, whatever the shell has of its own", async () => {
+    const directory = await temporaryDirectory();
+    const kmod = [{ path: "usr/bin/kmod", mode: 0o100755, content: "ELF kmod" }];
+    const archive = guestArchive({ ...content, kmod }).toString("latin1");
+    const [, call = ""] = /step smoke script \$b (sh -c '.*' \.\/smoke)\n/.exec(archive) ?? [];
+    const calls = call.replaceAll("/usr/sbin/", "echo kmod ");
+    await writeFile(join(directory, "smoke"), 'modprobe "a b" -q\ninsmod ./c.ko\nexit 3\nmodprobe d\n');
+
+    const { stdout, status } = spawnSync("sh", ["-c", calls], { cwd: directory, encoding: "utf8" });
+
+    expect([status, stdout]).toEqual([3, "kmod modprobe a b -q\nkmod insmod ./c.ko\n"]);
   });
 
   test("gives the same bytes for the same content", () => {
