@@ -1,5 +1,5 @@
-import { execFileSync } from "node:child_process";
-import { mkdir, readdir, readFile } from "node:fs/promises";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
@@ -89,15 +89,68 @@ describe("guestArchive", () => {
       "step tree 'crypto-cbc(aes)' /usr/sbin/modprobe -- 'crypto-cbc(aes)'",
     ]);
     expect(script).toContain("insert inserted tally tally.ko 'debug=1' 'names=a,b'\n");
-    expect(script).toContain(`
-echo 'install tally /own tally /sets/0/tally.ko $CMDLINE_OPTS
-softdep tally pre: usb_common
+    const [, configuring = ""] = /^(echo 'install .*?\.conf)$/ms.exec(script) ?? [];
+    const config = join(directory, "driver.conf");
+    execFileSync("sh", ["-c", configuring.replace("/etc/modprobe.d/driver.conf", config)]);
+    expect(await readFile(config, "utf8")).toBe(`\
+install tally /own tally /sets/0/tally.ko 'usb_common' '' $CMDLINE_OPTS
+softdep tally pre:
 options tally debug=1 names=a,b
-alias fs-tally tally' >/etc/modprobe.d/set.conf
-begin_set 0
+alias fs-tally tally
 `);
+    // The kernel has a module of that name itself.
+    const tree = join(directory, "lib", "modules", "6.1.0");
+    await mkdir(tree, { recursive: true });
+    execFileSync("depmod", ["-b", directory, "6.1.0"], { stdio: "ignore" });
+    await writeFile(join(tree, "modules.softdep"), "softdep tally pre: crc32c\n");
+    const asked = ["-d", directory, "-C", directory, "-S", "6.1.0", "-D", "fs-tally"];
+    expect(execFileSync("modprobe", asked, { encoding: "utf8" })).toMatch(
+      /^install \/own tally \/sets\/0\/tally.ko /,
+    );
     expect(await readdir(directory)).toEqual(expect.arrayContaining(["etc", "own", "request"]));
     for (const program of ["init", "own", "request"]) execFileSync("sh", ["-n", join(directory, program)]);
+  });
+
+  test("brings along what belongs before and after a module that is asked for, in circles too", async () => {
+    const directory = join(await temporaryDirectory(), "root");
+    await mkdir(directory);
+    const whole = { ...content, tree: { kind: "whole" as const, names: [] } };
+    execFileSync("cpio", ["--extract", "--quiet", "--make-directories"], {
+      cwd: directory,
+      input: guestArchive(whole),
+    });
+    const stub = async (name: string, text: string) =>
+      writeFile(join(directory, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    const [modprobe, insmod, own, log] = ["modprobe", "insmod", "own.sh", "log"].map((name) =>
+      join(directory, name),
+    ) as [string, string, string, string];
+    await stub("insmod", `echo "insmod $*" >>${log}`);
+    await stub(
+      "modprobe",
+      `echo "modprobe $*" >>${log}
+for name; do
+  case $name in
+  base) ${own} base base.ko 'top crypto-cbc(*)' '' ;;
+  top) ${own} top top.ko base '' ;;
+  esac
+done`,
+    );
+    const text = (await readFile(join(directory, "own"), "utf8"))
+      .replace("#!/bin/busybox sh", "")
+      .replaceAll("/tmp/", `${directory}/`)
+      .replaceAll("/usr/sbin/modprobe", modprobe)
+      .replaceAll("/usr/sbin/insmod", insmod);
+    await stub("own.sh", text);
+
+    execFileSync(own, ["top", "top.ko", "base", "later", "debug=1"]);
+
+    expect((await readFile(log, "utf8")).trimEnd().split("\n")).toEqual([
+      "modprobe -qa -- base",
+      "modprobe -qa -- top crypto-cbc(*)",
+      ...["insmod base.ko", "insmod top.ko debug=1"],
+      "modprobe -qa -- later",
+    ]);
+    expect(await readdir(directory)).toEqual(expect.arrayContaining(["in-base", "in-top"]));
   });
 
   test("says what was asked for where nothing of the kernel's own is there", () => {
@@ -125,6 +178,19 @@ begin_set 0
 
     expect(guestArchive(content).toString("latin1")).toContain("$b insmod");
     expect(guestArchive({ ...content, kmod }).toString("latin1")).toContain("/usr/sbin/insmod");
+  });
+
+  test("runs a driver's own script with that kmod, whatever the shell has of its own", async () => {
+    const directory = await temporaryDirectory();
+    const kmod = [{ path: "usr/bin/kmod", mode: 0o100755, content: "ELF kmod" }];
+    const archive = guestArchive({ ...content, kmod }).toString("latin1");
+    const [, call = ""] = /step smoke script \$b (sh -c '.*' \.\/smoke)\n/.exec(archive) ?? [];
+    const calls = call.replaceAll("/usr/sbin/", "echo kmod ");
+    await writeFile(join(directory, "smoke"), 'modprobe "a b" -q\ninsmod ./c.ko\nexit 3\nmodprobe d\n');
+
+    const { stdout, status } = spawnSync("sh", ["-c", calls], { cwd: directory, encoding: "utf8" });
+
+    expect([status, stdout]).toEqual([3, "kmod modprobe a b -q\nkmod insmod ./c.ko\n"]);
   });
 
   test("gives the same bytes for the same content", () => {

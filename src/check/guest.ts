@@ -113,8 +113,22 @@ code=$?
 exit $code
 `,
     ),
-    // Modules of a driver may be asked for before it is their turn.
-    program("own", `${begin}name=$1 file=$2\nshift 2\n/usr/sbin/insmod "$file" "$@" && : >"/tmp/in-$name"\n`),
+    // Modules of a driver may be asked for before it is their turn; what goes in before each, and after it, comes along,
+    // in whatever circle they name each other.
+    program(
+      "own",
+      `${begin}name=$1 file=$2 before=$3 after=$4
+shift 4
+set -f
+case " $coming " in *" $name "*) exit 0 ;; esac
+export coming="$coming $name"
+[ -z "$before" ] || /${MODPROBE} -qa -- $before
+/usr/sbin/insmod "$file" "$@" || exit
+: >"/tmp/in-$name"
+[ -z "$after" ] || /${MODPROBE} -qa -- $after
+exit 0
+`,
+    ),
     { path: "bin/sh", mode: 0o120777, content: "busybox" },
     { path: "etc/modprobe.d", mode: 0o040755 },
   ];
@@ -126,16 +140,19 @@ function isPlainWord(word: string): boolean {
 }
 
 const NONE = { pre: [], post: [] };
+/** Read before modules.softdep, as the names of files go; the first softdep that kmod reads is the one that counts. */
+const MODPROBE_CONF = "/etc/modprobe.d/driver.conf";
 
-/** Where `modprobe` finds the modules of a set, before those of the kernel's own with the same names. */
+/**
+ * Where `modprobe` finds the modules of a set, before those of the kernel's own with the same names. kmod runs no command of
+ * a module for which it knows a `softdep`; so what belongs before and after one stands in its command, and an empty softdep
+ * hides that of the kernel's own.
+ */
 function modprobeLines(modules: readonly GuestModule[], index: number): string[] {
-  const softly = (word: string, names: readonly string[]) =>
-    names.filter(isRequestable).length === 0 ? "" : ` ${word}: ${names.filter(isRequestable).join(" ")}`;
+  const softly = (names: readonly string[]) => `'${names.filter(isRequestable).join(" ")}'`;
   return modules.flatMap(({ name, file, aliases = [], parameters = [], softdeps: { pre, post } = NONE }) => [
-    `install ${name} /own ${name} /sets/${index}/${file} $CMDLINE_OPTS`,
-    ...(pre.length + post.length === 0
-      ? []
-      : [`softdep ${name}${softly("pre", pre)}${softly("post", post)}`]),
+    `install ${name} /own ${name} /sets/${index}/${file} ${softly(pre)} ${softly(post)} $CMDLINE_OPTS`,
+    `softdep ${name} pre:`,
     ...(parameters.length === 0 ? [] : [`options ${name} ${parameters.join(" ")}`]),
     ...aliases
       .filter((alias) => isPlainWord(alias) && !alias.includes("\\"))
@@ -144,7 +161,8 @@ function modprobeLines(modules: readonly GuestModule[], index: number): string[]
 }
 
 function configuring(modules: readonly GuestModule[], index: number): string {
-  return `echo '${modprobeLines(modules, index).join("\n")}' >/etc/modprobe.d/set.conf`;
+  const lines = modprobeLines(modules, index).join("\n");
+  return `echo '${lines.replaceAll("'", String.raw`'\''`)}' >${MODPROBE_CONF}`;
 }
 
 /** What goes in before all sets: the kernel's own modules, then those of other drivers. */
@@ -178,6 +196,9 @@ function setLines({ tree, sets }: GuestContent): string[] {
     ];
   });
 }
+
+/** By a bare name, busybox's shell runs what it has of that name itself, and that finds modules otherwise. */
+const BY_KMOD = ["modprobe", "insmod"].map((name) => `${name}() { /usr/sbin/${name} "$@"; }; `).join("");
 
 function initScript(content: GuestContent): string {
   const { kmod, sets } = content;
@@ -261,7 +282,7 @@ remove() {
 smoke() {
 	[ -z "$failed" ] || return 0
 	cd "/sets/$set"
-	step smoke ${SCRIPT} $b sh ./smoke
+	step smoke ${SCRIPT} $b sh -c '${kmod === undefined ? "" : BY_KMOD}. ./smoke' ./smoke
 	cd /
 	[ "$code" = 0 ] || failed=yes
 }

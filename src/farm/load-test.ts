@@ -41,7 +41,7 @@ export interface LoadSubject {
 }
 
 /** Raised when what a verdict means changes, so that old verdicts are not taken for new ones. */
-const LOAD_TEST_VERSION = 5;
+const LOAD_TEST_VERSION = 6;
 
 const KeptLoad = z.object({ version: z.literal(LOAD_TEST_VERSION), verdict: Verdict, bootMs: z.int() });
 

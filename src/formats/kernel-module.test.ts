@@ -1,9 +1,12 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { globSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { craftModule } from "../../test/support/crafted-module.ts";
 import { compareNotes, compareWithModinfo, compareWithModprobe } from "../../test/support/module-tools.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { FarmError } from "../base/error.ts";
 import { readElf } from "./elf.ts";
 import { insertionOrder, moduleName, readKernelModule } from "./kernel-module.ts";
@@ -220,14 +223,34 @@ describe("what a module needs", () => {
 
   test.each([
     [["pre: rmd160"], { pre: ["rmd160"], post: [] }],
-    [["pre: crypto-crc32c  a post: b", "pre:a post: c"], { pre: ["crypto_crc32c", "a"], post: ["b", "c"] }],
-    [["post: b", "pre: a", "stray"], { pre: ["a"], post: ["b"] }],
+    [["pre: crypto-crc32c  a post: b pre: c"], { pre: ["crypto_crc32c", "a", "c"], post: ["b"] }],
+    [["post: b", "pre: a"], { pre: [], post: ["b"] }],
+    [["stray", "pre: a"], { pre: [], post: [] }],
     [["pre:", ""], { pre: [], post: [] }],
   ])("reads softdep %j", (entries, found) => {
     const { pre, post } = crafted("", ...entries).softdeps;
 
     expect([new Set(pre), new Set(post)]).toEqual([new Set(found.pre), new Set(found.post)]);
   });
+
+  test.skipIf(!HAS_MODINFO)(
+    "of several softdep entries is what the first one names, as modprobe has it",
+    async () => {
+      const [directory, release] = [await temporaryDirectory(), "6.1.0"];
+      const tree = join(directory, "lib", "modules", release);
+      await mkdir(tree, { recursive: true });
+      for (const name of ["a", "b"]) await writeFile(join(tree, `${name}.ko`), craftModule(name));
+      const modinfo = ["softdep=pre: a", "softdep=pre: b"];
+      await writeFile(join(tree, "tally.ko"), craftModule("tally", { modinfo }));
+      execFileSync("depmod", ["-b", directory, release], { stdio: "ignore" });
+
+      const argv = ["-d", directory, "-C", directory, "-S", release, "-D", "tally"];
+      const shown = execFileSync("modprobe", argv, { encoding: "utf8" });
+
+      const files = [...shown.matchAll(/(\w+)\.ko/g)].map(([, name]) => name);
+      expect(files).toEqual([...crafted("", "pre: a", "pre: b").softdeps.pre, "tally"]);
+    },
+  );
 
   test("is no endless list", () => {
     expect(() =>

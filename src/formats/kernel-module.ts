@@ -220,16 +220,14 @@ function dependsOf(list: string, what: string): string[] {
   return [...new Set(names.map(moduleName))];
 }
 
-/** `pre: a b post: c`, in one entry or in several; modprobe.d(5). */
+/** `pre: a b post: c`; modprobe.d(5). Of several entries, kmod reads the first one alone. */
 function softdepsOf(modinfo: KernelModule["modinfo"], what: string): Softdeps {
   const lists = { pre: new Set<string>(), post: new Set<string>() };
-  for (const [key, value] of modinfo) {
-    if (key !== "softdep") continue;
-    let list: Set<string> | undefined;
-    for (const word of value.split(/\s+/).filter((part) => part !== "")) {
-      if (word === "pre:" || word === "post:") list = lists[word === "pre:" ? "pre" : "post"];
-      else list?.add(moduleName(word));
-    }
+  const [, entry = ""] = modinfo.find(([key]) => key === "softdep") ?? [];
+  let list: Set<string> | undefined;
+  for (const word of entry.split(/\s+/).filter((part) => part !== "")) {
+    if (word === "pre:" || word === "post:") list = lists[word === "pre:" ? "pre" : "post"];
+    else list?.add(moduleName(word));
   }
   const count = lists.pre.size + lists.post.size;
   if (count > MAX_DEPENDS) throw malformed(what, `it names ${count} modules in softdep`);

@@ -17,6 +17,7 @@ interface Driver {
   /** File without .c → its source; what stands before the functions, then init and exit. */
   readonly sources: Readonly<Record<string, string>>;
   readonly load?: unknown;
+  readonly smoke?: string;
   readonly says: readonly [verdict: string, ...reasons: RegExp[]];
 }
 
@@ -98,6 +99,28 @@ MODULE_LICENSE("GPL");
       "second-part": module("", "return 0;"),
     },
     says: GOOD,
+  },
+  // What is asked for before its turn needs another part, and each of the two names the other.
+  {
+    name: "deep-parts",
+    sources: {
+      asks: module("#include <linux/kmod.h>", 'return request_module("second-part") ? -ENOENT : 0;'),
+      "second-part": module(
+        'int third_answer(void);\nMODULE_SOFTDEP("pre: third-part rmd160");',
+        "return third_answer() == 42 ? 0 : -EINVAL;",
+      ),
+      "third-part": module(
+        'int third_answer(void);\nint third_answer(void) { return 42; }\nEXPORT_SYMBOL_GPL(third_answer);\nMODULE_SOFTDEP("pre: second-part");',
+        "return 0;",
+      ),
+    },
+    says: GOOD,
+  },
+  {
+    name: "fetches",
+    sources: { fetches: module("", "return 0;") },
+    smoke: "modprobe rmd160 && grep -q '^rmd160 ' /proc/modules\n",
+    says: ["pass", /inserted by kmod, tried out and removed, twice$/],
   },
   {
     name: "asks-in-vain",
@@ -193,14 +216,16 @@ describe("a farm with drivers that need a node", () => {
       mirror: await farms.mirror(),
       releases: ["debian13"],
       select: { flavours: ["generic"], architectures: ["x86_64"], newest: 1 },
-      drivers: DRIVERS.map(({ name, load }) => ({
+      drivers: DRIVERS.map(({ name, load, smoke }) => ({
         ...{ name, source: name, versions: ["1.0.0"] },
+        ...(smoke === undefined ? {} : { smoke: "try.sh" }),
         ...(load === undefined ? {} : { load }),
       })),
     });
-    for (const { name, sources } of DRIVERS) {
+    for (const { name, sources, smoke } of DRIVERS) {
       const directory = join(farm.directory, name);
       await mkdir(directory, { recursive: true });
+      if (smoke !== undefined) await writeFile(join(directory, "try.sh"), smoke);
       await writeFile(
         join(directory, "Kbuild"),
         `obj-m := ${Object.keys(sources)

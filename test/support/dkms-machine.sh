@@ -20,7 +20,16 @@ chroot "$machine" apt-get install --yes --quiet --no-install-recommends "$packag
 conf=$(chroot "$machine" dpkg -L "$package" | grep -x '/usr/src/[^/]*/dkms\.conf')
 tree=${conf%/dkms.conf}
 echo "$tree" >"$layer/tree"
-chroot "$machine" dkms add "$tree" >"$layer/added" 2>&1 </dev/null
+# What installs a package adds the tree by name and version, whatever its dkms.conf calls itself.
+said() {
+	sed -n "s/^[[:space:]]*DKMS_$1=//p" "$machine/var/lib/dpkg/info/$package.postinst" 2>/dev/null | head -n 1
+}
+name=$(said NAME) number=$(said VERSION)
+if [ -n "$name" ] && [ -n "$number" ]; then
+	chroot "$machine" dkms add -m "$name" -v "$number"
+else
+	chroot "$machine" dkms add "$tree"
+fi >"$layer/added" 2>&1 </dev/null
 # NAME/VERSION: added
 driver=$(chroot "$machine" dkms status | sed -n 's/^\([^,: ]*\): added.*/\1/p')
 

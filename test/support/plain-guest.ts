@@ -1,6 +1,6 @@
 /**
- * What a node's `modprobe` makes of modules: a plain guest with a kernel's whole package, the machine's own kmod and depmod,
- * and nothing of the farm's.
+ * What a node's `modprobe` makes of modules: a plain guest with a kernel's whole package, kmod and depmod of a root of the
+ * node's release, and nothing of the farm's.
  */
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -15,12 +15,14 @@ export interface PlainKernel {
   readonly vmlinuz: string;
   /** With lib/modules, unpacked. */
   readonly tree: string;
+  /** Of the node's release, with kmod. */
+  readonly root: string;
 }
 
 export interface NodeAnswer {
   /** Everything went in and out again, twice, and the kernel had nothing to complain of. */
   readonly loads: boolean;
-  /** Exit code of each `modprobe`, with what it was asked. */
+  /** What each `modprobe` was asked, its exit code, and its words. */
   readonly steps: readonly string[];
   readonly console: string;
 }
@@ -48,12 +50,12 @@ export async function plainKernel(
   for (const name of ["modules.builtin", "modules.builtin.modinfo", "modules.order"])
     await copyFile(join(lists, name), join(tree, "lib", "modules", kversion, name));
   if (vmlinuz === undefined) throw new Error(`no boot image of ${kversion} in ${debs.join(" ")}`);
-  return { kversion, tree, vmlinuz };
+  return { kversion, tree, vmlinuz, root };
 }
 
 /** Asks a node, booted with `modules` installed as dkms does it. */
 export async function askNode(
-  { kversion, tree, vmlinuz }: PlainKernel,
+  { kversion, tree, vmlinuz, root: release }: PlainKernel,
   modules: readonly { readonly name: string; readonly bytes: Buffer }[],
   directory: string,
 ): Promise<NodeAnswer> {
@@ -65,9 +67,11 @@ export async function askNode(
   const updates = join(root, "lib", "modules", kversion, "updates", "dkms");
   await mkdir(updates, { recursive: true });
   for (const { name, bytes } of modules) await writeFile(join(updates, `${name}.ko`), bytes);
-  await run("depmod", ["-b", root, kversion], { maxBuffer: 1 << 26 });
-  await withPrograms(root);
-  await writeFile(join(root, "init"), script(modules.map(({ name }) => name)), { mode: 0o755 });
+  const depmod = 'mount --bind "$1" "$2/mnt" && chroot "$2" depmod -b /mnt "$3"';
+  const argv = ["--mount", "--propagation", "private", "sh", "-c", depmod, "sh", root, release, kversion];
+  await run("unshare", argv, { maxBuffer: 1 << 26 });
+  await withPrograms(root, release);
+  await writeFile(join(root, "init"), nodeScript(modules.map(({ name }) => name)), { mode: 0o755 });
   const initramfs = join(directory, "initramfs");
   await run("sh", [
     "-c",
@@ -107,21 +111,37 @@ export async function askNode(
     { timeout: 600_000, maxBuffer: 1 << 26 },
   );
   await rm(directory, { recursive: true, force: true });
-  const steps = stdout.split(/\r?\n/).flatMap((line) => /^STEP (.*)$/.exec(line)?.[1] ?? []);
-  const taint = Number(/^TAINT (\d+)/m.exec(stdout)?.[1] ?? -1);
-  const isCalm = taint >= 0 && (taint & (128 | 512)) === 0;
-  const isWhole = steps.length === 4 * modules.length && steps.every((step) => step.endsWith(" 0"));
-  return { loads: isCalm && isWhole, steps: [...steps, `taint ${taint}`], console: stdout };
+  return { ...readAnswer(stdout, modules.length), console: stdout };
 }
 
-/** busybox, and kmod with the libraries that it needs. */
-async function withPrograms(root: string): Promise<void> {
+/**
+ * Reads a console.
+ * @throws Error where another program than kmod answered to the name of `modprobe`
+ */
+export function readAnswer(console: string, modules: number): Omit<NodeAnswer, "console"> {
+  if (!/^MODPROBE kmod version/m.test(console))
+    throw new Error(`not kmod's modprobe: ${console.slice(-2000)}`);
+  const steps = console.split(/\r?\n/).flatMap((line) => /^STEP (.*)$/.exec(line)?.[1] ?? []);
+  const taint = Number(/^TAINT (\d+)/m.exec(console)?.[1] ?? -1);
+  const isCalm = taint >= 0 && (taint & (128 | 512)) === 0;
+  const isGood = (step: string) => /^(?:in|out) \S+ 0(?: |$)/.test(step);
+  const loads = isCalm && steps.length === 4 * modules && steps.every(isGood);
+  return { loads, steps: [...steps, `taint ${taint}`] };
+}
+
+/** busybox, and the release's kmod with the libraries that it needs or opens for compressed modules. */
+async function withPrograms(root: string, release: string): Promise<void> {
   await copyFile("/bin/busybox", join(root, "bin", "busybox"));
-  await copyFile("/bin/kmod", join(root, "bin", "kmod"));
-  const { stdout } = await run("ldd", ["/bin/kmod"]);
-  for (const [, path = ""] of stdout.matchAll(/(\/\S+) \(0x/g)) {
+  await copyFile(join(release, "bin", "kmod"), join(root, "bin", "kmod"));
+  const { stdout } = await run("chroot", [release, "ldd", "/bin/kmod"]);
+  const needed = [...stdout.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
+  const opened = needed
+    .filter((path) => path.includes("/libc.so."))
+    .flatMap((path) => ["liblzma.so.5", "libzstd.so.1"].map((name) => join(dirname(path), name)))
+    .filter((path) => existsSync(join(release, path)));
+  for (const path of new Set([...needed, ...opened])) {
     await mkdir(join(root, dirname(path)), { recursive: true });
-    await copyFile(path, join(root, path));
+    await copyFile(join(release, path), join(root, path));
   }
   for (const name of ["modprobe", "insmod"]) {
     await mkdir(join(root, "sbin"), { recursive: true });
@@ -130,11 +150,14 @@ async function withPrograms(root: string): Promise<void> {
   await run("ln", ["-sfn", "busybox", join(root, "bin", "sh")]);
 }
 
-function script(names: readonly string[]): string {
+/** As the kernel calls a module whose file has hyphens. */
+const systemName = (name: string) => name.replaceAll("-", "_");
+
+/** Programs are named by their paths: by a bare name, busybox's shell runs what it has of that name itself. */
+export function nodeScript(names: readonly string[]): string {
   const round = [
-    ...names.map((name) => `modprobe ${name} 2>&1; echo "STEP in ${name} $?"`),
-    // One that another's removal took along is out already.
-    ...names.toReversed().map((name) => `out ${name.replaceAll("-", "_")} 2>&1; echo "STEP out ${name} $?"`),
+    ...names.map((name) => `step "in ${name}" /sbin/modprobe ${name}`),
+    ...names.toReversed().map((name) => `step "out ${name}" out ${systemName(name)}`),
   ];
   return `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -142,7 +165,23 @@ function script(names: readonly string[]): string {
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 echo 1 >/proc/sys/kernel/printk
 PATH=/sbin:/bin
-out() { [ ! -e "/sys/module/$1/initstate" ] || modprobe -r "$1"; }
+step() {
+	act=$1
+	shift
+	said=$("$@" 2>&1)
+	echo "STEP $act $?" $said
+}
+# One that another's removal took along is out already; one that others of these use goes out after them.
+out() {
+	[ -e "/sys/module/$1/initstate" ] || return 0
+	for holder in /sys/module/$1/holders/*; do
+		case " ${names.map(systemName).join(" ")} " in
+		*" \${holder##*/} "*) out "\${holder##*/}" || return ;;
+		esac
+	done
+	/sbin/modprobe -r "$1"
+}
+echo "MODPROBE" $(/sbin/modprobe --version)
 ${[...round, ...round].join("\n")}
 echo "TAINT $(/bin/busybox cat /proc/sys/kernel/tainted)"
 /bin/busybox dmesg | /bin/busybox tail -n 60
