@@ -32,6 +32,7 @@ beforeEach(async () => {
   workshop = new Workshop({
     ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: bubblewrap },
     ...{ processors: new PQueue({ concurrency: 2 }), signal: new AbortController().signal },
+    machine: { architecture: "x86_64", emulated: new Set() },
   });
 });
 

@@ -82,6 +82,7 @@ async function makeOrders({ directory, cache, scratch }: ExecutorPlace): Promise
     ...{ cache, scratch, directory: orders, mirrors: {}, processors: new PQueue({ concurrency: 2 }) },
     build: { toolchains, inputs: NOBODY, limits: LIMITS } as never,
     isCarried: () => false,
+    isRetry: false,
     expires: new Date("2026-03-02T00:00:00Z"),
   });
 }
