@@ -5,7 +5,7 @@
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
@@ -30,11 +30,12 @@ await writeFile(matrix, JSON.stringify(elements));
 // A store that knows the kernels and has nothing built.
 await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
-const seconds: { kmodfarm: number[]; container: number[]; make: number[] } = {
-  ...{ kmodfarm: [], container: [], make: [] },
+const seconds: Record<"kmodfarm" | "container" | "make" | "unpack", number[]> = {
+  ...{ kmodfarm: [], container: [], make: [], unpack: [] },
 };
 for (let round = 0; round < rounds; round++) {
   seconds.kmodfarm.push(await timeFarm(round));
+  seconds.unpack.push(await timeUnpacking(round));
   const { wall, make } = await timeContainers(round);
   seconds.container.push(wall);
   seconds.make.push(make);
@@ -43,11 +44,18 @@ for (let round = 0; round < rounds; round++) {
   );
 }
 const ratios = seconds.kmodfarm.map((own, index) => (seconds.container[index] as number) / own);
+const over = seconds.kmodfarm.map((own, index) => own / (seconds.make[index] as number));
+const overBoth = seconds.kmodfarm.map(
+  (own, index) => own / ((seconds.make[index] as number) + (seconds.unpack[index] as number)),
+);
 const limits = seconds.make.map((make, index) => (seconds.container[index] as number) / make);
 console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; medians:
   kmodfarm, nothing fetched:  ${spread(seconds.kmodfarm)}
   container + apt + make:     ${spread(seconds.container)}
   make alone of that:         ${spread(seconds.make)}  (nothing that compiles can be quicker)
+  dpkg-deb alone:             ${spread(seconds.unpack)}  (the same packages unpacked to this disk, once each)
+  kmodfarm / make:            ${median(over).toFixed(2)}  (aim 1.25)
+  kmodfarm / (make + dpkg):   ${median(overBoth).toFixed(2)}  (what it adds to what cannot be left out)
   throughput, times:          ${median(ratios).toFixed(1)}  (aim 10; with make alone ${median(limits).toFixed(1)})`);
 await rm(place, { recursive: true, force: true });
 
@@ -58,6 +66,22 @@ async function timeFarm(round: number): Promise<number> {
   await mkdir(cache);
   await symlink(join(farm.cache, "roots"), join(cache, "roots"));
   return (await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache)).seconds;
+}
+
+/** What Debian's own program takes to unpack each package that the round fetched, with every processor busy. */
+async function timeUnpacking(round: number): Promise<number> {
+  const inputs = join(place, `cache-${round}`, "inputs");
+  const packages = (await readdir(inputs)).filter((name) => name.endsWith(".deb"));
+  const queue = new PQueue({ concurrency: cores });
+  await mkdir(join(place, `unpacked-${round}`));
+  const started = performance.now();
+  await queue.addAll(
+    packages.map(
+      (name) => () =>
+        timed(["dpkg-deb", "--extract", join(inputs, name), join(place, `unpacked-${round}`, name)]),
+    ),
+  );
+  return (performance.now() - started) / 1000;
 }
 
 /** `make` is what compiling alone would take with every processor busy. */
