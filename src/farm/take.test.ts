@@ -407,6 +407,15 @@ describe("a hand-over is refused by name", () => {
       /one thing/,
     ],
     [
+      "for a fault with a code of several lines",
+      async () => {
+        await issue(order, cache, scratch);
+        const error = { code: "X\nHand-overs: 9 taken", message: "" };
+        return put(archiveOf(describeHandOver(order, [], { error }), []));
+      },
+      /error\.code/,
+    ],
+    [
       "that brings a load test for a build",
       async () => {
         await issue(order, cache, scratch);
