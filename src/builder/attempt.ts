@@ -5,7 +5,7 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { markUsed } from "../base/cache.ts";
-import { ERRORS } from "../base/error.ts";
+import { ERRORS, isErrno } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { compressedPath, modulePath, strippedPath } from "./outputs.ts";
@@ -54,6 +54,29 @@ export async function keepAttempt(record: AttemptRecord, evidence: string, cache
   await removeTree(directory);
   await rename(evidence, directory);
   return attemptOf(record, directory);
+}
+
+/** As `keepAttempt`, of one that ended for good, unless another process kept one first: that one stays, and this is no news. */
+export async function keepFirstAttempt(
+  record: AttemptRecord,
+  evidence: string,
+  cache: string,
+): Promise<boolean> {
+  const key = recipeKey(record.recipe);
+  const directory = join(cache, "attempts", hexOf(key));
+  await writeFile(join(evidence, "attempt.json"), toDocument(record));
+  await mkdir(join(directory, ".."), { recursive: true });
+  for (;;) {
+    try {
+      await rename(evidence, directory);
+      return true;
+    } catch (thrown) {
+      if (!isErrno(thrown) || !["ENOTEMPTY", "EEXIST"].includes(thrown.code ?? "")) throw thrown;
+    }
+    if ((await findAttemptOf(key, cache)) !== undefined) return false;
+    // What is damaged is made anew.
+    await removeTree(directory);
+  }
 }
 
 function attemptOf(record: AttemptRecord, directory: string): Attempt {

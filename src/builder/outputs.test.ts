@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { readNote, takeOutputs, type Wanted } from "./outputs.ts";
+import { isKeptFile, readNote, takeOutputs, type Wanted } from "./outputs.ts";
 
 const CRC7 = await readFile(join(import.meta.dirname, "../../test/fixtures/modules/crc7.ko"));
 const KEPT = { sha256: sha256(CRC7), size: CRC7.length };
@@ -130,6 +130,21 @@ describe("the further files that a build left", () => {
     expect(await taken("?/[a-c].bin")).toEqual(["b/c.bin"]);
     expect(await taken("a?bin", "b/[d].bin", "[z-a].bin")).toEqual(["a.bin"]);
     expect(await taken("a[.]bin", "b[/]c.bin", "[")).toEqual(["a.bin"]);
+  });
+
+  test.each([
+    ["fw-1-2.bin", "*-*-*.bin", true],
+    ["fw-1.bin", "*-*-*.bin", false],
+    ["aab", "*ab", true],
+    ["aaba", "*ab", false],
+    ["a", "**a**", true],
+    ["", "*", true],
+    ["a/b", "*", false],
+    ["a/b", "?/*", true],
+    ["a".repeat(200), `${"*a".repeat(30)}*b`, false],
+    ["a".repeat(200), `${"*a".repeat(30)}*`, true],
+  ])("are told soon: whether %s is one of %s", (path, pattern, isOne) => {
+    expect(isKeptFile(path, [pattern])).toBe(isOne);
   });
 
   test("are no links, and none when their directory is one", async () => {

@@ -117,19 +117,49 @@ export function isKeptFile(path: string, patterns: readonly string[]): boolean {
   return patterns.some((pattern) => patternOf(pattern).test(path));
 }
 
-/** As a shell would choose: no part of a pattern goes beyond a `/`. Only harmless characters are configured. */
-function patternOf(pattern: string): Pick<RegExp, "test"> {
-  const expression = pattern.replaceAll(/\[[^\]/]+\]|./g, (part) => {
-    if (part === "*") return "[^/]*";
-    if (part === "?") return "[^/]";
-    return part.length > 1 ? `(?!/)${part}` : part.replace(/[.+[\]-]/, "\\$&");
+/**
+ * As a shell would choose: no part of a pattern goes beyond a `/`. Only harmless characters are configured. No expression
+ * as a whole: of several `*` it would try every way to share a long name among them.
+ */
+function patternOf(pattern: string): { test(path: string): boolean } {
+  const wanted = pattern.split("/").map(tokensOf);
+  return {
+    test(path) {
+      const parts = path.split("/");
+      return parts.length === wanted.length && parts.every((part, index) => fits(part, wanted[index] ?? []));
+    },
+  };
+}
+
+/** Any number of characters, or what one must be. */
+type Token = "*" | ((character: string) => boolean);
+
+function tokensOf(part: string): Token[] {
+  return (part.match(/\[[^\]]+\]|./g) ?? []).map((token): Token => {
+    if (token === "*") return token;
+    if (token === "?") return () => true;
+    if (token.length === 1) return (character) => character === token;
+    try {
+      const choice = new RegExp(`^${token}$`);
+      return (character) => choice.test(character);
+    } catch {
+      // A range that ends before it begins has nothing in it.
+      return () => false;
+    }
   });
-  try {
-    return new RegExp(`^${expression}$`);
-  } catch {
-    // A range that ends before it begins has nothing in it.
-    return { test: () => false };
+}
+
+/** Where it does not go on, the last `*` takes one character more: those before it need never change. */
+function fits(text: string, tokens: readonly Token[]): boolean {
+  let [at, next, star, taken] = [0, 0, -1, 0];
+  while (at < text.length) {
+    const token = tokens[next];
+    if (token === "*") [star, taken, next] = [next, at, next + 1];
+    else if (token?.(text[at] as string)) [at, next] = [at + 1, next + 1];
+    else if (star < 0) return false;
+    else [taken, at, next] = [taken + 1, taken + 1, star + 1];
   }
+  return tokens.slice(next).every((token) => token === "*");
 }
 
 function checkBudget(left: Left, paths: readonly string[], limitBytes: number): void {

@@ -156,7 +156,9 @@ export const HandOver = z.strictObject({
     })
     .optional(),
   /** What kept the worker from carrying it out. */
-  error: z.strictObject({ code: z.string().max(64), message: z.string().max(4000) }).optional(),
+  error: z
+    .strictObject({ code: z.string().regex(/^[A-Z][A-Z0-9_]{0,63}$/), message: z.string().max(4000) })
+    .optional(),
   files: z.array(z.strictObject({ path: z.string().max(4096), ...Bytes.shape })).max(20_000),
 });
 export type HandOver = z.infer<typeof HandOver>;

@@ -407,6 +407,15 @@ describe("a hand-over is refused by name", () => {
       /one thing/,
     ],
     [
+      "for a fault with a code of several lines",
+      async () => {
+        await issue(order, cache, scratch);
+        const error = { code: "X\nHand-overs: 9 taken", message: "" };
+        return put(archiveOf(describeHandOver(order, [], { error }), []));
+      },
+      /error\.code/,
+    ],
+    [
       "that brings a load test for a build",
       async () => {
         await issue(order, cache, scratch);
@@ -461,6 +470,25 @@ describe("a hand-over is refused by name", () => {
 
     expect(reason).toMatch(/one recipe has one result/);
     expect((await findAttempt(order.recipe, cache))?.record.modules).toEqual(honestAttempt(order).modules);
+  });
+
+  test("when another one of the same order is taken at the same time, and which of them is first decides", async () => {
+    const second = craftModule("doorbell", { comment: "GCC: (other) 12.2.0" });
+    const lie = await handed(order, moduleFacts(second), honestFiles(second));
+    const lying = await put(await readFile(lie), "lie");
+    const honestOne = await handed(order);
+
+    const results = await Promise.all(
+      [lying, honestOne, lying, honestOne].map((file) =>
+        take(file).then(
+          ({ kind }) => kind,
+          ({ code }) => code as string,
+        ),
+      ),
+    );
+
+    expect(results.filter((one) => one === "taken")).toHaveLength(1);
+    expect(results.toSorted()).toEqual(["HAND_OVER_REFUSED", "HAND_OVER_REFUSED", "again", "taken"]);
   });
 
   test("when it is a link, or a pipe, which nobody opens", async () => {

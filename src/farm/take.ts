@@ -14,7 +14,7 @@ import { ERRORS, FarmError, isErrno, toFarmError } from "../base/error.ts";
 import { canonicalJson, type Digest, parseDocument } from "../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../base/strange-tree.ts";
-import { findAttempt, findAttemptOf, keepAttempt } from "../builder/attempt.ts";
+import { findAttempt, findAttemptOf, keepAttempt, keepFirstAttempt } from "../builder/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { AttemptRecord } from "../builder/records.ts";
 import { shortened } from "../check/verdict.ts";
@@ -226,12 +226,13 @@ async function takeAttempt(
   for (const module of attempt.modules) await checkModule(order, module, evidence);
   const known = await findAttempt(order.recipe, cache);
   // What failed was ordered again to see whether that was the machine's doing.
-  const isOverruled = order.isRetry && known?.record.failure !== undefined && attempt.failure === undefined;
-  if (known === undefined || isOverruled) {
+  if (order.isRetry && known?.record.failure !== undefined && attempt.failure === undefined) {
     await keepAttempt(attempt, evidence, cache);
     return "taken";
   }
-  if (outcomeOf(known.record) !== outcomeOf(attempt))
+  if (known === undefined && (await keepFirstAttempt(attempt, evidence, cache))) return "taken";
+  const first = known ?? (await findAttempt(order.recipe, cache));
+  if (first === undefined || outcomeOf(first.record) !== outcomeOf(attempt))
     throw refused(
       "another hand-over of the same order, or this farm itself, came to other modules: one recipe has one result",
     );

@@ -67,6 +67,14 @@ describe("a toolchain root", () => {
     const lying = await exportRoot(place, join(directory, "lying.tar"), scratch);
 
     expect(lying.digest).not.toBe(honest.digest);
+    const target = join(directory, "target");
+    await importRoot(join(directory, "honest.tar"), target, scratch);
+    await importRoot(join(directory, "honest.tar"), target, scratch);
+    await expect(importRoot(join(directory, "lying.tar"), target, scratch)).rejects.toMatchObject({
+      code: "TOOLCHAIN_INVALID",
+      message: expect.stringMatching(/another root of that name/),
+    });
+    expect(JSON.parse(await readFile(join(target, "root.json"), "utf8"))).toEqual(RECORD);
     await scratch.close();
   });
 

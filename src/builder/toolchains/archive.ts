@@ -56,7 +56,7 @@ export interface ArchivedRoot {
  * @throws FarmError TOOL_FAILED, TOOL_MISSING
  */
 export async function exportRoot(place: string, file: string, scratch: Scratch): Promise<ArchivedRoot> {
-  const record = RootRecord.parse(JSON.parse(await readFile(join(place, ROOT_RECORD), "utf8")));
+  const record = await readRecord(place);
   const name = basename(place);
   const [layer, whole] = [scratch.path(), scratch.path()];
   try {
@@ -132,13 +132,21 @@ export async function importRoot(
     await removeTree(layer);
     await scratch.write(join(made, ROOT_RECORD), JSON.stringify(root.record));
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-    if (await exists(join(target, ROOT_RECORD))) return root;
+    if (await exists(join(target, ROOT_RECORD))) {
+      // What is built in it may be under way: it stays. Only what it says of itself is compared.
+      if (canonicalJson(await readRecord(target)) === canonicalJson(root.record)) return root;
+      throw invalid(file, `${target} is there already, and is another root of that name`);
+    }
     await removeTree(target);
     await rename(made, target);
     return root;
   } finally {
     await removeTree(made);
   }
+}
+
+async function readRecord(place: string): Promise<RootRecord> {
+  return RootRecord.parse(JSON.parse(await readFile(join(place, ROOT_RECORD), "utf8")));
 }
 
 /** What the record says is what builds are told of the root: the same files under another record are another root. */

@@ -3,6 +3,7 @@
  */
 import { resolve } from "node:path";
 import { ERRORS } from "../../../base/error.ts";
+import { oneLine } from "../../../base/visible.ts";
 import { type TakeReport, takeAll } from "../../../farm/take-all.ts";
 import { openBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -51,10 +52,11 @@ export async function take(places: readonly string[], options: OptionsOf<typeof 
 function handOverText({ taken, again, refused, faults, handedOut }: TakeReport): string {
   const bad = refused.map(({ error: { code, message, at, hint } }) => {
     const kept = at.kept === undefined ? "" : `  kept: ${at.kept}\n`;
-    return `${message}\n${kept}  ${hint} [${code}]\n`;
+    return `${oneLine(message)}\n${kept}  ${hint} [${code}]\n`;
   });
   const failed = faults.map(
-    ({ name, code, message }) => `${name}: a worker could not do it: ${message} [${code}]\n`,
+    // A worker's words make no lines of ours.
+    ({ name, code, message }) => `${name}: a worker could not do it: ${oneLine(message)} [${code}]\n`,
   );
   const before = again === 0 ? "" : `, ${again} the same as before`;
   const rest = handedOut === 0 ? "" : ` ${handedOut} elements are still with workers, or to be ordered.`;
