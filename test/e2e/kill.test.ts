@@ -87,7 +87,7 @@ describe("Ctrl-C", () => {
 
     expect(exitCode).toBe(130);
     expect(stderr).toMatch(/kmodfarm: stopped; what \d+ elements of this run came to is kept/);
-    expect(stderr).toMatch(/run the same command again and it goes on from here\. \[INTERRUPTED\]/);
+    expect(stderr).toMatch(/run the same command again, and it continues from here\. \[INTERRUPTED\]/);
     expect(children.length).toBeGreaterThan(0);
     expect(await survivors(farm, children)).toEqual([]);
     expect(await leftovers(farm)).toEqual([]);
