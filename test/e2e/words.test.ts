@@ -38,9 +38,7 @@ it("a directory that was removed is one line", async () => {
   };
 
   expect(code).toBe(2);
-  expect(stderr).toMatch(
-    /^kmodfarm: the directory that this was started in has been removed\n.*\[FILE_UNREADABLE\]\n$/m,
-  );
+  expect(stderr).toMatch(/^kmodfarm: the current directory has been removed\n.*\[FILE_UNREADABLE\]\n$/m);
   expect(stderr).not.toContain("BUG");
 });
 
