@@ -54,7 +54,7 @@ function handOverText({ taken, again, refused, faults, handedOut }: TakeReport):
     return `${message}\n${kept}  ${hint} [${code}]\n`;
   });
   const failed = faults.map(
-    ({ name, code, message }) => `${name}: a worker could not do it: ${message} [${code}]\n`,
+    ({ name, code, message }) => `${name}: the worker failed: ${message} [${code}]\n`,
   );
   const before = again === 0 ? "" : `, ${again} the same as before`;
   const rest = handedOut === 0 ? "" : ` ${handedOut} elements are still with workers, or to be ordered.`;
