@@ -23,13 +23,14 @@ function errorsPage(): string {
   );
   return `# Errors
 
-Every error that kmodfarm prints ends with one of these codes; with \`--json\` it is \`error.code\`. Codes are never
-reused. _Blame_ decides what happens next: \`source\` and \`input\` are not tried again until something changes,
-\`infra\` and \`remote\` are, \`unknown\` is in three runs at most, \`integrity\` wants a person, \`bug\` wants a report.
+Every error that kmodfarm prints ends with one of these codes; with \`--json\` it is \`error.code\`. Codes are never reused.
+_Blame_ decides what happens next: \`source\` and \`input\` are not tried again until something changes; \`infra\` and
+\`remote\` are tried again; \`unknown\` is tried in three runs at most; \`integrity\` needs a person to look; \`bug\` should be
+reported.
 
-\`run\` and \`build\` go on when something fails, and end with the gravest of what happened: 130 when they were
-stopped; 4 for a wrong digest or signature; 3 for a fault of kmodfarm itself, or when the store could not be written;
-1 for elements that failed; 3 for sources that need a look; else 0.
+\`run\` and \`build\` continue when something fails, and exit with the first of these that applies: 130 if they were
+stopped; 4 for a wrong digest or signature; 3 for a bug in kmodfarm, or if the store could not be written to; 1 if
+elements failed; 3 if a source needs attention; otherwise 0.
 
 Generated from src/base/error.ts by \`npm run docs\`.
 
@@ -57,9 +58,9 @@ function jsonSchema(): Property {
 function configPage(): string {
   return `# Configuration
 
-One YAML file, \`kmodfarm.yaml\` of the current directory or the one that \`--config\` names. Unknown settings are
-errors. Relative paths are relative to the file. Editors find the same in kmodfarm.schema.json; a working example is
-examples/demo.yaml.
+The configuration is one YAML file: \`kmodfarm.yaml\` in the current directory, or the file that \`--config\` names. Unknown
+settings are errors. Relative paths are relative to the file. kmodfarm.schema.json holds the same settings for editors; a
+working example is examples/demo.yaml.
 
 Generated from src/farm/config/ by \`npm run docs\`.
 
@@ -67,7 +68,7 @@ ${table([["setting", "kind", "meaning"], ...settings(jsonSchema(), "")])}
 `;
 }
 
-/** A table whose columns are as wide as what stands in them, as formatters leave it. */
+/** A table whose columns are as wide as their contents, as formatters leave it. */
 function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map(

@@ -1,7 +1,7 @@
 /**
  * The one error class of kmodfarm and its catalogue of codes.
  *
- * `blame` is the retry policy: whoever catches an error asks it, never the message.
+ * `blame` is the retry policy: code that catches an error looks at it, never at the message.
  */
 
 /** Who is at fault, and therefore whether trying again can help. */
@@ -12,11 +12,11 @@ export type Blame =
   | "input"
   /** This machine: out of memory, a timeout, a missing tool. Tried again. */
   | "infra"
-  /** Somebody else's server. Tried again later. */
+  /** A server of others. Tried again later. */
   | "remote"
   /** A digest or a signature is wrong. Never tried again by itself; a person must look. */
   | "integrity"
-  /** The driver or the machine: nothing proves which. Tried again in a few further runs, then left alone. */
+  /** The driver or the machine; it is not clear which. Tried again in a few further runs, then left alone. */
   | "unknown"
   /** kmodfarm itself. */
   | "bug";
@@ -33,7 +33,7 @@ export interface CatalogueEntry {
 /** Every code there is. Documented one by one in docs/errors.md; a code is never reused. */
 export const ERRORS = {
   USAGE: {
-    summary: "The command line cannot be understood",
+    summary: "The command line is not valid",
     blame: "input",
     exit: 2,
     hint: "See the command's --help.",
@@ -45,106 +45,106 @@ export const ERRORS = {
     hint: "Correct the named setting; docs/config.md lists all of them.",
   },
   FILE_UNREADABLE: {
-    summary: "A file that was named cannot be read",
+    summary: "A named file cannot be read",
     blame: "input",
     exit: 2,
     hint: "Check the path and its permissions.",
   },
   PLACE_UNUSABLE: {
-    summary: "A directory that the farm needs cannot be made or written to",
+    summary: "A directory that the farm needs cannot be created or written to",
     blame: "input",
     exit: 2,
-    hint: "Name another place with --store or --cache, or mend its permissions.",
+    hint: "Choose another directory with --store or --cache, or fix its permissions.",
   },
   DOCUMENT_INVALID: {
     summary: "A JSON document is not of the kind this command reads",
     blame: "input",
     exit: 2,
-    hint: "Give a document of the named schema; it may also have been cut off.",
+    hint: "Pass a document of the named schema; this one may be truncated.",
   },
   UNSAFE_NAME: {
-    summary: "A name from outside cannot become part of a path",
+    summary: "A name from outside cannot be used in a path",
     blame: "input",
     exit: 2,
     hint: "Names must match ^[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}$.",
   },
   KERNEL_UNKNOWN: {
-    summary: "No kernel of the catalog is the one that was asked for",
+    summary: "The catalog has no kernel of that name",
     blame: "input",
     exit: 2,
-    hint: "List what there is with `kmodfarm catalog list`; a new kernel needs `kmodfarm catalog update` first.",
+    hint: "List the known kernels with `kmodfarm catalog list`; for a new kernel, run `kmodfarm catalog update` first.",
   },
   KERNEL_AMBIGUOUS: {
-    summary: "Several kernels of the catalog fit",
+    summary: "The name fits several kernels of the catalog",
     blame: "input",
     exit: 2,
-    hint: "Name it in full: DISTRIBUTION/ARCHITECTURE/RELEASE_PACKAGEVERSION.",
+    hint: "Give its full name: DISTRIBUTION/ARCHITECTURE/RELEASE_PACKAGEVERSION.",
   },
   ARTIFACT_UNKNOWN: {
     summary: "The store has no artifact of that name",
     blame: "input",
     exit: 2,
-    hint: "Name DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL or whole parts of it; `kmodfarm matrix show` lists what there is.",
+    hint: "Give DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL or whole parts of it; `kmodfarm matrix show` lists the artifacts.",
   },
   ARTIFACT_AMBIGUOUS: {
-    summary: "Several artifacts of the store fit",
+    summary: "The name fits several artifacts of the store",
     blame: "input",
     exit: 2,
-    hint: "Name it in full: DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION.",
+    hint: "Give its full name: DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL_PACKAGEVERSION.",
   },
   UNVERIFIED: {
-    summary: "A package has no digest to check it by",
+    summary: "A package has no digest to verify it with",
     blame: "input",
     exit: 2,
-    hint: "Configure the repository itself as a source: lists name packages, repositories vouch for them.",
+    hint: "Configure the repository itself as a source: a list only names packages, a repository also gives their digests.",
   },
   DRIVER_INVALID: {
     summary: "A driver's source tree cannot be used",
     blame: "input",
     exit: 2,
-    hint: "The tree needs a Makefile, a Kbuild or a dkms.conf at its top or in `directory`; plain files, and links that stay inside.",
+    hint: "The tree needs a Makefile, a Kbuild file or a dkms.conf at its top or in `directory`; it may hold only plain files, and links that stay inside it.",
   },
   SOURCE_CHANGED: {
-    summary: "A driver's source changed while it was read",
+    summary: "A driver's source changed while it was being read",
     blame: "infra",
     exit: 3,
-    hint: "Run again when nobody works in the source; a commit of git, or an archive, does not change.",
+    hint: "Run again when the source is not being edited; a git commit or an archive does not change.",
   },
   NEED_UNMET: {
     summary: "A driver that this one needs has no modules for the kernel",
     blame: "input",
     exit: 1,
-    hint: "See what became of that driver with `kmodfarm matrix show`; the next run after it is built builds this one.",
+    hint: "See the state of that driver with `kmodfarm matrix show`. Once it is built, the next run builds this one.",
   },
   TOOL_MISSING: {
     summary: "A program that this step needs is not installed",
     blame: "infra",
     exit: 3,
-    hint: "Run `make setup` in a checkout, or install the named Debian package.",
+    hint: "Install the named Debian package, or run `make setup` in a checkout.",
   },
   TOOL_FAILED: {
-    summary: "A program of this machine failed at its work",
+    summary: "A program on this machine failed",
     blame: "infra",
     exit: 3,
-    hint: "Its own words are quoted above.",
+    hint: "Its own message is quoted above.",
   },
   NOT_ENDED: {
-    summary: "Processes of a program that was killed are still there",
+    summary: "Processes of a killed program are still running",
     blame: "infra",
     exit: 3,
-    hint: "One of them may wait for a device or a network file system; look at them with `ps`, and restart the machine if they stay.",
+    hint: "One of them may be waiting for a device or a network file system. Look at them with `ps`, and restart the machine if they remain.",
   },
   TIMED_OUT: {
-    summary: "A step took longer than it may",
+    summary: "A step took longer than allowed",
     blame: "infra",
     exit: 3,
     hint: "The machine may be overloaded: lower `jobs`.",
   },
   OUT_OF_MEMORY: {
-    summary: "The machine itself had too little memory for a step",
+    summary: "The machine itself ran out of memory during a step",
     blame: "infra",
     exit: 3,
-    hint: "Lower `jobs` or give the machine more memory. A build over `limits.memory` is LIMIT_EXCEEDED instead.",
+    hint: "Lower `jobs` or give the machine more memory. (A build that exceeds `limits.memory` is LIMIT_EXCEEDED instead.)",
   },
   DISK_FULL: {
     summary: "There is no space left on the device",
@@ -156,7 +156,7 @@ export const ERRORS = {
     summary: "Stopped by a signal",
     blame: "infra",
     exit: 130,
-    hint: "Nothing is lost: run the same command again and it goes on from here.",
+    hint: "Nothing is lost: run the same command again, and it continues from here.",
   },
   REMOTE_UNAVAILABLE: {
     summary: "A server could not be reached or did not answer properly",
@@ -165,67 +165,67 @@ export const ERRORS = {
     hint: "Try again later, or name another mirror in the configuration.",
   },
   NOT_FETCHABLE: {
-    summary: "A package that the mirror's index lists is not there",
+    summary: "The mirror's index lists a package that the mirror does not have",
     blame: "remote",
     exit: 3,
-    hint: "The kernel is remembered as not fetchable; `--retry` asks again.",
+    hint: "The kernel is recorded as not fetchable; `--retry` tries it again.",
   },
   CATALOG_SUSPECT: {
-    summary: "A source of the catalog failed, is too old, or lost kernels",
+    summary: "A source of the catalog failed, is out of date, or lost kernels",
     blame: "remote",
     exit: 3,
-    hint: "Each such source is named above with what helps. Everything known was kept.",
+    hint: "Each of these sources is named above, with the next step. All kernels already known were kept.",
   },
   SIGNATURE_INVALID: {
-    summary: "A repository's signature does not verify",
+    summary: "A repository's signature is not valid",
     blame: "integrity",
     exit: 4,
-    hint: "Do not accept it: check the mirror and the keyring (debian-archive-keyring).",
+    hint: "Do not trust this repository until you have checked the mirror and the keyring (debian-archive-keyring).",
   },
   DIGEST_MISMATCH: {
-    summary: "Bytes are not the ones that were promised",
+    summary: "A file does not match its digest",
     blame: "integrity",
     exit: 4,
-    hint: "Nothing was kept. The mirror may be in the middle of an update: try again, then distrust it.",
+    hint: "Nothing was kept. The mirror may be in the middle of an update: try again later. If it still differs, do not trust the mirror.",
   },
   PACKAGE_MALFORMED: {
     summary: "A package cannot be unpacked",
     blame: "integrity",
     exit: 4,
-    hint: "Nothing was kept. Fetch it by hand and compare.",
+    hint: "Nothing was kept. Download the package by hand and compare.",
   },
   COMPILER_UNAVAILABLE: {
-    summary: "The compiler that built a kernel cannot be had, or is not known",
+    summary: "The compiler that built a kernel is not available or not known",
     blame: "input",
     exit: 2,
-    hint: "Allow another one of its family with `compilers: nearest`, or name another toolchain under `toolchains`.",
+    hint: "Allow another compiler of its family with `compilers: nearest`, or configure another toolchain under `toolchains`.",
   },
   ARCHITECTURE_UNAVAILABLE: {
     summary: "This machine cannot build for that architecture",
     blame: "infra",
     exit: 3,
-    hint: "Build on a machine of that architecture, or let this one emulate it: apt-get install qemu-user-static binfmt-support.",
+    hint: "Build on a machine of that architecture, or emulate it here: apt-get install qemu-user-static binfmt-support.",
   },
   TOOLCHAIN_INVALID: {
-    summary: "An archive is not a toolchain root that can be used",
+    summary: "An archive is not a usable toolchain root",
     blame: "integrity",
     exit: 4,
-    hint: "Nothing was kept. Export it again with `kmodfarm toolchain export`, and compare the files' digests.",
+    hint: "Nothing was kept. Export it again with `kmodfarm toolchain export`, and compare the digests of the two files.",
   },
   ORDER_INVALID: {
     summary: "An order of work cannot be carried out here",
     blame: "input",
     exit: 2,
-    hint: "Make new orders with `kmodfarm plan`, with the same version of kmodfarm.",
+    hint: "Write new orders with `kmodfarm plan`, using the same version of kmodfarm.",
   },
   HAND_OVER_REFUSED: {
     summary: "What a worker handed over is not what was ordered",
     blame: "integrity",
     exit: 4,
-    hint: "Nothing of it was used; it is kept in the cache's `quarantine` with the reason. Look at the worker, then order again with `kmodfarm plan`.",
+    hint: "None of it was used; it is kept in `quarantine` in the cache, with the reason. Check the worker, then order again with `kmodfarm plan`.",
   },
   MODULE_MALFORMED: {
-    summary: "A file is not a kernel module that can be read",
+    summary: "A file is not a readable kernel module",
     blame: "source",
     exit: 1,
     hint: "Check with `readelf -h` and `modinfo` that it is one complete .ko file.",
@@ -234,100 +234,100 @@ export const ERRORS = {
     summary: "The driver does not build for this kernel",
     blame: "source",
     exit: 1,
-    hint: "The log has the whole story; the driver's source must change.",
+    hint: "The log has the details; the driver's source must change.",
   },
   BUILD_UNEXPLAINED: {
-    summary: "A build failed, and nothing proves why",
+    summary: "A build failed, and its log does not show why",
     blame: "unknown",
     exit: 1,
-    hint: "Look at the whole log. The next runs try again, three times in all; after that only `--retry` does.",
+    hint: "Read the whole log. The next runs try again, three times in all; after that, only `--retry` does.",
   },
   LIMIT_EXCEEDED: {
-    summary: "A build was ended for going over one of its limits",
+    summary: "A build was stopped because it exceeded one of its limits",
     blame: "source",
     exit: 1,
-    hint: "Look at its log for what it does so much of. If the driver needs that, raise `limits` in the configuration and use `--retry`.",
+    hint: "Its log shows what it was doing. If the driver needs that much, raise `limits` in the configuration and use `--retry`.",
   },
   KERNEL_EXCLUDED: {
-    summary: "The driver itself says that it does not want this kernel",
+    summary: "The driver itself excludes this kernel",
     blame: "source",
     exit: 1,
-    hint: "Nothing failed: its dkms.conf names the kernels it is for.",
+    hint: "Nothing failed: the driver's dkms.conf names the kernels that it supports.",
   },
   MODULE_MISSING: {
-    summary: "The build ended well but a module that the driver should give is not there",
+    summary: "The build succeeded, but a module that the driver should produce is missing",
     blame: "source",
     exit: 1,
-    hint: "Compare `modules` of the driver in the configuration with its Kbuild file.",
+    hint: "Compare the driver's `modules` in the configuration with its Kbuild file.",
   },
   ELEMENTS_FAILED: {
     summary: "Some elements of the matrix have no working modules",
     blame: "source",
     exit: 1,
-    hint: "Each is named above with its cause and its log.",
+    hint: "Each of them is named above, with its cause and its log.",
   },
   LOAD_FAILED: {
     summary: "A module does not load in its kernel",
     blame: "source",
     exit: 1,
-    hint: "What the kernel said, or the driver's own script, is quoted above; the log has all of it.",
+    hint: "The output of the kernel or of the driver's own script is quoted above; the log has all of it.",
   },
   STORE_CONFLICT: {
-    summary: "Others published to this store again and again meanwhile",
+    summary: "Other writers kept publishing to this store in the meantime",
     blame: "infra",
     exit: 3,
-    hint: "Nothing is lost. Run the same command again: it begins from what they published.",
+    hint: "Nothing is lost. Run the same command again: it starts from what they published.",
   },
   STORE_UNSAFE: {
     summary: "The store cannot keep two writers apart",
     blame: "infra",
     exit: 3,
-    hint: "Use a store on a local disk, on NFS, or another one that creates a file only where none is.",
+    hint: "Keep the store on a local disk, on NFS, or on another file system that can create a file only if it does not exist.",
   },
   STORE_MISSING: {
-    summary: "There is no store where one is to be read",
+    summary: "There is no store to read",
     blame: "input",
     exit: 2,
-    hint: "Go to the directory that has kmodfarm.yaml, or name the store with --store. `kmodfarm run` makes a new one.",
+    hint: "Change to the directory that has kmodfarm.yaml, or name the store with --store. `kmodfarm run` creates a new one.",
   },
   NOT_PUBLISHED: {
-    summary: "What a run did could not be written to the store",
+    summary: "The results of a run could not be written to the store",
     blame: "infra",
     exit: 3,
-    hint: "Fix the store and run the same command again: what was built and tested is in the cache, and is only published then.",
+    hint: "Fix the store and run the same command again: everything built and tested is in the cache, and only needs to be published.",
   },
   GATE_REFUSED: {
     summary: "A built artifact may not become stable",
     blame: "source",
     exit: 1,
-    hint: "It stays where it is. Mend what the named check says, or let the policy except it, and `kmodfarm promote`.",
+    hint: "It stays a candidate. Fix what the check reports, or add an exception to the policy, then run `kmodfarm promote`.",
   },
   RECIPE_DIFFERS: {
-    summary: "What is here would build something else than what was built there",
+    summary: "The source, configuration or toolchain here differs from that of the original build",
     blame: "input",
     exit: 2,
-    hint: "Use the driver's source, the configuration and the toolchain images of that build; the manifest's recipe names them.",
+    hint: "Use the driver source, the configuration and the toolchain images of the original build; the recipe in its manifest names them.",
   },
   CACHE_BUSY: {
     summary: "Another kmodfarm is using the cache",
     blame: "infra",
     exit: 3,
-    hint: "Nothing was removed: a cache gets smaller only when nobody works in it. Try again later.",
+    hint: "Nothing was removed: a cache is pruned only when nothing else uses it. Try again later.",
   },
   STORE_CORRUPT: {
-    summary: "The store does not hold what it says it holds",
+    summary: "A file of the store is missing or damaged",
     blame: "integrity",
     exit: 4,
     hint: "Nothing was written. Restore the named file, or start a new store.",
   },
   STORE_UNUSABLE: {
-    summary: "The file system of the store refuses to read or write",
+    summary: "The store's file system refuses to read or write",
     blame: "infra",
     exit: 3,
-    hint: "Check the mount, its permissions and the disk; nothing that was published is lost.",
+    hint: "Check the mount, its permissions and the disk. Nothing that was published is lost.",
   },
   BUG: {
-    summary: "kmodfarm has a fault",
+    summary: "kmodfarm has a bug",
     blame: "bug",
     exit: 3,
     hint: "Please report it with the lines above.",
@@ -391,7 +391,7 @@ export function saysDiskFull(words: string): boolean {
 
 const FULL: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);
 
-/** Makes a FarmError of whatever was thrown; what nobody foresaw is a BUG, a full disk is not. */
+/** Turns anything thrown into a FarmError; an unforeseen error is a BUG, a full disk is not. */
 export function toFarmError(thrown: unknown): FarmError {
   if (thrown instanceof FarmError) return thrown;
   if (isErrno(thrown) && FULL.has(thrown.code)) {
@@ -411,12 +411,12 @@ function wordsOf(thrown: unknown): string {
   try {
     return String(thrown);
   } catch {
-    return `something was thrown that is no error (${typeof thrown})`;
+    return `a value that is not an error was thrown (${typeof thrown})`;
   }
 }
 
 /**
- * An error as the fault of the one thing that was worked on: all others go on. Only a stop ends them too.
+ * An error as the fault of the one element that was worked on: all others go on. Only a stop ends them too.
  * @throws FarmError once `signal` has fired
  */
 export function ownError(thrown: unknown, signal: AbortSignal | undefined): FarmError {
@@ -425,7 +425,7 @@ export function ownError(thrown: unknown, signal: AbortSignal | undefined): Farm
   return error;
 }
 
-/** Where in kmodfarm a BUG happened: lines for whoever reports it. Empty for every other code. */
+/** Where in kmodfarm a BUG happened: lines for the bug report. Empty for every other code. */
 export function traceOf(error: FarmError): string {
   if (error.blame !== "bug") return "";
   const { cause } = error;

@@ -58,14 +58,15 @@ export interface Unjudged {
 export function unjudged(files: readonly AuditedFile[]): Unjudged[] {
   return files.flatMap(({ path, claim, facts }) => {
     if (facts === undefined) return [];
-    if (claim === undefined) return [{ path, why: "the path does not say which kernel it is for" }];
+    if (claim === undefined) return [{ path, why: "the path does not show which kernel the module is for" }];
     return fitOf(claim, builtFor(facts)) === "possible" && !isOtherArchitecture(claim, facts)
       ? [{ path, why: POSSIBLE }]
       : [];
   });
 }
 
-const POSSIBLE = "the place does not name the kernel's release as a node does, and what it does say fits";
+const POSSIBLE =
+  "the path does not give the kernel's release as `uname -r` does; what it does give is consistent";
 
 function groupKey({ release, architecture }: Claim): string {
   return `${release} ${architecture ?? ""}`;
@@ -99,12 +100,12 @@ function misnomers({ path, claim, packing }: AuditedFile, { name }: ModuleFacts)
   const said = /\.(xz|zst|gz)$/.exec(path)?.[1];
   const is = packing === undefined ? "not compressed" : `compressed as ${packing}`;
   return [
-    ...(isNamedByModule(claim, file, name) || file === name ? [] : [`it is the module ${name}`]),
-    ...(said === packing ? [] : [`it is ${is}, whatever its name says`]),
+    ...(isNamedByModule(claim, file, name) || file === name ? [] : [`it contains the module ${name}`]),
+    ...(said === packing ? [] : [`it is ${is}, contrary to its name`]),
   ];
 }
 
-/** Files of buckets are called after their kernels; where nobody knows the place, a name may hold more than the module's. */
+/** Files of buckets are named after their kernels; in an unknown layout, a file's name may hold more than the module's. */
 function isNamedByModule(claim: Claim | undefined, file: string, module: string): boolean {
   if (claim !== undefined) return claim.layout === "bucket";
   return file.includes(".") || file.includes(module);
@@ -124,7 +125,7 @@ interface Whole {
 interface Group {
   readonly release: string;
   readonly whole: readonly Whole[];
-  /** Of every file here: one that is damaged is told of itself, not by all that need it. */
+  /** Of every file here: a damaged one is reported itself, not by all that need it. */
   readonly names: ReadonlySet<string>;
   readonly crcs: ReadonlyMap<string, number>;
   readonly most: Readonly<Record<keyof typeof TRAITS, string | undefined>>;
@@ -133,7 +134,7 @@ interface Group {
   readonly exported: ReadonlySet<string>;
 }
 
-/** What all modules of one kernel have alike; undefined where a module does not have to have it. */
+/** What all modules of one kernel have in common; undefined where a module does not have to have it. */
 const TRAITS = {
   architecture: ({ architecture }: ModuleFacts) => architecture,
   vermagic: ({ vermagic }: ModuleFacts) => vermagic,
@@ -145,7 +146,7 @@ const TRAITS = {
 
 type Fault = Pick<Finding, "kind" | "fact">;
 
-/** What files that claim one kernel disagree about, and what they lack of it. */
+/** What files that claim one kernel disagree about, and what they need that it does not have. */
 function groupFaults(files: readonly AuditedFile[], context: AuditContext): Finding[] {
   const whole = files.flatMap(({ path, claim, facts }) =>
     facts === undefined ||
@@ -191,7 +192,7 @@ function groupOf(files: readonly AuditedFile[], whole: readonly Whole[], context
   };
 }
 
-/** Told once for each kernel, by the first of its modules. */
+/** Reported once for each kernel, with the first of its modules. */
 function withoutKernel(files: readonly AuditedFile[], { kernels }: AuditContext): Finding[] {
   const first = files.find(({ facts }) => facts !== undefined);
   const claim = first?.claim;
@@ -201,7 +202,7 @@ function withoutKernel(files: readonly AuditedFile[], { kernels }: AuditContext)
   return [{ path: first.path, kind: "noKernel", fact: `there is no kernel ${claim.release}` }];
 }
 
-/** The first that speaks counts: what is another kernel's disagrees about everything else too. */
+/** The first fault counts: a module of another kernel disagrees about everything else too. */
 const LOOKS: readonly ((facts: ModuleFacts, group: Group) => Fault | undefined)[] = [
   otherKernel,
   otherCrc,
@@ -219,15 +220,21 @@ function otherKernel(facts: ModuleFacts, { most, release }: Group): Fault | unde
   const [architecture, vermagic] = [of("architecture"), of("vermagic")];
   const [salt, signer] = [of("buildSalt"), of("signer")];
   if (architecture !== undefined)
-    return wrong(`it is for ${architecture.own}, and the others of ${release} for ${architecture.others}`);
+    return wrong(
+      `it is for ${architecture.own}, but the other modules of ${release} are for ${architecture.others}`,
+    );
   if (vermagic !== undefined)
     return wrong(
-      `its vermagic is "${vermagic.own}", and that of the others of ${release} "${vermagic.others}"`,
+      `its vermagic is "${vermagic.own}", but that of the other modules of ${release} is "${vermagic.others}"`,
     );
   if (salt !== undefined)
-    return wrong(`its build salt is "${salt.own}", and that of the others of ${release} "${salt.others}"`);
+    return wrong(
+      `its build salt is "${salt.own}", but that of the other modules of ${release} is "${salt.others}"`,
+    );
   if (signer !== undefined)
-    return wrong(`it is signed by key ${signer.own}, and the others of ${release} by ${signer.others}`);
+    return wrong(
+      `it is signed with key ${signer.own}, but the other modules of ${release} with ${signer.others}`,
+    );
   return undefined;
 }
 
@@ -237,7 +244,7 @@ function otherCrc({ versions }: ModuleFacts, { crcs, release }: Group): Fault | 
     if (own === others) continue;
     return {
       kind: "cannotLoad",
-      fact: `${symbol} has CRC ${crcText(own)} in it, and ${crcText(others)} in the others of ${release}`,
+      fact: `it expects CRC ${crcText(own)} for ${symbol}, but the other modules of ${release} expect ${crcText(others)}`,
     };
   }
   return undefined;
@@ -256,7 +263,7 @@ function missingSymbol({ depends, imports }: ModuleFacts, group: Group): Fault |
   if (ofKernel === undefined) return undefined;
   const unknown = imports.find((symbol) => !ofKernel.has(symbol) && !exported.has(symbol));
   if (unknown === undefined) return undefined;
-  // Who needs a module that is damaged, or not here, gets symbols from nobody knows where.
+  // A module that needs a damaged or absent one gets symbols from a place that is not known.
   if (!depends.every((name) => whole.some(({ facts }) => facts.name === name))) return undefined;
   const fact = `it needs the symbol ${unknown}, which neither ${release} nor its modules export`;
   return { kind: "cannotLoad", fact };
@@ -264,7 +271,7 @@ function missingSymbol({ depends, imports }: ModuleFacts, group: Group): Fault |
 
 function notSigned({ isSigned }: ModuleFacts, { most, release }: Group): Fault | undefined {
   if (isSigned || most.isSigned !== "signed") return undefined;
-  const fact = `it is not signed, and the others of ${release} are: where signatures are enforced it does not load`;
+  const fact = `it is not signed, but the other modules of ${release} are; it does not load where signatures are enforced`;
   return { kind: "unsigned", fact };
 }
 
@@ -287,7 +294,7 @@ function crcsOf(modules: readonly ModuleFacts[]): ReadonlyMap<string, number> {
   return agreed;
 }
 
-/** What more than half of some say; undefined when there is no such thing, or nobody to disagree. */
+/** The value that more than half have; undefined if there is none, or if no value differs. */
 function majority(values: readonly string[]): string | undefined {
   const counts = new Map<string, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
@@ -300,8 +307,8 @@ function withoutPacking(path: string): string {
 }
 
 /**
- * Two modules of one name for one kernel, and one file twice. Right ones come first, so that what is wrong otherwise is
- * the double, else the later path.
+ * Two modules of one name for one kernel, and one file twice. Right ones come first, so that the duplicate is the one with
+ * another fault, else the later path.
  */
 function duplicates(files: readonly AuditedFile[]): Finding[] {
   const found: Finding[] = [];
@@ -312,9 +319,9 @@ function duplicates(files: readonly AuditedFile[]): Finding[] {
     const twin = digests.get(digest);
     if (twin === undefined) digests.set(digest, file);
     // Two releases may publish one kernel, a bucket has a kernel under each name that lists have for it, and what is
-    // another kernel's is told as that.
+    // another kernel's is reported as that.
     else if (claim === undefined || claim.set === twin.claim?.set) {
-      found.push({ path, kind: "duplicate", fact: `it has the very bytes of ${twin.path}` });
+      found.push({ path, kind: "duplicate", fact: `it is identical to ${twin.path}` });
       continue;
     }
     if (claim === undefined) continue;
@@ -323,7 +330,7 @@ function duplicates(files: readonly AuditedFile[]): Finding[] {
     if (namesake === undefined) names.set(place, file);
     // A view has a module in each shape that nodes want.
     else if (claim.layout === "view" && withoutPacking(path) === withoutPacking(namesake.path)) continue;
-    else found.push({ path, kind: "duplicate", fact: `${namesake.path} is the module ${facts.name} too` });
+    else found.push({ path, kind: "duplicate", fact: `${namesake.path} is also the module ${facts.name}` });
   }
   return found;
 }

@@ -78,9 +78,9 @@ describe("audit", () => {
   });
 
   test.each([
-    ["crc7.ko", gzipSync(CRC7), "it is compressed as gz, whatever its name says"],
-    ["crc7.ko.xz", gzipSync(CRC7), "it is compressed as gz, whatever its name says"],
-    ["crc7.ko.gz", CRC7, "it is not compressed, whatever its name says"],
+    ["crc7.ko", gzipSync(CRC7), "it is compressed as gz, contrary to its name"],
+    ["crc7.ko.xz", gzipSync(CRC7), "it is compressed as gz, contrary to its name"],
+    ["crc7.ko.gz", CRC7, "it is not compressed, contrary to its name"],
   ])("tells of %s with other bytes than its name says", async (name, bytes, fact) => {
     expect(await found([at(`${KERNEL}/${name}`, bytes)])).toEqual([["misnamed", `${KERNEL}/${name}`, fact]]);
   });
@@ -96,7 +96,11 @@ describe("audit", () => {
     );
 
     expect(await found([signed("crca"), signed("crcb"), stripped])).toEqual([
-      ["unsigned", stripped.path, expect.stringMatching(/^it is not signed, and the others of .* are/)],
+      [
+        "unsigned",
+        stripped.path,
+        expect.stringMatching(/^it is not signed, but the other modules of .* are/),
+      ],
     ]);
     expect(await found([stripped])).toEqual([]);
   });
@@ -143,7 +147,7 @@ describe("audit", () => {
       "damaged",
       /shorter than an ELF header|not ELF/,
     ],
-    ["of another name", at(`${KERNEL}/crc8.ko`), "misnamed", /it is the module crc7/],
+    ["of another name", at(`${KERNEL}/crc8.ko`), "misnamed", /it contains the module crc7/],
     [
       "of another kernel",
       at("lib/modules/6.1.0-55-amd64/crc7.ko"),
@@ -170,7 +174,7 @@ describe("audit", () => {
       [
         "wrongKernel",
         flags.path,
-        expect.stringMatching(/its vermagic is ".* SMP PREEMPT .*, and that of the others/),
+        expect.stringMatching(/its vermagic is ".* SMP PREEMPT .*, but that of the other modules/),
       ],
     ]);
   });
@@ -180,10 +184,10 @@ describe("audit", () => {
     const another = at(`lib/modules/${RELEASE}/updates/crc7.ko`, patched("retpoline=", "Retpoline="));
 
     expect(await found(twice)).toEqual([
-      ["duplicate", twice[1]?.path, `it has the very bytes of ${twice[0]?.path}`],
+      ["duplicate", twice[1]?.path, `it is identical to ${twice[0]?.path}`],
     ]);
     expect(await found([twice[0] as AuditInput, another])).toEqual([
-      ["duplicate", another.path, `${twice[0]?.path} is the module crc7 too`],
+      ["duplicate", another.path, `${twice[0]?.path} is also the module crc7`],
     ]);
   });
 
@@ -244,6 +248,6 @@ describe("audit", () => {
 
   test("only looks at what is no claim of a place", async () => {
     expect(await found([at("crc7.ko")])).toEqual([]);
-    expect(await found([at("crc8.ko")])).toEqual([["misnamed", "crc8.ko", "it is the module crc7"]]);
+    expect(await found([at("crc8.ko")])).toEqual([["misnamed", "crc8.ko", "it contains the module crc7"]]);
   });
 });

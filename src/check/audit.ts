@@ -93,7 +93,7 @@ function auditedFile(
 
 /** A file that its place does not have, though it lists it. */
 export function absent(path: string): AuditedFile {
-  return { path, claim: claimOf(path), size: 0, digest: "", fault: "it is listed, and not there" };
+  return { path, claim: claimOf(path), size: 0, digest: "", fault: "it is listed but does not exist" };
 }
 
 /** A file whose bytes could not be had, which says nothing about it. */

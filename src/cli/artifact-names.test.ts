@@ -34,5 +34,5 @@ describe("artifactNamed", () => {
 });
 
 test("words must be whole parts of a name", () => {
-  expect(() => artifactsNamed([STABLE], "6.1.0-5")).toThrow(/no artifact of the name 6\.1\.0-5/);
+  expect(() => artifactsNamed([STABLE], "6.1.0-5")).toThrow(/no artifact named 6\.1\.0-5/);
 });

@@ -20,7 +20,7 @@ export function artifactsNamed(listed: readonly Listed[], words: string): Listed
     return isMeant && (only === undefined || channel === only);
   });
   if (fitting.length > 0) return fitting;
-  throw new FarmError("ARTIFACT_UNKNOWN", { detail: `the store has no artifact of the name ${words}` });
+  throw new FarmError("ARTIFACT_UNKNOWN", { detail: `the store has no artifact named ${words}` });
 }
 
 /**
@@ -37,8 +37,8 @@ export function artifactNamed(listed: readonly Listed[], words: string): Listed 
     .map(({ entry, channel }) => viewPath(entry).replace(/^view\//, isOnePlace ? `${channel}/` : ""));
   const more = found.length > MOST_NAMED ? ` and ${found.length - MOST_NAMED} more` : "";
   throw new FarmError("ARTIFACT_AMBIGUOUS", {
-    detail: `'${words}' may be any of ${some.join(", ")}${more}`,
-    ...(isOnePlace ? { hint: "Begin its name with stable/ or candidate/." } : {}),
+    detail: `'${words}' may mean any of ${some.join(", ")}${more}`,
+    ...(isOnePlace ? { hint: "Put stable/ or candidate/ before its name." } : {}),
   });
 }
 

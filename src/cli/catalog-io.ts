@@ -89,7 +89,7 @@ function formatOf(head: string, place: string): CatalogFormat {
   if (/^kernelrelease:/m.test(head)) return "driverkit";
   throw new FarmError("DOCUMENT_INVALID", {
     detail: `${place} is neither a catalog nor a kernel list nor a driverkit configuration`,
-    hint: `Name its format with --as ${CATALOG_FORMATS.join("|")}, if it is one of them.`,
+    hint: `If it is one of these formats, say which with --as ${CATALOG_FORMATS.join("|")}.`,
   });
 }
 
@@ -99,7 +99,7 @@ async function configsBelow(directory: string): Promise<{ name: string; text: st
   const files = entries.filter((entry) => entry.isFile() && /\.ya?ml$/.test(entry.name));
   const paths = files.map((entry) => join(entry.parentPath, entry.name)).toSorted();
   if (paths.length === 0)
-    throw new FarmError("DOCUMENT_INVALID", { detail: `${directory} holds no .yaml or .yml file` });
+    throw new FarmError("DOCUMENT_INVALID", { detail: `${directory} has no .yaml or .yml file` });
   const found: { name: string; text: string }[] = [];
   for (const path of paths) found.push({ name: path, text: await readText(path, CONFIG_LIMIT_BYTES) });
   return found;

@@ -22,8 +22,7 @@ const MOST = 999_999;
 
 /** Commander adds which option or argument it is of. */
 function toNumber(value: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(value))
-    throw new InvalidArgumentError(`It must be a whole number from 1 to ${MOST}.`);
+  if (!/^[1-9]\d{0,5}$/.test(value)) throw new InvalidArgumentError(`Give a whole number from 1 to ${MOST}.`);
   return Number(value);
 }
 

@@ -20,16 +20,16 @@ export interface ToldCheck {
 }
 
 const HEADLINES = {
-  loads: "The kernel takes these modules.",
-  refuses: "The kernel does not take these modules.",
-  unknown: "Whether the kernel takes these modules could not be found out.",
+  loads: "The kernel loads these modules.",
+  refuses: "The kernel does not load these modules.",
+  unknown: "It is unknown whether the kernel loads these modules.",
 } as const;
 
 const ANSWERS: Readonly<Record<string, string>> = {
   pass: "yes",
   fail: "NO",
-  unknown: "not known",
-  notApplicable: "does not matter here",
+  unknown: "unknown",
+  notApplicable: "not applicable",
   waived: "no, and accepted by exception",
 };
 
@@ -38,7 +38,7 @@ const WIDTH = 100;
 export function explain({ kernel, files, report, standing }: ToldCheck): string {
   const { verdicts, answer, modules, record } = report;
   const lines = [
-    answer === undefined ? "These files are not whole modules." : HEADLINES[answer.answer],
+    answer === undefined ? "These files are not complete modules." : HEADLINES[answer.answer],
     ...(answer?.reasons.slice(0, 3).flatMap((reason) => wrapped(reason, "  ")) ?? []),
     ...(standing === undefined ? [] : ["", ...wrapped(`In the store: ${standingWords(standing)}`, "")]),
     "",

@@ -59,7 +59,7 @@ function whenAgain({ blame, tries }: Failure): string {
   if (blame !== "unknown" || tries === undefined) return "";
   return tries < MOST_TRIES
     ? ` (try ${tries} of ${MOST_TRIES})`
-    : ` (tried ${tries} times: not again until something changes, or --retry)`;
+    : ` (tried ${tries} times; not tried again until something changes, or --retry)`;
 }
 
 function subjectOf(group: readonly FailedElement[]): string {

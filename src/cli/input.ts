@@ -32,8 +32,8 @@ async function openUrl(place: string): Promise<Input> {
   const { protocol, hostname } = URL.parse(place) ?? {};
   if (holdsCredentials(place))
     throw new FarmError("USAGE", {
-      detail: `the address at ${hostname} holds a user or a password`,
-      hint: "Configure it as a source with `credentials`, or fetch the file first.",
+      detail: `the address at ${hostname} contains a user name or a password`,
+      hint: "Configure it as a source with `credentials`, or download the file first.",
     });
   if (protocol !== "http:" && protocol !== "https:")
     throw new FarmError("USAGE", { detail: `${place} is neither a file nor an http or https address` });
@@ -41,7 +41,7 @@ async function openUrl(place: string): Promise<Input> {
   const answer = await http.get(place);
   if (answer.kind !== "ok") {
     await http.close();
-    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${place} is not there` });
+    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${place} does not exist` });
   }
   const { body } = answer;
   return {
@@ -91,7 +91,7 @@ async function* unpacked(stream: Readable, place: string): AsyncGenerator<Buffer
     else if (starts(0x28, 0xb5, 0x2f, 0xfd)) yield* through(rest, createZstdDecompress());
     else if (starts(0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00)) yield* throughXz(rest, place);
     else if (starts(0xff, 0xfe) || starts(0xfe, 0xff))
-      throw new FarmError("DOCUMENT_INVALID", { detail: `${place} is UTF-16; only UTF-8 is read` });
+      throw new FarmError("DOCUMENT_INVALID", { detail: `${place} is UTF-16; only UTF-8 can be read` });
     else yield* withoutMark(rest);
   } catch (thrown) {
     throw inputError(thrown, place);
@@ -108,7 +108,9 @@ async function* throughXz(bytes: AsyncIterable<Buffer>, place: string): AsyncGen
   try {
     yield* filter.stdout as AsyncIterable<Buffer>;
     if ((await filter.exit) !== 0)
-      throw new FarmError("DOCUMENT_INVALID", { detail: `${place} cannot be unpacked: xz finds it damaged` });
+      throw new FarmError("DOCUMENT_INVALID", {
+        detail: `${place} cannot be decompressed: xz reports that it is damaged`,
+      });
   } finally {
     filter.stop();
   }
@@ -129,7 +131,7 @@ function inputError(thrown: unknown, place: string): unknown {
   const { code = "", message } = thrown;
   if (/^(Z_|ZSTD_|ERR_)/.test(code))
     return new FarmError("DOCUMENT_INVALID", {
-      detail: `${place} cannot be unpacked: ${message}`,
+      detail: `${place} cannot be decompressed: ${message}`,
       cause: thrown,
     });
   if (code.startsWith("UND_"))

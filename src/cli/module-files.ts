@@ -13,7 +13,7 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined)
     throw new FarmError("USAGE", {
-      detail: `${twice} is given twice: the files of one command are one driver's, for one kernel`,
+      detail: `${twice} is given twice: all files of one command must be modules of one driver, for one kernel`,
     });
   return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: await readBytes(file) })));
 }
@@ -22,13 +22,13 @@ async function readBytes(file: string): Promise<Buffer> {
   // Whoever opens a pipe waits for its other end.
   const kind = await stat(file).catch(() => undefined);
   if (kind !== undefined && !kind.isFile())
-    throw new FarmError("FILE_UNREADABLE", { detail: `${file} is no file that could hold a module` });
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} is not a regular file` });
   return readFile(file).catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
       detail: `${file} cannot be read (${cause.code})`,
       ...(cause.code === "ENOENT" && !file.includes(".ko")
         ? {
-            hint: "Check the path; an artifact of the store has a kernel of its own, and goes without --kernel.",
+            hint: "Check the path. To check an artifact of the store, omit --kernel: the artifact has its own.",
           }
         : {}),
       cause,

@@ -24,7 +24,7 @@ export function toArchitecture(word: string): ArchitectureName {
   const parsed = ArchitectureName.safeParse(word);
   if (parsed.success) return parsed.data;
   throw new FarmError("USAGE", {
-    detail: `'${word}' is not an architecture; there are ${ArchitectureName.options.join(", ")}`,
+    detail: `'${word}' is not a known architecture; choose from ${ArchitectureName.options.join(", ")}`,
   });
 }
 
@@ -56,7 +56,7 @@ function isDay(text: string): boolean {
   return /^\d{4}-\d\d-\d\d(T[\d:.]+Z)?$/.test(text) && !Number.isNaN(Date.parse(text));
 }
 
-/** Opens the farm that the options name, lets `work` have it, and closes it whatever happens. */
+/** Opens the farm that the options name, passes it to `work`, and closes it whatever happens. */
 export async function withFarm<T>(options: ConfigPlaces, work: (farm: Farm) => Promise<T>): Promise<T> {
   const farm = await openFarm(await loadConfig(options));
   try {
@@ -67,7 +67,7 @@ export async function withFarm<T>(options: ConfigPlaces, work: (farm: Farm) => P
 }
 
 /**
- * The same for commands that only read a store: one that is not there is no empty one, and nothing is made for it.
+ * The same for commands that only read a store: a missing store is not an empty one, and nothing is created for it.
  * @throws FarmError STORE_MISSING
  */
 export async function withStoredFarm<T>(options: ConfigPlaces, work: (farm: Farm) => Promise<T>): Promise<T> {
@@ -84,14 +84,14 @@ export async function withStoredFarm<T>(options: ConfigPlaces, work: (farm: Farm
   }
 }
 
-/** @throws FarmError STORE_MISSING where the configured store is not there: that is no empty one */
+/** @throws FarmError STORE_MISSING if the configured store does not exist: that is not an empty store */
 export async function requireStore(
   { store }: Pick<FarmConfig, "store">,
   options: Pick<ConfigPlaces, "config">,
 ): Promise<void> {
   const place = await stat(store).catch(() => undefined);
   if (place?.isDirectory()) return;
-  const why = place === undefined ? "there is no store at" : "a file, and no store, is at";
+  const why = place === undefined ? "there is no store at" : "there is a file, not a store, at";
   const where = options.config === undefined && !existsSync("kmodfarm.yaml") ? NO_CONFIG : "";
   throw new FarmError("STORE_MISSING", { detail: `${why} ${store}${where}` });
 }

@@ -40,7 +40,7 @@ interface Outcome {
 function defineProgram(commands: readonly CommandDefinition[], outcome: Outcome): Command {
   const program = new Command("kmodfarm")
     .description(
-      "Builds, proves and publishes one out-of-tree Linux driver for every kernel its fleet may boot.",
+      "Builds, tests and publishes an out-of-tree Linux driver for every kernel that its fleet may boot.",
     )
     .option("-V, --version", "print the version")
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
@@ -54,15 +54,15 @@ function defineProgram(commands: readonly CommandDefinition[], outcome: Outcome)
   return program;
 }
 
-/** Nothing relative can be found from a directory that is not there any more. */
+/** Relative paths mean nothing in a directory that has been removed. */
 async function refuseRemovedDirectory(): Promise<void> {
   try {
     process.cwd();
   } catch (cause) {
     const { FarmError } = await import("../base/error.ts");
     throw new FarmError("FILE_UNREADABLE", {
-      detail: "the directory that this was started in has been removed",
-      hint: "Change to one that is there.",
+      detail: "the current directory has been removed",
+      hint: "Change to a directory that exists.",
       cause,
     });
   }

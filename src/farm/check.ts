@@ -80,7 +80,7 @@ async function loadVerdict(
 ): Promise<{ readonly verdict: Verdict; readonly log?: string }> {
   if (modules.some(({ module }) => module.architecture !== kernel.architecture))
     return {
-      verdict: unloaded("fail", "architecture", "modules of another architecture cannot even be tried"),
+      verdict: unloaded("fail", "architecture", "modules of another architecture cannot be load-tested"),
     };
   try {
     const set = modules.map(({ module, bytes, packed }) => ({ name: module.name, bytes, packed }));
@@ -99,7 +99,7 @@ async function loadVerdict(
 /** What the kernel did outranks what its rules say it would do; a module may be taken and then do harm. */
 export function confirmed(answer: Answer, load: Verdict | undefined): Answer {
   if (load?.verdict === "pass")
-    return { answer: "loads", reasons: ["it was loaded into that kernel", ...answer.reasons] };
+    return { answer: "loads", reasons: ["that kernel loaded it", ...answer.reasons] };
   // A driver's own script says nothing of what the kernel takes.
   if (load?.verdict !== "fail" || hasReason(load, "script", "scriptStop")) return answer;
   return { answer: "refuses", reasons: [...textsOf(load), ...answer.reasons] };

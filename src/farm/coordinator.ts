@@ -68,7 +68,7 @@ interface Parts {
 async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progress): Promise<void> {
   if (config.cacheLimit === undefined) return;
   const eviction = await evict(cache, config.cacheLimit, scratch);
-  if (eviction.kind === "busy") progress.say("cache: in use by another process, which keeps its limit later");
+  if (eviction.kind === "busy") progress.say("cache: in use by another process, so it was not pruned");
   else if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
   else if (eviction.evicted.length > 0) {
     const { evicted, freedBytes, keptBytes } = eviction;
@@ -188,7 +188,7 @@ export class Coordinator {
     if (signal.aborted) {
       const done = [...this.#done.values()].filter(({ isNew }) => isNew).length;
       throw new FarmError("INTERRUPTED", {
-        detail: `stopped; what ${done} elements of this run came to is kept`,
+        detail: `stopped; the results of ${done} elements of this run are kept`,
       });
     }
     await this.#alone("store", async () => {
@@ -272,7 +272,7 @@ export class Coordinator {
       await this.#tryOne(element);
       const fault = await this.ledger.publishSometimes();
       if (fault !== undefined)
-        progress.say(`${this.#farm.store.place}: not written, tried again later: ${fault.message}`);
+        progress.say(`${this.#farm.store.place}: not written, will be tried again: ${fault.message}`);
     } catch (thrown) {
       if (!signal.aborted) this.#tell(elementName(element), toFarmError(thrown));
     }

@@ -62,7 +62,7 @@ function nodeFinding(): Finding {
         subject: "node",
         state: "problem",
         fact,
-        next: `Node.js ${NODE_WANTED} or newer is needed: npm ci brings one.`,
+        next: `Node.js ${NODE_WANTED} or newer is needed; npm ci installs it.`,
       };
 }
 
@@ -109,11 +109,11 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
 
 function toolFinding({ program, package: debianPackage, isNeeded }: Tool): Finding {
   const subject = program;
-  if (isInstalled(program)) return { subject, state: "good", fact: `there (${debianPackage})` };
+  if (isInstalled(program)) return { subject, state: "good", fact: `installed (${debianPackage})` };
   const next = `apt-get install --no-install-recommends ${debianPackage}`;
   return isNeeded
     ? { subject, state: "problem", fact: "not installed", next }
-    : { subject, state: "note", fact: `not installed, and nothing configured needs it (${debianPackage})` };
+    : { subject, state: "note", fact: `not installed, but nothing configured needs it (${debianPackage})` };
 }
 
 function wantedArchitectures({ select }: FarmConfig): Architecture[] {
@@ -126,7 +126,7 @@ async function guestFinding({ name, qemu }: Architecture): Promise<Finding> {
   const subject = `load tests, ${name}`;
   if (!isInstalled(qemu.program)) {
     const next = `apt-get install --no-install-recommends ${qemu.package}`;
-    return { subject, state: "problem", fact: `there is no ${qemu.program}`, next };
+    return { subject, state: "problem", fact: `${qemu.program} is not installed`, next };
   }
   if ((await probeAccelerator(name)) === "kvm")
     return { subject, state: "good", fact: `${qemu.program} with KVM` };
@@ -134,7 +134,7 @@ async function guestFinding({ name, qemu }: Architecture): Promise<Finding> {
     () => true,
     () => false,
   );
-  const why = isThere ? "/dev/kvm does not work for it" : "there is no /dev/kvm";
+  const why = isThere ? "/dev/kvm does not work" : "there is no /dev/kvm";
   return { subject, state: "good", fact: `${qemu.program} by emulation: ${why}` };
 }
 
@@ -145,13 +145,13 @@ async function placeFinding(subject: string, place: string): Promise<Finding> {
     await access(there, constants.W_OK);
     await rmdir(await mkdtemp(join(there, ".kmodfarm-doctor-")));
     const { bavail, bsize } = await statfs(there);
-    const fact = `${place}${there === place ? "" : " (will be made)"}, ${formatSize(bavail * bsize)} free`;
+    const fact = `${place}${there === place ? "" : " (will be created)"}, ${formatSize(bavail * bsize)} free`;
     if (bavail * bsize >= LITTLE_SPACE_BYTES) return { subject, state: "good", fact };
-    return { subject, state: "note", fact: `${fact}: a toolchain root alone takes 0.5 to 1 GiB` };
+    return { subject, state: "note", fact: `${fact}; a single toolchain root takes 0.5 to 1 GiB` };
   } catch (thrown) {
     const { code, message } = thrown as NodeJS.ErrnoException;
-    const next = `Name another place with --${subject}, or mend its permissions.`;
-    return { subject, state: "problem", fact: `${place} cannot be written (${code ?? message})`, next };
+    const next = `Choose another directory with --${subject}, or fix its permissions.`;
+    return { subject, state: "problem", fact: `${place} cannot be written to (${code ?? message})`, next };
   }
 }
 
@@ -186,7 +186,7 @@ function keyringFindings(sources: readonly Source[]): Promise<Finding>[] {
     if (isReadable) return { subject, state: "good", fact: path };
     const next =
       debianPackage === undefined
-        ? "Correct `keyring` of the source in the configuration."
+        ? "Correct the source's `keyring` in the configuration."
         : `apt-get install --no-install-recommends ${debianPackage}`;
     return { subject, state: "problem", fact: `${path} cannot be read`, next };
   });
@@ -196,11 +196,11 @@ function sourcesFinding(sources: readonly Source[], { sources: configured }: Far
   const subject = "sources";
   const lists = configured.filter(({ kind }) => kind === "kernel-crawler").length;
   if (sources.length + lists === 0)
-    return { subject, state: "problem", fact: "none", next: "Name `sources` in the configuration." };
+    return { subject, state: "problem", fact: "none", next: "Configure `sources`." };
   const urls = sources.flatMap((source) => (source.kind === "apt" ? [source.url] : source.location.urls));
   const hosts = new Set(urls.map((url) => URL.parse(url)?.host ?? url));
   const releases = new Set(sources.map(({ release }) => release));
-  const fact = `${sources.length} repositories of ${releases.size} releases at ${[...hosts].join(", ")}; ${lists} lists (not asked)`;
+  const fact = `${sources.length} repositories of ${releases.size} releases at ${[...hosts].join(", ")}; ${lists} lists (not queried)`;
   return { subject, state: "good", fact };
 }
 
@@ -210,13 +210,13 @@ async function groupFinding(): Promise<Finding> {
   const kept = new Set(places.flatMap(({ controllers }) => controllers));
   const where = places.map(({ version, controllers }) => `${controllers.join(" and ")} (version ${version})`);
   if (kept.has("memory") && kept.has("pids"))
-    return { subject, state: "good", fact: `the kernel keeps limits of ${where.join(", ")}` };
+    return { subject, state: "good", fact: `the kernel enforces limits of ${where.join(", ")}` };
   const missing = ["memory", "pids"].filter((name) => !kept.has(name as "memory" | "pids"));
   return {
     subject,
     state: "note",
-    fact: `none can be made for ${missing.join(" and ")}: such limits are watched twice a second, so builds are not truly kept apart`,
-    next: "Run as root outside of a container, or as a service with Delegate=yes.",
+    fact: `none can be created for ${missing.join(" and ")}: those limits are only checked twice a second, so builds are not fully isolated from each other`,
+    next: "Run as root outside a container, or as a service with Delegate=yes.",
   };
 }
 
@@ -228,11 +228,11 @@ async function rootFinding(signal?: AbortSignal): Promise<Finding> {
       return {
         subject,
         state: "good",
-        fact: "tried: packages are installed in a user namespace with ids of its own, without network",
+        fact: "tested: packages are installed in a user namespace with its own ids, without network",
       };
     const next =
-      "Run as root where it may give ids to user namespaces: outside of a container, or in a privileged one; sysctl user.max_user_namespaces must not be 0.";
-    return { subject, state: "problem", fact: `tried: packages cannot be installed here: ${fault}`, next };
+      "Run as root where root may give ids to user namespaces: outside a container, or in a privileged one. The sysctl user.max_user_namespaces must not be 0.";
+    return { subject, state: "problem", fact: `tested: packages cannot be installed here: ${fault}`, next };
   } catch (thrown) {
     const { code, message, hint } = toFarmError(thrown);
     if (code === "INTERRUPTED") throw thrown;
@@ -247,9 +247,10 @@ async function sandboxFinding(sandbox: Sandbox, config: FarmConfig, signal?: Abo
   try {
     const kept = await proveSandbox(sandbox, await mkdtemp(join(tmpdir(), "kmodfarm-doctor-")), signal);
     const lost = GUARDED.filter((one) => !kept.has(one));
-    if (lost.length === 0) return { subject, state: "good", fact: `tried: it keeps ${GUARDED.join(", ")}` };
-    const next = "Let no driver build here that you do not trust, or choose another sandbox.";
-    return { subject, state: bad, fact: `tried: it does not keep ${lost.join(", ")}`, next };
+    if (lost.length === 0)
+      return { subject, state: "good", fact: `tested: it enforces ${GUARDED.join(", ")}` };
+    const next = "Do not build drivers here that you do not trust, or choose another sandbox.";
+    return { subject, state: bad, fact: `tested: it does not enforce ${lost.join(", ")}`, next };
   } catch (thrown) {
     const { code, message, hint } = toFarmError(thrown);
     if (code === "INTERRUPTED") throw thrown;

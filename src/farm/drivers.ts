@@ -89,10 +89,12 @@ function oddities(source: SourceTree): string[] {
   return [
     ...(left.length === 0
       ? []
-      : [`left out of its source, because an earlier make left it there: ${few(left)}`]),
+      : [`left out of its source, because an earlier make produced it: ${few(left)}`]),
     ...(given.length === 0
       ? []
-      : [`its source holds modules, which are published only if the build writes them anew: ${few(given)}`]),
+      : [
+          `its source contains modules; they are published only if the build writes them again: ${few(given)}`,
+        ]),
   ];
 }
 
@@ -170,7 +172,7 @@ function fileIn({ files, directory }: SourceTree, path: string): string {
   if (files.some((file) => file.path === path && file.kind !== "link")) return path;
   throw new FarmError("DRIVER_INVALID", {
     detail: `${directory} has no file ${path}`,
-    hint: "Correct `smoke` of the driver; it is a path in its tree.",
+    hint: "Correct the driver's `smoke`; it is a path in its tree.",
   });
 }
 

@@ -86,9 +86,9 @@ export function readSmoke(directory: string, file: string): string | undefined {
   const bytes = readFileIn(directory, file, SMOKE_LIMIT_BYTES + 1);
   if (bytes === undefined || bytes.length <= SMOKE_LIMIT_BYTES) return bytes?.toString("utf8");
   throw new FarmError("DRIVER_INVALID", {
-    detail: `the smoke script ${file} is longer than the ${SMOKE_LIMIT_BYTES} bytes that one may have`,
+    detail: `the smoke script ${file} is longer than the allowed ${SMOKE_LIMIT_BYTES} bytes`,
     at: { file },
-    hint: "Let the script be short, and put what it needs into the driver.",
+    hint: "Shorten the script, and put what it needs into the driver.",
   });
 }
 
@@ -246,7 +246,7 @@ async function keepError(
     await build.scratch.write(logFile, shown(text));
     return logFile;
   } catch (thrown) {
-    progress.say(`${elementName(element)}: its error cannot be kept: ${toFarmError(thrown).message}`);
+    progress.say(`${elementName(element)}: its error cannot be stored: ${toFarmError(thrown).message}`);
     return undefined;
   }
 }

@@ -117,19 +117,19 @@ describe("where an artifact stands", () => {
       "an exception ended",
       BROKEN,
       { policy: EXCEPTED, day: "2027-01-01" },
-      ["stable", "today load: fail: it oopsed; the exception of ann ended on 2026-12-31"],
+      ["stable", "now load: fail: it oopsed; the exception of ann ended on 2026-12-31"],
     ],
     [
       "the policy asks for more",
       PASSED.filter(({ check }) => check !== "reproducible"),
       { later: "require: [reproducible]" },
-      ["stable", "today reproducible: unknown: nobody has built it again: `kmodfarm rebuild` does it"],
+      ["stable", "now reproducible: unknown: nobody has built it again: `kmodfarm rebuild` does it"],
     ],
     [
       "something was found out since",
       BROKEN,
       { evidence: [aboutThese(verdict("load", "pass", "again"))] },
-      ["candidate", "the policy allows it today: `kmodfarm promote` makes it stable"],
+      ["candidate", "the policy now allows it: run `kmodfarm promote` to make it stable"],
     ],
   ])("is asked of its manifest where %s", async (_, verdicts, how, [word, why]) => {
     expect(await noted(verdicts, how)).toEqual({ word, why: [why], manifests: 1 });

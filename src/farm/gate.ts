@@ -108,7 +108,7 @@ export class Gate {
       return { word: "candidate", reasons: refusals.length > 0 ? refusals : [PROMOTABLE] };
     return refusals.length === 0
       ? standing
-      : { word: "stable", reasons: refusals.map((fact) => `today ${fact}`) };
+      : { word: "stable", reasons: refusals.map((fact) => `now ${fact}`) };
   }
 
   /** What an index notes of a judgement; `isAlone`: the artifact needs no other driver. */
@@ -218,7 +218,7 @@ export class Gate {
   }
 }
 
-const PROMOTABLE = "the policy allows it today: `kmodfarm promote` makes it stable";
+const PROMOTABLE = "the policy now allows it: run `kmodfarm promote` to make it stable";
 
 /** @throws FarmError CONFIG_INVALID, FILE_UNREADABLE */
 export async function openGate(farm: Farm, state: () => Published, now: () => Date): Promise<Gate> {

@@ -81,7 +81,9 @@ describe("a store that a stranger can write to", () => {
         expect([code, await readdir(dirname(leaf)).catch(() => [])]).toEqual([undefined, []]);
       else {
         expect(code).toBe("STORE_CORRUPT");
-        expect(message).toMatch(/^generation 2 is published, but not shown: .* is a link, not a directory/);
+        expect(message).toMatch(
+          /^generation 2 is published, but the view could not be updated: .* is a link, not a directory/,
+        );
         expect(hint).toMatch(/run the same command again/);
       }
       expect((await listedIn(farm)).map(({ channel }) => channel)).toEqual(["candidate"]);
@@ -167,7 +169,7 @@ describe("a store whose disk is full", () => {
       const { failed, message, during, ...rest } = JSON.parse(said);
       expect(rest).toEqual({ after: 0, view: [] });
       expect(failed).toBe("DISK_FULL");
-      expect(during).toBe(message.includes("is published, but not shown") ? 0 : 1);
+      expect(during).toBe(message.includes("is published, but the view could not be updated") ? 0 : 1);
     },
   );
 });

@@ -72,7 +72,7 @@ export async function importArtifact(
     {
       ...{ kernel, guest, signers, isLoaded, files: plain },
       origin: { kind: "imported", by, why },
-      ...(isLoaded ? {} : { loaded: untested("not asked for: import it again without --no-load") }),
+      ...(isLoaded ? {} : { loaded: untested("skipped: import it again without --no-load") }),
     },
     context,
     signal,
@@ -116,8 +116,8 @@ async function refuseTaken(
     const { recipe } = await readManifest(store, entry);
     if (recipe.schema !== "kmodfarm.import/1")
       throw new FarmError("USAGE", {
-        detail: `${viewPath(entry)} is there already, and was built here`,
-        hint: "Import under another driver's name.",
+        detail: `${viewPath(entry)} already exists and was built here`,
+        hint: "Import it under another driver name.",
       });
   }
 }

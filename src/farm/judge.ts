@@ -63,7 +63,7 @@ async function kernelKeys(
   signal: AbortSignal | undefined,
 ): Promise<KernelKeys> {
   if (image === undefined)
-    return { own: [], gap: "no index lists the kernel's boot image, which holds its keys" };
+    return { own: [], gap: "no index lists the kernel's boot image, which contains its keys" };
   const { name } = image;
   try {
     const vmlinuz = await readFile(await fetchBootImage(image, context, signal));

@@ -16,8 +16,8 @@ export function unfitFor(
   if (emulation === undefined)
     return builder === architecture
       ? undefined
-      : `it is planned for ${builder} machines, and this one is ${architecture}`;
+      : `it is planned for ${builder} machines, but this one is ${architecture}`;
   return builder !== architecture && emulated.has(builder)
     ? undefined
-    : `it is planned for machines that emulate ${builder}, which this one (${architecture}) does not`;
+    : `it is planned for machines that emulate ${builder}, but this one (${architecture}) does not`;
 }

@@ -147,7 +147,7 @@ describe("promote, of what somebody took back", () => {
     expect(moves).toMatchObject([
       {
         result: "nothing to do",
-        reasons: ["withdrawn by ann on 2026-11-27: because; name it to bring it back"],
+        reasons: ["withdrawn by ann on 2026-11-27: because; name it to promote it again"],
       },
     ]);
     expect(await channelsOf(farm.store)).toMatchObject({ stable: [], candidate: [ONE.kversion] });

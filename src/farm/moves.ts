@@ -70,12 +70,12 @@ export async function promote(
       const { entry, channel } = listed;
       const takenBack = channel === "stable" ? undefined : takenBackWords(latestMove(state.decisions, entry));
       if (takenBack !== undefined && !bringsBack)
-        return { result: "nothing to do", reasons: [`${takenBack}; name it to bring it back`] };
+        return { result: "nothing to do", reasons: [`${takenBack}; name it to promote it again`] };
       const judged = await gate.judgePublished(listed);
       if (channel === "stable")
         return {
           result: "nothing to do",
-          reasons: judged.refusals.map((fact) => `stable, and today ${fact}`),
+          reasons: judged.refusals.map((fact) => `stable, but now ${fact}`),
         };
       const decision = gate.decision(entry, judged, by, why);
       const before = takenBack === undefined ? [] : [`it was ${takenBack}`];
@@ -128,8 +128,8 @@ export async function rollback(
     const isIts = ({ entry }: Listed) => driver === undefined || entry.driver === driver;
     if (driver !== undefined && ![...listAll(then), ...listAll(state.indices)].some(isIts))
       throw new FarmError("ARTIFACT_UNKNOWN", {
-        detail: `no artifact of a driver ${driver} is or was in generations ${generation} and ${state.head?.number ?? 0}`,
-        hint: "`kmodfarm matrix show` lists the drivers that there are.",
+        detail: `generations ${generation} and ${state.head?.number ?? 0} have no artifact of a driver named ${driver}`,
+        hint: "`kmodfarm matrix show` lists the drivers.",
       });
     const wanted = listAll(then).filter((one) => one.channel === "stable" && isIts(one));
     const key = ({ index, entry }: Listed) =>

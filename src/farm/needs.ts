@@ -23,8 +23,8 @@ export function refuseWrongNeeds(drivers: readonly Configured[], place: string):
     const missing = needs.find((one) => !names.has(one));
     if (missing !== undefined)
       throw new FarmError("CONFIG_INVALID", {
-        detail: `${place}${name} needs ${missing}, and there is no driver of that name`,
-        hint: "Configure that driver too, or correct `needs`.",
+        detail: `${place}${name} needs ${missing}, but no driver has that name`,
+        hint: "Configure that driver as well, or correct `needs`.",
       });
   }
   const needsOf = (name: string) => drivers.flatMap((one) => (one.name === name ? (one.needs ?? []) : []));
@@ -32,8 +32,8 @@ export function refuseWrongNeeds(drivers: readonly Configured[], place: string):
     const circle = circleFrom(name, needsOf);
     if (circle !== undefined)
       throw new FarmError("CONFIG_INVALID", {
-        detail: `${place}${circle.join(" needs ")}: none of them can be built first`,
-        hint: "Take one of them out of `needs`.",
+        detail: `${place}${circle.join(" needs ")}: a circle, so none of them can be built first`,
+        hint: "Remove one of them from `needs`.",
       });
   }
 }
@@ -105,8 +105,8 @@ function packagedAs(name: string, configured: readonly Pick<DriverConfig, "name"
 
 function ambiguous(user: string, wanted: string, others: readonly string[]): FarmError {
   return new FarmError("DRIVER_INVALID", {
-    detail: `${user} needs ${wanted} by its BUILD_DEPENDS: no driver here has that name, and ${others.join(" and ")} may be meant`,
-    hint: `Write \`needs: [NAME]\` for ${user}, with the name of the driver that is meant, or \`needs: []\` if none is.`,
+    detail: `${user} needs ${wanted}, according to its BUILD_DEPENDS: no driver here has that name, but ${others.join(" or ")} may be meant`,
+    hint: `Set \`needs: [NAME]\` for ${user}, with the name of the driver that is meant, or \`needs: []\` if none is.`,
   });
 }
 
@@ -121,8 +121,8 @@ export function allNeeds(driver: Needing, all: readonly Needing[]): Need[] {
     for (const name of user.needs) {
       if (way.includes(name))
         throw new FarmError("DRIVER_INVALID", {
-          detail: `${[...way.slice(way.indexOf(name)), name].join(" needs ")}: none of them can be built first`,
-          hint: "Correct `needs` of these drivers, and BUILD_DEPENDS of their dkms.conf.",
+          detail: `${[...way.slice(way.indexOf(name)), name].join(" needs ")}: a circle, so none of them can be built first`,
+          hint: "Correct `needs` of these drivers, and BUILD_DEPENDS in their dkms.conf.",
         });
       const need = versionFor(user, name, all);
       // Many may need it, and what it needs is known by then.
@@ -146,9 +146,9 @@ function versionFor({ name: user, version }: Needing, name: string, all: readonl
   throw new FarmError("DRIVER_INVALID", {
     detail:
       only === undefined
-        ? `${user} needs ${name}, and there is no driver of that name`
-        : `${user} ${version} needs ${name}, which has the versions ${versions.map((one) => one.version).join(", ")}`,
-    hint: "Configure the one driver that is meant under a name of its own.",
+        ? `${user} needs ${name}, but no driver has that name`
+        : `${user} ${version} needs ${name}, which has several versions: ${versions.map((one) => one.version).join(", ")}`,
+    hint: "Configure the version that is meant as a driver with its own name.",
   });
 }
 
@@ -177,9 +177,9 @@ export async function neededFor(
       const { note, entry, isStable } = knownOf(need);
       const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
       if (note?.failure !== undefined)
-        throw unmet(`waits for ${need.name}, which failed: ${note.failure.cause}`);
+        throw unmet(`it needs ${need.name}, which failed: ${note.failure.cause}`);
       if (entry === undefined || driver === undefined)
-        throw unmet(`waits for ${need.name} ${need.version}, which is not built for ${kversion}`);
+        throw unmet(`it needs ${need.name} ${need.version}, which is not built for ${kversion}`);
       return withModules(driver, entry.modules, isStable, store);
     }),
   );
@@ -217,7 +217,7 @@ export function neededBy(
       const driver = drivers.find((one) => one.name === need.name && one.version === need.version);
       if (driver === undefined)
         throw new FarmError("CONFIG_INVALID", {
-          detail: `the configuration has no driver ${need.name} ${need.version}, which was needed then`,
+          detail: `the configuration has no driver ${need.name} ${need.version}, which the original build needed`,
         });
       const modules = need.modules.map(({ name, sha256 }) => ({ name, digest: sha256, size: 0 }));
       return withModules(driver, modules, true, store);
@@ -258,7 +258,7 @@ export function waitingFor(needed: readonly NeededDriver[]): string[] {
 /** No node could insert what needs modules that nodes do not get. */
 export function withWaiting(judged: Judged, waitsFor: readonly string[]): Judged {
   if (waitsFor.length === 0) return judged;
-  const why = waitsFor.map((name) => `${name}, which it needs, is not stable`);
+  const why = waitsFor.map((name) => `it needs ${name}, which is not stable`);
   return { ...judged, isStable: false, refusals: [...judged.refusals, ...why], waitsFor };
 }
 

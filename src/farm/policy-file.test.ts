@@ -32,6 +32,6 @@ test("a key is told from a certificate, and a file that is not there from either
   const directory = await certificates();
   const told = (name: string) => readCertificates(join(directory, name)).catch(({ message }) => message);
 
-  expect(await told("one.key")).toMatch(/one\.key is a private key, and no certificate$/);
+  expect(await told("one.key")).toMatch(/one\.key is a private key, not a certificate$/);
   expect(await told("none.pem")).toMatch(/none\.pem cannot be read \(ENOENT\)$/);
 });

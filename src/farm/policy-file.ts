@@ -50,8 +50,8 @@ export async function readCertificates(file: string): Promise<Signer[]> {
   } catch (cause) {
     const key = /-----BEGIN ((?:[A-Z]+ )?(?:PRIVATE|PUBLIC) KEY)-----/.exec(bytes.toString("latin1"))?.[1];
     throw new FarmError("FILE_UNREADABLE", {
-      detail: `${file} is ${key === undefined ? "no certificate" : `a ${key.toLowerCase()}, and no certificate`}`,
-      hint: "Give a certificate in PEM or DER, such as the one sign-file was called with.",
+      detail: `${file} is ${key === undefined ? "not a certificate" : `a ${key.toLowerCase()}, not a certificate`}`,
+      hint: "Give a certificate in PEM or DER format, for example the one that sign-file used.",
       cause,
     });
   }

@@ -58,7 +58,7 @@ export async function rebuild(
   const driver = await driverOf(farm, manifest, progress, signal);
   const element = elementOf(manifest, driver, catalog);
   const context = openBuild(farm, catalog, (text) => progress.say(text));
-  progress.say(`${elementName(element)}: building again elsewhere`);
+  progress.say(`${elementName(element)}: building it again in a different environment`);
   const recipe = await planRecipe(element, driver, context, signal);
   refuseOther(recipe, manifest, element);
   // An attempt like any other, but never one that a run takes for its own.
@@ -144,7 +144,7 @@ function refuseOther(recipe: Recipe, manifest: Manifest, element: Element): void
   const parts = [...new Set([...Object.keys(here ?? {}), ...Object.keys(there ?? {})])];
   const different = parts.filter((part) => textOf(here?.[part]) !== textOf(there?.[part]));
   throw new FarmError("RECIPE_DIFFERS", {
-    detail: `${elementName(element)} would be built by another recipe here: ${different.join(", ")} differ`,
+    detail: `${elementName(element)} would be built with a different recipe here: ${different.join(", ")} differ`,
     at: { recipe: manifest.recipeKey, here: recipeKey(recipe) },
   });
 }
@@ -162,7 +162,7 @@ async function compare(
   const stored = (await farm.store.read(blobPath(digests.unsigned))) ?? (await original(name));
   if (stored === undefined || sha256(stored) !== digests.unsigned) {
     throw new FarmError("STORE_CORRUPT", {
-      detail: `${name}.ko of the first build is not where it should be: ${farm.store.place}/${blobPath(digests.unsigned)}`,
+      detail: `${name}.ko of the first build is missing: ${farm.store.place}/${blobPath(digests.unsigned)}`,
     });
   }
   return compareModules(name, stored, again, [

@@ -124,11 +124,11 @@ export function artifactKey({
   return `${driver} ${output} ${recipe}`;
 }
 
-/** Where what ended it is not told yet, that is a fault of ours. */
+/** An element without a reported end is a bug of kmodfarm. */
 function tellMissing(element: Element, { problems, tell }: RunFacts): void {
   const name = elementName(element);
   if (!problems.some(({ source }) => source === name))
-    tell(name, new FarmError("BUG", { detail: "it was wanted, and nothing became of it" }));
+    tell(name, new FarmError("BUG", { detail: "it was wanted, but it has no result" }));
 }
 
 async function standingOf(

@@ -44,19 +44,19 @@ describe("reuse is refused, and that is on the record,", () => {
       "of what is not stable",
       { ...given(), isStable: false },
       "loadsOn: [almalinux]",
-      "it is not stable itself",
+      "the artifact itself is not stable",
     ],
     [
       "where no policy allows it",
       given(),
       "require: [load]",
-      "the policy does not name almalinux9.4 under loadsOn",
+      "the policy does not list almalinux9.4 under loadsOn",
     ],
     [
       "where the policy does not name the other kernel's release",
       given(),
       "loadsOn: [almalinux9.4]",
-      "the policy does not name almalinux9.5 under loadsOn",
+      "the policy does not list almalinux9.5 under loadsOn",
     ],
   ])("%s", async (_, artifact, policy, fact) => {
     const farm = await farmWith([artifact], policy, CATALOG);
@@ -75,7 +75,7 @@ test("reuse on a kernel that promises no ABI is refused for that", async () => {
   const farm = await farmWith([given()], "loadsOn: [almalinux]", CATALOG);
 
   expect(await reused(farm, DEBIAN.kversion)).toEqual([
-    ["refused", "debian12 is not of the Enterprise Linux family: its kernels promise no ABI"],
+    ["refused", "debian12 does not belong to the Enterprise Linux family: its kernels promise no stable ABI"],
   ]);
 });
 
@@ -84,7 +84,7 @@ describe("there is no need to reuse", () => {
     const farm = await farmWith([given()], "loadsOn: [almalinux]", CATALOG);
 
     expect(await reused(farm, OLD.kversion)).toEqual([
-      ["nothing to do", "it was built for that very kernel"],
+      ["nothing to do", "it was built for that kernel itself"],
     ]);
   });
 

@@ -77,13 +77,13 @@ export async function reuse(
 /** A proof is of one manifest, and of what was stable when it was made. */
 function stillProven({ indices }: Published, listed: Listed, proof: Proof | undefined): Proof {
   const again = "run the same command again";
-  if (proof === undefined) return { refusals: [`it was not proven: ${again}`], verdicts: [] };
+  if (proof === undefined) return { refusals: [`it was not tested: ${again}`], verdicts: [] };
   if (listed.channel !== "stable") return proof;
   const isStable = listAll(indices).some(
     ({ channel, entry }) => channel === "stable" && entry.manifest === listed.entry.manifest,
   );
   if (isStable) return proof;
-  return { ...proof, refusals: [...proof.refusals, `it is not stable any more: ${again}`] };
+  return { ...proof, refusals: [...proof.refusals, `it is no longer stable: ${again}`] };
 }
 
 /** Takes back what an artifact gives to some kernels, and nothing else of it. */
@@ -108,7 +108,7 @@ export async function endReuse(
       moves.push(moveOf(listed, "reuse ended", kernel, [`by ${by}: ${why}`]));
     }
     for (const kernel of wanted)
-      moves.push(moveOf(listed, "nothing to do", kernel, ["it does not serve that kernel"]));
+      moves.push(moveOf(listed, "nothing to do", kernel, ["it is not served to that kernel"]));
     return { state: { ...state, indices, decisions }, moves };
   });
 }
@@ -122,7 +122,7 @@ function whyNeedless(
   { index, entry }: Listed,
   kernel: CatalogKernel,
 ): string | undefined {
-  if (kernelName(kernel) === kernelNameOf(index, entry)) return "it was built for that very kernel";
+  if (kernelName(kernel) === kernelNameOf(index, entry)) return "it was built for that kernel itself";
   const own = listAll(indices).find(
     (one) =>
       one.channel === "stable" &&
@@ -153,16 +153,19 @@ async function prove(
 ): Promise<Proof> {
   const { index, entry, channel } = listed;
   const refused = (fact: string): Proof => ({ refusals: [fact], verdicts: [] });
-  if (channel !== "stable") return refused("it is not stable itself");
+  if (channel !== "stable") return refused("the artifact itself is not stable");
   for (const { distribution } of [index, kernel])
     if (!keepsAbi(distribution))
-      return refused(`${distribution} is not of the Enterprise Linux family: its kernels promise no ABI`);
+      return refused(
+        `${distribution} does not belong to the Enterprise Linux family: its kernels promise no stable ABI`,
+      );
     else if (!gate.allowsReuse(distribution))
-      return refused(`the policy does not name ${distribution} under loadsOn`);
+      return refused(`the policy does not list ${distribution} under loadsOn`);
 
   const manifest = await readManifest(farm.store, entry);
   const needs = needsIn(manifest).map(({ name }) => name);
-  if (needs.length > 0) return refused(`it needs ${needs.join(", ")}, and reuse is of one driver alone`);
+  if (needs.length > 0)
+    return refused(`it needs ${needs.join(", ")}, and only a driver without needs can be reused`);
   const asked = { signers: gate.signers, isLoaded: true };
   const report = await checkArtifact(farm, state, listed, kernel, asked, signal);
   const ofBuild = [...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
@@ -200,7 +203,7 @@ function doubts({ answer, record, verdicts }: CheckReport): string[] {
   return [
     ...(record.symvers?.hasVersions === true
       ? []
-      : ["the kernel compares no CRCs, so nothing proves that another one's modules fit"]),
+      : ["the kernel does not compare CRCs, so nothing proves that another kernel's modules fit"]),
     ...(answer?.answer === "loads" ? [] : (answer?.reasons ?? [])),
     ...(load === undefined || load.verdict === "pass"
       ? []

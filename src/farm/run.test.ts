@@ -264,7 +264,7 @@ test("an error that cannot be kept as a log is reported all the same", async () 
       ["tool-failed", "TOOL_FAILED"],
     ]),
   );
-  expect(said.filter((line) => line.includes("its error cannot be kept: "))).toHaveLength(2);
+  expect(said.filter((line) => line.includes("its error cannot be stored: "))).toHaveLength(2);
   expect(exitOf(report)).toBe(3);
 });
 

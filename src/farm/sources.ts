@@ -101,7 +101,7 @@ function rpmSources(config: RpmSourceConfig): RpmSource[] {
   const repositories = configured === undefined ? known.release.repositories : [configured];
   if (repositories.length === 0) {
     throw new FarmError("CONFIG_INVALID", {
-      detail: `${config.release} has no public repository; give the \`baseurl\` of yours`,
+      detail: `${config.release} has no public repository; set \`baseurl\` to yours`,
     });
   }
   const trust = packageTrust([config], known.release);
@@ -194,8 +194,8 @@ function rpmMirror(
   const repositories = configured.length > 0 ? configured : release.repositories;
   if (repositories.length === 0) {
     throw new FarmError("CONFIG_INVALID", {
-      detail: `${release.key} has no public repository to take a toolchain from`,
-      hint: "Configure a source of it, or name another release for it under `toolchains`.",
+      detail: `${release.key} has no public repository for its toolchain`,
+      hint: "Configure a source for that release, or name another release for it under `toolchains`.",
     });
   }
   return {

@@ -127,7 +127,7 @@ async function storeModule(
 async function putPiece(store: Store, { digest, what, read }: Piece): Promise<Digest> {
   const bytes = await read();
   if (sha256(bytes) === digest) return putBlob(store, bytes);
-  throw new FarmError("DIGEST_MISMATCH", { detail: `${what} is not what the build gave` });
+  throw new FarmError("DIGEST_MISMATCH", { detail: `${what} is not what the build produced` });
 }
 
 /** So many are listed of what a module says of its compilers; real ones name one to three. */

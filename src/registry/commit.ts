@@ -55,8 +55,8 @@ async function afterwards<T>(number: number, work: () => Promise<T>): Promise<T>
   } catch (thrown) {
     const { code, message, at } = toFarmError(thrown);
     throw new FarmError(code, {
-      detail: `generation ${number} is published, but not shown: ${message}`,
-      hint: "Once the store can be written, run the same command again, or any that writes: it shows what is published.",
+      detail: `generation ${number} is published, but the view could not be updated: ${message}`,
+      hint: "Once the store can be written to, run the same command again, or any that publishes: it updates the view.",
       at,
       cause: thrown,
     });
@@ -111,7 +111,7 @@ export async function commit<T>(
     }
     if (tries === MOST_TRIES)
       throw new FarmError("STORE_CONFLICT", {
-        detail: `${store.place}: ${tries} times another process published first`,
+        detail: `${store.place}: another process published first, ${tries} times`,
       });
     // Of those that lost together each waits for another time.
     await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, 10 * tries));

@@ -100,7 +100,7 @@ export async function newestGeneration(store: Store, known: Head | null = null):
   // Nothing came after it. Whether it is still what it was is asked all the same.
   const generation = await generationOf(store, head);
   if (generation === undefined)
-    throw corruptStore(store, `${generationPath(head.number)} is gone`, generationPath(head.number));
+    throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
   return { head, generation };
 }
 
@@ -126,7 +126,7 @@ async function fromPointer(store: Store): Promise<Found | undefined> {
   const head = { number: pointer.generation, digest: pointer.digest };
   const generation = await generationOf(store, head);
   if (generation === undefined)
-    throw corruptStore(store, `${generationPath(head.number)} is not there`, generationPath(head.number));
+    throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
   return { head, generation };
 }
 
@@ -170,7 +170,7 @@ async function generationOf(store: Store, { number, digest }: Head): Promise<Any
   const path = generationPath(number);
   const bytes = await store.read(path);
   if (bytes === undefined) return undefined;
-  if (sha256(bytes) !== digest) throw corruptStore(store, `${path} is not what its digest promises`, path);
+  if (sha256(bytes) !== digest) throw corruptStore(store, `${path} does not match its digest`, path);
   const generation = parseGeneration(store, path, bytes);
   if (generation.number !== number)
     throw corruptStore(store, `${path} is generation ${generation.number}`, path);
@@ -253,7 +253,7 @@ async function readChecked<T>(
   what = path,
 ): Promise<T> {
   const bytes = await store.read(path);
-  if (bytes === undefined) throw corruptStore(store, `${what} is not there`, path);
-  if (sha256(bytes) !== promised) throw corruptStore(store, `${what} is not what its digest promises`, path);
+  if (bytes === undefined) throw corruptStore(store, `${what} is missing`, path);
+  if (sha256(bytes) !== promised) throw corruptStore(store, `${what} does not match its digest`, path);
   return parseStored(store, path, bytes, type, what);
 }

@@ -18,7 +18,7 @@ export function parseStored<T>(
   what = path,
 ): T {
   if (bytes.length > DOCUMENT_LIMIT_BYTES)
-    throw corruptStore(store, `${what} has ${bytes.length} bytes, which no document has`, path);
+    throw corruptStore(store, `${what} has ${bytes.length} bytes, more than any document`, path);
   const source = `${store.place}/${what}`;
   try {
     const value = parseDocument(type, bytes.toString("utf8"), source);
@@ -45,7 +45,8 @@ export function corruptStore(store: Store, fact: string, path?: string, cause?: 
 
 /** What JSON can carry and canonical JSON cannot, so that it could be read but never be written again. */
 function faultIn(value: unknown, depth = 0): string | undefined {
-  if (typeof value === "string") return value.isWellFormed() ? undefined : "has a text with half a character";
+  if (typeof value === "string")
+    return value.isWellFormed() ? undefined : "has a string with half a character";
   if (typeof value === "number") return Number.isFinite(value) ? undefined : "has a number that is too large";
   if (typeof value !== "object" || value === null) return undefined;
   if (depth > DEPTH_LIMIT) return "is nested too deeply";

@@ -192,7 +192,7 @@ describe("the view of an index that somebody changed", () => {
     const manifest = await putBlob(store, toDocument(makeManifest(ELEMENT, [pass], "one")));
 
     await expect(showPublished(store, changed({ manifest }), NOW)).rejects.toThrow(
-      /verdict load is about other bytes/,
+      /verdict load is about different bytes/,
     );
     expect(await store.list("view")).toEqual([]);
   });

@@ -140,7 +140,7 @@ async function refuseOthers(store: Store, entry: IndexEntry): Promise<void> {
   const other = held.find((one, index) => one.verdict === "fail" && verdicts[index]?.verdict !== "fail");
   if (other === undefined) return;
   throw new FarmError("STORE_CORRUPT", {
-    detail: `${viewPath(entry)} is stable, and its verdict ${other.check} is about other bytes`,
+    detail: `${viewPath(entry)} is stable, but its verdict ${other.check} is about different bytes`,
   });
 }
 

@@ -203,7 +203,7 @@ describe("sources that are no longer configured", () => {
     expect(exitCode).toBe(0);
     expect(stdout).not.toMatch(/^debian\/bookworm /m);
     expect(stdout).toMatch(
-      /so not asked; their kernels stay: debian\/bookworm \(1\)\.\n3 kernels, 2 of them new\.\n$/,
+      /so not queried; their kernels stay: debian\/bookworm \(1\)\.\n3 kernels, 2 of them new\.\n$/,
     );
   });
 });

@@ -80,7 +80,7 @@ describe("kmodfarm check", () => {
 
     expect(table.stdout).toMatch(/^identity +pass +vermagic/m);
     expect(table.stdout).toMatch(/: loads, vermagic and every CRC/);
-    expect(page.stdout).toMatch(/^The kernel takes these modules\./);
+    expect(page.stdout).toMatch(/^The kernel loads these modules\./);
     expect(page.stdout).toContain("Were they built for this very kernel? yes [identity: pass]");
     expect([table.exitCode, page.exitCode]).toEqual([0, 0]);
   });
@@ -107,9 +107,9 @@ describe("kmodfarm check", () => {
       ]),
     });
     expect(known.exitCode).toBe(0);
-    expect(unclear.stderr).toMatch(/'doorbell' may be any of doorbell\/.*\[ARTIFACT_AMBIGUOUS\]/s);
+    expect(unclear.stderr).toMatch(/'doorbell' may mean any of doorbell\/.*\[ARTIFACT_AMBIGUOUS\]/s);
     expect(unknown.stderr).toContain("[ARTIFACT_UNKNOWN]");
-    expect(file.stderr).toMatch(/--kernel does not name one[\s\S]*\[USAGE\]/);
+    expect(file.stderr).toMatch(/no kernel was named to check[\s\S]*\[USAGE\]/);
   });
 
   it("refuses what is another kernel's", async () => {
@@ -196,8 +196,6 @@ describe("what people decide", () => {
     expect((await importAs("../../out")).stderr).toMatch(
       /driver "\.\.\/\.\.\/out" is not a safe name[\s\S]*\[UNSAFE_NAME\]/,
     );
-    expect((await importAs("doorbell")).stderr).toMatch(
-      /is there already, and was built here[\s\S]*\[USAGE\]/,
-    );
+    expect((await importAs("doorbell")).stderr).toMatch(/already exists and was built here[\s\S]*\[USAGE\]/);
   });
 });

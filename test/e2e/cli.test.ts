@@ -66,7 +66,11 @@ describe("help and usage", () => {
       ["run", "--jobs", "many"],
       /option '--jobs <n>' argument 'many' is invalid\. It must be a whole number from 1 to 999999/,
     ],
-    ["an architecture there is not", ["matrix", "generate", "--arch", "vax"], /'vax' is not an architecture/],
+    [
+      "an architecture there is not",
+      ["matrix", "generate", "--arch", "vax"],
+      /'vax' is not a known architecture/,
+    ],
   ])("refuses %s: exit 2, nothing on stdout", async (_, argv, said) => {
     const { exitCode, stdout, stderr } = await inProcess(argv);
 
@@ -120,7 +124,7 @@ describe("configuration", () => {
     const { exitCode, stderr } = await withConfig("store: store\n");
 
     expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/the configuration names no driver\n.*examples\/demo\.yaml.*\[CONFIG_INVALID\]/);
+    expect(stderr).toMatch(/no driver is configured\n.*examples\/demo\.yaml.*\[CONFIG_INVALID\]/);
   });
 
   it("that is not there: exit 2, named; as JSON where that is asked for", async () => {
@@ -318,7 +322,7 @@ describe("kmodfarm load", () => {
     const { exitCode, stderr } = await farm.inProcess("load", ...modules, "--kernel", amd.kversion);
 
     expect(exitCode).toBe(1);
-    expect(stderr).toMatch(/is a module for aarch64, debian12\/x86_64\/\S+ is not[\s\S]*\[LOAD_FAILED\]/);
+    expect(stderr).toMatch(/is a module for aarch64, but debian12\/x86_64\/\S+ is not[\s\S]*\[LOAD_FAILED\]/);
   });
 
   it.each([

@@ -185,7 +185,7 @@ describe("drivers that need drivers", () => {
 
   it("wait for one that failed, by its name, and are not built", () => {
     expect(rowOf("waiting").attempt.failure).toMatchObject({ code: "NEED_UNMET" });
-    expect(rowOf("waiting").attempt.failure?.cause).toMatch(/waits for broken, which failed: .*not today/);
+    expect(rowOf("waiting").attempt.failure?.cause).toMatch(/it needs broken, which failed: .*not today/);
   });
 
   it("are left alone as long as these are the same, and are built again when they change", async () => {

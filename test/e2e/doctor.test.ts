@@ -19,10 +19,10 @@ it("finds nothing wrong with a machine that is set up, and leaves nothing on it"
 
   expect(exitCode, stdout + stderr).toBe(0);
   expect(stdout).toMatch(
-    /^ok +sandbox bwrap \(chosen\) +tried: it keeps network, read-only root, memory, processes, disk, descriptors, keys, namespaces, host sockets, kernel facts, shared counters, its end$/m,
+    /^ok +sandbox bwrap \(chosen\) +tested: it enforces network, read-only root, memory, processes, disk, descriptors, keys, namespaces, host sockets, kernel facts, shared counters, its end$/m,
   );
-  expect(stdout).toMatch(/^ok +apt-get +there \(apt\)$/m);
-  expect(stdout).toMatch(/^ok +store +\S+ \(will be made\), [\d.]+ GiB free$/m);
+  expect(stdout).toMatch(/^ok +apt-get +installed \(apt\)$/m);
+  expect(stdout).toMatch(/^ok +store +\S+ \(will be created\), [\d.]+ GiB free$/m);
   expect(stdout).toContain("No problems.");
   expect(await readdir(cwd)).toEqual([]);
 });

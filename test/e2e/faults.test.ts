@@ -102,7 +102,7 @@ describe("a package that the index lists and the mirror lacks", () => {
     const { exitCode, stdout } = await farm.cli("run");
 
     expect(mirror.misdeeds).toBe(1);
-    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed.* 1 of them listed but not on their mirror/);
+    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed.* 1 of them are listed but not on their mirror/);
     expect(exitCode).toBe(0);
     const [older] = (await readStable(farm.store)).filter(({ architecture }) => architecture === "aarch64");
     expect(older?.kversion).toMatch(/-cloud-arm64$/);

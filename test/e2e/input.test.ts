@@ -52,7 +52,7 @@ describe("a list", () => {
   });
 
   test.each([
-    ["http://me:sekret@127.0.0.1:1/list.json", "the address at 127.0.0.1 holds a user or a password"],
+    ["http://me:sekret@127.0.0.1:1/list.json", "the address at 127.0.0.1 contains a user name or a password"],
     ["ftp://127.0.0.1/list.json", "ftp://127.0.0.1/list.json is neither a file nor an http or https address"],
   ])("is not taken from %s", async (url, said) => {
     const { exitCode, stderr } = await run("catalog", "import", url);
@@ -103,7 +103,7 @@ describe("configurations of driverkit", () => {
 
     expect(await run("catalog", "import", "empty")).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringContaining("empty holds no .yaml or .yml file"),
+      stderr: expect.stringContaining("empty has no .yaml or .yml file"),
     });
   });
 });

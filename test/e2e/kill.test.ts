@@ -86,8 +86,8 @@ describe("Ctrl-C", () => {
     const { exitCode, stderr } = await running.ended;
 
     expect(exitCode).toBe(130);
-    expect(stderr).toMatch(/kmodfarm: stopped; what \d+ elements of this run came to is kept/);
-    expect(stderr).toMatch(/run the same command again and it goes on from here\. \[INTERRUPTED\]/);
+    expect(stderr).toMatch(/kmodfarm: stopped; the results of \d+ elements of this run are kept/);
+    expect(stderr).toMatch(/run the same command again, and it continues from here\. \[INTERRUPTED\]/);
     expect(children.length).toBeGreaterThan(0);
     expect(await survivors(farm, children)).toEqual([]);
     expect(await leftovers(farm)).toEqual([]);

@@ -135,7 +135,7 @@ describe("catalog import and export", () => {
     ["another document", '{"name":"x","files":["a"]}', /is no kernel-crawler list/],
     ["an array", "[1]", /neither a catalog nor a kernel list/],
     ["nothing", "", /neither a catalog nor a kernel list/],
-    ["half a gzip", gzipSync(JSON.stringify(SAMPLE)).subarray(0, 60), /cannot be unpacked/],
+    ["half a gzip", gzipSync(JSON.stringify(SAMPLE)).subarray(0, 60), /cannot be decompressed/],
   ])("answers %s with one clear error", async (_, content, fact) => {
     const directory = await temporaryDirectory();
     await mkdir(directory, { recursive: true });

@@ -96,7 +96,7 @@ describe("kmodfarm rebuild", () => {
     expect(exitCode).toBe(1);
     expect(stdout).toMatch(/6 of 7 modules differ/);
     expect(stdout).toMatch(
-      /place\.ko: what the kernel loads differs[\s\S]*- \.\S+: .*\/build[\s\S]*\+ \.\S+: .*\/srv\/another\/place\/build/,
+      /place\.ko: the code or data that the kernel loads differ[\s\S]*- \.\S+: .*\/build[\s\S]*\+ \.\S+: .*\/srv\/another\/place\/build/,
     );
     expect(stdout).toMatch(/likely: the name of the machine/);
   });
@@ -108,7 +108,7 @@ describe("kmodfarm rebuild", () => {
     const { exitCode, stderr } = await farm.cli("rebuild", await manifestOf("restless"));
 
     expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/another recipe here: driver differ[\s\S]*\[RECIPE_DIFFERS\]/);
+    expect(stderr).toMatch(/a different recipe here: driver differ[\s\S]*\[RECIPE_DIFFERS\]/);
   });
 
   it("knows no artifact of another name", async () => {

@@ -193,7 +193,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
 
     expect(exitCode).toBe(1);
     expect(movesOf({ stdout })).toMatchObject([{ result: "refused" }]);
-    expect(stdout).toContain(`the policy does not name ${own} under loadsOn`);
+    expect(stdout).toContain(`the policy does not list ${own} under loadsOn`);
     expect(await servedBy(next)).toEqual([]);
   });
 
@@ -211,7 +211,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
     ]);
     expect((await farm("matrix", "show")).stdout).toContain("loads on: modules of");
     expect((await farm("check", `${own}/x86_64`, "--no-load")).stdout).toContain(
-      `Proven for, and serving: ${next}/x86_64/`,
+      `Also tested on, and served to: ${next}/x86_64/`,
     );
   });
 

@@ -38,9 +38,7 @@ it("a directory that was removed is one line", async () => {
   };
 
   expect(code).toBe(2);
-  expect(stderr).toMatch(
-    /^kmodfarm: the directory that this was started in has been removed\n.*\[FILE_UNREADABLE\]\n$/m,
-  );
+  expect(stderr).toMatch(/^kmodfarm: the current directory has been removed\n.*\[FILE_UNREADABLE\]\n$/m);
   expect(stderr).not.toContain("BUG");
 });
 
@@ -69,7 +67,7 @@ it("a file is no store", async () => {
 
   const { exitCode, stderr } = await inProcess(["matrix", "show", "--store", "file"], { cwd: directory });
 
-  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/a file, and no store, is at \S+file/)]);
+  expect([exitCode, stderr]).toEqual([2, expect.stringMatching(/there is a file, not a store, at \S+file/)]);
 });
 
 it("reading a store leaves nothing behind", async () => {

@@ -289,12 +289,12 @@ export const WEAK: readonly Symptom[] = [
   {
     expression: /^(?:ERROR|FATAL): (?:modpost: )?(?<message>.*)/,
     cause: "the kernel's build system refuses the module: {message}",
-    advice: "The log has the whole story; the driver's source must change.",
+    advice: "The log has the details; the driver's source must change.",
   },
   {
     expression: /(?:^|\s)(?:fatal )?error: (?<message>.*)/i,
     cause: "the compiler refuses the source: {message}",
-    advice: "The log has the whole story; the driver's source must change.",
+    advice: "The log has the details; the driver's source must change.",
   },
   {
     expression: /(?:undefined reference to|cannot find) '?(?<name>[^']+)'?/,
@@ -304,7 +304,7 @@ export const WEAK: readonly Symptom[] = [
   {
     expression: /^(?<message>[a-z][\w.+-]*: (?:cannot|can't|could not|failed to|unable to) .*)/,
     cause: "a command of the build fails: {message}",
-    advice: "The log has the whole story; the driver's source must change.",
+    advice: "The log has the details; the driver's source must change.",
   },
   {
     expression: /(?<![\w.+-])(?<tool>[\w.+-]+): (?:command not found|not found)$/,

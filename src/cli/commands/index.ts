@@ -16,14 +16,14 @@ import { PLAN, TAKE, WORK } from "./workers/command.ts";
 export const COMMANDS: readonly CommandDefinition[] = [
   command(RUN, async () => (await import("./night/run.ts")).run),
   command(WATCH, async () => (await import("./night/watch.ts")).watch),
-  group("catalog", "which kernels exist", [
+  group("catalog", "the kernels that exist", [
     command(UPDATE, async () => (await import("./catalog/update.ts")).update),
     command(LIST, async () => (await import("./catalog/list.ts")).list),
     command(IMPORT, async () => (await import("./catalog/import.ts")).importFile),
     command(EXPORT, async () => (await import("./catalog/export.ts")).exportCatalog),
     command(FIND, async () => (await import("./catalog/find.ts")).find),
   ]),
-  group("matrix", "which builds are wanted", [
+  group("matrix", "the builds that are wanted", [
     command(GENERATE, async () => (await import("./matrix/generate.ts")).generate),
     command(DIFF, async () => (await import("./matrix/diff.ts")).diff),
     command(SHOW, async () => (await import("./matrix/show.ts")).show),
@@ -33,7 +33,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(PLAN, async () => (await import("./workers/plan.ts")).plan),
   command(WORK, async () => (await import("./workers/work.ts")).work),
   command(TAKE, async () => (await import("./workers/take.ts")).take),
-  group("toolchain", "toolchain roots that travel", [
+  group("toolchain", "toolchain roots, to copy between machines", [
     command(EXPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).exportToolchain),
     command(IMPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).importToolchain),
   ]),

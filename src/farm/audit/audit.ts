@@ -46,7 +46,7 @@ export async function auditPlace(
       : await auditLocal(place.directory, paths, keys);
   const strange = place.paths
     .filter((path) => STRANGE_MODULE.test(path))
-    .map((path) => ({ path, why: "it is packed in a way that no kernel opens" }));
+    .map((path) => ({ path, why: "it is compressed in a format that no kernel can read" }));
   return {
     ...{ files, keys },
     findings: findings(files, { kernels: kernels ?? releases, builtin, exports }),

@@ -86,7 +86,7 @@ async function readBeside<T>(
     try {
       const bytes = await place.read(path);
       if (bytes !== undefined && bytes.length > limitBytes)
-        gaps.push({ place: path, why: `it has more than ${limitBytes} bytes` });
+        gaps.push({ place: path, why: `it is larger than ${limitBytes} bytes` });
       else if (bytes !== undefined) found.set(release, await read(bytes, path));
     } catch (thrown) {
       const { code, message } = toFarmError(thrown);

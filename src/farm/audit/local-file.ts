@@ -28,8 +28,8 @@ export function readLocalFile(file: string, limitBytes: number): Buffer {
 
 function readOpen(descriptor: number, limitBytes: number): Buffer {
   const found = fstatSync(descriptor);
-  if (!found.isFile()) throw unreadable("it is no file any more");
-  if (found.size > limitBytes) throw unreadable(`it has more than ${limitBytes} bytes`);
+  if (!found.isFile()) throw unreadable("it is no longer a regular file");
+  if (found.size > limitBytes) throw unreadable(`it is larger than ${limitBytes} bytes`);
   const bytes = Buffer.alloc(found.size);
   let at = 0;
   for (let got = -1; got !== 0 && at < bytes.length; at += got)

@@ -33,10 +33,9 @@ export async function openPlace(place: string): Promise<ReadPlace> {
 
 /** Links are not followed: what they lead to is found where it is, if it is here. */
 async function openDirectory(directory: string): Promise<ReadPlace> {
-  if (directory === "")
-    throw new FarmError("USAGE", { detail: "the place to look through is an empty word" });
+  if (directory === "") throw new FarmError("USAGE", { detail: "the path to audit is empty" });
   const place = await stat(directory).catch((cause: NodeJS.ErrnoException) => {
-    const fact = cause.code === "ENOENT" ? "is not there" : `cannot be read (${cause.code})`;
+    const fact = cause.code === "ENOENT" ? "does not exist" : `cannot be read (${cause.code})`;
     throw new FarmError("FILE_UNREADABLE", { detail: `${directory} ${fact}`, cause });
   });
   if (!place.isDirectory()) throw notOneFile(directory);
@@ -72,8 +71,8 @@ async function walk(root: string, below: string, paths: string[], gaps: Gap[]): 
 
 function notOneFile(place: string): FarmError {
   return new FarmError("USAGE", {
-    detail: `${place} is a file, and audit looks through a directory`,
-    hint: "Name the directory that it lies in, or ask `kmodfarm check` about one module.",
+    detail: `${place} is a file; audit needs a directory`,
+    hint: "Name the directory that holds the file, or use `kmodfarm check` for a single module.",
   });
 }
 
@@ -84,8 +83,8 @@ async function openUrl(words: string): Promise<ReadPlace> {
   const parsed = URL.parse(words);
   if (parsed === null || !/^https?:$/.test(parsed.protocol))
     throw new FarmError("USAGE", {
-      detail: `${words} is no http or https address`,
-      hint: "Give a directory, or an address as a browser would take it.",
+      detail: `${words} is not an http or https address`,
+      hint: "Give a directory, or an address that works in a browser.",
     });
   // As it is sent: links are compared with it.
   const address = parsed.href;

@@ -30,7 +30,10 @@ const LONGEST = 4096;
 export async function listPlace(root: string, get: Get): Promise<Listing> {
   const first = await get(root);
   if (first === undefined)
-    throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${root} is not there`, hint: "Check the address." });
+    throw new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${root} does not exist`,
+      hint: "Check the address.",
+    });
   const text = first.toString("utf8");
   const lister = new Lister(root, get);
   if (/<ListBucketResult\b/.test(text)) await lister.listBucket(text);
@@ -59,7 +62,7 @@ class Lister implements Listing {
   listLines(text: string): void {
     for (const line of text.split(/\r?\n/)) {
       const path = line.trim().replace(/^\.?\//, "");
-      if (path.length > LONGEST) this.#gap(this.#base, `a line has more than ${LONGEST} characters`);
+      if (path.length > LONGEST) this.#gap(this.#base, `a line is longer than ${LONGEST} characters`);
       else if (path !== "" && !path.endsWith("/"))
         this.#add(URL.parse(encoded(path), this.#base)?.href ?? "");
     }
@@ -71,9 +74,9 @@ class Lister implements Listing {
     for (let page = queue.pop(); page !== undefined; page = queue.pop()) {
       const text = page === this.#root ? first : await this.#read(page);
       if (text === undefined) continue;
-      if (isCutOff(text)) this.#gap(page, "the page ends in the middle");
+      if (isCutOff(text)) this.#gap(page, "the page is truncated");
       const { links, isEndless } = linksIn(text);
-      if (isEndless) this.#gap(page, `a link has more than ${LONGEST} characters`);
+      if (isEndless) this.#gap(page, `a link is longer than ${LONGEST} characters`);
       for (const link of links) {
         const url = addressOf(link, page);
         if (url === undefined || !url.href.startsWith(this.#base) || seen.has(url.href)) continue;
@@ -93,18 +96,18 @@ class Lister implements Listing {
       for (const [, prefix = ""] of text.matchAll(/<CommonPrefixes>\s*<Prefix>([^<]*)</g))
         this.#gap(
           unescaped(prefix).toWellFormed(),
-          "the server lists it as a directory, without what is in it",
+          "the server lists it as a directory, but not its contents",
         );
       const next = nextPage(page, text, keys.at(-1));
       if (next === undefined) return;
       if ("why" in next || seen.has(next.url)) {
-        this.#gap(page, "why" in next ? next.why : "the listing leads in a circle");
+        this.#gap(page, "why" in next ? next.why : "the listing's pages form a loop");
         return;
       }
       seen.add(next.url);
       [page, text] = [next.url, await this.#read(next.url)];
       if (text !== undefined && !/<ListBucketResult\b/.test(text)) {
-        this.#gap(page, "it is no page of the bucket's listing");
+        this.#gap(page, "it is not a page of the bucket's listing");
         return;
       }
     }
@@ -115,12 +118,12 @@ class Lister implements Listing {
     const keys = [...text.matchAll(/<Key>([^<]+)<\/Key>/g)].map(([, key = ""]) => unescaped(key));
     for (const key of keys) {
       if (key.length > LONGEST) {
-        this.#gap(this.#base, `a key has more than ${LONGEST} characters`);
+        this.#gap(this.#base, `a key is longer than ${LONGEST} characters`);
         continue;
       }
       const path = isEncoded ? decodedPath(key.replaceAll("+", " ")) : key;
       // Half of a character cannot be asked for.
-      if (!path.isWellFormed()) this.#gap(this.#base + path.toWellFormed(), "its key is no text");
+      if (!path.isWellFormed()) this.#gap(this.#base + path.toWellFormed(), "its key is not valid text");
       else if (this.#isFull()) break;
       else if (!path.endsWith("/")) this.files.set(path, this.#base + encoded(path));
     }
@@ -145,13 +148,12 @@ class Lister implements Listing {
 
   async #read(page: string): Promise<string | undefined> {
     if (++this.#pages > PAGE_LIMIT) {
-      if (this.#pages === PAGE_LIMIT + 1)
-        this.#gap(page, `it comes after ${PAGE_LIMIT} pages of the listing`);
+      if (this.#pages === PAGE_LIMIT + 1) this.#gap(page, `it is beyond the limit of ${PAGE_LIMIT} pages`);
       return undefined;
     }
     try {
       const bytes = await this.#get(page);
-      if (bytes === undefined) this.#gap(page, "it is listed, and not there");
+      if (bytes === undefined) this.#gap(page, "it is listed but does not exist");
       return bytes?.toString("utf8");
     } catch (thrown) {
       const error = toFarmError(thrown);
@@ -166,7 +168,7 @@ type NextPage = { readonly url: string } | { readonly why: string };
 
 /** Undefined where a page says that it is the last one. */
 function nextPage(page: string, text: string, lastKey: string | undefined): NextPage | undefined {
-  if (!text.includes("</ListBucketResult>")) return { why: "the page ends in the middle" };
+  if (!text.includes("</ListBucketResult>")) return { why: "the page is truncated" };
   const url = URL.parse(page) as URL;
   const value = (name: string) => {
     const found = new RegExp(`<${name}>([^<]+)<`).exec(text)?.[1];
@@ -182,9 +184,9 @@ function nextPage(page: string, text: string, lastKey: string | undefined): Next
   // Version 1 names the next page only where it was asked for directories: else it goes on behind the last key.
   const marker = value("NextMarker") ?? (isMore ? lastKey : undefined);
   if (marker === undefined)
-    return isMore ? { why: "the listing says that there is more, and not where" } : undefined;
+    return isMore ? { why: "the listing says that there is more, but not where" } : undefined;
   if (url.searchParams.get("list-type") === "2")
-    return { why: "the listing says that there is more, and not where" };
+    return { why: "the listing says that there is more, but not where" };
   url.searchParams.set("marker", marker);
   return { url: url.href };
 }

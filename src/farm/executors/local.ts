@@ -47,7 +47,7 @@ export class LocalExecutor implements Executor {
     if (unfit !== undefined)
       throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
         detail: unfit,
-        hint: "Let `kmodfarm plan` order it from a worker of that kind, or correct `builders` in the configuration.",
+        hint: "Use `kmodfarm plan` to order it from a worker of that architecture, or correct `builders` in the configuration.",
       });
     // The boot image comes while the compiler works.
     if (isLoaded) void this.#image(element);

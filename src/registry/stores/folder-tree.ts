@@ -234,7 +234,7 @@ export class FolderTree {
       if (above.makeDirectory(name, mode)) await above.sync();
       const below = this.#enter(above, name, way, path);
       if (below === "file") throw this.#strange(path, above, name, "a directory");
-      if (below === "absent") throw this.#corrupt(path, "lost a directory while it was written");
+      if (below === "absent") throw this.#corrupt(path, "lost a directory while it was being written");
       above = below;
     }
     return above;
@@ -273,7 +273,7 @@ export class FolderTree {
       if (isErrno(thrown) && thrown.code === "EEXIST") return false;
       if (isErrno(thrown) && CANNOT_LINK.has(thrown.code ?? ""))
         throw new FarmError("STORE_UNSAFE", {
-          detail: `the file system of ${this.place} has no hard links (${thrown.code}), so two writers could not be told apart there`,
+          detail: `the file system of ${this.place} has no hard links (${thrown.code}), so two writers could overwrite each other's work`,
         });
       throw thrown;
     }
@@ -339,7 +339,7 @@ export function storeError(thrown: unknown, place: string, path = ""): unknown {
   const where = path === "" ? place : `${place}/${path}`;
   if (thrown.code === "ENOSPC" || thrown.code === "EDQUOT")
     return new FarmError("DISK_FULL", {
-      detail: `${where} cannot be written (${thrown.code})`,
+      detail: `${where} cannot be written to (${thrown.code})`,
       cause: thrown,
     });
   return new FarmError("STORE_UNUSABLE", { detail: `${where}: ${thrown.message}`, cause: thrown });

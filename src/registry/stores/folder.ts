@@ -83,7 +83,7 @@ class FolderStore implements Store {
     const limit = sizeLimitOf(path);
     if (size > limit)
       throw new FarmError("STORE_UNUSABLE", {
-        detail: `${this.place}/${path} would have more than the ${limit} bytes that are read back`,
+        detail: `${this.place}/${path} would be larger than the ${limit} bytes that can be read back`,
       });
   }
 

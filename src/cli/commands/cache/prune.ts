@@ -13,7 +13,7 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
   if (limitBytes === undefined) {
     throw new FarmError("USAGE", {
       detail:
-        options.limit === undefined ? "no limit is given or configured" : `'${options.limit}' is not a size`,
+        options.limit === undefined ? "no limit was given or configured" : `'${options.limit}' is not a size`,
       hint: "Give --limit as 20G, 500M or a number of bytes, or set `cacheLimit` in the configuration.",
     });
   }
@@ -21,7 +21,7 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
     const eviction = await evict(cache, limitBytes, scratch);
     if (eviction.kind === "busy") {
       throw new FarmError("CACHE_BUSY", {
-        detail: `${cache} is used by process ${eviction.process.split("-")[0]}`,
+        detail: `process ${eviction.process.split("-")[0]} is using ${cache}`,
       });
     }
     if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
@@ -29,7 +29,7 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
     if (options.json) await printJson({ schema: "kmodfarm.cachePrune/1", evicted, freedBytes, keptBytes });
     else
       await print(
-        `${evicted.length} entries removed, ${formatSize(freedBytes)} freed; ${formatSize(keptBytes)} are left.\n`,
+        `${evicted.length} entries removed, ${formatSize(freedBytes)} freed; ${formatSize(keptBytes)} left.\n`,
       );
     return 0;
   });

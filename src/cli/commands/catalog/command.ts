@@ -7,16 +7,16 @@ export const CATALOG_FORMATS = ["kmodfarm", "kernel-crawler", "driverkit"] as co
 
 export const UPDATE = declareCommand(
   "update",
-  "ask every source; exits 3 when one failed, is out of date or lost kernels",
+  "query every source; exits 3 if one failed, is out of date or lost kernels",
   {
     options: {
       ...PLACES,
-      acceptWithdrawals: flag("believe sources that list far fewer kernels than before"),
+      acceptWithdrawals: flag("accept sources that list far fewer kernels than before"),
     },
   },
 );
 
-export const LIST = declareCommand("list", "every kernel ever seen", {
+export const LIST = declareCommand("list", "list every kernel ever seen", {
   options: { ...PLACES, ...SELECTION },
 });
 
@@ -27,32 +27,39 @@ export const IMPORT = declareCommand(
     arguments: [one("file", "a file, a URL, - for standard input, or a directory of configurations")],
     options: {
       ...PLACES,
-      as: choice("<format>", CATALOG_FORMATS, "what it is; default: what it looks like"),
-      name: word("<list>", "the list's name, the same every time (default: its format and architecture)"),
-      arch: word("<arch>", "architecture of entries that do not show theirs"),
-      acceptWithdrawals: flag("believe a list that has far fewer kernels than before"),
+      as: choice("<format>", CATALOG_FORMATS, "its format (default: detected)"),
+      name: word(
+        "<list>",
+        "the list's name, the same on every import (default: its format and architecture)",
+      ),
+      arch: word("<arch>", "architecture of entries that do not name theirs"),
+      acceptWithdrawals: flag("accept a list that has far fewer kernels than before"),
     },
   },
 );
 
-export const EXPORT = declareCommand("export", "write the catalog for other tools", {
+export const EXPORT = declareCommand("export", "write the catalog in a format for other tools", {
   options: {
     ...PLACES,
     format: byDefault(choice("<format>", CATALOG_FORMATS), "kmodfarm"),
     arch: word("<arch>", "only this architecture"),
-    catalog: words("<file>", "a catalog or list instead of the store's; may be repeated"),
-    driver: byDefault(word("<name>", "the driver that driverkit's configurations are for"), "driver"),
-    driverVersion: word("<version>", "its version"),
-    output: word("<dir>", "a directory instead of standard output"),
+    catalog: words("<file>", "a catalog or list to use instead of the store's; may be repeated"),
+    driver: byDefault(word("<name>", "the driver for driverkit's configurations"), "driver"),
+    driverVersion: word("<version>", "the driver's version"),
+    output: word("<dir>", "a directory to write to instead of standard output"),
   },
 });
 
-export const FIND = declareCommand("find", "which kernel a node runs; without options, this machine", {
-  options: {
-    ...PLACES,
-    unameR: word("<release>", "what `uname -r` says there"),
-    unameV: word("<version>", "what `uname -v` says there; Debian and Ubuntu name the build in it"),
-    unameM: word("<machine>", "what `uname -m` says there"),
-    osRelease: word("<file>", "the node's /etc/os-release; it only breaks ties"),
+export const FIND = declareCommand(
+  "find",
+  "find the kernel that a node runs; without options, this machine",
+  {
+    options: {
+      ...PLACES,
+      unameR: word("<release>", "output of `uname -r` on the node"),
+      unameV: word("<version>", "output of `uname -v` on the node; Debian and Ubuntu name the build in it"),
+      unameM: word("<machine>", "output of `uname -m` on the node"),
+      osRelease: word("<file>", "the node's /etc/os-release; used only if several kernels fit"),
+    },
   },
-});
+);

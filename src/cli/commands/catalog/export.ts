@@ -29,11 +29,11 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
       const [only] = files.values();
       if (options.format === "driverkit" || files.size > 1 || only === undefined)
         throw new FarmError("USAGE", {
-          detail: `${files.size} files cannot go to standard output`,
+          detail: `the export has ${files.size} files, which cannot go to standard output`,
           hint:
             options.format === "driverkit"
-              ? "Name a directory with --output."
-              : "Name a directory with --output, or one architecture with --arch.",
+              ? "Give a directory with --output."
+              : "Give a directory with --output, or one architecture with --arch.",
         });
       await printDocument(only);
       return 0;

@@ -33,7 +33,7 @@ export async function importFile(file: string, options: ImportOptions): Promise<
     if (summary.suspect.length === 0) return 0;
     throw new FarmError("CATALOG_SUSPECT", {
       detail: `${file} lost an unusual share of ${summary.suspect.length} distribution releases; every kernel known before was kept`,
-      hint: "If the kernels are really gone, import it again with --accept-withdrawals.",
+      hint: "If the kernels really are gone, import it again with --accept-withdrawals.",
     });
   });
 }
@@ -74,16 +74,16 @@ function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {
 function toText(summary: ReturnType<typeof summaryOf>): string {
   const { entries, dropped, list, suspect, formatChanges } = summary;
   const parts = [
-    [summary.unknownRelease, "of no certain distribution release"],
-    [summary.unbuildable, "that nothing can be built for"],
-    [summary.incomplete, "without all their header packages"],
+    [summary.unknownRelease, "of an uncertain distribution release"],
+    [summary.unbuildable, "for which nothing can be built"],
+    [summary.incomplete, "with header packages missing"],
   ].filter(([count]) => count !== 0);
   const lines = [
     ...(list === undefined ? [] : [`${entries} entries of ${list} made ${summary.read} kernels.`]),
     ...dropped.map(({ count, reason, examples }) => `  ${count} dropped: ${reason} (${examples.join(", ")})`),
     ...parts.map(([count, what]) => `  ${count} ${what}`),
-    ...bySource(formatChanges, "format change, no news"),
-    ...(summary.withdrawn > 0 ? [`${summary.withdrawn} kernels are listed no more: withdrawn.`] : []),
+    ...bySource(formatChanges, "format change, nothing new"),
+    ...(summary.withdrawn > 0 ? [`${summary.withdrawn} kernels are no longer listed: withdrawn.`] : []),
     ...bySource(suspect, "suspect"),
     `${summary.read} kernels read, ${summary.added} of them new; the catalog has ${summary.kernels}.`,
   ];

@@ -50,6 +50,6 @@ function stateOf(kernel: CatalogKernel): string {
 
 function nothingListed(known: number): string {
   return known === 0
-    ? "No kernels. Try `kmodfarm catalog update`.\n"
-    : `No kernels: the selection takes none of ${known}.\n`;
+    ? "No kernels yet; `kmodfarm catalog update` finds them.\n"
+    : `No kernels: the selection matches none of ${known}.\n`;
 }

@@ -125,7 +125,7 @@ function notAsked({ catalog, sources }: Update): string {
   if (others.length === 0) return "";
   const more = others.length > NAMED_SOURCES ? ` and ${others.length - NAMED_SOURCES} more` : "";
   const named = others.slice(0, NAMED_SOURCES).join(", ");
-  return `Not configured, so not asked; their kernels stay: ${named}${more}.\n`;
+  return `No longer configured, so not queried; their kernels stay: ${named}${more}.\n`;
 }
 
 const NAMED_SOURCES = 4;
@@ -155,5 +155,5 @@ function sourceTable({ sources, problems }: Update): string {
 }
 
 function noteOn({ status, detail = "" }: CatalogSource): string {
-  return status === "notServed" ? "optional, and the server has none" : detail;
+  return status === "notServed" ? "optional, and the server does not have it" : detail;
 }

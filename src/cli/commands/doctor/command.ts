@@ -4,6 +4,6 @@ import { PLACES, SANDBOX } from "../../common-options.ts";
 
 export const DOCTOR = declareCommand(
   "doctor",
-  "what this machine has and lacks, and what its sandboxes truly keep; exits 3 for a problem",
+  "check this machine: missing tools, and which limits each sandbox enforces; exits 3 if there is a problem",
   { options: { ...PLACES, ...SANDBOX } },
 );

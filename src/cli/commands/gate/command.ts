@@ -17,29 +17,29 @@ import { PERSON, PLACES } from "../../common-options.ts";
 const DECIDED = { ...PLACES, ...PERSON };
 export type PersonOptions = Values<typeof DECIDED>;
 
-const KERNEL = "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where unique";
+const KERNEL = "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter if unique";
 
 export const PROMOTE = declareCommand(
   "promote",
-  "make candidates stable that the policy allows; says of the others what is missing",
+  "promote every candidate that passes the policy, and report what the others lack",
   {
     arguments: [
-      zeroOrMore("artifact", "DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL, or an end or a part of it"),
+      zeroOrMore("artifact", "DRIVER/SERIES/DISTRIBUTION/ARCHITECTURE/KERNEL, or the end or a part of it"),
     ],
-    options: { ...DECIDED, all: flag("every candidate there is") },
+    options: { ...DECIDED, all: flag("every candidate in the store") },
   },
 );
 
 export const IMPORT_MODULES = declareCommand(
   "import",
-  "take modules that somebody else built into the store, checked, as a candidate",
+  "check modules that were built elsewhere, and add them to the store as a candidate",
   {
     arguments: [oneOrMore("module", "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files")],
     options: {
       ...DECIDED,
       target: required(word("<kernel>", KERNEL)),
-      driver: required(word("<name>", "whose modules they are")),
-      driverVersion: required(word("<version>", "its version")),
+      driver: required(word("<name>", "the driver that the modules belong to")),
+      driverVersion: required(word("<version>", "the driver's version")),
       load: unless("do not boot the kernel"),
     },
   },
@@ -47,19 +47,22 @@ export const IMPORT_MODULES = declareCommand(
 
 export const WITHDRAW = declareCommand(
   "withdraw",
-  "take stable artifacts back: nodes no longer get them, and no night publishes them again",
+  "withdraw stable artifacts: nodes no longer get them, and no run publishes them again",
   {
     arguments: [oneOrMore("artifact", "as for `promote`")],
     options: {
       ...DECIDED,
-      kernel: words("<kernel>", "only what one artifact gives to that kernel by `reuse`; may be repeated"),
+      kernel: words(
+        "<kernel>",
+        "withdraw only what the artifact serves to this kernel by `reuse`; may be repeated",
+      ),
     },
   },
 );
 
 export const REUSE = declareCommand(
   "reuse",
-  "let a stable artifact serve further kernels of the Enterprise Linux family: proven on each, where the policy allows it",
+  "serve a stable artifact to more kernels of the Enterprise Linux family, after testing it on each, if the policy allows it",
   {
     arguments: [one("artifact", "as for `promote`")],
     options: { ...DECIDED, kernel: required(words("<kernel>", `${KERNEL}; may be repeated`)) },
@@ -68,9 +71,9 @@ export const REUSE = declareCommand(
 
 export const ROLLBACK = declareCommand(
   "rollback",
-  "make stable exactly what was stable in an earlier generation",
+  "restore exactly what was stable in an earlier generation",
   {
-    arguments: [oneWholeNumber("generation", "its number")],
+    arguments: [oneWholeNumber("generation", "the generation's number")],
     options: { ...DECIDED, driver: word("<name>", "only this driver's artifacts") },
   },
 );

@@ -20,7 +20,7 @@ export async function promote(
 ): Promise<number> {
   if (subjects.length > 0 === (options.all ?? false))
     throw new FarmError("USAGE", {
-      detail: "name artifacts, or every candidate with --all: one of the two",
+      detail: "name artifacts or give --all, not both",
     });
   const choose = (listed: readonly Listed[]) => (options.all ? listed : newest(chosen(listed, subjects)));
   const person = { ...personOf(options), bringsBack: !options.all };
@@ -50,7 +50,8 @@ export async function withdraw(
   const { kernel } = options;
   if (kernel !== undefined) {
     const [subject = "", ...others] = subjects;
-    if (others.length > 0) throw new FarmError("USAGE", { detail: "--kernel goes with one artifact" });
+    if (others.length > 0)
+      throw new FarmError("USAGE", { detail: "--kernel can be used only with a single artifact" });
     const request = reuseOf(subject, { ...options, kernel });
     return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), options));
   }
@@ -88,9 +89,9 @@ export async function importModules(
 const now = () => new Date();
 
 function personOf({ by, why }: PersonOptions): acts.Person {
-  if (why.trim() === "") throw new FarmError("USAGE", { detail: "--why says nothing" });
+  if (why.trim() === "") throw new FarmError("USAGE", { detail: "--why must not be empty" });
   if (/\p{Cc}/u.test(`${by ?? ""}${why}`))
-    throw new FarmError("USAGE", { detail: "--by and --why are one line each, of plain text" });
+    throw new FarmError("USAGE", { detail: "--by and --why must each be one line of plain text" });
   return { by: by ?? acts.thisPerson(), why };
 }
 

@@ -8,51 +8,51 @@ export const GENERATE = declareCommand("generate", "print the matrix as a JSON a
     ...SELECTION,
     catalog: words(
       "<file>",
-      "a catalog or kernel list, file or URL, instead of the store's; may be repeated",
+      "a catalog or kernel list (file or URL) to use instead of the store's; may be repeated",
     ),
     exclude: words(
       "<file>",
-      "what to leave out: a YAML list of exclusions, or a StackRox BLOCKLIST; may be repeated",
+      "elements to leave out: a YAML list of exclusions, or a StackRox BLOCKLIST; may be repeated",
     ),
-    driver: word("<name>", "the driver's name; default: the configured one, else 'driver'"),
-    driverVersion: word("<versions>", "versions, separated by commas; default: the configured ones"),
+    driver: word("<name>", "the driver's name (default: as configured, else 'driver')"),
+    driverVersion: word("<versions>", "versions, separated by commas (default: as configured)"),
   },
 });
 
 export const DIFF = declareCommand(
   "diff",
-  "print the elements of CURRENT that PREVIOUS lacks or has otherwise, as a matrix",
+  "print, as a matrix, the elements of CURRENT that are new or changed since PREVIOUS",
   {
     arguments: [one("previous"), one("current")],
-    options: { ...PLACES, report: flag("say what was added, changed and removed, and why, instead") },
+    options: { ...PLACES, report: flag("instead report what was added, changed and removed, and why") },
   },
 );
 
 export const SHOW = declareCommand(
   "show",
-  "what the store holds of the matrix, element by element, or what a matrix file holds",
+  "show the state of each element of the store's matrix, or list a matrix file",
   {
     arguments: [optional("file")],
     options: {
       ...PLACES,
-      full: flag("read every file that nodes get, and name what is damaged or missing"),
+      full: flag("read every file that nodes get, and report damaged or missing files"),
     },
   },
 );
 
 export const SHARD = declareCommand(
   "shard",
-  "cut the store's matrix, or a matrix file, into pieces of about equal expected time",
+  "split the store's matrix, or a matrix file, into shards of about equal expected time",
   {
     arguments: [optional("file", "a matrix; - is standard input")],
     options: {
       ...PLACES,
       maxShards: wholeNumber(
         "<n>",
-        "at most so many (default: 256, GitHub's limit for the jobs of a matrix)",
+        "maximum number of shards (default: 256, GitHub's limit for the jobs of a matrix)",
       ),
-      targetMinutes: wholeNumber("<n>", "time that a shard should take (default: 10)"),
-      github: flag("print a job output for `strategy.matrix`: ids only"),
+      targetMinutes: wholeNumber("<n>", "expected time of a shard (default: 10)"),
+      github: flag("print only the shards' ids, as a job output for `strategy.matrix`"),
       id: word("<shard>", "print the elements of one shard as a matrix"),
     },
   },

@@ -25,7 +25,7 @@ export async function diffListFiles(previous: string, current: string, asJson: b
 function toText({ added, removed, moved, changed, unchanged, formatChanges }: ListDiff): string {
   const lines = [
     ...added.map((key) => `+ ${key}`),
-    ...changed.map((key) => `~ ${key}: other header packages`),
+    ...changed.map((key) => `~ ${key}: different header packages`),
     ...removed.map((key) => `- ${key}`),
     ...formatChanges.map(
       ({ distribution, entries, detail }) => `format change: ${distribution}: ${detail} (${entries} entries)`,

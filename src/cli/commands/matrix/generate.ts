@@ -40,11 +40,11 @@ export async function generate(options: GenerateOptions): Promise<number> {
     say(`${members.length} elements excluded: ${reason}`);
   }
   for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
-    say(`an exclusion ended on ${until} and no longer holds: ${reason}`);
+    say(`an exclusion ended on ${until} and no longer applies: ${reason}`);
   }
   if (all.length === 0) {
     const hint = catalog.kernels.length === 0 ? "; `kmodfarm catalog update` fills the catalog" : "";
-    say(`no element: the selection takes none of ${catalog.kernels.length} kernels${hint}`);
+    say(`no elements: the selection matches none of the ${catalog.kernels.length} known kernels${hint}`);
   }
   await printMatrix(elements);
   return 0;
@@ -94,9 +94,9 @@ function listNote({ url, entries, kernels, dropped }: KernelList): string {
   const count = (test: (kernel: KernelList["kernels"][number]) => boolean) => kernels.filter(test).length;
   const parts = [
     [dropped.reduce((sum, one) => sum + one.count, 0), "entries dropped"],
-    [count(({ distribution }) => distribution === "unknown"), "of no certain distribution release"],
-    [count(({ missing }) => missing.length > 0), "without all their header packages"],
-    [count(({ unbuildable }) => unbuildable !== undefined), "that nothing can be built for"],
+    [count(({ distribution }) => distribution === "unknown"), "of an uncertain distribution release"],
+    [count(({ missing }) => missing.length > 0), "with header packages missing"],
+    [count(({ unbuildable }) => unbuildable !== undefined), "for which nothing can be built"],
   ].filter(([number]) => number !== 0);
   const left = parts.map(([number, what]) => `${number} ${what}`).join(", ");
   const examples = dropped.map(({ reason, examples: some }) => `\n  ${reason}: ${some.join(", ")}`).join("");
@@ -114,8 +114,8 @@ function wantedDrivers(options: GenerateOptions, config: FarmConfig): WantedDriv
     );
     if (all.length === 0)
       throw new FarmError("USAGE", {
-        detail: "no driver version is given, and none is configured",
-        hint: "Give --driver-version, or a configuration with drivers.",
+        detail: "no driver version was given, and none is configured",
+        hint: "Give --driver-version, or configure a driver.",
       });
     return all;
   }

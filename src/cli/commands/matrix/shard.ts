@@ -58,7 +58,7 @@ function findShard(shards: readonly Shard[], id: string): Shard {
   if (found !== undefined) return found;
   throw new FarmError("USAGE", {
     detail: `this matrix has no shard '${id}'`,
-    hint: "It was cut from another matrix or with other limits: give both commands the same ones.",
+    hint: "The shard came from another matrix or other limits: give both commands the same matrix and limits.",
   });
 }
 

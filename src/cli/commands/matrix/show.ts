@@ -58,7 +58,7 @@ async function showOf(farm: Farm, file: string | undefined, options: ShowOptions
       ...others,
     ]);
   } else if (rows.length + others.length === 0)
-    await print("The matrix is empty. `kmodfarm run` fills it.\n");
+    await print("The matrix is empty; `kmodfarm run` fills it.\n");
   else await print(toText(farm, state, rows, others));
   return damaged.size > 0 ? ERRORS.STORE_CORRUPT.exit : 0;
 }
@@ -104,11 +104,11 @@ function stateWords(state: ElementState, wordsOf: (placed: Placed) => string): s
 }
 
 function besideWords(given: string, beside: Placed | undefined, wordsOf: (placed: Placed) => string): string {
-  return beside === undefined ? given : `${given}; beside it, ${wordsOf(beside)}`;
+  return beside === undefined ? given : `${given}; another one is ${wordsOf(beside)}`;
 }
 
 function servedWords({ artifact }: LoadsOn): string {
-  return `loads on: modules of ${artifact.output}, proven there`;
+  return `loads on: served by the modules of ${artifact.output}, tested there`;
 }
 
 /** What stands in the store and is no element of the matrix. */

@@ -18,8 +18,8 @@ export async function audit(place: string, options: OptionsOf<typeof AUDIT>): Pr
   const report = await auditPlace(files, kernels);
   if (report.files.length + report.unjudged.length + report.gaps.length === 0)
     throw new FarmError("USAGE", {
-      detail: `there is no module (.ko, .ko.xz, .ko.zst, .ko.gz) below ${place}`,
-      hint: "Name the directory or address that they lie in; links are not followed.",
+      detail: `there are no modules (.ko, .ko.xz, .ko.zst, .ko.gz) below ${place}`,
+      hint: "Name the directory or address that holds the modules; links are not followed.",
     });
   if (options.json) await printJson(toJson(place, report));
   else await print(toText(report));
@@ -50,17 +50,18 @@ function toText({ files, findings: found, unjudged: unknown, gaps, keys }: Audit
   const lines = [
     `${counted(files.length, "module")} for ${counted(claimed.size, "kernel")}: ${factOf(found, gaps)}.`,
     ...[...Map.groupBy(unknown, ({ why }) => why)].map(
-      ([why, of]) => `${of.length} cannot be judged (${examples(of.map(({ path }) => path))}): ${why}.`,
+      ([why, of]) =>
+        `For ${of.length} no verdict is possible (${examples(of.map(({ path }) => path))}): ${why}.`,
     ),
     ...(unseen === 0
       ? []
       : [
-          `Signatures of ${counted(unseen, "module")} not verified: their kernel's key is in its boot image, which does not lie beside them.`,
+          `The signatures of ${counted(unseen, "module")} were not verified: the key is in the kernel's boot image, which is not next to them.`,
         ]),
     ...(gaps.length === 0
       ? []
       : [
-          "This is not all of it:",
+          "The audit is incomplete:",
           ...gaps.slice(0, MOST_GAPS).map(({ place, why }) => `  ${place}: ${why}`),
           ...(gaps.length > MOST_GAPS
             ? [`  and ${gaps.length - MOST_GAPS} more (--json names them all)`]
@@ -78,7 +79,7 @@ function factOf(found: readonly Finding[], gaps: readonly Gap[]): string {
   );
   const wrong = new Set(found.map(({ path }) => path)).size;
   if (wrong > 0) return `${wrong} ${wrong === 1 ? "is" : "are"} wrong (${kinds.join(", ")})`;
-  return gaps.length > 0 ? "of what could be read, nothing is wrong" : "nothing is wrong";
+  return gaps.length > 0 ? "no problems in what could be read" : "no problems";
 }
 
 function examples(paths: readonly string[]): string {

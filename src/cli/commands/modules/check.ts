@@ -79,7 +79,7 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
   });
 }
 
-const NOT_LOADED = untested("not asked (--no-load)");
+const NOT_LOADED = untested("skipped (--no-load)");
 
 function servedNames({ indices }: Published, listed: Listed): string[] {
   return servedOf(indices, listed).map(({ index, served }) => kernelName({ ...index, ...served }));
@@ -101,8 +101,8 @@ async function publishedModules(
   const [words = ""] = subjects;
   if (subjects.length > 1 || (await isFile(words)))
     throw new FarmError("USAGE", {
-      detail: "files are checked against a kernel, and --kernel does not name one",
-      hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or, without it, the name of one artifact of the store.",
+      detail: "no kernel was named to check the files against",
+      hint: "Give --kernel DISTRIBUTION/ARCHITECTURE/RELEASE, or instead of files the name of an artifact in the store.",
     });
   const listed = artifactNamed(listAll(state.indices), words);
   const { index, entry } = listed;
@@ -131,10 +131,10 @@ function toText({ kernel, report: { verdicts, answer }, standing, serves }: Told
   );
   const [first] = answer?.reasons ?? [];
   const failed = verdicts.filter(({ verdict: word }) => word === "fail").map(({ check: name }) => name);
-  const but = answer?.answer === "loads" && failed.length > 0 ? `; yet it fails ${failed.join(", ")}` : "";
+  const but = answer?.answer === "loads" && failed.length > 0 ? `; but it fails ${failed.join(", ")}` : "";
   const last = answer === undefined ? "" : `\n${kernel}: ${answer.answer}, ${first ?? ""}${but}\n`;
   const stands = standing === undefined ? "" : `In the store: ${standingWords(standing)}\n`;
-  const also = serves.length === 0 ? "" : `Proven for, and serving: ${serves.join(", ")}\n`;
+  const also = serves.length === 0 ? "" : `Also tested on, and served to: ${serves.join(", ")}\n`;
   return `${table(["CHECK", "VERDICT", "WHY"], rows)}${last}${stands}${also}`;
 }
 

@@ -1,16 +1,13 @@
-/** `kmodfarm load`, `check`, `audit`: modules that somebody has. */
+/** `kmodfarm load`, `check`, `audit`: for modules that already exist. */
 import { declareCommand, flag, one, oneOrMore, required, unless, word, words } from "../../command.ts";
 import { PLACES } from "../../common-options.ts";
 
-const KERNEL = word(
-  "<kernel>",
-  "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter where that is unique",
-);
+const KERNEL = word("<kernel>", "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter if unique");
 const FILES = "the modules of one driver: .ko, .ko.xz, .ko.zst or .ko.gz files";
 
 export const LOAD = declareCommand(
   "load",
-  "boot a kernel in a virtual machine, insert modules, remove them",
+  "boot a kernel in a virtual machine, load the modules and unload them",
   {
     arguments: [oneOrMore("module", `${FILES}, in any order`)],
     options: {
@@ -18,7 +15,7 @@ export const LOAD = declareCommand(
       kernel: required(KERNEL),
       smoke: word(
         "<script>",
-        "a POSIX sh script to run while they are in; anything but exit code 0 is a failure",
+        "a POSIX sh script to run while the modules are loaded; any exit code but 0 is a failure",
       ),
     },
   },
@@ -26,32 +23,35 @@ export const LOAD = declareCommand(
 
 export const CHECK = declareCommand(
   "check",
-  "whether modules belong to a kernel: what they say of themselves, and what that kernel does with them",
+  "check whether modules fit a kernel: what they declare, and whether that kernel loads them",
   {
     arguments: [oneOrMore("module", `${FILES}; or, without --kernel, one artifact of the store`)],
     options: {
       ...PLACES,
       kernel: KERNEL,
-      moduleVersion: word("<version>", "what `modinfo -F version` must say"),
-      signer: words("<certificate>", "whose signatures count beside the kernel's own; may be repeated"),
+      moduleVersion: word("<version>", "version that `modinfo -F version` must print"),
+      signer: words("<certificate>", "a certificate to trust besides the kernel's own; may be repeated"),
       load: unless("do not boot the kernel"),
-      explain: flag("one page for whoever asks why"),
+      explain: flag("explain the result on one page"),
     },
   },
 );
 
 export const AUDIT = declareCommand(
   "audit",
-  "what is wrong in a heap of modules: wrong kernel, damaged, doubled; reads only, needs no store",
+  "report modules that are damaged, duplicated or for the wrong kernel; only reads, and needs no store",
   {
     arguments: [
       one(
         "place",
-        "a directory (/lib/modules, a DKMS tree, a bucket's copy), or an http address that lists one",
+        "a directory (/lib/modules, a DKMS tree, a copy of a bucket), or an http address that lists one",
       ),
     ],
     options: {
-      kernels: word("<file>", "a catalog or kernel list: modules for a kernel that is not in it are told"),
+      kernels: word(
+        "<file>",
+        "a catalog or kernel list; modules for a kernel that is not in it are reported",
+      ),
       json: flag("print the result as JSON"),
     },
   },

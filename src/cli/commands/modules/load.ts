@@ -27,7 +27,7 @@ export async function load(files: readonly string[], options: OptionsOf<typeof L
     const foreign = modules.find(({ module }) => module.architecture !== kernel.architecture)?.module;
     if (foreign !== undefined) {
       throw new FarmError("LOAD_FAILED", {
-        detail: `${foreign.name} is a module for ${foreign.architecture}, ${kernelName(kernel)} is not`,
+        detail: `${foreign.name} is a module for ${foreign.architecture}, but ${kernelName(kernel)} is not`,
       });
     }
     const set = {

@@ -13,7 +13,7 @@ export async function build(options: OptionsOf<typeof BUILD>): Promise<number> {
   return withFarm(options, async (farm) => {
     if (farm.config.drivers.length === 0) {
       throw new FarmError("CONFIG_INVALID", {
-        detail: "the configuration names no driver, so there is no source to build",
+        detail: "no driver is configured, so there is no source to build",
       });
     }
     const report = await runWithBoard(farm, options, {
@@ -22,8 +22,8 @@ export async function build(options: OptionsOf<typeof BUILD>): Promise<number> {
     });
     if (matrix === undefined && report.kernels === 0) {
       throw new FarmError("USAGE", {
-        detail: "the store knows no kernel yet, so there is nothing to build",
-        hint: "`kmodfarm catalog update` fills its catalog; `kmodfarm run` does that by itself.",
+        detail: "the store's catalog is empty, so there is nothing to build",
+        hint: "Run `kmodfarm catalog update` first; `kmodfarm run` does that by itself.",
       });
     }
     return printReport(report, farm, options.json ?? false);

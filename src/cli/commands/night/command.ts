@@ -4,40 +4,40 @@ import { PLACES, SANDBOX } from "../../common-options.ts";
 
 export const RUN = declareCommand(
   "run",
-  "the night, end to end: catalog, matrix, build, load test, publish; goes on where it was stopped",
+  "update the catalog, then build, load-test and publish what is wanted; continues where it was stopped",
   {
     options: {
       ...PLACES,
       ...SANDBOX,
-      retry: flag("also try again what failed by its own fault or could not be fetched"),
+      retry: flag("also retry elements that failed through their own fault or could not be fetched"),
     },
   },
 );
 
 export const WATCH = declareCommand(
   "watch",
-  "as `run`, until it is stopped: each source is asked in its own rhythm, new kernels go ahead of all others",
+  "like `run`, but until it is stopped: queries each source at its own interval, and builds new kernels first",
   { options: { ...PLACES, ...SANDBOX } },
 );
 
 export const BUILD = declareCommand(
   "build",
-  "build what the configuration selects, or a given matrix, as candidates without a load test",
+  "build what the configuration selects, or a given matrix, as candidates, without load tests",
   {
     options: {
       ...PLACES,
       matrix: word("<file>", "elements to build, as `matrix generate` prints them; - is standard input"),
       ...SANDBOX,
-      retry: flag("also try again what failed by its own fault"),
+      retry: flag("also retry elements that failed through their own fault"),
     },
   },
 );
 
 export const REBUILD = declareCommand(
   "rebuild",
-  "build a published artifact again, in other surroundings, and compare byte by byte",
+  "build a published artifact again, in a different environment, and compare byte by byte",
   {
-    arguments: [one("artifact", "a manifest.json, or words that name one artifact of the store")],
+    arguments: [one("artifact", "a manifest.json, or the name of an artifact in the store")],
     options: PLACES,
   },
 );

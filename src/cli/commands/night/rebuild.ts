@@ -33,7 +33,7 @@ export async function rebuild(subject: string, options: PlaceOptions): Promise<n
         original,
       });
       const isKept = await keepEvidence(farm, manifest, report.evidence, REBUILDER, () => new Date());
-      if (isKept) board.say("the store keeps that as evidence for the gate");
+      if (isKept) board.say("the store keeps the result as evidence for the gate");
       await (options.json ? printJson(toJson(report)) : print(toText(report)));
       return report.result === "equal" ? 0 : 1;
     } finally {
@@ -42,7 +42,7 @@ export async function rebuild(subject: string, options: PlaceOptions): Promise<n
   });
 }
 
-const REBUILDER = { by: "kmodfarm rebuild", why: "built again in other surroundings" };
+const REBUILDER = { by: "kmodfarm rebuild", why: "built again in a different environment" };
 
 interface Found {
   readonly manifest: Manifest;
@@ -91,12 +91,12 @@ function toText(report: RebuildReport): string {
   const where = `below ${place}, as user ${userId} of ${hostname}, umask ${umask?.toString(8)}, TZ=${timeZone}, ${locale}, -j${jobs}, at another time`;
   if (result === "failed") {
     const { cause, line = "", advice = "" } = attempt.record.failure ?? { cause: "" };
-    return `${name}: does not build elsewhere (${where})\n  ${cause}\n  ${line}\n  log: ${attempt.logFile}\n  ${advice}\n`;
+    return `${name}: the second build failed (${where})\n  ${cause}\n  ${line}\n  log: ${attempt.logFile}\n  ${advice}\n`;
   }
   const count = `${modules.length} ${modules.length === 1 ? "module" : "modules"}`;
   if (result === "equal") return `${name}: equal, ${count}, byte by byte, built again ${where}.\n`;
   const different = modules.filter(({ isEqual }) => !isEqual);
-  const others = files.map((path) => `  ${path}: another content\n`).join("");
+  const others = files.map((path) => `  ${path}: the content differs\n`).join("");
   return `${name}: ${different.length} of ${count} differ, built again ${where}.\n${different.map(moduleText).join("")}${others}  log: ${attempt.logFile}\n`;
 }
 
@@ -106,7 +106,9 @@ function moduleText({ name, isCodeEqual, differences, causes }: ModuleComparison
     ...strings.first.map((text) => `    - ${section}: ${text}\n`),
     ...strings.second.map((text) => `    + ${section}: ${text}\n`),
   ]);
-  const level = isCodeEqual ? "what the kernel loads is equal" : "what the kernel loads differs";
+  const level = isCodeEqual
+    ? "the code and data that the kernel loads are equal"
+    : "the code or data that the kernel loads differ";
   return `\n  ${name}.ko: ${level}\n${table(["    SECTION", "DIFFERENCE"], rows)}${texts.join("")}${causes.map((cause) => `  likely: ${cause}\n`).join("")}\n`;
 }
 
@@ -119,7 +121,7 @@ function howText({ kind, sizes, firstAt, differingBytes }: SectionDifference): s
     case "size":
       return `${sizes[0]} bytes in the first, ${sizes[1]} in the second`;
     case "order":
-      return "the same in another order";
+      return "the same content in a different order";
     case "bytes":
       return `${differingBytes} of ${sizes[0]} bytes, the first at ${firstAt}`;
   }

@@ -26,9 +26,9 @@ export async function run(options: RunCommandOptions): Promise<number> {
       throw new FarmError("CONFIG_INVALID", {
         detail:
           options.config === undefined
-            ? "there is no kmodfarm.yaml here that names a driver"
-            : "the configuration names no driver",
-        hint: "Name one, as examples/demo.yaml does, and give the file with --config.",
+            ? "this directory has no kmodfarm.yaml that names a driver"
+            : "no driver is configured",
+        hint: "Configure a driver, as examples/demo.yaml does, and pass the file with --config.",
       });
     }
     const report = await runWithBoard(farm, options, {});
@@ -143,22 +143,22 @@ export function toText(report: RunReport, farm: Farm): string {
   return `${shown}${failureText(report, farm.store)}${standingText(report)}${summaryText(report)}`;
 }
 
-/** Why there is no row. "Nothing is wanted" is an answer only where everything that decides it could be had. */
+/** Why there is no row. "Nothing to build" is an answer only if everything that decides it could be read. */
 function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunReport): string {
   if (wanted > 0 && wanted === outOfReach)
-    return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements and do not have them (--retry asks again).\n`;
-  if (wanted > 0) return `Nothing came of the ${wanted} wanted elements, for the reasons below.\n`;
+    return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements but do not have their packages (--retry tries again).\n`;
+  if (wanted > 0) return `None of the ${wanted} wanted elements was built, for the reasons below.\n`;
   if (problems.length > 0)
-    return `Nothing was found to build among the ${kernels} kernels known, but not everything could be asked: see below.\n`;
-  if (excluded.length > 0) return "Nothing is wanted: all that is selected is excluded.\n";
-  return `Nothing is wanted: none of the ${kernels} kernels known is selected, or the matrix is empty.\n`;
+    return `Nothing to build among the ${kernels} known kernels, but not every source could be queried: see below.\n`;
+  if (excluded.length > 0) return "Nothing to build: everything selected is excluded.\n";
+  return `Nothing to build: the selection matches none of the ${kernels} known kernels.\n`;
 }
 
 function whereInstead({ note, standing }: RunRow, store: Store): string {
   return standing?.word === "withdrawn" ? "withdrawn" : shortest(logPlace(note, store) ?? "-");
 }
 
-/** What is stable by exception only, and what somebody took back: once for all that have the same words. */
+/** What is stable by exception only, and what was withdrawn: once for all that have the same words. */
 function standingText({ rows }: RunReport): string {
   const odd = rows.flatMap(({ element, standing }) =>
     standing !== undefined && standing.word !== "candidate" && standing.reasons.length > 0
@@ -176,7 +176,7 @@ function standingText({ rows }: RunReport): string {
       const [first] = group;
       const name =
         first === undefined || group.length > 1 ? `${group.length} artifacts` : elementName(first.element);
-      const hint = first?.isBack ? "  `kmodfarm promote` with its name brings it back.\n" : "";
+      const hint = first?.isBack ? "  To make it stable again, run `kmodfarm promote` with its name.\n" : "";
       return `${name}: ${words}\n${hint}`;
     })
     .join("");
@@ -208,7 +208,7 @@ function failureText(report: RunReport, store: Store): string {
     ) +
     (untested === 0
       ? ""
-      : `${untested} built and not load-tested: \`kmodfarm run\` does that and publishes them.\n`)
+      : `${untested} built but not load-tested: \`kmodfarm run\` tests and publishes them.\n`)
   );
 }
 
@@ -235,16 +235,16 @@ export function summaryText(report: RunReport): string {
   ];
   const lost =
     report.unfetchable > 0
-      ? ` ${report.unfetchable} of them listed but not on their mirror (see \`catalog list\`).`
+      ? ` ${report.unfetchable} of them are listed but not on their mirror (see \`catalog list\`).`
       : "";
   const problems = problemText(report.problems);
   const excluded = report.excluded
-    .map(({ reason, count: members }) => `${members} selected and excluded: ${reason}\n`)
+    .map(({ reason, count: members }) => `${members} excluded from the selection: ${reason}\n`)
     .join("");
   // What was not wanted this time was not taken back either.
   const others =
     report.otherStable > 0
-      ? ` It also has ${report.otherStable} stable that this run did not want: \`kmodfarm matrix show\`.`
+      ? ` It also has ${report.otherStable} stable outside this run's selection: \`kmodfarm matrix show\`.`
       : "";
   return `${problems}${excluded}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
 }

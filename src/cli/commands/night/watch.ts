@@ -15,7 +15,7 @@ const SESSION_MS = 60 * 60_000;
 export async function watch(options: OptionsOf<typeof WATCH>): Promise<number> {
   return withFarm(options, async (farm) => {
     if (farm.config.drivers.length === 0)
-      throw new FarmError("CONFIG_INVALID", { detail: "the configuration names no driver" });
+      throw new FarmError("CONFIG_INVALID", { detail: "no driver is configured" });
     const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
     try {
       await watchFarm(farm, {

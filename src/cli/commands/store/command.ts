@@ -4,31 +4,31 @@ import { PLACES } from "../../common-options.ts";
 
 export const GENERATIONS = declareCommand(
   "generations",
-  "what was published when, by whom, and what changed with it, newest first",
+  "list what was published when and by whom, and what it changed, newest first",
   { options: PLACES },
 );
 
 export const PRUNE = declareCommand(
   "prune",
-  "remove old generations of the store, and files that only they named",
+  "remove old generations from the store, and files that only they used",
   {
     options: {
       ...PLACES,
-      keep: byDefault(wholeNumber("<n>", "so many generations stay"), 100),
-      graceDays: byDefault(wholeNumber("<n>", "what is younger stays too, whatever names it; at least 2"), 7),
-      dryRun: flag("only say what would be removed"),
+      keep: byDefault(wholeNumber("<n>", "number of generations to keep"), 100),
+      graceDays: byDefault(wholeNumber("<n>", "also keep everything younger than this; at least 2"), 7),
+      dryRun: flag("only report what would be removed"),
     },
   },
 );
 
 export const FSCK = declareCommand(
   "fsck",
-  "compare what the store holds with what it should; exits 1 for what can be repaired, 4 for what is lost",
+  "check the store for missing and damaged files; exits 1 if all can be repaired, 4 if some are lost",
   {
     options: {
       ...PLACES,
-      full: flag("read every byte, not only sizes"),
-      repair: flag("restore what the view, the blobs or the cache still have"),
+      full: flag("read every byte, not just sizes"),
+      repair: flag("restore files of which the view, the blobs or the cache have a good copy"),
     },
   },
 );

@@ -32,9 +32,9 @@ function exitOf({ findings }: FsckReport): number {
 
 const REMEDIES: Readonly<Record<FsckReport["findings"][number]["remedy"], string>> = {
   repaired: "repaired",
-  repairable: "--repair restores the store here",
-  lost: "lost: no good copy is known here",
-  leave: "no file of a registry, and left alone",
+  repairable: "--repair restores it",
+  lost: "lost: no good copy was found here",
+  leave: "not a file of a registry; left alone",
 };
 
 function fsckText({ generation, files, findings, unnamed }: FsckReport, options: FsckOptions): string {
@@ -42,11 +42,11 @@ function fsckText({ generation, files, findings, unnamed }: FsckReport, options:
     const owner = by === undefined || path.startsWith(by) ? "" : ` (${by})`;
     return `${fact}: ${path}${owner}\n  ${REMEDIES[remedy]}\n`;
   });
-  const looked = options.full ? "every byte was read" : "sizes were looked at; --full reads every byte";
+  const looked = options.full ? "every byte was read" : "only sizes were compared; --full reads every byte";
   const left =
     unnamed.files === 0
       ? ""
-      : `${counted(unnamed.files, "blob")} (${formatSize(unnamed.bytes)}) of no generation: \`kmodfarm prune\` removes what is old of it.\n`;
+      : `${counted(unnamed.files, "blob")} (${formatSize(unnamed.bytes)}) not used by any generation: \`kmodfarm prune\` removes the old ones.\n`;
   const lost = findings.filter(({ remedy }) => remedy === "lost").length;
   const said = findings.length === 0 ? "whole" : `${counted(findings.length, "fault")}, ${lost} of them lost`;
   return `${lines.join("")}Generation ${generation}, ${counted(files, "file")}: ${said} (${looked}).\n${left}`;

@@ -22,14 +22,14 @@ export function generations(options: PlaceOptions): Promise<number> {
             : {}),
         })),
       );
-    else if (found.length === 0) await print("Nothing was published yet. `kmodfarm run` does.\n");
+    else if (found.length === 0) await print("Nothing has been published yet; `kmodfarm run` publishes.\n");
     else {
       const rows = found.map(({ head, generation }) => [
         String(head.number),
         generation.publishedAt.slice(0, 16).replace("T", " "),
         ...(generation.schema === "kmodfarm.generation/2"
           ? [generation.by.what, generation.by.who, differenceWords(generation.difference)]
-          : ["-", "-", "by a version that did not say"]),
+          : ["-", "-", "not recorded by that version"]),
       ]);
       await print(table(["NUMBER", "TIME (UTC)", "COMMAND", "BY", "WHAT CHANGED"], rows));
     }

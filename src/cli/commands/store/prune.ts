@@ -14,7 +14,7 @@ export async function pruneStore(options: OptionsOf<typeof PRUNE>): Promise<numb
   if (options.graceDays < 2)
     throw new FarmError("USAGE", {
       detail: `--grace-days ${options.graceDays} is less than 2`,
-      hint: "What a running night has stored and not yet published would be removed.",
+      hint: "Less would remove what a run in progress has stored but not yet published.",
     });
   return withStoredFarm(options, async ({ store }) => {
     const pruned = await prune(store, {

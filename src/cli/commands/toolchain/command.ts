@@ -4,12 +4,12 @@ import { PLACES } from "../../common-options.ts";
 
 export const EXPORT_TOOLCHAIN = declareCommand(
   "export",
-  "write a release's toolchain root as an OCI archive: the same bytes for the same root",
+  "write a release's toolchain root as an OCI archive; the same root always gives the same bytes",
   {
-    arguments: [one("release", "distribution release key: debian12"), one("compiler", "such as gcc-12")],
+    arguments: [one("release", "distribution release key: debian12"), one("compiler", "for example gcc-12")],
     options: {
       ...PLACES,
-      arch: word("<arch>", "what it builds for (default: this machine's architecture)"),
+      arch: word("<arch>", "architecture to build for (default: this machine's)"),
       output: required(word("<file>", "the archive")),
     },
   },
@@ -17,6 +17,6 @@ export const EXPORT_TOOLCHAIN = declareCommand(
 
 export const IMPORT_TOOLCHAIN = declareCommand(
   "import",
-  "take a toolchain root out of such an archive into the cache",
+  "add a toolchain root from an exported archive to the cache",
   { arguments: [one("file")], options: PLACES },
 );

@@ -42,7 +42,7 @@ export async function importToolchain(file: string, options: PlaceOptions): Prom
     const place = ({ name }: { readonly name: string }) => join(farm.cache, "roots", name);
     const { name, digest, record } = await importRoot(resolve(file), place, farm.scratch, stopSignal());
     if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, ...record });
-    else await print(`${name}: ${record.packages.length} packages, content ${digest}\nin the cache now\n`);
+    else await print(`${name}: ${record.packages.length} packages, content ${digest}\nadded to the cache\n`);
     return 0;
   });
 }

@@ -1,42 +1,42 @@
-/** `kmodfarm plan`, `work`, `take`: elements that other machines build. */
+/** `kmodfarm plan`, `work`, `take`: let other machines build elements. */
 import { declareCommand, flag, one, oneOrMore, required, unless, wholeNumber, word } from "../../command.ts";
 import { LOG, PLACES, SANDBOX } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
-  "write orders for workers: what `run` would build and boot here, others do",
+  "write orders for workers: other machines do what `run` would build and boot here",
   {
     options: {
       ...PLACES,
-      out: required(word("<dir>", "where orders go, with all that workers need for them")),
-      withPackages: flag("let kernels' packages travel too, for workers without a network"),
-      hours: wholeNumber("<n>", "how long hand-overs are taken (default: 24)"),
-      retry: flag("also order again what failed by its own fault or could not be fetched"),
+      out: required(word("<dir>", "directory for the orders, and everything that workers need for them")),
+      withPackages: flag("include the kernels' packages, for workers without a network"),
+      hours: wholeNumber("<n>", "how long hand-overs are accepted (default: 24)"),
+      retry: flag("also order elements that failed through their own fault or could not be fetched"),
     },
   },
 );
 
 export const WORK = declareCommand(
   "work",
-  "carry out orders on this machine, without configuration, store or credentials",
+  "carry out orders on this machine; needs no configuration, store or credentials",
   {
     arguments: [one("orders", "a directory that `kmodfarm plan` wrote, or a copy of it")],
     options: {
       ...LOG,
-      out: required(word("<dir>", "where hand-overs go")),
+      out: required(word("<dir>", "directory for the hand-overs")),
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
-      jobs: wholeNumber("<n>", "orders carried out at once (default: number of processors)"),
-      share: word("<k/n>", "only one of n equal shares of the orders, for n workers"),
+      jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
+      share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
       ...SANDBOX,
     },
   },
 );
 
-export const TAKE = declareCommand("take", "check what workers handed over, and publish it as `run` would", {
+export const TAKE = declareCommand("take", "check what workers handed over, and publish it like `run` does", {
   arguments: [oneOrMore("handovers", "directories that `kmodfarm work` wrote, or single hand-overs")],
   options: {
     ...PLACES,
-    orders: word("<dir>", "the directory of orders, if another machine than this one planned them"),
-    load: unless("do not boot here: load tests are ordered by the next `kmodfarm plan`"),
+    orders: word("<dir>", "the directory of orders, if another machine planned them"),
+    load: unless("do not boot here; the next `kmodfarm plan` orders the load tests"),
   },
 });

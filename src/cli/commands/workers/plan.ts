@@ -15,7 +15,7 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
   const out = resolve(options.out);
   return withFarm(options, async (farm) => {
     if (farm.config.drivers.length === 0)
-      throw new FarmError("CONFIG_INVALID", { detail: "the configuration names no driver" });
+      throw new FarmError("CONFIG_INVALID", { detail: "no driver is configured" });
     const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
     try {
       const report = await planFarm(farm, {

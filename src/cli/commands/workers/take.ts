@@ -56,7 +56,7 @@ function handOverText({ taken, again, refused, faults, handedOut }: TakeReport):
   });
   const failed = faults.map(
     // A worker's words make no lines of ours.
-    ({ name, code, message }) => `${name}: a worker could not do it: ${oneLine(message)} [${code}]\n`,
+    ({ name, code, message }) => `${name}: the worker failed: ${oneLine(message)} [${code}]\n`,
   );
   const before = again === 0 ? "" : `, ${again} the same as before`;
   const rest = handedOut === 0 ? "" : ` ${handedOut} elements are still with workers, or to be ordered.`;
