@@ -78,7 +78,7 @@ describe("a package that is not what the index promised", () => {
   });
 
   it("a boot image with a wrong byte is no boot image: exit 4", async () => {
-    const farm = await farmWithout("aarch64", "image", ["attempts"]);
+    const farm = await farmWithout("aarch64", "image", ["attempts", "loads"]);
     mirror.misbehave({ match: nameOf(arm.packages.image[0]), kind: "flipped" });
 
     const result = await farm.cli("run");
@@ -120,8 +120,18 @@ describe("a package that the index lists and the mirror lacks", () => {
     expect(await leftovers(farm)).toEqual([]);
   });
 
-  it("a boot image: the modules stay a candidate, remembered as not loadable, exit 0", async () => {
+  it("a boot image: what its modules did is remembered, and nobody asks for it", async () => {
     const farm = await farmWithout("aarch64", "image", ["attempts"]);
+    mirror.misbehave({ match: nameOf(arm.packages.image[0]), kind: "missing" });
+
+    const { stdout } = await farm.cli("run");
+
+    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed/);
+    expect(mirror.misdeeds).toBe(0);
+  });
+
+  it("a boot image: the modules stay a candidate, remembered as not loadable, exit 0", async () => {
+    const farm = await farmWithout("aarch64", "image", ["attempts", "loads"]);
     mirror.misbehave({ match: nameOf(arm.packages.image[0]), kind: "missing" });
 
     const result = await farm.cli("run");
