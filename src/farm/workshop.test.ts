@@ -1,19 +1,24 @@
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import PQueue from "p-queue";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { craftModule } from "../../test/support/crafted-module.ts";
+import { makeDeb } from "../../test/support/debs.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { makeBuildOrder } from "../../test/support/hand-overs.ts";
+import { makePackage } from "../../test/support/kernels.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
-import { entriesOf, openScratch, type Scratch } from "../base/scratch.ts";
+import { openScratch, type Scratch } from "../base/scratch.ts";
+import { findAttempt } from "../builder/attempt.ts";
 import { recipeKey, recipeOf } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
-import { bubblewrap } from "../builder/sandboxes/bubblewrap.ts";
+import type { Sandbox } from "../builder/sandboxes/sandbox.ts";
 import { archiveOfSource } from "../builder/source-archive.ts";
 import { readSourceTree } from "../builder/source-tree.ts";
 import { exportRoot } from "../builder/toolchains/archive.ts";
+import type { Package } from "../kernel/kernel.ts";
 import type { BuildOrder, Bytes } from "./order.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import { Workshop } from "./workshop.ts";
@@ -23,14 +28,31 @@ let cache: string;
 let scratch: Scratch;
 let directory: OrderDirectory;
 let workshop: Workshop;
+let builds: number;
+
+/** Leaves the module that the compiler of its root makes of everything. */
+const compiling: Sandbox = {
+  name: "bwrap",
+  needs: [],
+  async run({ root, outputs, logFile }) {
+    builds++;
+    const output = join(outputs.find(([, inside]) => inside === "/output")?.[0] ?? "", "modules");
+    const comment = await readFile(join(root, "bin", "gcc-12"), "utf8");
+    await mkdir(output);
+    await writeFile(join(output, "doorbell.ko"), craftModule("doorbell", { comment }));
+    await writeFile(logFile, "a log\n");
+    return { exitCode: 0, output: "" };
+  },
+};
 
 beforeEach(async () => {
   place = await temporaryDirectory();
   cache = join(place, "cache");
   scratch = await openScratch(join(cache, "tmp"));
   directory = await OrderDirectory.make(join(place, "orders"));
+  builds = 0;
   workshop = new Workshop({
-    ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: bubblewrap },
+    ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: compiling },
     ...{ processors: new PQueue({ concurrency: 2 }), signal: new AbortController().signal },
     machine: { architecture: "x86_64", emulated: new Set() },
   });
@@ -68,8 +90,13 @@ async function source(text: string) {
 }
 
 /** An order of which nothing is missing but the kernel's headers: so far does a worker come with it. */
-async function honestOrder(): Promise<BuildOrder> {
-  const order = makeBuildOrder({ element: makeElement({ kernelurls: [] }) });
+async function honestOrder(headers?: Package): Promise<BuildOrder> {
+  const { packages, ...rest } = makeElement({ kernelurls: [] });
+  const element = {
+    ...rest,
+    packages: { ...packages, headers: headers === undefined ? packages.headers : [headers] },
+  };
+  const order = makeBuildOrder({ element });
   const driver = { ...order.driver, source: await source("honest") };
   const recipe = recipeOf({
     element: order.element,
@@ -90,6 +117,14 @@ async function honestOrder(): Promise<BuildOrder> {
     driver,
     toolchain: { ...order.toolchain, ...(await toolchain("honest", "12.2.0-14")) },
   });
+}
+
+/** Headers that travel with their order. */
+async function carriedHeaders(): Promise<Package> {
+  const name = "linux-headers-6.1.0-56-amd64";
+  const deb = await makeDeb(place, name, { [`usr/src/${name}/Makefile`]: "" });
+  const { digest, size } = await directory.put(await readFile(deb));
+  return { ...makePackage({ name }), sha256: digest.slice(7), size };
 }
 
 /** The same order, which says that what comes of it is of that recipe. */
@@ -144,15 +179,19 @@ describe("a workshop", () => {
   });
 
   test("keeps what an order gave apart from the farm's own attempts, and from other roots'", async () => {
-    const honest = await honestOrder();
+    const honest = await honestOrder(await carriedHeaders());
     // Of the same packages as far as anybody says, so of the same recipe.
     const evil = { ...honest, toolchain: { ...honest.toolchain, ...(await toolchain("evil", "12.2.0-14")) } };
 
-    for (const order of [evil, honest])
-      await expect(build(order)).rejects.toMatchObject({ code: "NOT_FETCHABLE" });
+    const [lie, first, second] = [await build(evil), await build(honest), await build(honest)];
 
+    expect(lie.recipeKey).toBe(first.recipeKey);
+    const digestOfHonest = sha256(craftModule("doorbell", { comment: "honest" }));
+    expect(first.record.modules).toMatchObject([{ name: "doorbell", sha256: digestOfHonest }]);
+    expect(second).toEqual(first);
+    expect(builds).toBe(2);
+    expect(await findAttempt(honest.recipe, cache)).toBeUndefined();
     expect(await readdir(join(cache, "toolchains"))).toHaveLength(2);
-    expect(await entriesOf(join(cache, "attempts"))).toEqual([]);
   });
 
   test("lets an order with damaged bytes spoil none of the same tree and root", async () => {

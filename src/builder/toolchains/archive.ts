@@ -13,7 +13,7 @@ import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { canonicalJson, type Digest, digestOf, hexOf, sha256 } from "../../base/json.ts";
-import { pipeThrough } from "../../base/run.ts";
+import { pipeThrough, run } from "../../base/run.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { filesInTar } from "../../formats/tar-files.ts";
@@ -104,7 +104,7 @@ export async function exportRoot(place: string, file: string, scratch: Scratch):
 /**
  * Unpacks the root of an archive into a directory, `root` and its record, as the cache has them; one that is there by
  * then stays. `place` is told which root it is before anything is unpacked.
- * @throws FarmError TOOLCHAIN_INVALID naming what is wrong with the archive
+ * @throws FarmError TOOLCHAIN_INVALID naming what is wrong with the archive, TOOL_FAILED
  */
 export async function importRoot(
   file: string,
@@ -130,6 +130,10 @@ export async function importRoot(
       throw error.code === "DRIVER_INVALID" ? invalid(file, error.message) : error;
     });
     await removeTree(layer);
+    // A root that lost its end with the power would be believed.
+    const synced = await run(["sync", "--file-system", made]);
+    if (synced.exitCode !== 0)
+      throw new FarmError("TOOL_FAILED", { detail: `the root cannot be written: ${synced.stderr.trim()}` });
     await scratch.write(join(made, ROOT_RECORD), JSON.stringify(root.record));
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
     if (await exists(join(target, ROOT_RECORD))) {
