@@ -47,28 +47,28 @@ ${MAKE_GIVES_UP}`,
       |                 ^~~~~~~~~~~~
 ${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /other arguments/,
+    /different arguments/,
     "doorbell.c:51:17: error: too many arguments to function 'class_create'",
   ],
   [
     "too few arguments",
     `/build/doorbell.c:3:36: error: too few arguments to function ‘g’\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /other arguments/,
+    /different arguments/,
     "doorbell.c:3:36: error: too few arguments to function 'g'",
   ],
   [
     "an argument of another type",
     `/build/doorbell.c:4:47: error: passing argument 1 of ‘y’ from incompatible pointer type [-Werror=incompatible-pointer-types]\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /y\(\) takes an argument of another type/,
+    /y\(\) takes an argument of a different type/,
     "doorbell.c:4:47: error: passing argument 1 of 'y' from incompatible pointer type [-Werror=incompatible-pointer-types]",
   ],
   [
     "an incompatible type",
     `/build/doorbell.c:6:24: error: incompatible type for argument 1 of ‘g’\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /g\(\) takes an argument of another type/,
+    /g\(\) takes an argument of a different type/,
     "doorbell.c:6:24: error: incompatible type for argument 1 of 'g'",
   ],
   [
@@ -116,14 +116,14 @@ ${MAKE_GIVES_UP}`,
     "a module that the build does not give",
     "  LD [M]  /build/tally.ko\nkmodfarm: the build gave no doorbell.ko\n",
     "MODULE_MISSING",
-    /gave no doorbell\.ko/,
+    /produced no doorbell\.ko/,
     "kmodfarm: the build gave no doorbell.ko",
   ],
   [
     "plain bad C",
     `/build/doorbell.c:1:22: error: expected ‘;’ before ‘}’ token\n${MAKE_GIVES_UP}`,
     "BUILD_FAILED",
-    /refuses the source/,
+    /rejects the source/,
     "doorbell.c:1:22: error: expected ';' before '}' token",
   ],
   [
@@ -224,14 +224,14 @@ const KNOWN: readonly (readonly [
     "clang: arguments",
     "/build/a.c:4:30: error: too many arguments to function call, expected single argument 'name', have 2 arguments\n",
     "BUILD_FAILED",
-    /other arguments/,
+    /different arguments/,
     "a.c:4",
   ],
   [
     "clang: a callback",
     "/build/a.c:9:12: error: incompatible function pointer types initializing 'void (*)(struct platform_device *)' with an expression of type 'int (struct platform_device *)' [-Wincompatible-function-pointer-types]\n",
     "BUILD_FAILED",
-    /calls the driver back/,
+    /calls a function of the driver/,
     "a.c:9",
   ],
   [
@@ -326,7 +326,7 @@ const KNOWN: readonly (readonly [
     "section mismatches",
     "FATAL: modpost: Section mismatches detected.\nSet CONFIG_SECTION_MISMATCH_WARN_ONLY=y to allow them.\n",
     "BUILD_FAILED",
-    /goes away after init/,
+    /is freed after init/,
   ],
   [
     "BTF",
@@ -344,7 +344,7 @@ const KNOWN: readonly (readonly [
     "objtool",
     "/build/a.o: error: objtool: f+0x1: stack state mismatch: cfa1=4+16 cfa2=4+8\n",
     "BUILD_FAILED",
-    /objtool refuses.*stack state mismatch/,
+    /objtool rejects.*stack state mismatch/,
   ],
   [
     "a shell with line numbers",
@@ -369,38 +369,38 @@ const KNOWN: readonly (readonly [
     "the network",
     "fatal: unable to access 'https://example.org/x.git/': Could not resolve host: example.org\nmake: *** [Makefile:9: sub] Error 128\n",
     "BUILD_FAILED",
-    /asks the network/,
+    /tries to use the network/,
   ],
   [
     "configure's head line, whose next line is the reason",
     "checking for gcc... no\nconfigure: error: in `/build':\nconfigure: error: no acceptable C compiler found in $PATH\n",
     "BUILD_FAILED",
-    /refuses: no acceptable C compiler/,
+    /fails: no acceptable C compiler/,
   ],
   [
     "autoconf",
     "configure.ac:12: error: possibly undefined macro: AC_PROG_LIBTOOL\n      If this token and others are legitimate, please use m4_pattern_allow.\nautoreconf: error: /usr/bin/autoconf failed with exit status: 1\n",
     "BUILD_FAILED",
-    /autotools cannot make .*possibly undefined macro: AC_PROG_LIBTOOL/,
+    /autotools cannot generate .*possibly undefined macro: AC_PROG_LIBTOOL/,
     "configure.ac:12",
   ],
   [
     "a module that was only shipped",
     "kmodfarm: the build gave no base.ko of its own: tools/base.ko lay in the source already\n",
     "MODULE_MISSING",
-    /made no base\.ko: tools\/base\.ko lay in the source/,
+    /produced no base\.ko: tools\/base\.ko was already in the source/,
   ],
   [
     "a module of another name",
     "kmodfarm: the build gave no my_drv.ko; it gave my-drv.ko\n",
     "MODULE_MISSING",
-    /gave no my_drv\.ko, but my-drv\.ko/,
+    /produced my-drv\.ko instead of my_drv\.ko/,
   ],
   [
     "no module at all",
     "kmodfarm: the build gave no module and no other\n",
     "MODULE_MISSING",
-    /gave no module, and no other/,
+    /produced neither .* nor any other module/,
   ],
   [
     "a place that is not the driver's",
@@ -431,7 +431,7 @@ describe("diagnose", () => {
 make: *** [Makefile:4: a.o] Error 1
 `;
 
-    expect(diagnose({ log, exitCode: 2 }).cause).toContain("g() takes other arguments");
+    expect(diagnose({ log, exitCode: 2 }).cause).toContain("g() takes different arguments");
   });
 
   test("shows nothing of a log that a terminal would obey", () => {

@@ -61,9 +61,9 @@ export async function diagnoseApart(build: FailedBuild, timeoutMs = TIME_LIMIT_M
     if (!(thrown instanceof FarmError) || thrown.code !== "TIMED_OUT") throw thrown;
     return {
       code: "BUILD_UNEXPLAINED",
-      cause: `the build ended with exit code ${build.exitCode}, and its log could not be read within ${timeoutMs / 1000} s`,
+      cause: `the build failed with exit code ${build.exitCode}, and its log could not be read within ${timeoutMs / 1000} s`,
       line: lastLine(work.log.slice(-READ_BYTES).split("\n"), build.directory),
-      advice: "Look at the log's end for what it says over and over.",
+      advice: "See what the end of the log repeats.",
     };
   }
 }
@@ -95,9 +95,9 @@ export function diagnose({
   // Nothing says that the source is at fault, so it is not blamed; nothing proves that the machine is, either.
   return {
     code: "BUILD_UNEXPLAINED",
-    cause: `the build ended with exit code ${exitCode} and no reason that is known`,
+    cause: `the build failed with exit code ${exitCode}, for no known reason`,
     line,
-    advice: "Look at the whole log; the next runs try again.",
+    advice: "Read the whole log; the next runs try again.",
   };
 }
 

@@ -52,7 +52,7 @@ export async function fetchBootImage(
   );
   if (file === undefined)
     throw new FarmError("PACKAGE_MALFORMED", {
-      detail: `${image.name} ${image.version} holds no boot image`,
+      detail: `${image.name} ${image.version} contains no boot image`,
     });
   await keep(target, file.content, context.scratch);
   return target;
@@ -82,7 +82,7 @@ export async function fetchBusybox(
   throw (
     faults[0] ??
     new FarmError("NOT_FETCHABLE", {
-      detail: `no index lists a busybox-static for an ${architecture} guest, and this machine has none`,
+      detail: `no index lists busybox-static for a guest on ${architecture}, and it is not installed here`,
     })
   );
 }
@@ -98,7 +98,9 @@ async function unpackBusybox(wanted: Package, context: BootContext, signal?: Abo
     (found) => found.length > 0,
   );
   if (busybox === undefined) {
-    throw new FarmError("PACKAGE_MALFORMED", { detail: `${wanted.name} ${wanted.version} holds no busybox` });
+    throw new FarmError("PACKAGE_MALFORMED", {
+      detail: `${wanted.name} ${wanted.version} contains no busybox`,
+    });
   }
   await keep(target, busybox.content, context.scratch);
   return busybox.content;
@@ -130,7 +132,7 @@ export async function fetchTreeModules(
     throwIfAborted(signal);
     if (++readings <= MOST_READINGS) return;
     throw new FarmError("PACKAGE_MALFORMED", {
-      detail: `modules of ${name} need each other in chains that take more than ${MOST_READINGS} readings`,
+      detail: `the dependency chains among the modules of ${name} take more than ${MOST_READINGS} reads`,
     });
   };
   try {

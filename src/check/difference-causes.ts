@@ -33,7 +33,7 @@ const CAUSES: readonly Cause[] = [
   {
     explain: ({ section }) =>
       section === ".comment"
-        ? "another compiler: the toolchain roots differ, though the recipe says they do not"
+        ? "a different compiler: the toolchain roots differ although the recipes are the same"
         : undefined,
   },
   {
@@ -41,9 +41,9 @@ const CAUSES: readonly Cause[] = [
       if (section !== ".modinfo" || strings.first.length === 0) return undefined;
       const keys = [...new Set([...strings.first, ...strings.second].map((text) => text.split("=")[0]))];
       if (keys.includes("srcversion"))
-        return "modinfo srcversion differs: a source file is generated, and with other content each time";
+        return "modinfo srcversion differs: a source file is generated, with different content each time";
       if (keys.includes("vermagic"))
-        return "modinfo vermagic differs: the kernel headers are other ones, or have a random seed (RANDSTRUCT)";
+        return "modinfo vermagic differs: the kernel headers are different, or have a random seed (RANDSTRUCT)";
       return undefined;
     },
   },
@@ -59,37 +59,37 @@ const CAUSES: readonly Cause[] = [
   {
     explain: (difference) =>
       onlyStrings(difference).some((text) => DATE.test(text) || SECONDS.test(text))
-        ? "a date or a time: __DATE__, __TIME__, or `date` in a makefile; use SOURCE_DATE_EPOCH or leave it out"
+        ? "a date or a time: __DATE__, __TIME__, or `date` in a makefile; use SOURCE_DATE_EPOCH or remove it"
         : undefined,
   },
   {
     explain: (difference) =>
       onlyStrings(difference).some((text) => RANDOM.test(text))
-        ? "something random: $RANDOM, a UUID, or the name of a temporary file"
+        ? "a random value: $RANDOM, a UUID, or the name of a temporary file"
         : undefined,
   },
   {
     explain: ({ section }) =>
       /^\.BTF/.test(section)
-        ? "BTF in another order: an older pahole working in parallel, or the debug information below it differs"
+        ? "BTF in a different order: an older pahole ran in parallel, or the underlying debug information differs"
         : undefined,
   },
   {
     explain: ({ section, kind }) =>
       kind === "order" || /^\.(?:str|sym)tab$/.test(section)
-        ? "the same symbols in another order: files linked in the order of $(wildcard …) or find, or of -j; sort them in Kbuild"
+        ? "the same symbols in a different order: files are linked in the order of $(wildcard …), find or -j; sort them in Kbuild"
         : undefined,
   },
   {
     explain: ({ section }) =>
       /^__versions|^__version_ext/.test(section)
-        ? "other CRCs of kernel symbols: Module.symvers or the types of the driver's exports differ"
+        ? "different CRCs of kernel symbols: Module.symvers or the types of the driver's exports differ"
         : undefined,
   },
   {
     explain: ({ section, strings }) =>
       /^\.(?:rodata|data|init\.rodata|modinfo|exit|bss)/.test(section) && strings.first.length > 0
-        ? "another text in the data: a value from the surroundings (environment, files of the system, a counter) is built in"
+        ? "different text in the data: a value from the environment (a variable, a system file, a counter) is built in"
         : undefined,
   },
 ];
@@ -100,17 +100,17 @@ const BY_PLACE: Readonly<Record<string, (section: string) => string>> = {
       ? "the build directory, in debug information: the driver's makefile drops KCFLAGS, whose -ffile-prefix-map hides it"
       : "the build directory: $(src), $(CURDIR) or an absolute __FILE__ is built in",
   host: () => "the name of the machine: `hostname` or `uname -n` in a makefile",
-  user: () => "who built it: `whoami`, `id` or $USER in a makefile",
-  umask: () => "the umask: permissions of files are built in",
+  user: () => "the user who built it: `whoami`, `id` or $USER in a makefile",
+  umask: () => "the umask: file permissions are built in",
   "time zone": () => "the time zone: `date` without -u in a makefile",
   locale: () => "the language: output of a localized program is built in",
 };
 
 const ONLY_BUILD_ID =
-  "the build id alone: it was computed over debug information that is not there any more, and that differed (a path, the order of types)";
-const DEBUG_ALONE = "debug information alone: what the kernel loads is the same";
+  "the build id alone: it was computed from debug information that differed (a path, the order of types) and has since been removed";
+const DEBUG_ALONE = "the debug information alone: what the kernel loads is the same";
 const CODE =
-  "the code itself: a number or a choice from the surroundings (time, -j, random, a counter), or another compiler or options";
+  "the code itself: a number or a choice from the environment (time, -j, a random value, a counter), or a different compiler or options";
 
 /** Each once, the most telling first. */
 export function likelyCauses(differences: readonly SectionDifference[], places: Places): string[] {

@@ -53,15 +53,15 @@ describe("hardeningOf", () => {
       "no endbr64 at either end",
       ["X86_KERNEL_IBT"],
       { entries: { init_module: "31c0c300", cleanup_module: "c3" } },
-      /^bell has no endbr64 at init_module and cleanup_module, and the kernel has CONFIG_X86_KERNEL_IBT: .* stops the kernel/,
+      /^bell has no endbr64 at init_module and cleanup_module, but the kernel has CONFIG_X86_KERNEL_IBT: .* stops the kernel/,
     ],
     [
       "no endbr64 at the way out",
       ["X86_KERNEL_IBT"],
       { entries: { init_module: "f30f1efa", cleanup_module: "" } },
-      /no endbr64 at cleanup_module, and/,
+      /no endbr64 at cleanup_module, but/,
     ],
-    ["no types of its functions", ["CFI_CLANG"], { hasCfi: false }, /without types \(kCFI\)/],
+    ["no types of its functions", ["CFI_CLANG"], { hasCfi: false }, /without type information \(kCFI\)/],
     ["no types, by the setting's newer name", ["CFI"], { hasCfi: false }, /CONFIG_CFI:/],
   ])("faults %s", (_, settings, changes, fact) => {
     const { faults, notes } = hardeningOf([makeModule(changes)], "x86_64", configOf(...settings));
@@ -78,8 +78,8 @@ describe("hardeningOf", () => {
   test.each<[string, Changes, RegExp]>([
     ["MITIGATION_RETPOLINE", { modinfo: [] }, /compiled without retpolines.* vulnerable to Spectre v2/],
     ["RETPOLINE", { modinfo: [] }, /compiled without retpolines/],
-    ["MITIGATION_RETHUNK", { imports: [] }, /has no return thunks.*cannot guard/],
-    ["RETHUNK", { imports: [] }, /has no return thunks.*cannot guard/],
+    ["MITIGATION_RETHUNK", { imports: [] }, /has no return thunks.*cannot protect/],
+    ["RETHUNK", { imports: [] }, /has no return thunks.*cannot protect/],
     ["DEBUG_INFO_BTF_MODULES", { hasBtf: false }, /has no BTF.* BPF programs cannot/],
   ])("notes what a module lacks on a kernel with %s, and its consequence", (setting, changes, fact) => {
     const { faults, notes } = hardeningOf([makeModule(changes)], "x86_64", configOf(setting));
@@ -91,7 +91,9 @@ describe("hardeningOf", () => {
     const config = configOf("DEBUG_INFO_BTF_MODULES");
 
     expect(hardeningOf([makeModule({})], "x86_64", config, false).notes).toEqual([
-      expect.stringMatching(/^bell has no BTF \(the kernel's headers have no vmlinux to make it from\), and/),
+      expect.stringMatching(
+        /^bell has no BTF \(the kernel's headers have no vmlinux to generate it from\), but/,
+      ),
     ]);
   });
 

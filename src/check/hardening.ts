@@ -20,7 +20,7 @@ interface Guard {
   readonly settings: readonly string[];
   readonly unless?: string;
   readonly kind: "fault" | "note";
-  /** What a module does without, if it does: words that follow its name. */
+  /** What the module is missing, if anything: words that follow its name. */
   readonly lacks: (module: Guarded, hasVmlinux: boolean) => string | undefined;
   readonly consequence: string;
 }
@@ -32,7 +32,7 @@ const GUARDS: readonly Guard[] = [
     kind: "fault",
     lacks: (module) => unmarked(module, ["f30f1efa"], "endbr64"),
     consequence:
-      "a processor with indirect branch tracking (Intel since 2020) stops the kernel there: compile it with the kernel's own flags (-fcf-protection=branch)",
+      "a processor with indirect branch tracking (Intel since 2020) stops the kernel there; compile it with the kernel's own flags (-fcf-protection=branch)",
   },
   {
     architecture: "aarch64",
@@ -41,7 +41,7 @@ const GUARDS: readonly Guard[] = [
     // bti c, bti jc, paciasp, pacibsp
     lacks: (module) => unmarked(module, ["5f2403d5", "df2403d5", "3f2303d5", "7f2303d5"], "bti c"),
     consequence:
-      "a processor with branch target identification (Armv8.5) stops the kernel there: compile it with the kernel's own flags (-mbranch-protection)",
+      "a processor with branch target identification (Armv8.5) stops the kernel there; compile it with the kernel's own flags (-mbranch-protection)",
   },
   {
     architecture: "x86_64",
@@ -49,8 +49,8 @@ const GUARDS: readonly Guard[] = [
     unless: "CFI_PERMISSIVE",
     kind: "fault",
     lacks: ({ guards: { hasCode, hasCfi } }) =>
-      hasCode && !hasCfi ? "has functions without types (kCFI)" : undefined,
-    consequence: "the kernel stops where it calls one by a pointer: compile it with the kernel's own flags",
+      hasCode && !hasCfi ? "has functions without type information (kCFI)" : undefined,
+    consequence: "the kernel stops if it calls one through a pointer; compile it with the kernel's own flags",
   },
   {
     architecture: "x86_64",
@@ -58,7 +58,7 @@ const GUARDS: readonly Guard[] = [
     kind: "note",
     lacks: ({ modinfo }) =>
       modinfo.some(([key]) => key === "retpoline") ? undefined : "was compiled without retpolines",
-    consequence: "with it in, the kernel reports itself as vulnerable to Spectre v2",
+    consequence: "once it is loaded, the kernel reports itself as vulnerable to Spectre v2",
   },
   {
     architecture: "x86_64",
@@ -66,7 +66,7 @@ const GUARDS: readonly Guard[] = [
     kind: "note",
     lacks: ({ guards: { hasCode }, imports }) =>
       hasCode && !imports.includes("__x86_return_thunk") ? "has no return thunks" : undefined,
-    consequence: "the kernel cannot guard where its functions return (Retbleed, Inception)",
+    consequence: "the kernel cannot protect the returns of its functions (Retbleed, Inception)",
   },
   {
     architecture: undefined,
@@ -74,16 +74,18 @@ const GUARDS: readonly Guard[] = [
     kind: "note",
     lacks: ({ guards: { hasBtf } }, hasVmlinux) => {
       if (hasBtf) return undefined;
-      return hasVmlinux ? "has no BTF" : "has no BTF (the kernel's headers have no vmlinux to make it from)";
+      return hasVmlinux
+        ? "has no BTF"
+        : "has no BTF (the kernel's headers have no vmlinux to generate it from)";
     },
     consequence:
-      "BPF programs cannot attach to its functions by type, as they can to the kernel's own modules",
+      "BPF programs cannot attach to its functions by type, as they can with the kernel's own modules",
   },
 ];
 
 /**
  * `hasVmlinux`: whether the kernel's headers have the image that type information of modules is made from. Modules of
- * another architecture than the kernel's are not looked at, and a configuration that nobody has asks for nothing.
+ * another architecture than the kernel's are not looked at, and a missing configuration requires nothing.
  */
 export function hardeningOf(
   modules: readonly Guarded[],
@@ -101,7 +103,7 @@ export function hardeningOf(
       const lacks = module.architecture === architecture ? guard.lacks(module, hasVmlinux) : undefined;
       if (lacks !== undefined)
         found[guard.kind].push(
-          `${module.name} ${lacks}, and the kernel has CONFIG_${setting}: ${guard.consequence}`,
+          `${module.name} ${lacks}, but the kernel has CONFIG_${setting}: ${guard.consequence}`,
         );
     }
   }

@@ -115,12 +115,12 @@ describe("fetchKernelTree", () => {
     [
       "a list of nothing but lines",
       { [`${LIB}/modules.order`]: "\n".repeat(5 << 20) },
-      /modules\.order has more than/,
+      /modules\.order is larger than/,
     ],
     [
       "a path that goes deeper than any",
       { [`${LIB}/kernel/${"a/".repeat(200)}one.ko`]: "" },
-      /a path of theirs has more than/,
+      /one of their paths has more than/,
     ],
     [
       "an alias that is longer than any",

@@ -141,14 +141,14 @@ async function takeFiles(
 /** Names from packages become paths of an archive. */
 function checkPaths(paths: readonly string[], kversion: string): void {
   if (paths.length > MOST.files)
-    throw malformed(kversion, `they are more than ${MOST.files} files, which no kernel has`);
+    throw malformed(kversion, `there are more than ${MOST.files} files, which no kernel has`);
   const directories = new Set(
     paths.flatMap((path) => path.split("/").map((_, index, all) => all.slice(0, index).join("/"))),
   );
   const bad = paths.find(
     (path) => directories.has(path) || path.split("/").some((name) => ["", ".", ".."].includes(name)),
   );
-  if (bad !== undefined) throw malformed(kversion, `they have the path ${JSON.stringify(bad)}`);
+  if (bad !== undefined) throw malformed(kversion, `they include the path ${JSON.stringify(bad)}`);
 }
 
 function malformed(kversion: string, fact: string): FarmError {
@@ -160,10 +160,10 @@ function withinLimits({ path, content }: PackageFile, kversion: string): void {
   if (path.length > MOST.pathLength || path.split("/").length > MOST.depth)
     throw malformed(
       kversion,
-      `a path of theirs has more than ${MOST.pathLength} characters or ${MOST.depth} directories`,
+      `one of their paths has more than ${MOST.pathLength} characters or ${MOST.depth} directories`,
     );
   if (LIST_PATH.test(path) && content.length > MOST.listBytes)
-    throw malformed(kversion, `their ${path.replace(/^.*\//, "")} has more than ${MOST.listBytes} bytes`);
+    throw malformed(kversion, `their ${path.replace(/^.*\//, "")} is larger than ${MOST.listBytes} bytes`);
 }
 
 /** Compresses modules that are not. */

@@ -60,18 +60,18 @@ describe("judgeSet", () => {
     expect(judged(GOOD)).toEqual({
       check: "load",
       verdict: "pass",
-      reasons: ["tally, doorbell inserted by kmod and removed, twice"],
+      reasons: ["tally, doorbell loaded with kmod and unloaded, twice"],
     });
   });
 
   test.each([
-    ["nothing", { release: undefined }, {}, /the guest said nothing before it ended/],
-    ["nothing in its time", { release: undefined }, { timedOut: true }, /nothing until its time was over/],
+    ["nothing", { release: undefined }, {}, /the guest reported nothing before it ended/],
+    ["nothing in its time", { release: undefined }, { timedOut: true }, /nothing before its time was over/],
     [
       "nothing but a flood",
       { release: undefined },
       { isFlooded: true },
-      /nothing of the modules before .* wrote 4 MiB/,
+      /nothing about the modules before .* wrote 4 MiB/,
     ],
     [
       "nothing, because QEMU does not start",
@@ -83,7 +83,7 @@ describe("judgeSet", () => {
       "what was not planned",
       { strange: "'end' came after the end" },
       {},
-      /is not the one that was planned: 'end' came/,
+      /does not follow the plan: 'end' came/,
     ],
     ["another release", { release: "6.1.0-55-amd64" }, {}, /runs 6\.1\.0-55-amd64, not 6\.1\.0-56-amd64/],
   ])("knows nothing from a guest that says %s", (_, report, boot, reason) => {
@@ -107,7 +107,7 @@ describe("judgeSet", () => {
   ])("knows nothing of a set with %s", (_, steps) => {
     expect(judged({ ...GOOD, steps })).toMatchObject({
       verdict: "unknown",
-      reasons: ["the guest's report does not have each step once and in its order"],
+      reasons: ["the guest's report does not have each step once and in order"],
     });
   });
 
@@ -115,10 +115,10 @@ describe("judgeSet", () => {
     judged({ ...GOOD, steps: [step("inserted", "tally", 1, message)], log })?.reasons ?? [];
 
   test.each([
-    ["[ 1.0] tally: disagrees about version of symbol printk", "a symbol has another version"],
+    ["[ 1.0] tally: disagrees about version of symbol printk", "a symbol has a different version"],
     ["[ 1.0] tally: no symbol version for printk", "a symbol has no version"],
-    ["[ 1.0] tally: Unknown symbol gone (err -2)", "a symbol is not there"],
-    ["[ 1.0] tally: version magic '6.1 SMP ' should be '6.2 SMP '", "its vermagic is another kernel's"],
+    ["[ 1.0] tally: Unknown symbol gone (err -2)", "a symbol is missing"],
+    ["[ 1.0] tally: version magic '6.1 SMP ' should be '6.2 SMP '", "its vermagic is for another kernel"],
     ["[ 1.0] Loading of module with unavailable key is rejected", undefined],
     ["[ 1.0] something: else", "its format is not the kernel's"],
   ])("tells why a module is refused: %s", (line, why) => {
@@ -128,18 +128,18 @@ describe("judgeSet", () => {
   });
 
   test.each([
-    ["Key was rejected by service", "its signature does not count"],
-    ["Required key not available", "its signature does not count"],
-    ["File exists", "a module of that name is in already"],
+    ["Key was rejected by service", "its signature is not accepted"],
+    ["Required key not available", "its signature is not accepted"],
+    ["File exists", "a module of that name is already loaded"],
     ["No such device", "it finds no device of its own"],
-    ["Unknown symbol in module, or unknown parameter", "it does not find something that it asks for"],
+    ["Unknown symbol in module, or unknown parameter", "something it asks for is missing"],
   ])("tells why a module is refused by insmod's word: %s", (message, why) => {
     expect(refused([], message)).toEqual([`tally is refused, ${why}: ${message}`]);
   });
 
   test("shows the kernel's own lines", () => {
     expect(refused(["[ 1.0] other: x", "[    1.0] tally: Unknown symbol gone (err -2)"])).toEqual([
-      "tally is refused, a symbol is not there: Invalid module format",
+      "tally is refused, a symbol is missing: Invalid module format",
       "tally: Unknown symbol gone (err -2)",
     ]);
   });
@@ -154,77 +154,77 @@ describe("judgeSet", () => {
       },
       {},
       {},
-      /^the kernel oopsed: inserting tally$/,
+      /^the kernel oopsed: loading tally$/,
     ],
     [
       "a panic",
       { ...DEAD, steps: STEPS.slice(0, 1) },
       { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: on purpose"] },
       {},
-      /^the kernel died: inserting doorbell$/,
+      /^the kernel died: loading doorbell$/,
     ],
     [
       "a hang",
       { ...DEAD, steps: [] },
       { ended: false },
       { timedOut: true },
-      /^the kernel hangs: inserting tally$/,
+      /^the kernel hangs: loading tally$/,
     ],
     [
       "a step that does not come back",
       { ...DEAD, steps: STEPS.slice(0, 2), hung: { verb: "removed", module: "doorbell" } },
       {},
       {},
-      /^removing doorbell does not come back$/,
+      /^unloading doorbell does not return$/,
     ],
     [
       "a flood",
       { ...DEAD, steps: [] },
       { ended: false },
       { isFlooded: true },
-      /^the console was flooded: inserting tally$/,
+      /^the console was flooded: loading tally$/,
     ],
     [
       "a kernel that dies when all is over",
       GOOD,
       { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: Fatal exception in interrupt"] },
       {},
-      /^the kernel died: after all was removed$/,
+      /^the kernel died: after all modules were unloaded$/,
     ],
     [
       "a module that stays",
       { ...GOOD, steps: [...STEPS.slice(0, 2), step("removed", "doorbell", 1, "Resource busy")] },
       {},
       {},
-      /^doorbell cannot be removed: Resource busy$/,
+      /^doorbell cannot be unloaded: Resource busy$/,
     ],
     [
       "a module that does not come again",
       { ...GOOD, steps: [...STEPS.slice(0, 4), step("reinserted", "tally", 1, "File exists")] },
       {},
       {},
-      /^tally is refused when it comes again, a module of that name is in already: File exists$/,
+      /^tally is refused the second time, a module of that name is already loaded: File exists$/,
     ],
     [
       "a warning",
       { ...GOOD, taint: OUT_OF_TREE | 512 },
       {},
       {},
-      /^with the modules in, the kernel gave a warning$/,
+      /^with the modules loaded, the kernel printed a warning$/,
     ],
     [
       "lockdep's complaint",
       { ...GOOD, log: ["[ 1.0] WARNING: possible circular locking dependency detected"] },
       {},
       {},
-      /^with the modules in, the kernel complained$/,
+      /^with the modules loaded, the kernel complained$/,
     ],
     [
       "a taint that its licence does not explain",
       { ...GOOD, taint: OUT_OF_TREE | 1 },
       {},
       {},
-      /tainted as proprietary by modules that say they are not/,
+      /tainted as proprietary by modules that declare a GPL-compatible licence/,
     ],
   ])("fails %s", (_, found, report, boot, reason) => {
     const verdict = judged(found, report, boot);
@@ -259,7 +259,7 @@ describe("the reason of a failure", () => {
     const steps = [step("inserted", "tally", 1, "Exec format error")];
 
     expect(judged({ ...GOOD, steps }, {}, {}, { unopened: "gz" })?.reasons).toEqual([
-      "tally is refused: this release's kmod opens no .gz, so compress it otherwise: Exec format error",
+      "tally is refused: this release's kmod cannot read .gz, so compress it differently: Exec format error",
     ]);
   });
 
@@ -276,7 +276,7 @@ describe("the reason of a failure", () => {
     const found = { ...DEAD, steps: STEPS.slice(0, 2), hung, log: [PRESENCE, "[ 1.1] tally: ready"] };
 
     expect(judged(found, {}, {}, { hasSmoke: true })?.reasons).toEqual([
-      "the driver's own script does not come back",
+      "the driver's own script does not return",
     ]);
   });
 });
@@ -307,9 +307,9 @@ describe("a set with more than one trouble", () => {
       check: "load",
       verdict: "fail",
       reasons: [
-        "doorbell is refused, a symbol is not there: Unknown symbol in module",
+        "doorbell is refused, a symbol is missing: Unknown symbol in module",
         "doorbell: Unknown symbol gone (err -2)",
-        "the kernel oopsed: removing tally",
+        "the kernel oopsed: unloading tally",
         "BUG: kernel NULL pointer dereference, address: 0000000000000008",
       ],
     });
@@ -318,14 +318,14 @@ describe("a set with more than one trouble", () => {
   test("lays an oops where no mark is at the door of the step that was killed", () => {
     const { begins: _, ...unmarked } = found;
 
-    expect(judged(unmarked)?.reasons).toContain("the kernel oopsed: removing tally");
+    expect(judged(unmarked)?.reasons).toContain("the kernel oopsed: unloading tally");
     expect(judged(unmarked)?.reasons[0]).toMatch(/^doorbell is refused/);
   });
 
   test("names another module of the trace", () => {
     const log = [UNKNOWN_SYMBOL, OOPS, "[ 2.0] RIP: 0010:own_exit+0x5/0x10 [gong]"];
 
-    expect(judged({ ...found, log })?.reasons).toContain("the kernel oopsed: removing tally, in gong");
+    expect(judged({ ...found, log })?.reasons).toContain("the kernel oopsed: unloading tally, in gong");
   });
 
   test("is told of a refusal before the kernel died", () => {
@@ -333,8 +333,8 @@ describe("a set with more than one trouble", () => {
     const report = { ended: false, lastWords: ["[ 2.0] Kernel panic - not syncing: on purpose"] };
 
     expect(judged(dead, report)?.reasons).toEqual([
-      "doorbell is refused, it does not find something that it asks for: Unknown symbol in module",
-      "the kernel died: removing tally",
+      "doorbell is refused, something it asks for is missing: Unknown symbol in module",
+      "the kernel died: unloading tally",
       "Kernel panic - not syncing: on purpose",
     ]);
   });
@@ -363,7 +363,7 @@ describe("what a driver says", () => {
     ]);
 
     expect(judged({ ...GOOD, taint: OUT_OF_TREE | 512, log, begins })?.reasons).toEqual([
-      "with the modules in, the kernel gave a warning (removing tally)",
+      "with the modules loaded, the kernel printed a warning (unloading tally)",
       "WARNING: CPU: 0 PID: 71 at tally.c:7 own_exit+0x9/0xff0 [tally]",
     ]);
   });
@@ -380,13 +380,13 @@ describe("a module of the kernel's own that is not in", () => {
     expect(judged(found, tree(message))).toMatchObject({
       verdict: "unknown",
       reasons: [
-        `usbcore, a module of the kernel's own, did not go in: ${message}`,
-        expect.stringMatching(/^so it proves nothing that tally is refused, a symbol is not there/),
+        `usbcore, one of the kernel's own modules, was not loaded: ${message}`,
+        expect.stringMatching(/^so this proves nothing: tally is refused, a symbol is missing/),
       ],
     });
     expect(judged(found, {}, {}, { unheld: ["usbcore"] })).toMatchObject({
       verdict: "unknown",
-      reasons: ["usbcore, a module of the kernel's own, cannot be had", expect.anything()],
+      reasons: ["usbcore, one of the kernel's own modules, is not available", expect.anything()],
     });
   });
 
@@ -418,7 +418,7 @@ describe("a module of the kernel's own that is not in", () => {
 
     expect(judged(undefined, { taints })).toMatchObject({
       verdict: "unknown",
-      reasons: ["the kernel gave a warning before any module of the driver was in"],
+      reasons: ["the kernel printed a warning before any module of the driver was loaded"],
     });
   });
 

@@ -55,12 +55,12 @@ export function judgeSet(
   if (report.release !== kversion)
     return unknown("otherKernel", `the guest runs ${report.release}, not ${kversion}`);
   if (report.strange !== undefined)
-    return unknown("strangeReport", `the guest's report is not the one that was planned: ${report.strange}`);
+    return unknown("strangeReport", `the guest's report does not follow the plan: ${report.strange}`);
   const { taints } = report;
   if (taints !== undefined && isHarmed(taints.ready, taints.begin))
     return unknown(
       "harmedBefore",
-      `the kernel ${taintWords(taints.ready & ~taints.begin)} before any module of the driver was in`,
+      `the kernel ${taintWords(taints.ready & ~taints.begin)} before any module of the driver was loaded`,
       ...quoted(evidenceIn(report.log)),
     );
   if (found === undefined) return undefined;
@@ -71,9 +71,9 @@ export function judgeSet(
   const failure = first === undefined ? kernelFailure(set, found) : [first, ...rest];
   if (failure !== undefined) return withReasons("load", "fail", failure);
   if (!isWhole(setPlan(set), found.steps))
-    return unknown("strangeReport", "the guest's report does not have each step once and in its order");
+    return unknown("strangeReport", "the guest's report does not have each step once and in order");
   const names = set.modules.map(({ name }) => name).join(", ");
-  const how = `${names} inserted by ${set.by}${set.hasSmoke ? ", tried out" : ""} and removed, twice`;
+  const how = `${names} loaded with ${set.by}${set.hasSmoke ? ", tried out" : ""} and unloaded, twice`;
   return verdict("load", "pass", loadReason("loaded", how));
 }
 
@@ -99,17 +99,17 @@ function treeGap(set: LoadedSet, found: SetReport, report: GuestReport): Verdict
     return message === "" || NO_DEVICE.test(message) ? [] : [{ module, message }];
   });
   const gaps = [
-    ...(set.unheld ?? []).map((name) => `${name}, a module of the kernel's own, cannot be had`),
+    ...(set.unheld ?? []).map((name) => `${name}, one of the kernel's own modules, is not available`),
     ...[...planned, ...asked].map(
       ({ module, message }) =>
-        `${module}, a module of ${set.needs?.includes(module) ? "another driver" : "the kernel's own"}, did not go in: ${message}`,
+        `${module}, ${set.needs?.includes(module) ? "a module of another driver" : "one of the kernel's own modules"}, was not loaded: ${message}`,
     ),
   ];
   if (gaps.length === 0) return undefined;
   const { text } = refusal(refused, set);
   return withReasons("load", "unknown", [
     ...gaps.map((gap) => loadReason("otherModule", gap)),
-    loadReason("otherModule", `so it proves nothing that ${text}`),
+    loadReason("otherModule", `so this proves nothing: ${text}`),
   ]);
 }
 
@@ -122,7 +122,7 @@ function expectedRefusal(set: LoadedSet, found: SetReport): Verdict | undefined 
     "notApplicable",
     loadReason(
       "noDevice",
-      `${refused.module} finds no device of its own here, as \`load.noDevice\` of its driver says: no more can be seen without one`,
+      `${refused.module} finds no device of its own here, as its driver's \`load.noDevice\` declares; no more can be tested without one`,
     ),
   );
 }
@@ -134,12 +134,12 @@ const NOT_THERE = /not found in (?:directory|modules\.dep)/;
 
 function silence({ timedOut, isFlooded, said }: Ending): string {
   const when = isFlooded
-    ? ` of the modules before it was ended because it ${FLOOD}`
+    ? ` about the modules before it was stopped because it ${FLOOD}`
     : timedOut
-      ? " until its time was over"
+      ? " before its time was over"
       : " before it ended";
   const words = said === "" ? "" : ` (QEMU: ${printable(said)})`;
-  return `the guest said nothing${when}: this proves nothing about the modules${words}`;
+  return `the guest reported nothing${when}, which proves nothing about the modules${words}`;
 }
 
 const FLOOD = `wrote ${CONSOLE_LIMIT_BYTES / 1024 / 1024} MiB to its console`;
@@ -183,7 +183,7 @@ function troubleOf(act: Happening, set: LoadedSet): Because[] {
     return [loadReason("oops", `the kernel oopsed: ${blamed(act)}`), ...quoted(faults)];
   if (exitCode === undefined) {
     const said = verb === "smoke" ? faults : lines.filter(isTelling).slice(-EVIDENCE_LINES);
-    return [loadReason("noReturn", `${actOf(act)} does not come back`), ...quoted(said.map(messageOf))];
+    return [loadReason("noReturn", `${actOf(act)} does not return`), ...quoted(said.map(messageOf))];
   }
   if (exitCode !== 0) {
     const about = linesAbout(module, lines).map(messageOf);
@@ -212,11 +212,11 @@ function endFailure(
   const isLast = [...report.sets.values()].at(-1) === found;
   if (found.taint !== undefined && (report.ended || !isLast)) return [];
   const next = nextAct(setPlan(set), found.steps);
-  const act = next === undefined ? "after all was removed" : actOf(next);
+  const act = next === undefined ? "after all modules were unloaded" : actOf(next);
   if (isFlooded)
     return [
       loadReason("flood", `the console was flooded: ${act}`),
-      loadReason("ended", `the guest was ended because it ${FLOOD}`),
+      loadReason("ended", `the guest was stopped because it ${FLOOD}`),
     ];
   const last = report.lastWords.filter(isDeath);
   const words = (last.length > 0 ? last : report.lastWords).slice(-EVIDENCE_LINES).map(messageOf);
@@ -224,7 +224,7 @@ function endFailure(
   if (last.length === 0 && timedOut)
     return [
       loadReason("hang", `the kernel hangs: ${act}`),
-      loadReason("ended", `the guest was ended after ${BOOT_LIMIT_MS / 1000} s`),
+      loadReason("ended", `the guest was stopped after ${BOOT_LIMIT_MS / 1000} s`),
       ...quoted(words),
     ];
   const isStopped = last.length === 0 && next?.verb === "smoke";
@@ -245,7 +245,7 @@ function kernelFailure(set: LoadedSet, found: SetReport): Because[] | undefined 
   return [
     loadReason(
       unexpected === 0 ? "complaint" : "taint",
-      `with the modules in, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}${during === undefined ? "" : ` (${blamed(during)})`}`,
+      `with the modules loaded, the kernel ${unexpected === 0 ? "complained" : taintWords(unexpected)}${during === undefined ? "" : ` (${blamed(during)})`}`,
     ),
     ...quoted(evidence),
   ];
@@ -308,22 +308,22 @@ const PROPRIETARY_TAINT = 1 << 0;
 /** Modules of the kernel's own from drivers/staging. */
 const STAGING_TAINT = 1 << 10;
 const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
-  [0, "was tainted as proprietary by modules that say they are not"],
+  [0, "was tainted as proprietary by modules that declare a GPL-compatible licence"],
   [1, "was forced to load a module"],
-  [4, "saw a machine check"],
+  [4, "reported a machine check"],
   [5, "found a bad page"],
   [7, "oopsed"],
-  [9, "gave a warning"],
-  [10, "was tainted by a driver from staging"],
+  [9, "printed a warning"],
+  [10, "was tainted by a staging driver"],
   [14, "had a soft lockup"],
   [15, "was live-patched"],
 ]);
 
 /** Why a kernel refuses a module, from its own words, which say more than those of insmod; and whether whatever else is there. */
 const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
-  [/disagrees about version of symbol/, "a symbol has another version", "itself"],
+  [/disagrees about version of symbol/, "a symbol has a different version", "itself"],
   [/no symbol version for/, "a symbol has no version", "itself"],
-  [/Unknown symbol \S+ \(err/, "a symbol is not there"],
+  [/Unknown symbol \S+ \(err/, "a symbol is missing"],
   [/uses symbol \S+ from namespace|does not import it/, "a namespace is not imported", "itself"],
   [
     /GPL-incompatible module .* uses GPL-only|uses GPL-only symbol/,
@@ -332,30 +332,34 @@ const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
   ],
   [
     /[Kk]ey was rejected|Required key not available|module verification failed.*reject|Loading of .* is rejected/,
-    "its signature does not count",
+    "its signature is not accepted",
     "itself",
   ],
-  [/version magic/, "its vermagic is another kernel's", "itself"],
-  [/must match the kernel's built struct module/, "it knows another layout of struct module", "itself"],
+  [/version magic/, "its vermagic is for another kernel", "itself"],
+  [
+    /must match the kernel's built struct module/,
+    "it was built with a different layout of struct module",
+    "itself",
+  ],
   [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
-  [/File exists|already loaded/, "a module of that name is in already"],
+  [/File exists|already loaded/, "a module of that name is already loaded"],
   [/No such device/, "it finds no device of its own"],
   // What insmod says of -ENOENT, whether the kernel missed a symbol or the module something else.
-  [/Unknown symbol in module|No such file or directory/, "it does not find something that it asks for"],
+  [/Unknown symbol in module|No such file or directory/, "something it asks for is missing"],
 ];
 
 function refusal({ verb, module, exitCode, message, lines }: Happening, { unopened }: LoadedSet): Because {
   if (unopened !== undefined && verb === "inserted")
     return loadReason(
       "compression",
-      `${module} is refused: this release's kmod opens no .${unopened}, so compress it otherwise: ${message}`,
+      `${module} is refused: this release's kmod cannot read .${unopened}, so compress it differently: ${message}`,
     );
   if (verb === "smoke")
     return loadReason("script", `the driver's own script ended with exit code ${exitCode}: ${message}`);
   if (verb === "removed" || verb === "reremoved")
-    return loadReason("stuck", `${module} cannot be removed: ${message}`);
+    return loadReason("stuck", `${module} cannot be unloaded: ${message}`);
   const why = whyRefused({ module, lines, message })?.[1];
-  const again = verb === "reinserted" ? " when it comes again" : "";
+  const again = verb === "reinserted" ? " the second time" : "";
   return loadReason(
     "refused",
     `${module} is refused${again}${why === undefined ? "" : `, ${why}`}: ${message}`,
@@ -377,11 +381,11 @@ function isTelling(line: string): boolean {
 
 function actOf({ verb, module }: Act): string {
   const acts: Readonly<Record<Act["verb"], string>> = {
-    inserted: `inserting ${module}`,
+    inserted: `loading ${module}`,
     smoke: "the driver's own script",
-    removed: `removing ${module}`,
-    reinserted: `inserting ${module} again`,
-    reremoved: `removing ${module} again`,
+    removed: `unloading ${module}`,
+    reinserted: `loading ${module} again`,
+    reremoved: `unloading ${module} again`,
   };
   return acts[verb];
 }

@@ -335,12 +335,12 @@ function reportsOf(
     if (judged === undefined && index > 0) return reports;
     const log = [
       ...(found?.log ?? report.log),
-      ...(report.ended ? [] : ["--- last words of the console ---", ...report.lastWords]),
+      ...(report.ended ? [] : ["--- end of the console ---", ...report.lastWords]),
     ].join("\n");
     const silent = verdict(
       "load",
       "unknown",
-      loadReason("silent", "the guest ended before it came to the modules"),
+      loadReason("silent", "the guest ended before it reached the modules"),
     );
     const said = { ...(judged ?? silent), of: [...(subjects[index] ?? [])] };
     reports.push({ verdict: said, bootMs, accelerator, log });

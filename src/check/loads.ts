@@ -25,21 +25,21 @@ export function wouldLoad(
   if (foreign !== undefined)
     return { answer: "refuses", reasons: [`${foreign.name} is for ${foreign.architecture}`] };
   if (vermagic === undefined || symvers === undefined)
-    return { answer: "unknown", reasons: ["the kernel's headers do not say what it wants"] };
+    return { answer: "unknown", reasons: ["the kernel's headers do not show what it requires"] };
   const faults = [
     ...signatures.faults,
     ...modules.flatMap((one) =>
       acceptsMagic(one, vermagic, symvers.hasVersions)
         ? []
-        : [`${one.name} has the vermagic "${one.vermagic}", the kernel "${vermagic}"`],
+        : [`${one.name} has the vermagic "${one.vermagic}", but the kernel has "${vermagic}"`],
     ),
     ...symbolFaults(modules, symvers, needed).map(({ module, fact }) => `${module}: ${fact}`),
   ];
   if (faults.length > 0) return { answer: "refuses", reasons: faults };
   if (signatures.gaps.length > 0) return { answer: "unknown", reasons: signatures.gaps };
   return symvers.hasVersions
-    ? { answer: "loads", reasons: ["vermagic and every CRC are what the kernel compares"] }
-    : { answer: "loads", reasons: ["the release is the very same, which is all that this kernel compares"] };
+    ? { answer: "loads", reasons: ["the vermagic and every CRC match the kernel's"] }
+    : { answer: "loads", reasons: ["the release is identical, and this kernel compares nothing else"] };
 }
 
 /** With CRCs in both, the release at the beginning counts for nothing: they say more. */

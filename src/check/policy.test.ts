@@ -67,7 +67,7 @@ describe("judge", () => {
     expect(judged(but(refused), allowed).verdicts.find(({ check }) => check === "load")).toEqual({
       check: "load",
       verdict: "waived",
-      reasons: [{ code: "standIn", text: "bell finds no device of its own here; the policy allows that" }],
+      reasons: [{ code: "standIn", text: "bell finds no device of its own here; the policy accepts that" }],
     });
     expect(judged(but(verdict("load", "unknown", "no kernel")), allowed).isStable).toBe(false);
     expect(judged(but(verdict("load", "fail", "refused")), allowed).isStable).toBe(false);
@@ -89,7 +89,7 @@ describe("judge", () => {
   });
 
   test.each([
-    ["ended", { until: "2026-11-26" }, /the exception of ann ended on 2026-11-26/],
+    ["ended", { until: "2026-11-26" }, /the exception by ann ended on 2026-11-26/],
     ["is for another check", { check: "load" }, /gcc 11$/],
     ["is for another driver", { driver: "chime" }, /gcc 11$/],
     ["is for another release", { distributions: ["debian13"] }, /gcc 11$/],
@@ -149,7 +149,7 @@ describe("loadsOn", () => {
     (name) => {
       const { error } = Policy.safeParse({ loadsOn: [name] });
 
-      expect(error?.issues[0]?.message).toMatch(`${name} is not of the Enterprise Linux family`);
+      expect(error?.issues[0]?.message).toMatch(`${name} does not belong to the Enterprise Linux family`);
     },
   );
 });

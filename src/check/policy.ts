@@ -26,10 +26,10 @@ type CheckName = z.infer<typeof CheckName>;
 const DEFAULT_REQUIRED = CHECKS.flatMap(({ name, isDefault }) => (isDefault ? [name] : []));
 
 const Exception = ElementFilter.extend({
-  check: CheckName.describe("The check that is not asked for."),
-  owner: z.string().trim().min(1).describe("Who answers for it."),
+  check: CheckName.describe("The check that is waived."),
+  owner: z.string().trim().min(1).describe("The person who answers for it."),
   reason: z.string().trim().min(1).describe("Why."),
-  until: z.iso.date().describe("The last day on which it holds (2027-01-31)."),
+  until: z.iso.date().describe("The last day on which it applies (2027-01-31)."),
 });
 
 const Required = z.array(CheckName).min(1);
@@ -39,39 +39,41 @@ export const Policy = z.strictObject({
     `Checks that an artifact must pass to be stable, of ${CHECK_NAMES.join(", ")}. Default: ${DEFAULT_REQUIRED.join(", ")}.`,
   ),
   distributions: z
-    .record(PathSegment, z.strictObject({ require: Required.describe("The same for this one.") }))
+    .record(PathSegment, z.strictObject({ require: Required.describe("The required checks for this one.") }))
     .default({})
-    .describe("Other requirements for a distribution id (debian) or a release (debian12), which wins."),
+    .describe(
+      "Other requirements for a distribution id (debian) or a release (debian12); a release takes precedence.",
+    ),
   standIns: z
     .strictObject({
       load: z
         .array(z.enum(["siblingLoad", "noDevice"]))
         .default([])
         .describe(
-          "What counts in place of a load test: `siblingLoad`, where the kernel could not be booted, that the same driver version was loaded into another kernel of its release, architecture and flavour; `noDevice`, that modules refused for want of their device, as `load.noDevice` of their driver says.",
+          "What counts instead of a load test. `siblingLoad`: the kernel could not be booted, but the same driver version was loaded into another kernel of the same release, architecture and flavour. `noDevice`: the modules were refused because their device is missing, as their driver's `load.noDevice` declares.",
         ),
     })
     .prefault({})
-    .describe("Evidence that may stand in for a check that has no verdict of its own."),
+    .describe("Evidence that may replace a check that has no verdict of its own."),
   signers: z
     .array(z.string().min(1))
     .default([])
-    .describe("Certificates whose signatures count, relative to the policy."),
+    .describe("Certificates of trusted signers; paths are relative to the policy file."),
   loadsOn: z
     .array(
       PathSegment.refine(keepsAbi, {
         error: ({ input }) =>
-          `${String(input)} is not of the Enterprise Linux family: its kernels promise no ABI, and each needs modules of its own`,
+          `${String(input)} does not belong to the Enterprise Linux family: its kernels promise no stable ABI, so each needs its own modules`,
       }),
     )
     .default([])
     .describe(
-      "Releases (almalinux9.5) or distribution ids (almalinux) of the Enterprise Linux family whose kernels may be served by modules that were built for another of them, once `kmodfarm reuse` has proven it.",
+      "Releases (almalinux9.5) or distribution ids (almalinux) of the Enterprise Linux family. Their kernels may be served modules that were built for another of these kernels, once `kmodfarm reuse` has tested them.",
     ),
   exceptions: z
     .array(Exception)
     .default([])
-    .describe("Checks that are waived, each with owner, reason and last day."),
+    .describe("Checks that are waived, each with an owner, a reason and a last day."),
 });
 export type Policy = z.infer<typeof Policy>;
 
@@ -194,14 +196,14 @@ function found(check: CheckName, { verdicts }: Proofs): Verdict {
     verdict(
       check,
       "unknown",
-      commonReason("notChecked", checkNamed(check)?.howToKnow ?? "nobody looked when it was built"),
+      commonReason("notChecked", checkNamed(check)?.howToKnow ?? "not checked when it was built"),
     )
   );
 }
 
 function standingIn({ standIns }: Policy, { sibling }: Proofs, one: Verdict): Verdict {
   if (one.check === "load" && one.verdict === "notApplicable" && standIns.load.includes("noDevice"))
-    return standIn(one, "standIn", "the policy allows that");
+    return standIn(one, "standIn", "the policy accepts that");
   const isOpen = one.check === "load" && one.verdict === "unknown" && standIns.load.includes("siblingLoad");
   if (!isOpen || sibling === undefined) return one;
   return standIn(one, "sibling", `${sibling} was loaded instead, as the policy allows`);
@@ -236,12 +238,12 @@ export interface KnownNames {
   readonly drivers: ReadonlySet<string>;
 }
 
-/** Names in a policy that nothing bears, one line each. A set that is empty is not yet known. */
+/** Names in a policy that match nothing, one line each. An empty set is not known yet. */
 export function unknownNames({ distributions, exceptions, loadsOn }: Policy, known: KnownNames): string[] {
   const strange = (place: string, kind: string, names: readonly string[], there: ReadonlySet<string>) =>
     names
       .filter((name) => there.size > 0 && !there.has(name))
-      .map((name) => `${place}: nothing here is of a ${kind} ${name}, so this has no effect`);
+      .map((name) => `${place}: there is no ${kind} named ${name} here, so this has no effect`);
   return [
     ...strange("distributions", "distribution or release", Object.keys(distributions), known.distributions),
     ...strange("loadsOn", "distribution or release", loadsOn, known.distributions),
@@ -257,7 +259,7 @@ export function unknownNames({ distributions, exceptions, loadsOn }: Policy, kno
   ];
 }
 
-/** Whoever has an exception that ran out is told of it. */
+/** Waives a verdict that an exception covers; an exception that has ended is named in the reasons. */
 function excepted(
   { exceptions }: Policy,
   subject: Filtered,
@@ -271,7 +273,7 @@ function excepted(
   const valid = fitting.find(({ until }) => !isOver(until, now));
   if (valid !== undefined) {
     const { owner, reason, until } = valid;
-    // What somebody answers for is always named, however much there is to waive.
+    // The owner and the reason are always named, however much there is to waive.
     const why = commonReason("excepted", `excepted until ${until} by ${owner}: ${reason}`);
     return {
       verdict: { ...verdict(one.check, "waived"), reasons: [...boundedReasons(one.reasons), why] },
@@ -279,7 +281,7 @@ function excepted(
     };
   }
   const over = fitting.map(({ owner, until }) =>
-    commonReason("exceptionEnded", `the exception of ${owner} ended on ${until}`),
+    commonReason("exceptionEnded", `the exception by ${owner} ended on ${until}`),
   );
   return { verdict: { ...one, reasons: [...boundedReasons(one.reasons), ...over] } };
 }

@@ -47,8 +47,8 @@ export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boo
   // A box without it would only be silent, as a guest is that dies.
   if (!isInstalled(program))
     throw new FarmError("TOOL_MISSING", {
-      detail: `there is no ${program}, so no kernel for ${guest.architecture} can be booted`,
-      hint: `apt-get install ${from}, or do without the load test: \`kmodfarm check --no-load\`.`,
+      detail: `${program} is not installed, so no kernel for ${guest.architecture} can be booted`,
+      hint: `Run apt-get install ${from}, or skip the load test with \`kmodfarm check --no-load\`.`,
     });
   const accelerator = await probeAccelerator(guest.architecture);
   const boot = await bootWith(guest, accelerator, signal);

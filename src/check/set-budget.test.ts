@@ -18,7 +18,7 @@ test("a set of small files that say more together than memory should hold is ref
 
   expect(opened.flatMap((one) => one.opened?.file ?? [])).toEqual(["m0.ko", "m1.ko"]);
   expect(verdict).toMatchObject({ check: "format", verdict: "fail" });
-  expect(verdict?.reasons[0]?.text).toMatch(/m2\.ko: with it, the modules of one set say more than 64 MiB/);
+  expect(verdict?.reasons[0]?.text).toMatch(/m2\.ko: with it, the modules of one set have more than 64 MiB/);
 });
 
 test("one such module alone is none the worse for it", async () => {

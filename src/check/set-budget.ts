@@ -23,7 +23,7 @@ export class SetBudget {
     const limit = `${SET_LIMIT_BYTES >> 20} MiB`;
     throw malformed(
       file,
-      `with it, the modules of one set say more than ${limit} of names and texts; no driver needs that`,
+      `with it, the modules of one set have more than ${limit} of names and texts, which no driver needs`,
     );
   }
 }

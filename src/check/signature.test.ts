@@ -73,7 +73,7 @@ describe.each([
   test("is bad where its key is not known, whatever the name of its owner", () => {
     expect(verifySignature({ content: CONTENT, signature }, [other])).toMatchObject({
       kind: "bad",
-      fact: expect.stringContaining("not known here"),
+      fact: expect.stringContaining("an unknown key"),
     });
   });
 

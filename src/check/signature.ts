@@ -32,7 +32,7 @@ export function readSigner(der: Uint8Array, what: string): Signer {
   const [body] = readDerValues(whole?.content ?? new Uint8Array(), what);
   const fields = readDerValues(body?.content ?? new Uint8Array(), what);
   const [serial, , issuer] = fields[0]?.tag === DER.tagged(0) ? fields.slice(1) : fields;
-  if (serial === undefined || issuer === undefined) throw malformed(what, "it is no certificate");
+  if (serial === undefined || issuer === undefined) throw malformed(what, "it is not a certificate");
   return {
     certificate: readCertificate(der, what),
     issuer: issuer.whole,
@@ -47,7 +47,7 @@ function readCertificate(der: Uint8Array, what: string): X509Certificate {
     void [certificate.subject, certificate.fingerprint256];
     return certificate;
   } catch {
-    throw malformed(what, "it is no certificate that can be read");
+    throw malformed(what, "it is not a readable certificate");
   }
 }
 
@@ -58,22 +58,21 @@ export function verifySignature(
 ): SignatureVerdict {
   if (signature === undefined) return { kind: "unsigned" };
   if (signature.kind === "merkle")
-    return bad("merkle", "it has a Merkle proof, which no certificate can judge");
+    return bad("merkle", "it has a Merkle proof, which cannot be verified with a certificate");
   const { cms } = signature;
   const signer = signers.find((one) => isNamedBy(one, cms));
-  if (signer === undefined)
-    return bad("unknownKey", `it is signed by a key that is not known here (${nameOf(cms)})`);
+  if (signer === undefined) return bad("unknownKey", `it is signed with an unknown key (${nameOf(cms)})`);
   if (cms.attributes !== undefined && !holdsDigest(cms, content))
-    return bad("otherDigest", "what is signed is another module's digest");
+    return bad("otherDigest", "the signature is over another module's digest");
   const signed = cms.attributes ?? content;
   const algorithm = cms.scheme === "ml-dsa" ? null : cms.digest;
   try {
     return verify(algorithm, signed, signer.certificate.publicKey, cms.signature)
       ? { kind: "good", signer }
-      : bad("wrongSignature", "its signature does not fit its bytes");
+      : bad("wrongSignature", "its signature does not match its bytes");
   } catch {
     // A key that OpenSSL does not know shows only when it is used, and so does one that is not for such signatures.
-    return bad("unusableKey", "its signature cannot be verified with the key that it names");
+    return bad("unusableKey", "its signature cannot be verified with the key it names");
   }
 }
 
@@ -148,12 +147,12 @@ export function signatureAnswer(
     if (found.kind === "good") continue;
     const isLikeNone =
       found.kind === "unsigned" || found.code === "unknownKey" || split.signature?.kind === "merkle";
-    if (!isLikeNone) faults.push(`${file}: ${found.fact}, which no kernel with that key takes`);
+    if (!isLikeNone) faults.push(`${file}: ${found.fact}; no kernel with that key loads it`);
     else if (gap !== undefined && split.signature?.kind === "pkcs7")
-      gaps.push(`${file} is signed, and ${gap}`);
+      gaps.push(`${file} is signed, but ${gap}`);
     else if (isForced)
       faults.push(
-        `${file}: ${found.kind === "unsigned" ? "unsigned" : found.fact}, and this kernel takes none that are not signed by its own keys`,
+        `${file}: ${found.kind === "unsigned" ? "unsigned" : found.fact}; this kernel loads only modules signed with its own keys`,
       );
   }
   return { faults, gaps };

@@ -43,7 +43,7 @@ describe("a verdict counts", () => {
     expect(held).toMatchObject({
       check: "load",
       verdict: "fail",
-      reasons: [{ code: "otherBytes", text: expect.stringContaining("other bytes") }],
+      reasons: [{ code: "otherBytes", text: expect.stringContaining("are not those that nodes would get") }],
     });
   });
 
@@ -52,7 +52,7 @@ describe("a verdict counts", () => {
 
     expect([pass?.verdict, waived?.verdict]).toEqual(["unknown", "unknown"]);
     expect(pass?.reasons).toEqual([
-      { code: "unnamedBytes", text: expect.stringContaining("`kmodfarm run` checks again") },
+      { code: "unnamedBytes", text: expect.stringContaining("`kmodfarm run` checks it again") },
     ]);
   });
 

@@ -38,9 +38,9 @@ export function heldTo(modules: readonly NodeModule[], verdicts: readonly Verdic
 
 const UNNAMED = commonReason(
   "unnamedBytes",
-  "an older version checked it and did not say which bytes: `kmodfarm run` checks again",
+  "an older version checked it without recording which bytes; `kmodfarm run` checks it again",
 );
-const OTHERS = commonReason("otherBytes", "other bytes were checked than those that nodes would get");
+const OTHERS = commonReason("otherBytes", "the bytes that were checked are not those that nodes would get");
 
 function shapesOf({ digest, stripped, compressed }: NodeModule): string[] {
   return [stripped ?? digest, ...(compressed === undefined ? [] : [compressed.digest])];

@@ -47,13 +47,13 @@ test("other drivers' modules are held to like the kernel: their CRCs, namespaces
 
   expect(judged([base()])).toMatchObject({
     verdict: "pass",
-    reasons: [{ text: "the kernel and base export all 1 symbols, each with the CRC that it has there" }],
+    reasons: [{ text: "the kernel and base export all 1 symbols, each with the CRC it has there" }],
   });
   expect(judged([base({ crc: 8 })]).reasons[0]?.text).toContain("base_answer has CRC 0x00000008");
   expect(judged([base({ namespace: "BASE" })]).reasons[0]?.text).toContain("is in the namespace BASE");
   expect(judged([])).toMatchObject({
     verdict: "fail",
-    reasons: [{ code: "missing", text: "bell: the kernel exports no base_answer" }],
+    reasons: [{ code: "missing", text: "bell: the kernel does not export base_answer" }],
   });
 });
 
@@ -61,9 +61,7 @@ describe("checkSymbols", () => {
   test("passes what the kernel exports with the same CRCs", () => {
     expect(checkSymbols([makeModule(["printk", "kobject_put"])], SYMVERS)).toEqual({
       ...{ check: "symbols", verdict: "pass" },
-      reasons: [
-        { code: "exported", text: "the kernel exports all 2 symbols, each with the kernel's own CRC" },
-      ],
+      reasons: [{ code: "exported", text: "the kernel exports all 2 symbols, each with the kernel's CRC" }],
     });
   });
 
@@ -82,9 +80,9 @@ describe("checkSymbols", () => {
       reasons: [
         {
           code: "version",
-          text: "bell: printk has CRC 0x22222222 in the kernel, and 0x00000abc in the module",
+          text: "bell: printk has CRC 0x22222222 in the kernel, but 0x00000abc in the module",
         },
-        { code: "missing", text: "bell: the kernel exports no gone" },
+        { code: "missing", text: "bell: the kernel does not export gone" },
       ],
     });
   });

@@ -42,13 +42,13 @@ export function symbolFaults(
     const faults = module.imports.flatMap((symbol): SymbolFault[] => {
       const exported = symbols.get(symbol);
       const offer = exported ?? own.get(symbol);
-      if (offer === undefined) return [fault(symbol, "missing", `the kernel exports no ${symbol}`)];
+      if (offer === undefined) return [fault(symbol, "missing", `the kernel does not export ${symbol}`)];
       if (offer.gplOnly && !isGplCompatible(module.license))
         return [
           fault(
             symbol,
             "gplOnly",
-            `${symbol} is for GPL modules only, and its licence is ${module.license ?? "none"}`,
+            `${symbol} is for GPL modules only, but the module's licence is ${module.license ?? "none"}`,
           ),
         ];
       return [
@@ -75,13 +75,13 @@ function versionFault(
 ): SymbolFault[] {
   const built = versions?.get(symbol);
   if (built === undefined)
-    return [fault(symbol, "noVersion", `it says no CRC of ${symbol}, for a kernel that compares them`)];
+    return [fault(symbol, "noVersion", `it has no CRC for ${symbol}, and this kernel checks CRCs`)];
   if (built === crc) return [];
   return [
     fault(
       symbol,
       "version",
-      `${symbol} has CRC ${crcText(crc)} in the kernel, and ${crcText(built)} in the module`,
+      `${symbol} has CRC ${crcText(crc)} in the kernel, but ${crcText(built)} in the module`,
     ),
   ];
 }

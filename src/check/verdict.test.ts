@@ -57,7 +57,7 @@ test("a module that names endless compilers has one reason against it", () => {
 
   expect(verdict).toBe("fail");
   expect(reasons).toEqual([
-    { code: "manyCompilers", text: "m names 150000 compilers, which no build leaves in a module" },
+    { code: "manyCompilers", text: "m names 150000 compilers, which no real build does" },
   ]);
 });
 
@@ -65,7 +65,7 @@ test("a verdict of the first version, whose reasons were texts alone, is read", 
   const first = {
     check: "load",
     verdict: "fail",
-    reasons: ["the kernel oopsed: inserting bell", "Oops: 0002"],
+    reasons: ["the kernel oopsed: loading bell", "Oops: 0002"],
   };
 
   const read = Verdict.parse(first);

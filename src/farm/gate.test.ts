@@ -117,13 +117,13 @@ describe("where an artifact stands", () => {
       "an exception ended",
       BROKEN,
       { policy: EXCEPTED, day: "2027-01-01" },
-      ["stable", "now load: fail: it oopsed; the exception of ann ended on 2026-12-31"],
+      ["stable", "now load: fail: it oopsed; the exception by ann ended on 2026-12-31"],
     ],
     [
       "the policy asks for more",
       PASSED.filter(({ check }) => check !== "reproducible"),
       { later: "require: [reproducible]" },
-      ["stable", "now reproducible: unknown: nobody has built it again: `kmodfarm rebuild` does it"],
+      ["stable", "now reproducible: unknown: not built a second time yet; `kmodfarm rebuild` does that"],
     ],
     [
       "something was found out since",

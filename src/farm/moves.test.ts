@@ -97,7 +97,7 @@ describe("promote", () => {
     const { moves } = await promote(farm, all, ANN, NOW);
 
     expect(moves.map(({ result, reasons }) => [result, ...reasons])).toEqual([
-      ["refused", "load: fail: other bytes were checked than those that nodes would get"],
+      ["refused", "load: fail: the bytes that were checked are not those that nodes would get"],
       ["refused", expect.stringMatching(/^load: unknown: an older version checked it/)],
     ]);
   });

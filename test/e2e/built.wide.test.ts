@@ -124,7 +124,7 @@ rm -f t.c conftest.c; : >have.h
       Kbuild: "obj-m := prototype.o\n",
       "prototype.c": `#include <linux/netdevice.h>\n${HEAD}static inline int netif_queue_stopped(struct net_device *d) { return 0; }\n`,
     },
-    cause: /netif_queue_stopped has another type .*prototype changed/,
+    cause: /netif_queue_stopped has a different type .*prototype changed/,
     advice: /Compare with .*include\/linux\/netdevice\.h:\d+/,
     file: "prototype.c",
   },
@@ -142,7 +142,7 @@ rm -f t.c conftest.c; : >have.h
       Makefile: `ifneq ($(KERNELRELEASE),)\nobj-$(CONFIG_SILENT) := silent.o\nelse\nexport CONFIG_SILENT = m\nall:\n\t$(MAKE) -C ${KERNEL} M=$(CURDIR) modules\nendif\n`,
       "silent.c": HEAD,
     },
-    cause: /Kbuild alone was called/,
+    cause: /only Kbuild was called/,
     advice: /`make: make`/,
   },
   elsewhere: {
@@ -152,7 +152,7 @@ rm -f t.c conftest.c; : >have.h
       "src/Kbuild": "obj-m := elsewhere.o\n",
       "src/elsewhere.c": HEAD,
     },
-    cause: /gave no elsewhere\.ko, but src\/elsewhere\.ko/,
+    cause: /produced src\/elsewhere\.ko instead of elsewhere\.ko/,
     advice: /BUILT_MODULE_LOCATION/,
   },
 };
@@ -286,7 +286,7 @@ describe.each([
   it("a module that lies in the source is no module of the build, wherever it is copied to", async () => {
     expect(rowOf(second, "carried").attempt.failure).toMatchObject({
       code: "MODULE_MISSING",
-      cause: expect.stringContaining("tools/base.ko lay in the source already"),
+      cause: expect.stringContaining("tools/base.ko was already in the source"),
     });
     expect(await modulesOf(rowOf(second, "prebuilt"))).toEqual(["own.ko"]);
   });

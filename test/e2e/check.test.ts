@@ -81,7 +81,7 @@ describe("kmodfarm check", () => {
     expect(table.stdout).toMatch(/^identity +pass +vermagic/m);
     expect(table.stdout).toMatch(/: loads, vermagic and every CRC/);
     expect(page.stdout).toMatch(/^The kernel loads these modules\./);
-    expect(page.stdout).toContain("Were they built for this very kernel? yes [identity: pass]");
+    expect(page.stdout).toContain("Were they built for exactly this kernel? yes [identity: pass]");
     expect([table.exitCode, page.exitCode]).toEqual([0, 0]);
   });
 
@@ -165,7 +165,7 @@ describe("what people decide", () => {
     const unclear = await farm.inProcess("promote", name, "--why", "to try");
     await writeFile(farm.config, JSON.stringify(config));
 
-    expect(refused.stdout).toMatch(/^refused .*reproducible: unknown: nobody has built it again/m);
+    expect(refused.stdout).toMatch(/^refused .*reproducible: unknown: not built a second time/m);
     expect(refused.exitCode).toBe(1);
     expect(unclear.stderr).toMatch(/policy\.yaml: require\[0\]: must be "format" or/);
     expect(unclear.exitCode).toBe(2);

@@ -288,7 +288,7 @@ describe("kmodfarm load", () => {
     expect(exitCode, `${stdout}${stderr}`).toBe(0);
     expect(stdout).toMatch(/tally: version 0\.1\.0, counting from zero/);
     expect(stdout).toMatch(/doorbell: version 0\.1\.0, \/dev\/doorbell is ready/);
-    expect(stdout).toMatch(/^pass: tally, doorbell inserted by kmod and removed, twice/m);
+    expect(stdout).toMatch(/^pass: tally, doorbell loaded with kmod and unloaded, twice/m);
     expect(await leftovers(farm)).toEqual([]);
   });
 
@@ -302,7 +302,7 @@ describe("kmodfarm load", () => {
     expect(kernel).toBe(`debian12/x86_64/${amd.kversion}_${amd.packageVersion}`);
     expect(verdict).toMatchObject({ check: "load", verdict: "fail" });
     expect(verdict.reasons[0]).toMatch(
-      /^crc7 is refused, it knows another layout of struct module: .*nvalid module format/,
+      /^crc7 is refused, it was built with a different layout of struct module: .*nvalid module format/,
     );
     expect(verdict.reasons.slice(1).join()).toMatch(/crc7: .*(version magic|disagrees|must match)/);
   });
@@ -313,7 +313,7 @@ describe("kmodfarm load", () => {
     const { exitCode, stdout } = await farm.cli("load", doorbell as string, "--kernel", amd.kversion);
 
     expect(exitCode).toBe(1);
-    expect(stdout).toMatch(/^fail: doorbell is refused, a symbol is not there: .*Unknown symbol tally_add/m);
+    expect(stdout).toMatch(/^fail: doorbell is refused, a symbol is missing: .*Unknown symbol tally_add/m);
   });
 
   it("a module of another architecture: exit 1 without a boot", async () => {

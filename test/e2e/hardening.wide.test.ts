@@ -100,6 +100,6 @@ it("objtool's warnings are counted, and a whole module has nothing held against 
   expect(unmarked.remarks?.objtool?.warnings).toBeGreaterThan(0);
   // Debian 13 has what BTF is made from beside its headers.
   expect(whole.verdicts.find(({ check }) => check === "environment")?.reasons).toEqual([
-    { code: "sameCompiler", text: expect.stringMatching(/^built by gcc 14/) },
+    { code: "sameCompiler", text: expect.stringMatching(/^built with gcc 14/) },
   ]);
 });

@@ -36,24 +36,29 @@ interface Row {
 
 /** What each makefile does before it compiles anything, and what is told of it. */
 const MISDEEDS: readonly (readonly [name: string, command: string, code: string, cause: RegExp])[] = [
-  ["network", "NETWORK", "BUILD_FAILED", /asks the network/],
+  ["network", "NETWORK", "BUILD_FAILED", /tries to use the network/],
   ["outsider", "echo mine >/usr/lib/mine", "BUILD_FAILED", /writes? to|read-only/i],
   [
     "forker",
     loop(10_000, "sleep 100 &"),
     "LIMIT_EXCEEDED",
-    /more processes than it may: limits\.processes is 200/,
+    /more processes than allowed: limits\.processes is 200/,
   ],
-  ["talker", "yes | head -c 1000000000", "LIMIT_EXCEEDED", /log may hold: limits\.output is 1\.0 MiB/],
-  ["filler", "cat /dev/zero >/build/full", "LIMIT_EXCEEDED", /disk than it may: limits\.disk is 200\.0 MiB/],
-  ["hoarder", "cat /dev/zero >/tmp/full", "LIMIT_EXCEEDED", /disk than it may/],
+  [
+    "talker",
+    "yes | head -c 1000000000",
+    "LIMIT_EXCEEDED",
+    /more to its log than allowed: limits\.output is 1\.0 MiB/,
+  ],
+  ["filler", "cat /dev/zero >/build/full", "LIMIT_EXCEEDED", /disk than allowed: limits\.disk is 200\.0 MiB/],
+  ["hoarder", "cat /dev/zero >/tmp/full", "LIMIT_EXCEEDED", /disk than allowed/],
   [
     "glutton",
     `perl -e '$$x = "x" x 2000000000; sleep 100'`,
     "LIMIT_EXCEEDED",
-    /memory than it may: limits\.memory is 512\.0 MiB/,
+    /memory than allowed: limits\.memory is 512\.0 MiB/,
   ],
-  ["sleeper", "trap '' TERM INT; sleep 100000", "TIMED_OUT", /longer than it may: limits\.minutes is 1/],
+  ["sleeper", "trap '' TERM INT; sleep 100000", "TIMED_OUT", /longer than allowed: limits\.minutes is 1/],
 ];
 
 function loop(times: number, command: string): string {

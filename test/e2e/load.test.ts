@@ -23,7 +23,7 @@ describe("a kernel with a driver that lies", () => {
 
     expect(victim?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining([{ code: "oops", text: "the kernel oopsed: inserting victim" }]),
+      reasons: expect.arrayContaining([{ code: "oops", text: "the kernel oopsed: loading victim" }]),
     });
     expect(liar?.verdict).toMatchObject({
       verdict: "fail",
@@ -46,7 +46,7 @@ describe("a kernel with a driver that lies", () => {
 
     expect(starter?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining([{ code: "death", text: "the kernel died: inserting starter" }]),
+      reasons: expect.arrayContaining([{ code: "death", text: "the kernel died: loading starter" }]),
     });
   });
 
@@ -56,8 +56,8 @@ describe("a kernel with a driver that lies", () => {
     expect(flood?.verdict).toMatchObject({
       verdict: "fail",
       reasons: [
-        { code: "flood", text: "the console was flooded: inserting flood" },
-        { code: "ended", text: "the guest was ended because it wrote 4 MiB to its console" },
+        { code: "flood", text: "the console was flooded: loading flood" },
+        { code: "ended", text: "the guest was stopped because it wrote 4 MiB to its console" },
       ],
     });
     expect(flood?.bootMs).toBeLessThan(100_000);

@@ -33,7 +33,7 @@ describe("a driver that lies", () => {
     expect(own?.verdict.verdict).not.toBe("pass");
     expect(victim?.verdict).toMatchObject({
       verdict: "fail",
-      reasons: expect.arrayContaining([{ code: "oops", text: "the kernel oopsed: inserting victim" }]),
+      reasons: expect.arrayContaining([{ code: "oops", text: "the kernel oopsed: loading victim" }]),
     });
   });
 });

@@ -35,7 +35,7 @@ const DIGEST = `#include <linux/err.h>
 static struct crypto_shash *digest;`;
 const FIND_DIGEST = 'digest = crypto_alloc_shash("rmd160", 0, 0); return PTR_ERR_OR_ZERO(digest);';
 const FREE_DIGEST = "crypto_free_shash(digest);";
-const GOOD = ["pass", /inserted by kmod and removed, twice$/] as const;
+const GOOD = ["pass", /loaded with kmod and unloaded, twice$/] as const;
 const REFUSED = "return -ENODEV;";
 
 const DRIVERS: readonly Driver[] = [
@@ -125,7 +125,7 @@ MODULE_LICENSE("GPL");
   {
     name: "asks-in-vain",
     sources: { vain: module(DIGEST, FIND_DIGEST.replace("rmd160", "no-such-hash"), FREE_DIGEST) },
-    says: ["fail", /^vain is refused, it does not find something that it asks for/],
+    says: ["fail", /^vain is refused, something it asks for is missing/],
   },
   {
     name: "talks",
@@ -140,7 +140,11 @@ MODULE_LICENSE("GPL");
   {
     name: "warns",
     sources: { warns: module("", 'printk("WARNING: the fan\\n"); return 0;', "WARN_ON(1);") },
-    says: ["fail", /^with the modules in, the kernel gave a warning \(removing warns\)$/, /^WARNING: /],
+    says: [
+      "fail",
+      /^with the modules loaded, the kernel printed a warning \(unloading warns\)$/,
+      /^WARNING: /,
+    ],
   },
   {
     name: "chaos",
@@ -155,7 +159,7 @@ MODULE_LICENSE("GPL");
     says: [
       "fail",
       /^refused is refused: .*Device or resource busy$/,
-      /^the kernel oopsed: removing chaos$/,
+      /^the kernel oopsed: unloading chaos$/,
       /^BUG: kernel NULL pointer dereference/,
     ],
   },

@@ -126,7 +126,7 @@ describe("what a build left", () => {
     expect([...(await shown("given")).keys()].toSorted()).toEqual(["build.log", "given.ko", "manifest.json"]);
     expect(failureOf("carried")).toMatchObject({
       code: "MODULE_MISSING",
-      cause: expect.stringContaining("tools/crc7.ko lay in the source already"),
+      cause: expect.stringContaining("tools/crc7.ko was already in the source"),
     });
     expect(stderr).toMatch(/driver given 1\.0\.0: its source contains modules; .*: tools\/crc7\.ko/);
   });

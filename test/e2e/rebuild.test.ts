@@ -23,9 +23,9 @@ let farm: TestFarm;
 const SINS: Readonly<Record<string, readonly [value: string, cause: RegExp]>> = {
   place: ['"$(abspath $(src))"', /^the build directory/],
   host: ['"built on $(shell hostname)"', /^the name of the machine/],
-  user: ['"built by $(shell id -u)"', /^who built it/],
+  user: ['"built by $(shell id -u)"', /^the user who built it/],
   clock: ['"built at $(shell date +%s)"', /^a date or a time/],
-  chance: ['"$(shell cat /proc/sys/kernel/random/uuid)"', /^something random/],
+  chance: ['"$(shell cat /proc/sys/kernel/random/uuid)"', /^a random value/],
   number: ["$(JOBS)", /^the code itself/],
 };
 

@@ -26,35 +26,35 @@ export const SHORT: Readonly<Record<"disk" | "memory", Known>> = {
 };
 
 const UNSEEN =
-  "This machine saw nothing of it, so the build may only say so. Look at the whole log; the next runs try again.";
+  "This machine did not see that itself, so the build may be wrong. Read the whole log; the next runs try again.";
 
 /** What a build says of the machine, which saw nothing of it. */
 export const UNPROVEN: readonly Symptom[] = [
   {
     expression: /No space left on device|Disk quota exceeded/,
-    cause: "the build says that the disk is full",
+    cause: "the build reports that the disk is full",
   },
   {
     expression:
       /Out of memory|Cannot allocate memory|[vV]irtual memory exhausted|out of memory allocating|LLVM ERROR: out of memory|std::bad_alloc/,
-    cause: "the build says that there is no memory left",
+    cause: "the build reports that there is no memory left",
   },
   {
     // The compiler driver's words, make's, and the shell's.
     expression:
       /error: Killed (?:signal|\(program)|\] (?:Killed|Error 137)$|^(?:.*: +\d+ )?Killed(?:\s|$)|unable to execute command: Killed/,
-    cause: "the build says that its compiler was killed",
+    cause: "the build reports that its compiler was killed",
   },
   {
     expression: /[fF]ork: (?:retry: )?Resource temporarily unavailable|Cannot fork/,
-    cause: "the build says that no more processes can be started",
+    cause: "the build reports that no more processes can be started",
   },
 ].map((symptom) => ({ ...symptom, code: "BUILD_UNEXPLAINED", advice: UNSEEN }));
 
 /** Exit code 137, and nothing in the log that says more. */
 export const KILLED: Known = {
   code: "BUILD_UNEXPLAINED",
-  cause: "the build ended with the exit code of what is killed",
+  cause: "the build ended with the exit code of a killed process",
   advice: UNSEEN,
 };
 
@@ -62,32 +62,32 @@ export const KILLED: Known = {
 export const STOPPED: Readonly<Record<Limit, Known>> = {
   timeLimit: {
     code: "TIMED_OUT",
-    cause: "the build took longer than it may",
+    cause: "the build took longer than allowed",
     advice:
-      "The log's last line shows where it was. Raise `limits.minutes`, or lower `jobs` where the machine is overloaded.",
+      "The last line of the log shows where it was. Raise `limits.minutes`, or lower `jobs` if the machine is overloaded.",
   },
   memoryLimit: {
     code: "LIMIT_EXCEEDED",
-    cause: "the build took more memory than it may",
+    cause: "the build used more memory than allowed",
     advice:
-      "If it needs that much, raise `limits.memory`, with fewer `jobs` where the machine has no more, and use --retry.",
+      "If it needs that much, raise `limits.memory` (and lower `jobs` if the machine has no more), and use --retry.",
   },
   processLimit: {
     code: "LIMIT_EXCEEDED",
-    cause: "the build started more processes than it may",
+    cause: "the build started more processes than allowed",
     advice:
-      "Look in its makefiles for a rule that calls itself, or a -j without a number. If it needs that many, raise `limits.processes` and use --retry.",
+      "Check its makefiles for a rule that calls itself, or a -j without a number. If it needs that many, raise `limits.processes` and use --retry.",
   },
   writeLimit: {
     code: "LIMIT_EXCEEDED",
-    cause: "the build wrote more to the disk than it may",
+    cause: "the build wrote more to the disk than allowed",
     advice:
-      "Look at its log for what it unpacks, copies or writes without end. If it needs that much, raise `limits.disk` and use --retry.",
+      "Its log may show what it keeps unpacking, copying or writing. If it needs that much, raise `limits.disk` and use --retry.",
   },
   outputLimit: {
     code: "LIMIT_EXCEEDED",
-    cause: "the build said more than its log may hold",
+    cause: "the build wrote more to its log than allowed",
     advice:
-      "Look at the log's end for what it says over and over. If it needs that much, raise `limits.output` and use --retry.",
+      "See what the end of the log repeats. If it needs that much, raise `limits.output` and use --retry.",
   },
 };

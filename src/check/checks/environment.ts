@@ -31,7 +31,7 @@ type Because = Reason<(typeof CODES)[number]>;
 export const environment = {
   name: "environment",
   codes: CODES,
-  question: "Were they built by the compiler that built the kernel?",
+  question: "Were they built with the kernel's own compiler?",
   isDefault: true,
   isOfFiles: true,
   judge(subject) {
@@ -49,35 +49,36 @@ export function checkEnvironment(
   if (compiler === undefined)
     return summed("environment", {
       faults: unguarded,
-      gaps: [reason("unknownCompiler", "nobody says which compiler built the kernel")],
+      gaps: [reason("unknownCompiler", "it is not known which compiler built the kernel")],
       good: [],
     });
   // Modules of one set repeat each other.
   const [faults, gaps, notes] = [new Reasons(), new Reasons(), new Reasons()];
   for (const { name, compilers } of modules) {
-    if (compilers.length === 0) gaps.add("unnamedCompiler", `${name} does not say which compiler built it`);
+    if (compilers.length === 0)
+      gaps.add("unnamedCompiler", `${name} does not name the compiler that built it`);
     if (compilers.length > MOST_COMPILERS) {
-      faults.add(
-        "manyCompilers",
-        `${name} names ${compilers.length} compilers, which no build leaves in a module`,
-      );
+      faults.add("manyCompilers", `${name} names ${compilers.length} compilers, which no real build does`);
       continue;
     }
     for (const words of compilers) {
       const used = readVersionText(words);
       if (used === undefined)
-        gaps.add("strangeCompiler", `${name} was built by something that says "${words.slice(0, 80)}"`);
+        gaps.add("strangeCompiler", `${name} was built by an unknown compiler: "${words.slice(0, 80)}"`);
       else if (isMaterial(used, compiler))
-        faults.add("compiler", `${name} was built by ${told(used)}, the kernel by ${told(compiler)}`);
+        faults.add("compiler", `${name} was built with ${told(used)}, but the kernel with ${told(compiler)}`);
       else if (used.version !== compiler.version)
-        notes.add("patchLevel", `${name} was built by ${told(used)}, a patch level that makes no difference`);
+        notes.add(
+          "patchLevel",
+          `${name} was built with ${told(used)}; the different patch level does not matter`,
+        );
     }
   }
   return summed("environment", {
     faults: [...faults.all, ...unguarded],
     gaps: gaps.all,
     good: [
-      reason("sameCompiler", `built by ${told(compiler)}, as the kernel was`),
+      reason("sameCompiler", `built with ${told(compiler)}, like the kernel`),
       ...notes.all,
       ...hardening.notes.map((text) => reason("unguarded", text)),
     ],

@@ -12,13 +12,13 @@ type Because = Reason<(typeof CODES)[number]>;
 export const format = {
   name: "format",
   codes: CODES,
-  question: "Are the files whole modules?",
+  question: "Is each file one complete module?",
   isDefault: true,
   isOfFiles: true,
   judge({ files }) {
     if (files.length === 0) return undefined;
     const names = files.map(({ name }) => name).join(", ");
-    const good: Because[] = [reason("whole", `${names}: whole, and nothing else`)];
+    const good: Because[] = [reason("whole", `${names}: complete, with nothing else in the file`)];
     return summed("format", { faults: files.flatMap(faultsOf), gaps: [], good });
   },
 } as const satisfies Check;
@@ -29,7 +29,7 @@ export function fileModuleName(file: string): string {
 }
 
 function faultsOf({ name: file, opened, fault }: OpenedFile): Because[] {
-  if (opened === undefined) return [reason("noModule", fault ?? `${file} is no module`)];
+  if (opened === undefined) return [reason("noModule", fault ?? `${file} is not a module`)];
   const [said, is] = [/\.(xz|zst|gz)$/.exec(file)?.[1], opened.packed?.packing];
   const { name } = opened.module;
   return [
@@ -38,9 +38,9 @@ function faultsOf({ name: file, opened, fault }: OpenedFile): Because[] {
       : [
           reason(
             "packing",
-            `${file} is ${is === undefined ? "not compressed" : `compressed as ${is}`}, whatever its name says`,
+            `${file} is ${is === undefined ? "not compressed" : `compressed as ${is}`}, contrary to its name`,
           ),
         ]),
-    ...(name === fileModuleName(file) ? [] : [reason("fileName", `${file} holds a module named ${name}`)]),
+    ...(name === fileModuleName(file) ? [] : [reason("fileName", `${file} contains a module named ${name}`)]),
   ];
 }

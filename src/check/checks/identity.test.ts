@@ -40,7 +40,7 @@ describe("checkIdentity", () => {
   });
 
   test.each([
-    ["another machine", { architecture: "aarch64" }, "bell is for aarch64, the kernel for x86_64"],
+    ["another machine", { architecture: "aarch64" }, "bell is for aarch64, but the kernel is for x86_64"],
     [
       "another flavour",
       { vermagic: MAGIC.replace("amd64", "cloud-amd64"), buildSalt: "6.1.0-56-amd64" },
@@ -49,21 +49,25 @@ describe("checkIdentity", () => {
     [
       "another preemption",
       { vermagic: MAGIC.replace(" preempt", "") },
-      `bell: its vermagic is "6.1.0-56-amd64 SMP mod_unload modversions ", the kernel's "${MAGIC}"`,
+      `bell: its vermagic is "6.1.0-56-amd64 SMP mod_unload modversions ", but the kernel's is "${MAGIC}"`,
     ],
     [
       "no space at its end",
       { vermagic: MAGIC.trimEnd() },
-      `bell: its vermagic is "${MAGIC.trimEnd()}", the kernel's "${MAGIC}"`,
+      `bell: its vermagic is "${MAGIC.trimEnd()}", but the kernel's is "${MAGIC}"`,
     ],
     [
       "another build salt",
       { buildSalt: "6.1.0-55-amd64" },
-      "bell has the build salt 6.1.0-55-amd64, the kernel 6.1.0-56-amd64",
+      "bell has the build salt 6.1.0-55-amd64, but the kernel has 6.1.0-56-amd64",
     ],
-    ["no build salt", { buildSalt: undefined }, "bell has the build salt none, the kernel 6.1.0-56-amd64"],
-    ["another version", { version: "1.1.9" }, "bell says version 1.1.9, and 1.2.0 is wanted"],
-    ["no version", { version: undefined }, "bell says version none, and 1.2.0 is wanted"],
+    [
+      "no build salt",
+      { buildSalt: undefined },
+      "bell has the build salt none, but the kernel has 6.1.0-56-amd64",
+    ],
+    ["another version", { version: "1.1.9" }, "bell has version 1.1.9, but 1.2.0 is wanted"],
+    ["no version", { version: undefined }, "bell has version none, but 1.2.0 is wanted"],
   ])("refuses %s", (_, changes, reason) => {
     expect(checkIdentity([makeModule(), makeModule(changes)], KERNEL, { moduleVersion: "1.2.0" })).toEqual({
       check: "identity",
@@ -92,23 +96,23 @@ describe("checkIdentity", () => {
 
 describe("checkEnvironment", () => {
   test.each([
-    ["the same compiler", [GCC], "pass", /built by gcc 12\.2\.0, as the kernel was/],
+    ["the same compiler", [GCC], "pass", /built with gcc 12\.2\.0, like the kernel/],
     ["another patch level", ["GCC: (Debian 12.4.0-1) 12.4.0"], "pass", /12\.2\.0/],
     [
       "one major off",
       ["GCC: (Debian 11.2.0-14) 11.2.0"],
       "fail",
-      /built by gcc 11\.2\.0, the kernel by gcc 12\.2\.0/,
+      /built with gcc 11\.2\.0, but the kernel with gcc 12\.2\.0/,
     ],
     [
       "another family",
       ["Debian clang version 14.0.6"],
       "fail",
-      /by clang 14\.0\.6, the kernel by gcc 12\.2\.0/,
+      /with clang 14\.0\.6, but the kernel with gcc 12\.2\.0/,
     ],
     ["a part of another", [GCC, "GCC: (GNU) 9.1.0"], "fail", /gcc 9\.1\.0/],
-    ["a word nobody knows", ["tcc"], "unknown", /says "tcc"/],
-    ["no word", [], "unknown", /does not say/],
+    ["a word nobody knows", ["tcc"], "unknown", /an unknown compiler: "tcc"/],
+    ["no word", [], "unknown", /does not name the compiler/],
   ])("of %s", (_, compilers, verdict, reason) => {
     const found = checkEnvironment([makeModule({ compilers })], KERNEL);
 

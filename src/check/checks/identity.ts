@@ -24,7 +24,7 @@ type Because = Reason<(typeof CODES)[number]>;
 export const identity = {
   name: "identity",
   codes: CODES,
-  question: "Were they built for this very kernel?",
+  question: "Were they built for exactly this kernel?",
   isDefault: true,
   isOfFiles: true,
   judge(subject) {
@@ -51,7 +51,7 @@ export function checkIdentity(
       : [
           reason(
             "moduleVersion",
-            `${one.name} says version ${one.version ?? "none"}, and ${moduleVersion} is wanted`,
+            `${one.name} has version ${one.version ?? "none"}, but ${moduleVersion} is wanted`,
           ),
         ]),
   ]);
@@ -60,7 +60,7 @@ export function checkIdentity(
       ? [
           reason(
             "unknownVermagic",
-            "the kernel's headers have no release or no configuration: nobody knows the vermagic it wants",
+            "the kernel's headers have no release or no configuration, so the vermagic that it requires is unknown",
           ),
         ]
       : []),
@@ -68,7 +68,7 @@ export function checkIdentity(
       ? [
           reason(
             "unproven",
-            "the kernel has neither CRCs nor a build salt: that a module is of its very build cannot be seen",
+            "the kernel has neither CRCs nor a build salt, so a module cannot be tied to this build of it",
           ),
         ]
       : []),
@@ -82,7 +82,10 @@ export function checkIdentity(
 function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelRecord): Because[] {
   if (module.architecture !== architecture)
     return [
-      reason("architecture", `${module.name} is for ${module.architecture}, the kernel for ${architecture}`),
+      reason(
+        "architecture",
+        `${module.name} is for ${module.architecture}, but the kernel is for ${architecture}`,
+      ),
     ];
   const faults: Because[] = [];
   if (vermagic !== undefined && module.vermagic !== vermagic) faults.push(vermagicFault(module, vermagic));
@@ -90,7 +93,7 @@ function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelR
     faults.push(
       reason(
         "buildSalt",
-        `${module.name} has the build salt ${module.buildSalt ?? "none"}, the kernel ${buildSalt}`,
+        `${module.name} has the build salt ${module.buildSalt ?? "none"}, but the kernel has ${buildSalt}`,
       ),
     );
   return faults;
@@ -99,7 +102,7 @@ function foreign(module: Witness, { architecture, vermagic, buildSalt }: KernelR
 function vermagicFault({ name, vermagic: has }: Witness, wants: string): Because {
   const [release, wanted] = [has, wants].map((text) => text.split(" ")[0]);
   if (release !== wanted) return reason("release", `${name}: it was built for ${release}, not for ${wanted}`);
-  return reason("vermagic", `${name}: its vermagic is "${has}", the kernel's "${wants}"`);
+  return reason("vermagic", `${name}: its vermagic is "${has}", but the kernel's is "${wants}"`);
 }
 
 /** Without MODVERSIONS only the release and the salt bind a module to a kernel, and the salt may be empty. */

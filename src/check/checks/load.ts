@@ -40,8 +40,8 @@ export type LoadCode = (typeof CODES)[number];
 export const load = {
   name: "load",
   codes: CODES,
-  question: "Did that kernel take them in, and let them go, in a test?",
-  howToKnow: "not tested yet: `kmodfarm run` does it",
+  question: "Did that kernel load and unload them in a test?",
+  howToKnow: "not tested yet; `kmodfarm run` tests it",
   isDefault: true,
   isOfFiles: false,
   judge: ({ loaded }) => loaded,

@@ -29,7 +29,7 @@ test("a single package that only a list names makes it unknown, and says why and
 
   expect(said).toMatchObject({ check: "provenance", verdict: "unknown" });
   expect(said?.reasons.map(({ text }) => text).join()).toMatch(
-    /with linux-kbuild on the word of kernel-crawler.*trusted: true/,
+    /but only kernel-crawler.* vouches for linux-kbuild.*trusted: true/,
   );
 });
 

@@ -11,7 +11,7 @@ type Code = (typeof CODES)[number];
 export const provenance = {
   name: "provenance",
   codes: CODES,
-  question: "Is it known from what, and by what, they were built?",
+  question: "Is it known which source and tools they were built from?",
   isDefault: true,
   isOfFiles: true,
   judge: ({ origin }) => origin && checkProvenance(origin),
@@ -22,14 +22,14 @@ function checkProvenance(origin: Origin): Verdict {
     return said(
       "unknown",
       "imported",
-      `imported by ${origin.by}: ${origin.why}; nobody here knows from what it was built`,
+      `imported by ${origin.by}: ${origin.why}; what it was built from is not known here`,
     );
   const { recipe, packages, sources } = origin;
   const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
   const strange = Object.values(packages)
     .flat()
     .filter(({ source }) => !vouching.has(source));
-  const built = `built here by recipe ${recipe}`;
+  const built = `built here with recipe ${recipe}`;
   const [first] = strange;
   if (first === undefined) return said("pass", "built", built);
   // A digest that only a list gives proves no origin.
@@ -37,7 +37,7 @@ function checkProvenance(origin: Origin): Verdict {
   return said(
     "unknown",
     "unsignedList",
-    `${built}, with ${names} on the word of ${first.source} alone, which nobody signs: configure the repository itself, or say \`trusted: true\` of the list`,
+    `${built}, but only ${first.source}, an unsigned list, vouches for ${names}: configure the repository itself, or set \`trusted: true\` for the list`,
   );
 }
 

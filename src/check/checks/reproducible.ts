@@ -11,7 +11,7 @@ export const reproducible = {
   name: "reproducible",
   codes: CODES,
   question: "Did a second build give the same bytes?",
-  howToKnow: "nobody has built it again: `kmodfarm rebuild` does it",
+  howToKnow: "not built a second time yet; `kmodfarm rebuild` does that",
   isDefault: false,
   isOfFiles: false,
   judge: ({ rebuilt }) => rebuilt && checkRebuilt(rebuilt),
@@ -22,9 +22,16 @@ function checkRebuilt({ result, different, of }: Rebuilt): Verdict {
     case "failed":
       return said("fail", "buildFailed", "the second build failed");
     case "different":
-      return said("fail", "differs", `built again elsewhere, other bytes: ${different.join(", ")}`);
+      return said(
+        "fail",
+        "differs",
+        `a second build in a different environment gave different bytes: ${different.join(", ")}`,
+      );
     case "equal":
-      return { ...said("pass", "equal", "built again elsewhere, the same bytes"), of: [...of] };
+      return {
+        ...said("pass", "equal", "a second build in a different environment gave the same bytes"),
+        of: [...of],
+      };
   }
 }
 

@@ -24,7 +24,7 @@ type Because = Reason<(typeof CODES)[number]>;
 export const signature = {
   name: "signature",
   codes: CODES,
-  question: "Are they signed by a key that counts?",
+  question: "Are they signed with a trusted key?",
   isDefault: false,
   isOfFiles: true,
   judge(subject) {
@@ -52,7 +52,7 @@ function checkSignatures(
         reason(found.code, `${file}: ${found.fact}`),
       );
     else if (found.kind === "good")
-      good.push(reason("signed", `${file} is signed by ${subjectOf(found.signer)}`));
+      good.push(reason("signed", `${file} is signed with the key of ${subjectOf(found.signer)}`));
     else bare.push(file);
   }
   if (faults.length > 0) return withReasons("signature", "fail", faults);
@@ -67,7 +67,7 @@ function checkSignatures(
     reason(
       "unsigned",
       isForced
-        ? `${unsigned}, and this kernel takes none that are: sign them before they are loaded`
+        ? `${unsigned}, but this kernel loads only signed modules: sign them before loading them`
         : unsigned,
     ),
   );

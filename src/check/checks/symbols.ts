@@ -22,7 +22,7 @@ type Because = Reason<(typeof CODES)[number]>;
 export const symbols = {
   name: "symbols",
   codes: CODES,
-  question: "Does the kernel have all they use, as they expect it?",
+  question: "Does the kernel export every symbol they use, in the version they expect?",
   isDefault: true,
   isOfFiles: true,
   judge(subject) {
@@ -30,9 +30,13 @@ export const symbols = {
     const modules = modulesOf(subject)?.map(({ module }) => module);
     if (modules === undefined) return undefined;
     if (modules.some((one) => one.architecture !== architecture))
-      return said("notApplicable", "architecture", "symbols of another architecture are others");
+      return said(
+        "notApplicable",
+        "architecture",
+        "the module is for another architecture, whose symbols differ",
+      );
     if (symvers === undefined)
-      return said("unknown", "noSymvers", "the kernel's headers hold no Module.symvers");
+      return said("unknown", "noSymvers", "the kernel's headers have no Module.symvers");
     return checkSymbols(modules, symvers, subject.needed);
   },
 } as const satisfies Check;
@@ -49,8 +53,8 @@ export function checkSymbols(
   }
   const count = new Set(modules.flatMap(({ imports }) => imports)).size;
   const versions = hasVersions
-    ? `each with ${others.length === 0 ? "the kernel's own CRC" : "the CRC that it has there"}`
-    : "without CRCs: this kernel has none, so only its very own build may be trusted with the module";
+    ? `each with the ${others.length === 0 ? "kernel's CRC" : "CRC it has there"}`
+    : "without CRCs: this kernel has none, so the module fits only this exact build of it";
   return said("pass", "exported", `${exporters(others)} all ${count} symbols, ${versions}`);
 }
 
