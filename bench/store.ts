@@ -8,13 +8,20 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { toDocument } from "../src/base/json.ts";
+import { sha256, toDocument } from "../src/base/json.ts";
 import { CHECK_NAMES } from "../src/check/checks/index.ts";
 import { DEFAULT_POLICY, policyDigest } from "../src/check/policy.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
 import { openGate } from "../src/farm/gate.ts";
 import { openFarm } from "../src/farm/open.ts";
 import { standingsToday } from "../src/farm/standings.ts";
+import {
+  headersFacts,
+  idOf,
+  type KernelFacts,
+  type PackagedKernel,
+  withAllLearned,
+} from "../src/kernel/facts.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { blobPath, putBlob } from "../src/registry/blobs.ts";
 import { commit } from "../src/registry/commit.ts";
@@ -45,6 +52,7 @@ const kernels = Array.from({ length: count }, (_, index) =>
   }),
 );
 const catalog = makeCatalog(kernels);
+const facts = withAllLearned([], kernels.map(factsOn));
 const outcomes = kernels.map(({ distribution, kversion, packageVersion }, index) =>
   outcomeOf(index, { distribution, kversion, packageVersion }),
 );
@@ -55,7 +63,7 @@ await putBlob(store, "log built");
 
 console.log(`${count} artifacts in ${releases} releases`);
 const started = performance.now();
-const all = nextState(NOTHING_PUBLISHED, catalog, outcomes);
+const all = nextState(NOTHING_PUBLISHED, catalog, outcomes, { facts });
 console.log(`next state of ${count} outcomes: ${seconds(started)}`);
 const whole = Object.entries(all).map(([, part]) => Buffer.byteLength(toDocument(part)));
 console.log(
@@ -71,7 +79,11 @@ for (const index of [0, 1, 2]) {
   await putBlob(store, `module ${index}`);
   await putBlob(store, `log ${index}`);
   await putBlob(store, toDocument(makeManifest(element, [], String(index))));
-  const next = nextState(published, catalog, [notedOutcome(element, String(index), true)]);
+  // What a build learns of its kernel is published with it.
+  const learned = { ...factsOn(element), image: { of: sha256("image"), version: `#${index} SMP` } };
+  const next = nextState(published, catalog, [notedOutcome(element, String(index), true)], {
+    facts: withAllLearned(published.facts, [learned]),
+  });
   published = await measured("one changed element", () => publish(next));
 }
 const rows = await measured("matrix show", showAll);
@@ -98,6 +110,18 @@ async function showAll(): Promise<number> {
   } finally {
     await farm.close();
   }
+}
+
+/** All that headers can say. */
+function factsOn(kernel: PackagedKernel): KernelFacts {
+  const { kversion: release } = kernel;
+  const digest = sha256(release);
+  const said = {
+    ...{ release, buildSalt: release, vermagic: `${release} SMP preempt mod_unload modversions ` },
+    ...{ configuration: digest, symvers: digest, upstream: "6.1.170", hasVmlinux: false },
+    compiler: { family: "gcc", version: "12.2.0", source: "config" },
+  } as const;
+  return headersFacts(kernel, said) ?? idOf(kernel);
 }
 
 async function publish(state: Published): Promise<Published> {

@@ -94,6 +94,6 @@ describe("sameFacts", () => {
 
     expect(sameFacts(catalog, later)).toBe(true);
     expect(sameFacts(catalog, worse)).toBe(false);
-    expect(sameFacts(catalog, makeCatalog([makeKernel({ notFetchableSince: "x" })]))).toBe(false);
+    expect(sameFacts(catalog, makeCatalog([makeKernel({ withdrawnSince: "x" })]))).toBe(false);
   });
 });

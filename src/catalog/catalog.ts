@@ -1,5 +1,6 @@
 /**
- * The catalog document: every kernel ever seen, where it comes from, and what is known of fetching it.
+ * The catalog: every kernel that a source ever listed, and what sources say of it; nothing else. What is learned from the
+ * packages themselves is in `kernel/facts.ts`.
  */
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
@@ -46,10 +47,6 @@ export const CatalogKernel = KernelId.extend({
   withdrawnSince: Time.optional(),
   /** Its sources are failing or out of date, so nobody can say whether it is still there. */
   staleSince: Time.optional(),
-  /** A package that building needs is listed, but the mirror does not have it. */
-  notFetchableSince: Time.optional(),
-  /** The same for the boot image, which only the load test needs. */
-  notLoadableSince: Time.optional(),
 });
 export type CatalogKernel = z.infer<typeof CatalogKernel>;
 

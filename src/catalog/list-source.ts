@@ -7,6 +7,7 @@ import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../base/error.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { NOTHING_KNOWN } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
@@ -53,7 +54,7 @@ export async function askLists(lists: readonly ListSource[], context: SourceCont
 export function updateFromLists(
   previous: Catalog,
   answers: readonly ReadList[],
-  { now, acceptWithdrawals = false }: UpdateOptions,
+  { now, facts = NOTHING_KNOWN, acceptWithdrawals = false }: UpdateOptions,
 ): Update {
   const time = now.toISOString();
   let catalog = previous;
@@ -66,7 +67,7 @@ export function updateFromLists(
     const reports = isFailed
       ? failedReports(catalog, source, read, time)
       : reportsOfList(read, catalog, time, acceptWithdrawals);
-    catalog = mergeCatalog(catalog, reports, { now: time, acceptWithdrawals });
+    catalog = mergeCatalog(catalog, reports, { now: time, facts, acceptWithdrawals });
     const own = sourcesOf(catalog, source.id);
     sources = sources.concat(own.length > 0 ? own : [emptySource(source, read, time)]);
     if (isFailed) problems.push(failureOf(source.id, read));

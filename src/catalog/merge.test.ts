@@ -8,6 +8,7 @@ import {
   makeSource,
 } from "../../test/support/kernels.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
+import { factsByKernel, factsOf, fetchingFacts } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { type Catalog, type CatalogKernel, type CatalogSource, EMPTY_CATALOG } from "./catalog.ts";
 import { mergeCatalog, mergeImported, type ReleaseReport } from "./merge.ts";
@@ -291,50 +292,26 @@ describe("build tools that kernels share", () => {
 
   test("are given up when they can no longer be fetched, which is a new chance", () => {
     const first = nights(report([kernel]));
-    const learned = {
-      ...first,
-      kernels: first.kernels.map((one) => ({ ...one, notFetchableSince: FIRST })),
-    };
+    const [known] = first.kernels as [CatalogKernel];
+    const facts = factsByKernel([fetchingFacts(known, "notFetchable", FIRST)]);
 
-    const [only] = mergeCatalog(learned, [report([newer])], { now: SECOND }).kernels;
+    const [only] = mergeCatalog(first, [report([newer])], { now: SECOND, facts }).kernels;
 
     expect(only?.packages).toEqual(newer.packages);
-    expect(only).not.toHaveProperty("notFetchableSince");
+    expect(factsOf(facts, known)).toHaveProperty("fetching");
+    expect(factsOf(facts, only as CatalogKernel)).toEqual({});
   });
 });
 
-describe("what failed fetches taught", () => {
-  const kernel = makeListedKernel();
-  const learned = makeCatalog([
-    makeKernel({ notFetchableSince: FIRST, notLoadableSince: FIRST, packages: makeKernel().packages }),
-  ]);
+test("what was learned of kernels is nowhere in a catalog", () => {
+  const before = makeCatalog([makeKernel()]);
+  const [known] = before.kernels as [CatalogKernel];
+  const facts = factsByKernel([fetchingFacts(known, "notLoadable", FIRST)]);
+  const night = { now: SECOND, facts };
 
-  test("is remembered while nothing moves", () => {
-    const [only] = mergeCatalog(learned, [report([kernel])], { now: SECOND }).kernels;
-
-    expect(only).toMatchObject({ notFetchableSince: FIRST, notLoadableSince: FIRST });
-  });
-
-  test("is forgotten when a package moves", () => {
-    const moved = {
-      ...kernel,
-      packages: {
-        ...kernel.packages,
-        image: kernel.packages.image.map((one) => ({ ...one, path: `updates/${one.path}` })),
-      },
-    };
-
-    const [only] = mergeCatalog(learned, [report([moved])], { now: SECOND }).kernels;
-
-    expect(only).not.toHaveProperty("notFetchableSince");
-    expect(only).not.toHaveProperty("notLoadableSince");
-  });
-
-  test("is kept for a kernel that is withdrawn", () => {
-    const [only] = mergeCatalog(learned, [report([])], { now: SECOND }).kernels;
-
-    expect(only).toMatchObject({ notFetchableSince: FIRST, withdrawnSince: SECOND });
-  });
+  expect(mergeCatalog(before, [report([makeListedKernel()])], night)).toEqual(
+    mergeCatalog(before, [report([makeListedKernel()])], { now: SECOND }),
+  );
 });
 
 describe("packages that are missing", () => {
@@ -392,17 +369,20 @@ describe("mergeImported", () => {
       [makeSource({ status: "failed" }), makeSource({ id: "debian/trixie" })],
     );
 
-    const both = mergeImported(ours, theirs);
+    const facts = theirs.kernels.map((kernel) => fetchingFacts(kernel, "notFetchable", FIRST));
 
-    expect(both.kernels.map(({ kversion, firstSeen }) => [kversion, firstSeen])).toEqual([
+    const both = mergeImported({ catalog: ours, facts: [] }, { catalog: theirs, facts });
+
+    expect(both.catalog.kernels.map(({ kversion, firstSeen }) => [kversion, firstSeen])).toEqual([
       ["6.1.0-10-amd64", SECOND],
       ["6.1.0-11-amd64", FIRST],
     ]);
-    expect(both.sources.map(({ id, status }) => [id, status])).toEqual([
+    expect(both.catalog.sources.map(({ id, status }) => [id, status])).toEqual([
       ["debian/bookworm", "ok"],
       ["debian/trixie", "ok"],
     ]);
-    expect(mergeImported(both, theirs)).toEqual(both);
+    expect(both.facts.map(({ kversion }) => kversion)).toEqual(["6.1.0-10-amd64"]);
+    expect(mergeImported(both, { catalog: theirs, facts })).toEqual(both);
   });
 });
 

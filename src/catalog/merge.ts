@@ -1,10 +1,11 @@
 /**
  * The append-only union: what sources say tonight, laid over everything ever seen. No kernel ever leaves.
  */
-import { canonicalJson } from "../base/json.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
-import { isBuildTool, kernelName, type Package } from "../kernel/kernel.ts";
+import { factsOf, type KnownFacts, NOTHING_KNOWN, withAllLearned } from "../kernel/facts.ts";
+import { isBuildTool, type KernelId, kernelName, type Package } from "../kernel/kernel.ts";
+import type { Described } from "./annotated.ts";
 import {
   type Catalog,
   type CatalogKernel,
@@ -27,6 +28,8 @@ export interface ReleaseReport {
 
 export interface MergeOptions {
   readonly now: string;
+  /** What was learned of kernels: which of them cannot be fetched. Default: nothing. */
+  readonly facts?: KnownFacts;
   /** Take shrunken sources at their word this once. */
   readonly acceptWithdrawals?: boolean;
 }
@@ -88,7 +91,7 @@ function mergeRelease(
     const before = known.get(name);
     return now === undefined
       ? absent(before as CatalogKernel, state, options.now)
-      : present(now, before, distribution, state, vouches, options.now);
+      : present(now, before, { distribution, state, vouches, options });
   });
   return { sources, kernels: merged, guests: mergeGuests(guests, report) };
 }
@@ -115,13 +118,17 @@ function judgeLoss(
   return { ...source, status: "suspect", detail, kernels: countByArchitecture(kept) };
 }
 
+interface Night {
+  readonly distribution: string;
+  readonly state: ReadonlyMap<string, CatalogSource>;
+  readonly vouches: Vouches;
+  readonly options: MergeOptions;
+}
+
 function present(
   listed: ListedKernel,
   before: CatalogKernel | undefined,
-  distribution: string,
-  state: ReadonlyMap<string, CatalogSource>,
-  vouches: Vouches,
-  now: string,
+  { distribution, state, vouches, options: { now, facts = NOTHING_KNOWN } }: Night,
 ): CatalogKernel {
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
@@ -130,13 +137,13 @@ function present(
   // What a list says does not replace packages that somebody vouches for, nor such that have digests if it has none.
   const isWorse =
     before !== undefined && reliability(before.packages, vouches) > reliability(listed.packages, vouches);
-  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, before, vouches);
-  const moved = before !== undefined && canonicalJson(pinned) !== canonicalJson(before.packages);
+  const isGone = before !== undefined && factsOf(facts, before).fetching?.notFetchableSince !== undefined;
+  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, isGone ? undefined : before, vouches);
   const missing = isHalf || isWorse ? (before.missing ?? []) : listed.missing;
   const { kversion, packageVersion, architecture, unbuildable } = listed;
   // Who vouches for packages also knows better what they are.
   const { flavour, inferred } = isWorse ? before : listed;
-  // What an index does not say may have been learned from the package itself.
+  // What this source does not say another one may have said.
   const compiler = (isWorse ? undefined : listed.compiler) ?? before?.compiler;
   const crawler = listed.crawler ?? before?.crawler;
   return {
@@ -153,11 +160,6 @@ function present(
     firstSeen: before?.firstSeen ?? now,
     lastSeen: dates.sort().at(-1) ?? now,
     ...expiry(listing),
-    // Learned by a failed fetch; a new location or a new package is a new chance.
-    ...(moved || before?.notFetchableSince === undefined
-      ? {}
-      : { notFetchableSince: before.notFetchableSince }),
-    ...(moved || before?.notLoadableSince === undefined ? {} : { notLoadableSince: before.notLoadableSince }),
   };
 }
 
@@ -187,7 +189,7 @@ function pinTools(
     image: [...listed.packages.image],
     modules: [...listed.packages.modules],
   };
-  if (before === undefined || before.notFetchableSince !== undefined) return fresh;
+  if (before === undefined) return fresh;
   const pin = (now: CatalogKernel["packages"]["headers"], then: CatalogKernel["packages"]["headers"]) =>
     now.map(
       (one) =>
@@ -250,23 +252,26 @@ export function countByArchitecture(
 
 /**
  * Adds another farm's catalog. What both know stays as we know it; what only they know comes with the
- * sources that tell where its packages are.
+ * sources that tell where its packages are, and with what they learned of it.
  */
-export function mergeImported(ours: Catalog, theirs: Catalog): Catalog {
-  const known = new Set(ours.kernels.map(kernelName));
-  const fresh = theirs.kernels.filter((kernel) => !known.has(kernelName(kernel)));
+export function mergeImported(ours: Described, theirs: Described): Described {
+  const known = new Set(ours.catalog.kernels.map(kernelName));
+  const isFresh = (one: KernelId) => !known.has(kernelName(one));
   const addedBy = <T>(own: readonly T[], other: readonly T[], key: (value: T) => string): T[] => {
     const keys = new Set(own.map(key));
     return [...own, ...other.filter((value) => !keys.has(key(value)))];
   };
-  return {
+  const catalog: Catalog = {
     schema: "kmodfarm.catalog/1",
-    sources: addedBy(ours.sources, theirs.sources, ({ id }) => id).toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+    sources: addedBy(ours.catalog.sources, theirs.catalog.sources, ({ id }) => id).toSorted((a, b) =>
+      a.id < b.id ? -1 : 1,
+    ),
     guests: addedBy(
-      ours.guests,
-      theirs.guests,
+      ours.catalog.guests,
+      theirs.catalog.guests,
       ({ distribution, architecture }) => `${distribution}/${architecture}`,
     ),
-    kernels: [...ours.kernels, ...fresh].toSorted(compareKernels),
+    kernels: [...ours.catalog.kernels, ...theirs.catalog.kernels.filter(isFresh)].toSorted(compareKernels),
   };
+  return { catalog, facts: withAllLearned(ours.facts, theirs.facts.filter(isFresh)) };
 }

@@ -5,6 +5,7 @@ import type { ErrorCode, FarmError } from "../base/error.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { type ListedKernel, type ListedPackage, plainPackage } from "../kernel/distributions/distribution.ts";
 import { findRelease, versionOrder } from "../kernel/distributions/index.ts";
+import type { KnownFacts } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";
 import type { Answered } from "./ask.ts";
 import type { Catalog, CatalogSource, GuestTools } from "./catalog.ts";
@@ -13,6 +14,8 @@ import { countByArchitecture, mergeCatalog, type ReleaseReport } from "./merge.t
 
 export interface UpdateOptions {
   readonly now: Date;
+  /** What was learned of kernels. Default: nothing. */
+  readonly facts?: KnownFacts;
   readonly acceptWithdrawals?: boolean;
 }
 
@@ -54,6 +57,7 @@ export function updateCatalog(
   );
   const catalog = mergeCatalog(previous, reports, {
     now: options.now.toISOString(),
+    ...(options.facts === undefined ? {} : { facts: options.facts }),
     ...(options.acceptWithdrawals ? { acceptWithdrawals: true } : {}),
   });
   const asked = new Set(answers.map(({ source }) => source.id));

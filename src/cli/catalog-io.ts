@@ -6,7 +6,8 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
-import { Catalog, EMPTY_CATALOG } from "../catalog/catalog.ts";
+import { AnnotatedCatalog, type Described, describedBy } from "../catalog/annotated.ts";
+import { type Catalog, EMPTY_CATALOG } from "../catalog/catalog.ts";
 import { readDriverkit } from "../catalog/driverkit.ts";
 import { readKernelCrawler } from "../catalog/kernel-crawler.ts";
 import {
@@ -23,7 +24,7 @@ import { openInput, peek, readText, readWhole } from "./input.ts";
 type CatalogFormat = (typeof CATALOG_FORMATS)[number];
 
 export type AnyCatalog =
-  | { readonly format: "kmodfarm"; readonly catalog: Catalog }
+  | ({ readonly format: "kmodfarm" } & Described)
   | { readonly format: "kernel-crawler" | "driverkit"; readonly list: KernelList };
 
 export interface ReadOptions {
@@ -56,15 +57,17 @@ export async function readAnyCatalog(place: string, options: ReadOptions = {}): 
     case "kmodfarm":
       return {
         format,
-        catalog: parseDocument(Catalog, await readWhole(rest, place), place),
+        ...describedBy(parseDocument(AnnotatedCatalog, await readWhole(rest, place), place)),
       };
   }
 }
 
 /** A catalog of the document alone, for commands that keep nothing. */
-export async function readCatalog(place: string): Promise<{ catalog: Catalog; list?: KernelList }> {
+export async function readCatalog(place: string): Promise<Described & { readonly list?: KernelList }> {
   const read = await readAnyCatalog(place);
-  return read.format === "kmodfarm" ? read : { catalog: catalogOfList(read.list), list: read.list };
+  return read.format === "kmodfarm"
+    ? read
+    : { catalog: catalogOfList(read.list), facts: [], list: read.list };
 }
 
 /** What a list says to nobody's memory. */

@@ -13,7 +13,8 @@ import { type Answer, wouldLoad } from "../check/loads.ts";
 import type { OpenedModule } from "../check/opened-modules.ts";
 import { signatureAnswer } from "../check/signature.ts";
 import { hasReason, textsOf, type Verdict, verdict } from "../check/verdict.ts";
-import { fetchKernelRecord, type KernelRecord } from "../inputs/kernel-record.ts";
+import { factsOfRecord, fetchKernelRecord, type KernelRecord } from "../inputs/kernel-record.ts";
+import { type ImageSays, imageFacts, type KernelFacts } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { gatherSubject, type JudgeRequest } from "./judge.ts";
 
@@ -33,6 +34,8 @@ export interface CheckReport {
   /** By the rules that the kernel loads by; undefined where the files are not even modules. */
   readonly answer?: Answer;
   readonly record: KernelRecord;
+  /** What was learned of the kernel on the way. */
+  readonly facts: readonly KernelFacts[];
   readonly modules: readonly OpenedModule[];
   /** What the guest's kernel said. */
   readonly log?: string;
@@ -46,23 +49,27 @@ export async function checkModules(
 ): Promise<CheckReport> {
   const { kernel, guest: _, settings: __, isLoaded, ...asked } = request;
   const record = await fetchKernelRecord(kernel, context.inputs, signal);
+  const learned = [factsOfRecord(kernel, record)];
+  const learn = (said: ImageSays) => learned.push(imageFacts(kernel, said));
   const subject = await gatherSubject(
-    { ...asked, kernel: record, packages: kernel.packages },
+    { ...asked, kernel: record, packages: kernel.packages, learn },
     context,
     signal,
   );
+  const facts = learned.filter((one) => one !== undefined);
   const modules = modulesOf(subject);
   if (modules === undefined)
-    return { verdicts: verdictsOn(subject), record, modules: subject.files.flatMap(openedOf) };
+    return { verdicts: verdictsOn(subject), record, facts, modules: subject.files.flatMap(openedOf) };
   const { own, gap } = subject.keys ?? { own: [] };
   const read = modules.map(({ module }) => module);
   const answer = wouldLoad(read, record, signatureAnswer(modules, { own, gap }, record), subject.needed);
-  if (!isLoaded) return { verdicts: verdictsOn(subject), answer, record, modules };
+  if (!isLoaded) return { verdicts: verdictsOn(subject), answer, record, facts, modules };
   const { verdict: loaded, log } = await loadVerdict(request, modules, context, signal);
   return {
     verdicts: verdictsOn({ ...subject, loaded }),
     answer,
     record,
+    facts,
     modules,
     ...(log === undefined ? {} : { log }),
   };

@@ -122,7 +122,8 @@ export class Coordinator {
     ];
     for (const failure of failures) this.#sayTrace(failure);
     try {
-      const lay = (previous: Catalog) => updateFarmCatalog(previous, { repositories, lists }, { now: now() });
+      const lay = (previous: Catalog) =>
+        updateFarmCatalog(previous, { repositories, lists }, { now: now(), facts: this.ledger.facts });
       const update = lay(this.ledger.catalog);
       this.ledger.layCatalog(update.catalog, (previous) => lay(previous).catalog);
       for (const problem of update.problems) this.#problems.push(problem);
@@ -245,7 +246,7 @@ export class Coordinator {
     if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
-    const all = generateMatrix(this.ledger.catalog, drivers, select);
+    const all = generateMatrix(this.ledger.catalog, drivers, select, this.ledger.facts);
     const { elements, excluded } = excludeElements(all, exclude, now());
     const byReason = Map.groupBy(excluded, ({ reason }) => reason);
     this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
@@ -339,7 +340,7 @@ export class Coordinator {
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
-    return !isUntested || this.ledger.kernelOf(planned)?.notLoadableSince !== undefined;
+    return !isUntested || this.ledger.factsOf(planned).fetching?.notLoadableSince !== undefined;
   }
 
   get #begun() {
@@ -373,6 +374,7 @@ export class Coordinator {
       executor: executor?.(parts) ?? new LocalExecutor(parts),
       gate: this.#gate,
       shown: withoutPlaces(this.#farm),
+      learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,
     };
     return { planner, context };

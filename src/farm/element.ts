@@ -17,7 +17,8 @@ import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
 import { untested } from "../check/checks/load.ts";
 import { type Verdict, withTexts } from "../check/verdict.ts";
-import type { KernelRecord } from "../inputs/kernel-record.ts";
+import { factsOfRecord, type KernelRecord } from "../inputs/kernel-record.ts";
+import { type ImageSays, imageFacts, type KernelFacts } from "../kernel/facts.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
 import { builtContent, listedModules } from "../registry/artifact-content.ts";
 import type { AttemptNote } from "../registry/documents.ts";
@@ -42,6 +43,8 @@ export interface ElementContext extends LoadTestContext {
   readonly shown: (text: string) => string;
   /** Whether what is built is load-tested now. */
   readonly isLoaded: boolean;
+  /** Keeps what is learned of a kernel; undefined is what cannot be kept. */
+  readonly learn: (facts: KernelFacts | undefined) => void;
   readonly now: () => Date;
 }
 
@@ -114,6 +117,7 @@ async function publishable(
   const { element } = work;
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
+  context.learn(factsOfRecord(element, kernel));
   const found = await readVerdicts(work, attempt, kernel, loaded, context);
   const verdicts = found.map((one) => withTexts(one, context.shown));
   const { source, needed = [] } = work.driver;
@@ -155,7 +159,7 @@ async function readVerdicts(
   { record, directory }: Attempt,
   kernel: KernelRecord,
   loaded: Verdict,
-  { gate, sources, steps, build, scratch, cache, signal }: ElementContext,
+  { gate, sources, steps, build, scratch, cache, learn, signal }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name, stripped }) => ({
@@ -167,6 +171,7 @@ async function readVerdicts(
   const request = {
     ...{ kernel, packages, files, loaded, signers: gate.signers, needed: neededModules(driver) },
     moduleVersion: driver.moduleVersion,
+    learn: (said: ImageSays) => learn(imageFacts(element, said)),
     origin: { kind: "built" as const, recipe: recipeKey(recipe), packages, sources },
   };
   return steps.judgeModules(request, { inputs: build.inputs, scratch, cache }, signal);

@@ -10,6 +10,7 @@ import { untested } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest-tools.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
 import { boundedTexts } from "../check/verdict.ts";
+import { factsByKernel, withAllLearned } from "../kernel/facts.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
@@ -52,7 +53,12 @@ export async function importArtifact(
   pathSegment(version, "driver version");
   const state = await readPublished(store);
   const kernel = findKernel(state.catalog, request.target);
-  const [element] = generateMatrix({ ...state.catalog, kernels: [kernel] }, [{ name, version }], [{}]);
+  const [element] = generateMatrix(
+    { ...state.catalog, kernels: [kernel] },
+    [{ name, version }],
+    [{}],
+    factsByKernel(state.facts),
+  );
   if (element === undefined)
     throw new FarmError("KERNEL_UNKNOWN", { detail: `nothing can be built for ${request.target}` });
   const gate = await openGate(farm, () => state, now);
@@ -100,7 +106,8 @@ export async function importArtifact(
     await refuseTaken(store, today, name, element);
     const indices = withArtifact(today.indices, element, entry, false);
     const decisions = withDecision(today.decisions, decision);
-    return { state: { ...today, indices, decisions }, moves: [move] };
+    const facts = withAllLearned(today.facts, report.facts);
+    return { state: { ...today, indices, decisions, facts }, moves: [move] };
   });
 }
 

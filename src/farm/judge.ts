@@ -5,6 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
 import { type BootContext, fetchBootImage } from "../check/boot-image.ts";
 import { type Check, type CheckSubject, modulesOf } from "../check/checks/check.ts";
 import { CHECKS, verdictsOn } from "../check/checks/index.ts";
@@ -12,7 +13,8 @@ import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
 import { type KernelKeys, readSigner, type Signer } from "../check/signature.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
-import { readVmlinuz } from "../formats/vmlinuz.ts";
+import { readVmlinuz, versionInBanner } from "../formats/vmlinuz.ts";
+import type { ImageSays } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";
 
 /** What is known of modules before their files are opened. */
@@ -26,6 +28,8 @@ export interface JudgeRequest
   readonly signers: readonly Signer[];
   /** Modules of other drivers that are in the kernel before these. */
   readonly needed?: readonly { readonly name: string; readonly bytes: Buffer }[];
+  /** Takes what the boot image says, where it is read. */
+  readonly learn?: (said: ImageSays) => void;
 }
 
 /** Judges modules by all that is known of them. @throws FarmError for what this machine or a mirror does wrong */
@@ -44,14 +48,14 @@ export async function gatherSubject(
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<CheckSubject> {
-  const { packages, files, signers, needed = [], ...known } = request;
+  const { packages, files, signers, needed = [], learn, ...known } = request;
   const opened = await openModuleFiles(files);
   const modules = modulesOf({ files: opened }) ?? [];
   const isSigned = modules.some(({ module }) => module.signature?.kind === "pkcs7");
   return {
     ...known,
     files: opened,
-    keys: { signers, ...(isSigned ? await kernelKeys(packages, context, signal) : { own: [] }) },
+    keys: { signers, ...(isSigned ? await kernelKeys(packages, learn, context, signal) : { own: [] }) },
     needed: needed.map(({ name, bytes }) => readKernelModule(bytes, `${name}.ko`)),
   };
 }
@@ -59,6 +63,7 @@ export async function gatherSubject(
 /** They are in the boot image. Where they cannot be had, nothing is known of what is signed by others. */
 async function kernelKeys(
   { image: [image] }: JudgeRequest["packages"],
+  learn: JudgeRequest["learn"],
   context: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<KernelKeys> {
@@ -67,7 +72,12 @@ async function kernelKeys(
   const { name } = image;
   try {
     const vmlinuz = await readFile(await fetchBootImage(image, context, signal));
-    const { certificates } = await readVmlinuz(vmlinuz, `the boot image of ${name}`, unpackWhole);
+    const { banner, certificates } = await readVmlinuz(vmlinuz, `the boot image of ${name}`, unpackWhole);
+    const version = versionInBanner(banner);
+    learn?.({
+      ...(version === undefined ? {} : { version }),
+      certificates: certificates.map((der) => sha256(der)),
+    });
     return { own: certificates.map((der, index) => readSigner(der, `certificate ${index + 1} of ${name}`)) };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || !UNREADABLE.has(thrown.code)) throw thrown;

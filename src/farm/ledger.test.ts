@@ -8,6 +8,7 @@ import { makeReasons } from "../../test/support/verdicts.ts";
 import { ERRORS, type ErrorCode, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
+import { compilerOf, factsByKernel, headersFacts, idOf, imageFacts } from "../kernel/facts.ts";
 import { elementKey } from "../matrix/element.ts";
 import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
@@ -17,6 +18,10 @@ import type { Store } from "../registry/stores/store.ts";
 import { Ledger } from "./ledger.ts";
 
 const AUTHOR = { who: "somebody", what: "run", now: () => new Date("2026-11-28T00:00:00Z") };
+const NOW = AUTHOR.now().toISOString();
+const COMPILER = { family: "gcc", version: "12.2.0", source: "header" } as const;
+/** Its kernel is the one of the catalog. */
+const ONE_OF_CATALOG = makeElement();
 const AT_ONCE = { intervalMs: 0, retryDelaysMs: [0, 0, 0] };
 const [ONE, TWO] = ["6.1.0-1-amd64", "6.1.0-2-amd64"].map((kversion) =>
   makeOutcome(makeElement({ kversion })),
@@ -178,9 +183,10 @@ test("an outcome that cannot be written is refused when it is recorded, and the 
 describe("two ledgers that began from the same state", () => {
   test("publish what both came to, and neither undoes what the other one learned or heard", async () => {
     const { store } = await storeThatFails(0);
-    const [kernel] = CATALOG.kernels as [CatalogKernel];
+    const [{ compiler: _, ...kernel }] = CATALOG.kernels as [CatalogKernel];
     const seed = ledgerOf(store);
-    seed.layCatalog(CATALOG, () => CATALOG);
+    const plain = { ...CATALOG, kernels: [kernel] };
+    seed.layCatalog(plain, () => plain);
     await seed.publish();
     const published = await readPublished(store);
     const [one, two] = [1, 2].map(() => new Ledger(store, published, AUTHOR, undefined, AT_ONCE)) as [
@@ -197,15 +203,87 @@ describe("two ledgers that began from the same state", () => {
     await one.publish();
     await two.publish();
 
-    const { catalog, head } = await readPublished(store);
+    const { catalog, facts, head } = await readPublished(store);
+    const compilers = catalog.kernels.map((one) => [
+      one.kversion,
+      compilerOf(factsByKernel(facts), one)?.version,
+    ]);
     expect(await elementsIn(store)).toEqual([ONE, TWO].map(keyOf));
-    expect(catalog.kernels.map(({ kversion, compiler }) => [kversion, compiler?.version])).toEqual([
+    expect(compilers).toEqual([
       [kernel.kversion, "99"],
-      ["6.1.0-77-amd64", other.compiler?.version],
+      ["6.1.0-77-amd64", undefined],
     ]);
     expect(head?.number).toBe(3);
     await one.publish();
     expect((await readPublished(store)).head?.number).toBe(3);
+  });
+
+  test("learn different things of one kernel, and the store has all of them", async () => {
+    const { store } = await storeThatFails(0);
+    const seed = ledgerOf(store);
+    seed.layCatalog(CATALOG, () => CATALOG);
+    await seed.publish();
+    const published = await readPublished(store);
+    const [one, two] = [1, 2].map(() => new Ledger(store, published, AUTHOR, undefined, AT_ONCE)) as [
+      Ledger,
+      Ledger,
+    ];
+    const [kernel] = CATALOG.kernels as [CatalogKernel];
+
+    one.learnCompiler(ONE_OF_CATALOG, COMPILER);
+    one.learn(ONE_OF_CATALOG, "notLoadable");
+    two.learnFacts(headersFacts(kernel, { release: kernel.kversion, upstream: "6.1.170" }));
+    two.learnFacts(imageFacts(kernel, { version: "#1 SMP", certificates: [] }));
+    await Promise.all([one.publish(), two.publish()]);
+
+    const { facts } = await readPublished(store);
+    expect(facts).toEqual([
+      {
+        ...idOf(kernel),
+        headers: expect.objectContaining({
+          compiler: COMPILER,
+          release: kernel.kversion,
+          upstream: "6.1.170",
+        }),
+        image: expect.objectContaining({ version: "#1 SMP", certificates: [] }),
+        fetching: expect.objectContaining({ notLoadableSince: AUTHOR.now().toISOString() }),
+      },
+    ]);
+    // Who came first learns of the other's with the next publication.
+    one.record(ONE);
+    await one.publish();
+    expect(one.factsOf(kernel)).toMatchObject({ image: { version: "#1 SMP" } });
+  });
+
+  test("forget what failed fetches taught, and neither what was read nor what failed since", async () => {
+    const { store } = await storeThatFails(0);
+    const seed = ledgerOf(store);
+    seed.layCatalog(CATALOG, () => CATALOG);
+    seed.learn(ONE_OF_CATALOG, "notFetchable");
+    seed.learnCompiler(ONE_OF_CATALOG, COMPILER);
+    await seed.publish();
+    const published = await readPublished(store);
+    const ledger = new Ledger(store, published, AUTHOR, undefined, AT_ONCE);
+    expect(ledger.isOutOfReach(ONE_OF_CATALOG)).toBe(true);
+
+    ledger.forgetLessons();
+    expect(ledger.isOutOfReach(ONE_OF_CATALOG)).toBe(false);
+    ledger.learn(ONE_OF_CATALOG, "notLoadable");
+    await ledger.publish();
+
+    const [facts] = (await readPublished(store)).facts;
+    expect(facts).toMatchObject({ headers: { compiler: COMPILER }, fetching: { notLoadableSince: NOW } });
+    expect(facts?.fetching).not.toHaveProperty("notFetchableSince");
+  });
+
+  test("of a kernel that no source lists nothing is kept", async () => {
+    const { store } = await storeThatFails(0);
+    const ledger = ledgerOf(store);
+
+    ledger.learn(makeElement({ kversion: "6.1.0-98765-amd64" }), "notFetchable");
+    await ledger.publish();
+
+    expect((await readPublished(store)).facts).toEqual([]);
   });
 });
 

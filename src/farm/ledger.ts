@@ -11,6 +11,20 @@ import { canonicalJson } from "../base/json.ts";
 import type { Need } from "../builder/driver.ts";
 import type { InstalledPackage } from "../builder/records.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
+import {
+  factsByKernel,
+  factsOf,
+  fetchingFacts,
+  headersFacts,
+  idOf,
+  type KernelFacts,
+  type KnownFacts,
+  type Learned,
+  type PackagedKernel,
+  withAllLearned,
+  withLearned,
+  withoutFetching,
+} from "../kernel/facts.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey, elementName } from "../matrix/element.ts";
@@ -49,7 +63,10 @@ export class Ledger {
   #catalog: Omit<Catalog, "kernels">;
   /** What this run heard, laid over a catalog; done again where another one was published meanwhile. */
   #lay: (catalog: Catalog) => Catalog = (catalog) => catalog;
-  readonly #lessons = new Map<string, KernelFacts>();
+  #facts: Map<string, KernelFacts>;
+  /** What this run learned of kernels, laid over what the store has by then. */
+  readonly #learned = new Map<string, KernelFacts>();
+  #isForgetting = false;
   /** Not yet in the store, oldest first. */
   readonly #pending: Outcome[] = [];
   readonly #roots = new Map<string, readonly InstalledPackage[]>();
@@ -73,6 +90,7 @@ export class Ledger {
     this.#notes = notesOf(published);
     this.#catalog = published.catalog;
     this.#setCatalog(published.catalog);
+    this.#facts = new Map(factsByKernel(published.facts));
   }
 
   get published(): Published {
@@ -81,6 +99,15 @@ export class Ledger {
 
   get catalog(): Catalog {
     return { ...this.#catalog, kernels: [...this.#kernels.values()] };
+  }
+
+  /** What is known of kernels, with what this run learned. */
+  get facts(): KnownFacts {
+    return this.#facts;
+  }
+
+  factsOf(kernel: PackagedKernel): Learned {
+    return factsOf(this.#facts, kernel);
   }
 
   /** Takes what this run heard: `laid` is what `lay` made of the catalog as it is here. */
@@ -125,7 +152,8 @@ export class Ledger {
 
   /** Known not to be on the mirror, and not built before: there is nothing to try. */
   isOutOfReach(element: Element): boolean {
-    return this.kernelOf(element)?.notFetchableSince !== undefined && !this.#settled.has(elementKey(element));
+    const { fetching } = this.factsOf(element);
+    return fetching?.notFetchableSince !== undefined && !this.#settled.has(elementKey(element));
   }
 
   /** @throws FarmError for what cannot be written: it would keep everything else from being published */
@@ -138,21 +166,19 @@ export class Ledger {
   }
 
   learn(element: Element, lesson: Lesson): void {
-    const fact = lesson === "notFetchable" ? "notFetchableSince" : "notLoadableSince";
-    this.#learnOf(element, { [fact]: this.#author.now().toISOString() });
+    this.learnFacts(fetchingFacts(element, lesson, this.#author.now().toISOString()));
   }
 
   learnCompiler(element: Element, compiler: Compiler): void {
-    this.#learnOf(element, { compiler });
+    this.learnFacts(headersFacts(element, { compiler }));
   }
 
-  #learnOf(element: Element, facts: KernelFacts): void {
-    const kernel = this.kernelOf(element);
-    if (kernel === undefined) return;
-    const name = kernelName(kernel);
-    const all = { ...facts, ...this.#lessons.get(name) };
-    this.#lessons.set(name, all);
-    this.#kernels.set(name, withFacts(kernel, all));
+  /** Of kernels that no source lists nothing is kept. */
+  learnFacts(learned: KernelFacts | undefined): void {
+    if (learned === undefined || this.kernelOf(learned) === undefined) return;
+    const name = kernelName(learned);
+    for (const facts of [this.#learned, this.#facts])
+      facts.set(name, withLearned(facts.get(name) ?? idOf(learned), learned));
   }
 
   /** What is installed in a toolchain root of that name, wherever it was made. */
@@ -166,11 +192,8 @@ export class Ledger {
 
   /** Forgets what failed fetches taught, so that all is asked for again. */
   forgetLessons(): void {
-    const forgotten = (catalog: Catalog) => ({
-      ...catalog,
-      kernels: catalog.kernels.map(({ notFetchableSince: _a, notLoadableSince: _b, ...kernel }) => kernel),
-    });
-    this.layCatalog(forgotten(this.catalog), forgotten);
+    this.#isForgetting = true;
+    this.#facts = new Map(factsByKernel(withoutFetching([...this.#facts.values()])));
   }
 
   /**
@@ -222,7 +245,10 @@ export class Ledger {
     const { state, show } = await commit(
       this.#store,
       (before) => ({
-        state: nextState(before, this.#catalogOn(before), outcomes, roots),
+        state: nextState(before, this.#catalogOn(before), outcomes, {
+          roots,
+          facts: this.#factsOn(before),
+        }),
         result: undefined,
       }),
       this.#author,
@@ -237,17 +263,11 @@ export class Ledger {
   /** This run's catalog, as it follows from the one that is published. */
   #catalogOn(state: Published): Catalog {
     if (hasSameCatalog(state, this.#published)) return this.catalog;
-    return this.#withLessons(this.#lay(state.catalog));
+    return this.#lay(state.catalog);
   }
 
-  #withLessons(catalog: Catalog): Catalog {
-    return {
-      ...catalog,
-      kernels: catalog.kernels.map((kernel) => {
-        const facts = this.#lessons.get(kernelName(kernel));
-        return facts === undefined ? kernel : withFacts(kernel, facts);
-      }),
-    };
+  #factsOn({ facts }: Published): readonly KernelFacts[] {
+    return withAllLearned(this.#isForgetting ? withoutFetching(facts) : facts, [...this.#learned.values()]);
   }
 
   #setCatalog(catalog: Catalog): void {
@@ -262,7 +282,10 @@ export class Ledger {
     this.#notes = notesOf(published);
     // It is in there.
     this.#lay = (catalog) => catalog;
-    this.#setCatalog(this.#withLessons(published.catalog));
+    this.#isForgetting = false;
+    this.#setCatalog(published.catalog);
+    // Further things may have been learned meanwhile.
+    this.#facts = new Map(factsByKernel(this.#factsOn(published)));
   }
 
   #notPublished(cause: FarmError, tries: number): FarmError {
@@ -298,26 +321,12 @@ async function withLogs(outcome: Outcome, store: Store): Promise<Outcome> {
   return { ...rest, note: { ...note, ...stored } };
 }
 
-/** What a run finds out about a kernel. */
-type KernelFacts = Partial<Pick<CatalogKernel, "compiler" | "notFetchableSince" | "notLoadableSince">>;
-
-/** The kernel with what was found out; what was known since earlier stays. */
-function withFacts(kernel: CatalogKernel, facts: KernelFacts): CatalogKernel {
-  const { compiler = kernel.compiler, ...since } = facts;
-  const known = { ...since, ...kernel, ...(compiler === undefined ? {} : { compiler }) };
-  return canonicalJson(known) === canonicalJson(kernel) ? kernel : known;
-}
-
-/** Whether two states have the very same catalog, as parts tell it. */
+/** Whether two states have the very same catalog: what did not change is the same object. */
 function hasSameCatalog(a: Published, b: Published): boolean {
-  if (a.catalog === b.catalog) return true;
-  const parts = (state: Published) =>
-    Object.entries(state.parts)
-      .filter(([name]) => name === "sources" || name.startsWith("kernels/"))
-      .map(([name, { digest }]) => `${name} ${digest}`)
-      .toSorted();
-  // Of a version that wrote generations whole nothing tells.
-  return parts(a).length > 0 && parts(a).join() === parts(b).join();
+  const [mine, other] = [a, b].map(({ catalog: { sources, guests, kernels } }) => [
+    ...[...sources, "guests", ...guests, "kernels", ...kernels],
+  ]) as [unknown[], unknown[]];
+  return mine.length === other.length && mine.every((one, index) => one === other[index]);
 }
 
 /** Counts the tries of what failed for no proven reason, and settles it when there were enough. */

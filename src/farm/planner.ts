@@ -46,7 +46,10 @@ export class Planner {
   }
 
   compilerOf(element: Element): Compiler | undefined {
-    return element.compiler ?? this.#context.ledger.kernelOf(element)?.compiler;
+    const { ledger } = this.#context;
+    return (
+      element.compiler ?? ledger.kernelOf(element)?.compiler ?? ledger.factsOf(element).headers?.compiler
+    );
   }
 
   /** @throws FarmError for whatever keeps this element from being built */

@@ -13,14 +13,14 @@ import type { LoadedDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { Recipe } from "../builder/records.ts";
 import { ELSEWHERE, type Surroundings, USUAL } from "../builder/surroundings.ts";
-import type { Catalog } from "../catalog/catalog.ts";
 import { verdictsOn } from "../check/checks/index.ts";
 import { compareModules, type ModuleComparison } from "../check/compare-modules.ts";
 import type { Verdict } from "../check/verdict.ts";
+import { factsByKernel } from "../kernel/facts.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
 import { blobPath } from "../registry/blobs.ts";
-import type { Manifest } from "../registry/documents.ts";
+import type { Manifest, Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
 import { loadDrivers } from "./drivers.ts";
 import { neededBy, needsIn } from "./needs.ts";
@@ -54,9 +54,10 @@ export async function rebuild(
   options: RebuildOptions,
 ): Promise<RebuildReport> {
   const { progress, signal } = options;
-  const { catalog } = await readPublished(farm.store);
+  const state = await readPublished(farm.store);
+  const { catalog } = state;
   const driver = await driverOf(farm, manifest, progress, signal);
-  const element = elementOf(manifest, driver, catalog);
+  const element = elementOf(manifest, driver, state);
   const context = openBuild(farm, catalog, (text) => progress.say(text));
   progress.say(`${elementName(element)}: building it again in a different environment`);
   const recipe = await planRecipe(element, driver, context, signal);
@@ -120,7 +121,11 @@ async function driverOf(
   throw new FarmError("CONFIG_INVALID", { detail: `the configuration has no driver ${name} ${version}` });
 }
 
-function elementOf({ identity }: Manifest, driver: LoadedDriver, catalog: Catalog): Element {
+function elementOf(
+  { identity }: Manifest,
+  driver: LoadedDriver,
+  { catalog, facts }: Pick<Published, "catalog" | "facts">,
+): Element {
   const { kernel, distribution, architecture } = identity;
   const kernels = catalog.kernels.filter(
     (one) =>
@@ -130,7 +135,7 @@ function elementOf({ identity }: Manifest, driver: LoadedDriver, catalog: Catalo
       one.architecture === architecture,
   );
   const wanted = { name: driver.name, version: driver.version, series: undefined };
-  const [element] = generateMatrix({ ...catalog, kernels }, [wanted], [{}]);
+  const [element] = generateMatrix({ ...catalog, kernels }, [wanted], [{}], factsByKernel(facts));
   if (element !== undefined) return element;
   throw new FarmError("KERNEL_UNKNOWN", {
     detail: `the catalog has no ${distribution.release}/${architecture}/${kernel.release}_${kernel.packageVersion}`,

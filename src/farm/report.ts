@@ -104,7 +104,9 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     excluded: facts.excluded,
     otherStable: otherStable(wanted, published.indices),
     problems,
-    unfetchable: catalog.kernels.filter((kernel) => kernel.notFetchableSince !== undefined).length,
+    unfetchable: catalog.kernels.filter(
+      (kernel) => ledger.factsOf(kernel).fetching?.notFetchableSince !== undefined,
+    ).length,
     generation: published.head?.number ?? 0,
     kernels: catalog.kernels.length,
   };

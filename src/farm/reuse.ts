@@ -6,6 +6,7 @@
 import { type CatalogKernel, findKernel } from "../catalog/catalog.ts";
 import { commonReason, textsOf, type Verdict } from "../check/verdict.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
+import { type KernelFacts, withAllLearned } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import { readManifest } from "../registry/artifact.ts";
@@ -70,7 +71,11 @@ export async function reuse(
       if (action === "reuse") indices = withReuse(indices, kernel, loadsOnOf(listed, kernel));
       tell(action === "reuse" ? "reused" : "refused", action === "reuse" ? proofOf(verdicts) : refusals);
     }
-    return { state: { ...today, indices, decisions }, moves, warnings: gate.strangeNames() };
+    const facts = withAllLearned(
+      today.facts,
+      [...proofs.values()].flatMap((proof) => proof.facts ?? []),
+    );
+    return { state: { ...today, indices, decisions, facts }, moves, warnings: gate.strangeNames() };
   });
 }
 
@@ -143,6 +148,8 @@ interface Proof {
   readonly refusals: readonly string[];
   /** What the checks say of the modules and the other kernel. */
   readonly verdicts: readonly Verdict[];
+  /** What was learned of the kernel on the way. */
+  readonly facts?: readonly KernelFacts[];
 }
 
 async function prove(
@@ -184,7 +191,7 @@ async function prove(
     // No stand-in is a proof that modules of one kernel fit another.
     undefined,
   );
-  return { refusals: [...new Set([...refusals, ...doubts(report)])], verdicts };
+  return { refusals: [...new Set([...refusals, ...doubts(report)])], verdicts, facts: report.facts };
 }
 
 /** Whatever the kernel. */

@@ -75,6 +75,13 @@ function bannerOf(kernel: Buffer): string | undefined {
   return undefined;
 }
 
+/** `uname -v`, which stands behind who compiled it with what; undefined where the words could be cut in two ways. */
+export function versionInBanner(banner: string): string | undefined {
+  const places = [...banner.matchAll(/\) (?=#\d)/g)];
+  const [place] = places;
+  return place === undefined || places.length > 1 ? undefined : banner.slice(place.index + 2);
+}
+
 function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }

@@ -2,13 +2,16 @@
  * What a kernel's own header packages say of it: the record that modules for it are judged by. What they do not say is
  * undefined, and whoever asks for it must answer `unknown`.
  */
+import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { kindIn } from "../base/strange-tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { headersFacts, type KernelFacts, type PackagedKernel } from "../kernel/facts.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
 import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
+import { upstreamOf, VERSION_FILE } from "../kernel/upstream.ts";
 import { readCompiler } from "./compiler.ts";
 import type { Inputs } from "./inputs.ts";
 import { packageFormat } from "./package-format.ts";
@@ -27,6 +30,9 @@ export interface KernelRecord {
   /** The compiler that its configuration or compile.h names, with its whole version. */
   readonly compiler?: Compiler;
   readonly symvers?: Symvers;
+  readonly symversDigest?: Digest;
+  /** The release of kernel.org that it was made from: 6.1.170. */
+  readonly upstream?: string;
   /** Whether its headers have the image that type information (BTF) of modules is made from. */
   readonly hasVmlinux?: boolean;
 }
@@ -61,6 +67,16 @@ export async function fetchKernelRecord(
   return readKernelRecord(staged, kversion, packageFormat(headers).headersDirectory(kversion), architecture);
 }
 
+/** The small part of a record, to be kept; undefined where nothing tells these headers from others. */
+export function factsOfRecord(kernel: PackagedKernel, record: KernelRecord): KernelFacts | undefined {
+  const { compiler, release, vermagic, buildSalt, upstream, hasVmlinux } = record;
+  const { configDigest: configuration, symversDigest: symvers } = record;
+  return headersFacts(
+    kernel,
+    defined({ compiler, release, vermagic, buildSalt, configuration, symvers, upstream, hasVmlinux }),
+  );
+}
+
 /** Reads the record from unpacked header packages; `directory` is where the kernel's own headers are in them. */
 function readKernelRecord(
   staged: readonly NamedTree[],
@@ -76,6 +92,8 @@ function readKernelRecord(
   const seedFile = read("include/generated/randstruct_hash.h");
   const exported = read("Module.symvers");
   const text = read(".config") ?? read("include/config/auto.conf");
+  const versions = read(VERSION_FILE);
+  const upstream = versions === undefined ? undefined : upstreamOf(versions);
   const release = definition(uts, "UTS_RELEASE");
   const seed = definition(seedFile, "RANDSTRUCT_HASHED_SEED");
   const config = text === undefined ? undefined : readKernelConfig(text);
@@ -93,7 +111,13 @@ function readKernelRecord(
     ...(vermagic === undefined ? {} : { vermagic }),
     ...(buildSalt === undefined ? {} : { buildSalt }),
     ...(compiler === undefined ? {} : { compiler }),
-    ...(exported === undefined ? {} : { symvers: readSymvers(exported, `${directory}/Module.symvers`) }),
+    ...(upstream === undefined ? {} : { upstream }),
+    ...(exported === undefined
+      ? {}
+      : {
+          symvers: readSymvers(exported, `${directory}/Module.symvers`),
+          symversDigest: sha256(exported),
+        }),
   };
 }
 

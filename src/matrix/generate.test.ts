@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
-import { compareKernels } from "../catalog/catalog.ts";
+import { type CatalogKernel, compareKernels } from "../catalog/catalog.ts";
+import { factsByKernel, fetchingFacts, headersFacts, type KernelFacts } from "../kernel/facts.ts";
 import { Element } from "./element.ts";
 import { generateMatrix, type Selection, selectKernels } from "./generate.ts";
 
+const READ = { family: "gcc", version: "12.2.0", source: "config" } as const;
 const DRIVER = { name: "doorbell", version: "0.1.1" };
 const KERNELS = [
   makeKernel({ kversion: "5.10.0-35-amd64", distribution: "debian11" }),
@@ -114,12 +116,27 @@ describe("selectKernels", () => {
     const gone = "2026-01-01T00:00:00.000Z";
     const kernels = [
       makeKernel({ kversion: "6.1.0-55-amd64", packageVersion: "6.1.160-1" }),
-      makeKernel({ kversion: "6.1.0-56-amd64", packageVersion: "6.1.170-3", notFetchableSince: gone }),
+      makeKernel({ kversion: "6.1.0-56-amd64", packageVersion: "6.1.170-3" }),
       makeKernel({ kversion: "6.1.0-57-amd64", packageVersion: "6.1.172-1", withdrawnSince: gone }),
       makeKernel({ kversion: "6.1.0-58-amd64", packageVersion: "6.1.174-1", missing: ["linux-kbuild-6.1"] }),
     ];
 
-    expect(select({ newest: 1 }, kernels)).toEqual(["debian12/6.1.0-55-amd64"]);
+    const lesson = fetchingFacts(kernels[1] as CatalogKernel, "notFetchable", gone);
+    const names = selectKernels(makeCatalog(kernels), { newest: 1 }, "wanted", factsByKernel([lesson]));
+
+    expect(names.map(({ kversion }) => kversion)).toEqual(["6.1.0-55-amd64"]);
+  });
+
+  test("a compiler that no source names is the one that the kernel's headers name", () => {
+    const { compiler: _, ...kernel } = makeKernel();
+    const facts = factsByKernel([headersFacts(kernel, { compiler: READ }) as KernelFacts]);
+    const compilers = (...kernels: CatalogKernel[]) =>
+      generateMatrix(makeCatalog(kernels), [DRIVER], [{}], facts).map(({ compiler }) => compiler);
+    const packages = makeKernel({ kversion: "6.1.0-57-amd64" }).packages;
+
+    expect(compilers(kernel)).toEqual([READ]);
+    expect(compilers(makeKernel())).toEqual([makeKernel().compiler]);
+    expect(compilers({ ...kernel, packages })).toEqual([undefined]);
   });
 
   test("the newest are those that a repository signed, whatever an unsigned list has beside them", () => {

@@ -6,6 +6,8 @@ import { FarmError } from "../base/error.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
 import { compareKernels, vouchedBy } from "../catalog/catalog.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { compilerOf, factsOf, type KnownFacts, NOTHING_KNOWN } from "../kernel/facts.ts";
+import type { Compiler } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import { type Element, outputOf, seriesOf, urlsOf } from "./element.ts";
 
@@ -54,15 +56,21 @@ export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = "")
   }
 }
 
-/** Elements in a fixed order: the same input gives the same matrix, byte for byte. */
+/**
+ * Elements in a fixed order: the same input gives the same matrix, byte for byte. `facts` say what sources do not: compilers,
+ * and which kernels cannot be fetched.
+ */
 export function generateMatrix(
   catalog: Catalog,
   drivers: readonly WantedDriver[],
   selections: readonly Selection[],
+  facts: KnownFacts = NOTHING_KNOWN,
 ): Element[] {
   const mirrors = new Map(catalog.sources.map((source) => [source.id, source.url]));
-  const kernels = new Set(selections.flatMap((selection) => selectKernels(catalog, selection)));
-  return [...elementsOf([...kernels].toSorted(compareKernels), drivers, mirrors)];
+  const kernels = new Set(
+    selections.flatMap((selection) => selectKernels(catalog, selection, "wanted", facts)),
+  );
+  return [...elementsOf([...kernels].toSorted(compareKernels), drivers, mirrors, facts)];
 }
 
 /** The elements of kernels, one after the other: for matrices that are written as they come. */
@@ -70,9 +78,13 @@ export function* elementsOf(
   kernels: Iterable<CatalogKernel>,
   drivers: readonly WantedDriver[],
   mirrors: ReadonlyMap<string, string>,
+  facts: KnownFacts = NOTHING_KNOWN,
 ): Generator<Element> {
   const placed = drivers.map((driver) => ({ ...driver, series: seriesOf(driver.version, driver.series) }));
-  for (const kernel of kernels) for (const driver of placed) yield elementOf(kernel, driver, mirrors);
+  for (const kernel of kernels) {
+    const compiler = compilerOf(facts, kernel);
+    for (const driver of placed) yield elementOf(kernel, compiler, driver, mirrors);
+  }
 }
 
 /** The kernels that a selection takes; `all` also takes those that cannot be built, for looking at. */
@@ -80,6 +92,7 @@ export function selectKernels(
   { kernels, sources }: Pick<Catalog, "kernels" | "sources">,
   selection: Selection,
   which: "wanted" | "all" = "wanted",
+  facts: KnownFacts = NOTHING_KNOWN,
 ): CatalogKernel[] {
   const releaseFits = expressionFilter(selection.kernelRelease, "kernel release");
   const versionFits = expressionFilter(selection.packageVersion, "package version");
@@ -96,7 +109,8 @@ export function selectKernels(
   const { newest } = selection;
   if (newest === undefined) return fitting;
   const fetchable = fitting.filter(
-    (kernel) => kernel.notFetchableSince === undefined && kernel.withdrawnSince === undefined,
+    (kernel) =>
+      factsOf(facts, kernel).fetching?.notFetchableSince === undefined && kernel.withdrawnSince === undefined,
   );
   const groups = Map.groupBy(fetchable, ({ distribution, architecture, flavour }) =>
     [distribution, architecture, flavour].join("/"),
@@ -130,6 +144,7 @@ function expressionFilter(expression: string | undefined, what: string): (text: 
 
 function elementOf(
   kernel: CatalogKernel,
+  compiler: Compiler | undefined,
   driver: WantedDriver & { readonly series: string },
   mirrors: ReadonlyMap<string, string>,
 ): Element {
@@ -147,6 +162,6 @@ function elementOf(
     distributionId: id,
     distributionVersion: version,
     packages: kernel.packages,
-    ...(kernel.compiler === undefined ? {} : { compiler: kernel.compiler }),
+    ...(compiler === undefined ? {} : { compiler }),
   };
 }

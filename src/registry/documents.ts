@@ -4,10 +4,12 @@
 
 import { z } from "zod";
 import { BuildRemarks, CompilerMismatch, Failure, OriginRecord, type Recipe } from "../builder/records.ts";
-import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
+import { AnnotatedKernel } from "../catalog/annotated.ts";
+import { type Catalog, CatalogSource, GuestTools } from "../catalog/catalog.ts";
 import { VERDICT_WORDS, Verdict } from "../check/verdict.ts";
 import { InputRecord } from "../inputs/input-record.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
+import { KernelFacts } from "../kernel/facts.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { Element, OutputPath } from "../matrix/element.ts";
 
@@ -247,8 +249,17 @@ export const Decisions = z.object({
   decisions: z.array(Decision),
 });
 
-/** Kernels of one distribution release and architecture. */
-export const Kernels = z.object({ schema: z.literal("kmodfarm.kernels/1"), kernels: z.array(CatalogKernel) });
+/**
+ * Kernels of one distribution release and architecture. Earlier versions noted here what they learned of them; that is read,
+ * and never written.
+ */
+export const Kernels = z.object({
+  schema: z.literal("kmodfarm.kernels/1"),
+  kernels: z.array(AnnotatedKernel),
+});
+
+/** What is known of these kernels beside. */
+export const Facts = z.object({ schema: z.literal("kmodfarm.facts/1"), facts: z.array(KernelFacts) });
 
 /** Elements of one distribution release and architecture. */
 export const Elements = z.object({ schema: z.literal("kmodfarm.elements/1"), elements: z.array(Element) });
@@ -267,7 +278,7 @@ export const Sources = z.object({
 const PartName = z
   .string()
   .regex(
-    /^((index|matrix|attempts|kernels)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
+    /^((index|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
     {
       error: "not a part of a generation",
     },
@@ -282,6 +293,8 @@ const Difference = z.object({
   candidates: z.object({ added: z.int(), changed: z.int(), removed: z.int() }),
   attempts: z.int(),
   kernels: z.int(),
+  /** Kernels of which something was learned; the first generations with parts did not say. */
+  facts: z.int().optional(),
   decisions: z.int(),
 });
 export type Difference = z.infer<typeof Difference>;
@@ -333,6 +346,8 @@ export interface Published {
   /** Where the store has its parts; none for what is not published as it is. */
   readonly parts: Readonly<Record<string, Part>>;
   readonly catalog: Catalog;
+  /** What was learned of kernels, in the order of their names. */
+  readonly facts: readonly KernelFacts[];
   /** Elements whose outcome is settled: published, or failed by their own fault. */
   readonly matrix: readonly Element[];
   readonly attempts: readonly AttemptNote[];

@@ -50,6 +50,7 @@ describe("a registry", () => {
       head: _,
       parts,
       catalog: __,
+      facts: ___,
       ...listing
     } = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
     await store.remove(blobPath(parts["kernels/debian12.x86_64"]?.digest ?? ""));

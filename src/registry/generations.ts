@@ -5,13 +5,15 @@
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
-import { Catalog } from "../catalog/catalog.ts";
+import { AnnotatedCatalog, describedBy } from "../catalog/annotated.ts";
+import { kernelName } from "../kernel/kernel.ts";
 import { Matrix } from "../matrix/element.ts";
 import { blobPath } from "./blobs.ts";
 import {
   Attempts,
   Channel,
   Decisions,
+  type Facts,
   Generation,
   type Head,
   Index,
@@ -52,15 +54,15 @@ export async function readPublished(store: Store, known: Published = NOTHING_PUB
 }
 
 /** A published state without what is known of kernels, and so nothing that could be published upon. */
-export type Listing = Omit<Published, "head" | "parts" | "catalog">;
+export type Listing = Omit<Published, "head" | "parts" | "catalog" | "facts">;
 
 /** What is published now, for whoever only tells of it: kernels are a third of all that there is to read. */
 export async function readListing(store: Store): Promise<Listing> {
   const found = await newestGeneration(store);
-  const isListed = (name: string) => !name.startsWith("kernels/");
+  const isListed = (name: string) => !name.startsWith("kernels/") && !name.startsWith("facts/");
   const state =
     found === undefined ? NOTHING_PUBLISHED : await readGeneration(store, found, NOTHING_PUBLISHED, isListed);
-  const { head: _, parts: __, catalog: ___, ...listing } = state;
+  const { head: _, parts: __, catalog: ___, facts: ____, ...listing } = state;
   return listing;
 }
 
@@ -198,10 +200,20 @@ export async function readGeneration(
       return [name, mine === undefined ? await readPart(store, name, part) : mine.document()];
     }),
   );
-  for (const [name, document] of documents)
+  for (const [name, document] of documents) {
+    if (name.startsWith("facts/")) refuseElsewhere(store, name, document as z.infer<typeof Facts>);
     if (name.startsWith("index/") && name !== `index/${indexName(document as Index)}`)
       throw corruptStore(store, `the part ${name} is the index of ${indexName(document as Index)}`);
-  return { head, parts, ...assemble(new Map(documents)) };
+  }
+  const { content, outdated } = assemble(new Map(documents));
+  const kept = Object.entries(parts).filter(([name]) => !outdated.includes(name));
+  return { head, parts: Object.fromEntries(kept), ...content };
+}
+
+/** What is in the wrong part would be lost when that part is written again. */
+function refuseElsewhere(store: Store, name: string, { facts }: z.infer<typeof Facts>): void {
+  const stray = facts.find((one) => name !== `facts/${indexName(one)}`);
+  if (stray !== undefined) throw corruptStore(store, `the part ${name} has facts of ${kernelName(stray)}`);
 }
 
 async function readPart(store: Store, name: string, { digest }: Part): Promise<unknown> {
@@ -227,7 +239,7 @@ async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGe
       return index;
     });
   const [catalog, matrix, { attempts }, { roots }, { decisions }] = await Promise.all([
-    load("catalog.json", Catalog),
+    load("catalog.json", AnnotatedCatalog),
     load("matrix.json", Matrix),
     load("attempts.json", Attempts),
     // The first generations had none.
@@ -235,7 +247,7 @@ async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGe
     "decisions.json" in files ? load("decisions.json", Decisions) : { decisions: [] },
   ]);
   return {
-    catalog,
+    ...describedBy(catalog),
     matrix: matrix.elements,
     attempts,
     indices: await Promise.all(indices),

@@ -4,9 +4,11 @@
  */
 import type { z } from "zod";
 import { canonicalJson } from "../base/json.ts";
-import { type CatalogKernel, EMPTY_CATALOG } from "../catalog/catalog.ts";
-import { kernelName } from "../kernel/kernel.ts";
-import { type Element, elementKey } from "../matrix/element.ts";
+import { takeFacts } from "../catalog/annotated.ts";
+import { EMPTY_CATALOG } from "../catalog/catalog.ts";
+import { withAllLearned } from "../kernel/facts.ts";
+import { type KernelId, kernelName } from "../kernel/kernel.ts";
+import { elementKey } from "../matrix/element.ts";
 import {
   type AttemptNote,
   Attempts,
@@ -14,6 +16,7 @@ import {
   Decisions,
   type Difference,
   Elements,
+  Facts,
   Index,
   type IndexEntry,
   indexName,
@@ -33,6 +36,7 @@ export const NOTHING_PUBLISHED: Published = {
   head: null,
   parts: {},
   catalog: EMPTY_CATALOG,
+  facts: [],
   matrix: [],
   attempts: [],
   indices: [],
@@ -52,6 +56,9 @@ export function partsOf(state: Content): ReadonlyMap<string, PartContent> {
   return new Map([
     ...grouped(kernels, placeOfKernel).map(([place, some]) =>
       part(`kernels/${place}`, some, () => ({ schema: "kmodfarm.kernels/1", kernels: some })),
+    ),
+    ...grouped(state.facts, placeOfKernel).map(([place, some]) =>
+      part(`facts/${place}`, some, () => ({ schema: "kmodfarm.facts/1", facts: some })),
     ),
     ...grouped(state.matrix, placeOfKernel).map(([place, some]) =>
       // Nothing here says when it was made: that is the generation's.
@@ -91,6 +98,7 @@ export function typeOfPart(name: string): z.ZodType {
 
 const TYPES = {
   kernels: Kernels,
+  facts: Facts,
   matrix: Elements,
   attempts: Attempts,
   index: Index,
@@ -99,19 +107,33 @@ const TYPES = {
   roots: Roots,
 } as const;
 
-/** A state from its parts, each as its type has it. Lists are in the order of their keys, whatever the parts' order. */
-export function assemble(documents: ReadonlyMap<string, unknown>): Content {
+/**
+ * A state from its parts, each as its type has it. Lists are in the order of their keys, whatever the parts' order. `outdated`
+ * are the parts that hold something which has a part of its own by now: it is taken from them.
+ */
+export function assemble(documents: ReadonlyMap<string, unknown>): {
+  readonly content: Content;
+  readonly outdated: readonly string[];
+} {
   const named = [...documents].toSorted(([a], [b]) => comparePartNames(a, b));
   const all = <K extends keyof typeof TYPES>(kind: K) =>
     named.filter(([name]) => name.split("/")[0] === kind).map(([, one]) => one as z.infer<(typeof TYPES)[K]>);
   const { sources, guests } = all("sources")[0] ?? EMPTY_CATALOG;
-  return {
+  const kernels = named
+    .filter(([name]) => name.startsWith("kernels/"))
+    .map(([name, one]) => ({ name, ...takeFacts((one as z.infer<typeof Kernels>).kernels) }));
+  const facts = all("facts").flatMap((one) => one.facts);
+  const content: Content = {
     catalog: {
       schema: "kmodfarm.catalog/1",
       sources,
       guests,
-      kernels: all("kernels").flatMap(({ kernels }) => kernels),
+      kernels: kernels.flatMap((one) => one.kernels),
     },
+    facts: withAllLearned(
+      kernels.flatMap((one) => one.facts),
+      facts,
+    ),
     matrix: sortedBy(
       all("matrix").flatMap(({ elements }) => elements),
       elementKey,
@@ -124,6 +146,7 @@ export function assemble(documents: ReadonlyMap<string, unknown>): Content {
     roots: all("roots")[0]?.roots ?? {},
     decisions: all("decisions").flatMap(({ decisions }) => decisions),
   };
+  return { content, outdated: kernels.flatMap((one) => (one.facts.length === 0 ? [] : [one.name])) };
 }
 
 /** Parts of releases by release, then architecture; pieces by their numbers. */
@@ -161,6 +184,7 @@ export function differenceOf(before: Content, after: Content): Difference {
     candidates: between("candidate"),
     attempts: others(before.attempts, after.attempts, ({ element }) => element),
     kernels: others(before.catalog.kernels, after.catalog.kernels, kernelName),
+    facts: others(before.facts, after.facts, kernelName),
     decisions: after.decisions.length - before.decisions.length,
   };
 }
@@ -180,7 +204,7 @@ function pieces(decisions: readonly Decision[]): (readonly Decision[])[] {
   );
 }
 
-function placeOfKernel({ distribution, architecture }: CatalogKernel | Element): string {
+function placeOfKernel({ distribution, architecture }: KernelId): string {
   return `${distribution}.${architecture}`;
 }
 

@@ -34,7 +34,7 @@ export function nextState(
   state: Published,
   catalog: Catalog,
   outcomes: readonly Outcome[],
-  roots: Published["roots"] = {},
+  { roots = {}, facts = state.facts }: Partial<Pick<Published, "roots" | "facts">> = {},
 ): Published {
   const matrix = new Map(state.matrix.map((element) => [elementKey(element), element]));
   const attempts = new Map(state.attempts.map((note) => [note.element, note]));
@@ -54,6 +54,7 @@ export function nextState(
   return {
     ...state,
     catalog,
+    facts,
     matrix: sortedByKey(matrix),
     attempts: sortedByKey(attempts),
     indices: heldReuse(indices.closed()),

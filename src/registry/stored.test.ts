@@ -43,7 +43,7 @@ async function smallStore(): Promise<Store> {
   };
   const outcome = makeOutcome(ELEMENT, { artifact: { entry, isStable: true }, decision });
   const roots = { [`debian12-${recipe.slice(7, 15)}`]: [{ name: "gcc-12", version: "12.2.0-14" }] };
-  await showPublished(store, nextState(NOTHING, CATALOG, [outcome], roots), NOW);
+  await showPublished(store, nextState(NOTHING, CATALOG, [outcome], { roots }), NOW);
   return store;
 }
 

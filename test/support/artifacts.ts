@@ -14,6 +14,7 @@ export const NOTHING: Published = {
   head: null,
   parts: {},
   catalog: makeCatalog([]),
+  facts: [],
   matrix: [],
   attempts: [],
   indices: [],

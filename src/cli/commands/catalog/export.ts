@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { openScratch } from "../../../base/scratch.ts";
+import { annotatedCatalog, type Described } from "../../../catalog/annotated.ts";
 import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import { exportDriverkit } from "../../../catalog/driverkit.ts";
 import { exportKernelCrawler } from "../../../catalog/kernel-crawler.ts";
@@ -9,7 +10,7 @@ import { mergeImported } from "../../../catalog/merge.ts";
 import { ArchitectureName } from "../../../kernel/architecture.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
 import { readPublished } from "../../../registry/generations.ts";
-import { catalogOfList, readAnyCatalog } from "../../catalog-io.ts";
+import { readCatalog } from "../../catalog-io.ts";
 import type { OptionsOf } from "../../command.ts";
 import { toArchitecture, withFarm, withStoredFarm } from "../../options.ts";
 import { printDocument, say } from "../../output.ts";
@@ -20,11 +21,14 @@ type ExportOptions = OptionsOf<typeof EXPORT>;
 export async function exportCatalog(options: ExportOptions): Promise<number> {
   const open = options.catalog === undefined ? withStoredFarm : withFarm;
   return open(options, async (farm) => {
-    const catalog =
+    const described: Described =
       options.catalog === undefined
-        ? (await readPublished(farm.store)).catalog
-        : (await Promise.all(options.catalog.map(asCatalog))).reduce(mergeImported, EMPTY_CATALOG);
-    const files = filesOf(catalog, options);
+        ? await readPublished(farm.store)
+        : (await Promise.all(options.catalog.map(readCatalog))).reduce<Described>(mergeImported, {
+            catalog: EMPTY_CATALOG,
+            facts: [],
+          });
+    const files = filesOf(annotatedCatalog(described), options);
     if (options.output === undefined) {
       const [only] = files.values();
       if (options.format === "driverkit" || files.size > 1 || only === undefined)
@@ -47,11 +51,6 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
     say(`${files.size} files written to ${options.output}`);
     return 0;
   });
-}
-
-async function asCatalog(place: string): Promise<Catalog> {
-  const read = await readAnyCatalog(place);
-  return read.format === "kmodfarm" ? read.catalog : catalogOfList(read.list);
 }
 
 /** What an export consists of, by path below its directory: for lists, as kernel-crawler's own site has them. */

@@ -2,9 +2,11 @@
  * `kmodfarm catalog import`: kernels that other tools list.
  */
 import { FarmError } from "../../../base/error.ts";
+import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog } from "../../../catalog/catalog.ts";
 import { formatChangesOf, reportsOfList } from "../../../catalog/kernel-list.ts";
 import { mergeCatalog, mergeImported } from "../../../catalog/merge.ts";
+import { factsByKernel } from "../../../kernel/facts.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
 import { type AnyCatalog, catalogOfList, readAnyCatalog } from "../../catalog-io.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -23,9 +25,9 @@ export async function importFile(file: string, options: ImportOptions): Promise<
     architecture: options.arch === undefined ? undefined : toArchitecture(options.arch),
   });
   return withFarm(options, async (farm) => {
-    const { before, result } = await changeCatalog(farm, "catalog import", async ({ catalog }) => ({
-      catalog: merged(catalog, read, options),
-    }));
+    const { before, result } = await changeCatalog(farm, "catalog import", async (state) =>
+      merged(state, read, options),
+    );
     const after = result.catalog;
     const summary = summaryOf(read, before, after);
     if (options.json) await printJson(summary);
@@ -39,14 +41,19 @@ export async function importFile(file: string, options: ImportOptions): Promise<
 }
 
 /** A crawler's list is the whole of what it found; other documents only add. */
-function merged(previous: Catalog, read: AnyCatalog, { acceptWithdrawals = false }: ImportOptions): Catalog {
-  if (read.format === "kmodfarm") return mergeImported(previous, read.catalog);
-  if (read.format === "driverkit") return mergeImported(previous, catalogOfList(read.list));
+function merged(
+  previous: Described,
+  read: AnyCatalog,
+  { acceptWithdrawals = false }: ImportOptions,
+): Described {
+  if (read.format === "kmodfarm") return mergeImported(previous, read);
+  if (read.format === "driverkit")
+    return mergeImported(previous, { catalog: catalogOfList(read.list), facts: [] });
   const now = new Date().toISOString();
-  return mergeCatalog(previous, reportsOfList(read.list, previous, now, acceptWithdrawals), {
-    now,
-    acceptWithdrawals,
-  });
+  const { catalog, facts } = previous;
+  const reports = reportsOfList(read.list, catalog, now, acceptWithdrawals);
+  const options = { now, facts: factsByKernel(facts), acceptWithdrawals };
+  return { catalog: mergeCatalog(catalog, reports, options), facts };
 }
 
 function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {

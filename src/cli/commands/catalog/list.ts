@@ -1,7 +1,8 @@
 /**
  * `kmodfarm catalog list`: every kernel ever seen.
  */
-import type { CatalogKernel } from "../../../catalog/catalog.ts";
+import { type AnnotatedKernel, annotated } from "../../../catalog/annotated.ts";
+import { factsByKernel } from "../../../kernel/facts.ts";
 import { selectKernels } from "../../../matrix/generate.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -12,15 +13,18 @@ import type { LIST } from "./command.ts";
 export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
   const selection = selectionOf(options);
   return withStoredFarm(options, async (farm) => {
-    const { catalog } = await readPublished(farm.store);
-    const kernels = selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all");
+    const { catalog, facts } = await readPublished(farm.store);
+    const known = factsByKernel(facts);
+    const selected =
+      selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all", known);
+    const kernels = selected.map((kernel) => annotated(kernel, known));
     if (options.json) await printJson({ ...catalog, kernels });
     else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
     return 0;
   });
 }
 
-function kernelTable(kernels: readonly CatalogKernel[]): string {
+function kernelTable(kernels: readonly AnnotatedKernel[]): string {
   const rows = kernels.map((kernel) => [
     kernel.distribution,
     kernel.architecture,
@@ -33,7 +37,7 @@ function kernelTable(kernels: readonly CatalogKernel[]): string {
   return table(["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "COMPILER", "STATE"], rows);
 }
 
-function stateOf(kernel: CatalogKernel): string {
+function stateOf(kernel: AnnotatedKernel): string {
   const facts: [string, string | undefined][] = [
     ["withdrawn since", kernel.withdrawnSince],
     ["stale since", kernel.staleSince],

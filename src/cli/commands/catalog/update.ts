@@ -2,10 +2,12 @@
  * `kmodfarm catalog update`: asks which kernels exist.
  */
 import { FarmError } from "../../../base/error.ts";
+import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "../../../catalog/catalog.ts";
 import type { SourceProblem, SourceWarning, Update } from "../../../catalog/update.ts";
 import { thisPerson } from "../../../farm/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
+import { factsByKernel } from "../../../kernel/facts.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { publish } from "../../../registry/commit.ts";
 import type { Published } from "../../../registry/documents.ts";
@@ -48,11 +50,12 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
 async function updateStore(farm: Farm, { acceptWithdrawals = false }: UpdateCommandOptions) {
   const seen = await readPublished(farm.store);
   const heard = await askSourcesOf(farm, seen.catalog, stopSignal());
-  return changeCatalog(farm, "catalog update", async ({ catalog: previous, head }) => {
+  return changeCatalog(farm, "catalog update", async ({ catalog: previous, facts, head }) => {
     // Who published meanwhile may have heard newer things, beside which ours would seem to go back in time.
     const isCurrent = head?.digest === seen.head?.digest;
     const answers = isCurrent ? heard : await askSourcesOf(farm, previous, stopSignal());
-    return updateFarmCatalog(previous, answers, { now: new Date(), acceptWithdrawals });
+    const options = { now: new Date(), facts: factsByKernel(facts), acceptWithdrawals };
+    return updateFarmCatalog(previous, answers, options);
   });
 }
 
@@ -71,7 +74,7 @@ function isTold(problems: readonly SourceProblem[], id: string): boolean {
 }
 
 /** Publishes a generation with another catalog and everything else as it was. `what` is the command that did it. */
-export async function changeCatalog<T extends { readonly catalog: Catalog }>(
+export async function changeCatalog<T extends { readonly catalog: Catalog } & Partial<Described>>(
   farm: Farm,
   what: string,
   change: (state: Published) => Promise<T>,
@@ -82,7 +85,7 @@ export async function changeCatalog<T extends { readonly catalog: Catalog }>(
     async (state) => {
       const found = await change(state);
       return {
-        state: { ...state, catalog: found.catalog },
+        state: { ...state, catalog: found.catalog, facts: found.facts ?? state.facts },
         result: { before: state.catalog, result: found },
       };
     },

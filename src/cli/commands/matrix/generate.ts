@@ -2,10 +2,12 @@
  * `kmodfarm matrix generate`: which builds are wanted.
  */
 import { FarmError } from "../../../base/error.ts";
-import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
+import type { Described } from "../../../catalog/annotated.ts";
+import { EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import type { KernelList } from "../../../catalog/kernel-list.ts";
 import { mergeImported } from "../../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../../farm/config/index.ts";
+import { factsByKernel } from "../../../kernel/facts.ts";
 import { PathSegment } from "../../../kernel/path-segment.ts";
 import {
   type Exclusion,
@@ -29,11 +31,11 @@ type GenerateOptions = OptionsOf<typeof GENERATE>;
 export async function generate(options: GenerateOptions): Promise<number> {
   const selection = selectionOf(options);
   const config = await configOf(options);
-  const catalog = await catalogOf(options, config);
+  const { catalog, facts } = await catalogOf(options, config);
   const selections = selection === undefined ? config.select : [selection];
   const drivers = wantedDrivers(options, config);
   refuseSharedPlaces(drivers);
-  const all = generateMatrix(catalog, drivers, selections);
+  const all = generateMatrix(catalog, drivers, selections, factsByKernel(facts));
   const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
   const { elements, excluded } = excludeElements(all, exclusions, new Date());
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
@@ -74,19 +76,19 @@ function inFile<T>(file: string, work: () => T): T {
   }
 }
 
-async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Catalog> {
+async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Described> {
   if (options.catalog === undefined) {
     await requireStore(config, options);
-    return (await readPublished(await openFolderStore(config.store))).catalog;
+    return readPublished(await openFolderStore(config.store));
   }
   const catalogs = await Promise.all(
     options.catalog.map(async (place) => {
-      const { catalog, list } = await readCatalog(place);
-      if (list !== undefined) say(listNote(list));
-      return catalog;
+      const read = await readCatalog(place);
+      if (read.list !== undefined) say(listNote(read.list));
+      return read;
     }),
   );
-  return catalogs.reduce(mergeImported, EMPTY_CATALOG);
+  return catalogs.reduce<Described>(mergeImported, { catalog: EMPTY_CATALOG, facts: [] });
 }
 
 /** What of a list no element can be made of: bad entries and kernels nobody can build are no silence. */

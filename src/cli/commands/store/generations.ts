@@ -38,7 +38,14 @@ export function generations(options: PlaceOptions): Promise<number> {
 }
 
 /** `+2 stable, 1 of them changed; 14 kernels` */
-function differenceWords({ stable, candidates, attempts, kernels, decisions }: Difference): string {
+function differenceWords({
+  stable,
+  candidates,
+  attempts,
+  kernels,
+  facts = 0,
+  decisions,
+}: Difference): string {
   const moved = (what: string, { added, changed, removed }: Difference["stable"]) =>
     [
       ...(added > 0 ? [`+${added}`] : []),
@@ -54,6 +61,7 @@ function differenceWords({ stable, candidates, attempts, kernels, decisions }: D
     ...some(decisions, "decision"),
     ...some(attempts, "attempt"),
     ...some(kernels, "kernel"),
+    ...(facts === 0 ? [] : [`facts of ${counted(facts, "kernel")}`]),
   ];
   return words.length === 0 ? "sources, or toolchains" : words.join(", ");
 }
