@@ -3,6 +3,7 @@
  */
 import { type Named, NOTHING_CHANGED, type Progress, type Stage } from "../base/progress.ts";
 import { oneLine, visible, visibleJson } from "../base/visible.ts";
+import { stopSignal } from "./options.ts";
 
 export interface Board extends Progress {
   /** Leaves the terminal as a command should. */
@@ -25,6 +26,26 @@ const REDRAW_MS = 200;
 export async function openBoard({ format, stream }: BoardOptions): Promise<Board> {
   if (format === "json") return jsonBoard(stream);
   return harmless(stream.isTTY ? new LiveBoard(stream) : new PlainBoard(stream));
+}
+
+/** What work that takes long is given: where it reports, when it is to stop, and the time. */
+interface Watched {
+  readonly progress: Board;
+  readonly signal: AbortSignal;
+  readonly now: () => Date;
+}
+
+/** Lets work report its progress on standard error; the terminal is left as it was before anything else is printed. */
+export async function withBoard<T>(
+  { logFormat = "text" }: { readonly logFormat?: "text" | "json" },
+  work: (watched: Watched) => Promise<T>,
+): Promise<T> {
+  const board = await openBoard({ format: logFormat, stream: process.stderr });
+  try {
+    return await work({ progress: board, signal: stopSignal(), now: () => new Date() });
+  } finally {
+    board.close();
+  }
 }
 
 /** Names and details hold the words of others: drivers, mirrors, builds. */

@@ -2,6 +2,7 @@
  * Whether what a hand-over says of itself is what its order asked for; looks at documents only. Whatever is not
  * exactly as ordered is refused, and named.
  */
+import { defined } from "../base/defined.ts";
 import { ERRORS, FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest } from "../base/json.ts";
 import {
@@ -23,8 +24,9 @@ const ROOM_BYTES = 8 * 1024 * 1024;
 const WORDS_LIMIT = 64 * 1024;
 const LOAD_LOG_LIMIT_BYTES = 32 * 1024 * 1024;
 
-export function refused(fact: string, cause?: unknown): FarmError {
-  return new FarmError("HAND_OVER_REFUSED", { detail: fact, ...(cause === undefined ? {} : { cause }) });
+/** `hint` is the next step, where it is not to look at the worker and order again. */
+export function refused(fact: string, cause?: unknown, hint?: string): FarmError {
+  return new FarmError("HAND_OVER_REFUSED", defined({ detail: fact, cause, hint }));
 }
 
 /** How large the archive of a hand-over for this order may be at most. */

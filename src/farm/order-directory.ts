@@ -8,7 +8,7 @@ import type { Readable } from "node:stream";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../base/json.ts";
-import { entriesOf, exists, openScratch, type Scratch } from "../base/scratch.ts";
+import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../base/scratch.ts";
 import { kindIn, readFileIn } from "../base/strange-tree.ts";
 import type { InputArchive } from "../inputs/input-places.ts";
 import { type Bytes, Order, orderDigest } from "./order.ts";
@@ -28,6 +28,7 @@ export class OrderDirectory {
 
   /** A directory to write to. */
   static async make(place: string): Promise<OrderDirectory> {
+    await makeOut(place);
     const scratch = await openScratch(join(place, "tmp"));
     await mkdir(join(place, "orders"), { recursive: true });
     return new OrderDirectory(place, scratch);
@@ -172,4 +173,16 @@ function isNamed(order: Order, digest: Digest): boolean {
 /** A directory of orders may come from anywhere: a link leads out of it, and a pipe has no end. */
 function isPlain(file: string): boolean {
   return kindIn(dirname(file), basename(file)) === "file";
+}
+
+/** Makes the directory that --out names. @throws FarmError PLACE_UNUSABLE */
+export async function makeOut(place: string): Promise<void> {
+  try {
+    await makePlace(place);
+  } catch (thrown) {
+    const { code, message: detail } = toFarmError(thrown);
+    throw code === "PLACE_UNUSABLE"
+      ? new FarmError(code, { detail, hint: "Name another directory with --out.", cause: thrown })
+      : thrown;
+  }
 }

@@ -89,7 +89,10 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
         // A try that failed is told as that, whatever an earlier one left.
         state:
           attemptState(note) ??
-          elementState({ artifacts: standing === undefined ? [] : [{ listed: listed as Listed, standing }] }),
+          elementState({
+            version: element.driverversion,
+            artifacts: standing === undefined ? [] : [{ listed: listed as Listed, standing }],
+          }),
         ...(standing === undefined ? {} : { standing }),
         ...(standing?.word === "stable" ? { path: viewPath(element) } : {}),
       });

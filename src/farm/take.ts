@@ -60,9 +60,12 @@ export async function handOversIn(places: readonly string[]): Promise<string[]> 
       // Links to a directory are a person's; those in it are not.
       if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
       const directory = await realpath(place);
-      return (await entriesOf(directory))
-        .filter((name) => name.endsWith(".tar"))
-        .map((name) => join(directory, name));
+      const names = (await entriesOf(directory)).filter((name) => name.endsWith(".tar"));
+      if (names.length > 0) return names.map((name) => join(directory, name));
+      throw new FarmError("FILE_UNREADABLE", {
+        detail: `${given} has no hand-over: none of its files ends in .tar`,
+        hint: "Name the directory that `kmodfarm work --out` wrote.",
+      });
     }),
   );
   return [...new Set(found.flat())].toSorted();
@@ -86,6 +89,7 @@ export async function takeHandOver(file: string, context: TakeContext): Promise<
       throw new FarmError("HAND_OVER_REFUSED", {
         detail: `${basename(file)} is refused: ${error.message}`,
         at: { file, kept: place },
+        hint: error.hint,
         cause: thrown,
       });
     }
@@ -133,7 +137,12 @@ async function describe(file: string, context: TakeContext) {
   const handOver = parsed(description);
   const digest = handOver.order as Digest;
   const order = await orderOf(digest, context);
-  if (order === undefined) throw refused(`this farm gave no order ${digest}`);
+  if (order === undefined)
+    throw refused(
+      `this farm gave no order ${digest}`,
+      undefined,
+      "If another machine planned, name its directory of orders with --orders. Otherwise order again with `kmodfarm plan`.",
+    );
   return { order, digest, handOver };
 }
 
@@ -235,6 +244,8 @@ async function takeAttempt(
   if (first === undefined || outcomeOf(first.record) !== outcomeOf(attempt))
     throw refused(
       "another hand-over of the same order, or this farm itself, came to other modules: one recipe has one result",
+      undefined,
+      "The first result stays. Compare its modules with those that are kept: the worker is wrong, or the build is not reproducible.",
     );
   return "again";
 }

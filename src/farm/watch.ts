@@ -82,6 +82,10 @@ class Session {
     if (isFirst) this.#learnKernels();
     await this.#coordinator.begin();
     this.#want();
+    const { progress } = this.#options;
+    progress.say(
+      `watching: the next source is asked in ${Math.ceil(rhythm.waitMs(now().getTime()) / 1000)} s`,
+    );
     const stop = AbortSignal.any([signal, this.#broken.signal]);
     while (!stop.aborted && performance.now() < ends) {
       const waitMs = Math.min(rhythm.waitMs(now().getTime()), ends - performance.now());

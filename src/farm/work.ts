@@ -34,7 +34,7 @@ import {
   type Order,
   type Runner,
 } from "./order.ts";
-import { OrderDirectory } from "./order-directory.ts";
+import { makeOut, OrderDirectory } from "./order-directory.ts";
 import { Workshop } from "./workshop.ts";
 
 export interface WorkOptions {
@@ -70,7 +70,7 @@ export interface WorkReport {
 export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   const { cache, jobs, out, signal } = options;
   await openCache(cache);
-  await mkdir(out, { recursive: true });
+  await makeOut(out);
   const scratch = await openScratch(join(cache, "tmp"));
   const outScratch = await openScratch(join(out, "tmp"));
   await awaitEviction(cache);

@@ -70,9 +70,17 @@ export async function contentsOf(store: Store, count: number): Promise<Contents>
   const state = states.get(newest?.head.number ?? 0) ?? NOTHING_PUBLISHED;
   if (newest !== undefined) name({ path: POINTER, by: "the registry" });
   for (const { entry, channel } of listAll(state.indices))
-    if (channel === "stable")
-      for (const [path, digest] of viewFiles(entry)) name({ path, digest, by: viewPath(entry), entry });
+    if (channel === "stable") for (const file of viewed(entry)) name(file);
   return { state, generations, faults, named, inputs: inputsOf(state) };
+}
+
+/** What the view shows of an artifact. */
+function viewed(entry: IndexEntry): NamedFile[] {
+  const sizes = new Map(artifactFiles(entry).map(({ digest, size }) => [digest, size]));
+  return [...viewFiles(entry)].map(([path, digest]) => {
+    const size = sizes.get(digest);
+    return { path, digest, by: viewPath(entry), entry, ...(size === undefined ? {} : { size }) };
+  });
 }
 
 function ofGeneration({ head, generation }: Found): NamedFile[] {

@@ -32,6 +32,20 @@ describe("an element is", () => {
     expect(wordOf(outcome("first", true), failed("BUILD_FAILED"))).toMatchObject({ word: "stable" });
   });
 
+  test("of its own version: what nodes get of another one is said beside it", () => {
+    const newer = makeElement({ driverversion: "0.1.2" });
+    const state = nextState(NOTHING, CATALOG, [outcome("first", true)]);
+    const candidate = makeOutcome(newer, {
+      artifact: { entry: makeEntry(newer, "second"), isStable: false },
+    });
+    const both = nextState(NOTHING, CATALOG, [outcome("first", true), candidate]);
+    const instead = { listed: { entry: { driverVersion: "0.1.1" } } };
+
+    expect(elementStates(state)(newer)).toMatchObject({ word: "notBuilt", instead });
+    expect(elementStates(both)(newer)).toMatchObject({ word: "candidate", instead });
+    expect(elementStates(state)(ELEMENT)).not.toHaveProperty("instead");
+  });
+
   test("a candidate where nodes get nothing yet", () => {
     expect(wordOf(outcome("first", false))).toMatchObject({ word: "candidate" });
   });

@@ -1,6 +1,6 @@
 /**
- * Where an element stands: the one answer, for tables, for reports and for whoever serves nodes. Nodes get what is stable,
- * else what serves their kernel, whatever waits beside it; where there is nothing, the last attempt says why.
+ * Where an element stands: the one answer, for tables, for reports and for whoever serves nodes. An element is of one version
+ * of its driver; what nodes get of an earlier version at the same place is said beside it.
  */
 import { type Element, elementKey } from "../matrix/element.ts";
 import { type AttemptNote, indexName, type LoadsOn, type Published } from "./documents.ts";
@@ -16,30 +16,43 @@ export interface Placed {
 
 export type ElementState =
   /** `beside`: a newer one that nodes do not get. */
-  | { readonly word: "stable"; readonly artifact: Placed; readonly beside?: Placed }
-  | { readonly word: "loadsOn"; readonly by: LoadsOn; readonly beside?: Placed }
-  | { readonly word: "candidate" | "withdrawn"; readonly artifact: Placed }
-  | { readonly word: "failed" | "excluded" | "unfetchable"; readonly attempt: AttemptNote }
-  | { readonly word: "notBuilt" };
+  (
+    | { readonly word: "stable"; readonly artifact: Placed; readonly beside?: Placed }
+    | { readonly word: "loadsOn"; readonly by: LoadsOn; readonly beside?: Placed }
+    | { readonly word: "candidate" | "withdrawn"; readonly artifact: Placed }
+    | { readonly word: "failed" | "excluded" | "unfetchable"; readonly attempt: AttemptNote }
+    | { readonly word: "notBuilt" }
+  ) & {
+    /** What nodes get as long as this version is not stable: another version's modules. */
+    readonly instead?: Placed;
+  };
 
 /** What is known of one element. */
 interface Known {
-  /** What the store has at its place. */
+  readonly version: string;
+  /** What the store has at its place, of whatever version. */
   readonly artifacts: readonly Placed[];
   /** What serves its kernel without having been built for it. */
   readonly loadsOn?: LoadsOn | undefined;
   readonly attempt?: AttemptNote | undefined;
 }
 
-export function elementState({ artifacts, loadsOn, attempt }: Known): ElementState {
-  const stable = artifacts.find(({ listed }) => listed.channel === "stable");
-  const waiting = artifacts.find(({ listed }) => listed.channel === "candidate");
+export function elementState({ version, artifacts, loadsOn, attempt }: Known): ElementState {
+  const [own, others] = [true, false].map((isOwn) =>
+    artifacts.filter(({ listed }) => (listed.entry.driverVersion === version) === isOwn),
+  ) as [Placed[], Placed[]];
+  const stable = own.find(({ listed }) => listed.channel === "stable");
+  const waiting = own.find(({ listed }) => listed.channel === "candidate");
   const beside = waiting === undefined ? {} : { beside: waiting };
   if (stable !== undefined) return { word: "stable", artifact: stable, ...beside };
-  if (loadsOn !== undefined) return { word: "loadsOn", by: loadsOn, ...beside };
-  if (waiting !== undefined)
-    return { word: waiting.standing.word === "withdrawn" ? "withdrawn" : "candidate", artifact: waiting };
-  return attemptState(attempt) ?? { word: "notBuilt" };
+  const given = others.find(({ listed }) => listed.channel === "stable");
+  const instead = given === undefined ? {} : { instead: given };
+  if (loadsOn !== undefined) return { word: "loadsOn", by: loadsOn, ...beside, ...instead };
+  if (waiting !== undefined) {
+    const word = waiting.standing.word === "withdrawn" ? "withdrawn" : "candidate";
+    return { word, artifact: waiting, ...instead };
+  }
+  return { ...(attemptState(attempt) ?? { word: "notBuilt" }), ...instead };
 }
 
 /** What a failed attempt came to; undefined for one that gave something. */
@@ -68,6 +81,7 @@ export function elementStates(
   const indices = new Map(state.indices.map((index) => [indexName(index), index]));
   return (element) =>
     elementState({
+      version: element.driverversion,
       artifacts: artifacts.get(viewPath(element)) ?? [],
       loadsOn: servedBy(indices.get(indexName(element)), element),
       attempt: notes.get(elementKey(element)),

@@ -83,6 +83,7 @@ async function makeOrders({ directory, cache, scratch }: ExecutorPlace): Promise
     build: { toolchains, inputs: NOBODY, limits: LIMITS } as never,
     isCarried: () => false,
     isRetry: false,
+    known: new Set(),
     expires: new Date("2026-03-02T00:00:00Z"),
   });
 }
@@ -108,7 +109,7 @@ describe("orders", () => {
     const { cache, scratch } = place;
     const taken = await takeHandOver(file, { cache, scratch, now: new Date("2026-03-01T00:00:00Z") });
 
-    expect(executor.written).toEqual({ build: 1, load: 0 });
+    expect(executor.written).toEqual({ build: 1, load: 0, before: 0 });
     expect(await readdir(join(cache, "orders"))).toEqual([`${orderDigest(order).slice(7)}.json`]);
     expect(taken).toMatchObject({ kind: "taken", recipe: work.element.recipe });
   });

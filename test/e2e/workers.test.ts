@@ -56,8 +56,10 @@ async function ordersTo(name: string): Promise<string> {
 
 it("builds and boots elsewhere what is published here, equal to a run bit for bit", async () => {
   expect(await ordersTo("builds")).toMatch(/^2 builds and 0 load tests ordered in builds/);
-  expect(await work("builds", "built", "--share", "1/2")).toMatch(/^1 orders carried out; /);
-  expect(await work("builds", "built")).toMatch(/^1 orders carried out, 1 before; /);
+  const again = await coordinator.cli("plan", "--out", "builds", "--with-packages");
+  expect(again.stdout).toMatch(/^No new orders\. 2 orders of before still stand in builds\. /);
+  expect(await work("builds", "built", "--share", "1/2")).toMatch(/^1 order carried out; /);
+  expect(await work("builds", "built")).toMatch(/^1 order carried out, 1 before; /);
   expect(await work("builds", "built")).toMatch(/^0 orders carried out, 2 before; /);
 
   const first = await coordinator.cli("take", join("worker", "built"), "--no-load");
@@ -96,7 +98,7 @@ it("holds no place of the machine that planned, and none of the one that worked"
 it("needs nothing when nothing changed", async () => {
   const planned = await coordinator.cli("plan", "--out", "nothing");
 
-  expect(planned.stdout).toMatch(/^No orders: 2 of 2 wanted elements need no work\.\n$/);
+  expect(planned.stdout).toMatch(/^No new orders\. 2 of 2 wanted elements need no work\.\n$/);
   expect(await coordinator.cli("take", join("worker", "built"))).toMatchObject({
     exitCode: 0,
     stdout: expect.stringMatching(/Hand-overs: 0 taken, 2 the same as before, 0 refused\.\n$/),
@@ -113,7 +115,9 @@ it("takes what is honest beside a lie, names the lie, and keeps it", async () =>
   const { exitCode, stdout } = await coordinator.cli("take", lie, join("worker", "built"));
 
   expect(exitCode).toBe(4);
-  expect(stdout).toMatch(/^lie\.tar is refused: .+\n {2}kept: .+quarantine.+\n {2}.+\[HAND_OVER_REFUSED\]$/m);
+  expect(stdout).toMatch(
+    /^lie\.tar is refused: .+\n {2}file: .+\n {2}kept: .+quarantine.+\n {2}.+\[HAND_OVER_REFUSED\]$/m,
+  );
   expect(stdout).toMatch(/2 stable[\s\S]+Hand-overs: 0 taken, 2 the same as before, 1 refused/);
 });
 

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type PQueue from "p-queue";
-import { canonicalJson, type Digest, hexOf } from "../../base/json.ts";
+import { canonicalJson, type Digest, digestOf, hexOf } from "../../base/json.ts";
 import type { Scratch } from "../../base/scratch.ts";
 import { rootRequest } from "../../builder/build.ts";
 import { buildPackages } from "../../builder/recipe.ts";
@@ -34,6 +34,13 @@ export interface OrdersContext {
   readonly expires: Date;
   /** Whether what failed before is ordered again. */
   readonly isRetry: boolean;
+  /** What the directory's orders ask for already, by `wishOf`. */
+  readonly known: ReadonlySet<Digest>;
+}
+
+/** What an order asks for, whenever it was given: two orders with one wish are the same work. */
+export function wishOf({ nonce: _, expires: __, ...wish }: Order): Digest {
+  return digestOf(wish);
 }
 
 /** Where a farm remembers an order that it gave. */
@@ -46,14 +53,14 @@ export class OrdersExecutor implements Executor {
   readonly #context: OrdersContext;
   readonly #sources = new Map<SourceTree, Promise<BuildOrder["driver"]["source"]>>();
   readonly #toolchains = new Map<string, Promise<ToolchainBytes>>();
-  #count = { build: 0, load: 0 };
+  #count = { build: 0, load: 0, before: 0 };
 
   constructor(context: OrdersContext) {
     this.#context = context;
   }
 
-  /** How many orders were written. */
-  get written(): Readonly<{ build: number; load: number }> {
+  /** How many orders were written, and how many were there before. */
+  get written(): Readonly<{ build: number; load: number; before: number }> {
     return this.#count;
   }
 
@@ -133,7 +140,11 @@ export class OrdersExecutor implements Executor {
   }
 
   async #write(order: BuildOrder | LoadOrder): Promise<void> {
-    const { directory, cache, scratch } = this.#context;
+    const { directory, cache, scratch, known } = this.#context;
+    if (known.has(wishOf(order))) {
+      this.#count.before++;
+      return;
+    }
     // Remembered first: a hand-over for an order that is not remembered is refused.
     await scratch.write(issuedOrder(cache, orderDigest(order)), `${canonicalJson(order)}\n`);
     await directory.putOrder(order);

@@ -83,6 +83,12 @@ function toText(farm: Farm, state: Listing, rows: readonly Row[], others: readon
 }
 
 function stateWords(state: ElementState, wordsOf: (placed: Placed) => string): string {
+  const words = ownWords(state, wordsOf);
+  const version = state.instead?.listed.entry.driverVersion;
+  return version === undefined ? words : `${words}; nodes get ${version}`;
+}
+
+function ownWords(state: ElementState, wordsOf: (placed: Placed) => string): string {
   switch (state.word) {
     case "stable":
       return besideWords(wordsOf(state.artifact), state.beside, wordsOf);

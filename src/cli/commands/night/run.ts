@@ -11,10 +11,10 @@ import { runFarm } from "../../../farm/run.ts";
 import { elementName } from "../../../matrix/element.ts";
 import { standingWords } from "../../../registry/standing.ts";
 import type { Store } from "../../../registry/stores/store.ts";
-import { openBoard } from "../../board.ts";
+import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs, logPlace } from "../../failures.ts";
-import { stopSignal, withFarm } from "../../options.ts";
+import { withFarm } from "../../options.ts";
 import { print, printJson, seconds, shownVerdict, table } from "../../output.ts";
 import type { RUN } from "./command.ts";
 
@@ -22,39 +22,32 @@ type RunCommandOptions = OptionsOf<typeof RUN>;
 
 export async function run(options: RunCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
-    if (farm.config.drivers.length === 0) {
-      throw new FarmError("CONFIG_INVALID", {
-        detail:
-          options.config === undefined
-            ? "this directory has no kmodfarm.yaml that names a driver"
-            : "no driver is configured",
-        hint: "Configure a driver, as examples/demo.yaml does, and pass the file with --config.",
-      });
-    }
+    requireDrivers(farm, options);
     const report = await runWithBoard(farm, options, {});
     return printReport(report, farm, options.json ?? false);
   });
 }
 
+/** @throws FarmError CONFIG_INVALID where no driver is configured */
+export function requireDrivers({ config }: Farm, options: Pick<RunCommandOptions, "config">): void {
+  if (config.drivers.length > 0) return;
+  throw new FarmError("CONFIG_INVALID", {
+    detail:
+      options.config === undefined
+        ? "this directory has no kmodfarm.yaml that names a driver"
+        : "no driver is configured",
+    hint: "Configure a driver, as examples/demo.yaml does, and pass the file with --config.",
+  });
+}
+
 /** Runs the farm with progress on stderr; shared with `build`. */
-export async function runWithBoard(
+export function runWithBoard(
   farm: Farm,
   options: RunCommandOptions,
   more: Partial<RunOptions>,
 ): Promise<RunReport> {
-  const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
-  try {
-    const clock = () => new Date();
-    return await runFarm(farm, {
-      progress: board,
-      signal: stopSignal(),
-      now: clock,
-      retry: options.retry ?? false,
-      ...more,
-    });
-  } finally {
-    board.close();
-  }
+  const retry = options.retry ?? false;
+  return withBoard(options, (watched) => runFarm(farm, { ...watched, retry, ...more }));
 }
 
 /** Prints a run's result and returns its exit code. */
@@ -144,9 +137,11 @@ export function toText(report: RunReport, farm: Farm): string {
 }
 
 /** Why there is no row. "Nothing to build" is an answer only if everything that decides it could be read. */
-function nothingText({ wanted, outOfReach, kernels, problems, excluded }: RunReport): string {
+function nothingText({ wanted, handedOut, outOfReach, kernels, problems, excluded }: RunReport): string {
   if (wanted > 0 && wanted === outOfReach)
     return `Nothing can be built: the mirrors list the kernels of all ${wanted} wanted elements but do not have their packages (--retry tries again).\n`;
+  if (handedOut > 0 && handedOut === wanted)
+    return "Nothing of what is wanted is here yet: it is with workers, or to be ordered.\n";
   if (wanted > 0) return `None of the ${wanted} wanted elements was built, for the reasons below.\n`;
   if (problems.length > 0)
     return `Nothing to build among the ${kernels} known kernels, but not every source could be queried: see below.\n`;

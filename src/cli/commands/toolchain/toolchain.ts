@@ -3,6 +3,8 @@
  */
 import { join, resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
+import { fileDigest } from "../../../base/file-digest.ts";
+import { exists } from "../../../base/scratch.ts";
 import { exportRoot, importRoot } from "../../../builder/toolchains/archive.ts";
 import { openToolchains } from "../../../farm/open.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
@@ -10,7 +12,7 @@ import { Compiler } from "../../../kernel/kernel.ts";
 import type { OptionsOf } from "../../command.ts";
 import type { PlaceOptions } from "../../common-options.ts";
 import { stopSignal, toArchitecture, withFarm } from "../../options.ts";
-import { print, printJson } from "../../output.ts";
+import { counted, print, printJson, say } from "../../output.ts";
 import type { EXPORT_TOOLCHAIN } from "./command.ts";
 
 export async function exportToolchain(
@@ -24,14 +26,18 @@ export async function exportToolchain(
     architecture: options.arch === undefined ? hostArchitecture(process.arch) : toArchitecture(options.arch),
   };
   return withFarm(options, async (farm) => {
-    const toolchains = openToolchains(farm, (text) => process.stderr.write(`${text}\n`));
+    const toolchains = openToolchains(farm, say);
+    if (!(await toolchains.isReady(wanted))) say(`making the toolchain root of ${release} with ${compiler}`);
     await toolchains.root(wanted, stopSignal());
     const file = resolve(options.output);
+    say(`writing ${options.output}`);
     const { name, digest, record } = await exportRoot(await toolchains.place(wanted), file, farm.scratch);
-    if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, file, ...record });
+    const archive = await fileDigest(file);
+    if (options.json)
+      await printJson({ schema: "kmodfarm.toolchain/1", name, digest, file, archive, ...record });
     else
       await print(
-        `${name}: ${record.packages.length} packages, content ${digest}\nwritten to ${options.output}\n`,
+        `${name}: ${counted(record.packages.length, "package")}\n  content ${digest}\n  ${options.output} ${archive}\n`,
       );
     return 0;
   });
@@ -40,6 +46,7 @@ export async function exportToolchain(
 export async function importToolchain(file: string, options: PlaceOptions): Promise<number> {
   return withFarm(options, async (farm) => {
     const place = ({ name }: { readonly name: string }) => join(farm.cache, "roots", name);
+    if (!(await exists(file))) throw new FarmError("FILE_UNREADABLE", { detail: `there is no file ${file}` });
     const { name, digest, record } = await importRoot(resolve(file), place, farm.scratch, stopSignal());
     if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, ...record });
     else await print(`${name}: ${record.packages.length} packages, content ${digest}\nadded to the cache\n`);

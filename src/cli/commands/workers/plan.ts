@@ -2,49 +2,42 @@
  * `kmodfarm plan`: orders for workers.
  */
 import { resolve } from "node:path";
-import { FarmError } from "../../../base/error.ts";
-import { planFarm } from "../../../farm/plan.ts";
-import { openBoard } from "../../board.ts";
+import { type PlanReport, planFarm } from "../../../farm/plan.ts";
+import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { stopSignal, withFarm } from "../../options.ts";
-import { print, printJson } from "../../output.ts";
-import { exitOf, problemText } from "../night/run.ts";
+import { withFarm } from "../../options.ts";
+import { counted, print, printJson } from "../../output.ts";
+import { exitOf, problemText, requireDrivers } from "../night/run.ts";
 import type { PLAN } from "./command.ts";
 
 export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
   const out = resolve(options.out);
   return withFarm(options, async (farm) => {
-    if (farm.config.drivers.length === 0)
-      throw new FarmError("CONFIG_INVALID", { detail: "no driver is configured" });
-    const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
-    try {
-      const report = await planFarm(farm, {
-        progress: board,
-        signal: stopSignal(),
-        now: () => new Date(),
-        retry: options.retry ?? false,
-        out,
-        hours: options.hours ?? 24,
-        carried: options.withPackages ? "all" : "private",
-      });
-      const { orders, handedOut, wanted, generation, problems } = report;
-      if (options.json)
-        await printJson({ schema: "kmodfarm.plan/1", out, orders, handedOut, wanted, generation, problems });
-      else await print(planText(options.out, report));
-      return exitOf(report);
-    } finally {
-      board.close();
-    }
+    requireDrivers(farm, options);
+    const { retry = false, hours = 24 } = options;
+    const carried = options.withPackages ? "all" : "private";
+    const report = await withBoard(options, (watched) =>
+      planFarm(farm, { ...watched, retry, out, hours, carried }),
+    );
+    const { orders, handedOut, wanted, generation, problems } = report;
+    if (options.json)
+      await printJson({ schema: "kmodfarm.plan/1", out, orders, handedOut, wanted, generation, problems });
+    else await print(planText(options.out, report));
+    return exitOf(report);
   });
 }
 
-function planText(out: string, report: Awaited<ReturnType<typeof planFarm>>): string {
-  const { orders, wanted, handedOut, problems } = report;
-  const total = orders.build + orders.load;
-  const rest = `${wanted - handedOut} of ${wanted} wanted elements need no work.\n`;
-  const first =
-    total === 0
-      ? `No orders: ${rest}`
-      : `${orders.build} builds and ${orders.load} load tests ordered in ${out}; ${rest}  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n`;
-  return `${problemText(problems)}${first}`;
+function planText(out: string, { orders, wanted, handedOut, problems }: PlanReport): string {
+  const { build, load, before } = orders;
+  const rest = `${wanted - handedOut} of ${counted(wanted, "wanted element")} need no work.\n`;
+  const next = `  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n`;
+  const earlier =
+    before === 0
+      ? ""
+      : `${counted(before, "order")} of before still ${before === 1 ? "stands" : "stand"} in ${out}. `;
+  const fresh =
+    build + load === 0
+      ? "No new orders. "
+      : `${counted(build, "build")} and ${counted(load, "load test")} ordered in ${out}. `;
+  return `${problemText(problems)}${fresh}${earlier}${rest}${build + load + before === 0 ? "" : next}`;
 }

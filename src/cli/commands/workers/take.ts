@@ -4,63 +4,56 @@
 import { resolve } from "node:path";
 import { ERRORS } from "../../../base/error.ts";
 import { oneLine } from "../../../base/visible.ts";
+import type { Farm } from "../../../farm/open.ts";
 import { type TakeReport, takeAll } from "../../../farm/take-all.ts";
-import { openBoard } from "../../board.ts";
+import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { stopSignal, withFarm } from "../../options.ts";
-import { print, printJson } from "../../output.ts";
+import { withFarm } from "../../options.ts";
+import { counted, print, printJson } from "../../output.ts";
 import { exitOf, toJson, toText } from "../night/run.ts";
 import type { TAKE } from "./command.ts";
 
 export async function take(places: readonly string[], options: OptionsOf<typeof TAKE>): Promise<number> {
   return withFarm(options, async (farm) => {
-    const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
-    try {
-      const report = await takeAll(farm, {
-        progress: board,
-        signal: stopSignal(),
-        now: () => new Date(),
-        places,
-        ...(options.orders === undefined ? {} : { orders: resolve(options.orders) }),
-        without: options.load ? [] : ["load"],
-      });
-      const { taken, again, refused, faults } = report;
-      if (options.json) {
-        const told = refused.map(({ file, error: { code, message, at, hint } }) => ({
-          file,
-          code,
-          message,
-          at,
-          hint,
-        }));
-        await printJson({
-          ...toJson(report, farm),
-          schema: "kmodfarm.take/1",
-          taken,
-          again,
-          refused: told,
-          faults,
-        });
-      } else await print(`${toText(report, farm)}${handOverText(report)}`);
-      return exitOfTake(report);
-    } finally {
-      board.close();
-    }
+    const orders = options.orders === undefined ? {} : { orders: resolve(options.orders) };
+    const without = options.load ? [] : (["load"] as const);
+    const report = await withBoard(options, (watched) =>
+      takeAll(farm, { ...watched, places, without, ...orders }),
+    );
+    if (options.json) await printJson(jsonOf(report, farm));
+    else await print(`${toText(report, farm)}${handOverText(report)}`);
+    return exitOfTake(report);
   });
 }
 
+function jsonOf(report: TakeReport, farm: Farm) {
+  const { taken, again, refused, faults } = report;
+  const told = refused.map(({ file, error: { code, message, at, hint } }) => ({
+    file,
+    code,
+    message,
+    at,
+    hint,
+  }));
+  return { ...toJson(report, farm), schema: "kmodfarm.take/1", taken, again, refused: told, faults };
+}
+
 function handOverText({ taken, again, refused, faults, handedOut }: TakeReport): string {
-  const bad = refused.map(({ error: { code, message, at, hint } }) => {
+  const bad = refused.map(({ file, error: { code, message, at, hint } }) => {
     const kept = at.kept === undefined ? "" : `  kept: ${at.kept}\n`;
-    return `${oneLine(message)}\n${kept}  ${hint} [${code}]\n`;
+    return `${oneLine(message)}\n  file: ${oneLine(file)}\n${kept}  ${hint} [${code}]\n`;
   });
   const failed = faults.map(
     // A worker's words make no lines of ours.
     ({ name, code, message }) => `${name}: the worker failed: ${oneLine(message)} [${code}]\n`,
   );
   const before = again === 0 ? "" : `, ${again} the same as before`;
-  const rest = handedOut === 0 ? "" : ` ${handedOut} elements are still with workers, or to be ordered.`;
-  return `${bad.join("")}${failed.join("")}Hand-overs: ${taken} taken${before}, ${refused.length} refused.${rest}\n`;
+  const reported = faults.length === 0 ? "" : `, ${faults.length} failed at their workers`;
+  const rest =
+    handedOut === 0
+      ? ""
+      : ` ${counted(handedOut, "element")} ${handedOut === 1 ? "is" : "are"} still with workers, or to be ordered.`;
+  return `${bad.join("")}${failed.join("")}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
 }
 
 /** A refused hand-over is somebody's lie, or a damaged file: a person must look. */

@@ -5,33 +5,27 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { carryOut, type WorkReport } from "../../../farm/work.ts";
-import { openBoard } from "../../board.ts";
+import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { stopSignal } from "../../options.ts";
-import { print, printJson } from "../../output.ts";
+import { counted, print, printJson } from "../../output.ts";
 import type { WORK } from "./command.ts";
 
 export async function work(orders: string, options: OptionsOf<typeof WORK>): Promise<number> {
-  const board = await openBoard({ format: options.logFormat ?? "text", stream: process.stderr });
-  try {
-    const share = options.share === undefined ? undefined : shareOf(options.share);
-    const report = await carryOut({
+  const share = options.share === undefined ? undefined : shareOf(options.share);
+  const report = await withBoard(options, (watched) =>
+    carryOut({
       orders: resolve(orders),
       out: resolve(options.out),
       cache: resolve(options.cache ?? ".kmodfarm/cache"),
       jobs: options.jobs ?? availableParallelism(),
       sandbox: options.sandbox ?? "bwrap",
       ...(share === undefined ? {} : { share }),
-      progress: board,
-      signal: stopSignal(),
-      now: () => new Date(),
-    });
-    if (options.json) await printJson(toJson(report));
-    else await print(toText(report, options.out));
-    return report.faults.length > 0 ? 3 : 0;
-  } finally {
-    board.close();
-  }
+      ...watched,
+    }),
+  );
+  if (options.json) await printJson(toJson(report));
+  else await print(toText(report, options.out));
+  return report.faults.length > 0 ? 3 : 0;
 }
 
 function shareOf(text: string): { readonly number: number; readonly count: number } {
@@ -58,5 +52,7 @@ function toText({ done, before, left, faults }: WorkReport, out: string): string
     ({ name, error: { code, message, hint } }) => `${name}: ${message}\n  ${hint} [${code}]\n`,
   );
   const earlier = before === 0 ? "" : `, ${before} before`;
-  return `${failures.join("")}${reasons.join("")}${done} orders carried out${earlier}; hand-overs are in ${out}.\n`;
+  const failed = faults.length === 0 ? "" : `, ${faults.length} failed on this machine`;
+  const carried = counted(done - faults.length, "order");
+  return `${failures.join("")}${reasons.join("")}${carried} carried out${earlier}${failed}; hand-overs are in ${out}.\n`;
 }
