@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
 import { factsByKernel, factsOf } from "../kernel/facts.ts";
+import { kernelName } from "../kernel/kernel.ts";
 import { type AnnotatedKernel, annotatedCatalog, describedBy, takeFacts } from "./annotated.ts";
 
 const SINCE = "2026-01-01T00:00:00.000Z";
@@ -17,7 +18,7 @@ const kernels = fc
       hasDigests: fc.boolean(),
     }),
     {
-      maxLength: 5,
+      maxLength: 12,
     },
   )
   .map((all) =>
@@ -40,7 +41,10 @@ test("a catalog with annotations is taken apart and shown again as it was", () =
       const document = { ...makeCatalog([]), kernels: annotated };
       const described = describedBy(document);
 
+      const names = described.facts.map(kernelName);
+
       expect(annotatedCatalog(described)).toEqual(document);
+      expect(names).toEqual(names.toSorted((a, b) => (a < b ? -1 : 1)));
       expect(takeFacts(described.catalog.kernels)).toEqual({ kernels: described.catalog.kernels, facts: [] });
       for (const kernel of described.catalog.kernels) {
         expect(kernel).not.toHaveProperty("notFetchableSince");

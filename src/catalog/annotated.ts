@@ -13,6 +13,7 @@ import {
   type KernelFacts,
   type KnownFacts,
   placesDigest,
+  withAllLearned,
 } from "../kernel/facts.ts";
 import { Catalog, CatalogKernel } from "./catalog.ts";
 
@@ -51,7 +52,7 @@ export function annotatedCatalog({ catalog, facts }: Described): AnnotatedCatalo
 /** The other way round. */
 export function describedBy(document: AnnotatedCatalog): Described {
   const taken = takeFacts(document.kernels);
-  return { catalog: { ...document, kernels: taken.kernels }, facts: taken.facts };
+  return { catalog: { ...document, kernels: taken.kernels }, facts: withAllLearned([], taken.facts) };
 }
 
 /** Kernels as their sources list them, and what else their annotations say: that holds for the packages they have here. */

@@ -1,4 +1,5 @@
 import { createReadStream } from "node:fs";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
@@ -7,7 +8,7 @@ import { makeDeb } from "../../test/support/debs.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { openScratch } from "../base/scratch.ts";
 import type { Inputs } from "../inputs/inputs.ts";
-import { fetchTreeModules } from "./boot-image.ts";
+import { type BootContext, fetchTreeModules, readBootWords } from "./boot-image.ts";
 
 /** Modules of which each needs the one that the package has before it, so that each costs a reading. */
 async function chainOf(length: number) {
@@ -38,5 +39,47 @@ describe("modules of the kernel's own that need each other in turn", () => {
     await expect(chainOf(60)).rejects.toThrow(
       expect.objectContaining({ code: "PACKAGE_MALFORMED", message: expect.stringMatching(/48 reads/) }),
     );
+  });
+});
+
+describe("what a boot image says", () => {
+  const BANNER = "Linux version 6.1.0-9-arm64 (x@debian.org) (gcc-12 12.2.0) #1 SMP Debian 6.1.170-3";
+  const DER = Buffer.alloc(504, 7);
+  DER.set([0x30, 0x82, 0x01, 0xf4, 0x30, 0x82]);
+  const number = (value: number) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return bytes;
+  };
+  const vmlinuz = Buffer.concat([
+    ...[Buffer.alloc(0x38), Buffer.from("ARM\x64", "latin1"), Buffer.alloc(0x100 - 0x3c)],
+    ...[DER, number(DER.length), number(DER.length), Buffer.from(`\0${BANNER}\n\0`)],
+  ]);
+  const image = {
+    ...{ name: "linux-image-6.1", version: "1", architecture: "aarch64" as const, source: "s" },
+    ...{ path: "pool/x.deb", size: 1, sha256: "b".repeat(64) },
+  };
+  const said = { version: "#1 SMP Debian 6.1.170-3", certificates: [DER] };
+
+  test("is read once, and once more where what was kept of it is damaged", async () => {
+    const directory = await temporaryDirectory();
+    const file = await makeDeb(directory, "linux-image-6.1", { "boot/vmlinuz-6.1": vmlinuz });
+    let fetches = 0;
+    const stream = async (_: unknown, consume: (body: Readable) => Promise<unknown>) => {
+      fetches++;
+      return consume(createReadStream(file));
+    };
+    const scratch = await openScratch(join(directory, "scratch"));
+    const cache = join(directory, "cache");
+    const context: BootContext = { inputs: { stream } as unknown as Inputs, cache, scratch };
+    const kept = join(cache, "boot", `${image.sha256}-words.json`);
+
+    expect(await readBootWords(image, context)).toEqual(said);
+    await rm(join(cache, "boot", `${image.sha256}-vmlinuz`));
+    expect(await readBootWords(image, context)).toEqual(said);
+    expect(fetches).toBe(1);
+    await writeFile(kept, '{"certificates":[]}');
+    expect(await readBootWords(image, context)).toEqual(said);
+    expect(fetches).toBe(2);
   });
 });

@@ -7,6 +7,7 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { unpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
@@ -14,6 +15,7 @@ import { throwIfAborted } from "../base/run.ts";
 import { entriesOf, type Scratch } from "../base/scratch.ts";
 import { openModule } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
+import { readVmlinuz, versionInBanner } from "../formats/vmlinuz.ts";
 import type { Inputs } from "../inputs/inputs.ts";
 import { packageFormat } from "../inputs/package-format.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
@@ -56,6 +58,39 @@ export async function fetchBootImage(
     });
   await keep(target, file.content, context.scratch);
   return target;
+}
+
+/** What a boot image says of its kernel. */
+interface BootWords {
+  /** `uname -v`; undefined where it does not say it clearly. */
+  readonly version?: string | undefined;
+  /** DER of each certificate that it trusts modules by. */
+  readonly certificates: readonly Uint8Array[];
+}
+
+const KeptWords = z.object({ version: z.string().optional(), certificates: z.array(z.base64()) });
+
+/**
+ * What a kernel's boot image says. It is unpacked for that once: what it said is kept beside it.
+ * @throws FarmError MODULE_MALFORMED for what is no boot image, and as `fetchBootImage`
+ */
+export async function readBootWords(
+  image: Package,
+  context: BootContext,
+  signal?: AbortSignal,
+): Promise<BootWords> {
+  const target = join(context.cache, "boot", `${verified(image).sha256}-words.json`);
+  const kept = await readKept(target);
+  if (kept !== undefined) {
+    const { version, certificates } = KeptWords.parse(JSON.parse(kept.toString("utf8")));
+    return { version, certificates: certificates.map((one) => Buffer.from(one, "base64")) };
+  }
+  const vmlinuz = await readFile(await fetchBootImage(image, context, signal));
+  const { banner, certificates } = await readVmlinuz(vmlinuz, `the boot image of ${image.name}`, unpackWhole);
+  const version = versionInBanner(banner);
+  const texts = certificates.map((der) => Buffer.from(der).toString("base64"));
+  await keep(target, JSON.stringify({ version, certificates: texts }), context.scratch);
+  return { version, certificates };
 }
 
 /**

@@ -2,18 +2,16 @@
  * The one place that judges modules: what the checks look at is gathered here, and they are asked. Whoever wants to know
  * of an artifact (the run, import, check, reuse, promote) asks here, and gets the same answer.
  */
-import { readFile } from "node:fs/promises";
-import { unpackWhole } from "../base/decompress.ts";
+import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { type BootContext, fetchBootImage } from "../check/boot-image.ts";
+import { type BootContext, readBootWords } from "../check/boot-image.ts";
 import { type Check, type CheckSubject, modulesOf } from "../check/checks/check.ts";
 import { CHECKS, verdictsOn } from "../check/checks/index.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
 import { type KernelKeys, readSigner, type Signer } from "../check/signature.ts";
 import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
-import { readVmlinuz, versionInBanner } from "../formats/vmlinuz.ts";
 import type { ImageSays } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";
 
@@ -71,13 +69,8 @@ async function kernelKeys(
     return { own: [], gap: "no index lists the kernel's boot image, which contains its keys" };
   const { name } = image;
   try {
-    const vmlinuz = await readFile(await fetchBootImage(image, context, signal));
-    const { banner, certificates } = await readVmlinuz(vmlinuz, `the boot image of ${name}`, unpackWhole);
-    const version = versionInBanner(banner);
-    learn?.({
-      ...(version === undefined ? {} : { version }),
-      certificates: certificates.map((der) => sha256(der)),
-    });
+    const { version, certificates } = await readBootWords(image, context, signal);
+    learn?.(defined({ version, certificates: certificates.map((der) => sha256(der)) }));
     return { own: certificates.map((der, index) => readSigner(der, `certificate ${index + 1} of ${name}`)) };
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || !UNREADABLE.has(thrown.code)) throw thrown;

@@ -7,12 +7,15 @@ import { writePublished } from "../../test/support/published.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { makeVerdict } from "../../test/support/verdicts.ts";
 import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import { sha256 } from "../base/json.ts";
 import { keepAttempt } from "../builder/attempt.ts";
 import { recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
 import { exitOf } from "../cli/commands/night/run.ts";
+import { factsByKernel, factsOf } from "../kernel/facts.ts";
 import type { Element } from "../matrix/element.ts";
+import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import { loadConfig } from "./config/index.ts";
 import type { RunOptions } from "./coordinator.ts";
@@ -109,6 +112,48 @@ test("what learning the compiler of one kernel throws is the fault of that kerne
   expect(kernels.map(({ kversion }) => codes.get(kversion))).toEqual([
     undefined,
     ...THROWN.map(([, value]) => toFarmError(value).code),
+  ]);
+});
+
+test("what headers say of their kernel is kept, and the next night plans without them", async () => {
+  const kernels = [kernelWithoutCompiler(0)] as [CatalogKernel];
+  const farm = await openTestFarm("facts", { drivers: [GOOD], kernels });
+  let reads = 0;
+  const steps: Steps = {
+    ...farm.steps,
+    learnCompiler: async () => {
+      if (reads++ > 0) throw new Error("the headers are gone");
+      return { family: "gcc", version: "12.2.0", source: "config" };
+    },
+    fetchKernelRecord: async () => ({
+      architecture: "x86_64",
+      release: "6.1.0-100-amd64",
+      vermagic: "6.1.0-100-amd64 SMP ",
+      configDigest: sha256("config"),
+      symversDigest: sha256("symvers"),
+      upstream: "6.1.170",
+    }),
+  };
+
+  const options = { without: ["load"] } as const;
+  await night({ ...farm, steps }, options);
+  const { report } = await night({ ...(await openFarm(farm.config)), steps }, options);
+
+  const { catalog, facts } = await readPublished(farm.store);
+  expect(factsOf(factsByKernel(facts), kernels[0])).toEqual({
+    headers: {
+      of: expect.stringMatching(/^sha256:/),
+      compiler: { family: "gcc", version: "12.2.0", source: "config" },
+      release: "6.1.0-100-amd64",
+      vermagic: "6.1.0-100-amd64 SMP ",
+      configuration: sha256("config"),
+      symvers: sha256("symvers"),
+      upstream: "6.1.170",
+    },
+  });
+  expect(catalog.kernels).toEqual(kernels);
+  expect(report.rows.map(({ isNew, element }) => [isNew, element.compiler?.version])).toEqual([
+    [false, "12.2.0"],
   ]);
 });
 

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { workedMs } from "../../test/support/damage.ts";
 import { unpackWhole } from "../base/decompress.ts";
-import { readVmlinuz } from "./vmlinuz.ts";
+import { readVmlinuz, versionInBanner } from "./vmlinuz.ts";
 
 const BANNER =
   "Linux version 6.1.0-9-amd64 (debian-kernel@lists.debian.org) (gcc-12 (Debian 12.2.0-14) 12.2.0) #1 SMP";
@@ -185,5 +185,29 @@ describe("what looks like certificates", () => {
       readVmlinuz(arm64(Buffer.concat([Buffer.alloc(64), words])), "vmlinuz", unpackWhole),
     ).rejects.toThrow(/greets with no kernel's words/);
     expect(workedMs() - started).toBeLessThan(2000);
+  });
+});
+
+describe("versionInBanner", () => {
+  test.each([
+    [
+      `${BANNER} PREEMPT_DYNAMIC Debian 6.1.170-3 (2026-05-01)`,
+      "#1 SMP PREEMPT_DYNAMIC Debian 6.1.170-3 (2026-05-01)",
+    ],
+    [
+      "Linux version 5.15.0-26-generic (buildd@lcy02) (gcc (Ubuntu 11.2.0-19ubuntu1) 11.2.0, GNU ld (GNU Binutils for Ubuntu) 2.38) #26-Ubuntu SMP Tue Apr 12",
+      "#26-Ubuntu SMP Tue Apr 12",
+    ],
+    [
+      "Linux version 5.14.0-570.el9.x86_64 (mockbuild@x) (gcc (GCC) 11.5.0, GNU ld version 2.35.2-63.el9) #1 SMP PREEMPT_DYNAMIC",
+      "#1 SMP PREEMPT_DYNAMIC",
+    ],
+  ])("of %s is what uname -v says", (banner, version) => {
+    expect(versionInBanner(banner)).toBe(version);
+  });
+
+  test("is not guessed where the words could be cut in two ways, or are none", () => {
+    expect(versionInBanner("Linux version 6.1.0 (a) (gcc) #2 SMP (b) #1 SMP")).toBeUndefined();
+    expect(versionInBanner("Linux version 6.1.0 (a) (gcc)")).toBeUndefined();
   });
 });

@@ -12,7 +12,7 @@ type Digest = z.infer<typeof Digest>;
 const Time = z.iso.datetime();
 /** What packages say may be of any length; what is longer than this stays unknown. */
 const Text = z.string().max(1024);
-/** Debian's kernels have three, Red Hat's ten. */
+/** Kernels have fewer than ten. */
 const MOST_CERTIFICATES = 100;
 
 /** What its header packages say. What they do not say is absent, and never guessed. */

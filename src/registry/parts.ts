@@ -130,10 +130,7 @@ export function assemble(documents: ReadonlyMap<string, unknown>): {
       guests,
       kernels: kernels.flatMap((one) => one.kernels),
     },
-    facts: withAllLearned(
-      kernels.flatMap((one) => one.facts),
-      facts,
-    ),
+    facts: withAllLearned([], [...kernels.flatMap((one) => one.facts), ...facts]),
     matrix: sortedBy(
       all("matrix").flatMap(({ elements }) => elements),
       elementKey,

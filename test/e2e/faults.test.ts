@@ -450,19 +450,21 @@ async function candidateReasons(farm: TestFarm): Promise<string[]> {
   return indices.flatMap(({ candidate }) => candidate.map(({ reasons }) => (reasons ?? []).join("\n")));
 }
 
-interface KernelFacts {
+interface ListedKernel {
   readonly distribution: string;
   readonly kversion: string;
   readonly packageVersion: string;
 }
 
-async function kernelsOf(farm: TestFarm): Promise<KernelFacts[]> {
+async function kernelsOf(farm: TestFarm): Promise<ListedKernel[]> {
   const parts = [...(await readGeneration(farm.store))].filter(([name]) => name.startsWith("kernels/"));
-  return parts.flatMap(([, text]) => (JSON.parse(text) as { kernels: KernelFacts[] }).kernels);
+  return parts.flatMap(([, text]) => (JSON.parse(text) as { kernels: ListedKernel[] }).kernels);
 }
 
-async function factsOf(farm: TestFarm, wanted: SharedElement): Promise<KernelFacts | undefined> {
-  return (await kernelsOf(farm)).find(
+/** What people are told of a kernel: what sources say, and what was learned. */
+async function factsOf(farm: TestFarm, wanted: SharedElement): Promise<ListedKernel | undefined> {
+  const { stdout } = await farm.inProcess("catalog", "list", "--json");
+  return (JSON.parse(stdout) as { kernels: ListedKernel[] }).kernels.find(
     ({ kversion, packageVersion }) =>
       kversion === wanted.kversion && packageVersion === wanted.packageVersion,
   );
