@@ -182,7 +182,10 @@ async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   // A script's own code may be any.
   const outcome = code === 0 ? "built" : code === 77 && !isScript ? "excluded" : "failed";
   const stage = isScript ? "script" : (STAGES[code] ?? `code ${code}`);
-  return { outcome, stage, ...(await modulesIn(out, outcome)), file: firstFile(log, outcome), log };
+  const named = firstFile(log, outcome);
+  // A missing module has words of dkms's own, which our diagnosis does not know: what it then finds is not the cause.
+  const file = stage === "module" && named === "dkms.conf" ? "" : named;
+  return { outcome, stage, ...(await modulesIn(out, outcome)), file, log };
 }
 
 /** What images/build.sh makes of it, in the same surroundings. */
