@@ -105,7 +105,7 @@ cp /var/lib/dkms/$1/$2/$3/x86_64/module/*.ko /out/modules/ 2>/dev/null
 cat /var/lib/dkms/$1/$2/build/make.log /var/lib/dkms/$1/$2/$3/x86_64/log/make.log >/out/log 2>/dev/null
 if [ $code = 0 ] && grep -q OBSOLETE_BY /tree/dkms.conf; then
 	dkms install -m $1 -v $2 -k $3 --no-depmod >>/out/said 2>&1 </dev/null
-	ls /lib/modules/$3/updates/dkms/*.ko >/dev/null 2>&1 || { ls /out/modules/*.ko >/dev/null 2>&1 && code=77; }
+	! grep -q 'Module has been obsoleted' /out/said || { ls /out/modules/*.ko >/dev/null 2>&1 && code=77; }
 fi
 exit $code
 `;
@@ -153,8 +153,8 @@ function explanation(
   ours: DkmsOutcome,
 ): string | undefined {
   const conf = files["dkms.conf"] ?? "";
-  const isOld = dkmsVersion(release).startsWith("3.0.");
-  if (isOld && /OBSOLETE_BY/.test(ours.log) && ours.outcome === "excluded" && real.outcome !== "excluded")
+  const isBuilt = dkmsVersion(release).startsWith("3.0.") || /BUILD_EXCLUSIVE_KERNEL_MAX/.test(conf);
+  if (isBuilt && /OBSOLETE_BY/.test(ours.log) && ours.outcome === "excluded" && real.outcome !== "excluded")
     return "an obsolete driver is built there, and only then not installed";
   const isApart = /is excluded: BUILD_EXCLUSIVE_\w+\[\d+\]/.test(ours.log);
   if (isApart && real.stage === "module" && ours.outcome === "built")
@@ -178,12 +178,14 @@ async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const { code } = await bwrap(argv);
   const said = await readText(join(out, "said"));
   const log = `${await readText(join(out, "log"))}${said}`;
+  const isScript = /Running the (?:pre|post)_build script[^\n]*bad exit status/.test(said);
   // A script's own code may be any.
-  const isExcluded = code === 77 && !/(pre|post)_build script/.test(said.split("\n").slice(-4).join("\n"));
-  const outcome = code === 0 ? "built" : isExcluded ? "excluded" : "failed";
-  const isScript = /Running the (?:pre|post)_build script[^\n]*bad exit status/s.test(said);
+  const outcome = code === 0 ? "built" : code === 77 && !isScript ? "excluded" : "failed";
   const stage = isScript ? "script" : (STAGES[code] ?? `code ${code}`);
-  return { outcome, stage, ...(await modulesIn(out, outcome)), file: firstFile(log, outcome), log };
+  const named = firstFile(log, outcome);
+  // A missing module has words of dkms's own, which our diagnosis does not know: what it then finds is not the cause.
+  const file = stage === "module" && named === "dkms.conf" ? "" : named;
+  return { outcome, stage, ...(await modulesIn(out, outcome)), file, log };
 }
 
 /** What images/build.sh makes of it, in the same surroundings. */

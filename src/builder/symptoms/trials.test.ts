@@ -19,6 +19,8 @@ configure:3144: $? = 1
 configure: failed program was:
 | #include <linux/nothing.h>
 configure:3150: result: no`,
+  "in dkms.conf": `/var/lib/dkms/mine/1.0/source/dkms.conf: line 3: lsb_release: command not found
+/var/lib/dkms/mine/1.0/source/dkms.conf: line 9: syntax error near unexpected token \`}'`,
   "of an object that make says nothing of": `check_it.c:4:9: error: implicit declaration of function 'nothing'
 gcc: error: unrecognized command-line option '-fnothing'`,
 };

@@ -1,6 +1,7 @@
 /**
  * Lines of a log that tell of a trial: configure scripts and makefiles compile small programs to learn what a kernel has,
- * and go on whatever comes of it. They are read only if nothing else says why a build failed.
+ * and go on whatever comes of it; so does a dkms.conf that asks for programs. They are read only if nothing else says why a
+ * build failed.
  */
 import { LOCATION } from "./place.ts";
 
@@ -16,6 +17,8 @@ const FAILED_OBJECT = /\*\*\* \[(?:\S+:\d+: )?(?<path>[^\]\s]+)\.o\] Error \d+/;
 /** The compiler itself, which names no line of any source. */
 const COMPILER_SAYS = /^\S*(?<!\w)(?:gcc|clang|cc1|cc)(?:-[\d.]+)?: (?:fatal )?error: /;
 const ERROR = /: (?:fatal )?error: |: Error: /;
+/** What a shell says while it reads dkms.conf, which DKMS goes on after. */
+const CONF_SAYS = /(?:^|\/)dkms\.conf: (?:line )?\d+: /;
 
 /** For each line whether it tells of a trial. `directory` is where the driver's tree was. */
 export function trialsAmong(lines: readonly string[], directory: string): readonly boolean[] {
@@ -27,7 +30,7 @@ export function trialsAmong(lines: readonly string[], directory: string): readon
   return lines.map((line, index) => {
     if (CONFIGURE_SAYS.test(line)) isTrial = TRIAL_BEGINS.test(line);
     else if (isTrial) return true;
-    if (QUOTED.test(line)) return true;
+    if (QUOTED.test(line) || CONF_SAYS.test(line)) return true;
     const file = LOCATION.exec(line)?.groups?.file;
     if (file !== undefined && TRIAL_FILE.test(below(file, directory))) return true;
     if (isAllExplained && COMPILER_SAYS.test(line)) return true;
