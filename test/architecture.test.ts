@@ -117,6 +117,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/sources.ts": "credentials and keyrings that the configuration names",
   "registry/artifact-content.ts": "attempts in the cache",
   "registry/stores/folder.ts": "packages in the cache",
+  "registry/stores/s3.ts": "packages in the cache",
 };
 
 /** Looking into what is said to people. */
