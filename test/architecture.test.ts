@@ -116,7 +116,9 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/workshop.ts": "records of roots",
   "farm/sources.ts": "credentials and keyrings that the configuration names",
   "registry/artifact-content.ts": "attempts in the cache",
+  "registry/copy.ts": "its own temporary file",
   "registry/stores/folder.ts": "packages in the cache",
+  "registry/stores/s3.ts": "packages in the cache",
 };
 
 /** Looking into what is said to people. */

@@ -321,7 +321,7 @@ export const ERRORS = {
     hint: "Nothing was written. Restore the named file, or start a new store.",
   },
   STORE_UNUSABLE: {
-    summary: "The store's file system refuses to read or write",
+    summary: "The store refuses to read or write",
     blame: "infra",
     exit: 3,
     hint: "Check the mount, its permissions and the disk. Nothing that was published is lost.",

@@ -13,7 +13,10 @@ export const LOG = {
 /** For every command that opens a farm. */
 export const PLACES = {
   config: word("<file>", "the configuration (default: kmodfarm.yaml in this directory, if it exists)"),
-  store: word("<dir>", "the registry (default: as configured, else .kmodfarm/store)"),
+  store: word(
+    "<place>",
+    "the registry: a directory or s3://BUCKET/PREFIX (default: as configured, else .kmodfarm/store)",
+  ),
   cache: word("<dir>", "the disposable local cache (default: as configured, else .kmodfarm/cache)"),
   jobs: wholeNumber("<n>", "elements to build or boot at once (default: number of processors)"),
   ...LOG,

@@ -9,6 +9,7 @@ import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/i
 import { type Farm, openFarm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/generate.ts";
+import { hasFiles, openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { SelectionOptions } from "./common-options.ts";
 
 export function toList(value: string | undefined): string[] | undefined {
@@ -89,11 +90,25 @@ export async function requireStore(
   { store }: Pick<FarmConfig, "store">,
   options: Pick<ConfigPlaces, "config">,
 ): Promise<void> {
+  if (typeof store !== "string") return requireBucket(store);
   const place = await stat(store).catch(() => undefined);
   if (place?.isDirectory()) return;
   const why = place === undefined ? "there is no store at" : "there is a file, not a store, at";
   const where = options.config === undefined && !existsSync("kmodfarm.yaml") ? NO_CONFIG : "";
   throw new FarmError("STORE_MISSING", { detail: `${why} ${store}${where}` });
+}
+
+async function requireBucket(place: StorePlace): Promise<void> {
+  const store = await openStore(place);
+  try {
+    if (await hasFiles(store)) return;
+  } finally {
+    await store.close();
+  }
+  throw new FarmError("STORE_MISSING", {
+    detail: `there is nothing below ${store.place}`,
+    hint: "Check the address and its prefix. `kmodfarm run` makes a new store there.",
+  });
 }
 
 const NO_CONFIG = " (and no kmodfarm.yaml in this directory)";

@@ -18,6 +18,7 @@ import { readHostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";
 import { probeAccelerator } from "../check/qemu.ts";
 import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
+import { openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { FarmConfig } from "./config/index.ts";
 import { catalogSources } from "./sources.ts";
 
@@ -41,7 +42,7 @@ export async function examine(config: FarmConfig, signal?: AbortSignal): Promise
     nodeFinding(),
     ...programFindings(sources, config),
     ...(await Promise.all(wantedArchitectures(config).map(guestFinding))),
-    await placeFinding("store", config.store),
+    await storeFinding(config.store),
     await placeFinding("cache", config.cache),
     ...(await Promise.all(keyringFindings(sources))),
     sourcesFinding(sources, config),
@@ -152,6 +153,22 @@ async function placeFinding(subject: string, place: string): Promise<Finding> {
     const { code, message } = thrown as NodeJS.ErrnoException;
     const next = `Choose another directory with --${subject}, or fix its permissions.`;
     return { subject, state: "problem", fact: `${place} cannot be written to (${code ?? message})`, next };
+  }
+}
+
+/** A bucket is written to: eight writers try to create one object, which is removed again. */
+async function storeFinding(place: StorePlace): Promise<Finding> {
+  const subject = "store";
+  if (typeof place === "string") return placeFinding(subject, place);
+  const store = await openStore(place);
+  try {
+    await store.prepare();
+    return { subject, state: "good", fact: `${store.place}, tried: it keeps writers apart` };
+  } catch (thrown) {
+    const { message, hint } = toFarmError(thrown);
+    return { subject, state: "problem", fact: message, next: hint };
+  } finally {
+    await store.close();
   }
 }
 

@@ -22,7 +22,7 @@ import { type Update, type UpdateOptions, updateCatalog } from "../catalog/updat
 import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { inputArchive } from "../registry/input-archive.ts";
-import { openFolderStore } from "../registry/stores/folder.ts";
+import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
 import {
@@ -71,7 +71,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
-  const store = await openFolderStore(config.store);
+  const store = await openStore(config.store);
   return {
     config,
     store,

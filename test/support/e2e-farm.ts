@@ -190,6 +190,11 @@ export class TestFarm {
     return cli([...argv, "--config", this.config], { cwd: this.directory });
   }
 
+  /** The same with more in its environment. */
+  cliWith(env: Readonly<Record<string, string>>, ...argv: string[]): Promise<CliResult> {
+    return cli([...argv, "--config", this.config], { cwd: this.directory, env });
+  }
+
   /** The same in the process of the tests: for commands that others here run in one of their own. */
   inProcess(...argv: string[]): Promise<CliResult> {
     return inProcess([...argv, "--config", this.config], { cwd: this.directory });

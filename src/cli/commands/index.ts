@@ -9,7 +9,7 @@ import { IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/comma
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
 import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
-import { FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
+import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
@@ -41,6 +41,9 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(GENERATIONS, async () => (await import("./store/generations.ts")).generations),
   command(PRUNE, async () => (await import("./store/prune.ts")).pruneStore),
   command(FSCK, async () => (await import("./store/fsck.ts")).checkStore),
+  group("store", "registries as a whole", [
+    command(COPY, async () => (await import("./store/copy.ts")).copy),
+  ]),
   command(CACHE, async () => (await import("./cache/list.ts")).list, [
     command(PRUNE_CACHE, async () => (await import("./cache/prune.ts")).prune),
   ]),

@@ -258,7 +258,7 @@ describe("limits of a build", () => {
   });
 });
 
-test.each(["s3://bucket/farm", "gs://bucket", "https://example.org/store"])(
+test.each(["gs://bucket", "https://example.org/store"])(
   "a store of a kind that is not there is refused, and never a folder of that name: %s",
   async (store) => {
     const directory = await temporaryDirectory();

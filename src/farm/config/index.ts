@@ -22,6 +22,7 @@ import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
 import { SourceConfig, sourceAt } from "./sources.ts";
+import { StoreConfig, storeOf } from "./store.ts";
 
 /** `name`, or `name:port` */
 const Host = z
@@ -44,7 +45,9 @@ export const Config = z.strictObject({
     ),
   select: Select.prefault({}).describe("Which kernels: a selection, or several of which any may match."),
   exclude: z.array(Exclusion).default([]).describe("What is not to be built, each with the reason."),
-  store: z.string().default(".kmodfarm/store").describe("The registry, relative to this file."),
+  store: StoreConfig.default(".kmodfarm/store").describe(
+    "The registry: a directory relative to this file, `s3://BUCKET/PREFIX`, or a bucket with its server (docs/stores.md).",
+  ),
   toolchains: z
     .record(PathSegment, PathSegment)
     .default({})
@@ -101,16 +104,6 @@ export interface ConfigPlaces {
 
 const DEFAULT_FILE = "kmodfarm.yaml";
 
-/** Stores in folders are all there is; what names another kind must not become a folder of that name. @throws FarmError CONFIG_INVALID */
-function storeDirectory(store: string, base: string): string {
-  const [kind] = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(store) ?? [];
-  if (kind === undefined) return resolve(base, store);
-  throw new FarmError("CONFIG_INVALID", {
-    detail: `the store ${store} is of the kind ${kind}, which this version does not have`,
-    hint: "Name a directory; a bucket can be mounted, or filled from one.",
-  });
-}
-
 /**
  * Reads the named configuration, else kmodfarm.yaml of this directory, else the defaults; options win.
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
@@ -135,7 +128,7 @@ function configAt(config: Config, base: string, options: ConfigPlaces, directory
   return {
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
-    store: storeDirectory(options.store ?? config.store, options.store === undefined ? base : directory),
+    store: storeOf(options.store, config.store, base, directory),
     cache: options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache),
     policy: config.policy === undefined ? undefined : resolve(base, config.policy),
     jobs: options.jobs ?? config.jobs,

@@ -10,6 +10,7 @@ import type { Readable } from "node:stream";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { StrangeDirectory } from "../../base/strange-directory.ts";
 import { kindOf, removeIn } from "../../base/strange-tree.ts";
+import { partsOf } from "./path.ts";
 import type { FileFacts } from "./store.ts";
 
 /** Modes of what is written; `umask` takes its part. */
@@ -29,9 +30,6 @@ export type Fill = (file: FileHandle) => Promise<void>;
 
 /** What file systems without hard links answer. */
 const CANNOT_LINK = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EMLINK"]);
-const NAME_LIMIT_BYTES = 255;
-const PATH_LIMIT_BYTES = 2048;
-const PARTS_LIMIT = 64;
 const NAMES_LIMIT = 1_000_000;
 
 export class FolderTree {
@@ -316,21 +314,6 @@ class Way implements Disposable {
 
 function factsOf(path: string, { size, mtimeMs }: Stats): FileFacts {
   return { path, size, modified: new Date(mtimeMs) };
-}
-
-/** @throws FarmError UNSAFE_NAME for a path that is not one below the store */
-function partsOf(path: string): string[] {
-  const parts = path.split("/");
-  const isSafe = (part: string) =>
-    part !== "" &&
-    part !== "." &&
-    part !== ".." &&
-    !part.includes("\0") &&
-    Buffer.byteLength(part) <= NAME_LIMIT_BYTES;
-  if (Buffer.byteLength(path) <= PATH_LIMIT_BYTES && parts.length <= PARTS_LIMIT && parts.every(isSafe))
-    return parts;
-  const shown = JSON.stringify(path.length > 160 ? `${path.slice(0, 160)}…` : path);
-  throw new FarmError("UNSAFE_NAME", { detail: `${shown} is not a path in a store` });
 }
 
 /** What the system says of a store's files as one of our errors: nothing of it is a fault of kmodfarm. */

@@ -3,10 +3,9 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Readable } from "node:stream";
-import { FarmError } from "../../base/error.ts";
 import { makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
 import { type Fill, FolderTree, type Modes, storeError } from "./folder-tree.ts";
-import { type FileFacts, isPrivate, type Store, sizeLimitOf } from "./store.ts";
+import { checkSize, type FileFacts, isPrivate, type Store, sizeLimitOf } from "./store.ts";
 
 /** Files are made here before they are put in their places. Nothing in it is part of the store. */
 const TEMPORARY = ".tmp";
@@ -42,18 +41,18 @@ class FolderStore implements Store {
   }
 
   async write(path: string, content: string | Uint8Array): Promise<void> {
-    this.#checkSize(path, Buffer.byteLength(content));
+    checkSize(this, path, Buffer.byteLength(content));
     await this.#put(path, (file) => file.writeFile(content), false);
   }
 
   create(path: string, content: string | Uint8Array): Promise<boolean> {
-    this.#checkSize(path, Buffer.byteLength(content));
+    checkSize(this, path, Buffer.byteLength(content));
     return this.#put(path, (file) => file.writeFile(content), true);
   }
 
   async writeFile(path: string, source: string): Promise<void> {
     const { size } = await stat(source);
-    this.#checkSize(path, size);
+    checkSize(this, path, size);
     await this.#put(path, (file) => file.writeFile(createReadStream(source)), false);
   }
 
@@ -77,14 +76,6 @@ class FolderStore implements Store {
     const scratch = await this.#scratch;
     this.#scratch = undefined;
     await scratch?.close();
-  }
-
-  #checkSize(path: string, size: number): void {
-    const limit = sizeLimitOf(path);
-    if (size > limit)
-      throw new FarmError("STORE_UNUSABLE", {
-        detail: `${this.place}/${path} would be larger than the ${limit} bytes that can be read back`,
-      });
   }
 
   async #put(path: string, fill: Fill, isNew: boolean): Promise<boolean> {

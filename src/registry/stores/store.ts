@@ -3,6 +3,7 @@
  * there yet is all that writers agree on. Whoever else may write to it is a stranger: what is read is input.
  */
 import type { Readable } from "node:stream";
+import { FarmError } from "../../base/error.ts";
 
 export interface FileFacts {
   readonly path: string;
@@ -54,6 +55,15 @@ export function sizeLimitOf(path: string): number {
   if (top === "channels") return POINTER_LIMIT_BYTES;
   if (top === "blobs" || top === "private" || top === "view") return BLOB_LIMIT_BYTES;
   return DOCUMENT_LIMIT_BYTES;
+}
+
+/** Refuses to write what nobody would read back. @throws FarmError STORE_UNUSABLE */
+export function checkSize({ place }: Pick<Store, "place">, path: string, size: number): void {
+  const limit = sizeLimitOf(path);
+  if (size > limit)
+    throw new FarmError("STORE_UNUSABLE", {
+      detail: `${place}/${path} would be larger than the ${limit} bytes that can be read back`,
+    });
 }
 
 /** Whether nobody but the farm is to read a file: packages that may not be passed on. */

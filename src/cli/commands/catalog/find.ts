@@ -7,7 +7,7 @@ import { visible } from "../../../base/visible.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { type Node, parseOsRelease, resolveNode } from "../../../kernel/node.ts";
 import { readPublished } from "../../../registry/generations.ts";
-import { openFolderStore } from "../../../registry/stores/folder.ts";
+import { openStore } from "../../../registry/stores/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readText } from "../../input.ts";
 import { configOf, requireStore } from "../../options.ts";
@@ -20,7 +20,7 @@ export async function find(options: FindOptions): Promise<number> {
   const node = await describeNode(options);
   const config = await configOf(options);
   await requireStore(config, options);
-  const { catalog } = await readPublished(await openFolderStore(config.store));
+  const { catalog } = await readPublished(await openStore(config.store));
   const answer = resolveNode(catalog.kernels, node);
   if (options.json) await printJson({ schema: "kmodfarm.catalog-find/1", node, ...answer });
   else if (answer.kind === "found") {

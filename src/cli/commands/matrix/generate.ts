@@ -17,7 +17,7 @@ import {
 } from "../../../matrix/exclude.ts";
 import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../../matrix/generate.ts";
 import { readPublished } from "../../../registry/generations.ts";
-import { openFolderStore } from "../../../registry/stores/folder.ts";
+import { openStore } from "../../../registry/stores/index.ts";
 import { readCatalog } from "../../catalog-io.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readText } from "../../input.ts";
@@ -79,7 +79,7 @@ function inFile<T>(file: string, work: () => T): T {
 async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<Described> {
   if (options.catalog === undefined) {
     await requireStore(config, options);
-    return readPublished(await openFolderStore(config.store));
+    return readPublished(await openStore(config.store));
   }
   const catalogs = await Promise.all(
     options.catalog.map(async (place) => {

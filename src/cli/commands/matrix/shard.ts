@@ -5,7 +5,7 @@ import { FarmError } from "../../../base/error.ts";
 import { type Element, elementKey } from "../../../matrix/element.ts";
 import { githubMatrix, type Shard, shardMatrix } from "../../../matrix/shard.ts";
 import { readPublished } from "../../../registry/generations.ts";
-import { openFolderStore } from "../../../registry/stores/folder.ts";
+import { openStore } from "../../../registry/stores/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { printMatrix, readMatrix } from "../../matrix-io.ts";
 import { configOf, requireStore } from "../../options.ts";
@@ -37,7 +37,7 @@ async function shardsOf(file: string | undefined, options: ShardOptions): Promis
   const config = await configOf(options);
   // A file needs no store: it only says how long its elements took.
   if (file === undefined) await requireStore(config, options);
-  const state = await readPublished(await openFolderStore(config.store));
+  const state = await readPublished(await openStore(config.store));
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const known = new Map(
     state.attempts.map(({ element, buildMs, load }) => [

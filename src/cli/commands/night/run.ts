@@ -1,7 +1,7 @@
 /**
  * `kmodfarm run`: the night.
  */
-import { join, relative } from "node:path";
+import { isAbsolute, relative } from "node:path";
 import { ERRORS, FarmError } from "../../../base/error.ts";
 import { hasReason } from "../../../check/verdict.ts";
 import type { RunOptions } from "../../../farm/coordinator.ts";
@@ -90,7 +90,7 @@ export function toJson(report: RunReport, farm: Farm) {
     standing: row.standing,
     isNew: row.isNew,
     attempt: { ...shownNote(row.note), logFile: logPlace(row.note, farm.store) },
-    path: row.path === undefined ? undefined : join(farm.store.place, row.path),
+    path: row.path === undefined ? undefined : `${farm.store.place}/${row.path}`,
   }));
   return {
     schema: "kmodfarm.run/1",
@@ -128,7 +128,7 @@ export function toText(report: RunReport, farm: Farm): string {
     row.note.compiler,
     seconds(row.note.buildMs),
     loadWord(row),
-    row.path === undefined ? whereInstead(row, farm.store) : join(place, row.path),
+    row.path === undefined ? whereInstead(row, farm.store) : `${place}/${row.path}`,
   ]);
   const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
   const shown =
@@ -246,6 +246,7 @@ export function summaryText(report: RunReport): string {
 
 /** A path as a person here would type it. */
 function shortest(path: string): string {
+  if (!isAbsolute(path)) return path;
   const below = relative(process.cwd(), path);
   return below === "" || below.startsWith("..") ? path : below;
 }

@@ -1,6 +1,6 @@
-/** `kmodfarm generations`, `prune`, `fsck`. */
-import { byDefault, declareCommand, flag, wholeNumber } from "../../command.ts";
-import { PLACES } from "../../common-options.ts";
+/** `kmodfarm generations`, `prune`, `fsck`, `store copy`. */
+import { byDefault, declareCommand, flag, one, wholeNumber, word } from "../../command.ts";
+import { LOG, PLACES } from "../../common-options.ts";
 
 export const GENERATIONS = declareCommand(
   "generations",
@@ -29,6 +29,24 @@ export const FSCK = declareCommand(
       ...PLACES,
       full: flag("read every byte, not just sizes"),
       repair: flag("restore files of which the view, the blobs or the cache have a good copy"),
+    },
+  },
+);
+
+export const COPY = declareCommand(
+  "copy",
+  "copy a whole registry from one store to another; what is there already is not copied again",
+  {
+    arguments: [
+      one("source", "a directory or s3://BUCKET/PREFIX"),
+      one("target", "likewise, without another registry in it"),
+    ],
+    options: {
+      config: word(
+        "<file>",
+        "a configuration that names the server of a bucket (default: kmodfarm.yaml of this directory)",
+      ),
+      ...LOG,
     },
   },
 );

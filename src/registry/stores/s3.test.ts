@@ -1,0 +1,267 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { storeContract } from "../../../test/contracts/store.ts";
+import { inTurn, type S3Double, type S3Fault, startS3Double } from "../../../test/support/s3-double.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openS3Store } from "./s3.ts";
+
+const S3 = new URL("./s3.ts", import.meta.url).href;
+const KEYS = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" };
+
+beforeEach(() => {
+  for (const [name, value] of Object.entries(KEYS)) vi.stubEnv(name, value);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+const placeOf = ({ endpoint, bucket }: S3Double) => ({
+  endpoint,
+  bucket,
+  prefix: "our/farm",
+  pathStyle: true,
+});
+const QUICK = { connectMs: 2000, silenceMs: 1000, attempts: 3 };
+const open = (double: S3Double) => openS3Store(placeOf(double), QUICK);
+
+storeContract("a bucket of the double", async () => {
+  const place = placeOf(await startS3Double());
+  return {
+    open: () => openS3Store(place),
+    openElsewhere: `
+      import { openS3Store } from ${JSON.stringify(S3)};
+      Object.assign(process.env, ${JSON.stringify(KEYS)});
+      const store = await openS3Store(${JSON.stringify(place)});`,
+  };
+});
+
+const isPut = ({ method }: { method: string }) => method === "PUT";
+const isGet = ({ method, key }: { method: string; key: string }) => method === "GET" && key !== "";
+const answers = (status: number, code: string, isDone = false): S3Fault => ({
+  kind: "answer",
+  status,
+  code,
+  isDone,
+});
+
+describe("the creation of an object", () => {
+  test.each<[string, S3Fault[]]>([
+    ["500 after it took place", [answers(500, "InternalError", true)]],
+    ["503 once", [answers(503, "SlowDown")]],
+    ["500 after it took place, and nothing but 500 then", Array(3).fill(answers(500, "InternalError", true))],
+    ["409, twice", [answers(409, "ConditionalRequestConflict"), answers(409, "ConditionalRequestConflict")]],
+    ["a silence that is broken off", [{ kind: "silent" }]],
+  ])("is ours where the server answers %s", async (_, faults) => {
+    const double = await startS3Double();
+    const store = await open(double);
+    double.fault = inTurn(isPut, ...faults);
+
+    expect(await store.create("generations/1", "ours")).toBe(true);
+    expect(String(await store.read("generations/1"))).toBe("ours");
+  });
+
+  test.each<[string, S3Fault[]]>([
+    ["412", []],
+    ["409", [answers(409, "ConditionalRequestConflict")]],
+    ["503, then 412", [answers(503, "SlowDown")]],
+    ["nothing but 500", Array(3).fill(answers(500, "InternalError"))],
+  ])("is another's where it is there, and the server answers %s", async (_, faults) => {
+    const double = await startS3Double();
+    const [store, other] = [await open(double), await open(double)];
+    await other.create("generations/1", "same bytes");
+    double.fault = inTurn(isPut, ...faults);
+
+    expect(await store.create("generations/1", "same bytes")).toBe(false);
+  });
+
+  test("costs one request", async () => {
+    const double = await startS3Double();
+    const store = await open(double);
+
+    await store.create("generations/1", "1");
+    await store.create("generations/1", "2");
+
+    expect(double.requests.map(({ method }) => method)).toEqual(["PUT", "PUT"]);
+  });
+
+  test("is an error where nobody knows", async () => {
+    const double = await startS3Double();
+    const store = await open(double);
+    double.fault = inTurn(isPut, ...Array<S3Fault>(3).fill(answers(500, "InternalError")));
+
+    await expect(store.create("generations/1", "1")).rejects.toMatchObject({ code: "REMOTE_UNAVAILABLE" });
+  });
+});
+
+describe("a server that cannot keep writers apart", () => {
+  test.each<[string, S3Fault, RegExp]>([
+    [
+      "refuses conditions",
+      answers(501, "NotImplemented"),
+      /refuses to create a file only where there is none \(501\)/,
+    ],
+    [
+      "ignores conditions",
+      { kind: "ignores conditions" },
+      /told 8 of 8 writers that each had created the same new file/,
+    ],
+  ])("and %s is found before any work is done", async (_, fault, words) => {
+    const double = await startS3Double();
+    const store = await open(double);
+    await store.write("channels/stable", "1");
+    double.fault = (request) => (isPut(request) ? fault : undefined);
+
+    await expect(store.prepare()).rejects.toMatchObject({
+      code: "STORE_UNSAFE",
+      message: expect.stringMatching(words),
+      hint: expect.stringContaining("store copy"),
+    });
+
+    expect(String(await store.read("channels/stable"))).toBe("1");
+    expect([...double.objects.keys()]).toEqual(["our/farm/channels/stable"]);
+  });
+});
+
+describe("what a server answers", () => {
+  test.each<[number, string, string, RegExp]>([
+    [403, "AccessDenied", "STORE_UNUSABLE", /s3:GetObject/],
+    [403, "InvalidAccessKeyId", "STORE_UNUSABLE", /AWS_ACCESS_KEY_ID/],
+    [403, "SignatureDoesNotMatch", "STORE_UNUSABLE", /AWS_ACCESS_KEY_ID/],
+    [400, "ExpiredToken", "STORE_UNUSABLE", /new credentials/],
+    [403, "RequestTimeTooSkewed", "STORE_UNUSABLE", /clock/],
+    [404, "NoSuchBucket", "STORE_UNUSABLE", /Create the bucket/],
+    [301, "PermanentRedirect", "STORE_UNUSABLE", /region/],
+    [403, "QuotaExceeded", "DISK_FULL", /space/],
+    [503, "SlowDown", "REMOTE_UNAVAILABLE", /again later/],
+    [418, "Teapot", "STORE_UNUSABLE", /endpoint/],
+  ])("is said with its next step: %i %s", async (status, code, ours, hint) => {
+    const double = await startS3Double();
+    const store = await openS3Store(placeOf(double), { ...QUICK, attempts: 1 });
+    double.fault = () => answers(status, code);
+    const expected = {
+      code: ours,
+      message: expect.stringMatching(new RegExp(`s3://farm/our/farm/a\\b.*${status}`)),
+      hint: expect.stringMatching(hint),
+    };
+
+    await expect(store.read("a")).rejects.toMatchObject(expected);
+    await expect(store.write("a", "1")).rejects.toMatchObject(expected);
+    await expect(store.list("a")).rejects.toMatchObject(expected);
+    const thrown = await store.read("a").catch((one: unknown) => one);
+    // The SDK's error may hold what was signed.
+    expect(JSON.stringify(thrown)).not.toMatch(/AWS4|testing|StringToSign/);
+    expect((thrown as Error).cause).toBeUndefined();
+  });
+
+  test("about a bucket that is missing is no missing file", async () => {
+    const double = await startS3Double();
+    const store = await openS3Store({ ...placeOf(double), bucket: "other" }, QUICK);
+
+    await expect(store.facts("a")).rejects.toMatchObject({
+      message: expect.stringContaining("no such bucket"),
+    });
+    await expect(store.read("a")).rejects.toMatchObject({
+      message: expect.stringContaining("no such bucket"),
+    });
+  });
+
+  test("is read again where it breaks off or stops", async () => {
+    const double = await startS3Double();
+    const store = await open(double);
+    const bytes = randomBytes(200_000);
+    await store.write("a", bytes);
+    double.fault = inTurn(isGet, { kind: "cut" }, { kind: "silent" }, answers(503, "SlowDown"), {
+      kind: "cut",
+    });
+
+    expect(await store.read("a")).toEqual(bytes);
+
+    double.fault = inTurn(isGet, ...Array<S3Fault>(20).fill({ kind: "cut" }));
+    await expect(store.read("a")).rejects.toMatchObject({ code: "REMOTE_UNAVAILABLE" });
+    const body = await store.stream("a");
+    await expect(body?.toArray()).rejects.toMatchObject({ code: "REMOTE_UNAVAILABLE" });
+  });
+
+  test("is nothing where there is no server", async () => {
+    const endpoint = "http://127.0.0.1:1";
+    const store = await openS3Store({ endpoint, bucket: "farm", prefix: "", pathStyle: true }, QUICK);
+
+    await expect(store.read("a")).rejects.toMatchObject({
+      code: "REMOTE_UNAVAILABLE",
+      message: "s3://farm/a: the server does not answer (ECONNREFUSED)",
+    });
+  });
+
+  test("never has more than a file of its kind may have, nor a list that does not end", async () => {
+    const double = await startS3Double();
+    const store = await open(double);
+    double.objects.set("our/farm/channels/stable", {
+      body: Buffer.alloc(1 << 17),
+      modified: new Date(),
+      headers: {},
+    });
+
+    await expect(store.read("channels/stable")).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+    await expect(store.stream("channels/stable")).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+  });
+});
+
+test("large files are sent in parts, a try that fails leaves nothing, and batches that are refused go one by one", async () => {
+  const double = await startS3Double();
+  const store = await open(double);
+  const file = join(await temporaryDirectory(), "root.tar");
+  const bytes = randomBytes((16 << 20) + 1000);
+  await writeFile(file, bytes);
+  const isComplete = ({ method, query }: { method: string; query: URLSearchParams }) =>
+    method === "POST" && query.has("uploadId");
+  double.fault = inTurn(isComplete, answers(500, "InternalError", true));
+
+  await store.writeFile("blobs/a", file);
+
+  expect(double.requests.filter(({ query }) => query.has("partNumber"))).toHaveLength(2);
+  expect((await store.read("blobs/a"))?.equals(bytes)).toBe(true);
+
+  double.fault = (request) => (request.query.has("partNumber") ? answers(403, "AccessDenied") : undefined);
+  await expect(store.writeFile("blobs/b", file)).rejects.toMatchObject({ code: "STORE_UNUSABLE" });
+  expect(double.requests.at(-1)?.method).toBe("DELETE");
+
+  await store.write("blobs/c", "1");
+  double.fault = ({ query }) => (query.has("delete") ? answers(400, "InvalidRequest") : undefined);
+  await store.remove("blobs");
+  expect([...double.objects.keys()]).toEqual([]);
+});
+
+test("what others put there that is no path of a store is neither listed nor walked to", async () => {
+  const double = await startS3Double();
+  const store = await open(double);
+  await store.write("generations/1/generation.json", "1");
+  for (const key of ["generations/", "generations//x", "generations/../y", "a/", "probe/left"])
+    double.objects.set(`our/farm/${key}`, { body: Buffer.alloc(0), modified: new Date(), headers: {} });
+  const walked: string[] = [];
+  for await (const { path } of store.walk("")) walked.push(path);
+
+  expect(await store.list("generations")).toEqual(["1"]);
+  expect(walked).toEqual(["generations/1/generation.json"]);
+});
+
+test("the server is asked to encrypt every object as configured, and each body goes with its digest", async () => {
+  const double = await startS3Double();
+  const store = await openS3Store({ ...placeOf(double), serverSideEncryption: "aws:kms" }, QUICK);
+  const file = join(await temporaryDirectory(), "root.tar");
+  await writeFile(file, Buffer.alloc((16 << 20) + 1));
+
+  await store.write("a", "1");
+  await store.create("b", "1");
+  await store.writeFile("blobs/c", file);
+
+  const begun = double.requests.filter(
+    ({ method, query }) => query.has("uploads") || (method === "PUT" && !query.has("partNumber")),
+  );
+  const asked = begun.map(({ headers }) => headers["x-amz-server-side-encryption"]);
+  expect(asked).toEqual(["aws:kms", "aws:kms", "aws:kms"]);
+  const sent = double.requests.filter(({ method }) => method === "PUT").map(({ headers }) => headers);
+  expect(sent.map((headers) => headers["x-amz-content-sha256"])).not.toContain("UNSIGNED-PAYLOAD");
+  expect(sent.some((headers) => "x-amz-checksum-crc32" in headers || "x-amz-trailer" in headers)).toBe(false);
+});

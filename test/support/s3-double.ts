@@ -1,0 +1,173 @@
+/**
+ * A server of objects in this process, for faults that a real server does not show when asked. What it does well is no
+ * evidence: real servers are tried in test/contracts/s3.wide.test.ts.
+ */
+import { createHash } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { startServer } from "./server.ts";
+
+export interface S3Request {
+  readonly method: string;
+  /** "" where the bucket itself is asked. */
+  readonly key: string;
+  readonly query: URLSearchParams;
+  readonly headers: IncomingMessage["headers"];
+}
+
+/** What happens to one request instead of, or after, what should. */
+export type S3Fault =
+  | { readonly kind: "answer"; readonly status: number; readonly code: string; readonly isDone?: boolean }
+  | { readonly kind: "silent" }
+  | { readonly kind: "cut" }
+  /** Overwrites as if no condition had been named. */
+  | { readonly kind: "ignores conditions" };
+
+export interface S3Double {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly objects: Map<string, StoredObject>;
+  readonly requests: readonly S3Request[];
+  /** Asked before each request; the last one that was set counts. */
+  fault: (request: S3Request) => S3Fault | undefined;
+}
+
+interface StoredObject {
+  readonly body: Buffer;
+  readonly modified: Date;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+const BUCKET = "farm";
+/** Small, so that lists have several pages. */
+const PAGE = 3;
+
+export async function startS3Double(atEnd?: (stop: () => void) => void): Promise<S3Double> {
+  const requests: S3Request[] = [];
+  const objects = new Map<string, StoredObject>();
+  const uploads = new Map<string, Buffer[]>();
+  const answer = async (incoming: IncomingMessage, response: ServerResponse) => {
+    const { pathname, searchParams: query } = new URL(incoming.url ?? "/", "http://double");
+    const [, bucket, ...rest] = pathname.split("/").map(decodeURIComponent);
+    const request = { method: incoming.method ?? "", key: rest.join("/"), query, headers: incoming.headers };
+    const body = Buffer.concat(await incoming.toArray());
+    requests.push(request);
+    const fault = double.fault(request);
+    if (fault?.kind === "silent") return;
+    if (fault?.kind === "answer" && fault.isDone !== true) return refuse(response, fault.status, fault.code);
+    if (bucket !== BUCKET) return refuse(response, 404, "NoSuchBucket");
+    if (!/^AWS4-HMAC-SHA256 Credential=test\//.test(request.headers.authorization ?? ""))
+      return refuse(response, 403, "InvalidAccessKeyId");
+    const digest = createHash("sha256").update(body).digest("hex");
+    if (request.method === "PUT" && request.headers["x-amz-content-sha256"] !== digest)
+      return refuse(response, 400, "XAmzContentSHA256Mismatch");
+    const done = serve(request, body, objects, uploads, fault?.kind === "ignores conditions");
+    if (fault?.kind === "answer") return refuse(response, fault.status, fault.code);
+    response.writeHead(done.status, { "content-length": done.body.length, ...done.headers });
+    if (fault?.kind === "cut")
+      response.write(done.body.subarray(0, done.body.length >> 1), () => response.destroy());
+    else response.end(request.method === "HEAD" ? undefined : done.body);
+  };
+  const { url } = await startServer((incoming, response) => void answer(incoming, response), atEnd);
+  const double: S3Double = { endpoint: url, bucket: BUCKET, objects, requests, fault: () => undefined };
+  return double;
+}
+
+/** Faults in turn, one for each request that fits, and none after that. */
+export function inTurn(fits: (request: S3Request) => boolean, ...faults: S3Fault[]): S3Double["fault"] {
+  return (request) => (fits(request) ? faults.shift() : undefined);
+}
+
+interface Done {
+  readonly status: number;
+  readonly body: Buffer;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+function serve(
+  { method, key, query, headers }: S3Request,
+  body: Buffer,
+  objects: Map<string, StoredObject>,
+  uploads: Map<string, Buffer[]>,
+  isUnconditional: boolean,
+): Done {
+  const put = (content: Buffer): Done => {
+    if (headers["if-none-match"] === "*" && objects.has(key) && !isUnconditional)
+      return failed(412, "PreconditionFailed");
+    const kept = Object.entries(headers).filter(([name]) => name.startsWith("x-amz-meta-"));
+    objects.set(key, {
+      body: content,
+      modified: new Date(),
+      headers: Object.fromEntries(kept) as Record<string, string>,
+    });
+    return { status: 200, body: Buffer.alloc(0), headers: { etag: '"1"' } };
+  };
+  const upload = query.get("uploadId");
+  if (method === "POST" && query.has("uploads")) {
+    uploads.set("1", []);
+    return xml("<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>");
+  }
+  if (upload !== null && !uploads.has(upload)) return failed(404, "NoSuchUpload");
+  if (method === "PUT" && upload !== null) {
+    (uploads.get(upload) as Buffer[])[Number(query.get("partNumber")) - 1] = body;
+    return { status: 200, body: Buffer.alloc(0), headers: { etag: '"1"' } };
+  }
+  if (method === "POST" && upload !== null) {
+    put(Buffer.concat(uploads.get(upload) as Buffer[]));
+    uploads.delete(upload);
+    return xml("<CompleteMultipartUploadResult></CompleteMultipartUploadResult>");
+  }
+  if (method === "POST" && query.has("delete")) {
+    for (const [, name = ""] of body.toString().matchAll(/<Key>([^<]*)<\/Key>/g)) objects.delete(name);
+    return xml("<DeleteResult></DeleteResult>");
+  }
+  if (method === "PUT") return put(body);
+  if (method === "DELETE") {
+    objects.delete(key);
+    return { status: 204, body: Buffer.alloc(0) };
+  }
+  if (key === "") return list(query, objects);
+  const found = objects.get(key);
+  if (found === undefined) return failed(404, "NoSuchKey");
+  return {
+    status: 200,
+    body: found.body,
+    headers: { ...found.headers, "last-modified": found.modified.toUTCString() },
+  };
+}
+
+function list(query: URLSearchParams, objects: Map<string, StoredObject>): Done {
+  const prefix = query.get("prefix") ?? "";
+  const delimiter = query.get("delimiter");
+  const after = query.get("continuation-token") ?? "";
+  const entries = new Set<string>();
+  for (const key of [...objects.keys()].filter((one) => one.startsWith(prefix))) {
+    const end = delimiter === null ? -1 : key.indexOf(delimiter, prefix.length);
+    entries.add(end === -1 ? key : key.slice(0, end + 1));
+  }
+  const rest = [...entries].sort().filter((entry) => entry > after);
+  const page = rest.slice(0, PAGE);
+  const said = page.map((entry) => {
+    const found = delimiter !== null && entry.endsWith(delimiter) ? undefined : objects.get(entry);
+    return found === undefined
+      ? `<CommonPrefixes><Prefix>${entry}</Prefix></CommonPrefixes>`
+      : `<Contents><Key>${entry}</Key><Size>${found.body.length}</Size><LastModified>${found.modified.toISOString()}</LastModified></Contents>`;
+  });
+  const next = `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>`;
+  const isCut = rest.length > page.length;
+  return xml(
+    `<ListBucketResult><IsTruncated>${isCut}</IsTruncated>${isCut ? next : ""}${said.join("")}</ListBucketResult>`,
+  );
+}
+
+function xml(body: string): Done {
+  return { status: 200, body: Buffer.from(body), headers: { "content-type": "application/xml" } };
+}
+
+function failed(status: number, code: string): Done {
+  return { ...xml(`<Error><Code>${code}</Code><Message>no</Message></Error>`), status };
+}
+
+function refuse(response: ServerResponse, status: number, code: string): void {
+  const { body } = failed(status, code);
+  response.writeHead(status, { "content-length": body.length, "content-type": "application/xml" }).end(body);
+}

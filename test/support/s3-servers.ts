@@ -1,0 +1,129 @@
+/**
+ * Real servers of S3 on this machine, from Debian's own packages: Ceph's radosgw, which creates an object only where none is,
+ * and OpenStack Swift, which refuses to. Where the programs are missing there is a sentence instead.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { isInstalled } from "../../src/base/run.ts";
+
+export interface S3Server {
+  readonly endpoint: string;
+  /** What the SDK finds credentials in. */
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+}
+
+const run = promisify(execFile);
+const MINUTES = 60_000;
+
+const RADOSGW_UP = fileURLToPath(new URL("radosgw-up.sh", import.meta.url));
+
+/** Why there is no radosgw here; undefined where there is one. */
+export function radosgwFault(): string | undefined {
+  const missing = ["radosgw", "ceph-mon", "ceph-osd", "ceph-authtool"].filter((name) => !isInstalled(name));
+  if (missing.length === 0) return undefined;
+  return `not installed: ${missing.join(", ")} (apt-get install radosgw ceph-mon ceph-osd ceph-common)`;
+}
+
+/** Takes 16 to 40 seconds. */
+export async function startRadosgw(port = 17480): Promise<S3Server> {
+  const directory = await mkdtemp(join(tmpdir(), "kmodfarm-radosgw-"));
+  const stop = async () => {
+    await run(RADOSGW_UP, [directory, "down"]);
+    await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 300 });
+  };
+  try {
+    await run(RADOSGW_UP, [directory, String(port)], { timeout: 5 * MINUTES });
+  } catch (thrown) {
+    await stop();
+    throw thrown;
+  }
+  return {
+    endpoint: `http://127.0.0.1:${port}`,
+    env: { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" },
+    stop,
+  };
+}
+
+/** Why there is no Swift here; undefined where there is one. */
+export function swiftFault(): string | undefined {
+  const programs = ["proxy", "account", "container", "object"].map((name) => `swift-${name}-server`);
+  const missing = [...programs, "swift-ring-builder", "memcached"].filter((name) => !isInstalled(name));
+  return missing.length === 0 ? undefined : `not installed: ${missing.join(", ")}`;
+}
+
+const PARTS = ["account", "container", "object"] as const;
+
+/** In `/etc/swift` go the rings and the hash: Swift looks nowhere else. */
+export async function startSwift(port = 17580): Promise<S3Server> {
+  const directory = await mkdtemp("/var/tmp/kmodfarm-swift-");
+  const etc = "/etc/swift";
+  await mkdir(join(directory, "devices", "d1"), { recursive: true });
+  await mkdir(etc, { recursive: true });
+  await writeFile(join(etc, "swift.conf"), "[swift-hash]\nswift_hash_path_suffix = kmodfarm\n");
+  const children: ChildProcess[] = [];
+  const start = (program: string, args: readonly string[]) => {
+    children.push(spawn(program, args, { stdio: "ignore" }));
+  };
+  const common = `bind_ip = 127.0.0.1\nworkers = 0\nuser = root\nswift_dir = ${etc}\ndevices = ${directory}/devices\nmount_check = false\n`;
+  const makePart = async (part: (typeof PARTS)[number], index: number) => {
+    const own = port + 1 + index;
+    const builder = join(etc, `${part}.builder`);
+    await rm(builder, { force: true });
+    for (const args of [["create", "4", "1", "0"], ["add", `r1z1-127.0.0.1:${own}/d1`, "1"], ["rebalance"]])
+      await run("swift-ring-builder", [builder, ...args]);
+    const file = join(directory, `${part}.conf`);
+    await writeFile(
+      file,
+      `[DEFAULT]\nbind_port = ${own}\n${common}[pipeline:main]\npipeline = ${part}-server\n[app:${part}-server]\nuse = egg:swift#${part}\n`,
+    );
+    start(`swift-${part}-server`, [file]);
+  };
+  await Promise.all(PARTS.map(makePart));
+  const cache = port + 9;
+  start("memcached", ["-l", "127.0.0.1", "-p", String(cache), "-u", "nobody"]);
+  const filters =
+    "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth copy slo dlo";
+  const sections = filters.split(" ").map((name) => {
+    const more = {
+      cache: `memcache_servers = 127.0.0.1:${cache}\n`,
+      tempauth: "user_test_tester = testing .admin\n",
+      s3api: "location = us-east-1\ndns_compliant_bucket_names = false\n",
+    }[name];
+    const egg = name === "cache" ? "memcache" : name;
+    return `[filter:${name}]\nuse = egg:swift#${egg}\n${more ?? ""}`;
+  });
+  const proxy = join(directory, "proxy.conf");
+  await writeFile(
+    proxy,
+    `[DEFAULT]\nbind_port = ${port}\n${common}[pipeline:main]\npipeline = ${filters} proxy-server\n[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\n${sections.join("")}`,
+  );
+  start("swift-proxy-server", [proxy]);
+  const stop = async () => {
+    for (const child of children) child.kill("SIGKILL");
+    await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 300 });
+  };
+  const endpoint = `http://127.0.0.1:${port}`;
+  const isUp = () =>
+    fetch(`${endpoint}/healthcheck`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  for (let tries = 0; !(await isUp()); tries++) {
+    if (tries === 900) {
+      await stop();
+      throw new Error("Swift does not answer after three minutes");
+    }
+    await sleep(200);
+  }
+  return {
+    endpoint,
+    env: { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" },
+    stop,
+  };
+}
