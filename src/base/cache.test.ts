@@ -112,7 +112,7 @@ describe("evict", () => {
     expect(await readdir(join(cache, "precious"))).toEqual(["x"]);
     expect(await readdir(join(cache, "inputs"))).toEqual(["a.deb"]);
     expect(sharedCache(cache, "precious").message).toContain(
-      "holds other things than a cache, such as precious",
+      "contains files that are not part of a cache, such as precious",
     );
     await scratch.close();
   });

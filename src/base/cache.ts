@@ -78,7 +78,7 @@ export async function openCache(cache: string): Promise<void> {
   if (((await stat(cache)).mode & 0o077) === 0) return;
   await chmod(cache, 0o700).catch((cause: unknown) => {
     if (!isErrno(cause)) throw cause;
-    const detail = `${cache} is another user's, and others may enter it (${cause.code})`;
+    const detail = `${cache} belongs to another user, and its permissions let others in (${cause.code})`;
     throw new FarmError("PLACE_UNUSABLE", { detail, cause });
   });
 }
@@ -205,7 +205,7 @@ export async function evict(cache: string, limitBytes: number, scratch: Scratch)
 
 export function sharedCache(cache: string, stranger: string): FarmError {
   return new FarmError("PLACE_UNUSABLE", {
-    detail: `${cache} holds other things than a cache, such as ${stranger}, so nothing in it is removed`,
+    detail: `${cache} contains files that are not part of a cache, such as ${stranger}, so nothing in it is removed`,
     hint: "Name a directory of its own with --cache.",
   });
 }

@@ -104,7 +104,7 @@ function filterFor(name: string): Filter {
   const compression = ENDINGS.get(ending);
   if (compression !== undefined) return startDecompressor(compression);
   throw new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `${name} is compressed in a way that we cannot undo`,
+    detail: `${name} is compressed in an unsupported format`,
   });
 }
 

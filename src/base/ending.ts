@@ -86,7 +86,7 @@ async function killWhole(first: Process): Promise<void> {
 
 function notEnded(): FarmError {
   return new FarmError("NOT_ENDED", {
-    detail: `a program that was killed is still there after ${PATIENCE_MS / 1000} s`,
+    detail: `a killed program is still running after ${PATIENCE_MS / 1000} s`,
   });
 }
 

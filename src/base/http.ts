@@ -204,7 +204,7 @@ export class Http {
       if (expected.size !== undefined && size !== expected.size) throw new CutOff(url, size, expected.size);
       // What came instead is not described: its digest would tell what a server in our network answers.
       if (sha256 !== expected.sha256)
-        throw mismatch(url, `its sha256 is not ${expected.sha256}, which the index says`);
+        throw mismatch(url, `its sha256 is not ${expected.sha256}, as the index says`);
     });
   }
 
@@ -303,7 +303,7 @@ function nextPlace(location: string, visited: readonly string[]): string {
   const next = URL.parse(location, visited.at(-1));
   const refused = (fact: string) =>
     new FarmError("REMOTE_UNAVAILABLE", { about: first, joint: " ", detail: fact, at: { url: first } });
-  if (next === null) throw refused("redirects to something that is no address");
+  if (next === null) throw refused("redirects to something that is not an address");
   if (next.protocol !== "http:" && next.protocol !== "https:")
     throw refused(`redirects to a ${next.protocol} address, which is refused`);
   if (visited.includes(next.href)) throw refused(`redirects in a circle: ${next.href} comes again`);

@@ -121,7 +121,7 @@ describe("we say in our own words what is wrong with", () => {
     [
       "a server that stops in the middle",
       (response) => response.write("half"),
-      /: the server said nothing more for 0\.3 s$/,
+      /: the server sent nothing more for 0\.3 s$/,
     ],
     ["a circle", (response) => response.writeHead(302, { location: "/a" }).end(), / in a circle: .*\/a /],
     [
@@ -132,7 +132,7 @@ describe("we say in our own words what is wrong with", () => {
     [
       "a redirect to nonsense",
       (response) => response.writeHead(302, { location: "http://[" }).end(),
-      /\/a redirects to something that is no address$/,
+      /\/a redirects to something that is not an address$/,
     ],
   ])("%s", async (_, answer, words) => {
     const { url } = await startServer((_request, response) => void answer(response));
@@ -154,7 +154,7 @@ describe("we say in our own words what is wrong with", () => {
   test("a server that speaks something else", async () => {
     const url = await startRaw("SSH-2.0-OpenSSH_9.2\r\n");
 
-    expect((await faultOf(makeHttp().get(url))).message).toBe(`${url}: what the server sends is no HTTP`);
+    expect((await faultOf(makeHttp().get(url))).message).toBe(`${url}: the server's answer is not HTTP`);
   });
 
   test("a port where nobody listens, also where the name has several addresses,", async () => {

@@ -43,7 +43,7 @@ export class TooSlow extends ServerFault {
 /** Somebody whom no person named leads to an address that is this machine's, its network's or nobody's. */
 export class NotPublic extends Error {
   constructor(host: string) {
-    super(`leads to ${host}, which has no public address, and which nobody configured`);
+    super(`leads to ${host}, which has no public address and is not configured`);
   }
 }
 
@@ -107,8 +107,7 @@ function sentence({ url, fact }: ServerFault) {
 
 const NAME_IT =
   "If the farm is meant to ask that host, name it in `privateHosts` of the configuration; else distrust who names it.";
-const WANTS_CREDENTIALS =
-  "The server wants other credentials: see `credentials` of sources in docs/config.md.";
+const WANTS_CREDENTIALS = "The server requires credentials: see `credentials` of sources in docs/config.md.";
 
 function isRefusal(thrown: unknown): boolean {
   return thrown instanceof StatusError && (thrown.status === 401 || thrown.status === 403);
@@ -122,7 +121,7 @@ function sentenceOf(thrown: Error, { connectMs, silenceMs }: Patience): string {
     case "UND_ERR_HEADERS_TIMEOUT":
       return `the server did not answer within ${seconds(silenceMs)} s`;
     case "UND_ERR_BODY_TIMEOUT":
-      return `the server said nothing more for ${seconds(silenceMs)} s`;
+      return `the server sent nothing more for ${seconds(silenceMs)} s`;
     case "UND_ERR_SOCKET":
     case "ECONNRESET":
     case "EPIPE":
@@ -130,16 +129,16 @@ function sentenceOf(thrown: Error, { connectMs, silenceMs }: Patience): string {
     case "ECONNREFUSED":
       return "nothing listens there (connection refused)";
     case "ENOTFOUND":
-      return "the name of the server is not known";
+      return "the server's name is unknown";
     case "EAI_AGAIN":
-      return "the name of the server cannot be looked up now";
+      return "the server's name cannot be looked up now";
     case "ETIMEDOUT":
     case "EHOSTUNREACH":
     case "ENETUNREACH":
       return `the server cannot be reached (${code})`;
     default:
       return thrown.name === "HTTPParserError"
-        ? "what the server sends is no HTTP"
+        ? "the server's answer is not HTTP"
         : `the connection failed (${[code, thrown.message].filter((word) => word !== "").join(": ")})`;
   }
 }

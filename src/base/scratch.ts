@@ -73,7 +73,10 @@ export async function makePlace(directory: string): Promise<void> {
     await access(directory, constants.W_OK);
   } catch (cause) {
     if (!isErrno(cause)) throw cause;
-    throw new FarmError("PLACE_UNUSABLE", { detail: `${directory} cannot be made (${cause.code})`, cause });
+    throw new FarmError("PLACE_UNUSABLE", {
+      detail: `${directory} cannot be created (${cause.code})`,
+      cause,
+    });
   }
 }
 
@@ -136,7 +139,7 @@ function openOwnDirectory(directory: string): StrangeDirectory {
     if (!isErrno(thrown) || thrown.code !== "ENOTDIR") throw thrown;
     throw new FarmError("PLACE_UNUSABLE", {
       detail: `${directory} is not a directory of its own, but a link or a file`,
-      hint: "Remove it: temporary files are made there, and removed.",
+      hint: "Remove it: temporary files are created and removed there.",
       cause: thrown,
     });
   }

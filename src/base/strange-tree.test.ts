@@ -80,7 +80,7 @@ describe("walkTree", () => {
   });
 
   test.each([
-    ["a depth beyond any path", `for (1..${DEEP}) { mkdir "d"; chdir "d" }`, /lies too deep/],
+    ["a depth beyond any path", `for (1..${DEEP}) { mkdir "d"; chdir "d" }`, /nested too deeply/],
     ["names that together are too long", 'for (1..12) { $d = "x" x 200; mkdir $d; chdir $d }', /too deep/],
     ["a name that is not UTF-8", 'open F, ">", "a\\xff"', /a\uFFFD has a name that is not UTF-8/],
     ["too many entries", 'for (1..1001) { open F, ">", $_ }', /more than the 1000 entries/],

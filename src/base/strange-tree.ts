@@ -61,7 +61,7 @@ export async function walkTree(
       const path = above === "" ? name.toString() : `${above}/${name.toString()}`;
       if (!isUtf8(name)) throw refuse(path, "has a name that is not UTF-8");
       if (depth > DEPTH_LIMIT || Buffer.byteLength(path) > PATH_LIMIT_BYTES)
-        throw refuse(`${path.slice(0, 100)}…`, "lies too deep");
+        throw refuse(`${path.slice(0, 100)}…`, "is nested too deeply");
       const status = directory.statusOf(name);
       account(path, status);
       const answer = visit(entryOf(directory, name, path, status, refuse));

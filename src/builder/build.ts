@@ -122,7 +122,7 @@ export function rootRequest(
   const { distribution: release, architecture: target, compiler } = element;
   if (compiler === undefined) {
     throw new FarmError("COMPILER_UNAVAILABLE", {
-      detail: `nobody says which compiler ${element.kversion} was built with`,
+      detail: `the compiler of ${element.kversion} is unknown: neither its index nor its headers name one`,
     });
   }
   const { packages, depends: optional = [] } = driver.build;
@@ -319,7 +319,7 @@ function refusedBy(refusal: string, failure: Diagnosis): Diagnosis {
       line,
       code: "BUILD_FAILED",
       cause: said,
-      advice: "The log has what came before that.",
+      advice: "The log shows what happened before.",
     };
   }
   return failure.cause.includes(said) ? failure : { ...failure, cause: `${said}: ${failure.cause}` };
@@ -328,7 +328,7 @@ function refusedBy(refusal: string, failure: Diagnosis): Diagnosis {
 /** What a package depends on and no mirror of the release has may be all that a build wanted. */
 function lacking(absent: readonly string[], failure: Diagnosis): Diagnosis {
   if (absent.length === 0) return failure;
-  const fact = `Its package depends on ${absent.join(", ")}, which this release does not have.`;
+  const fact = `Its package depends on ${absent.join(", ")}, which does not exist in this release.`;
   return { ...failure, advice: `${failure.advice} ${fact}` };
 }
 

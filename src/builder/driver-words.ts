@@ -17,12 +17,12 @@ const isInside = (path: string) =>
 export const TreePath = z
   .string()
   .regex(/^[A-Za-z0-9._+~/-]+$/, { error: "not a plain path" })
-  .refine(isInside, { error: "must be a path inside the tree, without ./ before it" });
+  .refine(isInside, { error: "must be a path inside the tree, without a leading ./" });
 
 /** Which files below a driver's tree are kept. */
 export const FilePattern = z
   .string()
-  .regex(/^[A-Za-z0-9._+~*?[\]/-]+$/, { error: "not a plain pattern (* ? [ ] are what it may hold)" })
+  .regex(/^[A-Za-z0-9._+~*?[\]/-]+$/, { error: "not a plain pattern (only * ? [ ] are special)" })
   .refine((pattern) => isInside(pattern) && !pattern.startsWith("-"), {
     error: "must be a pattern inside the tree",
   });

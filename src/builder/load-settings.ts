@@ -53,7 +53,7 @@ export function deviceArguments(names: readonly DeviceName[]): string[] {
 
 /** As insmod and modprobe take it; no words of a shell. */
 const Parameter = z.string().regex(/^[A-Za-z0-9_.-]+(=[A-Za-z0-9_.,:;/+@%=-]*)?$/, {
-  error: "is not name=value, of letters, digits and _ . , : ; / + @ % -",
+  error: "is not name=value, made of letters, digits and _ . , : ; / + @ % -",
 });
 
 export const LoadSettings = z
@@ -61,20 +61,18 @@ export const LoadSettings = z
     parameters: z
       .record(PathSegment, z.array(Parameter).min(1).max(100))
       .optional()
-      .describe(
-        "Parameters of its modules (module → list of name=value), as `options` in modprobe.d gives them.",
-      ),
+      .describe("Parameters of its modules (module → list of name=value), as in `options` of modprobe.d."),
     devices: z
       .array(z.enum(DEVICE_NAMES))
       .min(1)
       .optional()
-      .describe(`Devices that the virtual machine has beside: ${DEVICE_NAMES.join(", ")}.`),
+      .describe(`Additional devices of the virtual machine: ${DEVICE_NAMES.join(", ")}.`),
     noDevice: z
       .boolean()
       .optional()
       .describe(
-        "Its modules refuse to go in without their device (-ENODEV): that is no failure, and no pass; `standIns.load: [noDevice]` of the policy accepts it.",
+        "Its modules refuse to load without their device (-ENODEV). That counts neither as a failure nor as a pass; the policy accepts it with `standIns.load: [noDevice]`.",
       ),
   })
-  .describe("What the load test needs for this driver.");
+  .describe("Settings of the load test for this driver.");
 export type LoadSettings = z.infer<typeof LoadSettings>;

@@ -66,7 +66,7 @@ export async function takeOutputs(
   const left = await look(output, patterns.length > 0);
   const names = (wanted.modules.length > 0 ? wanted.modules : modulesAmong(left)).toSorted();
   if (names.length === 0)
-    throw new FarmError("MODULE_MISSING", { detail: "the build gave no modules at all" });
+    throw new FarmError("MODULE_MISSING", { detail: "the build produced no modules at all" });
   const paths = [...left.keys()].flatMap((path) => (path.startsWith("files/") ? [path.slice(6)] : []));
   const files = paths.filter((path) => patterns.some((pattern) => pattern.test(path)));
   checkBudget(left, [...names.map(modulePath), ...files.map((path) => `files/${path}`)], limitBytes);
@@ -166,12 +166,12 @@ function checkBudget(left: Left, paths: readonly string[], limitBytes: number): 
   const sizes = paths.map((path) => left.get(path) ?? 0);
   const large = paths.find((_, index) => (sizes[index] ?? 0) > MODULE_LIMIT_BYTES);
   if (large !== undefined)
-    throw refused(large, `is ${left.get(large)} bytes large; more than ${MODULE_LIMIT_BYTES} is no output`);
+    throw refused(large, `has ${left.get(large)} bytes; the limit is ${MODULE_LIMIT_BYTES}`);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   if (total > limitBytes)
     throw new FarmError("LIMIT_EXCEEDED", {
-      detail: `the build gave ${formatSize(total)} of modules and files, and limits.artifact is ${formatSize(limitBytes)}`,
-      hint: "Raise limits.artifact, or let `modules` and `files` of the driver name less.",
+      detail: `the build produced ${formatSize(total)} of modules and files, but limits.artifact is ${formatSize(limitBytes)}`,
+      hint: "Raise limits.artifact, or list fewer modules and files in the driver's `modules` and `files`.",
     });
 }
 
@@ -185,14 +185,16 @@ function checkModule(bytes: Buffer, file: string): void {
 function read(output: string, path: string, left: Left): Buffer {
   const size = left.get(path);
   if (size === undefined && !left.has(path))
-    throw new FarmError("MODULE_MISSING", { detail: `the build gave no ${path.replace("modules/", "")}` });
+    throw new FarmError("MODULE_MISSING", {
+      detail: `the build produced no ${path.replace("modules/", "")}`,
+    });
   try {
     const bytes = size === undefined ? undefined : readFileIn(output, path, size);
     if (bytes !== undefined) return bytes;
   } catch (thrown) {
     throw asRefused(thrown, path);
   }
-  throw refused(path, "is not a plain file");
+  throw refused(path, "is not a regular file");
 }
 
 /** Writes bytes below an attempt's directory. */

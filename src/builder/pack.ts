@@ -138,7 +138,7 @@ async function provenBatch(
     const [file, inside] = [files[index] as (typeof files)[number], opened[index]];
     if (inside instanceof FarmError) throw inside;
     if (inside === undefined || file.bytes.equals(bytes) || !inside.equals(bytes))
-      throw malformed(`${file.what} does not hold the module that was compressed`);
+      throw malformed(`${file.what} does not contain the module that was compressed`);
     const compressed = await keep(evidence, compressedPath(module.name, compress), file.bytes);
     packed.push({ ...module, compressed });
   }
@@ -168,8 +168,8 @@ async function plainOf(
 
 function readPacked(output: string, path: string): Buffer {
   const bytes = readFileIn(output, path, MODULE_LIMIT_BYTES + 1);
-  if (bytes === undefined) throw malformed(`${path} did not come about`);
-  if (bytes.length > MODULE_LIMIT_BYTES) throw malformed(`${path} became larger than any module`);
+  if (bytes === undefined) throw malformed(`${path} was not produced`);
+  if (bytes.length > MODULE_LIMIT_BYTES) throw malformed(`${path} is larger than any module`);
   return bytes;
 }
 

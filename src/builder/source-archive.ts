@@ -48,6 +48,6 @@ export async function sourceOfArchive(
   const source = await readSourceTree(directory);
   if (source.digest === tree) return source;
   throw new FarmError("ORDER_INVALID", {
-    detail: `the source of an order is ${source.digest}, and its order says ${tree}`,
+    detail: `the source of an order is ${source.digest}, but the order says ${tree}`,
   });
 }

@@ -83,7 +83,7 @@ function noTree(directory: string, cause: NodeJS.ErrnoException): FarmError {
     detail: isMissing
       ? `there is no driver source directory ${directory}`
       : `the driver source directory ${directory} cannot be read (${cause.code})`,
-    hint: "Correct `source` of the driver; it is relative to the configuration file.",
+    hint: "Correct the driver's `source`; it is relative to the configuration file.",
     cause,
   });
 }
@@ -134,7 +134,7 @@ async function list(directory: string): Promise<Listed[]> {
   const found: Listed[] = [];
   await walkTree(directory, SOURCE_BUDGET, refuseSource, ({ path, kind, status, target }) => {
     if (IGNORED.has(nameOf(path))) return "skip";
-    if (kind === "special") throw refuseSource(path, "is neither a file, a directory nor a link");
+    if (kind === "special") throw refuseSource(path, "is not a file, a directory or a link");
     if (kind !== "directory") found.push({ path, status, ...(kind === "link" ? { target: target() } : {}) });
     return undefined;
   });
@@ -159,12 +159,13 @@ function readEntry(
 ): SourceFile {
   if (target !== undefined) {
     if (leadsOut(path, target, links, budget))
-      throw refuseSource(path, `is a link that leads out of the driver's tree, to ${target}`);
+      throw refuseSource(path, `is a link that points outside the driver's tree, to ${target}`);
     return { path, kind: "link", content: target, sizeBytes: 0 };
   }
-  if (status.size > FILE_LIMIT_BYTES) throw refuseSource(path, `is ${status.size} bytes large`);
+  if (status.size > FILE_LIMIT_BYTES)
+    throw refuseSource(path, `has ${status.size} bytes; the limit is ${FILE_LIMIT_BYTES}`);
   const bytes = readFileIn(directory, path, status.size);
-  if (bytes === undefined) throw refuseSource(path, "is no plain file any more");
+  if (bytes === undefined) throw refuseSource(path, "is no longer a regular file");
   const content = createHash("sha256").update(bytes).digest("hex");
   return {
     path,

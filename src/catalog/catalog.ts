@@ -170,10 +170,10 @@ export function findKernel(catalog: Catalog, query: string): CatalogKernel {
   );
   const [only] = found;
   if (only === undefined)
-    throw new FarmError("KERNEL_UNKNOWN", { detail: `no kernel of the catalog is '${query}'` });
+    throw new FarmError("KERNEL_UNKNOWN", { detail: `the catalog has no kernel '${query}'` });
   if (found.length > 1) {
     const names = found.slice(0, 6).map(kernelName).join(", ");
-    throw new FarmError("KERNEL_AMBIGUOUS", { detail: `'${query}' may be any of ${names}` });
+    throw new FarmError("KERNEL_AMBIGUOUS", { detail: `'${query}' may mean any of ${names}` });
   }
   return only;
 }

@@ -35,8 +35,8 @@ export async function readCurrentAptSource(
     if (newest !== undefined && date < newest)
       throw suspect(
         source,
-        `its metadata of ${date} is older than the one of ${newest} that we already had`,
-        "A mirror that went back in time catches up by itself, or name another one.",
+        `its metadata of ${date} is older than the one of ${newest} seen before`,
+        "A mirror that went back in time usually catches up by itself; otherwise configure another one.",
       );
     const dates = [...new Set([...before, date])].slice(-REMEMBERED_DATES);
     const late = lateness(date, validUntil, dates, now);

@@ -63,7 +63,7 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   if (answer.kind === "notServed") return { ...base, status: "notServed" };
   const { date, validUntil } = answer.metadata;
   if (before?.metadataDate !== undefined && date < before.metadataDate) {
-    const detail = `its metadata of ${date} is older than the one of ${before.metadataDate} that we already had`;
+    const detail = `its metadata of ${date} is older than the one of ${before.metadataDate} seen before`;
     return { ...base, status: "suspect", detail };
   }
   const { validUntil: _, unsigned: __, updateinfo: ___, ...rest } = base;
@@ -102,5 +102,5 @@ export function lateness(
   const age = now.getTime() - Date.parse(date);
   if (median === undefined || intervals.length < 2 || age <= 3 * median || age <= 14 * DAY_MS)
     return undefined;
-  return `its metadata is ${Math.round(age / DAY_MS)} days old, and used to be renewed every ${Math.round(median / DAY_MS)}`;
+  return `its metadata is ${Math.round(age / DAY_MS)} days old, but used to be renewed every ${Math.round(median / DAY_MS)}`;
 }

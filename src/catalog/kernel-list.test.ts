@@ -139,7 +139,7 @@ describe("a change of format", () => {
       { source: "night/fedora40", kernels: 4, detail: "header packages are named now" },
     ]);
     expect(details(full, bare)).toMatchObject([{ detail: "header packages are no longer named" }]);
-    expect(details(full, renamed)).toMatchObject([{ detail: "kernels are called otherwise" }]);
+    expect(details(full, renamed)).toMatchObject([{ detail: "kernels have different names" }]);
     expect(details(full, [...full.slice(1), { ...(full[0] as ListEntry), kernelversion: "2" }])).toEqual([]);
   });
 });

@@ -108,11 +108,11 @@ export class ListCollector {
     if (this.#entries === 0)
       throw new FarmError("DOCUMENT_INVALID", {
         detail: `${this.#options.url} is a ${format} list without a single entry`,
-        hint: "A list that lost everything is believed as little as a torn one: fetch it again.",
+        hint: "A list that lost everything is not accepted, like a truncated one: fetch it again.",
       });
     const [[reason, { examples }] = ["", { examples: [] }]] = this.#dropped;
     if (this.#read === 0) {
-      const detail = `${this.#options.url} is no ${format} list: ${examples[0]} ${reason}`;
+      const detail = `${this.#options.url} is not a ${format} list: ${examples[0]} ${reason}`;
       throw new FarmError("DOCUMENT_INVALID", { detail });
     }
     const architectures = new Set([...this.#kernels.values()].map((kernel) => kernel.architecture));
@@ -141,7 +141,7 @@ export class ListCollector {
   #tooMany(what: keyof typeof MOST): FarmError {
     return new FarmError("DOCUMENT_INVALID", {
       detail: `${this.#options.url} has more than ${MOST[what]} ${what}, which no honest list has`,
-      hint: "Nothing of it was taken. Distrust the list, or split it.",
+      hint: "None of it was used. Do not trust the list, or split it.",
     });
   }
 
@@ -351,7 +351,7 @@ const FORMAT_CHANGES: readonly (readonly [string, (before: CatalogKernel, now: P
     ["header packages are named now", (before, now) => hasHeaders(now) && !hasHeaders(before)],
     ["header packages are no longer named", (before, now) => hasHeaders(before) && !hasHeaders(now)],
     [
-      "kernels are called otherwise",
+      "kernels have different names",
       (before, now) => before.crawler !== undefined && crawlerKey(before.crawler) !== crawlerKey(now.crawler),
     ],
   ];

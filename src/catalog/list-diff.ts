@@ -77,7 +77,7 @@ function renamed(
     ([distribution, entries]) => ({
       distribution,
       entries: entries.length,
-      detail: "the same header packages stand under other names",
+      detail: "the same header packages have different names",
     }),
   );
 }

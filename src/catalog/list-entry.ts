@@ -33,7 +33,7 @@ export type EntryKernels =
   | { readonly kind: "bad"; readonly reason: string };
 
 /** Why an entry cannot be used, where whoever reads the list can help. */
-export const ARCHITECTURE_UNKNOWN = "names no architecture; --arch does";
+export const ARCHITECTURE_UNKNOWN = "names no architecture; give it with --arch";
 
 /** `architecture` is that of the list, where the entry does not show its own. */
 export function kernelsOfEntry(entry: ListEntry, architecture: ArchitectureName | undefined): EntryKernels {
@@ -41,7 +41,7 @@ export function kernelsOfEntry(entry: ListEntry, architecture: ArchitectureName 
   const others: string[] = [];
   for (const url of [...entry.headers].sort()) {
     const file = parseHeaderUrl(url);
-    if (file === undefined) return bad("has a URL that names no kernel header package");
+    if (file === undefined) return bad("has a URL that is not of a kernel header package");
     if (files.some((known) => isSameFile(known, file))) others.push(file.url);
     else files.push(file);
   }
@@ -52,7 +52,7 @@ export function kernelsOfEntry(entry: ListEntry, architecture: ArchitectureName 
   });
   if (named.length === 0) return kernelsWithoutHeaders(entry, distribution, files, architecture);
   if (named.some(({ kernel, file }) => !isOfEntry(entry, distribution, kernel, file)))
-    return bad("has headers of another kernel than it names");
+    return bad("has headers of a different kernel than it names");
   const kernels = named.map(({ file, kernel }) => kernelOf(entry, file, kernel, files));
   const fetched = new Set(kernels.flatMap(({ packages }) => packages.headers.map(({ path }) => path)));
   return {
@@ -241,7 +241,7 @@ function kernelsWithoutHeaders(
   const isImage = files[0]?.format === "image" || distribution === "flatcar";
   const isRelease =
     kernelconfigdata !== undefined || isImage || (match !== null && isNamedByMachine(distribution));
-  if (!isRelease) return bad("has no header packages, and without them its kernel release cannot be known");
+  if (!isRelease) return bad("has no header packages, without which its kernel release is unknown");
   if (files.length > 0 && !isImage) return bad("has no headers of its own flavour");
   if (architecture === undefined) return bad(ARCHITECTURE_UNKNOWN);
   const packageVersion = kernelconfigdata === undefined ? (match?.[1] ?? kernelrelease) : kernelversion;
@@ -265,9 +265,9 @@ function kernelsWithoutHeaders(
 
 /** In place of a kernel release that nobody can know from a list. */
 const UNKNOWN = "unknown";
-const NAME_UNKNOWN = "the version of its package does not say what its nodes call it (uname -r)";
+const NAME_UNKNOWN = "its package version does not show its release on nodes (uname -r)";
 const CONFIGURATION_ONLY = "the list has its configuration, but no header packages";
-const IMAGE_ONLY = "the list has an image, which holds its headers and alone knows its kernel release";
+const IMAGE_ONLY = "the list has only an image, which contains its headers and its kernel release";
 
 /** Bottlerocket's variants: `1_1.16.0-aws-k8s-1.27`. */
 function flavourOfVersion(distribution: string, kernelversion: string): string {

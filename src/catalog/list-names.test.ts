@@ -21,7 +21,7 @@ const arch = (version: string, name = "linux"): Entry => ({
   ...{ kernelrelease: version, target: "arch" },
   headers: [`${PLACE}/${name}-headers-${version}-x86_64.pkg.tar.zst`],
 });
-const NO_NAME = "the version of its package does not say what its nodes call it (uname -r)";
+const NO_NAME = "its package version does not show its release on nodes (uname -r)";
 
 describe("Arch's packages", () => {
   test.each([
@@ -102,7 +102,7 @@ describe("SUSE's packages", () => {
 
     expect([kernels.length, dropped.map(({ reason }) => reason)]).toEqual([
       0,
-      [expect.stringMatching(/its kernel release cannot be known/)],
+      [expect.stringMatching(/its kernel release is unknown/)],
     ]);
   });
 });

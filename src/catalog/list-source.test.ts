@@ -205,7 +205,7 @@ describe("a list that is larger than any", () => {
 
     const { catalog, problems } = updateFromLists(full, answers, NOW);
 
-    expect(problems.map(({ detail }) => detail)).toEqual([expect.stringContaining("250000 is the most")]);
+    expect(problems.map(({ detail }) => detail)).toEqual([expect.stringContaining("at most 250000")]);
     expect(catalog.kernels).toHaveLength(249_999);
   });
 

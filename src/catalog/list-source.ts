@@ -86,8 +86,8 @@ function withinReason(read: KernelList | FarmError, { kernels }: Catalog): Kerne
   const fresh = read.kernels.filter((kernel) => !known.has(kernelName(kernel))).length;
   if (fresh === 0 || kernels.length + fresh <= MOST_KERNELS) return read;
   return new FarmError("DOCUMENT_INVALID", {
-    detail: `${read.url} has ${fresh} kernels that the catalog's ${kernels.length} do not have yet, and ${MOST_KERNELS} is the most that it keeps`,
-    hint: "Nothing of it was taken. There are not that many kernels: distrust the list.",
+    detail: `${read.url} has ${fresh} kernels that are new to the catalog's ${kernels.length}, and the catalog keeps at most ${MOST_KERNELS}`,
+    hint: "None of it was used. There are not that many kernels: do not trust the list.",
   });
 }
 

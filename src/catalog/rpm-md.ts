@@ -93,7 +93,7 @@ async function readListed(
   if (mirrors.bases.length === 0) throw fault("names no mirror");
   const answer = await readFirst(mirrors, source, context);
   if (answer.kind !== "notServed") return answer;
-  throw fault(`names ${mirrors.bases.length} mirrors, and those asked have no repository (${answer.url})`);
+  throw fault(`names ${mirrors.bases.length} mirrors, but those queried have no repository (${answer.url})`);
 }
 
 /** @throws FarmError when no mirror serves it whole and one of them should */
@@ -128,7 +128,7 @@ async function readMirror(
     const digest = sha256(document.text);
     if (allowed.size > 0 && !allowed.has(digest.slice("sha256:".length)))
       throw new FarmError("DIGEST_MISMATCH", {
-        detail: `${url} is none of those that the metalink vouches for`,
+        detail: `${url} is not one of the files that the metalink vouches for`,
       });
     if (keys !== undefined) await verifySignature(document, url, keys, source, context);
     const repomd = parseRepomd(document.text, url);
@@ -226,7 +226,7 @@ async function readPrimary(
         const found: ListedPackage[] = [];
         await readOpen(body, url, entry, distribution.packageNames, (one) => {
           if (found.length >= MOST_PACKAGES)
-            throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than there are` });
+            throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than exist` });
           const listed = distribution.readPackage(one, source.id);
           if (listed !== undefined) found.push(listed);
         });
@@ -242,7 +242,7 @@ function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): E
   if (checksum?.type !== "sha256" || !/^[0-9a-f]{64}$/.test(checksum.value) || size === undefined)
     throw new FarmError("REMOTE_UNAVAILABLE", {
       about: id,
-      detail: `its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be relied on`,
+      detail: `its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be trusted`,
     });
   return { sha256: checksum.value, size };
 }
@@ -266,7 +266,7 @@ async function readOpen(
   reader.end();
   if (openChecksum?.type === "sha256" && openChecksum.value !== hash.digest("hex"))
     throw new FarmError("DIGEST_MISMATCH", {
-      detail: `${url}: what is inside has another sha256 than ${openChecksum.value}, which repomd.xml says`,
+      detail: `${url}: the sha256 of its content is not ${openChecksum.value}, as repomd.xml says`,
     });
 }
 

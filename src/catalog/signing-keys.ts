@@ -88,7 +88,7 @@ async function readKeys(
     try {
       const answer = await http.fetchDocument(url, LIMIT_BYTES, {}, signal);
       if (answer.kind === "ok") return { bytes: answer.bytes, place: url };
-      faults.push(`${url} has none`);
+      faults.push(`${url} does not have it`);
     } catch (thrown) {
       const error = toFarmError(thrown);
       if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
@@ -98,7 +98,7 @@ async function readKeys(
   const bytes = await readFile(kept).catch(() => undefined);
   if (bytes !== undefined) return { bytes, place: kept };
   throw new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `the key that signs ${what} cannot be fetched: ${faults.join("; ") || "its distribution publishes it nowhere that is known"}`,
+    detail: `the key that signs ${what} cannot be fetched: ${faults.join("; ") || "no place is known where its distribution publishes it"}`,
     hint: "Try again later, or give the source a `keyring` (a file) or a `keyUrl`.",
   });
 }
@@ -128,7 +128,7 @@ async function filterKeys(
     if (believed.length === 0) throw notBelieved(source, there, lastLines(imported.stderr, 1));
     const { stdout, exitCode, stderr } = await gpg("--armor", "--export", ...believed);
     if (exitCode === 0) return Buffer.from(stdout);
-    throw new FarmError("TOOL_FAILED", { detail: `gpg cannot write down a key: ${lastLines(stderr, 2)}` });
+    throw new FarmError("TOOL_FAILED", { detail: `gpg cannot export a key: ${lastLines(stderr, 2)}` });
   } finally {
     await removeTree(home);
   }
@@ -155,10 +155,9 @@ function notBelieved(
   said: string,
 ): FarmError {
   const place = file ?? urls[0] ?? "the cache";
-  const fact =
-    there.length === 0 ? `holds no key that can be read (${said})` : `holds ${there.slice(0, 5).join(", ")}`;
+  const fact = there.length === 0 ? `has no readable key (${said})` : `has ${there.slice(0, 5).join(", ")}`;
   return new FarmError("SIGNATURE_INVALID", {
-    detail: `${what} is signed by ${fingerprints.join(" or ") || "keys that are not known here"}, and ${place} ${fact}`,
-    hint: "If its owner has a new key, compare its fingerprint with what they publish, and name it under `fingerprints` of the source.",
+    detail: `${what} is signed with ${fingerprints.join(" or ") || "unknown keys"}, and ${place} ${fact}`,
+    hint: "If its owner has a new key, compare its fingerprint with the one they publish, and add it to the source's `fingerprints`.",
   });
 }

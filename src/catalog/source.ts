@@ -51,7 +51,7 @@ export type SourceAnswer =
 
 /** What should be there and is not: somebody has to look at the configuration, or at the server. */
 export function missingError(detail: string): FarmError {
-  const hint = "Compare mirror, release, suites or list in the configuration with what the server has.";
+  const hint = "Compare the mirror, release, suites or list in the configuration with what the server has.";
   return new FarmError("REMOTE_UNAVAILABLE", { detail, hint });
 }
 
@@ -96,7 +96,7 @@ export async function inTime<T>(
   const tooLong = new FarmError("REMOTE_UNAVAILABLE", {
     about: source,
     joint: " ",
-    detail: `did not come to its end within ${minutes} minutes`,
+    detail: `did not finish within ${minutes} minutes`,
     at: { source },
   });
   const deadline = new Deadline(longestMs, tooLong, signal);

@@ -139,11 +139,12 @@ function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProbl
 }
 
 export const ACCEPT_LOSS =
-  "If the kernels of a suspect source are really gone, accept that once with `kmodfarm catalog update --accept-withdrawals`.";
+  "If the kernels of a suspect source really are gone, accept that once with `kmodfarm catalog update --accept-withdrawals`.";
 const ACCEPT_EXPIRED = "A source that is only out of date can be accepted with `acceptExpired: true`.";
-const MIRROR_IS_OLD = "A mirror that went back in time catches up by itself, or name another one.";
+const MIRROR_IS_OLD =
+  "A mirror that went back in time usually catches up by itself; otherwise configure another one.";
 const DISTRUST =
-  "Nothing that a source with wrong digests sent was taken: its mirror may be in the middle of an update. Try again, then distrust it.";
+  "Nothing from a source with wrong digests was used: its mirror may be in the middle of an update. Try again later; if it still differs, do not trust it.";
 
 export function failureOf(source: string, error: FarmError): SourceProblem {
   const { code, blame, hint } = error;

@@ -310,7 +310,7 @@ describe("what goes over plain http", () => {
     `{kind: apt, releases: [debian12], mirror: 'https://a.example', securityMirror: 'http://b.example', ${secret}}`,
     `{kind: kernel-crawler, list: 'http://a.example/list.json', ${secret}}`,
   ])("is no password, unless somebody writes so: %s", (source) => {
-    expect(() => parse(source)).toThrow(/would go over plain http.*overHttp: true/);
+    expect(() => parse(source)).toThrow(/would be sent over plain http.*overHttp: true/);
     expect(() => parse(source.replace("passwordFile: pw", "passwordFile: pw, overHttp: true"))).not.toThrow();
     expect(() => parse(source.replaceAll("http://", "https://"))).not.toThrow();
     expect(() => parse(source.replaceAll(/http:\/\/[ab].example/g, "http://127.0.0.1:8080"))).not.toThrow();

@@ -21,8 +21,8 @@ describe("checkBtf", () => {
   test.each([
     ["another magic", 0, [0xeb, 0x9f], "does not begin as type information does"],
     ["another version", 2, [2], "has the version 2, not 1"],
-    ["a short header", 4, [23, 0, 0, 0], "says a header of 23 bytes"],
-    ["a header beyond its end", 4, [0, 0, 0, 1], "says a header of 16777216 bytes"],
+    ["a short header", 4, [23, 0, 0, 0], "declares a header of 23 bytes"],
+    ["a header beyond its end", 4, [0, 0, 0, 1], "declares a header of 16777216 bytes"],
     ["types beyond its end", 12, [0xff, 0xff, 0xff, 0x7f], "ends before its types"],
     ["strings beyond its end", 16, [0xff, 0xff, 0xff, 0xff], "ends before its strings"],
   ])("refuses %s", (_, at, bytes, fact) => {

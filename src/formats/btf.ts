@@ -18,7 +18,7 @@ export function checkBtf(bytes: Uint8Array, what: string): void {
   if (view.getUint8(2) !== VERSION) throw fault(`has the version ${view.getUint8(2)}, not ${VERSION}`);
   const headerBytes = view.getUint32(4, true);
   if (headerBytes < HEADER_BYTES || headerBytes > bytes.length)
-    throw fault(`says a header of ${headerBytes} bytes`);
+    throw fault(`declares a header of ${headerBytes} bytes`);
   for (const [name, at] of [
     ["types", 8],
     ["strings", 16],

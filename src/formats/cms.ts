@@ -135,7 +135,7 @@ function digestOf(walk: Walk, what: string): DigestName {
   walk.end();
   const digest = DIGESTS.get(name);
   if (digest === undefined)
-    throw malformed(what, `its signature uses the digest ${name}, which no kernel takes`);
+    throw malformed(what, `its signature uses the digest ${name}, which no kernel accepts`);
   return digest;
 }
 

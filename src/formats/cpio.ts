@@ -42,7 +42,8 @@ export function cpioArchive(entries: readonly CpioEntry[]): Buffer {
     for (const parent of parentsOf(entry.path)) {
       const mode = modes.get(parent);
       if (mode === undefined) add({ path: parent, mode: DIRECTORY | 0o755 });
-      else if (typeOf(mode) !== DIRECTORY) throw senseless(entry, `lies in ${parent}, which is no directory`);
+      else if (typeOf(mode) !== DIRECTORY)
+        throw senseless(entry, `is in ${parent}, which is not a directory`);
     }
     add(entry);
   }
@@ -71,7 +72,7 @@ function check(entry: CpioEntry): void {
   }
   const type = typeOf(mode);
   if (![DIRECTORY, ...WITH_CONTENT, ...DEVICES, ...FIFO_AND_SOCKET].includes(type) || mode > 0o177777) {
-    throw senseless(entry, `has the mode ${mode.toString(8)}, which names no type of file`);
+    throw senseless(entry, `has the mode ${mode.toString(8)}, which is not a file type`);
   }
   if (content !== undefined && !WITH_CONTENT.includes(type)) throw senseless(entry, "cannot have content");
   if ((rdev !== undefined) !== DEVICES.includes(type)) {

@@ -45,9 +45,9 @@ describe("readJsonLists", () => {
     ["white space", ' {\n"a" :\t[ 1 , "]" ] }\r\n', [1, "]"]],
     ["a list of the same name again", '{"a":[1],"a":[2]}', [1, 2]],
     [
-      "what is no list",
+      "what is not a list",
       '{"a":{"b":[1]},"c":"[","d":7,"e":[1]}',
-      ["is no list", "is no list", "is no list", 1],
+      ["is not a list", "is not a list", "is not a list", 1],
     ],
     [
       "what is no JSON",
@@ -77,13 +77,13 @@ describe("readJsonLists", () => {
   test.each([
     ["", /is empty/],
     ["[1]", /\{ is missing at byte 0/],
-    ["<html>", /no object of lists/],
+    ["<html>", /not an object of lists/],
     ['{"a":[1,', /cut off after 8 bytes, in the list "a"/],
     ['{"a":["x', /cut off/],
     ['{"a":[1]', /cut off/],
     ['{"a":[1]} {}', /something behind its end/],
     ['{"a":[1}]', /, or \] is missing/],
-    ["{1:[]}", /" is missing|no object/],
+    ["{1:[]}", /" is missing|not an object/],
     [`{"${"n".repeat(300)}":[]}`, /the name at byte \d+ cannot be read/],
     [`{"a":[${'"'}${"x".repeat(2 << 20)}`, /longer than the 1048576 bytes/],
   ])("refuses %j with one clear error", async (text, fact) => {

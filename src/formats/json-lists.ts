@@ -68,7 +68,7 @@ class JsonListReader {
     }
     this.#total += chunk.length;
     if (this.#total > this.#limits.totalBytes)
-      throw this.#fault(`is longer than the ${this.#limits.totalBytes} bytes that a list may have`);
+      throw this.#fault(`is longer than the ${this.#limits.totalBytes} bytes allowed for a list`);
     return items;
   }
 
@@ -112,7 +112,7 @@ class JsonListReader {
     const state = next[String.fromCharCode(byte)];
     if (state === undefined) {
       const wanted = Object.keys(next).join(" or ");
-      throw this.#fault(`is no object of lists: ${wanted} is missing at byte ${this.#total + at}`);
+      throw this.#fault(`is not an object of lists: ${wanted} is missing at byte ${this.#total + at}`);
     }
     this.#state = state;
     return at + 1;
@@ -130,11 +130,11 @@ class JsonListReader {
     if (this.#state === "name") {
       const name = text.kind === "text" ? parse(text.text) : text;
       if (name.kind !== "value" || typeof name.value !== "string")
-        throw this.#fault(`is no object of lists: the name at byte ${this.#total + at} cannot be read`);
+        throw this.#fault(`is not an object of lists: the name at byte ${this.#total + at} cannot be read`);
       this.#list = name.value;
       this.#state = "colon";
     } else if (this.#state === "list") {
-      items.push({ kind: "bad", list, index, reason: "is no list" });
+      items.push({ kind: "bad", list, index, reason: "is not a list" });
       this.#state = "afterList";
     } else {
       const parsed = text.kind === "text" ? parse(text.text) : text;

@@ -101,7 +101,7 @@ describe("readKernelModule", () => {
     ["two vermagics", replaced(CRC7, "description=CRC7", "vermagic=6.1.0-1"), "2 values for vermagic"],
     ["an entry without =", replaced(CRC7, "intree=Y", "intree_Y"), "not key=value"],
     ["no this_module", renamed(CRC7, ".gnu.linkonce.this_module", ".data"), "no section .gnu.linkonce"],
-    ["an empty this_module", sized(CRC7, ".gnu.linkonce.this_module", 0), "holds nothing to load"],
+    ["an empty this_module", sized(CRC7, ".gnu.linkonce.this_module", 0), "contains nothing to load"],
     ["no .modinfo", renamed(CRC7, ".modinfo", ".data"), "no section .modinfo"],
     ["two .modinfo", renamed(CRC7, ".rodata", ".modinfo"), "more than one section .modinfo"],
     ["a .modinfo without end", sized(CRC7, ".modinfo", 10), "does not end with NUL"],

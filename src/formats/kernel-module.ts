@@ -198,7 +198,7 @@ function checkThisModule(elf: Elf, what: string): void {
   const section = sectionNamed(elf, ".gnu.linkonce.this_module", what);
   if (section === undefined) throw malformed(what, "it has no section .gnu.linkonce.this_module");
   if (section.type === SHT_NOBITS || (section.flags & SHF_ALLOC) === 0 || section.size === 0) {
-    throw malformed(what, "its section .gnu.linkonce.this_module holds nothing to load");
+    throw malformed(what, "its section .gnu.linkonce.this_module contains nothing to load");
   }
 }
 

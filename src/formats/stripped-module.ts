@@ -132,5 +132,5 @@ function mayGo(symbol: ElfSymbol | undefined, words: string): boolean {
 }
 
 function differs(what: string, part: string) {
-  return malformed(what, `stripping it changed ${part}, and not only debugging information`);
+  return malformed(what, `stripping it changed ${part}, not only debugging information`);
 }

@@ -35,7 +35,11 @@ describe("readSystemMap refuses", () => {
     ["a file that is cut off", MAP.slice(0, -3), /line 6: its last line is cut off/],
     ["an empty file", "", /System\.map(, line 1)?.*(cut off|nothing)/],
     ["another order", MAP.replace("ffffffff8173fa4c", "ffffffff8073fa4c"), /line 5: it is not in the order/],
-    ["another width", MAP.replace("ffffffff81000000", "c1000000"), /line 2: its address has another width/],
+    [
+      "another width",
+      MAP.replace("ffffffff81000000", "c1000000"),
+      /line 2: its address has a different width/,
+    ],
     ["what is no such line", MAP.replace("_stext", "_stext [module]"), /line 2: it is no address/],
     [
       "Debian's note that it is elsewhere",

@@ -35,7 +35,7 @@ export function readSystemMap(text: string, what: string): SystemMap {
     const [, address = "", , name = ""] = LINE.exec(line) ?? [];
     if (address === "") throw bad(`, line ${index + 1}: it is no address, kind and name`);
     if (last !== "" && address.length !== last.length)
-      throw bad(`, line ${index + 1}: its address has another width`);
+      throw bad(`, line ${index + 1}: its address has a different width`);
     if (address < last) throw bad(`, line ${index + 1}: it is not in the order of addresses`);
     last = address;
     if (name.startsWith(EXPORT)) exports.add(name.slice(EXPORT.length));

@@ -109,7 +109,7 @@ export function parseExtended(content: Buffer): Said {
 
 function addSaid(found: Said, key: string, value: Buffer): void {
   if (key.startsWith("GNU."))
-    throw malformedTar("a file in it has holes or is part of another, which no package's is");
+    throw malformedTar("a file in it is sparse or continued from another archive, which no package needs");
   const field = key === "path" ? "name" : key === "linkpath" ? "linkName" : key === "size" ? key : undefined;
   if (field === undefined) return;
   if (field === "size") found.size = decimal(value.toString("latin1"));

@@ -99,7 +99,7 @@ describe("readVmlinuz", () => {
   });
 
   test.each([
-    ["no image", Buffer.from("#!/bin/sh\n"), "it is no boot image"],
+    ["no image", Buffer.from("#!/bin/sh\n"), "it is not a boot image"],
     ["a payload outside of the file", bzImage(gzipSync(SAMPLE)).subarray(0, 3000), "is not inside the file"],
     ["a damaged payload", bzImage(gzipSync(SAMPLE).subarray(0, 200)), "cannot be decompressed"],
     ["a damaged LZ4 payload", bzImage(lz4(SAMPLE).subarray(0, 200)), "cannot be decompressed"],

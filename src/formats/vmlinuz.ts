@@ -62,7 +62,7 @@ async function decompress(payload: Buffer, what: string, unpack: UnpackWhole): P
   } catch (cause) {
     throw cause instanceof FarmError ? cause : bad(what, "its kernel cannot be decompressed", cause);
   }
-  throw bad(what, "it is no boot image, or its kernel is compressed in a way that is not read here");
+  throw bad(what, "it is not a boot image, or its kernel is compressed in an unsupported format");
 }
 
 function bannerOf(kernel: Buffer): string | undefined {

@@ -32,7 +32,7 @@ export async function learnCompiler(
         );
   if (found !== undefined) return found;
   throw new FarmError("COMPILER_UNAVAILABLE", {
-    detail: `neither an index nor its own headers say which compiler ${kversion} was built with`,
+    detail: `neither an index nor its own headers name the compiler that built ${kversion}`,
     hint: "Look at its headers: include/generated/compile.h and .config should name it.",
   });
 }

@@ -88,7 +88,7 @@ export async function takeFirst<T>(
     (a, b) => ELSEWHERE.indexOf(a.error.code) - ELSEWHERE.indexOf(b.error.code),
   );
   throw (
-    gravest?.error ?? new FarmError("NOT_FETCHABLE", { detail: `nobody says where ${name} ${version} is` })
+    gravest?.error ?? new FarmError("NOT_FETCHABLE", { detail: `no source says where ${name} ${version} is` })
   );
 }
 
@@ -101,7 +101,7 @@ function wordsOf(error: FarmError): string {
 /** One line for people; undefined when the package came from its mirror at once. */
 export function fallbackLine({ name, version, from, tried }: InputRecord): string | undefined {
   if (tried.length === 0 && from === "mirror") return undefined;
-  const source = { mirror: "another mirror", kernelurls: "where it lay before", archive: "the archive" }[
+  const source = { mirror: "another mirror", kernelurls: "its earlier location", archive: "the archive" }[
     from
   ];
   const why = tried.filter(({ place }) => place !== "archive").map(({ place, fault }) => `${place} ${fault}`);

@@ -168,7 +168,7 @@ describe("a package", () => {
       tried: [{ place: mirror, fault: "does not have it" }],
     });
     expect(said).toEqual([
-      `linux-headers-6.1 6.1.1-1 came from where it lay before: ${mirror} does not have it`,
+      `linux-headers-6.1 6.1.1-1 came from its earlier location: ${mirror} does not have it`,
     ]);
     expect(server.requests).toEqual(["/mirror/pool/a%2Bb.deb", "/other/old/a%2Bb.deb"]);
     // Another process that finds it in the cache knows it too.
@@ -201,7 +201,7 @@ describe("a package", () => {
 
     expect(record.from).toBe("archive");
     expect(record.tried).toEqual([
-      { place: expect.any(String), fault: expect.stringMatching(/not the ones that were promised/) },
+      { place: expect.any(String), fault: expect.stringMatching(/does not match its digest/) },
     ]);
     expect(said).toHaveLength(1);
   });

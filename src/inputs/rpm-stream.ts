@@ -81,7 +81,7 @@ async function readPayload(
 ): Promise<readonly PackageFile[]> {
   const compression = COMPRESSORS.get(compressor);
   if (compression === undefined)
-    throw malformed(`nobody here can undo ${JSON.stringify(compressor.slice(0, 40))}`);
+    throw malformed(`the compression ${JSON.stringify(compressor.slice(0, 40))} is not supported`);
   const decompressor = startDecompressor(compression);
   const source = Readable.from(reader.passAll());
   const faults: unknown[] = [];

@@ -25,17 +25,17 @@ const BUDGET = { entries: 400_000, bytes: 4 * 1024 ** 3 };
 export async function inspectTree(tree: string, what: string): Promise<string> {
   const refuse = (path: string, fact: string) =>
     new FarmError("PACKAGE_MALFORMED", {
-      detail: `${what} holds /${path}, which ${fact}`,
+      detail: `${what} contains /${path}, which ${fact}`,
       at: { file: what, path },
     });
   const hardLinks = new Map<string, HardLink>();
   const links = new Map<string, string>();
   const facts: (string | number)[][] = [];
   await walkTree(tree, BUDGET, refuse, ({ path, kind, status, target }) => {
-    if (kind === "special") throw refuse(path, "is neither a file, a directory nor a link");
+    if (kind === "special") throw refuse(path, "is not a file, a directory or a link");
     if (kind === "link") links.set(path, target());
     else if ((status.mode & SET_ID_BITS) !== 0)
-      throw refuse(path, "gives its owner's rights to whoever runs it");
+      throw refuse(path, "runs with its owner's rights (setuid or setgid)");
     if (kind === "file" && status.nlink > 1) countLink(hardLinks, path, status);
     facts.push([path, kind, status.mode, status.size, kind === "directory" ? 0 : status.mtimeMs]);
     return undefined;
@@ -107,7 +107,7 @@ function isDirectoryIn(tree: string, place: string, name: string): boolean {
     if (kind === undefined) return false;
     if (kind !== "directory")
       throw new FarmError("PACKAGE_MALFORMED", {
-        detail: `the package ${name} holds /${path}, which must be a directory and is a ${kind}`,
+        detail: `the package ${name} contains /${path}, which must be a directory but is a ${kind}`,
         at: { path },
       });
   }

@@ -138,7 +138,7 @@ describe("hostile Debian packages", () => {
     ],
     ["a hard link to a file of the system", [{ name: "usr/x", type: "link", linkname: "/usr/bin/env" }], /./],
     ["a device", [{ name: "dev/null", type: "character-device", devmajor: 1, devminor: 3 }], /./],
-    ["a fifo", [{ name: "usr/fifo", type: "fifo" }], /neither a file, a directory nor a link/],
+    ["a fifo", [{ name: "usr/fifo", type: "fifo" }], /not a file, a directory or a link/],
     ["a program with its owner's rights", [{ name: "usr/bin/su", mode: 0o4755, content: "x" }], /rights/],
     ["a directory with its group's rights", [{ name: "usr/d", type: "directory", mode: 0o2755 }], /rights/],
   ])("with %s are refused", async (_, entries, words) => {

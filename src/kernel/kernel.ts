@@ -38,7 +38,7 @@ export function verified(wanted: Package): VerifiedPackage {
   const { sha256, size } = wanted;
   if (sha256 !== undefined && size !== undefined) return { ...wanted, sha256, size };
   throw new FarmError("UNVERIFIED", {
-    detail: `${wanted.name} ${wanted.version} comes from ${wanted.source}, which gives no digest`,
+    detail: `${wanted.name} ${wanted.version} comes from ${wanted.source}, which gives no digest for it`,
   });
 }
 

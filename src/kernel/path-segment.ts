@@ -13,7 +13,7 @@ function faultOf(value: string): string {
   const epoch = /^\d+:/.exec(value)?.[0];
   return epoch === undefined || !SEGMENT.test(value.slice(epoch.length))
     ? "not a safe name"
-    : `not a safe name: leave the epoch "${epoch}" out, and write ${JSON.stringify(value.slice(epoch.length))}`;
+    : `not a safe name: omit the epoch "${epoch}", and write ${JSON.stringify(value.slice(epoch.length))}`;
 }
 
 export function isPathSegment(value: string): boolean {

@@ -256,7 +256,7 @@ describe("formatChangesOf", () => {
     const renamed = named.map((element) => ({ ...element, kversion: `${element.kversion}-hwe` }));
 
     expect(formatChangesOf(diffMatrix(named, renamed))).toEqual([
-      { distribution: "debian12", elements: 2, detail: expect.stringContaining("under another name") },
+      { distribution: "debian12", elements: 2, detail: expect.stringContaining("under a different name") },
     ]);
   });
 });

@@ -98,7 +98,7 @@ export function formatChangesOf(diff: MatrixDiff): FormatChange[] {
 
 const NAMED_NOW = "format change: header packages are named only now";
 const NAMED_NO_MORE = "format change: header packages are no longer named";
-const RENAMED = "format change: the same header packages under another name";
+const RENAMED = "format change: the same header packages under a different name";
 
 /** Added elements whose very header packages a removed element had: the list calls the kernel otherwise. */
 function renamedElements({ added, removed }: MatrixDiff): Element[] {

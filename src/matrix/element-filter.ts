@@ -27,7 +27,7 @@ export const ElementFilter = z.strictObject({
   driverVersion: z
     .string()
     .optional()
-    .describe("Version of the driver, `*` standing for anything; default: every version."),
+    .describe("Version of the driver; `*` matches anything. Default: every version."),
 });
 type ElementFilter = z.infer<typeof ElementFilter>;
 

@@ -88,7 +88,7 @@ describe("parseBlocklist", () => {
     expect(problems).toEqual([
       expect.stringMatching(/^line 1: '~a\(\?=b\)' looks around/),
       expect.stringMatching(/^line 3: .* is not understood/),
-      expect.stringMatching(/^line 4: '~\[ 1.0' is no expression/),
+      expect.stringMatching(/^line 4: '~\[ 1.0' is not a regular expression/),
     ]);
   });
 

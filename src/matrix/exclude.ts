@@ -13,7 +13,7 @@ export const Exclusion = ElementFilter.extend({
     .optional()
     .describe("Expression; kernel releases that it matches are not excluded after all."),
   reason: z.string().min(1).describe("Why; shown wherever the element is missed."),
-  until: z.iso.date().optional().describe("The last day on which it holds (2027-01-31)."),
+  until: z.iso.date().optional().describe("The last day on which it applies (2027-01-31)."),
 });
 export type Exclusion = z.infer<typeof Exclusion>;
 
@@ -127,6 +127,6 @@ function fromPython(pattern: string): Pick<Exclusion, "kernelRelease" | "unless"
     return exclusion;
   } catch (cause) {
     if (/\(\?<?[=!]/.test(rest)) return "looks around, which no linear-time engine can";
-    return `is no expression: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return `is not a regular expression: ${cause instanceof Error ? cause.message : String(cause)}`;
   }
 }

@@ -49,7 +49,7 @@ export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = "")
         detail:
           other === version
             ? `${where}version ${version} of ${name} is there twice`
-            : `${where}versions ${other} and ${version} of ${name} would both live at ${place}`,
+            : `${where}versions ${other} and ${version} of ${name} would both be stored at ${place}`,
       });
     }
     seen.set(place, version);

@@ -141,7 +141,7 @@ export function githubMatrix(shards: readonly Shard[]): string {
   const text = JSON.stringify({ include });
   if (text.length > MAX_OUTPUT_CHARACTERS) {
     throw new FarmError("USAGE", {
-      detail: `the list of ${shards.length} shards is ${text.length} characters long; a job's output may hold ${MAX_OUTPUT_CHARACTERS}`,
+      detail: `the list of ${shards.length} shards is ${text.length} characters long, but a job's output may have only ${MAX_OUTPUT_CHARACTERS}`,
     });
   }
   return text;

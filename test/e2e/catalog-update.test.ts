@@ -78,7 +78,7 @@ describe("what is not there", () => {
     expect(exitCode).toBe(3);
     expect(stderr).toContain(`failed: the server has no ${repository.url}${path}`);
     expect(stderr).toMatch(/of \d+ sources needs? a look/);
-    expect(stderr).toContain("Compare mirror, release, suites or list");
+    expect(stderr).toContain("Compare the mirror, release, suites or list");
     expect(stderr).not.toMatch(/acceptExpired|--accept-withdrawals/);
     expect(stdout).not.toContain(path);
     expect(stdout).toMatch(/ failed +0 /);

@@ -357,7 +357,7 @@ describe("kmodfarm load", () => {
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(
-      /no kernel of the catalog is 'debian12\/x86_64\/9\.9\.9'[\s\S]*catalog list[\s\S]*\[KERNEL_UNKNOWN\]/,
+      /the catalog has no kernel 'debian12\/x86_64\/9\.9\.9'[\s\S]*catalog list[\s\S]*\[KERNEL_UNKNOWN\]/,
     );
   });
 
@@ -383,7 +383,7 @@ describe("kmodfarm load", () => {
 
     expect(exitCode).toBe(2);
     expect(stderr).toMatch(
-      /may be any of debian12\/x86_64\/\S+, debian13\/x86_64\/\S+[\s\S]*\[KERNEL_AMBIGUOUS\]/,
+      /may mean any of debian12\/x86_64\/\S+, debian13\/x86_64\/\S+[\s\S]*\[KERNEL_AMBIGUOUS\]/,
     );
   });
 

@@ -145,7 +145,7 @@ describe("the command line", () => {
 
     expect(await run(...argv, "--driver-version", "1.0.0,1.0.1")).toMatchObject({
       exitCode: 2,
-      stderr: expect.stringContaining("versions 1.0.0 and 1.0.1 of d would both live at d/1.0.0"),
+      stderr: expect.stringContaining("versions 1.0.0 and 1.0.1 of d would both be stored at d/1.0.0"),
     });
   });
 

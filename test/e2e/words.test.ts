@@ -89,11 +89,11 @@ it.each([
   ],
   [
     'drivers: [{name: a, source: {git: "git@github.com:x/y.git", revision: v1}, versions: ["1"]}]',
-    /only http\(s\) and repositories of this machine are read/,
+    /only http\(s\) URLs and repositories on this machine are supported/,
   ],
   [
     'drivers: [{name: a, source: {package: a-dkms, release: debian13}, versions: ["1:3.1.0-1"]}]',
-    /versions\[0\]: not a safe name: leave the epoch "1:" out, and write "3\.1\.0-1"/,
+    /versions\[0\]: not a safe name: omit the epoch "1:", and write "3\.1\.0-1"/,
   ],
 ])("%s: what is wrong with it", async (text, said) => {
   const directory = await temporaryDirectory();

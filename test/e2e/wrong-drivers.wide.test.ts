@@ -78,7 +78,7 @@ const WRONG: readonly Wrong[] = [
     tree: kbuild("unpackaged"),
     settings: { packages: ["no-such-package-anywhere"] },
     code: "CONFIG_INVALID",
-    cause: /wants a package no-such-package-anywhere, and its mirror has none/,
+    cause: /needs the package no-such-package-anywhere, but its mirror has none/,
   },
   {
     name: "spaced",

@@ -87,7 +87,7 @@ async function fetchArchive(
     });
   if (!isArchiveName(new URL(url).pathname))
     throw new FarmError("CONFIG_INVALID", {
-      detail: `the source ${url} is no archive that we read: ${ENDINGS.map(([ending]) => ending).join(" ")}`,
+      detail: `the source ${url} is not a supported archive: ${ENDINGS.map(([ending]) => ending).join(" ")}`,
     });
   const file = join(context.cache, "inputs", `${sha256}.tar`);
   // What a loss of power or anybody else left of it is not believed by its name.
@@ -125,14 +125,14 @@ function settingFault(thrown: unknown, url: string, sha256: string): FarmError {
   const error = toFarmError(thrown);
   if (error.code === "NOT_FETCHABLE")
     return new FarmError("CONFIG_INVALID", {
-      detail: `the source ${url} is not there`,
-      hint: "Correct `url` of the driver's source.",
+      detail: `the source ${url} does not exist`,
+      hint: "Correct the `url` of the driver's source.",
       cause: error,
     });
   if (error.code !== "DIGEST_MISMATCH") return error;
   return new FarmError("CONFIG_INVALID", {
-    detail: `the source ${url} has another sha256 than ${sha256}, which the configuration says`,
-    hint: "Correct `sha256` of the driver's source. If it was right before, the server gives other bytes now: ask its owner first.",
+    detail: `the sha256 of the source ${url} is not ${sha256}, as the configuration says`,
+    hint: "Correct the `sha256` of the driver's source. If it was right before, the server now sends different bytes: ask its owner first.",
     cause: error,
   });
 }

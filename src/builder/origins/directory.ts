@@ -13,7 +13,7 @@ export const directory: Origin = {
   async fetch(place, _version, { base }) {
     const path = resolve(base, place as string);
     if ((await stat(path).catch(() => undefined))?.isFile())
-      throw invalidDriver(`${path} is a file, and neither a .tar archive nor a .deb package by its name`);
+      throw invalidDriver(`${path} is a file, but by its name neither a .tar archive nor a .deb package`);
     return { directory: path, origin: { kind: "directory", place: path } };
   },
 };

@@ -79,8 +79,8 @@ function requirePin(url: string, revision: string, commit: string): void {
   if (!isShort && !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(pin)) return;
   if (isShort ? commit.startsWith(pin) : commit === pin) return;
   throw new FarmError("CONFIG_INVALID", {
-    detail: `${url} has no commit ${revision}: a branch or tag of that name is another commit, ${commit}`,
-    hint: "Write the commit; or refs/tags/NAME or refs/heads/NAME if you mean the tag or branch.",
+    detail: `${url} has no commit ${revision}: a branch or tag of that name points to another commit, ${commit}`,
+    hint: "Give the commit, or refs/tags/NAME or refs/heads/NAME if you mean the tag or branch.",
   });
 }
 
@@ -89,7 +89,7 @@ function repositoryAt(place: string, limitBytes: number, context: OriginContext)
   if (!isRemote && (/^[a-z][a-z0-9+.-]*::?/i.test(place) || place.startsWith("-"))) {
     throw new FarmError("CONFIG_INVALID", {
       detail: `the repository ${place} is neither an http(s) URL nor a path`,
-      hint: "Clone it by hand, and name the clone.",
+      hint: "Clone it by hand, and configure the clone.",
     });
   }
   const url = isRemote ? place : resolve(context.base, place);
@@ -149,7 +149,7 @@ class Repository {
       this.#context.say(`${this.url}: git says: ${words}`);
       if (!all.timedOut) throw invalidDriver(faultOf(this.url, all.stderr));
     }
-    const detail = `${this.url} cannot be fetched: ${all.timedOut ? "it takes too long" : words}`;
+    const detail = `${this.url} cannot be fetched: ${all.timedOut ? "it took too long" : words}`;
     throw new FarmError(all.timedOut ? "TIMED_OUT" : "REMOTE_UNAVAILABLE", { detail });
   }
 
@@ -164,7 +164,7 @@ class Repository {
       this.#write(commit, target, until),
     );
     if (isOver)
-      throw invalidDriver(`${this.url} at ${commit} takes more than ${this.#limitBytes} bytes of the disk`);
+      throw invalidDriver(`${this.url} at ${commit} takes more than ${this.#limitBytes} bytes on the disk`);
   }
 
   async #write(commit: string, target: string, until: AbortSignal): Promise<void> {
@@ -202,7 +202,7 @@ class Repository {
     const bytes = sizes?.reduce((sum, [, size]) => sum + (size === "-" ? 0 : Number(size)), 0);
     if (bytes === undefined || bytes > SOURCE_BUDGET.bytes)
       throw invalidDriver(
-        `${this.url} at ${commit} holds more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
+        `${this.url} at ${commit} contains more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
       );
   }
 
@@ -219,7 +219,7 @@ class Repository {
   #unusable(commit: string, fact: string, { stderr }: RunResult): FarmError {
     this.#context.say(`${this.url} at ${commit}: git says: ${lastLines(stderr, 3)}`);
     return invalidDriver(
-      `${this.url} at ${commit} ${fact}: its objects are damaged, or no checkout can have them`,
+      `${this.url} at ${commit} ${fact}: its objects are damaged, or cannot be checked out`,
     );
   }
 
@@ -259,7 +259,7 @@ class Repository {
     if (!fetched.isOver) return fetched.result;
     await removeTree(this.directory);
     throw invalidDriver(
-      `${this.url} cannot be fetched: what it sends takes more than ${this.#limitBytes} bytes of the disk`,
+      `${this.url} cannot be fetched: what it sends takes more than ${this.#limitBytes} bytes on the disk`,
     );
   }
 
@@ -351,20 +351,20 @@ const INSIDE = "/repository";
  */
 async function requireRepository(path: string): Promise<void> {
   if (!(await stat(path).catch(() => undefined))?.isDirectory())
-    throw invalidDriver(`there is no git repository ${path}`);
+    throw invalidDriver(`there is no git repository at ${path}`);
   const inner = kindIn(path, ".git");
   if (inner === "link" || inner === "file")
     throw elsewhere(
-      `${path} is no repository of its own: its .git leads to one elsewhere (a worktree, a submodule)`,
+      `${path} is not a separate repository: its .git points to one elsewhere (a worktree, a submodule)`,
     );
   const isShared = kindIn(path, "commondir") !== undefined;
-  if (isShared) throw elsewhere(`${path} is a worktree's part of a repository that is elsewhere`);
+  if (isShared) throw elsewhere(`${path} is a worktree of a repository elsewhere`);
 }
 
 function elsewhere(detail: string): FarmError {
   return new FarmError("DRIVER_INVALID", {
     detail,
-    hint: "Name that repository itself; `git rev-parse --git-common-dir` says where it is.",
+    hint: "Configure that repository itself; `git rev-parse --git-common-dir` shows where it is.",
   });
 }
 
@@ -375,20 +375,20 @@ function faultOf(path: string, said: string): string {
     (name) => kindIn(path, name) !== undefined,
   );
   const lacks = borrows
-    ? "; it borrows objects (objects/info/alternates), which are not read: `git repack -a -d` in a clone without --shared has all of them"
+    ? "; it borrows objects (objects/info/alternates), which are not read: use a clone made without --shared, after `git repack -a -d`"
     : "";
   return `${path} cannot be fetched: ${fact ?? "git cannot read it"}${lacks}`;
 }
 
 const FAULTS: readonly (readonly [sign: RegExp, fact: string])[] = [
-  [/dubious ownership/, "it belongs to another user than the farm's"],
+  [/dubious ownership/, "it does not belong to the farm's user"],
   [/not appear to be a git repository|not a git repository/i, "git finds no repository there"],
   [/packed-refs/, "its packed-refs are damaged"],
-  [/\bshallow\b/, "its list of where it ends (shallow) is damaged"],
+  [/\bshallow\b/, "its list of where its history ends (shallow) is damaged"],
   [/config/, "its config cannot be read"],
   [/couldn't find remote ref/, "it has no such revision"],
-  [/Permission denied/, "the farm's user may not read all of it"],
-  [/object|pack|\bsha1\b|unpack|revision|\bbad\b/i, "objects of it are missing or damaged"],
+  [/Permission denied/, "the farm's user is not allowed to read all of it"],
+  [/object|pack|\bsha1\b|unpack|revision|\bbad\b/i, "some of its objects are missing or damaged"],
 ];
 
 /** Files that git writes first under another name than they will have, and its locks, as which no reference is named. */

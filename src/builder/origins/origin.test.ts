@@ -63,7 +63,7 @@ describe("the place of a source", () => {
     const { error } = place.safeParse(value);
 
     expect(error?.issues.map(({ message }) => message)).toEqual([
-      expect.stringMatching(/user or a password/),
+      expect.stringMatching(/user name or a password/),
     ]);
     expect(String(error)).not.toContain("sekret");
   });
@@ -97,7 +97,7 @@ describe("a copy of our own", () => {
     const copying = withOwnCopy(file, digestOfOne, { scratch }, async () => {});
 
     await expect(copying).rejects.toThrow(
-      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringContaining("changes while") }),
+      expect.objectContaining({ code: "DRIVER_INVALID", message: expect.stringContaining("changed while") }),
     );
   });
 });

@@ -25,12 +25,12 @@ import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 
 const ONLY_HTTP = {
-  error: "only http(s) and repositories of this machine are read: write https://HOST/PATH",
+  error: "only http(s) URLs and repositories on this machine are supported: write https://HOST/PATH",
 };
 
 const NO_CREDENTIALS = {
   error:
-    "holds a user or a password, which would stand in messages and in the store: fetch it by hand, and name the copy",
+    "contains a user name or a password, which would appear in messages and in the store: fetch it by hand, and configure the copy",
 };
 
 /** A git repository, by URL or by path. */
@@ -59,7 +59,7 @@ export const UrlPlace = z.strictObject({
     .describe("A .tar archive; `{version}` stands for the version."),
   sha256: z
     .union([Sha256, z.record(PathSegment, Sha256)])
-    .describe("Its digest; with several versions one for each: `{1.2.0: …}`."),
+    .describe("Its digest; with several versions, one for each: `{1.2.0: …}`."),
 });
 export type UrlPlace = z.infer<typeof UrlPlace>;
 
@@ -68,12 +68,12 @@ export const PackagePlace = z.strictObject({
   package: z
     .string()
     .regex(/^[a-z0-9][a-z0-9+.-]+$/, { error: "not the name of a package" })
-    .describe("Name of the package, such as v4l2loopback-dkms."),
-  release: PathSegment.describe("Distribution release whose index lists it, such as debian13."),
+    .describe("Name of the package, for example v4l2loopback-dkms."),
+  release: PathSegment.describe("Distribution release whose index lists it, for example debian13."),
   component: z
     .enum(["main", "contrib", "non-free"])
     .optional()
-    .describe("Part of the archive it is in; default: main."),
+    .describe("Component of the archive that it is in; default: main."),
 });
 export type PackagePlace = z.infer<typeof PackagePlace>;
 
@@ -170,7 +170,8 @@ export async function withOwnCopy<T>(
   const copy = scratch.path();
   try {
     await copyFile(file, copy);
-    if (hexOf(await fileDigest(copy)) !== sha256) throw invalidDriver(`${file} changes while it is read`);
+    if (hexOf(await fileDigest(copy)) !== sha256)
+      throw invalidDriver(`${file} changed while it was being read`);
     return await use(copy);
   } finally {
     await rm(copy, { force: true });
@@ -215,7 +216,7 @@ export async function remembering<T>(
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.blame !== "remote" || !(await exists(memory))) throw error;
-    say(`${subject}: as last seen, since it cannot be asked now (${error.message})`);
+    say(`${subject}: as last seen, because it cannot be queried now (${error.message})`);
     return type.parse(JSON.parse(await readFile(memory, "utf8")));
   }
 }
@@ -225,7 +226,7 @@ export function sourceFault(thrown: unknown, what: string): FarmError {
   const error = toFarmError(thrown);
   if (error.code !== "NOT_FETCHABLE") return error;
   return new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `the source ${what} is not there any more`,
+    detail: `the source ${what} no longer exists`,
     cause: error,
   });
 }
@@ -233,7 +234,7 @@ export function sourceFault(thrown: unknown, what: string): FarmError {
 export function invalidDriver(detail: string, cause?: unknown): FarmError {
   return new FarmError("DRIVER_INVALID", {
     detail,
-    hint: "Correct `source` of the driver; docs/drivers.md shows what it may be.",
+    hint: "Correct the driver's `source`; docs/drivers.md shows what it may be.",
     ...(cause === undefined ? {} : { cause }),
   });
 }

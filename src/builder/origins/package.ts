@@ -74,7 +74,7 @@ async function choose(place: PackagePlace, version: string, context: OriginConte
   if (chosen !== undefined) return chosen;
   throw new FarmError("CONFIG_INVALID", {
     detail: `${place.release} has no package ${place.package} in ${place.component ?? "main"}`,
-    hint: "Check `package`, `release` and `component` of the driver's source.",
+    hint: "Check the `package`, `release` and `component` of the driver's source.",
   });
 }
 
@@ -94,7 +94,7 @@ function otherVersion(
   const tree = treeVersion === undefined ? "" : ` (its tree is ${treeVersion})`;
   return new FarmError("CONFIG_INVALID", {
     detail: `${release} has ${name} ${versions}${tree}, not ${version}`,
-    hint: "Write the version that there is into `versions`, or name another release.",
+    hint: "Put the available version into `versions`, or name another release.",
   });
 }
 
@@ -174,7 +174,7 @@ async function unpackedTree(
   if (tree === undefined) throw invalidDriver(`${file} has no tree with a dkms.conf in /${SOURCES}`);
   if (other !== undefined)
     throw invalidDriver(
-      `${file} has several trees in /${SOURCES}: ${trees.join(", ")}; unpack it, and name one`,
+      `${file} has several trees in /${SOURCES}: ${trees.join(", ")}; unpack it, and configure one of them`,
     );
   return { directory: join(kept, tree), treeVersion: /^[^-]+(?:-[^\d][^-]*)*-(.+)$/.exec(tree)?.[1] };
 }
@@ -198,7 +198,7 @@ async function dropLinksOut(sources: string): Promise<void> {
     for (const [path, target] of known) {
       const whole = path === "" ? tree : `${tree}/${path}`;
       if (path === "" || leadsOut(path, target, known, budget)) removeLinkIn(sources, whole);
-      if (budget.parts < 0) throw refuseSource(whole, "is one of more links than are followed");
+      if (budget.parts < 0) throw refuseSource(whole, "is one of too many links to follow");
     }
 }
 
@@ -221,7 +221,7 @@ async function dependsOf(own: string, file: string, { scratch }: OriginContext):
   } finally {
     await removeTree(target);
   }
-  if (result.exitCode !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
+  if (result.exitCode !== 0) throw invalidDriver(`${file} is not a readable Debian package`);
   const fields = parseParagraph(result.stdout.slice(0, FIELD_LIMIT_BYTES));
   const groups = ["Pre-Depends", "Depends"].flatMap((name) => parseRelations(fields.get(name) ?? ""));
   const wanted = groups.filter((group) => !group.some(({ name }) => OTHERWISE.test(name)));
@@ -236,7 +236,7 @@ async function* dataOf(file: string): AsyncGenerator<Buffer> {
   try {
     pipe.stdin.end();
     yield* pipe.stdout as AsyncIterable<Buffer>;
-    if ((await pipe.exit) !== 0) throw invalidDriver(`${file} is no Debian package that can be read`);
+    if ((await pipe.exit) !== 0) throw invalidDriver(`${file} is not a readable Debian package`);
   } finally {
     pipe.stop();
   }

@@ -41,7 +41,7 @@ export async function unpackTar(
   const inodes = new InodeCount();
   // Once without writing: what would be refused at its end costs no disk.
   for await (const _ of judgedCopy(open(), { name, only, limitBytes }, inodes));
-  if (inodes.total === 0) throw invalidDriver(`${name} holds nothing${only === "" ? "" : ` in /${only}`}`);
+  if (inodes.total === 0) throw invalidDriver(`${name} contains nothing${only === "" ? "" : ` in /${only}`}`);
   const modes = keepsModes ? "--same-permissions" : "--no-same-permissions";
   const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", modes];
   const input = Readable.from(judgedCopy(open(), { name, only, limitBytes }, new InodeCount()));
@@ -70,7 +70,7 @@ async function* judgedCopy(
       const copied = copy.push(piece);
       if (inodes.total > INODE_LIMIT || size > limitBytes)
         throw invalidDriver(
-          `${name} holds more than ${INODE_LIMIT} files and directories or ${limitBytes} bytes`,
+          `${name} contains more than ${INODE_LIMIT} files and directories or ${limitBytes} bytes`,
         );
       if (copied.length > 0) yield copied;
     }
@@ -89,7 +89,7 @@ function judge(entry: TarEntry, archive: string, only: string): boolean {
   const path = entry.name.toString();
   const isWanted = posix.join("/", path).startsWith(posix.join("/", only, "/"));
   const fault = faultOnTheWay(path, entry.kind, only) ?? (isWanted ? faultOf(path, entry) : undefined);
-  if (fault !== undefined) throw invalidDriver(`${archive} holds ${JSON.stringify(path)}, ${fault}`);
+  if (fault !== undefined) throw invalidDriver(`${archive} contains ${JSON.stringify(path)}, ${fault}`);
   return isWanted;
 }
 
@@ -98,7 +98,7 @@ function faultOnTheWay(path: string, kind: TarEntry["kind"], only: string): stri
   const place = posix.join("/", path, "/");
   const isOnTheWay = posix.join("/", only, "/").startsWith(place);
   return only !== "" && isOnTheWay && kind !== "directory"
-    ? `which must be a directory and is a ${kind}`
+    ? `which must be a directory but is a ${kind}`
     : undefined;
 }
 

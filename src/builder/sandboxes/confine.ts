@@ -27,7 +27,7 @@ export function requirePrograms({ name, needs }: Sandbox): void {
   const missing = needs.filter(([program]) => !isInstalled(program));
   if (missing.length === 0) return;
   throw new FarmError("TOOL_MISSING", {
-    detail: `the sandbox ${name} needs ${missing.map(([program]) => program).join(" and ")}, which this machine lacks`,
+    detail: `the sandbox ${name} needs ${missing.map(([program]) => program).join(" and ")}, which is not installed`,
     hint: `apt-get install --no-install-recommends ${missing.map(([, debianPackage]) => debianPackage).join(" ")}`,
   });
 }
@@ -83,7 +83,7 @@ export async function runConfined(
   if (stopped === undefined && !(await hasRun(exitCode)))
     throw new FarmError("TOOL_FAILED", {
       detail: `the sandbox could not start the build: ${lastLines(output, 2)}`,
-      hint: "Ask `kmodfarm doctor` what this machine lacks.",
+      hint: "Run `kmodfarm doctor` to see what is missing on this machine.",
     });
   if (stopped !== undefined) return { exitCode, output, stopped };
   const short = exitCode === 0 ? [] : await look.short();

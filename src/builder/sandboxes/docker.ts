@@ -47,7 +47,7 @@ class Engine {
         const { exitCode, stderr } = await run(argv, {}, signal);
         if (exitCode !== 0)
           throw new FarmError("TOOL_FAILED", {
-            detail: `docker cannot have ${root} as an image: ${lastLines(stderr, 2)}`,
+            detail: `docker cannot import ${root} as an image: ${lastLines(stderr, 2)}`,
           });
       }
     } finally {
@@ -104,7 +104,7 @@ class Engine {
   async remove(name: string): Promise<void> {
     const { exitCode, stderr } = await this.#ask(["rm", "--force", "--volumes", name]);
     if (exitCode !== 0 && !/no such container/i.test(stderr))
-      throw new FarmError("NOT_ENDED", { detail: `docker does not end ${name}: ${lastLines(stderr, 1)}` });
+      throw new FarmError("NOT_ENDED", { detail: `docker does not stop ${name}: ${lastLines(stderr, 1)}` });
   }
 
   /** Removes containers of farms of this machine that died. */
@@ -114,7 +114,7 @@ class Engine {
       if (exitCode !== 0)
         throw new FarmError("TOOL_FAILED", {
           detail: `the docker engine does not answer: ${lastLines(stderr, 1)}`,
-          hint: "Start it, or build in another sandbox.",
+          hint: "Start it, or use another sandbox.",
         });
       const machine = await machineName();
       const filter = ["--filter", `label=${OWNER}`, "--format", `{{.ID}} {{.Label "${OWNER}"}}`];

@@ -120,7 +120,7 @@ function linkAt(directory: StrangeDirectory, name: Buffer): string | undefined {
 
 function leadsOut(root: string, inside: string): FarmError {
   return new FarmError("TOOL_FAILED", {
-    detail: `the toolchain root ${root} has a link on the way to ${inside} that is absolute or leads out of it`,
-    hint: "Remove the root, so that it is made anew; if the link comes back, a package of the image makes it.",
+    detail: `the toolchain root ${root} has a link on the path to ${inside} that is absolute or points outside the root`,
+    hint: "Remove the root, so that it is built again; if the link returns, a package of the image creates it.",
   });
 }

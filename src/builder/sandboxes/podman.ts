@@ -80,7 +80,7 @@ function requireRoot(): void {
   if (process.getuid?.() === 0) return;
   throw new FarmError("CONFIG_INVALID", {
     detail: "the sandbox podman needs root",
-    hint: "Run as root, or with `sandbox: bwrap`, which does not.",
+    hint: "Run as root, or use `sandbox: bwrap`, which does not need root.",
   });
 }
 
@@ -151,7 +151,7 @@ async function engineProfile(): Promise<EngineProfile> {
     if (text !== undefined) return JSON.parse(text);
   }
   throw new FarmError("TOOL_MISSING", {
-    detail: `the sandbox podman needs its seccomp profile, and neither ${PROFILES.join(" nor ")} is there`,
+    detail: `the sandbox podman needs its seccomp profile, but neither ${PROFILES.join(" nor ")} exists`,
     hint: "apt-get install --no-install-recommends golang-github-containers-common",
   });
 }

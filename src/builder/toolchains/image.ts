@@ -53,7 +53,7 @@ export async function imageFolder(images: string, release: string): Promise<stri
     if (await exists(join(images, folder, "packages.txt"))) return folder;
   throw new FarmError("CONFIG_INVALID", {
     detail: `there is no toolchain image for ${release}`,
-    hint: "Name the release whose image is to be used under `toolchains` in the configuration.",
+    hint: "Under `toolchains` in the configuration, name the release whose image should be used.",
   });
 }
 
@@ -97,7 +97,7 @@ function locked([architecture, name, version]: readonly string[], folder: string
 
 function senseless(folder: string, file: string, words: readonly string[]): FarmError {
   return new FarmError("CONFIG_INVALID", {
-    detail: `images/${folder}/${file}: '${words.join(" ")}' makes no sense`,
+    detail: `images/${folder}/${file}: '${words.join(" ")}' is not valid`,
   });
 }
 
@@ -137,7 +137,7 @@ export function chooseCompiler(
   if (policy === "nearest" && nearest !== undefined) return nearest;
   const offers = compilers.map(({ family, version }) => `${family}-${version}`).join(", ");
   throw new FarmError("COMPILER_UNAVAILABLE", {
-    detail: `${wanted.family}-${wanted.version} is wanted; the image ${folder} offers ${offers || "none"}`,
+    detail: `${wanted.family}-${wanted.version} is wanted, but the image ${folder} offers ${offers || "none"}`,
   });
 }
 

@@ -83,12 +83,12 @@ describe("the root for a kernel", () => {
 
   test.each([
     ["ubuntu22.04", {}, "the image ubuntu22.04 has no cross compiler"],
-    ["debian12", { isCrossWanted: false }, "cross compilers are not to be used"],
+    ["debian12", { isCrossWanted: false }, "cross compilers are disabled"],
   ])("cannot be where this machine does not run the programs: %s", async (release, changes, fact) => {
     await expect(planned(release, "aarch64", changes)).rejects.toThrow(
       expect.objectContaining({
         code: "ARCHITECTURE_UNAVAILABLE",
-        message: `${fact}, and this x86_64 machine does not run aarch64 programs`,
+        message: `${fact}, and this x86_64 machine cannot run aarch64 programs`,
       }),
     );
   });

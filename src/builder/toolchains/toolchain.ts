@@ -186,11 +186,11 @@ export class Toolchains {
     // What a machine elsewhere runs beside its own programs nobody knows here.
     if (machine === builder && emulated.has(target)) return target;
     const fact = isCross(compiler)
-      ? "cross compilers are not to be used"
+      ? "cross compilers are disabled"
       : `the image ${folder} has no cross compiler`;
     const which = machine === builder ? "this" : "a";
     throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
-      detail: `${fact}, and ${which} ${machine} machine does not run ${target} programs`,
+      detail: `${fact}, and ${which} ${machine} machine cannot run ${target} programs`,
     });
   }
 
@@ -240,8 +240,8 @@ export class Toolchains {
       const isEmulated = builder !== this.#context.builder;
       if (isEmulated && !this.#context.emulated.has(builder))
         throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
-          detail: `this ${this.#context.builder} machine cannot make a toolchain root of ${builder} programs`,
-          hint: `Let it emulate them (apt-get install qemu-user-static binfmt-support), or make the root on a machine of that architecture with \`kmodfarm toolchain export\`, and import it here.`,
+          detail: `this ${this.#context.builder} machine cannot build a toolchain root of ${builder} programs`,
+          hint: `Emulate them (apt-get install qemu-user-static binfmt-support), or export the root on a machine of that architecture with \`kmodfarm toolchain export\`, and import it here.`,
         });
       const root = join(temporary, "root");
       const spec = { what: release, builder, isEmulated, packages, lock, root, work };

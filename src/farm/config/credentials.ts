@@ -6,17 +6,23 @@ import { z } from "zod";
 
 export const CredentialsConfig = z
   .strictObject({
-    user: z.string().min(1).optional().describe("Name for a password."),
-    passwordFile: z.string().min(1).optional().describe("File with the password, relative to this file."),
+    user: z.string().min(1).optional().describe("User name that goes with the password."),
+    passwordFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("File that holds the password, relative to this file."),
     tokenFile: z
       .string()
       .min(1)
       .optional()
-      .describe("File with a bearer token, instead of name and password."),
+      .describe("File that holds a bearer token, instead of a user name and a password."),
     overHttp: z
       .boolean()
       .optional()
-      .describe("Say them over plain http too, where everybody on the way reads them. Default: false."),
+      .describe(
+        "Also send them over plain http, where anybody on the network path can read them. Default: false.",
+      ),
   })
   .refine(
     ({ user, passwordFile, tokenFile }) =>
@@ -39,7 +45,7 @@ export function areInTheOpen(credentials: CredentialsConfig | undefined, urls: r
 
 export const IN_THE_OPEN = {
   path: ["credentials"],
-  error: "would go over plain http: use https, or write `overHttp: true` beside them",
+  error: "would be sent over plain http: use https, or set `overHttp: true` beside them",
 };
 
 /** The same with absolute paths. */

@@ -9,74 +9,80 @@ import { PathSegment } from "../../kernel/path-segment.ts";
 import { Names } from "./words.ts";
 
 const ModuleNames = z
-  .array(PathSegment.refine((name) => !name.endsWith(".ko"), { error: "a module is named without .ko" }))
+  .array(PathSegment.refine((name) => !name.endsWith(".ko"), { error: "name the module without .ko" }))
   .min(1);
 
 const ShellLines = z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]);
 
 export const DriverConfig = z
   .strictObject({
-    name: PathSegment.describe("The driver's name, also the first part of its paths."),
+    name: PathSegment.describe("The driver's name; also the first part of its artifacts' paths."),
     source: z
       .union([z.string().min(1), GitPlace, UrlPlace, PackagePlace])
       .describe(
-        "Where its source is: a directory, a .tar archive or a .deb package, relative to this file, or one of the places below. `{version}` stands for the version.",
+        "Its source: a directory, a .tar archive or a .deb package, relative to this file, or one of the places below. `{version}` stands for the version.",
       ),
     versions: Names.describe(
-      "Versions to build. Two versions of one series would share their paths, and are refused.",
+      "Versions to build. Two versions of one series are refused, because they would share their paths.",
     ),
-    series: PathSegment.optional().describe("Place of its artifacts; default: the version with patch 0."),
+    series: PathSegment.optional().describe(
+      "Series: where its artifacts are stored. Default: the version with patch 0.",
+    ),
     modules: ModuleNames.optional().describe(
-      "Modules that a build must give, in any order; default: whatever it gives.",
+      "Modules that a build must produce, in any order. Default: whatever it produces.",
     ),
     moduleVersion: z
       .string()
       .min(1)
       .optional()
       .describe(
-        "What `modinfo -F version` must say of its modules; `{version}` stands for the version. Default: nobody minds.",
+        "Version that `modinfo -F version` must print for its modules; `{version}` stands for the version. Default: not checked.",
       ),
     smoke: TreePath.optional().describe(
-      "A POSIX sh script of the tree that runs in the load test while the modules are in, in a guest with busybox; anything but exit code 0 is a failure.",
+      "A POSIX sh script in the tree that the load test runs while the modules are loaded, in a guest with busybox; any exit code but 0 is a failure.",
     ),
     load: LoadSettings.optional(),
     build: z
       .enum(["kbuild", "dkms"])
       .optional()
-      .describe("What kind of tree it is; default: dkms where there is a dkms.conf and no `make`."),
+      .describe("Kind of tree. Default: dkms if there is a dkms.conf and no `make`."),
     directory: TreePath.optional().describe(
-      "Where in the tree its Kbuild, Makefile or dkms.conf is; default: at the top.",
+      "Directory in the tree that holds its Kbuild, Makefile or dkms.conf. Default: the top.",
     ),
     prepare: ShellLines.optional().describe(
-      "Shell lines that run in the sandbox before anything is built: autogen.sh, configure.",
+      "Shell lines to run in the sandbox before the build: autogen.sh, configure.",
     ),
-    make: ShellLines.optional().describe("Shell lines that build, in place of the kernel's own `make M=`."),
+    make: ShellLines.optional().describe(
+      "Shell lines that build the driver, instead of the kernel's own `make M=`.",
+    ),
     packages: z
       .array(PackageName)
       .min(1)
       .optional()
-      .describe("Packages of the distribution that its build needs beside compiler, make and kmod."),
+      .describe("Packages of the distribution that its build needs in addition to compiler, make and kmod."),
     needs: z
       .array(PathSegment)
       .optional()
       .describe(
-        "Names of other drivers here whose modules it uses: they are built first, for the same kernel, and their symbols are known to its build. What BUILD_DEPENDS of a dkms.conf names counts too, by the names that this file has for drivers and their packages; `[]` says that nothing else is meant.",
+        "Names of other drivers in this file whose modules it uses: they are built first, for the same kernel, and its build knows their symbols. BUILD_DEPENDS of a dkms.conf counts too, if it names drivers of this file or their packages; `[]` says that it means no driver.",
       ),
     files: z
       .array(FilePattern)
       .min(1)
       .optional()
-      .describe("Further files to publish, as patterns inside the tree: `firmware/*.bin`."),
+      .describe("More files to publish, as patterns inside the tree: `firmware/*.bin`."),
     strip: z
       .boolean()
       .optional()
-      .describe("Publish modules without debugging information too; default: as dkms.conf says, else no."),
+      .describe(
+        "Also publish the modules without debugging information. Default: as dkms.conf says, else no.",
+      ),
     compress: z
       .enum(["xz", "zstd", "gz"])
       .optional()
-      .describe("Publish modules compressed too, as the kernel's own modules_install does it."),
+      .describe("Also publish the modules compressed, as the kernel's own modules_install does it."),
   })
   .refine(({ build, make }) => build !== "dkms" || make === undefined, {
-    error: "`make` stands in place of what dkms.conf says: give one of `build: dkms` and `make`",
+    error: "`make` replaces what dkms.conf says: give either `build: dkms` or `make`",
   });
 export type DriverConfig = z.infer<typeof DriverConfig>;

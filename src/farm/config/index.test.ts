@@ -125,7 +125,7 @@ jobs: 4
     ["an absolute pattern", "source: b, files: [/etc/passwd]", /inside the tree/],
     ["a pattern with a shell's own signs", "source: b, files: ['$(id)']", /not a plain pattern/],
     ["another compression", "source: b, compress: lzma", /"xz" or "zstd" or "gz"/],
-    ["two ways to build at once", "source: b, build: dkms, make: make", /give one of/],
+    ["two ways to build at once", "source: b, build: dkms, make: make", /give either/],
   ])("refuses a driver with %s", (_, text, words) => {
     expect(refusal(`drivers: [{name: a, versions: [1.0.0], ${text}}]`)).toMatch(words);
   });
@@ -144,7 +144,7 @@ jobs: 4
   test("refuses two versions that would share their paths", () => {
     const text = "drivers:\n  - {name: a, source: b, versions: [0.1.0, 0.2.0, 0.1.1]}";
 
-    expect(refusal(text)).toContain("versions 0.1.0 and 0.1.1 of a would both live at a/0.1.0");
+    expect(refusal(text)).toContain("versions 0.1.0 and 0.1.1 of a would both be stored at a/0.1.0");
     expect(refusal("drivers:\n  - {name: a, source: b, series: s, versions: [1.0.0, 2.0.0]}")).toContain(
       "a/s",
     );

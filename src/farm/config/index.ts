@@ -36,60 +36,64 @@ export const Config = z.strictObject({
   sources: z
     .array(SourceConfig)
     .default([{ kind: "apt", releases: debian.releases.map(({ key }) => key) }])
-    .describe("Where kernels are listed; default: every release of Debian."),
+    .describe("Sources of kernels. Default: every release of Debian."),
   privateHosts: z
     .array(Host)
     .default([])
     .describe(
-      "Hosts on addresses that are not public (mirror.lan, 10.0.0.5:8080) that lists, mirrors and redirects may lead to. What this file names as a source or driver needs no mention.",
+      "Hosts without public addresses (mirror.lan, 10.0.0.5:8080) that lists, mirrors and redirects may lead to. Hosts that this file names in a source or a driver need not be repeated.",
     ),
-  select: Select.prefault({}).describe("Which kernels: a selection, or several of which any may match."),
-  exclude: z.array(Exclusion).default([]).describe("What is not to be built, each with the reason."),
+  select: Select.prefault({}).describe(
+    "Which kernels: a selection, or a list of selections, any of which may match.",
+  ),
+  exclude: z.array(Exclusion).default([]).describe("What not to build, each with a reason."),
   store: StoreConfig.default(".kmodfarm/store").describe(
     "The registry: a directory relative to this file, `s3://BUCKET/PREFIX`, or a bucket with its server (docs/stores.md).",
   ),
   toolchains: z
     .record(PathSegment, PathSegment)
     .default({})
-    .describe("Releases that are built with another release's toolchain: `almalinux9.4: almalinux9.5`."),
+    .describe("Releases to build with another release's toolchain: `almalinux9.4: almalinux9.5`."),
   compilers: z
     .enum(["exact", "nearest"])
     .default("exact")
     .describe(
-      "What to do where a toolchain lacks the compiler that built a kernel: fail (exact), or take the nearest of its family, on the record.",
+      "What to do if a toolchain does not have the compiler that built a kernel: fail (exact), or use the nearest of its family and record that (nearest).",
     ),
   crossCompile: z
     .boolean()
     .default(true)
-    .describe("Use cross compilers where there are some; without, other architectures are emulated."),
+    .describe("Use cross compilers if there are any; otherwise other architectures are emulated."),
   builders: z
     .partialRecord(ArchitectureName, ArchitectureName)
     .default({})
     .describe(
-      "Architecture of the machines that build for an architecture, such as `{aarch64: aarch64}`: part of every recipe, so say it where machines of several kinds use one store. Default: this machine's.",
+      "Architecture of the machines that build for an architecture, for example `{aarch64: aarch64}`. It is part of every recipe, so set it if machines of several architectures use one store. Default: this machine's.",
     ),
   policy: z
     .string()
     .min(1)
     .optional()
-    .describe("The gate's policy, a file relative to this one (docs/policy.md); default: the usual checks."),
+    .describe(
+      "File with the gate's policy, relative to this file (docs/policy.md). Default: the usual checks.",
+    ),
   archive: ArchivePolicy.default("headers").describe(
-    "Packages kept in the store, so that kernels outlive their mirrors: what builds need (headers), what the load test needs too (all), or none.",
+    "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   cacheLimit: Size.optional().describe(
-    "What the cache may take of the disk, such as 20G: after a run the least recently used goes. Default: no limit.",
+    "Size limit of the cache, for example 20G: after a run, the least recently used entries are removed. Default: no limit.",
   ),
   sandbox: z
     .enum(SANDBOX_NAMES)
     .default("bwrap")
-    .describe("Where builds run; `kmodfarm doctor` tries them out."),
-  limits: Limits.prefault({}).describe("What one build may take; over any of it, it is ended."),
+    .describe("Where builds run; `kmodfarm doctor` tests the choices."),
+  limits: Limits.prefault({}).describe("Limits of one build; a build that exceeds one is stopped."),
   jobs: z
     .int()
     .positive()
     .optional()
-    .describe("Elements built or booted at once; default: the number of processors.")
+    .describe("Elements to build or boot at once. Default: the number of processors.")
     .transform((jobs) => jobs ?? availableParallelism()),
 });
 export type Config = z.output<typeof Config>;

@@ -8,13 +8,13 @@ import { Architectures, Names } from "./words.ts";
 const SelectConfig = z.strictObject({
   distributions: Names.optional().describe("Release keys (debian12) or distribution ids (debian)."),
   architectures: Architectures.describe("x86_64, aarch64."),
-  flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own words."),
-  kernelRelease: Expression.optional().describe("Expression that must match the whole kernel release."),
+  flavours: Names.optional().describe("generic, cloud, rt, 16k, and the distribution's own names."),
+  kernelRelease: Expression.optional().describe("Regular expression for the whole kernel release."),
   newest: z
     .int()
     .positive()
     .optional()
-    .describe("Only so many of the newest fetchable kernels of each release, architecture and flavour."),
+    .describe("Only this many of the newest fetchable kernels of each release, architecture and flavour."),
 });
 
 export const Select = z

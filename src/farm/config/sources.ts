@@ -12,10 +12,12 @@ import { Architectures, Names } from "./words.ts";
 const Url = z
   .url({ protocol: /^https?$/, error: "must be an http or https URL", abort: true })
   .refine((url) => !holdsCredentials(url), {
-    error: "holds a user or a password; use `credentials`",
+    error: "contains a user name or a password; use `credentials`",
   });
 
-const Credentials = CredentialsConfig.optional().describe("Who asks; said to its configured servers only.");
+const Credentials = CredentialsConfig.optional().describe(
+  "Credentials; sent only to the servers configured for this source.",
+);
 const Keyring = z.string().min(1).optional();
 const Fingerprint = z
   .string()
@@ -29,29 +31,31 @@ const Every = z
   .min(0.01)
   .max(10_080)
   .optional()
-  .describe("Minutes after which `kmodfarm watch` asks it again. Default: 15.");
+  .describe("Minutes after which `kmodfarm watch` queries it again. Default: 15.");
 const Redistributable = z
   .boolean()
   .optional()
   .describe(
-    "Whether its packages may be passed on; those that may not are archived below `private/` of the store, which must not be served. Default: true.",
+    "Whether its packages may be redistributed. If not, they are archived under `private/` in the store, which must not be served. Default: true.",
   );
 
 const AptSourceConfig = z
   .strictObject({
     kind: z.literal("apt").describe("An apt repository."),
-    releases: Names.describe("Distribution release keys, such as debian12."),
+    releases: Names.describe("Distribution release keys, for example debian12."),
     mirror: Url.optional().describe(
-      "Main archive; default: for Debian the host's own apt mirror, else a public one.",
+      "Main archive. Default: for Debian the host's own apt mirror, else a public one.",
     ),
-    securityMirror: Url.optional().describe("Security archive, likewise."),
-    portsMirror: Url.optional().describe("Where Ubuntu's kernels of other architectures than x86_64 are."),
+    securityMirror: Url.optional().describe("Security archive; same default."),
+    portsMirror: Url.optional().describe("Archive of Ubuntu's kernels for architectures other than x86_64."),
     suites: Names.optional().describe("Suites of the main archive to read instead of the release's own."),
     architectures: Architectures.describe(
-      "Indices to read; default: all. Cross builds for Debian need the builder's own too.",
+      "Architectures whose indices to read. Default: all. Cross builds for Debian also need the builder's own.",
     ),
-    keyring: Keyring.describe("Keyring that its signatures must verify against, relative to this file."),
-    acceptExpired: AcceptExpired.describe("Use metadata past its Valid-Until, shown as stale."),
+    keyring: Keyring.describe("Keyring that must verify its signatures, relative to this file."),
+    acceptExpired: AcceptExpired.describe(
+      "Accept metadata past its Valid-Until date, and show its kernels as stale.",
+    ),
     redistributable: Redistributable,
     every: Every,
     credentials: Credentials,
@@ -59,7 +63,7 @@ const AptSourceConfig = z
   .refine(
     ({ credentials, mirror, securityMirror, portsMirror }) =>
       credentials === undefined || [mirror, securityMirror, portsMirror].some((url) => url !== undefined),
-    { error: "`credentials` need a `mirror` that they are for" },
+    { error: "`credentials` need a `mirror` to send them to" },
   )
   .refine(
     ({ credentials, mirror, securityMirror, portsMirror }) =>
@@ -70,32 +74,36 @@ const AptSourceConfig = z
 const RpmSourceConfig = z
   .strictObject({
     kind: z.literal("rpm-md").describe("An rpm repository."),
-    release: PathSegment.describe("Distribution release key of everything in it, such as almalinux9.4."),
+    release: PathSegment.describe("Distribution release key of everything in it, for example almalinux9.4."),
     name: PathSegment.optional().describe(
-      "What to call it beside others of its release; default: from its URL.",
+      "Name that distinguishes it from other repositories of its release. Default: taken from its URL.",
     ),
     baseurl: Url.optional().describe(
       "The repository; `$basearch` stands for the architecture. Default: the distribution's public ones.",
     ),
-    mirrorlist: Url.optional().describe("Instead: a text that lists mirrors, such as Amazon's mirror.list."),
-    metalink: Url.optional().describe("Instead: a metalink, such as Fedora's."),
+    mirrorlist: Url.optional().describe(
+      "Instead: a text file that lists mirrors, for example Amazon's mirror.list.",
+    ),
+    metalink: Url.optional().describe("Instead: a metalink, for example Fedora's."),
     architectures: Architectures.describe("Default: x86_64 and aarch64."),
     keyring: Keyring.describe(
-      "File with the keys of whoever signs its packages and repomd.xml, relative to this file; default: the distribution's own, fetched.",
+      "File with the keys that sign its packages and repomd.xml, relative to this file. Default: the distribution's own, which are fetched.",
     ),
-    keyUrl: Url.optional().describe("Where to fetch those keys instead, such as a mirror of your own."),
+    keyUrl: Url.optional().describe("URL to fetch those keys from instead, for example your own mirror."),
     fingerprints: z
       .array(Fingerprint)
       .min(1)
       .optional()
-      .describe("Primary keys that count, by fingerprint; default: the distribution's own."),
+      .describe("Fingerprints of the trusted primary keys. Default: the distribution's own."),
     allowUnsigned: z
       .boolean()
       .optional()
       .describe(
-        "Take packages and repomd.xml that nobody signed: whoever has the server then has this release's toolchain and its modules. Never over http.",
+        "Accept unsigned packages and repomd.xml: anyone who controls the server then controls this release's toolchain and modules. Never over http.",
       ),
-    acceptExpired: AcceptExpired.describe("Use metadata older than its usual rhythm, shown as stale."),
+    acceptExpired: AcceptExpired.describe(
+      "Accept metadata older than its usual interval, and show its kernels as stale.",
+    ),
     redistributable: Redistributable,
     every: Every,
     credentials: Credentials,
@@ -114,11 +122,12 @@ const RpmSourceConfig = z
     ({ allowUnsigned, baseurl, ...lists }) =>
       !allowUnsigned || (urlsOf(lists).length === 0 && !baseurl?.startsWith("http:")),
     {
-      error: "`allowUnsigned` needs a `baseurl` with https: anybody on the way could put other packages in",
+      error:
+        "`allowUnsigned` needs a `baseurl` with https: anybody on the network path could replace the packages",
     },
   )
   .refine((source) => source.credentials === undefined || urlsOf(source).length === 1, {
-    error: "`credentials` need a `baseurl`, `mirrorlist` or `metalink` that they are for",
+    error: "`credentials` need a `baseurl`, `mirrorlist` or `metalink` to send them to",
   })
   .refine((source) => !areInTheOpen(source.credentials, urlsOf(source)), IN_THE_OPEN);
 
@@ -128,20 +137,22 @@ function urlsOf(source: { baseurl?: unknown; mirrorlist?: unknown; metalink?: un
 
 const ListSourceConfig = z
   .strictObject({
-    kind: z.literal("kernel-crawler").describe("A list as kernel-crawler writes it."),
+    kind: z.literal("kernel-crawler").describe("A list in kernel-crawler's format."),
     list: z
       .string()
       .min(1)
-      .describe("Its URL, or its path relative to this file; may end in .gz, .xz or .zst."),
-    name: PathSegment.optional().describe("What to call it; default: kernel-crawler and its architecture."),
+      .describe("Its URL, or its path relative to this file; it may end in .gz, .xz or .zst."),
+    name: PathSegment.optional().describe(
+      "Name of the source. Default: kernel-crawler and its architecture.",
+    ),
     architecture: ArchitectureName.optional().describe(
-      "Of entries that do not show theirs; default: as its name says.",
+      "Architecture of entries that do not name theirs. Default: as its file name says.",
     ),
     trusted: z
       .boolean()
       .optional()
       .describe(
-        "Whether you vouch for the digests that it gives. Nobody signs a list: without your word, what is built with its packages stays a candidate. Not over plain http. Default: false.",
+        "Whether you vouch for its digests. Lists are not signed: unless you vouch for it, artifacts built with its packages stay candidates. Not over plain http. Default: false.",
       ),
     redistributable: Redistributable,
     every: Every,
@@ -150,7 +161,7 @@ const ListSourceConfig = z
   .refine(({ credentials, list }) => !areInTheOpen(credentials, [list]), IN_THE_OPEN)
   .refine(({ trusted, list }) => trusted !== true || !areInTheOpen({}, [list]), {
     path: ["trusted"],
-    error: "cannot be said of a list that comes over plain http, which anybody on the way may change",
+    error: "cannot be set for a list fetched over plain http, which anybody on the network path can change",
   });
 
 export const SourceConfig = z.discriminatedUnion("kind", [

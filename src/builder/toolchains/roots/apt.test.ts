@@ -34,7 +34,7 @@ test.each([301, 302, 303, 307, 308])(
 
     await expect(made).rejects.toMatchObject({
       code: "REMOTE_UNAVAILABLE",
-      message: expect.stringContaining("follows no redirects"),
+      message: expect.stringContaining("does not follow redirects"),
     });
     expect(mirror.requests.length).toBeGreaterThan(0);
     expect(elsewhere.requests).toEqual([]);

@@ -120,7 +120,9 @@ class DebRoot {
     const steps = await this.#fetch(locked, STATUS).catch((thrown) => {
       if (lock.size === 0 || !(thrown instanceof FarmError) || !LOCK_IS_GONE.test(thrown.message))
         throw thrown;
-      notes.push(`${what}: the mirror no longer has the versions of packages.lock; its newest are used`);
+      notes.push(
+        `${what}: the mirror no longer has the versions of packages.lock; the newest versions are used`,
+      );
       return this.#fetch(names, STATUS);
     });
     for (const { kind, some } of runsOf(steps)) {
@@ -138,7 +140,7 @@ class DebRoot {
     for (const { name } of packages.filter(({ isOptional }) => isOptional)) {
       const planned = await this.#apt(["--simulate", "install", "--", ...names, name], STATUS);
       if (planned.exitCode === 0) names.push(name);
-      else notes.push(`${what}: its mirror has no ${name} that can be installed`);
+      else notes.push(`${what}: its mirror has no installable ${name}`);
     }
     return { names, notes };
   }
@@ -283,7 +285,7 @@ function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): 
   const words = lastLines(causes.length > 0 ? causes.join("\n") : said, 4);
   if (saysDiskFull(`${stdout}\n${stderr}`))
     return new FarmError("DISK_FULL", {
-      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left where the cache is`,
+      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left in the cache's file system`,
       hint: "Free some space, or move --cache elsewhere.",
     });
   if (timedOut)
@@ -294,11 +296,11 @@ function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): 
   if (unknown !== undefined) return packageUnknown(what, unknown);
   if (IS_REDIRECTED.test(said))
     return new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `the mirror of ${what} redirects elsewhere, and apt follows no redirects here; name the mirror that it leads to: ${words}`,
+      detail: `the mirror of ${what} redirects elsewhere, and apt does not follow redirects here; configure the mirror that it leads to: ${words}`,
     });
   if (IS_UNSIGNED.test(said))
     return new FarmError("SIGNATURE_INVALID", {
-      detail: `the mirror of ${what} is not to be believed: ${words}`,
+      detail: `the mirror of ${what} cannot be trusted: ${words}`,
     });
   const remote = /Failed to fetch|Could not connect|Temporary failure|Unable to fetch/i.test(stderr);
   return new FarmError(remote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {

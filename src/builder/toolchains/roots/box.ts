@@ -182,14 +182,14 @@ export async function takeOut(path: string): Promise<void> {
 /** Why packages cannot be installed on this machine, if they cannot: found out by trying. */
 export async function boxFault(signal?: AbortSignal): Promise<string | undefined> {
   const { exitCode, stderr } = await runInBox({ argv: ["true"], shows: [], timeoutMs: 30_000 }, signal);
-  return exitCode === 0 ? undefined : lastLines(stderr, 2) || `it ended with ${exitCode}`;
+  return exitCode === 0 ? undefined : lastLines(stderr, 2) || `it failed with exit code ${exitCode}`;
 }
 
 /** @throws FarmError TOOL_MISSING: in a box, a missing program is told only in the box's own words */
 export function requireTool(program: string, debianPackage: string): void {
   if (isInstalled(program)) return;
   throw new FarmError("TOOL_MISSING", {
-    detail: `there is no program '${program}' on this machine, which makes toolchain roots`,
+    detail: `'${program}', which builds toolchain roots, is not installed`,
     hint: `On Debian and Ubuntu: apt-get install --no-install-recommends ${debianPackage}.`,
   });
 }

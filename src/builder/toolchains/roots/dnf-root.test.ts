@@ -228,7 +228,7 @@ describe("a root of an rpm distribution", () => {
     await expect(roots.root({ ...wanted, architecture: other })).rejects.toThrow(
       expect.objectContaining({
         code: "ARCHITECTURE_UNAVAILABLE",
-        message: `the image almalinux9 has no cross compiler, and this ${BUILDER} machine does not run ${other} programs`,
+        message: `the image almalinux9 has no cross compiler, and this ${BUILDER} machine cannot run ${other} programs`,
       }),
     );
   });

@@ -138,14 +138,14 @@ function trustSettings(what: string, trust: RpmMirror["trust"], { location }: Rp
         location.kind === "baseurl" ? location.urls.find((url) => /^http:/i.test(url)) : location.urls[0];
       if (open === undefined) return ["gpgcheck=0", "repo_gpgcheck=0"];
       throw new FarmError("CONFIG_INVALID", {
-        detail: `the toolchain of ${what} would be made of unsigned packages from ${open}, where anybody on the way can put others`,
-        hint: "Name a `baseurl` with https for it, or the `keyring` and `fingerprints` of whoever signs it.",
+        detail: `the toolchain of ${what} would consist of unsigned packages from ${open}, which anybody on the network path can replace`,
+        hint: "Give its source a `baseurl` with https, or the `keyring` and `fingerprints` of its signer.",
       });
     }
     case "unknown":
       throw new FarmError("CONFIG_INVALID", {
-        detail: `the toolchain of ${what} is made of packages whose signing key nobody has named`,
-        hint: "Give its source `keyring` (or `keyUrl`) and `fingerprints`; or `allowUnsigned: true`, if its server alone is to be trusted.",
+        detail: `the toolchain of ${what} would consist of packages whose signing key is not configured`,
+        hint: "Give its source `keyring` (or `keyUrl`) and `fingerprints`, or `allowUnsigned: true` if you trust its server alone.",
       });
     default:
       return assertNever(trust);
@@ -181,7 +181,7 @@ async function copyRpm(work: string): Promise<string> {
   const loader = libraries.find((path) => /\/ld-[^/]*\.so/.test(path));
   if (loader === undefined)
     throw new FarmError("TOOL_FAILED", {
-      detail: "it cannot be found out which libraries /usr/bin/rpm needs",
+      detail: "the libraries that /usr/bin/rpm needs cannot be determined",
     });
   await copyFile(loader, join(tool, "loader"));
   await copyFile("/usr/bin/rpm", join(tool, "rpm"));
@@ -228,7 +228,7 @@ async function installedPackages(
 function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {
   if (saysDiskFull(`${stdout}\n${stderr}`))
     return new FarmError("DISK_FULL", {
-      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left where the cache is`,
+      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left in the cache's file system`,
       hint: "Free some space, or move --cache elsewhere.",
     });
   if (timedOut)
@@ -238,8 +238,8 @@ function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): 
   const words = lastLines(stderr.trim() === "" ? stdout : stderr, 4);
   if (/is not signed|GPG (?:check|verification)|not correct for this package|Public key/i.test(stderr))
     return new FarmError("SIGNATURE_INVALID", {
-      detail: `a package for the toolchain root of ${what} is not signed by the key that is believed: ${words}`,
-      hint: "Do not accept it: compare the repository with another mirror; `keyring` and `fingerprints` of its source say whose signature counts.",
+      detail: `a package for the toolchain root of ${what} is not signed with a trusted key: ${words}`,
+      hint: "Do not trust it: compare the repository with another mirror. The source's `keyring` and `fingerprints` determine which keys are trusted.",
     });
   const isRemote = /Failed to download|Curl error|Cannot download|Status code/i.test(stderr);
   return new FarmError(isRemote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {

@@ -85,8 +85,8 @@ export function installedList(text: string): InstalledPackage[] {
 /** Neither the mirror nor this machine is at fault when nobody has a package of that name. */
 export function packageUnknown(what: string, name: string): FarmError {
   return new FarmError("CONFIG_INVALID", {
-    detail: `the toolchain root of ${what} wants a package ${name}, and its mirror has none of that name`,
-    hint: "Correct `packages` of the driver, or the release's list below images/.",
+    detail: `the toolchain root of ${what} needs the package ${name}, but its mirror has none of that name`,
+    hint: "Correct the driver's `packages`, or the release's list under images/.",
   });
 }
 
