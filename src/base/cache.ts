@@ -1,6 +1,6 @@
 /**
  * The local cache as a whole: rooms (`inputs`, `trees`, `roots`, …) of entries that are made once, used often, and
- * may go at any time nobody uses them. Least recently used goes first.
+ * may be removed whenever they are not in use. Least recently used goes first.
  */
 import {
   chmod,
@@ -32,7 +32,7 @@ export interface CacheEntry {
 }
 
 /**
- * Says of a directory that it is a cache, to us and to whoever makes backups (bford.info/cachedir). Every directory
+ * Marks a directory as a cache, for us and for backup programs (bford.info/cachedir). Every directory
  * beside it is a room then, whichever part of kmodfarm made it.
  */
 const TAG = "CACHEDIR.TAG";
@@ -88,7 +88,7 @@ export async function removeUnused(cache: string): Promise<void> {
   const names = await entriesOf(cache);
   if (names.some((name) => name !== TAG && name !== TEMPORARY)) return;
   try {
-    // Somebody else's temporary files keep it.
+    // Temporary files of others keep it.
     if (names.includes(TEMPORARY)) await rmdir(join(cache, TEMPORARY));
     await rm(join(cache, TAG), { force: true });
     await rmdir(cache);
@@ -186,7 +186,7 @@ export async function evict(cache: string, limitBytes: number, scratch: Scratch)
   try {
     entries = await readCache(cache);
     const chosen = chooseEvictions(entries, limitBytes);
-    // Who begins from here on sees the gate and waits; who began before is seen here. Nobody slips through.
+    // A process that begins from here on sees the gate and waits; one that began before is seen here. None slips through.
     await writeFile(gate, "");
     const [other] = livingOthers(cache);
     if (other !== undefined && chosen.length > 0) return { kind: "busy", process: other };
@@ -210,7 +210,7 @@ export function sharedCache(cache: string, stranger: string): FarmError {
   });
 }
 
-/** Waits until nobody evicts; to be called once by every process that is going to use the cache, after its mark is set. */
+/** Waits until no process evicts; to be called once by every process that is going to use the cache, after its mark is set. */
 export async function awaitEviction(cache: string): Promise<void> {
   const isEvicting = async () => {
     const others = livingOthers(cache);

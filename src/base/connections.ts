@@ -26,7 +26,7 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-/** Connections of which those to servers that nobody of us named lead to public addresses only. */
+/** Connections; those to servers that we did not name lead to public addresses only. */
 export function openConnections(own: OwnServers, limits: ConnectionLimits): Connections {
   const { connectMs, silenceMs, answerMs } = limits;
   const [direct, guarded] = [{}, { lookup: publicLookup }].map((more) =>
@@ -47,7 +47,7 @@ export function openConnections(own: OwnServers, limits: ConnectionLimits): Conn
   const dispatcher = agent.compose((dispatch) => (options, handler) => {
     const origin = String(options.origin);
     const { hostname, port, protocol } = new URL(origin);
-    // Through a proxy nobody else sees the address.
+    // Behind a proxy, only the proxy sees the address.
     const fault = own.has(hostname, portOf({ port, protocol })) ? undefined : faultOf(hostname);
     if (fault !== undefined) throw fault;
     return dispatch(options, withDeadline(handler, `${origin}${options.path}`, answerMs));

@@ -11,7 +11,7 @@ export class Deadline {
   constructor(ms: number, fault: Error, signal?: AbortSignal) {
     this.signal = signal === undefined ? this.#over.signal : AbortSignal.any([signal, this.#over.signal]);
     this.#timer = setTimeout(() => this.#over.abort(fault), ms);
-    // It keeps nobody alive who has nothing else to wait for.
+    // It does not keep a process alive that has nothing else to wait for.
     this.#timer.unref();
   }
 

@@ -1,5 +1,5 @@
 /**
- * Files that whoever started us held open and left open for us. Node.js keeps only the first few of them from the
+ * Files that our parent process held open and left open for us. Node.js keeps only the first few of them from the
  * programs that it starts; a directory among them would be a way out of every sandbox.
  */
 import { closeSync, readdirSync, readFileSync } from "node:fs";

@@ -57,7 +57,7 @@ export function endingOfNamespace(child: Child): Ending {
       ended.catch(reject);
     },
     async whole() {
-      // Usually there is nothing to wait for: only somebody else may have killed `unshare` itself.
+      // Usually there is nothing to wait for, unless something else killed `unshare` itself.
       const first = await finding;
       if (first !== undefined) await killWhole(first);
     },
@@ -101,7 +101,7 @@ function firstChildOf(pid: number): Process | undefined {
   return child === undefined || startTime === undefined ? undefined : { pid: child, startTime };
 }
 
-/** The first process of a namespace is a zombie only once nobody else is left in it; who reaps it is no matter. */
+/** The first process of a namespace is a zombie only once no other process is left in it; it does not matter who reaps it. */
 function isAlive({ pid, startTime }: Process): boolean {
   const fields = statOf(pid);
   return fields[STARTED] === startTime && !/^[ZX]$/.test(fields[STATE] ?? "");

@@ -84,7 +84,7 @@ const LEAST_BYTES_PER_MS = 10;
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
-  /** Since something was asked for: whatever speaks HTTP is half of what there is to load at a start. */
+  /** Loaded with the first request: the HTTP client is half of what a start would load. */
   #connections: Promise<Connections> | undefined;
   readonly #own: OwnServers;
   readonly #isAskerTrusted: boolean;

@@ -92,7 +92,7 @@ export function placeOfIssue({ path }: z.core.$ZodIssue): string {
   return place.replace(/^\./, "");
 }
 
-/** A union says only that nothing fits: what its likeliest member says is what a person can mend. */
+/** A union reports only that nothing fits; the complaint of its likeliest member is what a person can fix. */
 export function innermostIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
   if (issue.code !== "invalid_union" || issue.errors.length === 0) return [issue];
   const likeliest = issue.errors.toSorted((a, b) => depthOf(b) - depthOf(a) || a.length - b.length)[0] ?? [];

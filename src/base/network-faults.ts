@@ -40,7 +40,7 @@ export class TooSlow extends ServerFault {
   }
 }
 
-/** Somebody whom no person named leads to an address that is this machine's, its network's or nobody's. */
+/** A server that is not configured leads to an address of this machine, of its network, or of no one. */
 export class NotPublic extends Error {
   constructor(host: string) {
     super(`leads to ${host}, which has no public address and is not configured`);

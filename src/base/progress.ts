@@ -1,5 +1,5 @@
 /**
- * What work reports while it goes on; how that is shown is somebody else's concern.
+ * What work reports while it goes on; showing it is the concern of other modules.
  */
 
 export type Stage =
@@ -21,7 +21,7 @@ export interface Named {
   readonly name: string;
 }
 
-/** The one stream of events: boards, logs and whoever waits for an element listen to it. */
+/** The one stream of events: boards, logs and everything that waits for an element listen to it. */
 export interface Progress {
   /** One line about the whole: `catalog: 249 kernels from 17 sources`. */
   say(text: string): void;

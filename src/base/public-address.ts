@@ -1,6 +1,6 @@
 /**
  * Which addresses belong to everybody's internet. What strangers name must not lead to this machine, its network or
- * its cloud's metadata: those answer whoever asks from inside. Source: IANA's registries of special-purpose addresses.
+ * its cloud's metadata: those answer every request from inside. Source: IANA's registries of special-purpose addresses.
  */
 import { BlockList, isIP, isIPv4 } from "node:net";
 

@@ -169,7 +169,7 @@ function start(argv: readonly string[], options: RunOptions): ChildProcess {
 }
 
 function containing(): string[] {
-  // Whoever is not root makes namespaces only in one of users, and has no mounts of the machine to keep apart.
+  // Without root, namespaces are possible only inside a user namespace, and there are no mounts of the machine to separate.
   const kinds = process.getuid?.() === 0 ? ["--mount"] : ["--user", "--map-current-user"];
   return ["unshare", ...kinds, "--pid", "--fork", "--kill-child=KILL", "--"];
 }
@@ -237,7 +237,7 @@ async function closeLog(log: WriteStream | undefined, truncated: boolean): Promi
   if (log === undefined) return;
   if (truncated) log.write("\n[kmodfarm: output limit reached, the rest was dropped]\n");
   log.end();
-  await finished(log).catch(() => {}); // Whoever listens to its errors has heard of it.
+  await finished(log).catch(() => {}); // Its error listener has already heard of it.
 }
 
 function feed(child: ChildProcess, input: RunOptions["input"], onFault: (fault: Error) => void): void {
@@ -251,6 +251,6 @@ function feed(child: ChildProcess, input: RunOptions["input"], onFault: (fault: 
     input.on("error", (fault) => {
       if (!stdin.destroyed) onFault(fault);
     });
-    pipeline(input, stdin).catch(() => {}); // Both ends have somebody who listens.
+    pipeline(input, stdin).catch(() => {}); // Both ends have a listener.
   }
 }

@@ -29,7 +29,7 @@ const MARK = "alive";
 
 /**
  * Opens the directory and removes what processes that died left in it, as far as that can be done. Names that are
- * not of a process stay: they are somebody else's.
+ * not of a process stay: they belong to others.
  * @throws FarmError PLACE_UNUSABLE where a link or a file is in its place
  */
 export async function openScratch(directory: string): Promise<Scratch> {

@@ -44,7 +44,7 @@ export function shutIn(argv: readonly string[], { target, shows = {}, memoryByte
   ].flat();
 }
 
-/** In a box, a program that is missing is told only in the box's own words. */
+/** Inside a box, a missing program would be reported only in the box's own words. */
 function requireInstalled(program: string): void {
   if (isInstalled(program)) return;
   throw new FarmError("TOOL_MISSING", { detail: `there is no program '${program}' on this machine` });

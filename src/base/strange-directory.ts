@@ -23,11 +23,11 @@ import {
 import { type FileHandle, open } from "node:fs/promises";
 import { isErrno } from "./error.ts";
 
-/** A descriptor that only names a file: opening it reads nothing, waits for nobody and wakes no device. */
+/** A descriptor that only names a file: opening it reads nothing, waits for nothing and wakes no device. */
 const O_PATH = 0o10000000;
 const HOLD = O_PATH | constants.O_NOFOLLOW;
 const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-/** Fails where somebody's lease on the file would have us wait until the kernel breaks it. */
+/** Fails if another process's lease on the file would make us wait until the kernel breaks it. */
 const READ = constants.O_RDONLY | constants.O_NONBLOCK;
 const BATCH = 512;
 
@@ -91,7 +91,7 @@ export class StrangeDirectory implements Disposable {
     }
   }
 
-  /** The same for whoever reads it without keeping others waiting. */
+  /** The same, read without keeping others waiting. */
   async openForReading(name: Uint8Array): Promise<FileHandle | undefined> {
     const held = openSync(this.#at(name), HOLD);
     try {

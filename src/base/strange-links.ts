@@ -12,7 +12,7 @@ export type Landing =
 
 /** What a kernel follows at most. */
 const LINK_LIMIT = 40;
-/** No honest link takes more, and each part costs time that nobody else has meanwhile. */
+/** No honest link takes more, and each part blocks everything else in the meantime. */
 const PARTS_LIMIT = 512;
 /** A path on the way, as long as walking a tree allows one. */
 const PATH_LIMIT_BYTES = 2048;

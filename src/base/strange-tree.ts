@@ -14,7 +14,7 @@ import { isGone, StrangeDirectory } from "./strange-directory.ts";
 /** What a tree may hold at most. */
 export interface TreeBudget {
   readonly entries: number;
-  /** Sizes of its files as whoever reads them meets them, not what they take of the disk. */
+  /** Sizes of its files as a reader sees them, not what they occupy on the disk. */
   readonly bytes: number;
 }
 
@@ -29,7 +29,7 @@ export interface StrangeEntry {
   read(this: void): Buffer;
 }
 
-/** Makes the error of whoever asked for the walk; `fact` goes on where the path ends. */
+/** Makes the caller's error; `fact` continues after the path. */
 export type Refuse = (path: string, fact: string) => Error;
 
 /** No tree of a kernel or a driver is that deep; each level takes a descriptor while it is walked. */
@@ -278,14 +278,14 @@ async function ifStillThere(look: () => Promise<void> | void): Promise<void> {
   }
 }
 
-/** So often a directory may be full again after everything in it was removed, before somebody else must be at work in it. */
+/** So often a directory may be full again after everything in it was removed, before another process must be writing to it. */
 const EMPTYING_TRIES = 20;
 
 /**
  * Removes whatever is at a path of ours: a file, a link itself, or a whole tree of any depth, with any names and
  * modes, also while others change it. An absent one is fine. The path must not lead through a stranger's tree,
  * whose links are followed on the way: `removeLinkIn` is for those.
- * @throws errors of the system calls, and ENOTEMPTY when somebody goes on writing there
+ * @throws errors of the system calls, and ENOTEMPTY if another process keeps writing there
  */
 export async function removeTree(path: string): Promise<void> {
   const name = Buffer.from(basename(path));

@@ -20,7 +20,7 @@ export function visible(text: string): string {
 }
 
 /**
- * JSON as a terminal may show it, with the same meaning for whoever parses it: inside of strings JSON has escapes of
+ * JSON as a terminal may show it, with the same meaning for every parser: inside of strings JSON has escapes of
  * its own, and outside of them it has no such characters but line ends.
  */
 export function visibleJson(json: string): string {

@@ -24,7 +24,7 @@ export async function watchSize<T>(
   const watching = (async () => {
     while (!over.signal.aborted && (await pause())) await look();
   })();
-  // Whoever cannot measure must not go on as if it were little.
+  // If the size cannot be measured, it must not count as small.
   watching.catch(() => over.abort());
   try {
     const result = await work(over.signal);

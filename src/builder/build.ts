@@ -90,7 +90,7 @@ export async function buildElement(
   const root = await context.toolchains.root(rootRequest(element, driver), signal);
   const work = context.scratch.path();
   try {
-    // A build may make a file setuid, which is then root's if root started us: nobody else gets in here.
+    // A build may make a file setuid, which is then root's if root started us: others cannot get in here.
     await mkdir(work, { recursive: true, mode: 0o700 });
     for (const name of ["output", "scratch", "evidence"]) await mkdir(join(work, name));
     await layDriver(driver, work);
@@ -296,7 +296,7 @@ async function takeFrom(
   return { ...packed, files };
 }
 
-/** Whoever meets a limit wants to know which setting that is. */
+/** A message about a limit names its setting. */
 async function failureOf(
   { exitCode, stopped, output, short }: SandboxResult,
   limits: BuildLimits,

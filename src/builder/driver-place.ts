@@ -1,5 +1,5 @@
 /**
- * A driver inside the sandbox: where its tree lies, the scripts that build it, and what they are told.
+ * A driver inside the sandbox: where its tree lies, the scripts that build it, and their variables.
  */
 import { mkdir, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -76,7 +76,7 @@ export interface LoadedDriver {
   readonly needs?: readonly Need[];
   /** The modules of all these for the kernel that it is built for. */
   readonly needed?: readonly NeededDriver[];
-  /** What its modules must say their version is, where somebody said so. */
+  /** The version that its modules must declare, if configured. */
   readonly moduleVersion?: string;
   /** The script of its tree that tries its modules out while they are in a kernel. */
   readonly smoke?: string;

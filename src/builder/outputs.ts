@@ -53,7 +53,7 @@ type Left = ReadonlyMap<string, number | undefined>;
 
 /**
  * Takes over the modules and files that are wanted, and nothing else. `limitBytes` is what all of them may be, as
- * whoever reads them meets them: a hole in a file counts like data.
+ * a reader sees them: a hole in a file counts like data.
  * @throws FarmError MODULE_MISSING, MODULE_MALFORMED, LIMIT_EXCEEDED, UNSAFE_NAME
  */
 export async function takeOutputs(

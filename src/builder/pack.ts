@@ -47,7 +47,7 @@ export type Packed =
   | { readonly kind: "failed"; readonly result: SandboxResult };
 
 /**
- * Nothing to do where nobody wants other shapes. The same programs with the same flags give the same bytes.
+ * Nothing to do if no other shapes are wanted. The same programs with the same flags give the same bytes.
  * @throws FarmError MODULE_MALFORMED where what comes out is not the module that went in
  */
 export async function packModules(

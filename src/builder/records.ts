@@ -119,7 +119,7 @@ export const Failure = z.object({
   file: z.string().optional(),
   lineNumber: z.int().optional(),
   line: z.string(),
-  /** What whoever wrote the driver can do; older records have none. */
+  /** What the driver's author can do; older records have none. */
   advice: z.string().optional(),
 });
 

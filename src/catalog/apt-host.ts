@@ -51,7 +51,7 @@ function parseListFile(text: string): Entry[] {
   });
 }
 
-/** The deb822 form; an embedded key counts as a key of somebody else. */
+/** The deb822 form; an embedded key counts as a foreign key. */
 function parseSourcesFile(text: string): Entry[] {
   return parseParagraphs(text).flatMap((paragraph) => {
     if (!words(paragraph.get("Types")).includes("deb") || /^no$/i.test(paragraph.get("Enabled") ?? ""))

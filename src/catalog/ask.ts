@@ -1,6 +1,6 @@
 /**
  * Asking every repository. What comes of it is believed only when it is laid over a catalog, which may be much
- * later: nobody has to hold the store while servers take their time.
+ * later: no writer has to hold the store while servers take their time.
  */
 import { assertNever } from "../base/error.ts";
 import { type AptSource, readAptSource } from "./apt.ts";

@@ -45,7 +45,7 @@ export const CatalogKernel = KernelId.extend({
   lastSeen: Time,
   /** Its sources are healthy and no longer list it. */
   withdrawnSince: Time.optional(),
-  /** Its sources are failing or out of date, so nobody can say whether it is still there. */
+  /** Its sources are failing or out of date, so it is unknown whether it still exists. */
   staleSince: Time.optional(),
 });
 export type CatalogKernel = z.infer<typeof CatalogKernel>;
@@ -75,7 +75,7 @@ export const CatalogSource = z.object({
   metadataDate: Time.optional(),
   validUntil: Time.optional(),
   digest: z.string().optional(),
-  /** Nobody signed its metadata: its digests prove only that nothing is damaged. */
+  /** Its metadata is unsigned: its digests prove only that nothing is damaged. */
   unsigned: z.literal(true).optional(),
   /** Of a list: a person vouches for its digests. */
   trusted: z.literal(true).optional(),

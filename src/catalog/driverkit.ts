@@ -12,7 +12,7 @@ import type { CatalogKernel } from "./catalog.ts";
 import { crawlerNameOf, headerUrlsOf } from "./kernel-crawler.ts";
 import { type KernelList, ListCollector, type ListOptions } from "./kernel-list.ts";
 
-/** Only what says which kernel it is; where the output goes is for whoever builds. */
+/** Only what says which kernel it is; where the output goes concerns only the builder. */
 const DriverkitConfig = z.object({
   kernelversion: z.union([z.int().nonnegative().transform(String), PathSegment]),
   kernelrelease: PathSegment,

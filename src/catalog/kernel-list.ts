@@ -28,7 +28,7 @@ export interface KernelList {
   /** Sorted; each names its source `<list id>/<distribution release>`. */
   readonly kernels: readonly PlacedKernel[];
   readonly dropped: readonly Dropped[];
-  /** What each entry names, by the list's own key: for comparing lists; empty where nobody asked for it. */
+  /** What each entry names, by the list's own key: for comparing lists; empty unless requested. */
   readonly entriesByKey: ReadonlyMap<string, EntrySignature>;
 }
 

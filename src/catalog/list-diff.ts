@@ -14,7 +14,7 @@ export interface ListDiff {
   /** Other files. */
   readonly changed: readonly string[];
   readonly unchanged: number;
-  /** Distributions of which the lists speak in different ways; no news about any kernel. */
+  /** Distributions whose entries changed their format; nothing new about any kernel. */
   readonly formatChanges: readonly ListFormatChange[];
 }
 

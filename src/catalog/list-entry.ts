@@ -32,7 +32,7 @@ export type EntryKernels =
   | { readonly kind: "kernels"; readonly kernels: readonly PlacedKernel[] }
   | { readonly kind: "bad"; readonly reason: string };
 
-/** Why an entry cannot be used, where whoever reads the list can help. */
+/** Why an entry cannot be used, in cases that the caller can fix. */
 export const ARCHITECTURE_UNKNOWN = "names no architecture; give it with --arch";
 
 /** `architecture` is that of the list, where the entry does not show its own. */
@@ -263,7 +263,7 @@ function kernelsWithoutHeaders(
   return { kind: "kernels", kernels: [kernel] };
 }
 
-/** In place of a kernel release that nobody can know from a list. */
+/** In place of a kernel release that cannot be known from a list. */
 const UNKNOWN = "unknown";
 const NAME_UNKNOWN = "its package version does not show its release on nodes (uname -r)";
 const CONFIGURATION_ONLY = "the list has its configuration, but no header packages";

@@ -172,7 +172,7 @@ function sourcesOf(catalog: Catalog, id: string): CatalogSource[] {
   return catalog.sources.filter((source) => source.id.startsWith(`${id}/`));
 }
 
-/** Bad entries cost the list nothing but themselves, and are told. */
+/** Bad entries cost the list nothing but themselves, and are reported. */
 function droppedOf({ id }: ListSource, { dropped }: KernelList): SourceWarning {
   const detail = dropped
     .map(

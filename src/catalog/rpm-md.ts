@@ -77,7 +77,7 @@ interface Mirrors {
   readonly sha256: ReadonlySet<string>;
 }
 
-/** From one of the mirrors that a list names: the repository is there, whoever has it. */
+/** From one of the mirrors that a list names: the repository exists, whichever mirror has it. */
 async function readListed(
   text: string,
   url: string,
@@ -270,7 +270,7 @@ async function readOpen(
     });
 }
 
-/** The bytes as they are; whoever stops reading leaves the rest to those who want the digest. */
+/** The bytes as they are; a reader that stops leaves the rest to the digest. */
 function plain(body: Readable): AsyncIterable<Buffer> {
   return body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
 }

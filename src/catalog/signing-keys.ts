@@ -34,7 +34,7 @@ export type PackageTrust =
     }
   /** A person wrote that they need no signature. */
   | { readonly kind: "unsigned" }
-  /** No key is known, and nobody said that none is needed. */
+  /** No key is known, and the configuration does not say that none is needed. */
   | { readonly kind: "unknown" };
 
 export interface KeyContext {

@@ -49,7 +49,7 @@ export type SourceAnswer =
   | { readonly kind: "notServed"; readonly url: string }
   | { readonly kind: "failed"; readonly error: FarmError };
 
-/** What should be there and is not: somebody has to look at the configuration, or at the server. */
+/** Something that should exist does not: a person has to look at the configuration, or at the server. */
 export function missingError(detail: string): FarmError {
   const hint = "Compare the mirror, release, suites or list in the configuration with what the server has.";
   return new FarmError("REMOTE_UNAVAILABLE", { detail, hint });
@@ -59,7 +59,7 @@ export interface SourceMetadata {
   readonly date: string;
   readonly validUntil?: string;
   readonly digest: string;
-  /** Nobody signed it: its digests prove only that it is whole. */
+  /** It is unsigned: its digests prove only that it is whole. */
   readonly unsigned?: true;
   /** The advisories that came with it. */
   readonly updateinfo?: { readonly path: string; readonly sha256: string };

@@ -45,7 +45,7 @@ export interface SourceWarning {
   readonly detail: string;
 }
 
-/** Lays the answers of repositories over a catalog; whoever failed changes no kernel. */
+/** Lays the answers of repositories over a catalog; one that failed changes no kernel. */
 export function updateCatalog(
   previous: Catalog,
   answered: readonly Answered[],

@@ -24,11 +24,11 @@ export interface Finding {
 }
 
 export interface AuditContext {
-  /** Releases of kernels that there are, where somebody knows them. */
+  /** Releases of the kernels that exist, if known. */
   readonly kernels?: ReadonlySet<string> | undefined;
   /** Modules that are part of the kernel itself, by release: where they are known, a set is whole. */
   readonly builtin: ReadonlyMap<string, ReadonlySet<string>>;
-  /** What the kernel itself exports, by release, where somebody knows. */
+  /** What the kernel itself exports, by release, if known. */
   readonly exports: ReadonlyMap<string, ReadonlySet<string>>;
 }
 

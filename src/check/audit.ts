@@ -112,7 +112,7 @@ function readFacts(
   const cms = signature?.kind === "pkcs7" ? signature.cms.signer : undefined;
   if (cms !== undefined && signers !== undefined) {
     const found = verifySignature(splitSignature(bytes, path), signers);
-    // Whoever signed it otherwise is looked at beside the others of its kernel.
+    // A different signer is compared with the others of its kernel.
     if (found.kind === "bad" && found.code !== "unknownKey") return { fault: found.fact };
   }
   const signer =

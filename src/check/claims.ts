@@ -33,7 +33,7 @@ const VIEW = new RegExp(`^((?:.*/)?[^/]+/(${MACHINE})/([^/_]+(?:_[^/]*)?))/${KO}
 const DKMS = new RegExp(
   `^((?:.*/)?[^/]+/(?:[^/]+/([^/]+)/(${MACHINE})/module|original_module/([^/]+)/(${MACHINE})))/${KO}$`,
 );
-/** `[ARCHITECTURE/]NAME_TARGET_RELEASE_NUMBER.ko`: Falco's bucket of drivers, and whoever builds with driverkit. */
+/** `[ARCHITECTURE/]NAME_TARGET_RELEASE_NUMBER.ko`: Falco's bucket of drivers, and everything built with driverkit. */
 const FALCO = new RegExp(
   `^(?:.*/)?[^/]+?_(${[
     ...["almalinux", "alinux", "amazonlinux\\d*", "arch", "bottlerocket", "centos", "debian", "fedora"],

@@ -46,7 +46,7 @@ const ALONE = [
   ...["--die-with-parent", "--new-session", "--cap-drop", "ALL"],
 ];
 
-/** Root of a user namespace is still root's user to the kernel; so the machine's root makes the box and goes on as somebody else. */
+/** Root of a user namespace is still root's user to the kernel; so the machine's root makes the box and continues as another user. */
 function asNobody(mounts: readonly string[], groups: readonly number[]): string[] {
   const change = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"];
   const user = ["setpriv", `--reuid=${NOBODY}`, `--regid=${groups[0] ?? NOBODY}`, "--clear-groups", "--"];

@@ -202,7 +202,7 @@ const BY_KMOD = ["modprobe", "insmod"].map((name) => `${name}() { /usr/sbin/${na
 
 function initScript(content: GuestContent): string {
   const { kmod, sets } = content;
-  // How a file is opened is kmod's own affair; to remove a module is one system call, whoever makes it.
+  // How a file is opened is kmod's own affair; removing a module is the same system call from any program.
   const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
   return `#!/bin/busybox sh
 b=/bin/busybox

@@ -7,7 +7,7 @@ import { markUsed } from "../base/cache.ts";
 import { sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
 
-/** Everybody may read it, whatever our umask: whoever runs a guest is not us. */
+/** Readable by every user, whatever our umask: guests run as another user. */
 const MODE = 0o644;
 
 /** Writes a file that `readKept` finds again. */

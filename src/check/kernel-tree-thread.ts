@@ -52,7 +52,7 @@ function inOrder(paths: readonly string[], order: string): string[] {
     .toSorted((a, b) => placeOf(a) - placeOf(b) || (a < b ? -1 : 1));
 }
 
-/** One that cannot be read has its name and its file: whoever asks for it hears of the kernel what is wrong. */
+/** One that cannot be read has its name and its file: the kernel reports what is wrong when it is requested. */
 async function indexOf(modules: readonly (readonly [string, Buffer])[]): Promise<IndexedModule[]> {
   const index: IndexedModule[] = [];
   let unpacked = 0;

@@ -279,7 +279,7 @@ async function bootContent(
   try {
     if ("archive" in tree) await copyFile(tree.archive, initramfs);
     await appendFile(initramfs, gzipSync(guestArchive(content), { level: 1 }));
-    // Whoever runs a guest is not us.
+    // Guests run as another user.
     await chmod(initramfs, 0o644);
     await scratch.write(console, "");
     const { boot, report } = await once();

@@ -1,6 +1,6 @@
 /**
  * The gate's rules: which checks an artifact must pass before it is stable, what may stand in for one that could not be
- * made, and which exceptions somebody answers for. Pure: verdicts in, a decision out.
+ * made, and which exceptions a person answers for. Pure: verdicts in, a decision out.
  */
 import { z } from "zod";
 import { type Digest, digestOf } from "../base/json.ts";
@@ -222,7 +222,7 @@ export function allowsReuse(
   return [distribution, distributionId].some((name) => loadsOn.includes(name));
 }
 
-/** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */
+/** Verdicts, with those waived that have an exception, whether the policy requires them or not. */
 export function withExceptions(
   policy: Policy,
   subject: Filtered,

@@ -125,7 +125,7 @@ export interface KernelKeys {
 export interface SignatureAnswer {
   /** Modules that it refuses. */
   readonly faults: readonly string[];
-  /** Those of which nobody here can say. */
+  /** Those that cannot be judged here. */
   readonly gaps: readonly string[];
 }
 

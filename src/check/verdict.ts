@@ -26,9 +26,9 @@ export const COMMON_CODES = [
   "unstated",
   /** How many reasons are not named. */
   "more",
-  /** Nobody looked. */
+  /** The check was not made. */
   "notChecked",
-  /** What somebody answers for, or did until it ended. */
+  /** An exception, or one that has ended. */
   "excepted",
   "exceptionEnded",
   /** What counts in its place: of the verdict itself, or of another artifact. */

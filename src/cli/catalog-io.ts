@@ -70,7 +70,7 @@ export async function readCatalog(place: string): Promise<Described & { readonly
     : { catalog: catalogOfList(read.list), facts: [], list: read.list };
 }
 
-/** What a list says to nobody's memory. */
+/** What a list says without any remembered state. */
 export function catalogOfList(list: KernelList): Catalog {
   const now = new Date().toISOString();
   return mergeCatalog(EMPTY_CATALOG, reportsOfList(list, EMPTY_CATALOG, now), { now });

@@ -1,5 +1,5 @@
 /**
- * A check on one page, for somebody who has never heard of any of it.
+ * A check on one page, for a reader who has never heard of any of it.
  */
 import { sha256 } from "../base/json.ts";
 import { oneLine } from "../base/visible.ts";

@@ -1,5 +1,5 @@
 /**
- * How failures are told: each once, with the kernels that it befell.
+ * How failures are reported: each once, with the kernels that it affected.
  */
 import { ERRORS, type ErrorCode } from "../base/error.ts";
 import { textsOf } from "../check/verdict.ts";
@@ -82,7 +82,7 @@ function lineOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): str
   return lineNumber === undefined ? (file ?? "") : `${file}:${lineNumber}`;
 }
 
-/** A failed load test, or one that could not be made, is told like a failed build. */
+/** A failed load test, or one that could not be made, is reported like a failed build. */
 function failureOf({ failure, load, refusals = [] }: AttemptNote): Failure & { readonly advice: string } {
   if (failure !== undefined) {
     return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };

@@ -19,7 +19,7 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
 }
 
 async function readBytes(file: string): Promise<Buffer> {
-  // Whoever opens a pipe waits for its other end.
+  // Opening a pipe waits for its other end.
   const kind = await stat(file).catch(() => undefined);
   if (kind !== undefined && !kind.isFile())
     throw new FarmError("FILE_UNREADABLE", { detail: `${file} is not a regular file` });

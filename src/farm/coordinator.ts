@@ -43,7 +43,7 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
-  /** Recipe keys of which the cache has something new, whatever is known of them already. */
+  /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
@@ -138,7 +138,7 @@ export class Coordinator {
     }
   }
 
-  /** What was wrong with sources that were asked again is told by their new answers. */
+  /** If sources are queried again, their new answers report what is wrong with them. */
   #forgetProblems(sources: readonly string[]): void {
     this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
@@ -170,7 +170,7 @@ export class Coordinator {
       const awaited = this.#needsOf(element).flatMap(
         (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
       );
-      // Whoever waits for another element holds no place among those under way.
+      // An element that waits for another one takes no place among those under way.
       this.#started.start(element, awaited, () =>
         this.#elements.add(() => this.#goThrough(element), { priority: priority(element) }),
       );

@@ -76,14 +76,14 @@ export async function loadDrivers(
     say(`driver ${name} ${version}: ${error.message}\n${traceOf(error)}`.trimEnd());
   for (const [source, { name, version }] of new Map(loaded.toReversed().map((one) => [one.source, one])))
     for (const fact of oddities(source)) say(`driver ${name} ${version}: ${fact}`);
-  // Where nothing can be built, a list of every kernel that it is not built for helps nobody.
+  // Where nothing can be built, a list of every kernel that it is not built for does not help.
   const [first] = absent;
   if (loaded.length === 0 && first !== undefined && absent.every(({ error }) => error.blame === "input"))
     throw first.error;
   return { loaded, absent };
 }
 
-/** What somebody should know of a tree that was not only written by hand. */
+/** What a person should know about a tree that was not only written by hand. */
 function oddities(source: SourceTree): string[] {
   const [left, given] = [source.leftovers, givenModules(source).map(({ path }) => path)];
   return [

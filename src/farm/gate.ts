@@ -1,5 +1,5 @@
 /**
- * The gate at work: the configured policy, asked by whoever publishes, with what the store and the machine know.
+ * The gate at work: the configured policy, applied by every publisher, with what the store and the machine know.
  */
 import type { Digest } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
@@ -97,7 +97,7 @@ export class Gate {
   }
 
   /**
-   * Where an artifact stands, as of today: a stable one that the policy would refuse by now stays, and that is told; a
+   * Where an artifact stands, as of today: a stable one that the policy would refuse by now stays, and that is reported; a
    * candidate has today's reasons.
    */
   async standing(listed: Listed): Promise<Standing> {
@@ -134,7 +134,7 @@ export class Gate {
     );
   }
 
-  /** Verdicts with those waived that somebody answers for, whether the policy asks for them or not. */
+  /** Verdicts, with those waived that have an exception, whether the policy requires them or not. */
   async withExceptions(listed: Listed, verdicts: readonly Verdict[]): Promise<Verdict[]> {
     const manifest = await readManifest(this.#farm.store, listed.entry);
     return withExceptions(this.#policy, subjectOf(listed, manifest), verdicts, this.#now());

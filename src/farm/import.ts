@@ -1,5 +1,5 @@
 /**
- * Modules that somebody else built: checked like any others, stored as a candidate, and without a provenance that
+ * Modules that were built elsewhere: checked like any others, stored as a candidate, and without a provenance that
  * anybody could check.
  */
 import { FarmError } from "../base/error.ts";
@@ -85,7 +85,7 @@ export async function importArtifact(
   );
   const given = verdictsOn({ files: opened, kernel: report.record }, [format]);
   const verdicts = [...given, ...report.verdicts.filter(({ check }) => check !== format.name)];
-  // Whoever has it excepted still promotes it by hand: an import is a candidate only.
+  // Even with an exception it is promoted by hand: an import is only a candidate.
   const log = `Imported by ${by}: ${why}\n${report.log ?? ""}\n`;
   const content = importedContent({ name, version }, element, report.modules, log);
   const judged = await gate.judge(element, listedModules(content), verdicts, undefined);

@@ -49,7 +49,7 @@ export interface Person {
 }
 
 interface Promoter extends Person {
-  /** Whether what somebody took back is meant too. Default: true. */
+  /** Whether withdrawn artifacts are meant too. Default: true. */
   readonly bringsBack?: boolean;
 }
 
@@ -255,7 +255,7 @@ export function byHand(
   return { at: now.toISOString(), action, artifact: artifactName(entry), by, why, manifest, verdicts: [] };
 }
 
-/** Who works here, where nobody says so. */
+/** The current user, unless --by names another person. */
 export function thisPerson(): string {
   return z.string().min(1).catch("somebody").parse(userInfo().username);
 }

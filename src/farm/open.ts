@@ -208,7 +208,7 @@ function failedList({ source }: Pick<ReadList, "source">, error: FarmError): Rea
   return { source, read: error };
 }
 
-/** What nobody foresaw in one answer must not cost the others: laid one by one, the answer at fault shows itself. */
+/** An unforeseen fault in one answer must not cost the others: laid one by one, the answer at fault shows itself. */
 function layEach<T>(
   previous: Catalog,
   answers: readonly T[],

@@ -1,4 +1,4 @@
-/** Texts that are published tell nobody where things lie on this machine. */
+/** Published texts do not reveal where files are on this machine. */
 import { dirname } from "node:path";
 import type { Farm } from "./open.ts";
 

@@ -96,7 +96,7 @@ export class Planner {
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
     if (await build.toolchains.isReady(wanted)) return plan();
-    // Nothing to do needs no root: what one would hold is known from whoever made it.
+    // An element with nothing to do needs no root: the machine that built it recorded what it contains.
     const remembered = await build.toolchains.remembered(wanted);
     if (remembered !== undefined) {
       const recipe = await planRecipe(element, driver, build, signal, remembered);

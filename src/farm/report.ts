@@ -61,7 +61,7 @@ interface RunFacts {
   readonly gate: Gate;
   /** Artifacts that the store has only in part, by `artifactKey`: they are not what they stand for. */
   readonly damaged: ReadonlySet<string>;
-  /** Grows while the report is made, by what is told. */
+  /** Grows with each problem reported while the report is made. */
   readonly problems: readonly SourceProblem[];
   readonly tell: (subject: string, error: FarmError) => void;
 }
@@ -86,7 +86,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
       rows.push({
         ...done,
         note,
-        // A try that failed is told as that, whatever an earlier one left.
+        // A failed try is reported as failed, whatever an earlier one left.
         state:
           attemptState(note) ??
           elementState({

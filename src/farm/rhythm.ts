@@ -1,5 +1,5 @@
 /**
- * When which sources are asked. Pure: it is told what time it is, and waits for nobody. What is listed together is asked
+ * When which sources are asked. Pure: the time is passed in, and it waits for nothing. What is listed together is asked
  * together: the suites of one release make kernels only with each other.
  */
 export interface Asked {

@@ -92,7 +92,7 @@ export async function* openedModules(
   if (batch.length > 0) yield* openBatch(batch, size, unpack);
 }
 
-/** All of them at once, for those of which somebody knows that they are not much. */
+/** All of them at once, for callers that know that there is little. */
 export async function openModules(
   files: readonly PackedFile[],
   unpack: UnpackWhole,
@@ -134,7 +134,7 @@ async function openedOrFault({ bytes, what }: PackedFile, unpack: UnpackWhole): 
   }
 }
 
-/** Nobody opens a second layer: it would hide what is in it. */
+/** A second layer is never opened: it would hide what is in it. */
 function openedOnce(plain: Buffer, what: string): Buffer {
   if (packingOf(plain) !== undefined) throw malformed(what, "it is compressed twice");
   return plain;
@@ -142,7 +142,7 @@ function openedOnce(plain: Buffer, what: string): Buffer {
 
 function openGzip(bytes: Buffer, what: string): Buffer {
   const [method, flags = 0] = [bytes[2], bytes[3]];
-  // `gzip -n` writes neither name nor comment; whoever does keeps them short.
+  // `gzip -n` writes neither a name nor a comment; other programs keep them short.
   if (method !== 8 || (flags & 0xe0) !== 0) throw malformed(what, "it is no gzip file that we know");
   let start = 10;
   if ((flags & 4) !== 0) start += 2 + bytes.readUInt16LE(start);

@@ -93,7 +93,7 @@ export async function selectParagraphs(
   return selection.found;
 }
 
-/** The paragraphs that somebody wants, within what may be kept of one index. */
+/** The wanted paragraphs, within what may be kept of one index. */
 class Selection {
   readonly found: Paragraph[] = [];
   readonly #needles: readonly Buffer[];

@@ -151,7 +151,7 @@ export function moduleName(fileName: string): string {
 
 /**
  * The order in which modules can be inserted: each after those of the set it depends on; where that leaves
- * a choice, the first given comes first. Dependencies outside the set are somebody else's care.
+ * a choice, the first given comes first. Dependencies outside the set are the caller's concern.
  * @throws FarmError MODULE_MALFORMED when modules depend on each other in a circle
  */
 export function insertionOrder(modules: readonly Pick<KernelModule, "name" | "depends">[]): string[] {

@@ -63,7 +63,7 @@ export function indexedModule(path: string, read: KernelModule | undefined): Ind
   };
 }
 
-/** A part of a text holds all of it in memory: of thousands of modules, nobody wants more than these parts. */
+/** A part of a text holds all of it in memory: of thousands of modules, only these parts are wanted. */
 function copied(text: string): string {
   return Buffer.from(text).toString();
 }

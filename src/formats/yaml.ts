@@ -1,5 +1,5 @@
 /**
- * YAML as configurations are written in it: of bounded length and depth, and read in linear time, whoever wrote it.
+ * YAML as configurations are written in it: of bounded length and depth, and read in linear time, whatever its author intends.
  */
 import { type Document, isScalar, LineCounter, parseDocument, visit } from "yaml";
 

@@ -41,7 +41,7 @@ export class KeptFiles {
   }
 }
 
-/** A path of a package as text; undefined for one that nobody can want: it is no UTF-8, or has control characters. */
+/** A path of a package as text; undefined if it is not UTF-8 or has control characters. */
 export function packagePath(name: Buffer): string | undefined {
   const path = name.toString("utf8").replace(/^(?:\.?\/)+/, "");
   return isUtf8(name) && !/\p{Cc}/u.test(path) ? path : undefined;
@@ -68,7 +68,7 @@ export class ByteReader {
     return new ByteReader(body.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>, limitBytes);
   }
 
-  /** Lets go of the stream, so that somebody else can read on. */
+  /** Lets go of the stream, so that another reader can continue. */
   async close(): Promise<void> {
     await this.#chunks.return?.();
   }

@@ -23,7 +23,7 @@ export interface Place {
   /** A URL, or `archive`. */
   readonly name: string;
   readonly from: z.infer<typeof InputOrigin>;
-  /** Lets somebody read the package as it comes; rejects when its bytes were not the right ones after all. */
+  /** Reads the package as it comes; rejects if its bytes were not the right ones after all. */
   take<T>(consume: (body: Readable) => Promise<T>): Promise<T>;
 }
 

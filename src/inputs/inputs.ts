@@ -41,7 +41,7 @@ export interface InputContext {
   readonly cache: string;
   /** Catalog source id → where its mirror is now. */
   readonly mirrors: ReadonlyMap<string, string>;
-  /** Read whenever nobody else has a package; written as `archived` says, by default nothing. */
+  /** Read whenever no other place has a package; written as `archived` says, by default nothing. */
   readonly archive?: InputArchive;
   readonly archived?: ArchivePolicy;
   /** Catalog source ids whose packages may not be passed on. */

@@ -1,6 +1,6 @@
 /**
  * What a kernel's own header packages say of it: the record that modules for it are judged by. What they do not say is
- * undefined, and whoever asks for it must answer `unknown`.
+ * undefined, and a check that needs it must answer `unknown`.
  */
 import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";

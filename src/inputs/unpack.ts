@@ -86,7 +86,7 @@ function tarMeter(limits: UnpackLimits) {
   const inodes = new InodeCount();
   let bytes = 0;
   let fault: string | undefined;
-  /** No more than that something is missing: whoever did not write it knows why. */
+  /** Only that something is missing: the writer that left it out knows why. */
   let isCut = false;
   const refuse = (fact: string) => new FarmError("PACKAGE_MALFORMED", { detail: fact });
   const copy = new TarCopy(({ name }) => {

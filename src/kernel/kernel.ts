@@ -8,7 +8,7 @@ import { PathSegment } from "./path-segment.ts";
 
 /**
  * One package of a distribution's archive; `source` and `path` say where it lies. A package that only a list
- * names has no digest, and nothing is made of it before somebody has pinned one.
+ * names has no digest, and nothing is built from it before one is pinned.
  */
 export const Package = z.object({
   name: z.string(),

@@ -81,7 +81,7 @@ export function resolveNode<K extends KnownKernel>(kernels: Iterable<K>, node: N
 }
 
 function isThatBuild(kernel: KernelId, { version }: Node): boolean {
-  // Where nobody knows whose kernel it is, the node's own words say which rule to hold it to.
+  // If the kernel's origin is unknown, the node's own words say which rule to apply.
   const rule = VERSION_RULES.find(({ distribution, expression }) =>
     kernel.distribution === "unknown"
       ? expression.test(version)

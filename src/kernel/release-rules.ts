@@ -187,7 +187,7 @@ const UBUNTU_CODENAMES = table({
 });
 
 function ubuntuRelease(evidence: ReleaseEvidence): string | undefined {
-  // 5.8.0-050800-generic: a build of the plain kernel for whoever wants it, of no release.
+  // 5.8.0-050800-generic: a build of the plain kernel, of no release.
   if (/^\d+\.\d+\.\d+-0\d{5}/.test(evidence.kversion)) return undefined;
   const mark = /~(\d\d\.\d\d|[a-z]+)/.exec(evidence.packageVersion)?.[1];
   if (mark !== undefined) {

@@ -9,7 +9,7 @@ import type { Element } from "./element.ts";
 
 const Words = z.array(z.string()).min(1);
 
-/** An expression for whole texts, in RE2's syntax; one that cannot be understood is told where it stands. */
+/** An expression for whole texts, in RE2's syntax; an invalid one is reported where it stands. */
 export const Expression = z.string().superRefine((text, context) => {
   try {
     expression(text);

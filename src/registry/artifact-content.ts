@@ -1,5 +1,5 @@
 /**
- * What an artifact is made of, whether it was built here or somebody else built it: its modules and files as they are to
+ * What an artifact is made of, whether it was built here or elsewhere: its modules and files as they are to
  * be stored, and what is known of how they came to be. Nothing is stored here.
  */
 import { readFile } from "node:fs/promises";
@@ -91,7 +91,7 @@ export async function builtContent(
   };
 }
 
-/** Modules that somebody else built. Their recipe is only what they are: two imports of the same bytes for one kernel are one. */
+/** Modules that were built elsewhere. Their recipe is only what they are: two imports of the same bytes for one kernel are one. */
 export function importedContent(
   driver: { readonly name: string; readonly version: string },
   { output }: Pick<Element, "output">,

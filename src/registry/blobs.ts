@@ -1,4 +1,4 @@
-/** Bytes under their digests: whoever has a digest can tell whether the store gave what was put there. */
+/** Bytes under their digests: with a digest, a reader can verify that the store returned what was put there. */
 import { type Digest, hexOf, sha256 } from "../base/json.ts";
 import { corruptStore } from "./stored.ts";
 import type { Store } from "./stores/store.ts";

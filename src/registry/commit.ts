@@ -48,7 +48,7 @@ export async function publish<T>(store: Store, change: Change<T>, author: Author
   return { state, result };
 }
 
-/** A generation that is there stays there: what fails afterwards is made good by whoever writes next. */
+/** A published generation stays: the next writer completes what fails afterwards. */
 async function afterwards<T>(number: number, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
@@ -163,7 +163,7 @@ async function storeParts(
   return parts;
 }
 
-/** Whether nothing in a part was replaced, so that nobody need write it down to know. */
+/** Whether nothing in a part was replaced, so that it need not be serialised to find out. */
 function isSame(a: PartContent, b: PartContent): boolean {
   return a.items.length === b.items.length && a.items.every((item, index) => item === b.items[index]);
 }

@@ -1,5 +1,5 @@
 /**
- * Where an element stands: the one answer, for tables, for reports and for whoever serves nodes. An element is of one version
+ * Where an element stands: the one answer, for tables, for reports and for services to nodes. An element is of one version
  * of its driver; what nodes get of an earlier version at the same place is said beside it.
  */
 import { type Element, elementKey } from "../matrix/element.ts";

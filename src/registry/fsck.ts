@@ -36,9 +36,9 @@ export interface FsckOptions {
   readonly copyOf: (file: NamedFile) => Promise<Buffer | undefined>;
 }
 
-/** @throws FarmError STORE_CORRUPT where no generation can be found at all, so that nobody knows what should be there */
+/** @throws FarmError STORE_CORRUPT where no generation can be found at all, so that it is unknown what should be there */
 export async function fsck(store: Store, options: FsckOptions): Promise<FsckReport> {
-  // Generations alone say where the store stands: a pointer that nobody can read is only in the way.
+  // Generations alone say where the store stands: an unreadable pointer is only in the way.
   if (options.isRepair)
     await readPointer(store).catch(async (thrown) => {
       if (!(thrown instanceof FarmError) || thrown.code !== "STORE_CORRUPT") throw thrown;
@@ -66,7 +66,7 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
     if (!findings.some(({ path }) => path === fault.at.path))
       findings.push({ path: fault.factAbout(store.place), fact: "damaged", remedy: "lost" });
   const others = [...there.values()].filter(({ path }) => !contents.named.has(path));
-  // Where not everything could be read, nobody knows what is named.
+  // If not everything could be read, it is unknown what is named.
   if (contents.faults.length === 0)
     for (const { path } of others.filter((file) => isStray(file.path, contents)))
       findings.push({ path, fact: "stray", remedy: await removed(store, path, options) });
@@ -83,7 +83,7 @@ function isShown(path: string): boolean {
   return path.startsWith("view/");
 }
 
-/** What is in the view is ours to take away; of anything else nobody knows whose it is. */
+/** What is in the view is ours to take away; the owner of anything else is unknown. */
 async function removed(store: Store, path: string, { isRepair }: FsckOptions): Promise<Finding["remedy"]> {
   if (!isShown(path)) return "leave";
   if (!isRepair) return "repairable";

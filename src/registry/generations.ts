@@ -56,7 +56,7 @@ export async function readPublished(store: Store, known: Published = NOTHING_PUB
 /** A published state without what is known of kernels, and so nothing that could be published upon. */
 export type Listing = Omit<Published, "head" | "parts" | "catalog" | "facts">;
 
-/** What is published now, for whoever only tells of it: kernels are a third of all that there is to read. */
+/** What is published now, for commands that only report it: kernels are a third of all that there is to read. */
 export async function readListing(store: Store): Promise<Listing> {
   const found = await newestGeneration(store);
   const isListed = (name: string) => !name.startsWith("kernels/") && !name.startsWith("facts/");

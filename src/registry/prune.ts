@@ -1,6 +1,6 @@
 /**
- * Removing what nobody needs any more: generations beyond the newest, and blobs that none of those left names. What is
- * young stays whatever names it: somebody may be about to publish it.
+ * Removing what is no longer needed: generations beyond the newest, and blobs that none of those left names. What is
+ * young stays whatever names it: a writer may be about to publish it.
  */
 import { contentsOf } from "./contents.ts";
 import { readPublished } from "./generations.ts";
@@ -36,10 +36,10 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
     for await (const file of store.walk("blobs")) if (!isKept(file)) gone.push(file);
     const old = await oldGenerations(store, generations, isKept);
     if (!isDryRun) {
-      // Somebody may have published meanwhile, and named again what nobody named.
+      // A writer may have published meanwhile, and named again what was not named before.
       const newest = await readPublished(store, state);
       if (newest.head?.digest !== state.head?.digest) continue;
-      // Whoever follows parents finds an end, never a hole.
+      // Following the parents leads to an end, never to a hole.
       for (const { number } of old) await store.remove(`generations/${number}`);
       for (const { path } of gone) await store.remove(path);
     }

@@ -46,7 +46,7 @@ export function nextState(
     else matrix.delete(key);
     attempts.set(key, note);
     if (artifact === undefined) continue;
-    // What somebody took back stays back, until somebody promotes it.
+    // A withdrawn artifact stays withdrawn until a person promotes it.
     const isStable = artifact.isStable && takenBackWords(lastMove(log.of(artifact.entry))) === undefined;
     if (decision !== undefined && isStable === artifact.isStable) log.add(decision);
     indices.put(element, artifact.entry, isStable);

@@ -54,7 +54,7 @@ export function damageWords(damage: readonly Damage[]): string {
 interface Repair {
   /** How many files were written again. */
   readonly repaired: number;
-  /** Artifacts that have files of which no good copy is left. */
+  /** Artifacts with files that have no good copy left. */
   readonly lost: readonly { readonly listed: Listed; readonly damage: readonly Damage[] }[];
 }
 
@@ -66,7 +66,7 @@ export async function repairArtifacts(store: Store, artifacts: readonly Listed[]
     const damage = await damageOf(store, listed);
     if (damage.length === 0) continue;
     const left = await repairOne(store, listed, damage).catch((thrown) => {
-      // What lies in the way of one artifact keeps nobody from the others.
+      // A file in the way of one artifact does not affect the others.
       if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return [...damage];
       throw thrown;
     });

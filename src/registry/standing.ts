@@ -1,5 +1,5 @@
 /**
- * Where artifacts stand, and why: what nodes get, what waits, and what somebody took back.
+ * Where artifacts stand, and why: what nodes get, what waits, and what was withdrawn.
  */
 import { textsOf } from "../check/verdict.ts";
 import { latestMove, takenBackWords } from "./decisions.ts";

@@ -1,5 +1,5 @@
 /**
- * Reading documents of a store. Whoever may write there is a stranger: what is not such a document is STORE_CORRUPT.
+ * Reading documents of a store. Its writers are not trusted: anything that is not a document of its kind is STORE_CORRUPT.
  */
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";

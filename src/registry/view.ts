@@ -21,7 +21,7 @@ import { viewPath } from "./view-path.ts";
 const Place = z.object({ driver: PathSegment, output: OutputPath });
 type Place = z.infer<typeof Place>;
 
-/** Places of the view that somebody is writing. */
+/** Places of the view that a writer is working on. */
 const Mark = z.object({ schema: z.literal("kmodfarm.viewMark/1"), places: z.array(Place) });
 const MARKS = "marks";
 /** Whose mark is older than that does not live any more. */
@@ -65,7 +65,7 @@ export async function showAnnounced(
       try {
         if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
       } catch (thrown) {
-        // What lies in the way at one place keeps nobody from the others.
+        // A file in the way at one place does not affect the others.
         const error = toFarmError(thrown);
         if (error.blame !== "integrity") throw error;
         faults.push(error);

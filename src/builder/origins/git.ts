@@ -145,7 +145,7 @@ class Repository {
       throw new FarmError("CONFIG_INVALID", { detail: `${this.url} has no revision ${revision}` });
     const words = lastLines(all.stderr, 4);
     if (!this.#isRemote) {
-      // Git quotes what it could not read: for whoever sits here, and not for what is published.
+      // Git quotes what it could not read: that is for the person here, and not for what is published.
       this.#context.say(`${this.url}: git says: ${words}`);
       if (!all.timedOut) throw invalidDriver(faultOf(this.url, all.stderr));
     }

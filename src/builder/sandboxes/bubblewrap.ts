@@ -1,5 +1,5 @@
 /**
- * Bubblewrap: namespaces without a daemon, 10 ms to start. Uses nothing that 0.4 (Debian 11) lacks, unless it is there.
+ * Bubblewrap: namespaces without a daemon, 10 ms to start. Uses only what 0.4 (Debian 11) has, and more only if it is available.
  */
 import { statSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -90,7 +90,7 @@ function argumentsOf(
     ["--seccomp", "4", "--json-status-fd", "5"],
     ["--uid", userId, "--gid", userId, "--hostname", spec.hostname ?? HOSTNAME],
     ["--ro-bind", spec.root, "/", "--proc", "/proc", "--dev", "/dev"],
-    // When root starts us, somebody in there is root to the kernel still, whose settings ask for no capability.
+    // If root starts us, the user in there is still root to the kernel, whose settings require no capability.
     ["--ro-bind", "/proc/sys", "/proc/sys"],
     ...hiddenOfProc().map((path) => ["--ro-bind", nothing(path), path]),
     ...mounts.map(({ outside, inside, isWritable }) => [

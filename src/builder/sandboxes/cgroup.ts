@@ -117,7 +117,7 @@ async function findPlace(
     if (version === 1 && !controllers.includes(controller)) continue;
     // Version 2 has no limits below a group with processes of its own, so the next one above must do.
     const candidates = version === 1 ? [own] : upTo(mount, own);
-    // Only the true root may have both: there, whoever is first turns the controllers on.
+    // Only the true root may have both: there, the first process turns the controllers on.
     if (version === 2) await writeFile(join(own, "cgroup.subtree_control"), `+${controller}`).catch(() => {});
     for (const directory of candidates) {
       if (await canLimit(directory, controller, version))
@@ -165,7 +165,7 @@ export async function makeGroup(limits: GroupLimits): Promise<ControlGroup | und
   return controlGroup(groups);
 }
 
-/** The groups that somebody else made for a process: to be asked, not to be entered or removed. */
+/** The groups that others made for a process: to be read, not to be entered or removed. */
 export async function groupOf(pid: number): Promise<ControlGroup | undefined> {
   const membership = await readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "");
   const hierarchies = hierarchiesOf(await readFile("/proc/self/mountinfo", "utf8"), membership);

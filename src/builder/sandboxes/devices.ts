@@ -1,5 +1,5 @@
 /**
- * Device nodes inside are those of this machine, and when root starts us, nobody in there owns them: they are
+ * Device nodes inside are those of this machine, and when root starts us, no user in there owns them: they are
  * made read-only, in a mount namespace of their own, so that no build takes /dev/null from everybody.
  * Writing to a device itself needs no writable mount.
  */

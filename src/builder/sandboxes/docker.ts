@@ -56,7 +56,7 @@ class Engine {
     return image;
   }
 
-  /** The container's group. Asking the engine which one that is takes its time, and nobody waits for it. */
+  /** The container's group. Asking the engine for it takes a while, and nothing waits for the answer. */
   groupOf(name: string): ControlGroup {
     const known: { group?: ControlGroup | undefined; isAsking?: boolean } = {};
     const find = () => {
@@ -175,7 +175,7 @@ function argumentsOf(spec: SandboxSpec, mounts: readonly Mount[], name: string, 
   ].flat();
 }
 
-/** The first process ends the container with it: `timeout` does, should nobody be left to do so. */
+/** The first process ends the container with it: `timeout` does, if no other process is left to do so. */
 function commandOf({ env, argv, timeoutMs, umask = 0o022 }: SandboxSpec): string[] {
   const seconds = Math.ceil(timeoutMs / 1000) + GRACE_SECONDS;
   const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);

@@ -1,7 +1,7 @@
 /**
  * Podman on a bare root directory, no image and no service: an OCI runtime with its seccomp profile. Needs root.
  *
- * Podman's containers outlive whoever started them. So it runs in a process and a mount namespace that end
+ * Podman's containers outlive the process that started them. So it runs in a process and a mount namespace that end
  * with us, and keeps its state in the run's scratch directory: nothing is left to be found and ended later.
  */
 import { mkdir, readFile, realpath, writeFile } from "node:fs/promises";

@@ -49,7 +49,7 @@ export interface SandboxResult {
   readonly short?: readonly Shortage[];
 }
 
-/** Nobody in particular, the same everywhere. */
+/** An ordinary user, the same everywhere. */
 export const USER_ID = 1000;
 export const HOSTNAME = "kmodfarm";
 

@@ -16,7 +16,7 @@ export type Refusal = "EPERM" | "ENOSYS" | "EOPNOTSUPP";
 
 export const REFUSED: Readonly<Record<Refusal, readonly SystemCall[]>> = {
   EPERM: [
-    // Keys, which belong to whoever started the farm, and outlive the build.
+    // Keys, which belong to the user who started the farm, and outlive the build.
     ["add_key", 248, 217],
     ["request_key", 249, 218],
     ["keyctl", 250, 219],
@@ -144,7 +144,7 @@ export const FIRST_OF_LINUX = 1024;
 const F_SETPIPE_SZ = 1031;
 /**
  * F_GETLEASE, and from F_DUPFD_QUERY to F_SET_FILE_RW_HINT: queries, descriptors, seals, hints. A pipe is not made larger:
- * the pages of all pipes are counted for each user, and whoever has used them up leaves others with pipes of a page or two.
+ * the pages of all pipes are counted for each user, and a user who has used them up leaves only pipes of a page or two.
  */
 export const LINUX_FILE_COMMANDS: readonly number[] = [
   1025,

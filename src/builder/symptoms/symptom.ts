@@ -10,7 +10,7 @@ export interface Symptom {
   readonly code?: Extract<DiagnosisCode, "BUILD_FAILED" | "BUILD_UNEXPLAINED" | "MODULE_MISSING">;
   /** One sentence for a person, without its full stop. */
   readonly cause: string;
-  /** What whoever wrote the driver can do about it. */
+  /** What the driver's author can do about it. */
   readonly advice: string;
   /** A later line must fit this for the symptom to count: the words alone may be harmless. */
   readonly confirmedBy?: RegExp;

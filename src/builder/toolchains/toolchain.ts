@@ -138,7 +138,7 @@ export class Toolchains {
     return exists(join((await this.#plan(wanted)).place, ROOT_RECORD));
   }
 
-  /** What a root that is not here would hold, as far as whoever made it last has told. */
+  /** What a root that is not here would contain, according to the machine that built it last. */
   async remembered(wanted: RootRequest): Promise<RootFacts | undefined> {
     const plan = await this.#plan(wanted);
     const packages = this.#context.known?.rootOf(basename(plan.place));
@@ -183,7 +183,7 @@ export class Toolchains {
     const { builder, emulated, isCrossWanted } = this.#context;
     if (target === machine) return machine;
     if (isCross(compiler) && isCrossWanted) return machine;
-    // What a machine elsewhere runs beside its own programs nobody knows here.
+    // It is not known here what a machine elsewhere can run besides its own programs.
     if (machine === builder && emulated.has(target)) return target;
     const fact = isCross(compiler)
       ? "cross compilers are disabled"
@@ -234,7 +234,7 @@ export class Toolchains {
     const temporary = scratch.path();
     const work = join(temporary, "work");
     try {
-      // Roots hold old programs of all kinds: nobody else gets in there.
+      // Roots contain old programs of all kinds: other users must not get in there.
       await mkdir(temporary, { recursive: true, mode: 0o700 });
       await mkdir(work);
       const isEmulated = builder !== this.#context.builder;

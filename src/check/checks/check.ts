@@ -10,13 +10,13 @@ import type { OpenedFile, OpenedModule } from "../opened-modules.ts";
 import type { KernelKeys, Signer } from "../signature.ts";
 import type { Subject, Verdict } from "../verdict.ts";
 
-/** Modules, their kernel, and what else is known of them. What is not known is undefined, and nobody guesses it. */
+/** Modules, their kernel, and what else is known of them. What is not known is undefined, and is never guessed. */
 export interface CheckSubject {
   /** The files as nodes get them, each opened once. */
   readonly files: readonly OpenedFile[];
   /** What the kernel's own packages say of it. */
   readonly kernel: KernelRecord;
-  /** What `modinfo -F version` must say, where somebody said so. */
+  /** What `modinfo -F version` must print, if configured. */
   readonly moduleVersion?: string | undefined;
   /** Modules of other drivers that are in the kernel before these. */
   readonly needed?: readonly KernelModule[];

@@ -35,7 +35,7 @@ export const identity = {
 } as const satisfies Check;
 
 interface ExpectedIdentity {
-  /** What `modinfo -F version` must say, where somebody said so. */
+  /** What `modinfo -F version` must print, if configured. */
   readonly moduleVersion?: string | undefined;
 }
 

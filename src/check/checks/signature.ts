@@ -1,6 +1,6 @@
 /**
  * Whether what is signed is signed by a key that counts: the kernel's own, built into its boot image, as nodes know it,
- * or one of somebody whom the policy names.
+ * or one that the policy names.
  */
 import { splitSignature } from "../../formats/module-signature.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";

@@ -15,7 +15,7 @@ import type { Gap } from "./web-listing.ts";
 interface KernelsBeside {
   /** Certificates of boot images. */
   readonly keys: KernelKeys;
-  /** What there is a boot image for; undefined where there is none at all, so that nobody misses one. */
+  /** Kernels that have a boot image; undefined if there is none at all, so that none is reported as missing. */
   readonly releases: ReadonlySet<string> | undefined;
   /** Modules that are part of the kernel itself. */
   readonly builtin: ReadonlyMap<string, ReadonlySet<string>>;

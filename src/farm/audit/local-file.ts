@@ -13,7 +13,7 @@ export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
  */
 export function readLocalFile(file: string, limitBytes: number): Buffer {
   try {
-    // Whoever opens a pipe waits for its other end.
+    // Opening a pipe waits for its other end.
     const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       return readOpen(descriptor, limitBytes);

@@ -13,7 +13,7 @@ import { decodedPath, type Gap, listPlace } from "./web-listing.ts";
 export interface ReadPlace extends AsyncDisposable {
   /** Paths of all files, sorted. */
   readonly paths: readonly string[];
-  /** What of it could not be listed: files that nobody knows of may be there. */
+  /** Parts that could not be listed: they may hold unknown files. */
   readonly gaps: readonly Gap[];
   /** An absolute path or an address. */
   readonly name: string;
@@ -76,7 +76,7 @@ function notOneFile(place: string): FarmError {
   });
 }
 
-/** Somebody waits for the answer, so a server that gives none is not asked for minutes. */
+/** A person waits for the answer, so a server that gives none is not queried for minutes. */
 const PATIENCE = { retries: 1, silenceMs: 15_000 };
 
 async function openUrl(words: string): Promise<ReadPlace> {

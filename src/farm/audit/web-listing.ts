@@ -193,7 +193,7 @@ function nextPage(page: string, text: string, lastKey: string | undefined): Next
 
 interface Links {
   readonly links: readonly string[];
-  /** One is longer than any may be: whoever writes that hides what is in it. */
+  /** One is longer than any may be: its content would be hidden. */
   readonly isEndless: boolean;
 }
 

@@ -34,7 +34,7 @@ export const CredentialsConfig = z
 
 export type CredentialsConfig = z.infer<typeof CredentialsConfig>;
 
-/** Whoever is on the way to a server that is asked over http reads what it is told; on this machine nobody is. */
+/** Over http, anybody on the network path reads what is sent; on this machine there is no network path. */
 export function areInTheOpen(credentials: CredentialsConfig | undefined, urls: readonly unknown[]): boolean {
   if (credentials === undefined || credentials.overHttp === true) return false;
   return urls.some((url) => {

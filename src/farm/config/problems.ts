@@ -1,5 +1,5 @@
 /**
- * What a schema has against a configuration, in words that a person can mend it by.
+ * What a schema finds wrong with a configuration, in words that help a person to fix it.
  */
 import { z } from "zod";
 import { innermostIssues, placeOfIssue } from "../../base/json.ts";

@@ -96,7 +96,7 @@ export class LocalExecutor implements Executor {
     const known = this.#fetched.get(key);
     if (known !== undefined) return known;
     const fetched = this.#images.add(() => steps.fetchBootImage(image, boot, signal), { signal });
-    // Whoever needs the image asks again; a driver that does not build needs none.
+    // The load test asks again if it needs the image; a driver that does not build needs none.
     fetched.catch(() => this.#fetched.delete(key));
     this.#fetched.set(key, fetched);
     return fetched;

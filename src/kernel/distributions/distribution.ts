@@ -35,7 +35,7 @@ export interface Suite {
 export interface RpmRelease extends Release {
   /** Repositories that carry kernels for it; none where only subscribers may read them. */
   readonly repositories: readonly RpmRepository[];
-  /** Whose signature its packages bear; none where nobody here knows. */
+  /** Whose signature its packages bear; none if unknown. */
   readonly keys?: ReleaseKeys;
 }
 
@@ -93,7 +93,7 @@ export interface CrawlerName {
   readonly kernelversion: string;
   /** The kernel's configuration in base64, where the list has that instead of headers. */
   readonly kernelconfigdata?: string | undefined;
-  /** URLs of its entry that no package of a kernel is fetched from: other mirrors, and what nobody needs. */
+  /** URLs of its entry that no package of a kernel is fetched from: other mirrors, and files that are not needed. */
   readonly urls?: readonly string[] | undefined;
 }
 
@@ -138,7 +138,7 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   readonly toolchain: { readonly components: readonly string[]; readonly isUpdated: boolean };
   /** Name prefixes of the packages that `kernelsOf` and the load test's guest need from an index. */
   readonly packagePrefixes: readonly string[];
-  /** Makes a listed package of an index paragraph; undefined when nobody needs it, or a field is missing or wrong. */
+  /** Makes a listed package of an index paragraph; undefined if it is not needed, or a field is missing or wrong. */
   readonly readPackage: (paragraph: Paragraph, source: string) => ListedPackage | undefined;
 }
 

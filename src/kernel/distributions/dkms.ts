@@ -15,7 +15,7 @@ const DKMS_VERSIONS: ReadonlyMap<string, string> = new Map([
   ["ubuntu24.04", "3.0.11"],
 ]);
 
-/** Fedora and EPEL follow upstream; of releases that have none, this is what somebody would install. */
+/** Fedora and EPEL follow upstream; for releases that have none, this is what a person would install. */
 export const NEWEST_DKMS = "3.4.3";
 
 /** The version of DKMS that is followed for kernels of a release (`debian12`, `almalinux9.4`). */

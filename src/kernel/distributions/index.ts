@@ -88,7 +88,7 @@ export function requireRelease(key: string): KnownRelease {
 type Order = (a: string, b: string) => number;
 const orders = new Map<string, Order>();
 
-/** The order of a distribution release's package versions; Debian's where nobody knows the release. */
+/** The order of a distribution release's package versions; Debian's if the release is unknown. */
 export function versionOrder(key: string): Order {
   const known = orders.get(key);
   if (known !== undefined) return known;

@@ -80,7 +80,7 @@ export function rpmKernels(stems: readonly string[], packages: readonly ListedPa
 
 /**
  * Of two packages that claim one kernel: the same one from two repositories, or a rival, as where the debug
- * kernel says the plain one's `uname -r`. The plainest name counts; the others are told.
+ * kernel says the plain one's `uname -r`. The plainest name counts; the others are reported.
  */
 function united(a: ListedKernel, b: ListedKernel): ListedKernel {
   const nameOf = ({ packages }: ListedKernel) => packages.headers[0]?.name ?? "";

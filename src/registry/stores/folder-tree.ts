@@ -134,7 +134,7 @@ export class FolderTree {
 
   /**
    * Puts a file in its place, whole and durably. With `isNew` only where nothing is: false is the answer when
-   * something is there already, whoever made it a moment ago.
+   * something exists already, even if it was created a moment ago.
    */
   async put(path: string, fill: Fill, modes: Modes, maker: Maker, isNew: boolean): Promise<boolean> {
     return this.#guarded(path, async (way) => {

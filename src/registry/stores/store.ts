@@ -57,7 +57,7 @@ export function sizeLimitOf(path: string): number {
   return DOCUMENT_LIMIT_BYTES;
 }
 
-/** Refuses to write what nobody would read back. @throws FarmError STORE_UNUSABLE */
+/** Refuses to write what could not be read back. @throws FarmError STORE_UNUSABLE */
 export function checkSize({ place }: Pick<Store, "place">, path: string, size: number): void {
   const limit = sizeLimitOf(path);
   if (size > limit)
@@ -66,7 +66,7 @@ export function checkSize({ place }: Pick<Store, "place">, path: string, size: n
     });
 }
 
-/** Whether nobody but the farm is to read a file: packages that may not be passed on. */
+/** Whether only the farm may read a file: packages that may not be redistributed. */
 export function isPrivate(path: string): boolean {
   return path.startsWith("private/");
 }

@@ -1,5 +1,5 @@
 /**
- * The box that packages are fetched and installed in: a user namespace whose ids are nobody's on this machine, with
+ * The box that packages are fetched and installed in: a user namespace whose ids belong to no user of this machine, with
  * process, network and mount namespaces of its own. What runs in it as root owns nothing but what it is shown.
  */
 import { chmod, chown, mkdir } from "node:fs/promises";
@@ -185,7 +185,7 @@ export async function boxFault(signal?: AbortSignal): Promise<string | undefined
   return exitCode === 0 ? undefined : lastLines(stderr, 2) || `it failed with exit code ${exitCode}`;
 }
 
-/** @throws FarmError TOOL_MISSING: in a box, a missing program is told only in the box's own words */
+/** @throws FarmError TOOL_MISSING: in a box, a missing program would be reported only in the box's own words */
 export function requireTool(program: string, debianPackage: string): void {
   if (isInstalled(program)) return;
   throw new FarmError("TOOL_MISSING", {

@@ -82,7 +82,7 @@ export function installedList(text: string): InstalledPackage[] {
   return packages.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Neither the mirror nor this machine is at fault when nobody has a package of that name. */
+/** Neither the mirror nor this machine is at fault if no package of that name exists. */
 export function packageUnknown(what: string, name: string): FarmError {
   return new FarmError("CONFIG_INVALID", {
     detail: `the toolchain root of ${what} needs the package ${name}, but its mirror has none of that name`,

@@ -144,7 +144,7 @@ function sourceTable({ sources, problems }: Update): string {
     source.accepted ? `${source.status}, accepted` : source.status,
     String(kernelsOf(source)),
     source.metadataDate?.slice(0, 10) ?? "-",
-    // Problems are told below.
+    // Problems are reported below.
     isTold(problems, source.id) ? "" : noteOn(source),
   ]);
   const head = ["SOURCE", "RELEASE", "STATUS", "KERNELS", "DATE", "NOTE"];

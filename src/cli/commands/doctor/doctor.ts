@@ -1,5 +1,5 @@
 /**
- * `kmodfarm doctor`: what this machine has and lacks.
+ * `kmodfarm doctor`: what this machine has and what is missing.
  */
 import { ERRORS } from "../../../base/error.ts";
 import { examine, type Finding } from "../../../farm/doctor.ts";

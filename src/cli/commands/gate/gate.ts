@@ -114,7 +114,7 @@ async function tell(
   { json }: PersonOptions,
 ): Promise<number> {
   for (const warning of warnings) say(`policy: ${warning}`);
-  // Of what is as it should be nobody asked.
+  // What is as it should be need not be reported.
   const moves = all.filter((move) => move.result !== "nothing to do" || whyOf(move).length > 0);
   if (json)
     await printJson({

@@ -52,7 +52,7 @@ export async function generate(options: GenerateOptions): Promise<number> {
   return 0;
 }
 
-/** A YAML list of ours, or a BLOCKLIST; what of the latter cannot be carried over is told. */
+/** A YAML list of ours, or a BLOCKLIST; what cannot be carried over from the latter is reported. */
 async function readExclusions(files: readonly string[]): Promise<Exclusion[]> {
   const lists = files.map(async (file) => {
     const text = await readText(file);
@@ -91,7 +91,7 @@ async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<
   return catalogs.reduce<Described>(mergeImported, { catalog: EMPTY_CATALOG, facts: [] });
 }
 
-/** What of a list no element can be made of: bad entries and kernels nobody can build are no silence. */
+/** The parts of a list that give no element: bad entries and kernels that cannot be built are not passed over in silence. */
 function listNote({ url, entries, kernels, dropped }: KernelList): string {
   const count = (test: (kernel: KernelList["kernels"][number]) => boolean) => kernels.filter(test).length;
   const parts = [

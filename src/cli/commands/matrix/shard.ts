@@ -14,7 +14,7 @@ import type { SHARD } from "./command.ts";
 
 type ShardOptions = OptionsOf<typeof SHARD>;
 
-/** What an element costs when nobody has built one like it yet. */
+/** What an element costs if none like it has been built yet. */
 const GUESSED_SECONDS = 10;
 
 export async function shard(file: string | undefined, options: ShardOptions): Promise<number> {

@@ -1,5 +1,5 @@
 /**
- * `kmodfarm audit`: what is wrong in a heap of modules that somebody has. Needs no store and no configuration.
+ * `kmodfarm audit`: reports bad modules among existing ones. Needs no store and no configuration.
  */
 import { ERRORS, FarmError, toFarmError } from "../../../base/error.ts";
 import type { AuditedFile, KernelKeys } from "../../../check/audit.ts";
@@ -87,7 +87,7 @@ function examples(paths: readonly string[]): string {
   return rest > 0 ? `${shown} and ${rest} more` : shown;
 }
 
-/** How many are signed by somebody whose key nobody here knows. */
+/** How many are signed with an unknown key. */
 function unverified(files: readonly AuditedFile[], keys: KernelKeys): number {
   return files.filter(({ claim, facts }) => facts?.signer !== undefined && !keys.has(claim?.release ?? ""))
     .length;

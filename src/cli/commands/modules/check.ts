@@ -119,7 +119,7 @@ async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() ?? false;
 }
 
-/** A fault outranks what nobody could find out. */
+/** A fault outranks what could not be determined. */
 export function exitOf(verdicts: readonly Verdict[]): number {
   if (verdicts.some(({ verdict }) => verdict === "fail")) return 1;
   return verdicts.some(({ verdict }) => verdict === "unknown") ? 3 : 0;

@@ -1,5 +1,5 @@
 /**
- * `kmodfarm load`: modules that somebody has, in a kernel that the catalog knows.
+ * `kmodfarm load`: loads existing modules into a kernel that the catalog knows.
  */
 import { FarmError } from "../../../base/error.ts";
 import { findKernel } from "../../../catalog/catalog.ts";

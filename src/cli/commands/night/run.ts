@@ -76,7 +76,7 @@ export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">)
 
 const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
-/** A candidate is one where somebody found something wrong; what nobody could find out is not. */
+/** A candidate counts as failed if a check found something wrong, not if a check could not be made. */
 function isFailed({ note, state }: RunRow): boolean {
   if (state.word === "failed") return true;
   return state.word === "candidate" && note.load?.verdict.verdict !== "unknown";

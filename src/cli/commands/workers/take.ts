@@ -56,7 +56,7 @@ function handOverText({ taken, again, refused, faults, handedOut }: TakeReport):
   return `${bad.join("")}${failed.join("")}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
 }
 
-/** A refused hand-over is somebody's lie, or a damaged file: a person must look. */
+/** A refused hand-over is a forgery or a damaged file: a person must look. */
 function exitOfTake(report: TakeReport): number {
   const exits = report.refused.map(({ error }) => error.exit);
   if (exits.length > 0) return Math.max(...exits);
