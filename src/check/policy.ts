@@ -247,8 +247,8 @@ export function unknownNames({ distributions, exceptions, loadsOn }: Policy, kno
   return [
     ...strange("distributions", "distribution or release", Object.keys(distributions), known.distributions),
     ...strange("loadsOn", "distribution or release", loadsOn, known.distributions),
-    ...exceptions.flatMap(({ distributions: its = [], driver }, index) => [
-      ...strange(`exceptions[${index}].distributions`, "distribution or release", its, known.distributions),
+    ...exceptions.flatMap(({ distributions: named = [], driver }, index) => [
+      ...strange(`exceptions[${index}].distributions`, "distribution or release", named, known.distributions),
       ...strange(
         `exceptions[${index}].driver`,
         "driver",

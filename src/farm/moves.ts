@@ -125,17 +125,17 @@ export async function rollback(
 ): Promise<Moves> {
   return change(farm, { who: by, what: "rollback", now }, async (state) => {
     const { indices: then } = await readPast(farm.store, state, generation);
-    const isIts = ({ entry }: Listed) => driver === undefined || entry.driver === driver;
-    if (driver !== undefined && ![...listAll(then), ...listAll(state.indices)].some(isIts))
+    const isOfDriver = ({ entry }: Listed) => driver === undefined || entry.driver === driver;
+    if (driver !== undefined && ![...listAll(then), ...listAll(state.indices)].some(isOfDriver))
       throw new FarmError("ARTIFACT_UNKNOWN", {
         detail: `generations ${generation} and ${state.head?.number ?? 0} have no artifact of a driver named ${driver}`,
         hint: "`kmodfarm matrix show` lists the drivers.",
       });
-    const wanted = listAll(then).filter((one) => one.channel === "stable" && isIts(one));
+    const wanted = listAll(then).filter((one) => one.channel === "stable" && isOfDriver(one));
     const key = ({ index, entry }: Listed) =>
       `${index.distribution}/${index.architecture}/${viewPath(entry)}`;
     const kept = new Map(wanted.map((one) => [key(one), one.entry.manifest]));
-    const stable = listAll(state.indices).filter((one) => one.channel === "stable" && isIts(one));
+    const stable = listAll(state.indices).filter((one) => one.channel === "stable" && isOfDriver(one));
     const current = new Map(stable.map((one) => [key(one), one.entry.manifest]));
     const gone = stable.filter((one) => !kept.has(key(one)));
     const back = wanted.filter((one) => current.get(key(one)) !== one.entry.manifest);

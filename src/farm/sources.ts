@@ -245,7 +245,7 @@ function mirrorOf(
   distribution: DebDistribution,
   archive: Archive,
 ): string {
-  const own = distribution.isHosts && archive !== "ports" ? host[archive] : undefined;
+  const own = distribution.usesHostMirrors && archive !== "ports" ? host[archive] : undefined;
   return (
     configuredMirror(config, archive) ?? own ?? distribution.mirrors[archive] ?? distribution.mirrors.main
   );

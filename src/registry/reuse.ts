@@ -69,11 +69,11 @@ export function heldReuse(indices: readonly Index[]): Index[] {
 
 /** Indices with what served other kernels at an earlier time, of one driver or of all. */
 export function withReuseOf(indices: readonly Index[], then: readonly Index[], driver?: string): Index[] {
-  const isIts = ({ artifact }: LoadsOn) => driver === undefined || artifact.driver === driver;
+  const isOfDriver = ({ artifact }: LoadsOn) => driver === undefined || artifact.driver === driver;
   return indices.map((index) => {
     const earlier = then.find((one) => indexName(one) === indexName(index))?.loadsOn ?? [];
-    const kept = (index.loadsOn ?? []).filter((one) => !isIts(one));
-    return withLoadsOn(index, [...kept, ...earlier.filter(isIts)]);
+    const kept = (index.loadsOn ?? []).filter((one) => !isOfDriver(one));
+    return withLoadsOn(index, [...kept, ...earlier.filter(isOfDriver)]);
   });
 }
 

@@ -35,7 +35,7 @@ export const debian: DebDistribution = {
     { key: "debiansid", version: "sid", codename: "sid", suites: [{ name: "sid", archive: "main" }] },
   ],
   mirrors: { main: "http://ftp.debian.org/debian", security: "http://security.debian.org/debian-security" },
-  isHosts: true,
+  usesHostMirrors: true,
   suiteField: "Codename",
   keyring: { path: "/usr/share/keyrings/debian-archive-keyring.gpg", package: "debian-archive-keyring" },
   toolchain: { components: ["main"], isUpdated: false },

@@ -130,7 +130,7 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   /** Public mirrors, used where neither the configuration nor the host names one. */
   readonly mirrors: Readonly<Partial<Record<Archive, string>> & Record<"main", string>>;
   /** Whether the mirrors that the host's own apt uses are mirrors of it. */
-  readonly isHosts: boolean;
+  readonly usesHostMirrors: boolean;
   /** The field of InRelease that names a suite as `dists/` does. */
   readonly suiteField: "Codename" | "Suite";
   readonly keyring: { readonly path: string; readonly package: string };

@@ -44,7 +44,7 @@ export const ubuntu: DebDistribution = {
     security: "http://security.ubuntu.com/ubuntu",
     ports: "http://ports.ubuntu.com/ubuntu-ports",
   },
-  isHosts: false,
+  usesHostMirrors: false,
   suiteField: "Suite",
   keyring: { path: "/usr/share/keyrings/ubuntu-archive-keyring.gpg", package: "ubuntu-keyring" },
   toolchain: { components: ["main", "universe"], isUpdated: true },
