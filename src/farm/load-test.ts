@@ -74,16 +74,16 @@ export async function loadSet({ driver }: Element, subject: LoadSubject): Promis
   return { driver, modules: await nodeModules(attempt), smoke, settings, needs };
 }
 
-/** What a parameter is given to that a build does not give: a test without it would be another one. */
+/** A module that has parameters but is not built: a test without it would be a different one. */
 function strayParameters({ modules, settings }: LoadSet): string | undefined {
   const names = new Set(modules.map(({ name }) => moduleName(name)));
   const stray = Object.keys(settings?.parameters ?? {}).find((name) => !names.has(moduleName(name)));
   return stray === undefined
     ? undefined
-    : `\`load.parameters\` of the driver names ${stray}, but it gives ${[...names].join(", ")}`;
+    : `the driver's \`load.parameters\` names ${stray}, but its build produces ${[...names].join(", ")}`;
 }
 
-/** What a node would insert. */
+/** The modules that a node would load. */
 async function nodeModules({ record, directory }: Attempt): Promise<LoadSet["modules"]> {
   const compression = record.recipe.driver.build?.compress;
   const read = (path: string) => readFile(join(directory, path));

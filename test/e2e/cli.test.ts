@@ -64,7 +64,7 @@ describe("help and usage", () => {
     [
       "a number that is none",
       ["run", "--jobs", "many"],
-      /option '--jobs <n>' argument 'many' is invalid\. It must be a whole number from 1 to 999999/,
+      /option '--jobs <n>' argument 'many' is invalid\. Give a whole number from 1 to 999999/,
     ],
     [
       "an architecture there is not",

@@ -40,7 +40,7 @@ describe("a package that is not what the index promised", () => {
     [
       "flipped",
       4,
-      /_arm64\.deb: its sha256 is not [0-9a-f]{64}, which the index says[\s\S]*\[DIGEST_MISMATCH\]/,
+      /_arm64\.deb: its sha256 is not [0-9a-f]{64}, as the index says[\s\S]*\[DIGEST_MISMATCH\]/,
     ],
     ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
     ["cut", 3, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
@@ -249,7 +249,7 @@ describe("metadata that is not what its owner signed", () => {
     expect(mirror.misdeeds).toBeGreaterThan(0);
     for (const { exitCode } of [run, update]) expect(exitCode).toBe(4);
     const fact =
-      /binary-arm64\/Packages\.xz: its sha256 is not [0-9a-f]+, which the index says[\s\S]*\[DIGEST_MISMATCH\]/;
+      /binary-arm64\/Packages\.xz: its sha256 is not [0-9a-f]+, as the index says[\s\S]*\[DIGEST_MISMATCH\]/;
     expectOneError(run, "debian/bookworm-security: failed: ", fact);
     await expectKept(farm, before);
     expect(await kernelNames(farm)).toEqual(kernels);

@@ -131,7 +131,7 @@ describe("exclusions", () => {
   test.each([
     ["foo: bar\n", "theirs: must be a list"],
     ["what is this? nobody knows\n", "theirs: it excludes nothing: line 1"],
-    ["~[ 1.0\n", "is no expression"],
+    ["~[ 1.0\n", "is not a regular expression"],
   ])("that nobody understands are no empty list: %j", async (text, said) => {
     await writeFile(join(place, "theirs"), text);
 

@@ -120,7 +120,7 @@ MODULE_LICENSE("GPL");
     name: "fetches",
     sources: { fetches: module("", "return 0;") },
     smoke: "modprobe rmd160 && grep -q '^rmd160 ' /proc/modules\n",
-    says: ["pass", /inserted by kmod, tried out and removed, twice$/],
+    says: ["pass", /loaded with kmod, tried out and unloaded, twice$/],
   },
   {
     name: "asks-in-vain",

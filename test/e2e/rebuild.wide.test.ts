@@ -32,7 +32,7 @@ it("gives the same bytes everywhere", async () => {
   const told: string[] = [];
   for (const artifact of artifacts) {
     const { stdout, stderr } = await farm.cli("rebuild", viewPath(artifact));
-    told.push(`${stdout}${stderr.replace(/^.*building again elsewhere\n/m, "")}`);
+    told.push(`${stdout}${stderr.replace(/^.*building it again in a different environment\n/m, "")}`);
   }
 
   expect(new Set(indices.map(({ distribution }) => distribution)).size).toBe(3);

@@ -209,7 +209,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
     expect(await servedBy(next)).toMatchObject([
       { kversion: kernels.get(next)?.kversion, artifact: { distribution: own, driver: "doorbell" } },
     ]);
-    expect((await farm("matrix", "show")).stdout).toContain("loads on: modules of");
+    expect((await farm("matrix", "show")).stdout).toContain("loads on: served by the modules of");
     expect((await farm("check", `${own}/x86_64`, "--no-load")).stdout).toContain(
       `Also tested on, and served to: ${next}/x86_64/`,
     );

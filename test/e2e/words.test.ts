@@ -14,7 +14,7 @@ import { temporaryDirectory } from "../support/temporary.ts";
 it.each([
   [
     ["run", "--jobs", "100000000"],
-    /option '--jobs <n>' argument '100000000' is invalid\. It must be a whole number/,
+    /option '--jobs <n>' argument '100000000' is invalid\. Give a whole number/,
   ],
   [
     ["matrix", "shard", "--target-minutes", "0.1"],
