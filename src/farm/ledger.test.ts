@@ -276,6 +276,28 @@ describe("two ledgers that began from the same state", () => {
     expect(facts?.fetching).not.toHaveProperty("notFetchableSince");
   });
 
+  test("say what they learned once: what others made of it since stays", async () => {
+    const { store } = await storeThatFails(0);
+    const ledger = ledgerOf(store);
+    ledger.layCatalog(CATALOG, () => CATALOG);
+    ledger.learn(ONE_OF_CATALOG, "notFetchable");
+    await ledger.publish();
+    const other = new Ledger(store, await readPublished(store), AUTHOR, undefined, AT_ONCE);
+    other.forgetLessons();
+    other.record(TWO);
+    await other.publish();
+    expect(ledger.isOutOfReach(ONE_OF_CATALOG)).toBe(true);
+
+    ledger.record(ONE);
+    ledger.learnCompiler(ONE_OF_CATALOG, COMPILER);
+    await ledger.publish();
+
+    const [facts] = (await readPublished(store)).facts;
+    expect(facts?.headers).toMatchObject({ compiler: COMPILER });
+    expect(facts).not.toHaveProperty("fetching");
+    expect(ledger.factsOf(ONE_OF_CATALOG)).not.toHaveProperty("fetching");
+  });
+
   test("of a kernel that no source lists nothing is kept", async () => {
     const { store } = await storeThatFails(0);
     const ledger = ledgerOf(store);

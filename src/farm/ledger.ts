@@ -64,7 +64,7 @@ export class Ledger {
   /** What this run heard, laid over a catalog; done again where another one was published meanwhile. */
   #lay: (catalog: Catalog) => Catalog = (catalog) => catalog;
   #facts: Map<string, KernelFacts>;
-  /** What this run learned of kernels, laid over what the store has by then. */
+  /** What was learned of kernels and is not in the store yet; it is laid over what is there by then. */
   readonly #learned = new Map<string, KernelFacts>();
   #isForgetting = false;
   /** Not yet in the store, oldest first. */
@@ -241,19 +241,22 @@ export class Ledger {
     for (const [index, outcome] of this.#pending.entries())
       this.#pending[index] = await withLogs(outcome, this.#store);
     const outcomes = [...this.#pending];
+    const learned = new Map(this.#learned);
     const roots = Object.fromEntries([...this.#roots].map(([name, packages]) => [name, [...packages]]));
     const { state, show } = await commit(
       this.#store,
       (before) => ({
         state: nextState(before, this.#catalogOn(before), outcomes, {
           roots,
-          facts: this.#factsOn(before),
+          facts: this.#factsOn(before, learned),
         }),
         result: undefined,
       }),
       this.#author,
       this.#published,
     );
+    // What was learned meanwhile is another object. Published once, it is the store's, and others may take its place there.
+    for (const [name, facts] of learned) if (this.#learned.get(name) === facts) this.#learned.delete(name);
     this.#adopt(state);
     // What is recorded meanwhile stands behind these.
     this.#pending.splice(0, outcomes.length);
@@ -266,8 +269,11 @@ export class Ledger {
     return this.#lay(state.catalog);
   }
 
-  #factsOn({ facts }: Published): readonly KernelFacts[] {
-    return withAllLearned(this.#isForgetting ? withoutFetching(facts) : facts, [...this.#learned.values()]);
+  #factsOn(
+    { facts }: Published,
+    learned: ReadonlyMap<string, KernelFacts> = this.#learned,
+  ): readonly KernelFacts[] {
+    return withAllLearned(this.#isForgetting ? withoutFetching(facts) : facts, [...learned.values()]);
   }
 
   #setCatalog(catalog: Catalog): void {
@@ -284,7 +290,6 @@ export class Ledger {
     this.#lay = (catalog) => catalog;
     this.#isForgetting = false;
     this.#setCatalog(published.catalog);
-    // Further things may have been learned meanwhile.
     this.#facts = new Map(factsByKernel(this.#factsOn(published)));
   }
 

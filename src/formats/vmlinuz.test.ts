@@ -90,6 +90,17 @@ describe("readVmlinuz", () => {
     expect(hasModuleKey).toBe(true);
   });
 
+  test("takes no draft of its words for what it greets with", async () => {
+    const draft = Buffer.from(`\0${BANNER.replace("#1", "#")}\n\0`);
+    const words = Buffer.from(`\0${BANNER}\n\0`);
+    const bannerIn = async (...more: Buffer[]) =>
+      (await readVmlinuz(arm64(Buffer.concat([Buffer.alloc(64), ...more])), "vmlinuz", unpackWhole)).banner;
+
+    expect(await bannerIn(draft, words)).toBe(BANNER);
+    expect(await bannerIn(words, draft)).toBe(BANNER);
+    expect(await bannerIn(draft)).toBe(BANNER.replace("#1", "#"));
+  });
+
   test("tells a kernel without a key of its own for modules, and one without certificates", async () => {
     const keyless = await readVmlinuz(arm64(kernel(list(CERTIFICATES, 0))), "vmlinuz", unpackWhole);
     const bare = await readVmlinuz(arm64(kernel()), "vmlinuz", unpackWhole);

@@ -65,14 +65,23 @@ async function decompress(payload: Buffer, what: string, unpack: UnpackWhole): P
   throw bad(what, "it is not a boot image, or its kernel is compressed in an unsupported format");
 }
 
+/** Kernels have two at most. */
+const MOST_BANNERS = 16;
+
+/**
+ * Kernels since 6.1 also hold the draft that they were linked with first (init/version.c), in which the build has no number
+ * yet: `# SMP …`. It is never printed.
+ */
 function bannerOf(kernel: Buffer): string | undefined {
+  const found: string[] = [];
   // A format of the same beginning stands nearby: `Linux version %s (…)`.
   for (let at = kernel.indexOf("Linux version "); at !== -1; at = kernel.indexOf("Linux version ", at + 1)) {
     if (!isDigit(kernel[at + 14])) continue;
     const line = /^Linux version \d[^\n\0]*/.exec(kernel.toString("latin1", at, at + MAX_BANNER_BYTES))?.[0];
-    if (line !== undefined) return line;
+    if (line !== undefined) found.push(line);
+    if (found.length === MOST_BANNERS) break;
   }
-  return undefined;
+  return found.find((line) => !line.includes(") # ")) ?? found[0];
 }
 
 /** `uname -v`, which stands behind who compiled it with what; undefined where the words could be cut in two ways. */
