@@ -1,6 +1,17 @@
 /** `kmodfarm plan`, `work`, `take`: let other machines build elements. */
-import { declareCommand, flag, one, oneOrMore, required, unless, wholeNumber, word } from "../../command.ts";
-import { LOG, PLACES, SANDBOX } from "../../common-options.ts";
+import { SANDBOX_NAMES } from "../../../builder/sandboxes/sandbox.ts";
+import {
+  choice,
+  declareCommand,
+  flag,
+  one,
+  oneOrMore,
+  required,
+  unless,
+  wholeNumber,
+  word,
+} from "../../command.ts";
+import { LOG, PLACES } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
@@ -27,7 +38,7 @@ export const WORK = declareCommand(
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
       jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
       share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
-      ...SANDBOX,
+      sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: bwrap)"),
     },
   },
 );
