@@ -27,6 +27,11 @@ export const SANDBOX = {
   sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: as configured, else bwrap)"),
 };
 
+/** The same where there is no configuration. */
+export const OWN_SANDBOX = {
+  sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: bwrap)"),
+};
+
 /** Filters, as the original tool spells them. */
 export const SELECTION = {
   distro: word("<list>", "release keys (debian12) or distribution ids (debian), separated by commas"),

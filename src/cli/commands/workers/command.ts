@@ -1,17 +1,6 @@
 /** `kmodfarm plan`, `work`, `take`: let other machines build elements. */
-import { SANDBOX_NAMES } from "../../../builder/sandboxes/sandbox.ts";
-import {
-  choice,
-  declareCommand,
-  flag,
-  one,
-  oneOrMore,
-  required,
-  unless,
-  wholeNumber,
-  word,
-} from "../../command.ts";
-import { LOG, PLACES } from "../../common-options.ts";
+import { declareCommand, flag, one, oneOrMore, required, unless, wholeNumber, word } from "../../command.ts";
+import { LOG, OWN_SANDBOX, PLACES } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
@@ -38,7 +27,7 @@ export const WORK = declareCommand(
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
       jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
       share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
-      sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: bwrap)"),
+      ...OWN_SANDBOX,
     },
   },
 );
