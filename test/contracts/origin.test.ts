@@ -743,7 +743,7 @@ describe("a git repository", () => {
     await expect(gitOrigin(limit).fetch({ git: tree, revision: "main" }, VERSION, context)).rejects.toThrow(
       expect.objectContaining({
         code: "DRIVER_INVALID",
-        message: expect.stringMatching(/takes more than 16777216 bytes of the disk/),
+        message: expect.stringMatching(/takes more than 16777216 bytes on the disk/),
       }),
     );
     expect(await readdir(join(context.cache, "tmp"))).toHaveLength(1);

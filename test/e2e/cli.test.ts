@@ -272,7 +272,7 @@ describe("kmodfarm catalog import", () => {
     const { exitCode, stderr } = await farm.inProcess("catalog", "import", join(CHECKOUT, "package.json"));
 
     expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/package\.json is no kernel-crawler list: [\s\S]*\[DOCUMENT_INVALID\]/);
+    expect(stderr).toMatch(/package\.json is not a kernel-crawler list: [\s\S]*\[DOCUMENT_INVALID\]/);
   });
 });
 

@@ -132,7 +132,7 @@ describe("catalog import and export", () => {
 
   test.each([
     ["a list that is cut off", '{"debian":[{"kernelversion":1,', /is cut off after/],
-    ["another document", '{"name":"x","files":["a"]}', /is no kernel-crawler list/],
+    ["another document", '{"name":"x","files":["a"]}', /is not a kernel-crawler list/],
     ["an array", "[1]", /neither a catalog nor a kernel list/],
     ["nothing", "", /neither a catalog nor a kernel list/],
     ["half a gzip", gzipSync(JSON.stringify(SAMPLE)).subarray(0, 60), /cannot be decompressed/],
