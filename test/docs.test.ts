@@ -70,7 +70,7 @@ describe("docs/checks.md", () => {
 
 describe("ARCHITECTURE.md", () => {
   const root = join(import.meta.dirname, "..");
-  const places = globSync("{src,test,images,docs,deploy,scripts,bench}/**", { cwd: root });
+  const places = globSync(["*.md", "{src,test,images,docs,deploy,scripts,bench}/**"], { cwd: root });
   const named = read("ARCHITECTURE.md").match(/\b[\w-]+(?:\/[\w.-]+)*(?:\.(?:ts|sh|md)\b|\/(?!\w))/g) ?? [];
 
   test("names files and folders that exist, by their whole path or its end", () => {
