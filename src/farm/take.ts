@@ -3,14 +3,12 @@
  * from a copy of our own, checked, and only then an attempt or a verdict of this farm's cache. What is refused is kept
  * in quarantine with the reason.
  */
-
-import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream } from "node:fs";
 import { lstat, mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { unpackWhole } from "../base/decompress.ts";
 import { ERRORS, FarmError, isErrno, toFarmError } from "../base/error.ts";
+import { writeHashed } from "../base/file-digest.ts";
 import { canonicalJson, type Digest, parseDocument } from "../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../base/strange-tree.ts";
@@ -209,21 +207,6 @@ async function unpack(copy: string, { files }: HandOver, evidence: string): Prom
   }
   const [missing] = waiting.keys();
   if (missing !== undefined) throw refused(`its archive does not hold ${missing}`);
-}
-
-async function writeHashed(pieces: AsyncIterable<Buffer>, target: string): Promise<Digest> {
-  const hash = createHash("sha256");
-  await pipeline(
-    pieces,
-    async function* (some: AsyncIterable<Buffer>) {
-      for await (const piece of some) {
-        hash.update(piece);
-        yield piece;
-      }
-    },
-    createWriteStream(target, { flags: "wx" }),
-  );
-  return `sha256:${hash.digest("hex")}`;
 }
 
 async function takeAttempt(

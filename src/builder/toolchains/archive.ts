@@ -4,7 +4,6 @@
  * because compressors of two machines differ.
  * Source: OCI Image Format Specification 1.1, "image-layout", "config".
  */
-import { createHash } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, readFile, rename, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -12,6 +11,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
+import { writeHashed } from "../../base/file-digest.ts";
 import { canonicalJson, type Digest, digestOf, hexOf, sha256 } from "../../base/json.ts";
 import { pipeThrough, run } from "../../base/run.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
@@ -218,21 +218,6 @@ async function readArchive(file: string, layer: string): Promise<ArchivedRoot> {
     documents.set(path, bytes);
   }
   throw invalid(file, "its layer is missing or damaged");
-}
-
-async function writeHashed(pieces: AsyncIterable<Buffer>, file: string): Promise<Digest> {
-  const hash = createHash("sha256");
-  await pipeline(
-    pieces,
-    async function* (some: AsyncIterable<Buffer>) {
-      for await (const piece of some) {
-        hash.update(piece);
-        yield piece;
-      }
-    },
-    createWriteStream(file, { mode: 0o600 }),
-  );
-  return `sha256:${hash.digest("hex")}`;
 }
 
 function labelled(file: string, label: string): z.infer<typeof Root> {
