@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { makeBuildOrder, makeLoadOrder } from "../../test/support/hand-overs.ts";
+import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { canonicalJson, digestOf, hexOf, sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
@@ -19,8 +20,9 @@ beforeEach(async () => {
   await orders.close();
 });
 
-const work = (now = new Date("2026-03-01T12:00:00.000Z")) =>
+const work = (now = new Date("2026-03-01T12:00:00.000Z"), privateHosts: readonly string[] = []) =>
   carryOut({
+    privateHosts,
     ...{ orders: orders.place, out: join(place, "out"), cache: join(place, "cache"), jobs: 2 },
     ...{ sandbox: "bwrap", now: () => now, signal: new AbortController().signal },
     progress: { element: () => {}, say: () => {} },
@@ -63,6 +65,22 @@ describe("a worker", () => {
 
     expect(await work()).toMatchObject({ done: 1, before: 0, faults: [] });
     expect(await readdir(join(place, "out"))).toEqual([`${name}.tar`]);
+  });
+
+  test("asks no host of its own network that only an order names", async () => {
+    const server = await startServer((_, response) => response.writeHead(404).end());
+    const element = makeElement();
+    const sources = new Set(element.packages.image.map(({ source }) => source));
+    const mirrors = Object.fromEntries([...sources].map((id) => [id, server.url]));
+    await orders.putOrder(easyOrder({ element: { ...element, kernelurls: [] }, mirrors }));
+
+    const refused = await work();
+
+    expect(sources.size).toBe(1);
+    expect(server.requests).toEqual([]);
+    expect(refused.faults).toHaveLength(1);
+    await work(undefined, ["127.0.0.1"]);
+    expect(server.requests.length).toBeGreaterThan(0);
   });
 
   const elsewhere = "an order of its own";

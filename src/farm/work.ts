@@ -20,6 +20,7 @@ import { sandboxOf } from "../builder/sandboxes/index.ts";
 import type { Sandbox, SandboxName } from "../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
 import { scriptsDigest } from "../builder/toolchains/toolchain.ts";
+import { readHostMirrors } from "../catalog/apt-host.ts";
 import { TAR_END, tarFile, tarFilling } from "../formats/tar-write.ts";
 import { hostArchitecture } from "../kernel/architecture.ts";
 import { elementName, named } from "../matrix/element.ts";
@@ -45,6 +46,8 @@ export interface WorkOptions {
   readonly cache: string;
   readonly jobs: number;
   readonly sandbox: SandboxName;
+  /** Hosts without public addresses that orders may name as mirrors, beside those of this machine's own apt. */
+  readonly privateHosts?: readonly string[];
   /** Only the orders of one share, `number` of `count`, from 1. */
   readonly share?: { readonly number: number; readonly count: number };
   readonly progress: Progress;
@@ -77,7 +80,10 @@ export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   const directory = new OrderDirectory(options.orders, scratch);
   const processors = new PQueue({ concurrency: jobs });
   const sandbox = sandboxOf(options.sandbox);
-  const http = new Http({ own: await mirrorsOf(directory) });
+  const { main, security } = await readHostMirrors();
+  // An order names mirrors; only a person here says which hosts of this network are among them.
+  const own = [...(options.privateHosts ?? []), main, security].filter((one) => one !== undefined);
+  const http = new Http({ own });
   try {
     const machine = await machineHere();
     const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal, machine });
@@ -101,16 +107,6 @@ async function machineHere(): Promise<WorkerMachine> {
     emulated: await emulatedArchitectures(),
     scripts: await scriptsDigest(IMAGES),
   };
-}
-
-async function mirrorsOf(directory: OrderDirectory): Promise<string[]> {
-  const found = new Set<string>();
-  for (const digest of await directory.digests()) {
-    // What is wrong with an order is reported when its turn comes.
-    const order = await directory.order(digest).catch(() => undefined);
-    for (const url of Object.values(order?.mirrors ?? {})) found.add(url);
-  }
-  return [...found].filter((url) => /^https?:\/\//.test(url));
 }
 
 class Worker {

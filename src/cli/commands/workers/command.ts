@@ -1,5 +1,15 @@
 /** `kmodfarm plan`, `work`, `take`: let other machines build elements. */
-import { declareCommand, flag, one, oneOrMore, required, unless, wholeNumber, word } from "../../command.ts";
+import {
+  declareCommand,
+  flag,
+  one,
+  oneOrMore,
+  required,
+  unless,
+  wholeNumber,
+  word,
+  words,
+} from "../../command.ts";
 import { LOG, OWN_SANDBOX, PLACES } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
@@ -27,6 +37,7 @@ export const WORK = declareCommand(
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
       jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
       share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
+      privateHost: words("<host>", "a host without a public address that orders may name; may be repeated"),
       ...OWN_SANDBOX,
     },
   },

@@ -19,6 +19,7 @@ export async function work(orders: string, options: OptionsOf<typeof WORK>): Pro
       cache: resolve(options.cache ?? ".kmodfarm/cache"),
       jobs: options.jobs ?? availableParallelism(),
       sandbox: options.sandbox ?? "bwrap",
+      privateHosts: options.privateHost ?? [],
       ...(share === undefined ? {} : { share }),
       ...watched,
     }),
