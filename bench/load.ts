@@ -11,7 +11,7 @@ import { join } from "node:path";
 import PQueue from "p-queue";
 import { buildElement, planRecipe } from "../src/builder/build.ts";
 import { modulePath } from "../src/builder/outputs.ts";
-import { guestPackages } from "../src/check/guest-tools.ts";
+import { guestPackages } from "../src/check/guest/tools.ts";
 import { type LoadReport, loadModules } from "../src/check/load.ts";
 import { textsOf } from "../src/check/verdict.ts";
 import { loadConfig } from "../src/farm/config/index.ts";

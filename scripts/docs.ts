@@ -7,7 +7,7 @@
 import { writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
-import { ERRORS } from "../src/base/error.ts";
+import { ERRORS } from "../src/base/error-codes.ts";
 import { Config } from "../src/farm/config/index.ts";
 
 export const PAGES: Readonly<Record<string, () => string>> = {
@@ -32,7 +32,7 @@ reported.
 stopped; 4 for a wrong digest or signature; 3 for a bug in kmodfarm, or if the store could not be written to; 1 if
 elements failed; 3 if a source needs attention; otherwise 0.
 
-Generated from src/base/error.ts by \`npm run docs\`.
+Generated from src/base/error-codes.ts by \`npm run docs\`.
 
 ${entries.join("\n")}`;
 }

@@ -2,7 +2,7 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { ERRORS } from "../src/base/error.ts";
+import { ERRORS } from "../src/base/error-codes.ts";
 import { CHECK_NAMES, CHECKS } from "../src/check/checks/index.ts";
 import { Config } from "../src/farm/config/index.ts";
 

@@ -5,7 +5,8 @@
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { markUsed } from "../base/cache.ts";
-import { ERRORS, isErrno } from "../base/error.ts";
+import { isErrno } from "../base/error.ts";
+import { ERRORS } from "../base/error-codes.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { compressedPath, modulePath, strippedPath } from "./outputs.ts";

@@ -4,7 +4,8 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ERRORS, FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS } from "../base/error-codes.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import type { InputRecord } from "../inputs/input-record.ts";

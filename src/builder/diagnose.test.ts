@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ERRORS } from "../base/error.ts";
+import { ERRORS } from "../base/error-codes.ts";
 import { type Diagnosis, diagnose } from "./diagnose.ts";
 
 const MAKE_GIVES_UP = `make[3]: *** [/usr/src/linux-headers-6.1.0-56-common/scripts/Makefile.build:255: /build/doorbell.o] Error 1

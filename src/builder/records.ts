@@ -3,7 +3,7 @@
  * nothing that builds, so nothing here starts a program or opens a file.
  */
 import { z } from "zod";
-import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import type { Digest } from "../base/json.ts";
 import { InputRecord } from "../inputs/input-record.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";

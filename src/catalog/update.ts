@@ -1,7 +1,9 @@
 /**
  * What every source answered, laid over the catalog, and what a person should know of it.
  */
-import type { ErrorCode, FarmError } from "../base/error.ts";
+
+import type { FarmError } from "../base/error.ts";
+import type { ErrorCode } from "../base/error-codes.ts";
 import { ARCHITECTURES } from "../kernel/architecture.ts";
 import { type ListedKernel, type ListedPackage, plainPackage } from "../kernel/distributions/distribution.ts";
 import { findRelease, versionOrder } from "../kernel/distributions/index.ts";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { KernelModule } from "../formats/kernel-module.ts";
-import { type GuestReport, readGuestReport, type SetReport, type Step } from "./guest-report.ts";
+import { type GuestReport, readGuestReport, type SetReport, type Step } from "./guest/report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { textsOf } from "./verdict.ts";
 

@@ -4,6 +4,7 @@
 import type { Packing } from "../formats/compressed-module.ts";
 import { isGplCompatible, type KernelModule } from "../formats/kernel-module.ts";
 import { type LoadCode, loadReason } from "./checks/load.ts";
+import { isDeath, isFault, isOops, messageOf, tracedModules } from "./guest/kernel-messages.ts";
 import {
   type Act,
   isHarmed,
@@ -12,10 +13,9 @@ import {
   REQUEST_FAILED,
   type SetPlan,
   TAINTS_BY_PRESENCE,
-} from "./guest-plan.ts";
-import { type GuestReport, printable, type SetReport } from "./guest-report.ts";
-import { isDeath, isFault, isOops, messageOf, tracedModules } from "./kernel-messages.ts";
-import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./qemu.ts";
+} from "./guest/plan.ts";
+import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./guest/qemu.ts";
+import { type GuestReport, printable, type SetReport } from "./guest/report.ts";
 import { type Reason, type Verdict, verdict, withReasons } from "./verdict.ts";
 
 type Because = Reason<LoadCode>;

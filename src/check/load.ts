@@ -14,8 +14,8 @@ import { insertionOrder, type KernelModule, moduleName, readKernelModule } from 
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
-import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./boot-image.ts";
 import { loadReason } from "./checks/load.ts";
+import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./guest/boot-image.ts";
 import {
   type GuestContent,
   type GuestModule,
@@ -23,13 +23,13 @@ import {
   guestArchive,
   isRequestable,
   planOf,
-} from "./guest.ts";
-import { fetchKmod, unopenedBy } from "./guest-kmod.ts";
-import { askedFor } from "./guest-plan.ts";
-import { type GuestReport, readGuestReport } from "./guest-report.ts";
-import { fetchKernelTree } from "./kernel-tree.ts";
+} from "./guest/initramfs.ts";
+import { fetchKernelTree } from "./guest/kernel-tree.ts";
+import { fetchKmod, unopenedBy } from "./guest/kmod.ts";
+import { askedFor } from "./guest/plan.ts";
+import { type Accelerator, type Boot, bootGuest } from "./guest/qemu.ts";
+import { type GuestReport, readGuestReport } from "./guest/report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
-import { type Accelerator, type Boot, bootGuest } from "./qemu.ts";
 import { SetBudget } from "./set-budget.ts";
 import { type Subject, type Verdict, verdict } from "./verdict.ts";
 

@@ -1,7 +1,7 @@
 /**
  * How failures are reported: each once, with the kernels that it affected.
  */
-import { ERRORS, type ErrorCode } from "../base/error.ts";
+import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import { textsOf } from "../check/verdict.ts";
 import { MOST_TRIES } from "../farm/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";

@@ -3,7 +3,7 @@
  * that is still known, so that the same modules get the same verdicts.
  */
 import type { CatalogKernel } from "../catalog/catalog.ts";
-import { guestPackages } from "../check/guest-tools.ts";
+import { guestPackages } from "../check/guest/tools.ts";
 import { type Verdict, withTexts } from "../check/verdict.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
 import { readBlob } from "../registry/blobs.ts";

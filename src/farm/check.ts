@@ -4,15 +4,15 @@
 import { FarmError } from "../base/error.ts";
 import type { LoadSettings } from "../builder/load-settings.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
-import type { BootContext } from "../check/boot-image.ts";
 import { type CheckSubject, modulesOf } from "../check/checks/check.ts";
 import { verdictsOn } from "../check/checks/index.ts";
 import { type LoadCode, loadReason } from "../check/checks/load.ts";
+import type { BootContext } from "../check/guest/boot-image.ts";
 import { loadModules } from "../check/load.ts";
-import { type Answer, wouldLoad } from "../check/loads.ts";
 import type { OpenedModule } from "../check/opened-modules.ts";
 import { signatureAnswer } from "../check/signature.ts";
 import { hasReason, textsOf, type Verdict, verdict } from "../check/verdict.ts";
+import { type Answer, wouldLoad } from "../check/would-load.ts";
 import { factsOfRecord, fetchKernelRecord, type KernelRecord } from "../inputs/kernel-record.ts";
 import { type ImageSays, imageFacts, type KernelFacts } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";

@@ -16,7 +16,7 @@ import type { Sandbox } from "../builder/sandboxes/sandbox.ts";
 import { boxFault } from "../builder/toolchains/roots/box.ts";
 import { readHostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";
-import { probeAccelerator } from "../check/qemu.ts";
+import { probeAccelerator } from "../check/guest/qemu.ts";
 import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
 import { openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { FarmConfig } from "./config/index.ts";

@@ -4,7 +4,8 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ERRORS, FarmError, toFarmError, traceOf } from "../base/error.ts";
+import { FarmError, toFarmError, traceOf } from "../base/error.ts";
+import { ERRORS } from "../base/error-codes.ts";
 import { digestOf, hexOf } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";

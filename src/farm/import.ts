@@ -7,7 +7,7 @@ import { findKernel } from "../catalog/catalog.ts";
 import { format } from "../check/checks/format.ts";
 import { verdictsOn } from "../check/checks/index.ts";
 import { untested } from "../check/checks/load.ts";
-import { guestPackages } from "../check/guest-tools.ts";
+import { guestPackages } from "../check/guest/tools.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
 import { boundedTexts } from "../check/verdict.ts";
 import { factsByKernel, withAllLearned } from "../kernel/facts.ts";

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { makePackage } from "../../test/support/kernels.ts";
 import { MODULES, signedModule } from "../../test/support/readers.ts";
-import type { BootContext } from "../check/boot-image.ts";
+import type { BootContext } from "../check/guest/boot-image.ts";
 import { readSigner } from "../check/signature.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";

@@ -5,9 +5,9 @@
 import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { type BootContext, readBootWords } from "../check/boot-image.ts";
 import { type Check, type CheckSubject, modulesOf } from "../check/checks/check.ts";
 import { CHECKS, verdictsOn } from "../check/checks/index.ts";
+import { type BootContext, readBootWords } from "../check/guest/boot-image.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
 import { type KernelKeys, readSigner, type Signer } from "../check/signature.ts";
 import type { Verdict } from "../check/verdict.ts";

@@ -12,7 +12,7 @@ import type { NeededDriver } from "../builder/driver.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../builder/outputs.ts";
 import type { GuestTools } from "../catalog/catalog.ts";
 import { loadReason } from "../check/checks/load.ts";
-import { guestPackages } from "../check/guest-tools.ts";
+import { guestPackages } from "../check/guest/tools.ts";
 import type { LoadSet } from "../check/load.ts";
 import { Verdict, verdict } from "../check/verdict.ts";
 import { moduleName } from "../formats/kernel-module.ts";

@@ -6,9 +6,9 @@ import { exists } from "../base/scratch.ts";
 import type { RunOptions } from "./coordinator.ts";
 import { issuedOrder, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import type { Farm } from "./open.ts";
-import { OrderDirectory } from "./order-directory.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
+import { OrderDirectory } from "./workers/order-directory.ts";
 
 export interface PlanOptions extends RunOptions {
   /** The directory of orders; what is there already stays. */

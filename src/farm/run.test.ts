@@ -6,7 +6,8 @@ import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.
 import { writePublished } from "../../test/support/published.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { makeVerdict } from "../../test/support/verdicts.ts";
-import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import { sha256 } from "../base/json.ts";
 import { keepAttempt } from "../builder/attempt.ts";
 import { recipeOf } from "../builder/recipe.ts";

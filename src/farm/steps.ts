@@ -7,7 +7,7 @@ import { fetchSource } from "../builder/origins/index.ts";
 import { readSourceTree } from "../builder/source-tree.ts";
 import { askSources } from "../catalog/ask.ts";
 import { askLists } from "../catalog/list-source.ts";
-import { fetchBootImage } from "../check/boot-image.ts";
+import { fetchBootImage } from "../check/guest/boot-image.ts";
 import { learnCompiler } from "../inputs/compiler.ts";
 import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";

@@ -5,7 +5,8 @@
 
 import type { Readable } from "node:stream";
 import type { z } from "zod";
-import { ERRORS, type ErrorCode, FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import type { Http } from "../base/http.ts";
 import { consumeMetered } from "../base/verified.ts";
 import type { VerifiedPackage } from "../kernel/kernel.ts";

@@ -9,9 +9,9 @@ import type { Executor } from "../../src/farm/executors/executor.ts";
 import { HandOverExecutor } from "../../src/farm/executors/hand-overs.ts";
 import { LocalExecutor } from "../../src/farm/executors/local.ts";
 import { OrdersExecutor } from "../../src/farm/executors/orders.ts";
-import { type Order, orderDigest } from "../../src/farm/order.ts";
-import { OrderDirectory } from "../../src/farm/order-directory.ts";
-import { takeHandOver } from "../../src/farm/take.ts";
+import { type Order, orderDigest } from "../../src/farm/workers/order.ts";
+import { OrderDirectory } from "../../src/farm/workers/order-directory.ts";
+import { takeHandOver } from "../../src/farm/workers/take.ts";
 import {
   archiveOf,
   describe as describeHandOver,

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, cpSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { probeAccelerator } from "../../src/check/qemu.ts";
+import { probeAccelerator } from "../../src/check/guest/qemu.ts";
 import { makeBusyboxRoot } from "../support/busybox-root.ts";
 import { sharedElement } from "../support/e2e-farm.ts";
 import { CHECKOUT, TEST_CACHE } from "../support/e2e-mirror.ts";

@@ -4,7 +4,7 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { fetchBootImage } from "../../src/check/boot-image.ts";
+import { fetchBootImage } from "../../src/check/guest/boot-image.ts";
 import { type BuiltDrivers, buildDrivers } from "../support/built-drivers.ts";
 import { sha256Of, useFarms } from "../support/e2e-farm.ts";
 import { FLOOD, LIAR, SPY, STARTER, VICTIM } from "../support/lying-drivers.ts";

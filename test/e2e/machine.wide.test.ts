@@ -43,7 +43,7 @@ it("without QEMU there is no guest that could be silent", async () => {
 mkdir ${directory}/upper ${directory}/work
 mknod ${directory}/upper/${program} c 0 0
 mount -t overlay overlay -o lowerdir=/usr/bin,upperdir=${directory}/upper,workdir=${directory}/work /usr/bin`;
-  const script = `const { bootGuest } = await import(${JSON.stringify(join(CHECKOUT, "src/check/qemu.ts"))});
+  const script = `const { bootGuest } = await import(${JSON.stringify(join(CHECKOUT, "src/check/guest/qemu.ts"))});
 const guest = { architecture: ${JSON.stringify(host)}, vmlinuz: "/v", initramfs: "/i", console: "/c" };
 await bootGuest(guest).catch(({ code, message, hint }) => console.log(JSON.stringify({ code, message, hint })));`;
 

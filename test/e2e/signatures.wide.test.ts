@@ -3,8 +3,8 @@
  * does.
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { fetchTreeModules } from "../../src/check/boot-image.ts";
-import { guestPackages } from "../../src/check/guest-tools.ts";
+import { fetchTreeModules } from "../../src/check/guest/boot-image.ts";
+import { guestPackages } from "../../src/check/guest/tools.ts";
 import { loadModules } from "../../src/check/load.ts";
 import { checkModules } from "../../src/farm/check.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";

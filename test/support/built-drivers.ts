@@ -1,6 +1,6 @@
 /** Drivers built for one kernel, in this process, to be loaded there in any company. */
-import type { BootContext } from "../../src/check/boot-image.ts";
-import { guestPackages } from "../../src/check/guest-tools.ts";
+import type { BootContext } from "../../src/check/guest/boot-image.ts";
+import { guestPackages } from "../../src/check/guest/tools.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../../src/check/load.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";

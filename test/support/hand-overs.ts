@@ -12,7 +12,7 @@ import {
   type LoadOrder,
   type Order,
   orderDigest,
-} from "../../src/farm/order.ts";
+} from "../../src/farm/workers/order.ts";
 import { craftModule } from "./crafted-module.ts";
 import { makeElement } from "./elements.ts";
 import { tarBlocks } from "./tar-blocks.ts";

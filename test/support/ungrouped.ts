@@ -2,7 +2,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { afterAll } from "vitest";
-import { type ErrorCode, FarmError } from "../../src/base/error.ts";
+import { FarmError } from "../../src/base/error.ts";
+import type { ErrorCode } from "../../src/base/error-codes.ts";
 import type { Sandbox, SandboxResult } from "../../src/builder/sandboxes/sandbox.ts";
 
 /** In a mount namespace of one's own: takes the mounts of control groups away. */

@@ -1,7 +1,7 @@
 /**
  * Symptoms: lines of a build's log that tell why it failed, as data.
  */
-import type { ErrorCode } from "../../base/error.ts";
+import type { ErrorCode } from "../../base/error-codes.ts";
 
 export interface Symptom {
   /** Fits one line of the log, whose quotes are plain ones. Its named groups fill `{name}` of the texts below. */

@@ -3,7 +3,7 @@
  * along. Another driver's have a boot of their own, because what runs in a kernel can report anything of it.
  */
 import type PQueue from "p-queue";
-import type { BootContext } from "../../check/boot-image.ts";
+import type { BootContext } from "../../check/guest/boot-image.ts";
 import { type LoadReport, type LoadSet, loadModules } from "../../check/load.ts";
 import { kernelName, type Package } from "../../kernel/kernel.ts";
 import type { Element } from "../../matrix/element.ts";

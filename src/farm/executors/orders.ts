@@ -17,8 +17,8 @@ import type { InputPurpose } from "../../inputs/inputs.ts";
 import { type Package, verified } from "../../kernel/kernel.ts";
 import type { Element } from "../../matrix/element.ts";
 import type { FarmBuild } from "../open.ts";
-import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "../order.ts";
-import type { OrderDirectory } from "../order-directory.ts";
+import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "../workers/order.ts";
+import type { OrderDirectory } from "../workers/order-directory.ts";
 import type { Executor, LoadWork, Watch, Work } from "./executor.ts";
 
 export interface OrdersContext {

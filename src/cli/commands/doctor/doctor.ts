@@ -1,7 +1,7 @@
 /**
  * `kmodfarm doctor`: what this machine has and what is missing.
  */
-import { ERRORS } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import { examine, type Finding } from "../../../farm/doctor.ts";
 import type { OptionsOf } from "../../command.ts";
 import { configOf, stopSignal } from "../../options.ts";

@@ -1,7 +1,9 @@
 /**
  * `kmodfarm promote`, `import`, `reuse`, `withdraw`, `rollback`: what people decide about artifacts.
  */
-import { ERRORS, FarmError } from "../../../base/error.ts";
+
+import { FarmError } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import { importArtifact } from "../../../farm/import.ts";
 import * as acts from "../../../farm/moves.ts";
 import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/reuse.ts";

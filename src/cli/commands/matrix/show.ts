@@ -1,7 +1,7 @@
 /**
  * `kmodfarm matrix show`: where each element of the store's matrix stands, and what else the store holds.
  */
-import { ERRORS } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import { openGate } from "../../../farm/gate.ts";
 import type { Farm } from "../../../farm/open.ts";
 import { type PlacedToday, standingsToday } from "../../../farm/standings.ts";

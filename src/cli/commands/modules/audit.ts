@@ -1,7 +1,9 @@
 /**
  * `kmodfarm audit`: reports bad modules among existing ones. Needs no store and no configuration.
  */
-import { ERRORS, FarmError, toFarmError } from "../../../base/error.ts";
+
+import { FarmError, toFarmError } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import type { AuditedFile, KernelKeys } from "../../../check/audit.ts";
 import type { Finding } from "../../../check/audit-findings.ts";
 import { type AuditReport, auditPlace } from "../../../farm/audit/audit.ts";

@@ -6,7 +6,7 @@ import { FarmError } from "../../../base/error.ts";
 import { sha256 } from "../../../base/json.ts";
 import { type CatalogKernel, findKernel } from "../../../catalog/catalog.ts";
 import { untested } from "../../../check/checks/load.ts";
-import { guestPackages } from "../../../check/guest-tools.ts";
+import { guestPackages } from "../../../check/guest/tools.ts";
 import type { ModuleFile } from "../../../check/opened-modules.ts";
 import { textsOf, type Verdict } from "../../../check/verdict.ts";
 import { checkArtifact, recordedVerdicts, withRecord } from "../../../farm/artifact-check.ts";

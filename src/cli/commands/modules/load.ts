@@ -3,7 +3,7 @@
  */
 import { FarmError } from "../../../base/error.ts";
 import { findKernel } from "../../../catalog/catalog.ts";
-import { guestPackages } from "../../../check/guest-tools.ts";
+import { guestPackages } from "../../../check/guest/tools.ts";
 import { type LoadReport, loadModules } from "../../../check/load.ts";
 import { openModuleFile } from "../../../check/opened-modules.ts";
 import { textsOf } from "../../../check/verdict.ts";

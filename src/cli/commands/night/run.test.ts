@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { makeElement } from "../../../../test/support/elements.ts";
-import type { Blame, ErrorCode } from "../../../base/error.ts";
+import type { Blame, ErrorCode } from "../../../base/error-codes.ts";
 import type { SourceProblem } from "../../../catalog/update.ts";
 import type { RunRow } from "../../../farm/report.ts";
 import { exitOf } from "./run.ts";

@@ -2,7 +2,8 @@
  * `kmodfarm run`: the night.
  */
 import { isAbsolute, relative } from "node:path";
-import { ERRORS, FarmError } from "../../../base/error.ts";
+import { FarmError } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import { hasReason } from "../../../check/verdict.ts";
 import type { RunOptions } from "../../../farm/coordinator.ts";
 import type { Farm } from "../../../farm/open.ts";

@@ -2,10 +2,10 @@
  * `kmodfarm take`: what workers handed over, checked and published.
  */
 import { resolve } from "node:path";
-import { ERRORS } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import { oneLine } from "../../../base/visible.ts";
 import type { Farm } from "../../../farm/open.ts";
-import { type TakeReport, takeAll } from "../../../farm/take-all.ts";
+import { type TakeReport, takeAll } from "../../../farm/workers/take-all.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withFarm } from "../../options.ts";

@@ -4,7 +4,7 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { carryOut, type WorkReport } from "../../../farm/work.ts";
+import { carryOut, type WorkReport } from "../../../farm/workers/work.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { counted, print, printJson } from "../../output.ts";

@@ -5,16 +5,16 @@
 
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { markUsed } from "../base/cache.ts";
-import { FarmError } from "../base/error.ts";
-import { digestOf, hexOf } from "../base/json.ts";
-import { exists } from "../base/scratch.ts";
-import { inThread } from "../base/thread.ts";
-import { type Packing, packingOf } from "../formats/compressed-module.ts";
-import { cpioArchive } from "../formats/cpio.ts";
-import type { PackageFile } from "../inputs/byte-reader.ts";
-import { packageFormat } from "../inputs/package-format.ts";
-import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import { markUsed } from "../../base/cache.ts";
+import { FarmError } from "../../base/error.ts";
+import { digestOf, hexOf } from "../../base/json.ts";
+import { exists } from "../../base/scratch.ts";
+import { inThread } from "../../base/thread.ts";
+import { type Packing, packingOf } from "../../formats/compressed-module.ts";
+import { cpioArchive } from "../../formats/cpio.ts";
+import type { PackageFile } from "../../inputs/byte-reader.ts";
+import { packageFormat } from "../../inputs/package-format.ts";
+import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
 import type { BootContext } from "./boot-image.ts";
 import { keep, readKept } from "./kept.ts";
 import type { ReadTree, TreeWork } from "./kernel-tree-thread.ts";

@@ -4,13 +4,13 @@
  */
 import { createReadStream } from "node:fs";
 import { basename, join } from "node:path";
-import { markUsed } from "../base/cache.ts";
-import { FarmError } from "../base/error.ts";
-import type { Packing } from "../formats/compressed-module.ts";
-import type { CpioEntry } from "../formats/cpio.ts";
-import { readDynamicElf } from "../formats/elf-dynamic.ts";
-import { packageFormat } from "../inputs/package-format.ts";
-import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
+import { markUsed } from "../../base/cache.ts";
+import { FarmError } from "../../base/error.ts";
+import type { Packing } from "../../formats/compressed-module.ts";
+import type { CpioEntry } from "../../formats/cpio.ts";
+import { readDynamicElf } from "../../formats/elf-dynamic.ts";
+import { packageFormat } from "../../inputs/package-format.ts";
+import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
 import type { BootContext } from "./boot-image.ts";
 import { keep, readKept } from "./kept.ts";
 

@@ -3,9 +3,9 @@
  * time. A disk that lost some of a boot image would else let a kernel die in a driver's name.
  */
 import { chmod, readFile } from "node:fs/promises";
-import { markUsed } from "../base/cache.ts";
-import { sha256 } from "../base/json.ts";
-import type { Scratch } from "../base/scratch.ts";
+import { markUsed } from "../../base/cache.ts";
+import { sha256 } from "../../base/json.ts";
+import type { Scratch } from "../../base/scratch.ts";
 
 /** Readable by every user, whatever our umask: guests run as another user. */
 const MODE = 0o644;

@@ -3,8 +3,8 @@
  * distribution's own kmod; and a script that does what is planned and reports each act on the console, each line marked
  * with a secret of this boot.
  */
-import { type CpioEntry, cpioArchive } from "../formats/cpio.ts";
-import { type GuestPlan, READY, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./guest-plan.ts";
+import { type CpioEntry, cpioArchive } from "../../formats/cpio.ts";
+import { type GuestPlan, READY, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./plan.ts";
 
 /** Modules that go in and out together. */
 interface GuestSet {

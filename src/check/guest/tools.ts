@@ -4,9 +4,9 @@
  */
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
-import type { GuestTools } from "../catalog/catalog.ts";
-import type { ArchitectureName } from "../kernel/architecture.ts";
-import type { KernelId, Package } from "../kernel/kernel.ts";
+import type { GuestTools } from "../../catalog/catalog.ts";
+import type { ArchitectureName } from "../../kernel/architecture.ts";
+import type { KernelId, Package } from "../../kernel/kernel.ts";
 
 /** Packages of the catalog with a userland for a kernel, the likeliest first. */
 export function guestPackages(

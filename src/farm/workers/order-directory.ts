@@ -5,12 +5,12 @@ import { createReadStream } from "node:fs";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Readable } from "node:stream";
-import { FarmError, toFarmError } from "../base/error.ts";
-import { fileDigest } from "../base/file-digest.ts";
-import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../base/json.ts";
-import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../base/scratch.ts";
-import { kindIn, readFileIn } from "../base/strange-tree.ts";
-import type { InputArchive } from "../inputs/input-places.ts";
+import { FarmError, toFarmError } from "../../base/error.ts";
+import { fileDigest } from "../../base/file-digest.ts";
+import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../../base/json.ts";
+import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
+import { kindIn, readFileIn } from "../../base/strange-tree.ts";
+import type { InputArchive } from "../../inputs/input-places.ts";
 import { type Bytes, Order, orderDigest } from "./order.ts";
 
 /** Orders name bytes and hold none, but for a script that a driver is tried with. */

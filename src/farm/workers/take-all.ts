@@ -1,14 +1,14 @@
 /**
  * Taking all that workers handed over, and publishing what comes of it: the farm's run, in which nothing is built.
  */
-import { type FarmError, toFarmError } from "../base/error.ts";
-import type { RunOptions } from "./coordinator.ts";
-import { HandOverExecutor } from "./executors/hand-overs.ts";
-import { LocalExecutor } from "./executors/local.ts";
-import type { Farm } from "./open.ts";
+import { type FarmError, toFarmError } from "../../base/error.ts";
+import type { RunOptions } from "../coordinator.ts";
+import { HandOverExecutor } from "../executors/hand-overs.ts";
+import { LocalExecutor } from "../executors/local.ts";
+import type { Farm } from "../open.ts";
+import type { RunReport } from "../report.ts";
+import { runFarm } from "../run.ts";
 import { OrderDirectory } from "./order-directory.ts";
-import type { RunReport } from "./report.ts";
-import { runFarm } from "./run.ts";
 import { handOversIn, type Taken, takeHandOver } from "./take.ts";
 
 export interface TakeOptions extends RunOptions {

@@ -3,15 +3,15 @@
  * the store, or a credential.
  */
 import { z } from "zod";
-import { type Digest, digestOf } from "../base/json.ts";
-import { FilePattern, PackageName, TreePath } from "../builder/driver-words.ts";
-import { LoadSettings } from "../builder/load-settings.ts";
-import { AttemptRecord, CompilerMismatch, type Recipe } from "../builder/records.ts";
-import { Verdict } from "../check/verdict.ts";
-import { ArchitectureName } from "../kernel/architecture.ts";
-import { Package } from "../kernel/kernel.ts";
-import { PathSegment } from "../kernel/path-segment.ts";
-import { Element } from "../matrix/element.ts";
+import { type Digest, digestOf } from "../../base/json.ts";
+import { FilePattern, PackageName, TreePath } from "../../builder/driver-words.ts";
+import { LoadSettings } from "../../builder/load-settings.ts";
+import { AttemptRecord, CompilerMismatch, type Recipe } from "../../builder/records.ts";
+import { Verdict } from "../../check/verdict.ts";
+import { ArchitectureName } from "../../kernel/architecture.ts";
+import { Package } from "../../kernel/kernel.ts";
+import { PathSegment } from "../../kernel/path-segment.ts";
+import { Element } from "../../matrix/element.ts";
 
 const Sha256 = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]);
 

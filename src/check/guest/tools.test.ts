@@ -1,10 +1,10 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { hostArchitecture } from "../kernel/architecture.ts";
-import type { Package } from "../kernel/kernel.ts";
-import { guestPackages, hostBusybox } from "./guest-tools.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { hostArchitecture } from "../../kernel/architecture.ts";
+import type { Package } from "../../kernel/kernel.ts";
+import { guestPackages, hostBusybox } from "./tools.ts";
 
 const HERE = hostArchitecture(process.arch);
 const ELSEWHERE = HERE === "x86_64" ? "aarch64" : "x86_64";

@@ -3,8 +3,8 @@ import { mkdir, readdir, readFile, stat, symlink, writeFile } from "node:fs/prom
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { craftModule } from "../../test/support/crafted-module.ts";
-import { makeElement } from "../../test/support/elements.ts";
+import { craftModule } from "../../../test/support/crafted-module.ts";
+import { makeElement } from "../../../test/support/elements.ts";
 import {
   archiveOf,
   describedFirst,
@@ -19,14 +19,14 @@ import {
   makeBuildOrder,
   makeLoadOrder,
   NOW,
-} from "../../test/support/hand-overs.ts";
-import { tarBlocks } from "../../test/support/tar-blocks.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { sha256 } from "../base/json.ts";
-import { run } from "../base/run.ts";
-import { openScratch, type Scratch } from "../base/scratch.ts";
-import { findAttempt, findAttemptOf } from "../builder/attempt.ts";
-import type { AttemptRecord } from "../builder/records.ts";
+} from "../../../test/support/hand-overs.ts";
+import { tarBlocks } from "../../../test/support/tar-blocks.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { sha256 } from "../../base/json.ts";
+import { run } from "../../base/run.ts";
+import { openScratch, type Scratch } from "../../base/scratch.ts";
+import { findAttempt, findAttemptOf } from "../../builder/attempt.ts";
+import type { AttemptRecord } from "../../builder/records.ts";
 import type { BuildOrder, HandOver } from "./order.ts";
 import { handOversIn, takeHandOver } from "./take.ts";
 

@@ -1,12 +1,12 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { makeElement } from "../../test/support/elements.ts";
-import { makeBuildOrder, makeLoadOrder } from "../../test/support/hand-overs.ts";
-import { startServer } from "../../test/support/server.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { canonicalJson, digestOf, hexOf, sha256 } from "../base/json.ts";
-import { run } from "../base/run.ts";
+import { makeElement } from "../../../test/support/elements.ts";
+import { makeBuildOrder, makeLoadOrder } from "../../../test/support/hand-overs.ts";
+import { startServer } from "../../../test/support/server.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { canonicalJson, digestOf, hexOf, sha256 } from "../../base/json.ts";
+import { run } from "../../base/run.ts";
 import type { LoadOrder } from "./order.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import { carryOut } from "./work.ts";

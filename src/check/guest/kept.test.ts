@@ -1,8 +1,8 @@
 import { chmod, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { openScratch, type Scratch } from "../base/scratch.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { keep, readKept } from "./kept.ts";
 
 const IMAGE = Buffer.from("a boot image");

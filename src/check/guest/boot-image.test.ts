@@ -3,11 +3,11 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { craftModule } from "../../test/support/crafted-module.ts";
-import { makeDeb } from "../../test/support/debs.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { openScratch } from "../base/scratch.ts";
-import type { Inputs } from "../inputs/inputs.ts";
+import { craftModule } from "../../../test/support/crafted-module.ts";
+import { makeDeb } from "../../../test/support/debs.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch } from "../../base/scratch.ts";
+import type { Inputs } from "../../inputs/inputs.ts";
 import { type BootContext, fetchTreeModules, readBootWords } from "./boot-image.ts";
 
 /** Modules of which each needs the one that the package has before it, so that each costs a reading. */

@@ -2,8 +2,9 @@
  * What a guest said of its work. Believed is only what was planned, line by line; the first line that has no place there
  * takes the value of all the others.
  */
-import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine } from "./guest-plan.ts";
+
 import { messageOf } from "./kernel-messages.ts";
+import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine } from "./plan.ts";
 
 export interface Step extends Act {
   readonly exitCode: number;

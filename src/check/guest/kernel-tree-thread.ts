@@ -2,11 +2,11 @@
  * The thread that reads all modules of a kernel: what they say of themselves, and what depmod would make of it.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { unpackWhole } from "../base/decompress.ts";
-import { FarmError } from "../base/error.ts";
-import { openedModules } from "../formats/compressed-module.ts";
-import { type KernelModule, readKernelModule } from "../formats/kernel-module.ts";
-import { depmodFiles, type IndexedModule, indexedModule } from "../formats/module-index.ts";
+import { unpackWhole } from "../../base/decompress.ts";
+import { FarmError } from "../../base/error.ts";
+import { openedModules } from "../../formats/compressed-module.ts";
+import { type KernelModule, readKernelModule } from "../../formats/kernel-module.ts";
+import { depmodFiles, type IndexedModule, indexedModule } from "../../formats/module-index.ts";
 
 /** Modules and lists of a kernel, by their paths below /lib/modules/<release>. */
 export interface TreeWork {

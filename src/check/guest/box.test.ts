@@ -1,9 +1,9 @@
 import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { run } from "../base/run.ts";
-import { boxed } from "./guest-box.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { run } from "../../base/run.ts";
+import { boxed } from "./box.ts";
 
 const LIMIT = 64 * 1024;
 

@@ -1,13 +1,13 @@
 /**
  * Booting a kernel in QEMU: with the host's own processor where that truly works, else by emulation. QEMU works on what
- * strangers made, so it runs in a box (guest-box.ts).
+ * strangers made, so it runs in a box (box.ts).
  */
 import { access, constants, readFile, stat, truncate } from "node:fs/promises";
-import { FarmError } from "../base/error.ts";
-import { isInstalled, lastLines, run } from "../base/run.ts";
-import { deviceArguments, type LoadSettings } from "../builder/load-settings.ts";
-import { type ArchitectureName, architecture, hostArchitecture } from "../kernel/architecture.ts";
-import { boxed } from "./guest-box.ts";
+import { FarmError } from "../../base/error.ts";
+import { isInstalled, lastLines, run } from "../../base/run.ts";
+import { deviceArguments, type LoadSettings } from "../../builder/load-settings.ts";
+import { type ArchitectureName, architecture, hostArchitecture } from "../../kernel/architecture.ts";
+import { boxed } from "./box.ts";
 
 export type Accelerator = "kvm" | "tcg";
 

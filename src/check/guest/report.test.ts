@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { askedFor, type GuestPlan } from "./guest-plan.ts";
-import { readGuestReport } from "./guest-report.ts";
+import { askedFor, type GuestPlan } from "./plan.ts";
+import { readGuestReport } from "./report.ts";
 
 const SECRET = "0123456789abcdef";
 const at = (text: string) => `@${SECRET} ${text}\r\n`;

@@ -3,7 +3,7 @@
  * more on disk than it may write, and where we can make it one, a user of the machine who owns nothing.
  */
 import { chown, stat } from "node:fs/promises";
-import { run } from "../base/run.ts";
+import { run } from "../../base/run.ts";
 
 export interface BoxSpec {
   /** [outside, inside]; files of our own, which the user in the box can read. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { makeBuildOrder } from "../../test/support/hand-overs.ts";
+import { makeBuildOrder } from "../../../test/support/hand-overs.ts";
 import { Order } from "./order.ts";
 
 const order = makeBuildOrder();

@@ -1,11 +1,11 @@
 /** What was refused, where people can look at it: each refusal once, and never more than a disk can bear. */
 import { lstat, mkdir, rename, truncate } from "node:fs/promises";
 import { join } from "node:path";
-import { markUsed } from "../base/cache.ts";
-import { fileDigest } from "../base/file-digest.ts";
-import { canonicalJson, digestOf, hexOf } from "../base/json.ts";
-import { entriesOf, exists, type Scratch } from "../base/scratch.ts";
-import { removeTree } from "../base/strange-tree.ts";
+import { markUsed } from "../../base/cache.ts";
+import { fileDigest } from "../../base/file-digest.ts";
+import { canonicalJson, digestOf, hexOf } from "../../base/json.ts";
+import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
+import { removeTree } from "../../base/strange-tree.ts";
 
 /** The description is in the first of them, and most modules are too. */
 const KEPT_BYTES = 64 * 1024 ** 2;

@@ -2,20 +2,21 @@
  * Whether what a hand-over says of itself is what its order asked for; looks at documents only. Whatever is not
  * exactly as ordered is refused, and named.
  */
-import { defined } from "../base/defined.ts";
-import { ERRORS, FarmError } from "../base/error.ts";
-import { canonicalJson, type Digest } from "../base/json.ts";
+import { defined } from "../../base/defined.ts";
+import { FarmError } from "../../base/error.ts";
+import { ERRORS } from "../../base/error-codes.ts";
+import { canonicalJson, type Digest } from "../../base/json.ts";
 import {
   compressedPath,
   isKeptFile,
   MODULE_LIMIT_BYTES,
   modulePath,
   strippedPath,
-} from "../builder/outputs.ts";
-import type { AttemptRecord } from "../builder/records.ts";
-import { load as loadCheck } from "../check/checks/load.ts";
-import { moduleName } from "../formats/kernel-module.ts";
-import { isPathSegment } from "../kernel/path-segment.ts";
+} from "../../builder/outputs.ts";
+import type { AttemptRecord } from "../../builder/records.ts";
+import { load as loadCheck } from "../../check/checks/load.ts";
+import { moduleName } from "../../formats/kernel-module.ts";
+import { isPathSegment } from "../../kernel/path-segment.ts";
 import type { BuildOrder, Bytes, HandOver, LoadOrder, Order } from "./order.ts";
 
 /** What else an archive may have beside modules and files: its description, the log's marks of what was cut. */

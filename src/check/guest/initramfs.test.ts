@@ -2,8 +2,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { guestArchive, isRequestable } from "./guest.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { guestArchive, isRequestable } from "./initramfs.ts";
 
 const SECRET = "0123456789abcdef";
 
