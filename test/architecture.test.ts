@@ -12,8 +12,10 @@ const ORDER = [
   "matrix",
   "inputs",
   "builder",
+  "provenance",
   "check",
   "registry",
+  "signing",
   "farm",
   "cli",
 ] as const;
@@ -27,6 +29,7 @@ const PURE = [
     "catalog/annotated.ts",
     "inputs/input-record.ts",
     "builder/records.ts",
+    "provenance/",
     "check/checks/",
     "check/policy.ts",
   ],

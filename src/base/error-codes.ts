@@ -228,6 +228,18 @@ export const ERRORS = {
     exit: 1,
     hint: "Check with `readelf -h` and `modinfo` that it is one complete .ko file.",
   },
+  KEY_UNREADABLE: {
+    summary: "A key cannot be used",
+    blame: "input",
+    exit: 2,
+    hint: "Public keys are P-256, P-384, Ed25519 or RSA, in PEM as `openssl pkey -pubout` writes them.",
+  },
+  SIGNING_REFUSED: {
+    summary: "The signer refused to sign",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was signed. Check which key may sign what: `kmodfarm keys show`.",
+  },
   BUILD_FAILED: {
     summary: "The driver does not build for this kernel",
     blame: "source",
