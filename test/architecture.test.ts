@@ -60,6 +60,8 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "inputs/unpack.ts": "a package in the cache",
   "builder/origins/archive.ts": "an archive that the configuration names",
   "builder/origins/directory.ts": "a directory that the configuration names: whether it is a file",
+  "builder/origins/git-ignored.ts": "a directory that the configuration names: where it is",
+  "builder/origins/not-source.ts": "places of the configuration: where they are",
   "builder/origins/git.ts": "a repository that the configuration names: whether it is there",
   "builder/origins/origin.ts": "what was remembered of servers, an archive that the configuration names",
   "builder/pack.ts": "modules that were taken over",
