@@ -12,8 +12,7 @@ import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
 import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import { excludeElements } from "../matrix/exclude.ts";
-import { generateMatrix } from "../matrix/generate.ts";
+import type { Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
@@ -30,6 +29,7 @@ import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { Started } from "./started.ts";
+import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly retry?: boolean;
   /** Build this matrix instead of what the configuration selects from the catalog. */
   readonly matrix?: readonly Element[];
+  /** What of it the command line asks for; default: all. */
+  readonly narrowed?: Narrowed | undefined;
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
@@ -47,6 +49,10 @@ export interface RunOptions {
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
+  /** Plans only: nothing is written to the store. */
+  readonly isDry?: boolean;
+  /** Sees what is published when the run begins. */
+  readonly opened?: (published: Published) => void;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
   readonly what?: string;
 }
@@ -90,7 +96,8 @@ export class Coordinator {
   readonly #elements: PQueue;
   #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
-  #excluded: RunReport["excluded"] = [];
+  #excluded: Wanted["excluded"] = [];
+  #ofAll: number | undefined;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -143,11 +150,16 @@ export class Coordinator {
     this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
 
-  /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
+  /**
+   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again.
+   * @throws FarmError CONFIG_INVALID for a selection with a word that names nothing
+   */
   async begin(): Promise<void> {
-    await this.#alone("store", async () => {
-      await this.#repair();
-    });
+    this.#refuseUnknownWords();
+    if (!this.#options.isDry)
+      await this.#alone("store", async () => {
+        await this.#repair();
+      });
     this.#work = this.#open();
   }
 
@@ -180,7 +192,7 @@ export class Coordinator {
   /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
   async drained(): Promise<void> {
     await this.#started.allEnded();
-    await this.ledger.publish();
+    if (!this.#options.isDry) await this.ledger.publish();
   }
 
   /** @throws FarmError INTERRUPTED where it was stopped: everything that was finished is published */
@@ -203,6 +215,7 @@ export class Coordinator {
     const report = await reportRun({
       wanted: this.#wantedLast,
       excluded: this.#excluded,
+      ofAll: this.#ofAll,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -213,6 +226,15 @@ export class Coordinator {
     });
     await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
     return report;
+  }
+
+  /** A source that failed may be the one that knows the word. */
+  #refuseUnknownWords(): void {
+    if (this.#options.matrix !== undefined) return;
+    const facts = unknownSelections(this.#farm.config.select, this.ledger.catalog);
+    const detail = facts.join("; ");
+    if (facts.length > 0 && this.#problems.length === 0) throw new FarmError("CONFIG_INVALID", { detail });
+    if (facts.length > 0) this.#options.progress.say(detail);
   }
 
   async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
@@ -242,14 +264,15 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now } = this.#options;
+    const { matrix, now, narrowed } = this.#options;
     if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
-    const all = generateMatrix(this.ledger.catalog, drivers, select, this.ledger.facts);
-    const { elements, excluded } = excludeElements(all, exclude, now());
-    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
-    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
+    const { ledger } = this;
+    const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
+    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    this.#excluded = excluded;
+    this.#ofAll = ofAll;
     return elements;
   }
 
@@ -271,6 +294,7 @@ export class Coordinator {
     if (signal.aborted) return;
     try {
       await this.#tryOne(element);
+      if (this.#options.isDry) return;
       const fault = await this.ledger.publishSometimes();
       if (fault !== undefined)
         progress.say(`${this.#farm.store.place}: not written, will be tried again: ${fault.message}`);

@@ -46,6 +46,12 @@ export const Config = z.strictObject({
   select: Select.prefault({}).describe(
     "Which kernels: a selection, or a list of selections, any of which may match.",
   ),
+  allowEmpty: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether a selection that matches no kernel is in order. Otherwise a run that selects nothing exits with 3, because a nightly job must not be green after a typo.",
+    ),
   exclude: z.array(Exclusion).default([]).describe("What not to build, each with a reason."),
   store: StoreConfig.default(".kmodfarm/store").describe(
     "The registry: a directory relative to this file, `s3://BUCKET/PREFIX`, or a bucket with its server (docs/stores.md).",
