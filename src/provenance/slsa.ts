@@ -4,7 +4,7 @@
  */
 import { PackageURL } from "packageurl-js";
 import { z } from "zod";
-import { type Digest, hexOf } from "../base/json.ts";
+import { canonicalJson, type Digest, hexOf } from "../base/json.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
@@ -19,7 +19,8 @@ const Text = z
   .min(1)
   .max(2048)
   .regex(/^\P{Cc}*$/u, { error: "has control characters" });
-const Uri = Text.regex(/^[A-Za-z][A-Za-z0-9+.-]*:\S+$/, { error: "is not a URI" });
+/** A URI; also what names a builder. */
+export const Uri = Text.regex(/^[A-Za-z][A-Za-z0-9+.-]*:\S+$/, { error: "is not a URI" });
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "is not 64 lower-case hexadecimal digits" });
 const TreeDigest = z.templateLiteral(["sha256:", Sha256]);
 const MOST_DESCRIPTORS = 5000;
@@ -110,14 +111,32 @@ export function externalParametersOf({
   };
 }
 
-/** What a build was made of, and its log. */
-export interface BuildMaterials {
-  readonly recipe: Pick<Recipe, "driver" | "headers" | "toolchain">;
-  readonly log: Digest;
-}
+const Named = z.object({ name: z.string(), version: z.string() });
+
+/** What a build was made of, as far as its recipe says; and its log. */
+export const BuildMaterials = z.object({
+  recipe: z.object({
+    driver: z.object({
+      source: TreeDigest,
+      needs: z
+        .array(
+          Named.extend({ modules: z.array(z.object({ name: z.string(), sha256: TreeDigest })).readonly() }),
+        )
+        .readonly()
+        .optional(),
+    }),
+    headers: z.array(Named.extend({ sha256: Sha256 })).readonly(),
+    toolchain: z.array(Named).readonly(),
+  }),
+  recipeKey: TreeDigest,
+  log: TreeDigest,
+});
+export type BuildMaterials = z.infer<typeof BuildMaterials>;
 
 /** A build that was watched by who makes the statement. */
-export interface WatchedBuild extends BuildMaterials {
+export interface WatchedBuild {
+  readonly recipe: Pick<Recipe, "driver" | "headers" | "toolchain">;
+  readonly log: Digest;
   readonly identity: BuiltIdentity;
   readonly recipeKey: Digest;
   /** Where the driver's source came from. */
@@ -138,7 +157,10 @@ export function provenanceOf(builder: string, build: WatchedBuild): BuildProvena
         { name: "source", digest: digestSet(recipe.driver.source) },
         ...originOf(origin),
         ...(recipe.driver.needs ?? []).flatMap(({ name, modules }) =>
-          modules.map((module) => ({ name: `${name}/${module.name}.ko`, digest: digestSet(module.sha256) })),
+          modules.map((module) => ({
+            name: moduleOfNeed(name, module.name),
+            digest: digestSet(module.sha256),
+          })),
         ),
         ...recipe.headers.map(({ name, version, sha256 }) => ({
           ...{ name, uri: purl(identity.distribution.release, name, version), digest: { sha256 } },
@@ -148,9 +170,15 @@ export function provenanceOf(builder: string, build: WatchedBuild): BuildProvena
     },
     runDetails: {
       builder: { id: builder },
-      byproducts: [{ name: "build.log", digest: digestSet(log), mediaType: "text/plain" }],
+      byproducts: [{ name: LOG, digest: digestSet(log), mediaType: "text/plain" }],
     },
   };
+}
+
+const LOG = "build.log";
+
+function moduleOfNeed(driver: string, module: string): string {
+  return `${driver}/${module}.ko`;
 }
 
 function digestSet(digest: Digest): { readonly sha256: string } {
@@ -181,32 +209,51 @@ function purl(release: string, name: string, version: string): string {
 
 /** What a build was made of that its statement does not name, in words; none if it names all of it. */
 export function unnamedMaterials(
-  { recipe, log }: BuildMaterials,
+  { recipe, recipeKey, log }: BuildMaterials,
   { buildDefinition, runDetails }: BuildProvenance,
 ): string[] {
-  const { resolvedDependencies = [] } = buildDefinition;
-  const named = new Set(resolvedDependencies.flatMap(({ digest }) => digest?.sha256 ?? []));
-  const packages = new Set(resolvedDependencies.flatMap(({ uri }) => packageOf(uri) ?? []));
-  const logs = (runDetails.byproducts ?? []).map(({ digest }) => digest?.sha256);
+  const { resolvedDependencies = [], internalParameters = {} } = buildDefinition;
+  const named = new Set(resolvedDependencies.map(materialOf));
+  const made = new Set((runDetails.byproducts ?? []).map(materialOf));
   const { driver, headers, toolchain } = recipe;
+  const materials = [
+    { name: "source", sha256: hexOf(driver.source) },
+    ...(driver.needs ?? []).flatMap(({ name, modules }) =>
+      modules.map((module) => ({ name: moduleOfNeed(name, module.name), sha256: hexOf(module.sha256) })),
+    ),
+    ...headers,
+    ...toolchain,
+  ];
   return [
-    ...(named.has(hexOf(driver.source)) ? [] : ["its source"]),
-    ...(driver.needs ?? [])
-      .flatMap(({ modules }) => modules)
-      .flatMap(({ name, sha256 }) => (named.has(hexOf(sha256)) ? [] : [`${name}.ko`])),
-    ...headers.flatMap(({ name, version, sha256 }) => (named.has(sha256) ? [] : [`${name} ${version}`])),
-    ...toolchain.map(({ name, version }) => `${name} ${version}`).filter((one) => !packages.has(one)),
-    ...(logs.includes(hexOf(log)) ? [] : ["its log"]),
+    ...materials.filter((one) => !named.has(materialKey(one))).map(({ name }) => name),
+    ...(made.has(materialKey({ name: LOG, sha256: hexOf(log) })) ? [] : [LOG]),
+    ...(canonicalJson(internalParameters) === canonicalJson({ recipe: recipeKey }) ? [] : ["its recipe"]),
   ];
 }
 
-/** Name and version of a package URL; undefined for any other one. */
-function packageOf(uri: string | undefined): string | undefined {
-  if (!uri?.startsWith("pkg:")) return undefined;
+interface Material {
+  readonly name: string;
+  readonly version?: string | undefined;
+  readonly sha256?: string | undefined;
+}
+
+function materialKey({ name, version, sha256 }: Material): string {
+  return canonicalJson([name, version ?? null, sha256 ?? null]);
+}
+
+/** What a descriptor is of: a package by its name and version, anything by its digest. */
+function materialOf({ name = "", uri, digest }: Descriptor): string {
+  const found = uri?.startsWith("pkg:") === true ? packageOf(uri) : undefined;
+  const version = found?.name === name ? found.version : undefined;
+  return materialKey({ name, version, sha256: digest?.sha256 });
+}
+
+/** Name and version of a package URL; undefined for what is none. */
+function packageOf(uri: string): Material | undefined {
   try {
     const { name, version, qualifiers } = PackageURL.fromString(uri);
     const { epoch } = qualifiers ?? {};
-    return `${name} ${epoch === undefined ? "" : `${epoch}:`}${version ?? ""}`;
+    return { name, version: epoch === undefined ? version : `${epoch}:${version}` };
   } catch {
     return undefined;
   }
