@@ -29,6 +29,7 @@ import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { Started } from "./started.ts";
+import type { Attestor } from "./statements.ts";
 import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 export interface RunOptions {
@@ -68,6 +69,7 @@ interface Parts {
   readonly ledger: Ledger;
   readonly drivers: Drivers;
   readonly gate: Gate;
+  readonly attestor: Attestor | undefined;
 }
 
 /** After the work: nothing of the cache is used by this process any more. */
@@ -91,6 +93,7 @@ export class Coordinator {
   readonly #options: RunOptions;
   readonly #drivers: Drivers;
   readonly #gate: Gate;
+  readonly #attestor: Attestor | undefined;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
@@ -108,8 +111,9 @@ export class Coordinator {
   #damaged: ReadonlySet<string> = new Set();
   #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
 
-  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate }: Parts) {
+  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate, attestor }: Parts) {
     this.ledger = ledger;
+    this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
     this.#options = options;
@@ -361,10 +365,17 @@ export class Coordinator {
     if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.ledger.noteOf(elementKey(planned));
     if (note !== undefined && hasWaited(note, needed)) return false;
+    if (this.#attestor !== undefined && this.#isUnstated(planned)) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
     return !isUntested || this.ledger.factsOf(planned).fetching?.notLoadableSince !== undefined;
+  }
+
+  /** Whether it was built, by an earlier version or a farm without keys, and nothing states how. */
+  #isUnstated(planned: Element): boolean {
+    const { entry } = this.ledger.knownOf(planned, versionOf(planned), planned);
+    return entry !== undefined && entry.recipe === planned.recipe && entry.provenance === undefined;
   }
 
   get #begun() {
@@ -397,6 +408,8 @@ export class Coordinator {
       ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
       executor: executor?.(parts) ?? new LocalExecutor(parts),
       gate: this.#gate,
+      attestor: this.#attestor,
+      toolchains: this.#farm.config.toolchains,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

@@ -38,6 +38,7 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
   const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
+  const attestor = await farm.signing.attestor();
   const gate = await openGate(farm, () => ledger.published, now);
-  return new Coordinator(farm, options, { ledger, drivers, gate });
+  return new Coordinator(farm, options, { ledger, drivers, gate, attestor });
 }
