@@ -1,6 +1,6 @@
 /** `kmodfarm run`, `watch`, `build`, `rebuild`. */
 import { declareCommand, flag, one, word } from "../../command.ts";
-import { PLACES, SANDBOX } from "../../common-options.ts";
+import { PLACES, SANDBOX, SUMMARY } from "../../common-options.ts";
 
 export const RUN = declareCommand(
   "run",
@@ -10,6 +10,7 @@ export const RUN = declareCommand(
       ...PLACES,
       ...SANDBOX,
       retry: flag("also retry elements that failed through their own fault or could not be fetched"),
+      summary: SUMMARY,
     },
   },
 );
