@@ -17,6 +17,7 @@ const ORDER = [
   "registry",
   "signing",
   "farm",
+  "ci",
   "cli",
 ] as const;
 /** What reads bytes and documents, and decides, without a machine: with all that it imports. */
@@ -32,6 +33,7 @@ const PURE = [
     "provenance/",
     "check/checks/",
     "check/policy.ts",
+    "ci/",
   ],
   ...["documents", "decisions", "element-state", "publish", "reuse", "standing"].map(
     (name) => `registry/${name}.ts`,

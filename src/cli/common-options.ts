@@ -32,6 +32,8 @@ export const OWN_SANDBOX = {
   sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: bwrap)"),
 };
 
+export const SUMMARY = word("<file>", "append a summary in Markdown to a file, for CI systems that show it");
+
 /** Filters, as the original tool spells them. */
 export const SELECTION = {
   distro: word("<list>", "release keys (debian12) or distribution ids (debian), separated by commas"),

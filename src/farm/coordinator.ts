@@ -9,16 +9,17 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
+import { type Catalog, type GuestTools, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import type { Published } from "../registry/documents.ts";
+import type { AttemptNote, Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import type { Drivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement } from "./element.ts";
+import type { InstalledPackage } from "../builder/records.ts";
 import type { Executor, Work } from "./executors/executor.ts";
 import { type LocalContext, LocalExecutor } from "./executors/local.ts";
 import type { Gate } from "./gate.ts";
@@ -46,6 +47,8 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
+  /** Only these of the wanted elements. */
+  readonly only?: (element: Element) => boolean;
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
@@ -54,6 +57,8 @@ export interface RunOptions {
   readonly isDry?: boolean;
   /** Sees what is published when the run begins. */
   readonly opened?: (published: Published) => void;
+  /** What toolchain roots of other machines contain, by their names. */
+  readonly roots?: Readonly<Record<string, readonly InstalledPackage[]>>;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
   readonly what?: string;
 }
@@ -63,6 +68,9 @@ interface ExecutorParts extends LocalContext {
   readonly build: FarmBuild;
   /** Where each source of packages is: catalog source id → URL. */
   readonly mirrors: Readonly<Record<string, string>>;
+  /** What is known of earlier attempts, by `elementKey`. */
+  readonly noteOf: (key: string) => AttemptNote | undefined;
+  readonly guests: readonly GuestTools[];
 }
 
 interface Parts {
@@ -268,8 +276,8 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, narrowed } = this.#options;
-    if (matrix !== undefined) return matrix;
+    const { matrix, now, narrowed, only = () => true } = this.#options;
+    if (matrix !== undefined) return matrix.filter(only);
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const { ledger } = this;
@@ -277,7 +285,7 @@ export class Coordinator {
     const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
-    return elements;
+    return elements.filter(only);
   }
 
   #rankOf(element: Element): number {
@@ -316,6 +324,10 @@ export class Coordinator {
         return;
       }
       work = await planner.plan(element);
+      if (work === undefined) {
+        this.#handedOut.add(elementKey(element));
+        return;
+      }
       if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
         this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
@@ -388,25 +400,30 @@ export class Coordinator {
     const { progress, now, signal, without, retry, executor } = this.#options;
     const build = openBuild(this.#farm, this.ledger.catalog, (text) => progress.say(text), this.ledger);
     const { guests, sources } = this.ledger.catalog;
-    const isLoaded = !without?.includes("load");
     const boot = { inputs: build.inputs, scratch, cache };
     const processors = this.#processors;
     const mirrors = Object.fromEntries(sources.map(({ id, url }) => [id, url]));
     const { builder: architecture, emulated } = this.#farm;
     const machine = { architecture, emulated };
-    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors, machine };
+    const isLoaded = !without?.includes("load");
+    const noteOf = (key: string) => this.ledger.noteOf(key);
+    const shared = { steps, build, boot, processors, isLoaded, signal, mirrors, machine, noteOf, guests };
+    const made = executor?.(shared) ?? new LocalExecutor(shared);
+    // What workers found out counts, whether or not kernels are booted here.
+    const isElsewhere = made.name === "handOvers";
     const planner = new Planner({
       farm: this.#farm,
       ledger: this.ledger,
       drivers: this.#drivers,
-      ...{ build, processors, progress, signal },
+      ...{ build, processors, progress, signal, isElsewhere },
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
     });
     const context: ElementContext = {
-      ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
-      executor: executor?.(parts) ?? new LocalExecutor(parts),
+      ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
+      isLoaded: isLoaded || isElsewhere,
+      executor: made,
       gate: this.#gate,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,

@@ -18,6 +18,7 @@ import { Exclusion } from "../../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../../matrix/generate.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
+import { GithubConfig } from "./github.ts";
 import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
@@ -86,6 +87,7 @@ export const Config = z.strictObject({
   archive: ArchivePolicy.default("headers").describe(
     "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
+  github: GithubConfig.prefault({}).describe("The workflows that `kmodfarm github init` writes."),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   cacheLimit: Size.optional().describe(
     "Size limit of the cache, for example 20G: after a run, the least recently used entries are removed. Default: no limit.",

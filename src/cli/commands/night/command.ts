@@ -1,6 +1,6 @@
 /** `kmodfarm run`, `watch`, `build`, `rebuild`. */
 import { declareCommand, flag, one, word } from "../../command.ts";
-import { NARROWING, PLACES, SANDBOX } from "../../common-options.ts";
+import { NARROWING, PLACES, SANDBOX, SUMMARY } from "../../common-options.ts";
 
 export const RUN = declareCommand(
   "run",
@@ -12,6 +12,7 @@ export const RUN = declareCommand(
       dryRun: flag("only print what would be built and load-tested, and why"),
       ...PLACES,
       ...SANDBOX,
+      summary: SUMMARY,
     },
   },
 );

@@ -17,7 +17,9 @@ import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs, logPlace } from "../../failures.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
+import { isFailed, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
 import { print, printJson, seconds, shownVerdict, table } from "../../output.ts";
+import { addSummary } from "../../summary.ts";
 import type { RUN } from "./command.ts";
 
 type RunCommandOptions = OptionsOf<typeof RUN>;
@@ -27,6 +29,7 @@ export async function run(options: RunCommandOptions): Promise<number> {
     requireDrivers(farm, options);
     if (options.dryRun) return showDryRun(farm, options);
     const report = await runWithBoard(farm, options, {});
+    if (options.summary !== undefined) await addSummary(options.summary, report);
     return printReport(report, farm, options.json ?? false);
   });
 }
@@ -82,7 +85,7 @@ export function requireDrivers({ config }: Farm, options: Pick<RunCommandOptions
 /** Runs the farm with progress on stderr; shared with `build`. */
 export function runWithBoard(
   farm: Farm,
-  options: RunCommandOptions,
+  options: Omit<RunCommandOptions, "summary">,
   more: Partial<RunOptions>,
 ): Promise<RunReport> {
   const retry = options.retry ?? false;
@@ -124,12 +127,6 @@ export function exitOf(
 
 const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
-/** A candidate counts as failed if a check found something wrong, not if a check could not be made. */
-function isFailed({ note, state }: RunRow): boolean {
-  if (state.word === "failed") return true;
-  return state.word === "candidate" && note.load?.verdict.verdict !== "unknown";
-}
-
 export function toJson(report: RunReport, farm: Farm) {
   const elements = report.rows.map((row) => ({
     ...row.element,
@@ -156,13 +153,6 @@ export function toJson(report: RunReport, farm: Farm) {
 
 function shownNote({ load, ...note }: RunRow["note"]) {
   return load === undefined ? note : { ...note, load: { ...load, verdict: shownVerdict(load.verdict) } };
-}
-
-type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
-
-function outcomeOf({ state: { word } }: RunRow): OutcomeWord {
-  // Modules that nodes do not get, for whatever reason, may still become stable.
-  return word === "notBuilt" || word === "loadsOn" ? "candidate" : word;
 }
 
 export function toText(report: RunReport, farm: Farm): string {
