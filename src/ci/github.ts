@@ -45,7 +45,8 @@ export function githubFiles(settings: GithubSettings): ReadonlyMap<string, strin
 
 const WORKFLOWS = ".github/workflows";
 const ACTION = ".github/actions/kmodfarm";
-const HEAD = "Written by `kmodfarm github init`; change kmodfarm.yaml and write it again instead of editing it.";
+const HEAD =
+  "Written by `kmodfarm github init`; change kmodfarm.yaml and write it again instead of editing it.";
 /** Minutes; a shard is planned for ten. */
 const TIMEOUTS = { plan: 120, shard: 180, publish: 180 };
 /** What an artifact of a run is for is over when the run is published, or repeated. */
@@ -357,9 +358,7 @@ const AWS_NAMES = [
 
 /** Toolchain roots and sandboxes want root; nothing but the store's credentials goes there. */
 function kmodfarm({ store }: GithubSettings): string {
-  return store.kind === "directory"
-    ? "sudo kmodfarm"
-    : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
+  return store.kind === "directory" ? "sudo kmodfarm" : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
 }
 
 /** What root made is the runner's, which reads it for an artifact. */

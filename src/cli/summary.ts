@@ -82,9 +82,7 @@ function failures(rows: readonly RunRow[]): string[][] {
 }
 
 function changes(rows: readonly RunRow[]): string[][] {
-  return rows
-    .filter(({ isNew }) => isNew)
-    .map((row) => [elementName(row.element), outcomeOf(row)].map(cell));
+  return rows.filter(({ isNew }) => isNew).map((row) => [elementName(row.element), outcomeOf(row)].map(cell));
 }
 
 /** A table in lines; empty without rows. */

@@ -6,7 +6,16 @@
  */
 import { spawn } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
-import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join, relative } from "node:path";
 import PQueue from "p-queue";
 import { parse } from "yaml";
@@ -101,8 +110,7 @@ class Run {
     const { vars = {}, secrets = {} } = this.#settings;
     const context = { ...given, vars, secrets };
     const running = new Map<string, Promise<NeededJob>>();
-    for (const [id, job] of Object.entries(jobs))
-      running.set(id, this.#whenReady(id, job, context, running));
+    for (const [id, job] of Object.entries(jobs)) running.set(id, this.#whenReady(id, job, context, running));
     await Promise.all(running.values());
   }
 
@@ -113,7 +121,9 @@ class Run {
     running: ReadonlyMap<string, Promise<NeededJob>>,
   ): Promise<NeededJob> {
     const names = [job.needs ?? []].flat();
-    const waited = names.map(async (name) => [name, await (running.get(name) as Promise<NeededJob>)] as const);
+    const waited = names.map(
+      async (name) => [name, await (running.get(name) as Promise<NeededJob>)] as const,
+    );
     const needs = Object.fromEntries(await Promise.all(waited));
     const context = { ...given, needs };
     const results = Object.values(needs).map(({ result }) => result);
@@ -123,7 +133,8 @@ class Run {
       await this.workflow(job.uses.replace(/^\.\//, ""), { ...given, inputs: values(job.with, context) });
       return { result: "success", outputs: {} };
     }
-    const matrix = job.strategy === undefined ? { include: [{}] } : evaluateValue(job.strategy.matrix, context);
+    const matrix =
+      job.strategy === undefined ? { include: [{}] } : evaluateValue(job.strategy.matrix, context);
     const entries = (matrix as { include: Record<string, unknown>[] }).include;
     const all = await Promise.all(
       entries.map((entry) => this.#queue.add(() => this.#job(id, job, { ...context, matrix: entry }))),
