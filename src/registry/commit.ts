@@ -11,6 +11,7 @@ import { putBlob } from "./blobs.ts";
 import type { Generation, Part, Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished } from "./generations.ts";
 import { differenceOf, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
+import { requireReadable } from "./readable.ts";
 import type { Store } from "./stores/store.ts";
 import { type Announcement, announce, showAnnounced } from "./view.ts";
 
@@ -154,6 +155,7 @@ async function storeParts(
       continue;
     }
     const text = toDocument(content.document());
+    requireReadable(name, text);
     parts[name] = { digest: sha256(text), size: Buffer.byteLength(text) };
     if (parts[name].digest !== stored?.digest) fresh.push(text);
     isNews ||= !isOld && (old === undefined || !saysTheSame(name, old, text));
