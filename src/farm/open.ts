@@ -33,6 +33,7 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
+import { NO_SIGNING, type Signing } from "./statements.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
@@ -57,6 +58,8 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
+  /** Who speaks for this farm. */
+  readonly signing: Signing;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -72,6 +75,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const store = await openStore(config.store);
+  const signing = NO_SIGNING;
   return {
     config,
     store,
@@ -88,7 +92,9 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
+    signing,
     async close() {
+      await signing.close();
       await http.close();
       await store.close();
       await scratch.close();
