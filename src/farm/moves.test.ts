@@ -292,7 +292,7 @@ describe("moves at the same time", () => {
 
 describe("what nodes that have a module already must hear", () => {
   test("a denied artifact: its modules, on the kernels that it was given to, whether stable or withdrawn before", async () => {
-    const farm = await farmWith([{ element: ONE, verdicts: GOOD }]);
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD }], "require: [symbols]");
     await promote(farm, all, ANN, NOW);
     const { indices } = await readPublished(farm.store);
     const digest = indices[0]?.stable[0]?.modules[0]?.digest;
@@ -311,7 +311,7 @@ describe("what nodes that have a module already must hear", () => {
   });
 
   test("the least version, which only what is stable can set", async () => {
-    const farm = await farmWith([{ element: ONE, verdicts: GOOD }]);
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD }], "require: [symbols]");
 
     expect((await setFloor(farm, all, ANN, NOW)).moves[0]?.result).toBe("nothing to do");
     await promote(farm, all, ANN, NOW);
