@@ -49,6 +49,8 @@ export interface RunOptions {
   readonly rank?: (element: Element) => number;
   /** Only these of the wanted elements. */
   readonly only?: (element: Element) => boolean;
+  /** Takes some of what is wanted; default: all. */
+  readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
@@ -276,7 +278,7 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, narrowed, only = () => true } = this.#options;
+    const { matrix, now, narrowed, only = () => true, choose = (all) => all } = this.#options;
     if (matrix !== undefined) return matrix.filter(only);
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
@@ -285,7 +287,7 @@ export class Coordinator {
     const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
-    return elements.filter(only);
+    return choose(elements.filter(only));
   }
 
   #rankOf(element: Element): number {
