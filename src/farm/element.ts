@@ -29,6 +29,7 @@ import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
+import type { ModuleSigning } from "./sign.ts";
 import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {
@@ -37,6 +38,7 @@ export interface ElementContext extends LoadTestContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
   readonly gate: Gate;
+  readonly modules: ModuleSigning;
   /** Of the catalog: who vouches for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
   readonly steps: Steps;
@@ -128,12 +130,14 @@ async function publishable(
     waitingFor(needed),
   );
   const { isStable, refusals } = judged;
-  const entry = await context.steps.storeArtifact(context.store, element, content, {
+  const stored = await context.steps.storeArtifact(context.store, element, content, {
     verdicts,
     refusals,
     kernel,
     noted: context.gate.noted(judged, needed.length === 0),
   });
+  // A signature is a promise to nodes: only what they get has one.
+  const entry = isStable ? await context.modules.signed(stored) : stored;
   context.progress.element(
     named(element),
     isStable ? "published" : "candidate",

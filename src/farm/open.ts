@@ -25,6 +25,7 @@ import { inputArchive } from "../registry/input-archive.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
+import { FarmSigning } from "./signing.ts";
 import {
   catalogSources,
   listSources,
@@ -57,6 +58,8 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
+  /** Its keys; none is open before something is to be signed. */
+  readonly signing: FarmSigning;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -72,8 +75,10 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const store = await openStore(config.store);
+  const signing = new FarmSigning(config);
   return {
     config,
+    signing,
     store,
     cache: config.cache,
     scratch,
@@ -89,6 +94,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     emulated: await emulatedArchitectures(),
     steps: STEPS,
     async close() {
+      await signing[Symbol.asyncDispose]();
       await http.close();
       await store.close();
       await scratch.close();

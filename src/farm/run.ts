@@ -11,6 +11,7 @@ import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
+import { makeMissingKeys } from "./signing.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -32,6 +33,7 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run" } = options;
   await farm.store.prepare();
+  await makeMissingKeys(farm.config, (text) => progress.say(text));
   const published = await readPublished(farm.store);
   const author = { who: thisPerson(), what, now };
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
