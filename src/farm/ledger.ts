@@ -128,6 +128,11 @@ export class Ledger {
     return this.#notes.get(key);
   }
 
+  /** The same, published or not. */
+  latestNoteOf(key: string): AttemptNote | undefined {
+    return this.#pending.findLast(({ note }) => note.element === key)?.note ?? this.noteOf(key);
+  }
+
   /** What there is of a driver version for a kernel; `element` is where it is wanted. */
   knownOf(kernel: KernelId, need: Need, element: Element | undefined): Known {
     const identity = identityOf(kernel, need);

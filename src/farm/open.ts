@@ -78,7 +78,6 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const signing = new FarmSigning(config);
   return {
     config,
-    signing,
     store,
     cache: config.cache,
     scratch,
@@ -93,8 +92,9 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
+    signing,
     async close() {
-      await signing[Symbol.asyncDispose]();
+      await signing.close();
       await http.close();
       await store.close();
       await scratch.close();

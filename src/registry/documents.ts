@@ -95,6 +95,9 @@ export const Manifest = z.object({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
+/** Something among the blobs. */
+const Part = z.object({ digest: Digest, size: z.int() });
+export type Part = z.infer<typeof Part>;
 /** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
 const ModuleSignature = z.object({
   /** Of the certificate: how a node names the keys that it has. */
@@ -130,6 +133,11 @@ export const IndexEntry = z.object({
   ),
   files: z.array(NamedFile).optional(),
   log: Digest,
+  /**
+   * Bundles with statements of how it was built. They are not in the manifest: a signature may be another one each time, and
+   * the same build has the same manifest.
+   */
+  provenance: z.array(Part).optional(),
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
   /** What each check came to. */
@@ -183,10 +191,6 @@ export function emptyIndex({
 }: Pick<Index, "distribution" | "architecture">): Index {
   return { schema: "kmodfarm.index/1", distribution, architecture, stable: [], candidate: [] };
 }
-
-/** Something among the blobs. */
-const Part = z.object({ digest: Digest, size: z.int() });
-export type Part = z.infer<typeof Part>;
 
 /** The last try at an element: what came of it, how long it took, what its log is. */
 export const AttemptNote = z.object({

@@ -109,16 +109,18 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 function otherPlaces(before: Published, after: Published): Place[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
-    ...[...now].filter(([path, entry]) => !isShownAlike(entry, then.get(path))),
+    ...[...now].filter(([path, entry]) => shownOf(then.get(path)) !== shownOf(entry)),
     ...[...then].filter(([path]) => !now.has(path)),
   ].map(([, { driver, output }]) => ({ driver, output }));
 }
 
-/** The manifest names everything but signatures, which may come later. */
-function isShownAlike(a: IndexEntry, b: IndexEntry | undefined): boolean {
-  const signaturesOf = ({ modules }: IndexEntry) =>
-    modules.map(({ signatures = [] }) => signatures.map(({ digest }) => digest).join()).join(";");
-  return b !== undefined && a.manifest === b.manifest && signaturesOf(a) === signaturesOf(b);
+/** What its files follow from: all but signatures and bundles are named in the manifest. */
+function shownOf(entry: IndexEntry | undefined): string {
+  const signatures = (entry?.modules ?? []).flatMap((module) => module.signatures ?? []);
+  return [
+    entry?.manifest,
+    ...[...signatures, ...(entry?.provenance ?? [])].map(({ digest }) => digest),
+  ].join();
 }
 
 function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
@@ -163,7 +165,7 @@ function certificatesOf(modules: IndexEntry["modules"]): [string, string][] {
 }
 
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
-function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, string][] {
+function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexEntry): [string, string][] {
   return [
     ...modules.flatMap(({ name, digest, stripped, compressed, signatures = [] }): [string, string][] => [
       [`${name}.ko`, stripped ?? digest],
@@ -173,6 +175,10 @@ function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, s
     ...certificatesOf(modules),
     ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
     ["build.log", log],
+    ...provenance.map(({ digest }, at): [string, string] => [
+      `provenance${at === 0 ? "" : `.${at + 1}`}.sigstore.json`,
+      digest,
+    ]),
     // Last: who sees the manifest finds everything that it names.
     ["manifest.json", manifest],
   ];

@@ -2,60 +2,53 @@
  * Reads what is to be signed as what it claims to be. What cannot be read is not signed, whoever asks.
  */
 import { FarmError } from "../base/error.ts";
+import { preAuthEncoding, STATEMENT_PAYLOAD } from "../provenance/dsse.ts";
+import { readHead } from "../provenance/head.ts";
+import { readStatement } from "../provenance/statement.ts";
+import { readTrust } from "../provenance/trust.ts";
 import type { SigningRequest } from "./signer.ts";
 
 type Reader<Kind extends SigningRequest["kind"]> = (
   request: Extract<SigningRequest, { readonly kind: Kind }>,
 ) => Uint8Array;
 
-/** Each returns the bytes that are signed; of a module these are its SHA-256. @throws FarmError SIGNING_REFUSED */
+/** Each returns the bytes that are signed; of a module these are its SHA-256. */
 const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
-  root: ({ text }) => noteText(text, "kmodfarm root v1"),
-  head: ({ text }) => noteText(text, "kmodfarm head v1"),
-  statement: ({ payload }) => statementText(payload),
-  module: ({ sha256 }) => moduleDigest(sha256),
+  root({ text }) {
+    readTrust(string(text), "the root");
+    return Buffer.from(text);
+  },
+  head({ text }) {
+    readHead(string(text), "the head");
+    return Buffer.from(text);
+  },
+  statement({ payload }) {
+    readStatement(Buffer.from(string(payload)), "the statement");
+    return preAuthEncoding(STATEMENT_PAYLOAD, payload);
+  },
+  module({ sha256 }) {
+    if (!/^[0-9a-f]{64}$/.test(string(sha256))) throw refused("the module", "is not named by its SHA-256");
+    return Buffer.from(sha256, "hex");
+  },
 };
 
+/** The bytes that a request is about. @throws FarmError SIGNING_REFUSED */
 export function readRequest(request: SigningRequest): Uint8Array {
-  const reader = READERS[request.kind] as Reader<SigningRequest["kind"]> | undefined;
-  if (reader === undefined) throw refused("request", "is of no kind that is ever signed");
-  return reader(request as never);
+  const reader = READERS[request.kind] as Reader<SigningRequest["kind"]>;
+  try {
+    return reader(request as never);
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code === "SIGNING_REFUSED") throw thrown;
+    throw new FarmError("SIGNING_REFUSED", { detail: `it cannot be read: ${thrown.message}`, cause: thrown });
+  }
 }
 
 export function refused(about: string, detail: string): FarmError {
   return new FarmError("SIGNING_REFUSED", { about, joint: " ", detail });
 }
 
-/** The text of a signed note (C2SP): what is signed ends with its last newline. */
-function noteText(text: unknown, firstLine: string): Uint8Array {
-  if (typeof text !== "string" || !/^[\n\x20-\x7e]*$/.test(text) || !text.startsWith(`${firstLine}\n`))
-    throw refused("the note", `does not begin with the line "${firstLine}"`);
-  if (!text.endsWith("\n") || text.includes("\n\n")) throw refused("the note", "is not whole lines of text");
-  return Buffer.from(text, "ascii");
-}
-
-const PAYLOAD_TYPE = "application/vnd.in-toto+json";
-
-/** What DSSE signs (its PAE): the payload with its type and both lengths. */
-function statementText(payload: unknown): Uint8Array {
-  const statement = typeof payload === "string" ? parsed(payload) : undefined;
-  if (statement?._type !== "https://in-toto.io/Statement/v1")
-    throw refused("the statement", "is not an in-toto statement of version 1");
-  const body = Buffer.from(payload as string, "utf8");
-  return Buffer.concat([Buffer.from(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${body.length} `), body]);
-}
-
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function moduleDigest(sha256: unknown): Uint8Array {
-  if (typeof sha256 !== "string" || !/^[0-9a-f]{64}$/.test(sha256))
-    throw refused("the module", "is not named by its SHA-256");
-  return Buffer.from(sha256, "hex");
+/** Requests come as JSON, of whatever types. */
+function string(value: unknown): string {
+  if (typeof value === "string") return value;
+  throw refused("the request", `has ${typeof value} where a text must be`);
 }

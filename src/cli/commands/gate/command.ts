@@ -40,6 +40,10 @@ export const IMPORT_MODULES = declareCommand(
       target: required(word("<kernel>", KERNEL)),
       driver: required(word("<name>", "the driver that the modules belong to")),
       driverVersion: required(word("<version>", "the driver's version")),
+      provenance: word(
+        "<file>",
+        "the builder's signed statement of how they were built, a Sigstore bundle (docs/buildtype.md)",
+      ),
       load: unless("do not boot the kernel"),
     },
   },

@@ -11,7 +11,7 @@ import type { Listed } from "../../../registry/standing.ts";
 import { viewPath } from "../../../registry/view-path.ts";
 import { artifactNamed, artifactsNamed } from "../../artifact-names.ts";
 import type { OptionsOf } from "../../command.ts";
-import { readModuleFiles } from "../../module-files.ts";
+import { readBundleFile, readModuleFiles } from "../../module-files.ts";
 import { stopSignal, withFarm, withStoredFarm } from "../../options.ts";
 import { print, printJson, say, table } from "../../output.ts";
 import type { IMPORT_MODULES, PersonOptions, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./command.ts";
@@ -81,9 +81,11 @@ export async function importModules(
 ): Promise<number> {
   const person = personOf(options);
   const modules = await readModuleFiles(files);
+  const provenance = options.provenance === undefined ? undefined : await readBundleFile(options.provenance);
   return withFarm(options, async (farm) => {
     const { driver, driverVersion, target, load } = options;
-    const request = { modules, target, name: driver, version: driverVersion, isLoaded: load, ...person };
+    const known = { modules, target, name: driver, version: driverVersion, provenance };
+    const request = { ...known, isLoaded: load, ...person };
     return tell(await importArtifact(farm, request, now, stopSignal()), options);
   });
 }
