@@ -33,7 +33,7 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
-import { NO_SIGNING, type Signing } from "./statements.ts";
+import type { BuilderKeys } from "./statements.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
@@ -58,8 +58,7 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
-  /** Who speaks for this farm. */
-  readonly signing: Signing;
+  readonly signing: BuilderKeys;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -75,7 +74,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const store = await openStore(config.store);
-  const signing = NO_SIGNING;
+  const signing: BuilderKeys = { keysFor: async () => new Map(), sign: async () => new Uint8Array() };
   return {
     config,
     store,
@@ -94,7 +93,6 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     steps: STEPS,
     signing,
     async close() {
-      await signing.close();
       await http.close();
       await store.close();
       await scratch.close();

@@ -11,6 +11,7 @@ import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
+import { openAttestor } from "./statements.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -37,7 +38,7 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
   const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
-  const attestor = await farm.signing.attestor();
+  const attestor = await openAttestor(farm);
   const gate = await openGate(farm, () => ledger.published, now);
   return new Coordinator(farm, options, { ledger, drivers, gate, attestor });
 }
