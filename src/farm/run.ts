@@ -11,6 +11,7 @@ import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
+import { makeMissingKeys } from "./signing.ts";
 import { openAttestor } from "./statements.ts";
 
 /**
@@ -33,6 +34,7 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run" } = options;
   await farm.store.prepare();
+  await makeMissingKeys(farm.config, (text) => progress.say(text));
   const published = await readPublished(farm.store);
   const author = { who: thisPerson(), what, now };
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));

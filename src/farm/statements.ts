@@ -10,27 +10,19 @@ import type { OpenedModule } from "../check/opened-modules.ts";
 import type { TrustedBuilder } from "../check/provenance.ts";
 import type { Subject } from "../check/verdict.ts";
 import { splitSignature } from "../formats/module-signature.ts";
+import { BuildMaterials, provenanceOf, type WatchedBuild } from "../provenance/build.ts";
 import { writeBundle } from "../provenance/bundle.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
-import { BuildMaterials, provenanceOf, type WatchedBuild } from "../provenance/slsa.ts";
 import { type StatedModule, statementOf, writeStatement } from "../provenance/statement.ts";
 import { readBlob } from "../registry/blobs.ts";
 import type { IndexEntry, Manifest } from "../registry/documents.ts";
 import { corruptStore } from "../registry/stored.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { SigningRequest } from "../signing/signer.ts";
-
-/** The farm's keys for statements, as far as they can be had. */
-export interface BuilderKeys {
-  /** Public keys by their names, the one that signs first. @throws FarmError KEY_UNREADABLE, KEY_LOCKED */
-  keysFor(role: "builder"): Promise<ReadonlyMap<string, PublicKey>>;
-  /** @throws FarmError SIGNING_REFUSED */
-  sign(role: "builder", request: SigningRequest, name?: string): Promise<Uint8Array>;
-}
+import type { FarmSigning } from "./signing.ts";
 
 /** What of a farm speaks for it. */
-interface Speaker {
-  readonly signing: BuilderKeys;
+export interface Speaker {
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
   readonly config: { readonly builderId?: string | undefined };
 }
 

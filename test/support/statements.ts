@@ -1,11 +1,12 @@
 /** A build of a made-up driver, what is said of it, and keys to say it with. */
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { sha256 } from "../../src/base/json.ts";
-import { attest, type BuilderKeys, openAttestor, statedModule } from "../../src/farm/statements.ts";
+import { attest, openAttestor, type Speaker, statedModule } from "../../src/farm/statements.ts";
+import { provenanceOf, type WatchedBuild } from "../../src/provenance/build.ts";
 import { writeBundle } from "../../src/provenance/bundle.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../../src/provenance/dsse.ts";
 import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
-import { type BuiltIdentity, provenanceOf, type WatchedBuild } from "../../src/provenance/slsa.ts";
+import type { BuiltIdentity } from "../../src/provenance/slsa.ts";
 import {
   type StatedModule,
   type Statement,
@@ -94,7 +95,7 @@ export function makeSigner(kind: "p256" | "ed25519" = "p256"): TestSigner {
 }
 
 /** The keys of a farm that has this one only, without a process of their own. */
-export function keysOf({ key, privateKey }: TestSigner): BuilderKeys {
+export function keysOf({ key, privateKey }: TestSigner): Speaker["signing"] {
   return {
     keysFor: async () => new Map([["test", key]]),
     async sign(_, request) {

@@ -19,6 +19,14 @@ import { refuseSharedPlaces } from "../../matrix/generate.ts";
 import { Uri } from "../../provenance/slsa.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
+import {
+  KeysConfig,
+  keySettings,
+  refuseMisleadingNames,
+  refuseOtherKeys,
+  SignaturesConfig,
+  signaturesAt,
+} from "./keys.ts";
 import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
@@ -81,6 +89,17 @@ export const Config = z.strictObject({
     .describe(
       "File with the gate's policy, relative to this file (docs/policy.md). Default: the usual checks.",
     ),
+  keys: KeysConfig.default({}).describe(
+    "Private keys by their names (docs/trust.md). Default: keys without passwords, which the first run makes in `keyDirectory`.",
+  ),
+  keyDirectory: z
+    .string()
+    .min(1)
+    .default(".kmodfarm/keys")
+    .describe("Where `kmodfarm keys create` and a first run put keys, relative to this file."),
+  signatures: SignaturesConfig.default([]).describe(
+    "Whose signatures modules get, each in a file beside the module. Default: none.",
+  ),
   archive: ArchivePolicy.default("headers").describe(
     "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
@@ -138,6 +157,9 @@ function configAt(config: Config, base: string, options: ConfigPlaces, directory
     sources: config.sources.map((source) => sourceAt(base, source)),
     store: storeOf(options.store, config.store, base, directory),
     cache: options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache),
+    keys: keySettings(base, config.keys),
+    keyDirectory: resolve(base, config.keyDirectory),
+    signatures: signaturesAt(base, config.signatures),
     policy: config.policy === undefined ? undefined : resolve(base, config.policy),
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,
@@ -166,6 +188,10 @@ export function parseConfig(text: string, file: string): Config {
     `${file}: `,
   );
   refuseWrongNeeds(parsed.data.drivers, `${file}: `);
+  const { keys, signatures, drivers } = parsed.data;
+  refuseMisleadingNames(keys, `${file}: `);
+  for (const signed of [{ signatures }, ...drivers])
+    refuseOtherKeys(keys, signed.signatures ?? [], `${file}: `);
   return parsed.data;
 }
 
