@@ -234,6 +234,12 @@ export const ERRORS = {
     exit: 2,
     hint: "Public keys are P-256, P-384, Ed25519 or RSA, in PEM as `openssl pkey -pubout` writes them.",
   },
+  PROVENANCE_MALFORMED: {
+    summary: "A statement of provenance, or the bundle that it came in, is not what it must be",
+    blame: "integrity",
+    exit: 4,
+    hint: "docs/buildtype.md says what a statement holds, and in what form it is signed.",
+  },
   KEY_LOCKED: {
     summary: "A key's password is missing or wrong",
     blame: "input",
@@ -245,12 +251,6 @@ export const ERRORS = {
     blame: "input",
     exit: 2,
     hint: "Keys are never replaced: choose another name, or move the old file away by hand.",
-  },
-  PROVENANCE_MALFORMED: {
-    summary: "A statement of provenance, or the bundle that it came in, is not what it must be",
-    blame: "integrity",
-    exit: 4,
-    hint: "docs/buildtype.md says what a statement holds, and in what form it is signed.",
   },
   SIGNING_REFUSED: {
     summary: "The signer refused to sign",

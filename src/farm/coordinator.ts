@@ -102,8 +102,8 @@ export class Coordinator {
   readonly #options: RunOptions;
   readonly #drivers: Drivers;
   readonly #gate: Gate;
-  readonly #modules: ModuleSigning;
   readonly #attestor: Attestor | undefined;
+  readonly #modules: ModuleSigning;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
@@ -445,9 +445,9 @@ export class Coordinator {
       isLoaded: isLoaded || isElsewhere,
       executor: made,
       gate: this.#gate,
-      modules: this.#modules,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,
+      modules: this.#modules,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

@@ -59,7 +59,7 @@ export interface Farm {
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
   /** Its keys; none is open before something is to be signed. */
-  readonly signing: FarmSigning;
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -94,7 +94,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     steps: STEPS,
     signing,
     async close() {
-      await signing.close();
+      await signing[Symbol.asyncDispose]();
       await http.close();
       await store.close();
       await scratch.close();

@@ -14,10 +14,10 @@ import type { Signer, SigningRequest } from "../signing/signer.ts";
 import type { FarmConfig } from "./config/index.ts";
 
 /** Those that a farm cannot do without. Modules are signed only for certificates that somebody enrols. */
-const OWN_ROLES = ["root", "head", "builder"] as const satisfies readonly Role[];
+export const OWN_ROLES = ["root", "head", "builder"] as const satisfies readonly Role[];
 
 /** The keys that are configured; where none of a farm's own are, those that a first run makes, whether or not it has. */
-function farmKeys({ keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyDirectory">): KeySetting[] {
+export function farmKeys({ keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyDirectory">): KeySetting[] {
   return hasOwnKeys(keys) ? [...keys] : [...keys, ...OWN_ROLES.map((role) => madeKey(keyDirectory, role))];
 }
 
@@ -80,11 +80,9 @@ export class FarmSigning implements AsyncDisposable {
   }
 
   /** All that are configured, in their order, without those that are yet to be made. */
-  async publicKeys(): Promise<
-    readonly { readonly name: string; readonly role: Role; readonly key: PublicKey }[]
-  > {
+  async publicKeys(role?: Role): Promise<readonly NamedKey[]> {
     const found = [];
-    for (const setting of this.#keys) {
+    for (const setting of role === undefined ? this.#keys : this.#keysOf(role)) {
       const key = await this.#publicKeyOf(setting);
       if (key !== undefined) found.push({ name: setting.name, role: setting.role, key });
     }

@@ -109,18 +109,18 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 function otherPlaces(before: Published, after: Published): Place[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
-    ...[...now].filter(([path, entry]) => shownOf(then.get(path)) !== shownOf(entry)),
+    ...[...now].filter(([path, entry]) => !isShownAlike(entry, then.get(path))),
     ...[...then].filter(([path]) => !now.has(path)),
   ].map(([, { driver, output }]) => ({ driver, output }));
 }
 
-/** What its files follow from: all but signatures and bundles are named in the manifest. */
-function shownOf(entry: IndexEntry | undefined): string {
-  const signatures = (entry?.modules ?? []).flatMap((module) => module.signatures ?? []);
-  return [
-    entry?.manifest,
-    ...[...signatures, ...(entry?.provenance ?? [])].map(({ digest }) => digest),
-  ].join();
+/** The manifest names everything but statements and signatures: these may come later. */
+function isShownAlike(a: IndexEntry, b: IndexEntry | undefined): boolean {
+  const besideManifest = ({ modules, provenance = [] }: IndexEntry) =>
+    [provenance, ...modules.map(({ signatures = [] }) => signatures)]
+      .map((files) => files.map(({ digest }) => digest).join())
+      .join(";");
+  return b !== undefined && a.manifest === b.manifest && besideManifest(a) === besideManifest(b);
 }
 
 function stablePlaces({ indices }: Published): Map<string, IndexEntry> {

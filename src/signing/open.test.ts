@@ -86,9 +86,12 @@ describe("a signer", () => {
       ["head", { kind: "root", text: ROOT }],
       ["head", { kind: "module", sha256: "00".repeat(32) }],
       ["head", { kind: "bytes", bytes: "AA==" }],
-      ...[HEAD, STATEMENT.replace("subject", "Subject"), STATEMENT.replace("{", '{"more":1,')].map(
-        (payload): [string, unknown] => ["builder", { kind: "statement", payload }],
-      ),
+      ...[
+        HEAD,
+        `${STATEMENT} `,
+        STATEMENT.replace("subject", "Subject"),
+        STATEMENT.replace("{", '{"more":1,'),
+      ].map((payload): [string, unknown] => ["builder", { kind: "statement", payload }]),
       ...["00".repeat(31), "AA".repeat(32), undefined].map((sha256): [string, unknown] => [
         "mok",
         { kind: "module", sha256 },

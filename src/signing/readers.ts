@@ -4,7 +4,7 @@
 import { FarmError } from "../base/error.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../provenance/dsse.ts";
 import { readHead } from "../provenance/head.ts";
-import { readStatement } from "../provenance/statement.ts";
+import { readStatement, writeStatement } from "../provenance/statement.ts";
 import { readTrust } from "../provenance/trust.ts";
 import type { SigningRequest } from "./signer.ts";
 
@@ -23,7 +23,9 @@ const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
     return Buffer.from(text);
   },
   statement({ payload }) {
-    readStatement(Buffer.from(string(payload)), "the statement");
+    // One statement has one text: another one of it could say something else to another reader.
+    if (writeStatement(readStatement(Buffer.from(string(payload)), "the statement")) !== payload)
+      throw refused("the statement", "is not canonical JSON");
     return preAuthEncoding(STATEMENT_PAYLOAD, payload);
   },
   module({ sha256 }) {

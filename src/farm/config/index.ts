@@ -16,6 +16,7 @@ import { debian } from "../../kernel/distributions/debian.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { Exclusion } from "../../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../../matrix/generate.ts";
+import { Uri } from "../../provenance/slsa.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
 import { GithubConfig } from "./github.ts";
@@ -86,6 +87,9 @@ export const Config = z.strictObject({
     .describe(
       "Architecture of the machines that build for an architecture, for example `{aarch64: aarch64}`. It is part of every recipe, so set it if machines of several architectures use one store. Default: this machine's.",
     ),
+  builderId: Uri.optional().describe(
+    "What statements of provenance call this farm: a URI. Default: urn:kmodfarm:builder: and the fingerprint of its key.",
+  ),
   policy: z
     .string()
     .min(1)
