@@ -9,11 +9,11 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
+import type { InstalledPackage } from "../builder/records.ts";
+import { type Catalog, type GuestTools, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import { excludeElements } from "../matrix/exclude.ts";
-import { generateMatrix } from "../matrix/generate.ts";
+import type { AttemptNote, Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
@@ -32,6 +32,7 @@ import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { ModuleSigning } from "./sign.ts";
 import { Started } from "./started.ts";
 import type { Attestor } from "./statements.ts";
+import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -41,14 +42,24 @@ export interface RunOptions {
   readonly retry?: boolean;
   /** Build this matrix instead of what the configuration selects from the catalog. */
   readonly matrix?: readonly Element[];
+  /** What of it the command line asks for; default: all. */
+  readonly narrowed?: Narrowed | undefined;
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
+  /** Only these of the wanted elements. */
+  readonly only?: (element: Element) => boolean;
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
+  /** Plans only: nothing is written to the store. */
+  readonly isDry?: boolean;
+  /** Sees what is published when the run begins. */
+  readonly opened?: (published: Published) => void;
+  /** What toolchain roots of other machines contain, by their names. */
+  readonly roots?: Readonly<Record<string, readonly InstalledPackage[]>>;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
   readonly what?: string;
 }
@@ -58,6 +69,9 @@ interface ExecutorParts extends LocalContext {
   readonly build: FarmBuild;
   /** Where each source of packages is: catalog source id → URL. */
   readonly mirrors: Readonly<Record<string, string>>;
+  /** What is known of earlier attempts, by `elementKey`. */
+  readonly noteOf: (key: string) => AttemptNote | undefined;
+  readonly guests: readonly GuestTools[];
 }
 
 interface Parts {
@@ -95,7 +109,8 @@ export class Coordinator {
   readonly #elements: PQueue;
   #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
-  #excluded: RunReport["excluded"] = [];
+  #excluded: Wanted["excluded"] = [];
+  #ofAll: number | undefined;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -150,12 +165,17 @@ export class Coordinator {
     this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
 
-  /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
+  /**
+   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again.
+   * @throws FarmError CONFIG_INVALID for a selection with a word that names nothing
+   */
   async begin(): Promise<void> {
-    await this.#alone("store", async () => {
-      const lost = await this.#repair();
-      await this.#alone("signatures", () => this.#signPublished(lost));
-    });
+    this.#refuseUnknownWords();
+    if (!this.#options.isDry)
+      await this.#alone("store", async () => {
+        const lost = await this.#repair();
+        await this.#alone("signatures", () => this.#signPublished(lost));
+      });
     this.#work = this.#open();
   }
 
@@ -188,7 +208,7 @@ export class Coordinator {
   /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
   async drained(): Promise<void> {
     await this.#started.allEnded();
-    await this.ledger.publish();
+    if (!this.#options.isDry) await this.ledger.publish();
   }
 
   /** @throws FarmError INTERRUPTED where it was stopped: everything that was finished is published */
@@ -211,6 +231,7 @@ export class Coordinator {
     const report = await reportRun({
       wanted: this.#wantedLast,
       excluded: this.#excluded,
+      ofAll: this.#ofAll,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -237,6 +258,15 @@ export class Coordinator {
     if (count === 0) return;
     this.#options.progress.say(`signatures: ${count} published artifacts were signed anew`);
     if (lost.length > 0) await this.#repair();
+  }
+
+  /** A source that failed may be the one that knows the word. */
+  #refuseUnknownWords(): void {
+    if (this.#options.matrix !== undefined) return;
+    const facts = unknownSelections(this.#farm.config.select, this.ledger.catalog);
+    const detail = facts.join("; ");
+    if (facts.length > 0 && this.#problems.length === 0) throw new FarmError("CONFIG_INVALID", { detail });
+    if (facts.length > 0) this.#options.progress.say(detail);
   }
 
   async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
@@ -266,15 +296,16 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now } = this.#options;
-    if (matrix !== undefined) return matrix;
+    const { matrix, now, narrowed, only = () => true } = this.#options;
+    if (matrix !== undefined) return matrix.filter(only);
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
-    const all = generateMatrix(this.ledger.catalog, drivers, select, this.ledger.facts);
-    const { elements, excluded } = excludeElements(all, exclude, now());
-    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
-    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
-    return elements;
+    const { ledger } = this;
+    const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
+    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    this.#excluded = excluded;
+    this.#ofAll = ofAll;
+    return elements.filter(only);
   }
 
   #rankOf(element: Element): number {
@@ -295,6 +326,7 @@ export class Coordinator {
     if (signal.aborted) return;
     try {
       await this.#tryOne(element);
+      if (this.#options.isDry) return;
       const fault = await this.ledger.publishSometimes();
       if (fault !== undefined)
         progress.say(`${this.#farm.store.place}: not written, will be tried again: ${fault.message}`);
@@ -312,6 +344,10 @@ export class Coordinator {
         return;
       }
       work = await planner.plan(element);
+      if (work === undefined) {
+        this.#handedOut.add(elementKey(element));
+        return;
+      }
       if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
         this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
@@ -384,25 +420,30 @@ export class Coordinator {
     const { progress, now, signal, without, retry, executor } = this.#options;
     const build = openBuild(this.#farm, this.ledger.catalog, (text) => progress.say(text), this.ledger);
     const { guests, sources } = this.ledger.catalog;
-    const isLoaded = !without?.includes("load");
     const boot = { inputs: build.inputs, scratch, cache };
     const processors = this.#processors;
     const mirrors = Object.fromEntries(sources.map(({ id, url }) => [id, url]));
     const { builder: architecture, emulated } = this.#farm;
     const machine = { architecture, emulated };
-    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors, machine };
+    const isLoaded = !without?.includes("load");
+    const noteOf = (key: string) => this.ledger.noteOf(key);
+    const shared = { steps, build, boot, processors, isLoaded, signal, mirrors, machine, noteOf, guests };
+    const made = executor?.(shared) ?? new LocalExecutor(shared);
+    // What workers found out counts, whether or not kernels are booted here.
+    const isElsewhere = made.name === "handOvers";
     const planner = new Planner({
       farm: this.#farm,
       ledger: this.ledger,
       drivers: this.#drivers,
-      ...{ build, processors, progress, signal },
+      ...{ build, processors, progress, signal, isElsewhere },
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
     });
     const context: ElementContext = {
-      ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
-      executor: executor?.(parts) ?? new LocalExecutor(parts),
+      ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
+      isLoaded: isLoaded || isElsewhere,
+      executor: made,
       gate: this.#gate,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,

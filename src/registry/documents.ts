@@ -98,6 +98,7 @@ export type Manifest = z.infer<typeof Manifest>;
 /** Something among the blobs. */
 const Part = z.object({ digest: Digest, size: z.int() });
 export type Part = z.infer<typeof Part>;
+
 /** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
 const ModuleSignature = z.object({
   /** Of the certificate: how a node names the keys that it has. */
@@ -244,7 +245,10 @@ const ArtifactName = z.object({ driver: PathSegment, output: OutputPath, recipe:
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  action: z.enum(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"]),
+  action: z.enum([
+    ...(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"] as const),
+    "floor",
+  ]),
   artifact: ArtifactName,
   /** The kernel that it is about, where that is another than its own. */
   kernel: z.string().optional(),
@@ -254,6 +258,10 @@ export const Decision = z.object({
   policy: Digest.optional(),
   /** The artifact's manifest then, with the verdicts that it rested on. */
   manifest: Digest.optional(),
+  /** Nodes that have these modules must not load them again: what they insert, and the kernels that were given it. */
+  denied: z.object({ modules: z.array(Digest), kernels: z.array(z.string()) }).optional(),
+  /** The least version of the driver that nodes may still use. */
+  floor: PathSegment.optional(),
   /** Those among the required that were no pass, and what was found out later. */
   verdicts: z.array(Verdict),
 });
