@@ -98,16 +98,6 @@ export type Manifest = z.infer<typeof Manifest>;
 /** Something among the blobs. */
 const Part = z.object({ digest: Digest, size: z.int() });
 export type Part = z.infer<typeof Part>;
-/** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
-const ModuleSignature = z.object({
-  /** Of the certificate: how a node names the keys that it has. */
-  keyId: z.string().regex(/^([0-9a-f]{2}){1,64}$/),
-  /** The certificate itself, in DER, among the blobs: what admins enrol. */
-  certificate: Digest,
-  digest: Digest,
-  size: z.int(),
-});
-export type ModuleSignature = z.infer<typeof ModuleSignature>;
 
 /** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
 const ModuleSignature = z.object({
@@ -118,6 +108,7 @@ const ModuleSignature = z.object({
   digest: Digest,
   size: z.int(),
 });
+export type ModuleSignature = z.infer<typeof ModuleSignature>;
 
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({

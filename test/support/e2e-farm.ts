@@ -406,6 +406,7 @@ export interface StableArtifact {
   readonly architecture: "x86_64" | "aarch64";
   readonly kversion: string;
   readonly packageVersion: string;
+  readonly flavour: string;
   readonly output: string;
   readonly recipe: string;
   readonly manifest: string;
