@@ -124,10 +124,16 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/workers/work.ts": "attempts in the cache",
   "farm/workers/workshop.ts": "records of roots",
   "farm/sources.ts": "credentials and keyrings that the configuration names",
+  "cli/commands/keys/create.ts": "a password's file, the terminal",
   "registry/artifact-content.ts": "attempts in the cache",
   "registry/copy.ts": "its own temporary file",
   "registry/stores/folder.ts": "packages in the cache",
   "registry/stores/s3.ts": "packages in the cache",
+  "signing/box.ts": "packages of this program",
+  "signing/create.ts": "new keys, in a directory that a person names",
+  "signing/keys/file.ts": "a key that the configuration names",
+  "signing/open.ts": "a password's file that the configuration names, the terminal",
+  "signing/password.ts": "a descriptor that it was given",
 };
 
 /** Looking into what is said to people. */

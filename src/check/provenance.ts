@@ -4,15 +4,11 @@
  */
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest } from "../base/json.ts";
+import { type BuildMaterials, unnamedMaterials } from "../provenance/build.ts";
 import { readBundle } from "../provenance/bundle.ts";
 import { signersOf } from "../provenance/dsse.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
-import {
-  type BuildMaterials,
-  type BuiltIdentity,
-  externalParametersOf,
-  unnamedMaterials,
-} from "../provenance/slsa.ts";
+import { type BuiltIdentity, externalParametersOf } from "../provenance/slsa.ts";
 import { readStatement, type StatedModule, type Statement, subjectsOf } from "../provenance/statement.ts";
 import { type Reason, reason } from "./verdict.ts";
 

@@ -29,6 +29,7 @@ import { type Farm, type FarmAnswers, type FarmBuild, openBuild, updateFarmCatal
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
+import { ModuleSigning } from "./sign.ts";
 import { Started } from "./started.ts";
 import type { Attestor } from "./statements.ts";
 import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
@@ -102,6 +103,7 @@ export class Coordinator {
   readonly #drivers: Drivers;
   readonly #gate: Gate;
   readonly #attestor: Attestor | undefined;
+  readonly #modules: ModuleSigning;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
@@ -124,6 +126,7 @@ export class Coordinator {
     this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
+    this.#modules = new ModuleSigning(farm.config, farm.signing, farm.store);
     this.#options = options;
     this.#drivers = drivers;
     this.#processors = new PQueue({ concurrency: farm.config.jobs });
@@ -170,7 +173,8 @@ export class Coordinator {
     this.#refuseUnknownWords();
     if (!this.#options.isDry)
       await this.#alone("store", async () => {
-        await this.#repair();
+        const lost = await this.#repair();
+        await this.#alone("signatures", () => this.#signPublished(lost));
       });
     this.#work = this.#open();
   }
@@ -247,6 +251,22 @@ export class Coordinator {
     const detail = facts.join("; ");
     if (facts.length > 0 && this.#problems.length === 0) throw new FarmError("CONFIG_INVALID", { detail });
     if (facts.length > 0) this.#options.progress.say(detail);
+  }
+
+  /** Gives what is stable the signatures that are wanted by now, and those that the store lost. */
+  async #signPublished(lost: Awaited<ReturnType<typeof repairArtifacts>>["lost"]): Promise<void> {
+    const lostDigests = new Set(lost.flatMap(({ damage }) => damage.map(({ digest }) => digest)));
+    let count = 0;
+    for (const { entry, channel } of listAll(this.ledger.published.indices)) {
+      if (channel !== "stable") continue;
+      const signed = await this.#modules.signed(entry, (digest) => lostDigests.has(digest));
+      if (signed === entry) continue;
+      this.ledger.recordSignatures(signed);
+      count++;
+    }
+    if (count === 0) return;
+    this.#options.progress.say(`signatures: ${count} published artifacts were signed anew`);
+    if (lost.length > 0) await this.#repair();
   }
 
   async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
@@ -427,6 +447,7 @@ export class Coordinator {
       gate: this.#gate,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,
+      modules: this.#modules,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

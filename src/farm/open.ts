@@ -25,6 +25,7 @@ import { inputArchive } from "../registry/input-archive.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
+import { FarmSigning } from "./signing.ts";
 import {
   catalogSources,
   listSources,
@@ -33,7 +34,6 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
-import { NO_SIGNING, type Signing } from "./statements.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
@@ -58,8 +58,8 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
-  /** Who speaks for this farm. */
-  readonly signing: Signing;
+  /** Its keys; none is open before something is to be signed. */
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -75,9 +75,10 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const store = await openStore(config.store);
-  const signing = NO_SIGNING;
+  const signing = new FarmSigning(config);
   return {
     config,
+    signing,
     store,
     cache: config.cache,
     scratch,
@@ -92,9 +93,8 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
-    signing,
     async close() {
-      await signing.close();
+      await signing[Symbol.asyncDispose]();
       await http.close();
       await store.close();
       await scratch.close();

@@ -7,8 +7,9 @@ import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
 import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { INIT } from "./github/command.ts";
+import { CREATE_KEY, SHOW_KEYS } from "./keys/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
-import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
+import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
@@ -57,6 +58,14 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(LOAD, async () => (await import("./modules/load.ts")).load),
   command(CHECK, async () => (await import("./modules/check.ts")).check),
   command(AUDIT, async () => (await import("./modules/audit.ts")).audit),
+  group("modules", "modules and their signatures", [
+    command(ATTACH, async () => (await import("./modules/signature.ts")).attach),
+    command(DETACH, async () => (await import("./modules/signature.ts")).detach),
+  ]),
+  group("keys", "private keys of the farm", [
+    command(CREATE_KEY, async () => (await import("./keys/create.ts")).create),
+    command(SHOW_KEYS, async () => (await import("./keys/show.ts")).show),
+  ]),
   command(PROMOTE, async () => (await import("./gate/gate.ts")).promote),
   command(IMPORT_MODULES, async () => (await import("./gate/gate.ts")).importModules),
   command(WITHDRAW, async () => (await import("./gate/gate.ts")).withdraw),

@@ -16,9 +16,18 @@ import { debian } from "../../kernel/distributions/debian.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { Exclusion } from "../../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../../matrix/generate.ts";
+import { Uri } from "../../provenance/slsa.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
 import { GithubConfig } from "./github.ts";
+import {
+  KeysConfig,
+  keySettings,
+  refuseMisleadingNames,
+  refuseOtherKeys,
+  SignaturesConfig,
+  signaturesAt,
+} from "./keys.ts";
 import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
@@ -77,6 +86,9 @@ export const Config = z.strictObject({
     .describe(
       "Architecture of the machines that build for an architecture, for example `{aarch64: aarch64}`. It is part of every recipe, so set it if machines of several architectures use one store. Default: this machine's.",
     ),
+  builderId: Uri.optional().describe(
+    "What statements of provenance call this farm: a URI. Default: urn:kmodfarm:builder: and the fingerprint of its key.",
+  ),
   policy: z
     .string()
     .min(1)
@@ -84,6 +96,17 @@ export const Config = z.strictObject({
     .describe(
       "File with the gate's policy, relative to this file (docs/policy.md). Default: the usual checks.",
     ),
+  keys: KeysConfig.default({}).describe(
+    "Private keys by their names (docs/trust.md). Default: keys without passwords, which the first run makes in `keyDirectory`.",
+  ),
+  keyDirectory: z
+    .string()
+    .min(1)
+    .default(".kmodfarm/keys")
+    .describe("Where `kmodfarm keys create` and a first run put keys, relative to this file."),
+  signatures: SignaturesConfig.default([]).describe(
+    "Whose signatures modules get, each in a file beside the module. Default: none.",
+  ),
   archive: ArchivePolicy.default("headers").describe(
     "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
@@ -145,6 +168,9 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
     ...{ store, cache, policy },
+    keys: keySettings(base, config.keys),
+    keyDirectory: resolve(base, config.keyDirectory),
+    signatures: signaturesAt(base, config.signatures),
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,
     /** What relative paths of the file are relative to. */
@@ -179,6 +205,10 @@ export function parseConfig(text: string, file: string): Config {
     `${file}: `,
   );
   refuseWrongNeeds(parsed.data.drivers, `${file}: `);
+  const { keys, signatures, drivers } = parsed.data;
+  refuseMisleadingNames(keys, `${file}: `);
+  for (const signed of [{ signatures }, ...drivers])
+    refuseOtherKeys(keys, signed.signatures ?? [], `${file}: `);
   return parsed.data;
 }
 
