@@ -105,6 +105,8 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "cli/main.ts": "package.json",
   "cli/matrix-io.ts": "matrices that a person names",
   "cli/module-files.ts": "modules that a person names",
+  "cli/commands/trust/verify.ts": "what a person names: what kind it is",
+  "cli/named-file.ts": "files that a person names",
   "cli/options.ts": "the configured store and cache: whether they are there",
   "farm/audit/local-file.ts": "modules that a person names, and what lies beside them",
   "farm/audit/place.ts": "a directory of modules that a person names",

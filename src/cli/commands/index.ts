@@ -14,6 +14,7 @@ import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
+import { VERIFY } from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
@@ -49,6 +50,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(GENERATIONS, async () => (await import("./store/generations.ts")).generations),
   command(PRUNE, async () => (await import("./store/prune.ts")).pruneStore),
   command(FSCK, async () => (await import("./store/fsck.ts")).checkStore),
+  command(VERIFY, async () => (await import("./trust/verify.ts")).verify),
   group("store", "registries as a whole", [
     command(COPY, async () => (await import("./store/copy.ts")).copy),
   ]),
