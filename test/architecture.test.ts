@@ -96,6 +96,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "check/guest/qemu.ts": "the console of one guest",
 
   "cli/catalog-io.ts": "lists that a person names",
+  "cli/commands/github/init.ts": "package.json",
   "cli/commands/modules/check.ts": "modules that a person names",
   "cli/commands/catalog/find.ts": "a catalog that a person names",
   "cli/commands/night/rebuild.ts": "a manifest that a person names",

@@ -45,7 +45,8 @@ export function githubFiles(settings: GithubSettings): ReadonlyMap<string, strin
 
 const WORKFLOWS = ".github/workflows";
 const ACTION = ".github/actions/kmodfarm";
-const HEAD = "Written by `kmodfarm github init`; change kmodfarm.yaml and write it again instead of editing it.";
+const HEAD =
+  "Written by `kmodfarm github init`; change kmodfarm.yaml and write it again instead of editing it.";
 /** Minutes; a shard is planned for ten. */
 const TIMEOUTS = { plan: 120, shard: 180, publish: 180 };
 /** What an artifact of a run is for is over when the run is published, or repeated. */
@@ -97,8 +98,8 @@ function planJob(settings: GithubSettings): Job {
     permissions: permissionsOf(settings),
     "timeout-minutes": TIMEOUTS.plan,
     outputs: {
-      matrix: "${{ steps.plan.outputs.matrix }}",
-      "orders-id": "${{ steps.orders.outputs.artifact-id }}",
+      matrix: expression("steps.plan.outputs.matrix"),
+      "orders-id": expression("steps.orders.outputs.artifact-id"),
     },
     steps: [
       ...begin(),
@@ -108,10 +109,10 @@ function planJob(settings: GithubSettings): Job {
         id: "plan",
         env: {
           ...accessEnvironment(settings),
-          DISTRIBUTION: "${{ inputs.distribution }}",
-          ARCHITECTURE: "${{ inputs.architecture }}",
-          KERNEL_RELEASE: "${{ inputs.kernel-release }}",
-          RETRY: "${{ inputs.retry }}",
+          DISTRIBUTION: expression("inputs.distribution"),
+          ARCHITECTURE: expression("inputs.architecture"),
+          KERNEL_RELEASE: expression("inputs.kernel-release"),
+          RETRY: expression("inputs.retry"),
         },
         run: lines(
           "options=()",
@@ -159,8 +160,8 @@ const CHECK: Round = {
   name: "check",
   needs: ["plan", "build"],
   // Shards that were built are checked, whatever became of the others.
-  if: `\${{ !cancelled() && needs.plan.result == 'success' && ${HAS_SHARDS} }}`,
-  before: [download({ name: "built-${{ matrix.shard }}", path: "built" })],
+  if: expression(`!cancelled() && needs.plan.result == 'success' && ${HAS_SHARDS}`),
+  before: [download({ name: `built-${expression("matrix.shard")}`, path: "built" })],
   title: "Load-test",
   options: " --after built",
   out: "checked",
@@ -171,28 +172,28 @@ function shardJob(settings: GithubSettings, round: Round): Job {
   const hosts = settings.privateHosts.map((host) => ` --private-host ${host}`).join("");
   const { name, needs, before, title, options, out } = round;
   return {
-    name: `${name} \${{ matrix.shard }}`,
+    name: `${name} ${expression("matrix.shard")}`,
     needs,
     if: round.if,
-    "runs-on": `\${{ fromJSON('${runners}')[matrix.machine] }}`,
+    "runs-on": expression(`fromJSON('${runners}')[matrix.machine]`),
     permissions: READ_ONLY,
     "timeout-minutes": TIMEOUTS.shard,
-    strategy: { "fail-fast": false, matrix: "${{ fromJSON(needs.plan.outputs.matrix) }}" },
+    strategy: { "fail-fast": false, matrix: expression("fromJSON(needs.plan.outputs.matrix)") },
     steps: [
       ...begin(),
-      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ "artifact-ids": expression("needs.plan.outputs.orders-id"), path: "orders" }),
       download({ name: "order-blobs", path: "orders/blobs" }),
       ...before,
       {
         name: title,
-        env: { SHARD: "${{ matrix.shard }}" },
+        env: { SHARD: expression("matrix.shard") },
         run: `sudo kmodfarm work orders --shard "$SHARD"${options} --out ${out}${hosts}`,
       },
       // What was finished before a fault is handed over too.
-      { name: "Own what was made", if: "${{ always() }}", run: `mkdir -p ${out}; ${owned(out)}` },
+      { name: "Own what was made", if: expression("always()"), run: `mkdir -p ${out}; ${owned(out)}` },
       {
-        ...upload(out, `${out}-\${{ matrix.shard }}`, `${out}/*.tar`),
-        if: "${{ always() }}",
+        ...upload(out, `${out}-${expression("matrix.shard")}`, `${out}/*.tar`),
+        if: expression("always()"),
       },
     ],
   };
@@ -202,7 +203,7 @@ function publishJob(settings: GithubSettings): Job {
   const { coordinator, environment, config } = settings;
   return {
     needs: ["plan", "build", "check"],
-    if: "${{ !cancelled() && needs.plan.result == 'success' }}",
+    if: expression("!cancelled() && needs.plan.result == 'success'"),
     "runs-on": coordinator,
     environment,
     permissions: permissionsOf(settings),
@@ -210,7 +211,7 @@ function publishJob(settings: GithubSettings): Job {
     steps: [
       ...begin(),
       // By its id: an artifact of that name may have taken its place.
-      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ "artifact-ids": expression("needs.plan.outputs.orders-id"), path: "orders" }),
       download({ pattern: "built-*", path: "handovers" }),
       download({ pattern: "checked-*", path: "handovers" }),
       ...accessSteps(settings, "vars.KMODFARM_PUBLISH_ROLE"),
@@ -265,9 +266,9 @@ function onDemandWorkflow(settings: GithubSettings): Workflow {
       night: {
         ...callNight(settings),
         with: {
-          "kernel-release": "${{ inputs.kernel-release }}",
-          distribution: "${{ inputs.distribution }}",
-          architecture: "${{ inputs.architecture }}",
+          "kernel-release": expression("inputs.kernel-release"),
+          distribution: expression("inputs.distribution"),
+          architecture: expression("inputs.architecture"),
         },
       },
     },
@@ -331,8 +332,8 @@ function accessSteps({ store }: GithubSettings, role: string): Step[] {
     {
       uses: pinned(ACTIONS.awsCredentials),
       with: {
-        "role-to-assume": `\${{ ${role} }}`,
-        "aws-region": store.region ?? "${{ vars.KMODFARM_REGION }}",
+        "role-to-assume": expression(role),
+        "aws-region": store.region ?? expression("vars.KMODFARM_REGION"),
       },
     },
   ];
@@ -341,8 +342,8 @@ function accessSteps({ store }: GithubSettings, role: string): Step[] {
 function accessEnvironment({ store }: GithubSettings): Record<string, string> {
   if (store.kind !== "keys") return {};
   return {
-    AWS_ACCESS_KEY_ID: "${{ secrets.KMODFARM_KEY_ID }}",
-    AWS_SECRET_ACCESS_KEY: "${{ secrets.KMODFARM_SECRET_KEY }}",
+    AWS_ACCESS_KEY_ID: expression("secrets.KMODFARM_KEY_ID"),
+    AWS_SECRET_ACCESS_KEY: expression("secrets.KMODFARM_SECRET_KEY"),
   };
 }
 
@@ -352,14 +353,12 @@ function permissionsOf({ store }: GithubSettings): typeof READ_ONLY | typeof WIT
 
 const AWS_NAMES = [
   ...["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
-  ...["AWS_REGION", "AWS_DEFAULT_REGION"],
+  ...["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"],
 ];
 
 /** Toolchain roots and sandboxes want root; nothing but the store's credentials goes there. */
 function kmodfarm({ store }: GithubSettings): string {
-  return store.kind === "directory"
-    ? "sudo kmodfarm"
-    : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
+  return store.kind === "directory" ? "sudo kmodfarm" : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
 }
 
 /** What root made is the runner's, which reads it for an artifact. */
@@ -388,6 +387,11 @@ function download(inputs: Record<string, string>): Step {
 
 function withoutDefault<T extends { readonly default: unknown }>({ default: _, ...input }: T) {
   return input;
+}
+
+/** What GitHub fills in. */
+function expression(text: string): string {
+  return `\${{ ${text} }}`;
 }
 
 function lines(...all: readonly string[]): string {

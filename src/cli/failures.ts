@@ -90,7 +90,11 @@ function lineOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): str
 }
 
 /** A failed load test, or one that could not be made, is reported like a failed build. */
-export function failureOf({ failure, load, refusals = [] }: AttemptNote): Failure & { readonly advice: string } {
+export function failureOf({
+  failure,
+  load,
+  refusals = [],
+}: AttemptNote): Failure & { readonly advice: string } {
   if (failure !== undefined) {
     return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };
   }

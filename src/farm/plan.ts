@@ -64,7 +64,9 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
     });
     const { ordered = [], rootContents, written = NOTHING } = parts.executor ?? {};
     const shards = shardsOf(ordered, farm, parts.noteOf ?? (() => undefined), options);
-    const roots = [...(rootContents ?? [])].map(([name, packages]) => [name, packages.map((one) => ({ ...one }))] as const);
+    const roots = [...(rootContents ?? [])].map(
+      ([name, packages]) => [name, packages.map((one) => ({ ...one }))] as const,
+    );
     await directory.putRoots(Object.fromEntries(roots));
     await directory.putShards({ schema: "kmodfarm.orderShards/1", shards });
     return { ...report, orders: written, shards };

@@ -79,7 +79,14 @@ async function makeOrders({ directory, cache, scratch }: ExecutorPlace): Promise
   const orders = await OrderDirectory.make(join(directory, "orders"));
   onTestFinished(() => orders.close());
   return new OrdersExecutor({
-    ...{ cache, scratch, directory: orders, mirrors: {}, guests: [], processors: new PQueue({ concurrency: 2 }) },
+    ...{
+      cache,
+      scratch,
+      directory: orders,
+      mirrors: {},
+      guests: [],
+      processors: new PQueue({ concurrency: 2 }),
+    },
     build: { toolchains, inputs: NOBODY, limits: LIMITS } as never,
     isCarried: () => false,
     isRetry: false,

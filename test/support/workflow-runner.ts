@@ -6,8 +6,19 @@
  */
 import { spawn } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
-import { cpSync, existsSync, globSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join, relative } from "node:path";
+import {
+  cpSync,
+  existsSync,
+  globSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, relative } from "node:path";
 import PQueue from "p-queue";
 import { parse } from "yaml";
 import { CHECKOUT } from "./e2e-mirror.ts";
@@ -70,15 +81,17 @@ const AT_ONCE = 2;
 export async function runWorkflow(
   settings: RunnerSettings,
   file: string,
-  event: { readonly name?: string; readonly inputs?: Readonly<Record<string, unknown>> } = {},
+  inputs: Readonly<Record<string, unknown>> = {},
 ): Promise<WorkflowRun> {
   const run = new Run(settings, join(settings.place, randomUUID().slice(0, 8)));
-  const { name = "workflow_dispatch", inputs = {} } = event;
-  await run.workflow(file, { github: { event_name: name, ref_name: "main", event: EVENT }, inputs });
+  await run.workflow(file, { github: DISPATCHED, inputs });
   return { jobs: run.done, artifacts: run.artifacts };
 }
 
-const EVENT = { repository: { default_branch: "main" } };
+const DISPATCHED = {
+  ...{ event_name: "workflow_dispatch", ref_name: "main" },
+  event: { repository: { default_branch: "main" } },
+};
 
 class Run {
   readonly done: JobRun[] = [];
@@ -101,8 +114,7 @@ class Run {
     const { vars = {}, secrets = {} } = this.#settings;
     const context = { ...given, vars, secrets };
     const running = new Map<string, Promise<NeededJob>>();
-    for (const [id, job] of Object.entries(jobs))
-      running.set(id, this.#whenReady(id, job, context, running));
+    for (const [id, job] of Object.entries(jobs)) running.set(id, this.#whenReady(id, job, context, running));
     await Promise.all(running.values());
   }
 
@@ -113,7 +125,9 @@ class Run {
     running: ReadonlyMap<string, Promise<NeededJob>>,
   ): Promise<NeededJob> {
     const names = [job.needs ?? []].flat();
-    const waited = names.map(async (name) => [name, await (running.get(name) as Promise<NeededJob>)] as const);
+    const waited = names.map(
+      async (name) => [name, await (running.get(name) as Promise<NeededJob>)] as const,
+    );
     const needs = Object.fromEntries(await Promise.all(waited));
     const context = { ...given, needs };
     const results = Object.values(needs).map(({ result }) => result);
@@ -123,7 +137,8 @@ class Run {
       await this.workflow(job.uses.replace(/^\.\//, ""), { ...given, inputs: values(job.with, context) });
       return { result: "success", outputs: {} };
     }
-    const matrix = job.strategy === undefined ? { include: [{}] } : evaluateValue(job.strategy.matrix, context);
+    const matrix =
+      job.strategy === undefined ? { include: [{}] } : evaluateValue(job.strategy.matrix, context);
     const entries = (matrix as { include: Record<string, unknown>[] }).include;
     const all = await Promise.all(
       entries.map((entry) => this.#queue.add(() => this.#job(id, job, { ...context, matrix: entry }))),
@@ -136,7 +151,7 @@ class Run {
   async #job(id: string, job: Job, given: Context): Promise<JobRun> {
     const name = template(job.name ?? id, given);
     const runsOn = evaluateValue(job["runs-on"], given);
-    if (typeof runsOn !== "string" && !Array.isArray(runsOn)) throw new Error(`${name} runs on ${runsOn}`);
+    if (typeof runsOn !== "string" && !Array.isArray(runsOn)) throw new Error(`${name} runs on nothing`);
     const machine = new Machine(name, join(this.#place, "jobs", name.replaceAll(/[^\w.-]/g, "-")));
     this.#settings.prepare?.(id, machine.workspace);
     const steps: Record<string, { outputs: Record<string, string> }> = {};
@@ -224,10 +239,7 @@ class Run {
     rmSync(target, { recursive: true, force: true });
     const isOne = found.length === 1 && !wanted.includes("*");
     for (const one of found)
-      cpSync(one, isOne ? target : join(target, relative(join(workspace, wanted, ".."), one)), {
-        recursive: true,
-        filter: (source) => !without.includes(source),
-      });
+      copyLinked(one, isOne ? target : join(target, relative(join(workspace, wanted, ".."), one)), without);
     if (found.length === 0) return {};
     return { "artifact-id": idOf(name) };
   }
@@ -241,7 +253,7 @@ class Run {
     if (found.length === 0 && pattern === undefined) throw new Error(`there is no artifact ${name ?? id}`);
     for (const one of found) {
       const target = join(workspace, path, pattern === undefined ? "" : one);
-      cpSync(join(this.artifacts, one), target, { recursive: true });
+      copyLinked(join(this.artifacts, one), target);
     }
   }
 }
@@ -343,6 +355,18 @@ while :; do
 done
 exec env -i $kept "$@"`,
   };
+}
+
+/** Toolchains are large, and nobody writes into what is there. */
+function copyLinked(from: string, to: string, without: readonly string[] = []): void {
+  if (without.includes(from)) return;
+  if (!statSync(from).isDirectory()) {
+    mkdirSync(dirname(to), { recursive: true });
+    linkSync(from, to);
+    return;
+  }
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(from)) copyLinked(join(from, name), join(to, name), without);
 }
 
 function idOf(name: string): string {

@@ -16,10 +16,7 @@ export interface FollowingTest {
 }
 
 /** Undefined if there is nothing to test: the build failed. */
-export async function followingTest(
-  build: BuildOrder,
-  attempt: Attempt,
-): Promise<FollowingTest | undefined> {
+export async function followingTest(build: BuildOrder, attempt: Attempt): Promise<FollowingTest | undefined> {
   const { element, mirrors, nonce, expires, isRetry, load } = build;
   if (load === undefined || attempt.record.failure !== undefined) return undefined;
   const bytes = new Map<string, Buffer>();
@@ -50,8 +47,7 @@ export async function orderedSet(
       modules.map(async ({ name, bytes, packed }) => ({
         name,
         ...(await keep(bytes)),
-        packed:
-          packed === undefined ? undefined : { packing: packed.packing, ...(await keep(packed.bytes)) },
+        packed: packed === undefined ? undefined : { packing: packed.packing, ...(await keep(packed.bytes)) },
       })),
     ),
     needs: await Promise.all(needs.map(async ({ name, bytes }) => ({ name, ...(await keep(bytes)) }))),

@@ -11,8 +11,7 @@ export function overlayStore(lower: Store, upper: Store): Store {
     stream: async (path) => (await upper.stream(path)) ?? lower.stream(path),
     facts: async (path) => (await upper.facts(path)) ?? lower.facts(path),
     write: (path, content) => upper.write(path, content),
-    create: async (path, content) =>
-      (await lower.facts(path)) === undefined && upper.create(path, content),
+    create: async (path, content) => (await lower.facts(path)) === undefined && upper.create(path, content),
     writeFile: (path, file) => upper.writeFile(path, file),
     async list(path) {
       const names = await Promise.all([upper.list(path), lower.list(path)]);

@@ -30,11 +30,7 @@ export async function init(options: InitOptions): Promise<number> {
 
 const NEXT = "Commit them. docs/github.md says which roles, variables and environment they want.\n";
 
-async function settingsOf(
-  config: FarmConfig,
-  options: InitOptions,
-  output: string,
-): Promise<GithubSettings> {
+async function settingsOf(config: FarmConfig, options: InitOptions, output: string): Promise<GithubSettings> {
   const { runners, ...github } = config.github;
   for (const machine of Object.values(config.builders))
     if (runners[machine] === undefined)

@@ -33,8 +33,7 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
     const matrix = githubMatrix(shards.map((shard) => ({ ...shard, elements: shard.orders })));
     await writeFile(join(out, "matrix.json"), `${matrix}\n`);
     const counts = { orders, shards: shards.length, handedOut, wanted };
-    if (options.json)
-      await printJson({ schema: "kmodfarm.plan/1", out, ...counts, generation, problems });
+    if (options.json) await printJson({ schema: "kmodfarm.plan/1", out, ...counts, generation, problems });
     else await print(planText(options.out, report));
     return exitOf(report);
   });

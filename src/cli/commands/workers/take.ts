@@ -11,8 +11,8 @@ import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
-import { exitOf, toJson, toText } from "../night/run.ts";
 import { addSummary } from "../../summary.ts";
+import { exitOf, toJson, toText } from "../night/run.ts";
 import type { TAKE } from "./command.ts";
 
 export async function take(places: readonly string[], options: OptionsOf<typeof TAKE>): Promise<number> {
