@@ -53,9 +53,9 @@ const TIMEOUTS = { plan: 120, shard: 180, publish: 180 };
 const RETENTION_DAYS = 3;
 
 const INPUTS = {
+  kernel: { description: "Only these kernel releases (uname -r)", type: "string", default: "" },
   distribution: { description: "Only these releases or distributions", type: "string", default: "" },
   architecture: { description: "Only these architectures", type: "string", default: "" },
-  "kernel-release": { description: "Only kernel releases that match", type: "string", default: "" },
   retry: {
     description: "Also retry what failed by its own fault",
     type: "boolean",
@@ -109,16 +109,16 @@ function planJob(settings: GithubSettings): Job {
         id: "plan",
         env: {
           ...accessEnvironment(settings),
+          KERNEL: expression("inputs.kernel"),
           DISTRIBUTION: expression("inputs.distribution"),
           ARCHITECTURE: expression("inputs.architecture"),
-          KERNEL_RELEASE: expression("inputs.kernel-release"),
           RETRY: expression("inputs.retry"),
         },
         run: lines(
           "options=()",
+          `[ -z "$KERNEL" ] || options+=(--kernel "$KERNEL")`,
           `[ -z "$DISTRIBUTION" ] || options+=(--distro "$DISTRIBUTION")`,
           `[ -z "$ARCHITECTURE" ] || options+=(--arch "$ARCHITECTURE")`,
-          `[ -z "$KERNEL_RELEASE" ] || options+=(--kernel-release "$KERNEL_RELEASE")`,
           `[ "$RETRY" != true ] || options+=(--retry)`,
           "# What is wrong with a source or an element is reported by the job that publishes.",
           `${kmodfarm(settings)} plan --config ${config} --read-only --out orders "\${options[@]}" ||`,
@@ -249,13 +249,13 @@ function driverReleaseWorkflow(settings: GithubSettings): Workflow {
 }
 
 function onDemandWorkflow(settings: GithubSettings): Workflow {
-  const { distribution, architecture, "kernel-release": release } = INPUTS;
+  const { kernel, distribution, architecture } = INPUTS;
   return {
     name: "kmodfarm on demand",
     on: {
       workflow_dispatch: {
         inputs: {
-          "kernel-release": { ...withoutDefault(release), required: true },
+          kernel: { ...withoutDefault(kernel), required: true },
           distribution,
           architecture,
         },
@@ -266,7 +266,7 @@ function onDemandWorkflow(settings: GithubSettings): Workflow {
       night: {
         ...callNight(settings),
         with: {
-          "kernel-release": expression("inputs.kernel-release"),
+          kernel: expression("inputs.kernel"),
           distribution: expression("inputs.distribution"),
           architecture: expression("inputs.architecture"),
         },

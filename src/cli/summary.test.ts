@@ -40,7 +40,15 @@ function failed(cause: string, kversion?: string): RunRow {
 
 function reportOf(rows: readonly RunRow[], changes: Partial<SummarizedReport> = {}): SummarizedReport {
   return {
-    ...{ rows, wanted: rows.length, outOfReach: 0, handedOut: 0, excluded: [], otherStable: 0 },
+    ...{
+      rows,
+      wanted: rows.length,
+      outOfReach: 0,
+      handedOut: 0,
+      excluded: [],
+      otherStable: 0,
+      isEmpty: false,
+    },
     ...{ problems: [], unfetchable: 0, generation: 12, kernels: 84, ...changes },
   };
 }

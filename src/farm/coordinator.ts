@@ -13,9 +13,7 @@ import type { InstalledPackage } from "../builder/records.ts";
 import { type Catalog, type GuestTools, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import { excludeElements } from "../matrix/exclude.ts";
-import { generateMatrix } from "../matrix/generate.ts";
-import type { AttemptNote } from "../registry/documents.ts";
+import type { AttemptNote, Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
@@ -32,6 +30,8 @@ import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { Started } from "./started.ts";
+import type { Attestor } from "./statements.ts";
+import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -41,16 +41,20 @@ export interface RunOptions {
   readonly retry?: boolean;
   /** Build this matrix instead of what the configuration selects from the catalog. */
   readonly matrix?: readonly Element[];
+  /** What of it the command line asks for; default: all. */
+  readonly narrowed?: Narrowed | undefined;
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
-  /** Only these of the wanted elements. */
-  readonly only?: (element: Element) => boolean;
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
+  /** Plans only: nothing is written to the store. */
+  readonly isDry?: boolean;
+  /** Sees what is published when the run begins. */
+  readonly opened?: (published: Published) => void;
   /** What toolchain roots of other machines contain, by their names. */
   readonly roots?: Readonly<Record<string, readonly InstalledPackage[]>>;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
@@ -71,6 +75,7 @@ interface Parts {
   readonly ledger: Ledger;
   readonly drivers: Drivers;
   readonly gate: Gate;
+  readonly attestor: Attestor | undefined;
 }
 
 /** After the work: nothing of the cache is used by this process any more. */
@@ -94,12 +99,14 @@ export class Coordinator {
   readonly #options: RunOptions;
   readonly #drivers: Drivers;
   readonly #gate: Gate;
+  readonly #attestor: Attestor | undefined;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
   #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
-  #excluded: RunReport["excluded"] = [];
+  #excluded: Wanted["excluded"] = [];
+  #ofAll: number | undefined;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -110,8 +117,9 @@ export class Coordinator {
   #damaged: ReadonlySet<string> = new Set();
   #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
 
-  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate }: Parts) {
+  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate, attestor }: Parts) {
     this.ledger = ledger;
+    this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
     this.#options = options;
@@ -152,11 +160,16 @@ export class Coordinator {
     this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
 
-  /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
+  /**
+   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again.
+   * @throws FarmError CONFIG_INVALID for a selection with a word that names nothing
+   */
   async begin(): Promise<void> {
-    await this.#alone("store", async () => {
-      await this.#repair();
-    });
+    this.#refuseUnknownWords();
+    if (!this.#options.isDry)
+      await this.#alone("store", async () => {
+        await this.#repair();
+      });
     this.#work = this.#open();
   }
 
@@ -189,7 +202,7 @@ export class Coordinator {
   /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
   async drained(): Promise<void> {
     await this.#started.allEnded();
-    await this.ledger.publish();
+    if (!this.#options.isDry) await this.ledger.publish();
   }
 
   /** @throws FarmError INTERRUPTED where it was stopped: everything that was finished is published */
@@ -212,6 +225,7 @@ export class Coordinator {
     const report = await reportRun({
       wanted: this.#wantedLast,
       excluded: this.#excluded,
+      ofAll: this.#ofAll,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -222,6 +236,15 @@ export class Coordinator {
     });
     await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
     return report;
+  }
+
+  /** A source that failed may be the one that knows the word. */
+  #refuseUnknownWords(): void {
+    if (this.#options.matrix !== undefined) return;
+    const facts = unknownSelections(this.#farm.config.select, this.ledger.catalog);
+    const detail = facts.join("; ");
+    if (facts.length > 0 && this.#problems.length === 0) throw new FarmError("CONFIG_INVALID", { detail });
+    if (facts.length > 0) this.#options.progress.say(detail);
   }
 
   async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
@@ -251,15 +274,16 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, only = () => true } = this.#options;
-    if (matrix !== undefined) return matrix.filter(only);
+    const { matrix, now, narrowed } = this.#options;
+    if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
-    const all = generateMatrix(this.ledger.catalog, drivers, select, this.ledger.facts);
-    const { elements, excluded } = excludeElements(all, exclude, now());
-    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
-    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
-    return elements.filter(only);
+    const { ledger } = this;
+    const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
+    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    this.#excluded = excluded;
+    this.#ofAll = ofAll;
+    return elements;
   }
 
   #rankOf(element: Element): number {
@@ -280,6 +304,7 @@ export class Coordinator {
     if (signal.aborted) return;
     try {
       await this.#tryOne(element);
+      if (this.#options.isDry) return;
       const fault = await this.ledger.publishSometimes();
       if (fault !== undefined)
         progress.say(`${this.#farm.store.place}: not written, will be tried again: ${fault.message}`);
@@ -350,10 +375,17 @@ export class Coordinator {
     if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.ledger.noteOf(elementKey(planned));
     if (note !== undefined && hasWaited(note, needed)) return false;
+    if (this.#attestor !== undefined && this.#isUnstated(planned)) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
     return !isUntested || this.ledger.factsOf(planned).fetching?.notLoadableSince !== undefined;
+  }
+
+  /** Whether it was built, by an earlier version or a farm without keys, and nothing states how. */
+  #isUnstated(planned: Element): boolean {
+    const { entry } = this.ledger.knownOf(planned, versionOf(planned), planned);
+    return entry !== undefined && entry.recipe === planned.recipe && entry.provenance === undefined;
   }
 
   get #begun() {
@@ -391,6 +423,8 @@ export class Coordinator {
       isLoaded: isLoaded || isElsewhere,
       executor: made,
       gate: this.#gate,
+      attestor: this.#attestor,
+      toolchains: this.#farm.config.toolchains,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

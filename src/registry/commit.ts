@@ -10,7 +10,9 @@ import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { putBlob } from "./blobs.ts";
 import type { Generation, Part, Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished } from "./generations.ts";
+import { type HeadMaker, publishHead } from "./head.ts";
 import { differenceOf, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
+import { requireReadable } from "./readable.ts";
 import type { Store } from "./stores/store.ts";
 import { type Announcement, announce, showAnnounced } from "./view.ts";
 
@@ -30,10 +32,12 @@ export interface Author {
   readonly who: string;
   readonly what: string;
   readonly now: () => Date;
+  /** Who signs the head; without one nodes do not hear of what is published. */
+  readonly head?: HeadMaker;
 }
 
 export interface Committed<T> extends Changed<T> {
-  /** Brings the view up to it. Returns how many artifacts were written there. */
+  /** Brings head and view up to it. Returns how many artifacts were written there. */
   readonly show: () => Promise<number>;
 }
 
@@ -49,14 +53,14 @@ export async function publish<T>(store: Store, change: Change<T>, author: Author
 }
 
 /** A published generation stays: the next writer completes what fails afterwards. */
-async function afterwards<T>(number: number, work: () => Promise<T>): Promise<T> {
+async function afterwards<T>(number: number, what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (thrown) {
     const { code, message, at } = toFarmError(thrown);
     throw new FarmError(code, {
-      detail: `generation ${number} is published, but the view could not be updated: ${message}`,
-      hint: "Once the store can be written to, run the same command again, or any that publishes: it updates the view.",
+      detail: `generation ${number} is published, but ${what} could not be updated: ${message}`,
+      hint: "Once the store can be written to, run the same command again, or any that publishes: it updates what is left.",
       at,
       cause: thrown,
     });
@@ -85,10 +89,16 @@ export async function commit<T>(
     announcement = await announce(store, shown, after, announcement?.path);
     const ended = (published: Published): Committed<T> => {
       const announced = announcement as Announcement;
-      const show = () => showAnnounced(store, announced, published);
-      if (published.head === null) return { state: published, result, show };
+      const view = () => showAnnounced(store, announced, published);
+      if (published.head === null) return { state: published, result, show: view };
       const { number } = published.head;
-      return { state: published, result, show: () => afterwards(number, show) };
+      const { head } = author;
+      const show = async () => {
+        if (head !== undefined)
+          await afterwards(number, "the head", () => publishHead(store, published, head));
+        return afterwards(number, "the view", view);
+      };
+      return { state: published, result, show };
     };
     if (parts === undefined) {
       if (before.head !== null) await pointTo(store, before.head);
@@ -106,7 +116,7 @@ export async function commit<T>(
     const text = toDocument(generation);
     if (await isCreated(store, generation.number, text)) {
       const head = { number: generation.number, digest: sha256(text) };
-      await afterwards(head.number, () => pointTo(store, head));
+      await afterwards(head.number, "the pointer", () => pointTo(store, head));
       return ended({ ...state, head, parts });
     }
     if (tries === MOST_TRIES)
@@ -154,6 +164,7 @@ async function storeParts(
       continue;
     }
     const text = toDocument(content.document());
+    requireReadable(name, text);
     parts[name] = { digest: sha256(text), size: Buffer.byteLength(text) };
     if (parts[name].digest !== stored?.digest) fresh.push(text);
     isNews ||= !isOld && (old === undefined || !saysTheSame(name, old, text));

@@ -4,14 +4,15 @@
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
-import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
+import type { RegistryReader } from "./reader.ts";
+import { DOCUMENT_LIMIT_BYTES } from "./stores/store.ts";
 
 /** None of our documents is nested that deep, recipes included. */
 const DEPTH_LIMIT = 64;
 
 /** `what` names it for people. @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
 export function parseStored<T>(
-  store: Store,
+  store: Pick<RegistryReader, "place">,
   path: string,
   bytes: Buffer,
   type: z.ZodType<T>,
@@ -33,7 +34,12 @@ export function parseStored<T>(
 }
 
 /** `fact` begins with what it is about; `path` is the file at fault, where it is one. */
-export function corruptStore(store: Store, fact: string, path?: string, cause?: unknown): FarmError {
+export function corruptStore(
+  store: Pick<RegistryReader, "place">,
+  fact: string,
+  path?: string,
+  cause?: unknown,
+): FarmError {
   return new FarmError("STORE_CORRUPT", {
     about: store.place,
     joint: "/",

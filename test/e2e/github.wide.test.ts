@@ -7,7 +7,7 @@ import { globSync, readFileSync, statSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { cli, DOORBELL, stableContent, useFarms } from "../support/e2e-farm.ts";
+import { cli, DOORBELL, sharedElement, stableContent, useFarms } from "../support/e2e-farm.ts";
 import { DRIVER_RELEASE, type GithubFarm, NIGHT, ON_DEMAND, useGithubFarm } from "../support/github-farm.ts";
 import { type S3Double, startS3Double } from "../support/s3-double.ts";
 import type { RunnerSettings, WorkflowRun } from "../support/workflow-runner.ts";
@@ -125,7 +125,8 @@ it("builds one kernel on demand; two nights at once publish both", async () => {
     { bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] },
     { drivers: [{ ...DOORBELL, versions: ["0.1.2"] }] },
   );
-  const inputs = { "kernel-release": ".*", distribution: "debian13", architecture: "" };
+  const { kversion: kernel } = await sharedElement("x86_64");
+  const inputs = { kernel, distribution: "debian13", architecture: "" };
 
   const demanded = await run(ON_DEMAND, {}, inputs);
   const both = await Promise.all([run(NIGHT), run(NIGHT)]);

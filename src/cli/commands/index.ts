@@ -5,7 +5,7 @@ import { type CommandDefinition, command, group } from "../command.ts";
 import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
-import { IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
+import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { INIT } from "./github/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
 import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
@@ -59,5 +59,6 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(IMPORT_MODULES, async () => (await import("./gate/gate.ts")).importModules),
   command(WITHDRAW, async () => (await import("./gate/gate.ts")).withdraw),
   command(REUSE, async () => (await import("./gate/gate.ts")).reuse),
+  command(FLOOR, async () => (await import("./gate/gate.ts")).floor),
   command(ROLLBACK, async () => (await import("./gate/gate.ts")).rollback),
 ];

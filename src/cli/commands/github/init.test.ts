@@ -56,7 +56,12 @@ describe("github init", () => {
   });
 
   test.each<[string, object, readonly string[], RegExp]>([
-    ["a store that goes away with its job", {}, [], /the store .+ is in the repository.+\n.+\[CONFIG_INVALID\]/s],
+    [
+      "a store that goes away with its job",
+      {},
+      [],
+      /the store .+ is in the repository.+\n.+\[CONFIG_INVALID\]/s,
+    ],
     [
       "builders that no runner is",
       { store: "s3://bucket/farm", builders: { aarch64: "aarch64" }, github: { runners: { x86_64: "x" } } },
