@@ -48,8 +48,6 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
-  /** Only these of the wanted elements. */
-  readonly only?: (element: Element) => boolean;
   /** Takes some of what is wanted; default: all. */
   readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
@@ -298,8 +296,8 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, narrowed, only = () => true, choose = (all) => all } = this.#options;
-    if (matrix !== undefined) return matrix.filter(only);
+    const { matrix, now, narrowed, choose = (all) => all } = this.#options;
+    if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const { ledger } = this;
@@ -307,7 +305,7 @@ export class Coordinator {
     const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
-    return choose(elements.filter(only));
+    return choose(elements);
   }
 
   #rankOf(element: Element): number {

@@ -333,6 +333,7 @@ export interface SharedElement {
   readonly packages: {
     readonly headers: readonly [SharedPackage, ...SharedPackage[]];
     readonly image: readonly [SharedPackage];
+    readonly crossTools: readonly SharedPackage[];
   };
 }
 
