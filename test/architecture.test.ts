@@ -120,6 +120,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/sources.ts": "credentials and keyrings that the configuration names",
   "registry/artifact-content.ts": "attempts in the cache",
   "registry/copy.ts": "its own temporary file",
+  "registry/kept.ts": "parts in the cache, by their digests",
   "registry/stores/folder.ts": "packages in the cache",
   "registry/stores/s3.ts": "packages in the cache",
 };

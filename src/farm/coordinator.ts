@@ -99,6 +99,8 @@ export class Coordinator {
   readonly #handedOut = new Set<string>();
   /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
   #damaged: ReadonlySet<string> = new Set();
+  /** Why nothing can be published in this run. */
+  #unwritable: FarmError | undefined;
   #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
 
   constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate }: Parts) {
@@ -143,11 +145,15 @@ export class Coordinator {
     this.#problems = this.#problems.filter(({ source }) => !sources.includes(source));
   }
 
-  /** Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. */
+  /**
+   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. In a bucket, which
+   * keeps what it has, only if asked to.
+   */
   async begin(): Promise<void> {
-    await this.#alone("store", async () => {
-      await this.#repair();
-    });
+    if (this.#farm.store.isNear || this.#options.retry === true)
+      await this.#alone("store", async () => {
+        await this.#repair();
+      });
     this.#work = this.#open();
   }
 
@@ -177,9 +183,10 @@ export class Coordinator {
     }
   }
 
-  /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
+  /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED, and what `prepare` of the store does */
   async drained(): Promise<void> {
     await this.#started.allEnded();
+    if (this.#unwritable !== undefined) throw this.#unwritable;
     await this.ledger.publish();
   }
 
@@ -293,6 +300,7 @@ export class Coordinator {
         this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
         return;
       }
+      if (!(await this.#isWorthwhile(context.executor))) return;
       const result = await tryElement(work, context);
       if (result === undefined) {
         this.#handedOut.add(elementKey(element));
@@ -312,6 +320,15 @@ export class Coordinator {
       );
       this.#finish(outcome, isGone ? "notFetchable" : undefined);
     }
+  }
+
+  /** Nothing is built for a store that does not take it; who publishes what becomes of orders finds out by itself. */
+  async #isWorthwhile({ name }: Executor): Promise<boolean> {
+    if (name === "orders") return true;
+    await this.#farm.store.prepare().catch((thrown) => {
+      this.#unwritable ??= toFarmError(thrown);
+    });
+    return this.#unwritable === undefined;
   }
 
   /** Whether a driver that it needs is still with another process. */

@@ -31,7 +31,6 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 /** A coordinator on the newest generation of the farm's store. */
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run" } = options;
-  await farm.store.prepare();
   const published = await readPublished(farm.store);
   const author = { who: thisPerson(), what, now };
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
