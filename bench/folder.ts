@@ -3,29 +3,20 @@
  * without news, and for all of it at once, beside what writing the whole state costs; the time of the next state; and
  * what it takes to tell where every element stands, as `matrix show` does: no manifest is read for that.
  *
- *     npm run bench:store -- [artifacts] [releases]
+ *     npm run bench:folder -- [artifacts] [releases]
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256, toDocument } from "../src/base/json.ts";
-import { CHECK_NAMES } from "../src/check/checks/index.ts";
-import { DEFAULT_POLICY, policyDigest } from "../src/check/policy.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
 import { openGate } from "../src/farm/gate.ts";
 import { openFarm } from "../src/farm/open.ts";
 import { standingsToday } from "../src/farm/standings.ts";
-import {
-  headersFacts,
-  idOf,
-  type KernelFacts,
-  type PackagedKernel,
-  withAllLearned,
-} from "../src/kernel/facts.ts";
-import type { Element } from "../src/matrix/element.ts";
+import { withAllLearned } from "../src/kernel/facts.ts";
 import { blobPath, putBlob } from "../src/registry/blobs.ts";
 import { commit } from "../src/registry/commit.ts";
-import type { IndexEntry, Published } from "../src/registry/documents.ts";
+import type { Published } from "../src/registry/documents.ts";
 import { elementStates } from "../src/registry/element-state.ts";
 import { readListing, readPublished } from "../src/registry/generations.ts";
 import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
@@ -33,9 +24,8 @@ import { nextState, type Outcome } from "../src/registry/publish.ts";
 import { listAll } from "../src/registry/standing.ts";
 import { openFolderStore } from "../src/registry/stores/folder.ts";
 import type { Store } from "../src/registry/stores/store.ts";
-import { makeEntry, makeManifest, makeOutcome } from "../test/support/artifacts.ts";
-import { makeElement } from "../test/support/elements.ts";
-import { makeCatalog, makeKernel } from "../test/support/kernels.ts";
+import { makeManifest } from "../test/support/artifacts.ts";
+import { factsOn, firstNight, megabytes, notedOutcome } from "./registry.ts";
 
 const [count = 10_000, releases = 20] = process.argv.slice(2).map(Number);
 const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
@@ -43,19 +33,7 @@ const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
 const traffic = { requests: 0, written: 0, read: 0, paths: [] as string[] };
 const place = await mkdtemp(join(tmpdir(), "kmodfarm-bench-"));
 const store = counted(await openFolderStore(place));
-const places = Array.from({ length: releases }, (_, index) => `release${index}`);
-const kernels = Array.from({ length: count }, (_, index) =>
-  makeKernel({
-    distribution: places[index % releases] ?? "",
-    kversion: `6.1.0-${index}-amd64`,
-    packageVersion: `6.1.${index}-1`,
-  }),
-);
-const catalog = makeCatalog(kernels);
-const facts = withAllLearned([], kernels.map(factsOn));
-const outcomes = kernels.map(({ distribution, kversion, packageVersion }, index) =>
-  outcomeOf(index, { distribution, kversion, packageVersion }),
-);
+const { catalog, facts, outcomes } = firstNight(count, releases);
 
 // Bytes that nodes would get are not what is measured: all artifacts share them.
 await putBlob(store, "module built");
@@ -112,18 +90,6 @@ async function showAll(): Promise<number> {
   }
 }
 
-/** All that headers can say. */
-function factsOn(kernel: PackagedKernel): KernelFacts {
-  const { kversion: release } = kernel;
-  const digest = sha256(release);
-  const said = {
-    ...{ release, buildSalt: release, vermagic: `${release} SMP preempt mod_unload modversions ` },
-    ...{ configuration: digest, symvers: digest, upstream: "6.1.170", hasVmlinux: false },
-    compiler: { family: "gcc", version: "12.2.0", source: "config" },
-  } as const;
-  return headersFacts(kernel, said) ?? idOf(kernel);
-}
-
 async function publish(state: Published): Promise<Published> {
   const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, published);
   return written;
@@ -140,24 +106,6 @@ async function measured<T>(what: string, work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-function outcomeOf(index: number, kernel: Partial<ReturnType<typeof makeElement>>): Outcome {
-  const output = `0.1.0/${kernel.distribution}/x86_64/${kernel.kversion}_${kernel.packageVersion}`;
-  const element = makeElement({ ...kernel, output });
-  // Every tenth is a candidate.
-  return notedOutcome(element, `built ${index}`, index % 10 !== 0);
-}
-
-function notedOutcome(element: Element, content: string, isStable: boolean): Outcome {
-  const words = CHECK_NAMES.map((name) => [name, name === "load" && !isStable ? "fail" : "pass"]);
-  const entry: IndexEntry = {
-    ...makeEntry(element, content),
-    verdicts: Object.fromEntries(words),
-    judged: { policy: policyDigest(DEFAULT_POLICY) },
-    ...(isStable ? {} : { reasons: ["load: fail: the kernel oopsed: inserting doorbell"] }),
-  };
-  return makeOutcome(element, { artifact: { entry, isStable } });
-}
-
 function counted(inner: Store): Store {
   const asked = <T>(answer: Promise<T>, bytes = 0): Promise<T> => {
     traffic.requests++;
@@ -166,6 +114,7 @@ function counted(inner: Store): Store {
   };
   return {
     place: inner.place,
+    isNear: inner.isNear,
     async read(path) {
       traffic.paths.push(path);
       const bytes = await asked(inner.read(path));
@@ -177,6 +126,7 @@ function counted(inner: Store): Store {
     list: (path) => asked(inner.list(path)),
     walk: (path) => inner.walk(path),
     remove: (path) => asked(inner.remove(path)),
+    removeAll: (path) => asked(inner.removeAll(path)),
     write: (path, content) => asked(inner.write(path, content), Buffer.byteLength(content)),
     create: (path, content) => asked(inner.create(path, content), Buffer.byteLength(content)),
     writeFile: (path, file) => asked(inner.writeFile(path, file)),
@@ -187,8 +137,4 @@ function counted(inner: Store): Store {
 
 function seconds(from: number): string {
   return `${((performance.now() - from) / 1000).toFixed(2)} s`;
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(2)} MB`;
 }
