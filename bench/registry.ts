@@ -58,7 +58,7 @@ export function notedOutcome(element: Element, content: string, isStable: boolea
   const entry: IndexEntry = {
     ...makeEntry(element, content),
     verdicts: Object.fromEntries(words),
-    judged: { policy: policyDigest(DEFAULT_POLICY) },
+    judged: { policy: policyDigest(DEFAULT_POLICY, { signers: [], builders: [] }) },
     ...(isStable ? {} : { reasons: ["load: fail: the kernel oopsed: inserting doorbell"] }),
   };
   return makeOutcome(element, { artifact: { entry, isStable } });

@@ -17,6 +17,7 @@ const ORDER = [
   "registry",
   "signing",
   "farm",
+  "ci",
   "cli",
 ] as const;
 /** What reads bytes and documents, and decides, without a machine: with all that it imports. */
@@ -32,6 +33,7 @@ const PURE = [
     "provenance/",
     "check/checks/",
     "check/policy.ts",
+    "ci/",
   ],
   ...["documents", "decisions", "element-state", "publish", "reuse", "standing"].map(
     (name) => `registry/${name}.ts`,
@@ -57,9 +59,10 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "base/strange-tree.ts": "descriptors",
   "builder/attempt.ts": "attempts in the cache, taken over by builder/outputs.ts",
   "inputs/inputs.ts": "packages in the cache, by their digests",
-  "inputs/unpack.ts": "a package in the cache",
   "builder/origins/archive.ts": "an archive that the configuration names",
   "builder/origins/directory.ts": "a directory that the configuration names: whether it is a file",
+  "builder/origins/git-ignored.ts": "a directory that the configuration names: where it is",
+  "builder/origins/not-source.ts": "places of the configuration: where they are",
   "builder/origins/git.ts": "a repository that the configuration names: whether it is there",
   "builder/origins/origin.ts": "what was remembered of servers, an archive that the configuration names",
   "builder/pack.ts": "modules that were taken over",
@@ -94,6 +97,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "check/guest/qemu.ts": "the console of one guest",
 
   "cli/catalog-io.ts": "lists that a person names",
+  "cli/commands/github/init.ts": "where it writes workflows",
   "cli/commands/modules/check.ts": "modules that a person names",
   "cli/commands/catalog/find.ts": "a catalog that a person names",
   "cli/commands/night/rebuild.ts": "a manifest that a person names",

@@ -234,11 +234,47 @@ export const ERRORS = {
     exit: 2,
     hint: "Public keys are P-256, P-384, Ed25519 or RSA, in PEM as `openssl pkey -pubout` writes them.",
   },
+  PROVENANCE_MALFORMED: {
+    summary: "A statement of provenance, or the bundle that it came in, is not what it must be",
+    blame: "integrity",
+    exit: 4,
+    hint: "docs/buildtype.md says what a statement holds, and in what form it is signed.",
+  },
   SIGNING_REFUSED: {
     summary: "The signer refused to sign",
     blame: "integrity",
     exit: 4,
     hint: "Nothing was signed. Check which key may sign what: `kmodfarm keys show`.",
+  },
+  NOTE_MALFORMED: {
+    summary: "A signed note or a file of the node index is not of its form",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing of it was used. Fetch it again; if it is still so, whoever serves it changed it. docs/registry.md describes the form.",
+  },
+  METADATA_UNSIGNED: {
+    summary: "Metadata is not signed by the keys that are trusted for it",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing of it was used. Compare the root that you trust with the registry's: docs/trust.md.",
+  },
+  METADATA_ROLLED_BACK: {
+    summary: "Metadata is older than what was seen before",
+    blame: "integrity",
+    exit: 4,
+    hint: "The last good state stays. Whoever serves the registry shows an old one: ask another mirror.",
+  },
+  METADATA_FORKED: {
+    summary: "Two different heads have one serial",
+    blame: "integrity",
+    exit: 4,
+    hint: "The last good state stays. Either the head key signs elsewhere too, or it was stolen: docs/trust.md.",
+  },
+  METADATA_EXPIRED: {
+    summary: "Metadata has expired, or this machine's clock is wrong",
+    blame: "remote",
+    exit: 3,
+    hint: "What is there already stays in use. Check the clock; the registry renews its head with each night.",
   },
   BUILD_FAILED: {
     summary: "The driver does not build for this kernel",

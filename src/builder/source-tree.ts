@@ -11,6 +11,7 @@ import { pauses } from "../base/pauses.ts";
 import { type LinkBudget, landingOf, linkBudget } from "../base/strange-links.ts";
 import { copyFileIn, readFileIn, type StrangeEntry, walkTree } from "../base/strange-tree.ts";
 import { leftoversIn } from "./leftovers.ts";
+import type { LeftOut } from "./origins/not-source.ts";
 
 interface SourceFile {
   /** Path below the tree, `/` between its parts. */
@@ -43,11 +44,12 @@ const NOTE_LIMIT_BYTES = 256 * 1024;
 export const LAID_AT = new Date("2000-01-01T00:00:00Z");
 
 /**
- * Reads a source tree. Version control's own files and what an earlier build left in the tree are no part of it.
+ * Reads a source tree. Version control's own files, what an earlier build left in the tree, and what `isLeftOut` names
+ * are no part of it.
  * @throws FarmError DRIVER_INVALID
  */
-export async function readSourceTree(directory: string): Promise<SourceTree> {
-  const listed = await list(directory).catch((thrown) => {
+export async function readSourceTree(directory: string, isLeftOut?: LeftOut): Promise<SourceTree> {
+  const listed = await list(directory, isLeftOut).catch((thrown) => {
     throw !(thrown instanceof FarmError) && isErrno(thrown) ? noTree(directory, thrown) : thrown;
   });
   const isLeftover = leftoversIn(
@@ -130,10 +132,10 @@ interface Listed {
 }
 
 /** Everything in the tree but directories. */
-async function list(directory: string): Promise<Listed[]> {
+async function list(directory: string, isLeftOut: LeftOut = () => false): Promise<Listed[]> {
   const found: Listed[] = [];
   await walkTree(directory, SOURCE_BUDGET, refuseSource, ({ path, kind, status, target }) => {
-    if (IGNORED.has(nameOf(path))) return "skip";
+    if (IGNORED.has(nameOf(path)) || isLeftOut(path, kind === "directory")) return "skip";
     if (kind === "special") throw refuseSource(path, "is not a file, a directory or a link");
     if (kind !== "directory") found.push({ path, status, ...(kind === "link" ? { target: target() } : {}) });
     return undefined;

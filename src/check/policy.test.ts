@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { makeSigner } from "../../test/support/statements.ts";
 import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { CHECK_NAMES } from "./checks/index.ts";
-import { allowsReuse, DEFAULT_POLICY, judge, Policy, policyDigest } from "./policy.ts";
+import { allowsReuse, DEFAULT_POLICY, judge, Policy, policyDigest, refusalsByNote } from "./policy.ts";
 import type { Verdict } from "./verdict.ts";
 
 const SUBJECT = {
@@ -118,18 +119,52 @@ describe("judge", () => {
   });
 });
 
-test("every setting of a policy is in its digest", () => {
+const NOBODY = { signers: [], builders: [] };
+
+test("every setting of a policy is in its digest, and every key that counts", () => {
   const policies = [
     {},
     { require: ["load"] },
     { distributions: { debian: { require: ["load"] } } },
     { standIns: { load: ["siblingLoad"] } },
     { signers: ["a.pem"] },
+    { builders: [{ id: "urn:x:a", key: "a.pem" }] },
+    { builders: [{ id: "urn:x:b", key: "a.pem" }] },
+    { builders: [{ id: "urn:x:a", key: "b.pem" }] },
     { exceptions: [exception()] },
     { exceptions: [exception({ until: "2027-01-01" })] },
-  ].map((policy) => policyDigest(Policy.parse(policy)));
+  ].map((policy) => policyDigest(Policy.parse(policy), NOBODY));
 
-  expect(new Set(policies).size).toBe(policies.length);
+  const [one, other] = [makeSigner().key, makeSigner().key];
+  const keyed = [
+    [{ id: "urn:x:a", key: one }],
+    [{ id: "urn:x:b", key: one }],
+    [{ id: "urn:x:a", key: other }],
+    [
+      { id: "urn:x:a", key: one },
+      { id: "urn:x:a", key: other },
+    ],
+  ].map((builders) => policyDigest(DEFAULT_POLICY, { ...NOBODY, builders }));
+
+  expect(new Set([...policies, ...keyed]).size).toBe(policies.length + keyed.length);
+});
+
+test("a pass of a check that rests on keys holds for the policy that named them, and no other", () => {
+  const policy = policyDigest(DEFAULT_POLICY, NOBODY);
+  const words = Object.fromEntries(CHECK_NAMES.map((name) => [name, "pass" as const]));
+  const subject = {
+    ...{ driver: "a", driverversion: "1", distribution: "debian12", distributionId: "debian" },
+    ...{ architecture: "x86_64" as const, flavour: "generic", kversion: "6.1" },
+  };
+  const refusals = (digest: typeof policy) =>
+    refusalsByNote(DEFAULT_POLICY, digest, subject, { words, refusals: [], policy }, new Date());
+
+  expect(refusals(policy)).toEqual([]);
+  expect(
+    refusals(
+      policyDigest(DEFAULT_POLICY, { ...NOBODY, builders: [{ id: "urn:x:a", key: makeSigner().key }] }),
+    ),
+  ).toBeUndefined();
 });
 
 describe("loadsOn", () => {

@@ -7,7 +7,9 @@ import { type Digest, digestOf } from "../base/json.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
+import { Uri } from "../provenance/slsa.ts";
 import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
+import { builderName, type TrustedBuilder } from "./provenance.ts";
 import type { Signer } from "./signature.ts";
 import {
   boundedReasons,
@@ -59,6 +61,18 @@ export const Policy = z.strictObject({
     .array(z.string().min(1))
     .default([])
     .describe("Certificates of trusted signers; paths are relative to the policy file."),
+  builders: z
+    .array(
+      z.strictObject({
+        id: Uri.describe("The builder's id, as its statements give it: a URI."),
+        key: z.string().min(1).describe("Its public key in PEM; the path is relative to the policy file."),
+      }),
+    )
+    .min(1)
+    .optional()
+    .describe(
+      "Whose statements of provenance count: a builder together with the key that signs for it. Default: this farm's own.",
+    ),
   loadsOn: z
     .array(
       PathSegment.refine(keepsAbi, {
@@ -80,9 +94,22 @@ export type Policy = z.infer<typeof Policy>;
 export const DEFAULT_POLICY: Policy = Policy.parse({});
 
 /** Changes with whatever may change a decision: the rules, and the keys that they name. */
-export function policyDigest(policy: Policy, signers: readonly Signer[] = []): Digest {
-  return digestOf([policy, signers.map(({ certificate }) => certificate.fingerprint256)]);
+export function policyDigest(policy: Policy, { signers, builders }: CountingNames): Digest {
+  return digestOf([
+    policy,
+    signers.map(({ certificate }) => certificate.fingerprint256),
+    builders.map(builderName),
+  ]);
 }
+
+/** Whose word counts: signatures of modules, and statements of how they were built. */
+export interface CountingNames {
+  readonly signers: readonly Signer[];
+  readonly builders: readonly TrustedBuilder[];
+}
+
+/** Checks whose result a policy may change by the keys that it names. */
+export const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance"];
 
 export interface Judged {
   readonly isStable: boolean;
@@ -161,7 +188,7 @@ export interface Noted {
 
 /**
  * Why an artifact may not be stable today, told by what was noted of it; undefined where only its verdicts tell. A pass
- * is a pass by every policy, but whose signatures count is said by the policy itself.
+ * is a pass by every policy, but whose signatures and statements count is said by the policy itself.
  */
 export function refusalsByNote(
   policy: Policy,
@@ -174,7 +201,7 @@ export function refusalsByNote(
   const required = requiredChecks(policy, subject);
   const isGood = required.every((check) => {
     const word = words[check];
-    return isAsThen ? word === "pass" || word === "waived" : word === "pass" && check !== "signature";
+    return isAsThen ? word === "pass" || word === "waived" : word === "pass" && !KEYED_CHECKS.includes(check);
   });
   if (isGood) return [];
   return isAsThen && refusals.length > 0 ? refusals : undefined;

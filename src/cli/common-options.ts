@@ -32,17 +32,27 @@ export const OWN_SANDBOX = {
   sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: bwrap)"),
 };
 
+export const SUMMARY = word("<file>", "append a summary in Markdown to a file, for CI systems that show it");
+
 /** Filters, as the original tool spells them. */
 export const SELECTION = {
   distro: word("<list>", "release keys (debian12) or distribution ids (debian), separated by commas"),
   arch: word("<list>", "x86_64, aarch64"),
   flavour: word("<list>", "generic, cloud, rt, 16k, …"),
+  kernel: word("<list>", "exactly these kernel releases (`uname -r`), separated by commas"),
   kernelRelease: word("<expression>", "regular expression for the whole kernel release"),
   packageVersion: word("<expression>", "regular expression for the whole package version"),
   firstSeen: word("<day>", "only kernels first seen on this day or later"),
-  newest: wholeNumber("<n>", "only the newest n of each release, architecture and flavour"),
+  newest: wholeNumber("<n>", "only the newest n of each release, architecture, flavour and kernel series"),
 };
 export type SelectionOptions = Values<typeof SELECTION>;
+
+/** What a command takes of all that the configuration selects. */
+export const NARROWING = {
+  ...SELECTION,
+  driver: word("<list>", "names of configured drivers, separated by commas"),
+};
+export type NarrowingOptions = Values<typeof NARROWING>;
 
 /** The record names the person who decides. */
 export const PERSON = {

@@ -21,11 +21,18 @@ const NAMED_KERNELS = 4;
 
 /** One paragraph for each distinct failure: cause, line, what to do, a log. */
 export function failureParagraphs(failed: readonly FailedElement[], store: Store): string {
+  return failureGroups(failed)
+    .map((group) => paragraph(group, store))
+    .join("");
+}
+
+/** Elements that failed for the same reason. */
+export function failureGroups<T extends FailedElement>(failed: readonly T[]): T[][] {
   const groups = Map.groupBy(failed, ({ element, note }) => {
     const { code, cause, file } = failureOf(note);
     return JSON.stringify([element.driver, element.driverversion, code, cause, file]);
   });
-  return [...groups.values()].map((group) => paragraph(group, store)).join("");
+  return [...groups.values()];
 }
 
 /** `cause (file:line)`, for a cell of a table. */
@@ -83,7 +90,11 @@ function lineOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): str
 }
 
 /** A failed load test, or one that could not be made, is reported like a failed build. */
-function failureOf({ failure, load, refusals = [] }: AttemptNote): Failure & { readonly advice: string } {
+export function failureOf({
+  failure,
+  load,
+  refusals = [],
+}: AttemptNote): Failure & { readonly advice: string } {
   if (failure !== undefined) {
     return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };
   }

@@ -18,6 +18,11 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
   return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: await readBytes(file) })));
 }
 
+/** A bundle with a statement of how modules were built. @throws FarmError FILE_UNREADABLE */
+export async function readBundleFile(file: string): Promise<ModuleFile> {
+  return { name: basename(file), bytes: await readBytes(file) };
+}
+
 async function readBytes(file: string): Promise<Buffer> {
   // Opening a pipe waits for its other end.
   const kind = await stat(file).catch(() => undefined);
@@ -26,7 +31,7 @@ async function readBytes(file: string): Promise<Buffer> {
   return readFile(file).catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
       detail: `${file} cannot be read (${cause.code})`,
-      ...(cause.code === "ENOENT" && !file.includes(".ko")
+      ...(cause.code === "ENOENT" && !/\.(ko|json)/.test(file)
         ? {
             hint: "Check the path. To check an artifact of the store, omit --kernel: the artifact has its own.",
           }

@@ -7,10 +7,11 @@ import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/index.ts";
 import { type Farm, openFarm } from "../farm/open.ts";
+import type { Narrowed } from "../farm/wanted.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
-import type { Selection } from "../matrix/generate.ts";
+import type { Selection } from "../matrix/select.ts";
 import { hasFiles, openStore, type StorePlace } from "../registry/stores/index.ts";
-import type { SelectionOptions } from "./common-options.ts";
+import type { NarrowingOptions, SelectionOptions } from "./common-options.ts";
 
 export function toList(value: string | undefined): string[] | undefined {
   const words = value
@@ -35,15 +36,17 @@ export function selectionOf(options: SelectionOptions): Selection | undefined {
   if (firstSeen !== undefined && !isDay(firstSeen)) {
     throw new FarmError("USAGE", { detail: `'${firstSeen}' is not a day; write it as 2026-11-01` });
   }
-  const [distributions, flavours, words] = [
+  const [distributions, flavours, kernels, words] = [
     toList(options.distro),
     toList(options.flavour),
+    toList(options.kernel),
     toList(options.arch),
   ];
   const architectures = words?.map(toArchitecture);
   const selection = {
     distributions,
     flavours,
+    kernels,
     architectures,
     kernelRelease,
     packageVersion,
@@ -51,6 +54,13 @@ export function selectionOf(options: SelectionOptions): Selection | undefined {
     newest,
   };
   return Object.values(selection).some((filter) => filter !== undefined) ? selection : undefined;
+}
+
+/** What flags take of the configured selection, or undefined when there is none. */
+export function narrowedBy(options: NarrowingOptions): Narrowed | undefined {
+  const selection = selectionOf(options);
+  const drivers = toList(options.driver);
+  return selection === undefined && drivers === undefined ? undefined : { ...selection, drivers };
 }
 
 function isDay(text: string): boolean {

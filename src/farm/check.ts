@@ -19,7 +19,10 @@ import type { Package } from "../kernel/kernel.ts";
 import { gatherSubject, type JudgeRequest } from "./judge.ts";
 
 export interface CheckRequest
-  extends Pick<JudgeRequest, "files" | "signers" | "moduleVersion" | "needed" | "origin" | "loaded"> {
+  extends Pick<
+    JudgeRequest,
+    "files" | "signers" | "moduleVersion" | "needed" | "origin" | "stated" | "loaded"
+  > {
   readonly kernel: CatalogKernel;
   /** Packages with a userland for the guest. */
   readonly guest: readonly Package[];

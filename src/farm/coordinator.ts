@@ -9,11 +9,11 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import { type Catalog, vouchedBy } from "../catalog/catalog.ts";
+import type { InstalledPackage } from "../builder/records.ts";
+import { type Catalog, type GuestTools, vouchedBy } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import { excludeElements } from "../matrix/exclude.ts";
-import { generateMatrix } from "../matrix/generate.ts";
+import type { AttemptNote, Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
@@ -30,6 +30,8 @@ import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
 import { Started } from "./started.ts";
+import type { Attestor } from "./statements.ts";
+import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 export interface RunOptions {
   readonly progress: Progress;
@@ -39,14 +41,24 @@ export interface RunOptions {
   readonly retry?: boolean;
   /** Build this matrix instead of what the configuration selects from the catalog. */
   readonly matrix?: readonly Element[];
+  /** What of it the command line asks for; default: all. */
+  readonly narrowed?: Narrowed | undefined;
   /** Steps of the night to leave out: what is built is then a candidate at most. */
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
+  /** Only these of the wanted elements. */
+  readonly only?: (element: Element) => boolean;
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
+  /** Plans only: nothing is written to the store. */
+  readonly isDry?: boolean;
+  /** Sees what is published when the run begins. */
+  readonly opened?: (published: Published) => void;
+  /** What toolchain roots of other machines contain, by their names. */
+  readonly roots?: Readonly<Record<string, readonly InstalledPackage[]>>;
   /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
   readonly what?: string;
 }
@@ -56,12 +68,16 @@ interface ExecutorParts extends LocalContext {
   readonly build: FarmBuild;
   /** Where each source of packages is: catalog source id → URL. */
   readonly mirrors: Readonly<Record<string, string>>;
+  /** What is known of earlier attempts, by `elementKey`. */
+  readonly noteOf: (key: string) => AttemptNote | undefined;
+  readonly guests: readonly GuestTools[];
 }
 
 interface Parts {
   readonly ledger: Ledger;
   readonly drivers: Drivers;
   readonly gate: Gate;
+  readonly attestor: Attestor | undefined;
 }
 
 /** After the work: nothing of the cache is used by this process any more. */
@@ -85,12 +101,14 @@ export class Coordinator {
   readonly #options: RunOptions;
   readonly #drivers: Drivers;
   readonly #gate: Gate;
+  readonly #attestor: Attestor | undefined;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
   #problems: SourceProblem[] = [];
   #wantedLast: readonly Element[] = [];
-  #excluded: RunReport["excluded"] = [];
+  #excluded: Wanted["excluded"] = [];
+  #ofAll: number | undefined;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -103,8 +121,9 @@ export class Coordinator {
   #unwritable: FarmError | undefined;
   #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
 
-  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate }: Parts) {
+  constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate, attestor }: Parts) {
     this.ledger = ledger;
+    this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
     this.#options = options;
@@ -148,9 +167,12 @@ export class Coordinator {
   /**
    * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. In a bucket, which
    * keeps what it has, only if asked to.
+   * @throws FarmError CONFIG_INVALID for a selection with a word that names nothing
    */
   async begin(): Promise<void> {
-    if (this.#farm.store.isNear || this.#options.retry === true)
+    this.#refuseUnknownWords();
+    const { isDry, retry } = this.#options;
+    if (isDry !== true && (this.#farm.store.isNear || retry === true))
       await this.#alone("store", async () => {
         await this.#repair();
       });
@@ -187,7 +209,7 @@ export class Coordinator {
   async drained(): Promise<void> {
     await this.#started.allEnded();
     if (this.#unwritable !== undefined) throw this.#unwritable;
-    await this.ledger.publish();
+    if (!this.#options.isDry) await this.ledger.publish();
   }
 
   /** @throws FarmError INTERRUPTED where it was stopped: everything that was finished is published */
@@ -210,6 +232,7 @@ export class Coordinator {
     const report = await reportRun({
       wanted: this.#wantedLast,
       excluded: this.#excluded,
+      ofAll: this.#ofAll,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -220,6 +243,15 @@ export class Coordinator {
     });
     await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
     return report;
+  }
+
+  /** A source that failed may be the one that knows the word. */
+  #refuseUnknownWords(): void {
+    if (this.#options.matrix !== undefined) return;
+    const facts = unknownSelections(this.#farm.config.select, this.ledger.catalog);
+    const detail = facts.join("; ");
+    if (facts.length > 0 && this.#problems.length === 0) throw new FarmError("CONFIG_INVALID", { detail });
+    if (facts.length > 0) this.#options.progress.say(detail);
   }
 
   async #repair(): Promise<Awaited<ReturnType<typeof repairArtifacts>>["lost"]> {
@@ -249,15 +281,16 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now } = this.#options;
-    if (matrix !== undefined) return matrix;
+    const { matrix, now, narrowed, only = () => true } = this.#options;
+    if (matrix !== undefined) return matrix.filter(only);
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
-    const all = generateMatrix(this.ledger.catalog, drivers, select, this.ledger.facts);
-    const { elements, excluded } = excludeElements(all, exclude, now());
-    const byReason = Map.groupBy(excluded, ({ reason }) => reason);
-    this.#excluded = [...byReason].map(([reason, { length }]) => ({ reason, count: length }));
-    return elements;
+    const { ledger } = this;
+    const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
+    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    this.#excluded = excluded;
+    this.#ofAll = ofAll;
+    return elements.filter(only);
   }
 
   #rankOf(element: Element): number {
@@ -278,6 +311,7 @@ export class Coordinator {
     if (signal.aborted) return;
     try {
       await this.#tryOne(element);
+      if (this.#options.isDry) return;
       const fault = await this.ledger.publishSometimes();
       if (fault !== undefined)
         progress.say(`${this.#farm.store.place}: not written, will be tried again: ${fault.message}`);
@@ -295,12 +329,16 @@ export class Coordinator {
         return;
       }
       work = await planner.plan(element);
+      if (work === undefined) {
+        this.#handedOut.add(elementKey(element));
+        return;
+      }
       if (this.#isDone(work.element, work.driver.needed)) {
         this.#done.set(elementKey(element), { element: work.element, isNew: false });
         this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
         return;
       }
-      if (!(await this.#isWorthwhile(context.executor))) return;
+      if (!(await this.#isWorthwhile())) return;
       const result = await tryElement(work, context);
       if (result === undefined) {
         this.#handedOut.add(elementKey(element));
@@ -322,9 +360,8 @@ export class Coordinator {
     }
   }
 
-  /** Nothing is built for a store that does not take it; who publishes what becomes of orders finds out by itself. */
-  async #isWorthwhile({ name }: Executor): Promise<boolean> {
-    if (name === "orders") return true;
+  /** Nothing is built for a store that does not take it. */
+  async #isWorthwhile(): Promise<boolean> {
     await this.#farm.store.prepare().catch((thrown) => {
       this.#unwritable ??= toFarmError(thrown);
     });
@@ -354,10 +391,17 @@ export class Coordinator {
     if (!this.ledger.isSettled(planned) || this.#damaged.has(artifactKey(planned))) return false;
     const note = this.ledger.noteOf(elementKey(planned));
     if (note !== undefined && hasWaited(note, needed)) return false;
+    if (this.#attestor !== undefined && this.#isUnstated(planned)) return false;
     const isRefused = note?.load?.verdict.verdict === "pass" && (note.refusals ?? []).length > 0;
     if (note?.failure !== undefined || note?.load?.verdict.verdict === "fail" || isRefused) return !retry;
     const isUntested = note?.load?.verdict.verdict === "unknown" && !without?.includes("load");
     return !isUntested || this.ledger.factsOf(planned).fetching?.notLoadableSince !== undefined;
+  }
+
+  /** Whether it was built, by an earlier version or a farm without keys, and nothing states how. */
+  #isUnstated(planned: Element): boolean {
+    const { entry } = this.ledger.knownOf(planned, versionOf(planned), planned);
+    return entry !== undefined && entry.recipe === planned.recipe && entry.provenance === undefined;
   }
 
   get #begun() {
@@ -370,26 +414,33 @@ export class Coordinator {
     const { progress, now, signal, without, retry, executor } = this.#options;
     const build = openBuild(this.#farm, this.ledger.catalog, (text) => progress.say(text), this.ledger);
     const { guests, sources } = this.ledger.catalog;
-    const isLoaded = !without?.includes("load");
     const boot = { inputs: build.inputs, scratch, cache };
     const processors = this.#processors;
     const mirrors = Object.fromEntries(sources.map(({ id, url }) => [id, url]));
     const { builder: architecture, emulated } = this.#farm;
     const machine = { architecture, emulated };
-    const parts = { steps, build, boot, processors, isLoaded, signal, mirrors, machine };
+    const isLoaded = !without?.includes("load");
+    const noteOf = (key: string) => this.ledger.noteOf(key);
+    const shared = { steps, build, boot, processors, isLoaded, signal, mirrors, machine, noteOf, guests };
+    const made = executor?.(shared) ?? new LocalExecutor(shared);
+    // What workers found out counts, whether or not kernels are booted here.
+    const isElsewhere = made.name === "handOvers";
     const planner = new Planner({
       farm: this.#farm,
       ledger: this.ledger,
       drivers: this.#drivers,
-      ...{ build, processors, progress, signal },
+      ...{ build, processors, progress, signal, isElsewhere },
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
     });
     const context: ElementContext = {
-      ...{ build, scratch, cache, store, progress, guests, sources, steps, isLoaded, now, signal },
-      executor: executor?.(parts) ?? new LocalExecutor(parts),
+      ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
+      isLoaded: isLoaded || isElsewhere,
+      executor: made,
       gate: this.#gate,
+      attestor: this.#attestor,
+      toolchains: this.#farm.config.toolchains,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

@@ -5,6 +5,7 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { oneLine } from "../base/visible.ts";
 import { type DriverBuild, driverBuild, type LoadedDriver } from "../builder/driver.ts";
+import { anyOf, leftOutBy, NEVER_SOURCE } from "../builder/origins/not-source.ts";
 import type { OriginContext } from "../builder/origins/origin.ts";
 import { givenModules, type SourceTree } from "../builder/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
@@ -43,12 +44,13 @@ export async function loadDrivers(
   const inputs = openInputs(farm, { sources: [] }, { say });
   const suites = (release: string) => packageSuites(release, farm);
   const archive = config.archive === "none" ? undefined : inputArchive(store);
-  const { base } = config;
-  const context: OriginContext = { http, scratch, cache, inputs, archive, base, suites, say, signal };
+  const { base, own } = config;
+  const context: OriginContext = { http, scratch, cache, inputs, archive, base, own, suites, say, signal };
   const read = new Map<string, ReturnType<typeof readSource>>();
   const sourceOf = (driver: DriverConfig, version: string) => {
-    const key = JSON.stringify([driver.source, isVersioned(driver.source) ? version : ""]);
-    const known = read.get(key) ?? readSource(driver.source, version, context, farm.steps);
+    const { source, ignore } = driver;
+    const key = JSON.stringify([source, ignore, isVersioned(source) ? version : ""]);
+    const known = read.get(key) ?? readSource(driver, version, context, farm.steps);
     read.set(key, known);
     return known;
   };
@@ -182,13 +184,19 @@ function isVersioned(source: DriverConfig["source"]): boolean {
 }
 
 async function readSource(
-  source: DriverConfig["source"],
+  { source: place, ignore = [] }: DriverConfig,
   version: string,
   context: OriginContext,
   steps: Steps,
 ) {
-  const { directory, origin, depends } = await steps.fetchSource(source, version, context);
-  return { source: await steps.readSourceTree(directory), origin, depends };
+  const { directory, origin, depends, isWorkedOn, isLeftOut } = await steps.fetchSource(
+    place,
+    version,
+    context,
+  );
+  const byPattern = leftOutBy([...(isWorkedOn ? NEVER_SOURCE : []), ...ignore]);
+  const rules = isLeftOut === undefined ? byPattern : anyOf(byPattern, isLeftOut);
+  return { source: await steps.readSourceTree(directory, rules), origin, depends };
 }
 
 /** Where source packages of a release are looked for: the configured suites of it, else its own. */

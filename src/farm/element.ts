@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError, toFarmError, traceOf } from "../base/error.ts";
 import { ERRORS } from "../base/error-codes.ts";
-import { digestOf, hexOf } from "../base/json.ts";
+import { digestOf, hexOf, sha256 } from "../base/json.ts";
 import type { Progress } from "../base/progress.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { type Attempt, findAttempt } from "../builder/attempt.ts";
@@ -16,12 +16,18 @@ import { modulePath, strippedPath } from "../builder/outputs.ts";
 import { recipeKey } from "../builder/recipe.ts";
 import type { OriginRecord, Recipe } from "../builder/records.ts";
 import type { CatalogSource } from "../catalog/catalog.ts";
+import type { Stated } from "../check/checks/check.ts";
 import { untested } from "../check/checks/load.ts";
 import { type Verdict, withTexts } from "../check/verdict.ts";
 import { factsOfRecord, type KernelRecord } from "../inputs/kernel-record.ts";
 import { type ImageSays, imageFacts, type KernelFacts } from "../kernel/facts.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import { builtContent, listedModules } from "../registry/artifact-content.ts";
+import {
+  type ArtifactContent,
+  builtContent,
+  identityOf,
+  listedModules,
+} from "../registry/artifact-content.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -29,6 +35,7 @@ import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
+import { type Attestor, seenModule, statedModule } from "./statements.ts";
 import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {
@@ -37,6 +44,10 @@ export interface ElementContext extends LoadTestContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
   readonly gate: Gate;
+  /** Who states how artifacts were built; undefined if nobody does. */
+  readonly attestor: Attestor | undefined;
+  /** Releases whose toolchain is another release's. */
+  readonly toolchains: Readonly<Record<string, string>>;
   /** Of the catalog: who vouches for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
   readonly steps: Steps;
@@ -119,10 +130,11 @@ async function publishable(
   const { verdict: loaded, bootMs, logFile, isOutOfReach } = load;
   const kernel = await context.steps.fetchKernelRecord(element, context.build.inputs, context.signal);
   context.learn(factsOfRecord(element, kernel));
-  const found = await readVerdicts(work, attempt, kernel, loaded, context);
+  const content = await builtContent(element, attempt);
+  const stated = await stateBuild(work, content, context);
+  const found = await readVerdicts(work, attempt, { kernel, loaded, stated }, context);
   const verdicts = found.map((one) => withTexts(one, context.shown));
   const { source, needed = [] } = work.driver;
-  const content = await builtContent(element, attempt);
   const judged = withWaiting(
     await context.gate.judge(element, listedModules(content), verdicts, source.digest),
     waitingFor(needed),
@@ -132,6 +144,7 @@ async function publishable(
     verdicts,
     refusals,
     kernel,
+    bundles: stated.bundles,
     noted: context.gate.noted(judged, needed.length === 0),
   });
   context.progress.element(
@@ -154,12 +167,38 @@ async function publishable(
   return isOutOfReach ? { outcome, lesson: "notLoadable" } : { outcome };
 }
 
+/** Only what this farm planned and watched is stated: what came of it is compared like anybody's statement. */
+async function stateBuild(
+  { element, driver, recipe }: Work,
+  content: ArtifactContent,
+  { attestor, gate, steps, toolchains }: ElementContext,
+): Promise<Stated & { readonly bundles: readonly Buffer[] }> {
+  const [identity, log] = [identityOf(element, content.driver), sha256(content.log)];
+  const listed = listedModules(content);
+  const modules = listed.map(statedModule);
+  const { origin } = driver;
+  const toolchain = toolchains[element.distribution] ?? element.distribution;
+  const materials = { recipe, recipeKey: content.recipeKey, log };
+  const build = { identity, ...materials, origin, toolchain };
+  const bundles = attestor === undefined ? [] : [await steps.attest(attestor, build, modules)];
+  return {
+    ...{ bundles, builders: gate.builders, of: listed.map(seenModule) },
+    build: { identity, modules, materials },
+  };
+}
+
+/** What is known beside an attempt. */
+interface KnownBeside {
+  readonly kernel: KernelRecord;
+  readonly loaded: Verdict;
+  readonly stated: Stated;
+}
+
 /** What the checks say of modules as nodes get them. */
 async function readVerdicts(
-  { element, driver, recipe }: Work,
+  { element, driver }: Work,
   { record, directory }: Attempt,
-  kernel: KernelRecord,
-  loaded: Verdict,
+  { kernel, loaded, stated }: KnownBeside,
   { gate, sources, steps, build, scratch, cache, learn, signal }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
@@ -170,10 +209,10 @@ async function readVerdicts(
   );
   const { packages } = element;
   const request = {
-    ...{ kernel, packages, files, loaded, signers: gate.signers, needed: neededModules(driver) },
+    ...{ kernel, packages, files, loaded, stated, signers: gate.signers, needed: neededModules(driver) },
     moduleVersion: driver.moduleVersion,
     learn: (said: ImageSays) => learn(imageFacts(element, said)),
-    origin: { kind: "built" as const, recipe: recipeKey(recipe), packages, sources },
+    origin: { kind: "built" as const, packages, sources },
   };
   return steps.judgeModules(request, { inputs: build.inputs, scratch, cache }, signal);
 }

@@ -3,7 +3,10 @@
  */
 import type { Digest } from "../base/json.ts";
 import { findKernel } from "../catalog/catalog.ts";
+import { modulesOf, type Origin } from "../check/checks/check.ts";
+import { provenance } from "../check/checks/provenance.ts";
 import { signature } from "../check/checks/signature.ts";
+import { openModuleFiles } from "../check/opened-modules.ts";
 import {
   allowsReuse,
   DEFAULT_POLICY,
@@ -16,9 +19,11 @@ import {
   unknownNames,
   withExceptions,
 } from "../check/policy.ts";
+import type { TrustedBuilder } from "../check/provenance.ts";
 import type { Signer } from "../check/signature.ts";
 import { heldTo, type NodeModule } from "../check/subject.ts";
 import type { Verdict } from "../check/verdict.ts";
+import { kernelName } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import type { Filtered } from "../matrix/element-filter.ts";
 import { readManifest, readModules } from "../registry/artifact.ts";
@@ -29,6 +34,7 @@ import { judgeModules } from "./judge.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
+import { isImport, readStated, unsignedModule } from "./statements.ts";
 
 /** What an index notes of a judgement. */
 type Note = Pick<IndexEntry, "verdicts" | "judged">;
@@ -40,18 +46,26 @@ interface JudgedArtifact extends Judged {
 export class Gate {
   /** Whose signatures count. */
   readonly signers: readonly Signer[];
+  /** Whose statements of how something was built count. */
+  readonly builders: readonly TrustedBuilder[];
   readonly #policy: Policy;
   readonly #farm: Farm;
   readonly #now: () => Date;
   readonly #state: () => Published;
 
-  constructor({ policy, signers }: ConfiguredPolicy, farm: Farm, state: () => Published, now: () => Date) {
+  constructor(
+    { policy, signers, builders }: ConfiguredPolicy,
+    farm: Farm,
+    state: () => Published,
+    now: () => Date,
+  ) {
     this.#policy = policy;
     this.signers = signers;
+    this.builders = builders;
     this.#farm = farm;
     this.#state = state;
     this.#now = now;
-    this.policyDigest = policyDigest(policy, signers);
+    this.policyDigest = policyDigest(policy, { signers, builders });
   }
 
   /**
@@ -74,19 +88,22 @@ export class Gate {
   }
 
   /**
-   * Decides about what is published, as of today. Whose signatures count may have changed since it was checked, so that
-   * is asked again.
+   * Decides about what is published, as of today. Whose signatures and statements count may have changed since it was
+   * checked, so that is asked again.
    * @throws FarmError STORE_CORRUPT
    */
   async judgePublished(listed: Listed): Promise<JudgedArtifact> {
     const manifest = await readManifest(this.#farm.store, listed.entry);
     const subject = subjectOf(listed, manifest);
-    const isAsked = requiredChecks(this.#policy, subject).includes("signature");
-    const signature = isAsked ? await this.#signatureToday(listed, manifest) : undefined;
+    const required = requiredChecks(this.#policy, subject);
+    const today = [
+      required.includes("signature") ? await this.#signatureToday(listed, manifest) : undefined,
+      required.includes("provenance") ? await this.provenanceToday(listed, manifest) : undefined,
+    ];
     const verdicts = [
       ...manifest.verdicts,
       ...laterEvidence(this.#state().decisions, listed.entry),
-      ...(signature === undefined ? [] : [signature]),
+      ...today.filter((one) => one !== undefined),
     ];
     const judged = await this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
     const needs = needsIn(manifest);
@@ -181,6 +198,38 @@ export class Gate {
     });
   }
 
+  /**
+   * What the statements that an artifact comes with are worth today; undefined for an import without any, of which the
+   * record says all. @throws FarmError STORE_CORRUPT
+   */
+  async provenanceToday({ index, entry }: Listed, known?: Manifest): Promise<Verdict | undefined> {
+    const { store } = this.#farm;
+    const manifest = known ?? (await readManifest(store, entry));
+    const { architecture } = index;
+    if (isImport(manifest)) {
+      if (entry.provenance === undefined) return undefined;
+      const modules = modulesOf({ files: await openModuleFiles(await readModules(store, entry)) }) ?? [];
+      const unsigned = modules.map(unsignedModule);
+      const stated = await readStated(store, entry, manifest, this.builders, unsigned);
+      return provenance.judge({ files: [], kernel: { architecture }, stated });
+    }
+    const stated = await readStated(store, entry, manifest, this.builders);
+    return provenance.judge({
+      files: [],
+      kernel: { architecture },
+      stated,
+      origin: this.#originOf(index, entry),
+    });
+  }
+
+  /** What it was built of, and who lists that by now. */
+  #originOf(index: Listed["index"], entry: IndexEntry): Origin {
+    const { catalog } = this.#state();
+    const name = kernelNameOf(index, entry);
+    const kernel = catalog.kernels.find((one) => kernelName(one) === name);
+    return { kind: "built", packages: kernel?.packages, sources: catalog.sources };
+  }
+
   async #signatureToday({ index, entry }: Listed, { verdicts }: Manifest): Promise<Verdict | undefined> {
     const then = verdicts.findLast(({ check }) => check === "signature");
     if (then === undefined || then.verdict === "notApplicable") return undefined;
@@ -223,8 +272,11 @@ const PROMOTABLE = "the policy now allows it: run `kmodfarm promote` to make it 
 /** @throws FarmError CONFIG_INVALID, FILE_UNREADABLE */
 export async function openGate(farm: Farm, state: () => Published, now: () => Date): Promise<Gate> {
   const { policy: policyFile } = farm.config;
+  const builders = await farm.signing.builders();
   const policy =
-    policyFile === undefined ? { policy: DEFAULT_POLICY, signers: [] } : await readPolicy(policyFile);
+    policyFile === undefined
+      ? { policy: DEFAULT_POLICY, signers: [], builders }
+      : await readPolicy(policyFile, builders);
   return new Gate(policy, farm, state, now);
 }
 

@@ -1,21 +1,25 @@
 /**
- * Modules that were built elsewhere: checked like any others, stored as a candidate, and without a provenance that
- * anybody could check.
+ * Modules that were built elsewhere: checked like any others, and stored as a candidate. How they were built is known if
+ * their builder states it, and the policy believes that builder.
  */
 import { FarmError } from "../base/error.ts";
+import { checkNames } from "../builder/outputs.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import { format } from "../check/checks/format.ts";
 import { verdictsOn } from "../check/checks/index.ts";
 import { untested } from "../check/checks/load.ts";
 import { guestPackages } from "../check/guest/tools.ts";
 import { type ModuleFile, openModuleFiles } from "../check/opened-modules.ts";
+import { statedSource } from "../check/provenance.ts";
 import { boundedTexts } from "../check/verdict.ts";
 import { factsByKernel, withAllLearned } from "../kernel/facts.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import type { Element } from "../matrix/element.ts";
 import { generateMatrix } from "../matrix/generate.ts";
+import { readBundle } from "../provenance/bundle.ts";
+import { readStatement } from "../provenance/statement.ts";
 import { readManifest, storeArtifact } from "../registry/artifact.ts";
-import { importedContent, listedModules } from "../registry/artifact-content.ts";
+import { identityOf, importedContent, listedModules } from "../registry/artifact-content.ts";
 import { artifactName, withDecision } from "../registry/decisions.ts";
 import type { Published } from "../registry/documents.ts";
 import { readPublished } from "../registry/generations.ts";
@@ -26,6 +30,7 @@ import { checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
 import { change, type Moves, type Person } from "./moves.ts";
 import { type Farm, readingContext } from "./open.ts";
+import { seenModule, unsignedModule } from "./statements.ts";
 
 export interface ImportRequest extends Person {
   readonly modules: readonly ModuleFile[];
@@ -34,11 +39,14 @@ export interface ImportRequest extends Person {
   readonly name: string;
   readonly version: string;
   readonly isLoaded: boolean;
+  /** A bundle with their builder's statement of how they were built. */
+  readonly provenance?: ModuleFile | undefined;
 }
 
 /**
  * Checks modules and publishes them as a candidate. While they are checked others publish what they like.
- * @throws FarmError MODULE_MALFORMED for what is no module, KERNEL_UNKNOWN, USAGE where something was built here
+ * @throws FarmError MODULE_MALFORMED for what is no module, PROVENANCE_MALFORMED, KERNEL_UNKNOWN, USAGE where something
+ * was built here
  */
 export async function importArtifact(
   farm: Farm,
@@ -47,10 +55,12 @@ export async function importArtifact(
   signal: AbortSignal,
 ): Promise<Moves> {
   const { store } = farm;
-  const { modules: files, name, version, by, why, isLoaded } = request;
+  const { modules: files, name, version, by, why, isLoaded, provenance } = request;
   // They become paths of the view.
   pathSegment(name, "driver");
   pathSegment(version, "driver version");
+  if (provenance !== undefined)
+    readStatement(readBundle(provenance.bytes, provenance.name).payload, provenance.name);
   const state = await readPublished(store);
   const kernel = findKernel(state.catalog, request.target);
   const [element] = generateMatrix(
@@ -70,14 +80,23 @@ export async function importArtifact(
   const faults = opened.flatMap(({ fault }) => fault ?? []);
   if (faults.length > 0) throw new FarmError("MODULE_MALFORMED", { detail: boundedTexts(faults).join("; ") });
   // Nodes get them as they are inside, and that is what is checked; the files that were given are looked at besides.
-  const plain = opened.flatMap(({ opened: one }) =>
-    one === undefined ? [] : [{ name: `${one.module.name}.ko`, bytes: one.bytes }],
-  );
+  const modules = opened.flatMap(({ opened: one }) => one ?? []);
+  checkNames(modules.map(({ module }) => module.name));
+  const plain = modules.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
+  const bundles = provenance === undefined ? [] : [provenance.bytes];
+  const [source] = bundles.flatMap((one) => statedSource(one, gate.builders) ?? []);
+  const content = importedContent({ name, version, source }, element, modules);
+  const listed = listedModules(content);
+  const stated = {
+    ...{ bundles, builders: gate.builders, of: listed.map(seenModule) },
+    build: { identity: identityOf(element, content.driver), modules: modules.map(unsignedModule) },
+  };
 
   const report = await checkModules(
     {
       ...{ kernel, guest, signers, isLoaded, files: plain },
       origin: { kind: "imported", by, why },
+      stated,
       ...(isLoaded ? {} : { loaded: untested("skipped: import it again without --no-load") }),
     },
     context,
@@ -87,13 +106,12 @@ export async function importArtifact(
   const verdicts = [...given, ...report.verdicts.filter(({ check }) => check !== format.name)];
   // Even with an exception it is promoted by hand: an import is only a candidate.
   const log = `Imported by ${by}: ${why}\n${report.log ?? ""}\n`;
-  const content = importedContent({ name, version }, element, report.modules, log);
-  const judged = await gate.judge(element, listedModules(content), verdicts, undefined);
+  const judged = await gate.judge(element, listed, verdicts, undefined);
   const { refusals } = judged;
   const reasons = refusals.length > 0 ? refusals : [`imported by ${by}: ${why}`];
   const noted = gate.noted(judged, true);
-  const evidence = { verdicts, refusals: reasons, kernel: report.record, noted };
-  const entry = await storeArtifact(store, element, content, evidence);
+  const evidence = { verdicts, refusals: reasons, kernel: report.record, noted, bundles };
+  const entry = await storeArtifact(store, element, { ...content, log: Buffer.from(log) }, evidence);
   const decision = {
     at: now().toISOString(),
     action: "import" as const,

@@ -17,7 +17,7 @@ import type { Package } from "../kernel/kernel.ts";
 
 /** What is known of modules before their files are opened. */
 export interface JudgeRequest
-  extends Pick<CheckSubject, "kernel" | "moduleVersion" | "origin" | "loaded" | "rebuilt"> {
+  extends Pick<CheckSubject, "kernel" | "moduleVersion" | "origin" | "stated" | "loaded" | "rebuilt"> {
   /** Where the keys of the kernel are. */
   readonly packages: { readonly image: readonly Package[] };
   /** As nodes get them. */

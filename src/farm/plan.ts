@@ -3,12 +3,18 @@
  */
 import type { Digest } from "../base/json.ts";
 import { exists } from "../base/scratch.ts";
+import { elementKey } from "../matrix/element.ts";
+import { shardMatrix } from "../matrix/shard.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
+import { overlayStore } from "../registry/stores/overlay.ts";
 import type { RunOptions } from "./coordinator.ts";
-import { issuedOrder, OrdersExecutor, wishOf } from "./executors/orders.ts";
+import { issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
+import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
 import { OrderDirectory } from "./workers/order-directory.ts";
+import type { Shards } from "./workers/plan-documents.ts";
 
 export interface PlanOptions extends RunOptions {
   /** The directory of orders; what is there already stays. */
@@ -17,51 +23,100 @@ export interface PlanOptions extends RunOptions {
   readonly hours: number;
   /** Which packages travel with their orders: those of sources that workers have no credentials for, or all. */
   readonly carried: "private" | "all";
+  /** Nothing is written to the store: what this plan learned, `take` learns again. */
+  readonly isReadOnly?: boolean;
+  readonly maxShards?: number;
+  readonly targetSeconds?: number;
 }
 
 export interface PlanReport extends RunReport {
   /** How many were written, and how many were in the directory before. */
   readonly orders: Readonly<{ build: number; load: number; before: number }>;
+  /** The orders in pieces of about equal time. */
+  readonly shards: Shards["shards"];
 }
 
-/** @throws as `runFarm` */
-export async function planFarm(farm: Farm, options: PlanOptions): Promise<PlanReport> {
+type NoteOf = Parameters<typeof expectedSeconds>[1];
+const NOTHING = { build: 0, load: 0, before: 0 };
+
+/** @throws as `runFarm`; FarmError USAGE where the orders do not fit into so few shards */
+export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanReport> {
   const { out, hours, carried, now } = options;
   const directory = await OrderDirectory.make(out);
+  const farm = options.isReadOnly ? await readingOnly(given) : given;
   const { cache, scratch, privateSources } = farm;
-  let executor: OrdersExecutor | undefined;
+  const parts: { executor?: OrdersExecutor; noteOf?: NoteOf } = {};
   try {
     const known = await knownWishes(directory, cache, now());
     const report = await runFarm(farm, {
       ...options,
       what: "plan",
-      executor: ({ build, processors, mirrors }) => {
-        executor = new OrdersExecutor({
-          ...{ build, processors, mirrors, directory, cache, scratch, known },
+      executor: ({ build, processors, mirrors, guests, noteOf }) => {
+        const executor = new OrdersExecutor({
+          ...{ build, processors, mirrors, guests, directory, cache, scratch, known },
           isCarried: ({ source }) => carried === "all" || privateSources.has(source),
           isRetry: options.retry ?? false,
           expires: new Date(now().getTime() + hours * 3600_000),
         });
+        Object.assign(parts, { executor, noteOf });
         return executor;
       },
     });
-    return { ...report, orders: executor?.written ?? { build: 0, load: 0, before: 0 } };
+    const { ordered = [], rootContents, written = NOTHING } = parts.executor ?? {};
+    const shards = shardsOf(ordered, farm, parts.noteOf ?? (() => undefined), options);
+    const roots = [...(rootContents ?? [])].map(
+      ([name, packages]) => [name, packages.map((one) => ({ ...one }))] as const,
+    );
+    await directory.putRoots(Object.fromEntries(roots));
+    await directory.putShards({ schema: "kmodfarm.orderShards/1", shards });
+    return { ...report, orders: written, shards };
   } finally {
     await directory.close();
   }
+}
+
+/** What would be published stays on this machine, and goes away with everything temporary. */
+async function readingOnly(farm: Farm): Promise<Farm> {
+  return { ...farm, store: overlayStore(farm.store, await openFolderStore(farm.scratch.path())) };
+}
+
+function shardsOf(
+  ordered: readonly Ordered[],
+  { config, builder }: Pick<Farm, "config" | "builder">,
+  noteOf: NoteOf,
+  { maxShards, targetSeconds }: Pick<PlanOptions, "maxShards" | "targetSeconds">,
+): Shards["shards"] {
+  const elements = ordered.map(({ element }) => element);
+  const digests = new Map(ordered.map(({ element, digest }) => [elementKey(element), digest]));
+  const shards = shardMatrix(elements, {
+    expectedSeconds: expectedSeconds(elements, noteOf),
+    ...(maxShards === undefined ? {} : { maxShards }),
+    ...(targetSeconds === undefined ? {} : { targetSeconds }),
+  });
+  return shards.flatMap(({ elements: members, ...shard }) => {
+    const [first] = members;
+    if (first === undefined) return [];
+    const { architecture } = first;
+    const orders = members.flatMap((element) => digests.get(elementKey(element)) ?? []);
+    return [{ ...shard, architecture, machine: config.builders[architecture] ?? builder, orders }];
+  });
 }
 
 /** An order that nearly expired is given again. */
 const LEFT_MS = 3600_000;
 
 /** What orders of this farm in a directory ask for, as long as their hand-overs will be taken. */
-async function knownWishes(directory: OrderDirectory, cache: string, now: Date): Promise<Set<Digest>> {
-  const known = new Set<Digest>();
+async function knownWishes(
+  directory: OrderDirectory,
+  cache: string,
+  now: Date,
+): Promise<Map<Digest, Digest>> {
+  const known = new Map<Digest, Digest>();
   for (const digest of await directory.digests()) {
     // What is damaged is not relied on: it is written again.
     const order = await directory.order(digest).catch(() => undefined);
     if (order === undefined || Date.parse(order.expires) < now.getTime() + LEFT_MS) continue;
-    if (await exists(issuedOrder(cache, digest))) known.add(wishOf(order));
+    if (await exists(issuedOrder(cache, digest))) known.set(wishOf(order), digest);
   }
   return known;
 }

@@ -25,6 +25,8 @@ export interface PlanContext {
   readonly processors: PQueue;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** Whether other machines build: what they did not build in a root that is known is theirs to plan. */
+  readonly isElsewhere: boolean;
   /** Where a driver version is wanted for a kernel, by `identityOf`. */
   readonly wantedBy: (identity: string) => Element | undefined;
   /** Whether there is nothing left to do for an element with its recipe: then its root need not be made. */
@@ -52,8 +54,11 @@ export class Planner {
     );
   }
 
-  /** @throws FarmError for whatever keeps this element from being built */
-  async plan(element: Element): Promise<Work> {
+  /**
+   * Undefined if it takes a toolchain root that only another machine may know.
+   * @throws FarmError for whatever keeps this element from being built
+   */
+  async plan(element: Element): Promise<Work | undefined> {
     const absent = this.#context.drivers.absent.find(
       ({ name, version }) => name === element.driver && version === element.driverversion,
     );
@@ -69,6 +74,7 @@ export class Planner {
     const { rankOf } = this.#context;
     const known = await this.#withCompiler(element);
     const recipe = await this.#recipe(known, driver);
+    if (recipe === undefined) return undefined;
     return { element: { ...known, recipe: recipeKey(recipe) }, driver, recipe, rank: rankOf(element) };
   }
 
@@ -90,8 +96,8 @@ export class Planner {
     return { ...element, compiler };
   }
 
-  async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe> {
-    const { farm, build, progress, processors, signal, isDone, rankOf } = this.#context;
+  async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe | undefined> {
+    const { farm, build, progress, processors, signal, isDone, isElsewhere, rankOf } = this.#context;
     const { planRecipe } = farm.steps;
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
@@ -100,8 +106,10 @@ export class Planner {
     const remembered = await build.toolchains.remembered(wanted);
     if (remembered !== undefined) {
       const recipe = await planRecipe(element, driver, build, signal, remembered);
-      if (isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed ?? [])) return recipe;
+      if (isElsewhere || isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed ?? []))
+        return recipe;
     }
+    if (isElsewhere) return undefined;
     const { family, version } = wanted.compiler;
     const { packages, depends = [] } = driver.build;
     const words = [`${wanted.release} with ${family}-${version}`, ...packages, ...depends];

@@ -5,19 +5,22 @@ import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { FarmError } from "../base/error.ts";
-import { Policy } from "../check/policy.ts";
+import { type CountingNames, Policy } from "../check/policy.ts";
+import type { TrustedBuilder } from "../check/provenance.ts";
 import { readSigner, type Signer } from "../check/signature.ts";
 import { readYaml } from "../formats/yaml.ts";
+import { type PublicKey, publicKeyFromPem } from "../provenance/public-key.ts";
 import { describeProblems } from "./config/problems.ts";
 
-export interface ConfiguredPolicy {
+export interface ConfiguredPolicy extends CountingNames {
   readonly policy: Policy;
-  /** Whose signatures count, as the policy names them. */
-  readonly signers: readonly Signer[];
 }
 
-/** @throws FarmError FILE_UNREADABLE, CONFIG_INVALID */
-export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
+/** `own`: whose statements count where the policy does not say. @throws FarmError FILE_UNREADABLE, CONFIG_INVALID, KEY_UNREADABLE */
+export async function readPolicy(
+  file: string,
+  own: readonly TrustedBuilder[] = [],
+): Promise<ConfiguredPolicy> {
   const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
       detail: `the policy ${file} cannot be read (${cause.code})`,
@@ -33,17 +36,35 @@ export async function readPolicy(file: string): Promise<ConfiguredPolicy> {
   if (yaml.kind === "refused") throw invalid(yaml.fault);
   const parsed = Policy.safeParse(yaml.value ?? {});
   if (!parsed.success) throw invalid(describeProblems(parsed.error, Policy, yaml.value));
-  const signers = parsed.data.signers.map((name) => readCertificates(resolve(dirname(file), name)));
-  return { policy: parsed.data, signers: (await Promise.all(signers)).flat() };
+  const { data: policy } = parsed;
+  const placeOf = (name: string) => resolve(dirname(file), name);
+  const signers = await Promise.all(policy.signers.map((name) => readCertificates(placeOf(name))));
+  const builders = policy.builders?.map(async ({ id, key }) => ({
+    id,
+    key: await readPublicKey(placeOf(key)),
+  }));
+  return {
+    policy,
+    signers: signers.flat(),
+    builders: builders === undefined ? own : await Promise.all(builders),
+  };
+}
+
+async function readPublicKey(file: string): Promise<PublicKey> {
+  return publicKeyFromPem((await readNamed(file)).toString("latin1"), file);
+}
+
+function readNamed(file: string): Promise<Buffer> {
+  return readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
+  });
 }
 
 const PEM = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
 /** One certificate in DER, or all that a PEM file holds. @throws FarmError FILE_UNREADABLE */
 export async function readCertificates(file: string): Promise<Signer[]> {
-  const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${cause.code})`, cause });
-  });
+  const bytes = await readNamed(file);
   try {
     const bundle = bytes.toString("latin1").match(PEM) ?? [bytes];
     return bundle.map((one) => readSigner(new X509Certificate(one).raw, file));

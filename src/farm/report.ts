@@ -32,8 +32,15 @@ export interface RunReport {
   readonly outOfReach: number;
   /** How many elements were left to another process. */
   readonly handedOut: number;
-  /** What was selected and is excluded, by the reason that the configuration gives. */
-  readonly excluded: readonly { readonly reason: string; readonly count: number }[];
+  /**
+   * What was selected and is excluded, by the reason that the configuration gives, and how many of those are stable all the
+   * same: excluding takes nothing back.
+   */
+  readonly excluded: readonly { readonly reason: string; readonly count: number; readonly stable: number }[];
+  /** Whether nothing at all is selected, excluded or not. */
+  readonly isEmpty: boolean;
+  /** How many elements are configured, where the command line asked for a part of them. */
+  readonly ofAll?: number | undefined;
   /** Stable artifacts of the generation that are for no wanted element: nodes get them all the same. */
   readonly otherStable: number;
   /** Sources that need a look, and whatever else of the run went wrong beside its elements. */
@@ -52,7 +59,8 @@ export interface Done {
 
 interface RunFacts {
   readonly wanted: readonly Element[];
-  readonly excluded: RunReport["excluded"];
+  readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
+  readonly ofAll: number | undefined;
   /** By `elementKey`. */
   readonly done: ReadonlyMap<string, Done>;
   /** By `elementKey` too: what another process builds or tests. */
@@ -78,7 +86,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
   for (const element of wanted) {
     if (facts.handedOut.has(elementKey(element))) continue;
     const done = facts.done.get(elementKey(element));
-    const note = ledger.noteOf(elementKey(element));
+    const note = ledger.latestNoteOf(elementKey(element));
     if (done !== undefined && note !== undefined) {
       const listed = artifacts.get(artifactKey(done.element));
       const isWhole = listed !== undefined && !facts.damaged.has(artifactKey(listed.entry));
@@ -104,7 +112,9 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     wanted: wanted.length,
     outOfReach,
     handedOut: wanted.filter((element) => facts.handedOut.has(elementKey(element))).length,
-    excluded: facts.excluded,
+    excluded: excludedByReason(facts.excluded, published.indices),
+    isEmpty: wanted.length + facts.excluded.length === 0,
+    ofAll: facts.ofAll,
     otherStable: otherStable(wanted, published.indices),
     problems,
     unfetchable: catalog.kernels.filter(
@@ -113,6 +123,18 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     generation: published.head?.number ?? 0,
     kernels: catalog.kernels.length,
   };
+}
+
+function excludedByReason(
+  excluded: RunFacts["excluded"],
+  indices: Parameters<typeof listAll>[0],
+): RunReport["excluded"] {
+  const published = new Set(indices.flatMap(({ stable }) => stable).map(viewPath));
+  return [...Map.groupBy(excluded, ({ reason }) => reason)].map(([reason, members]) => ({
+    reason,
+    count: members.length,
+    stable: members.filter(({ element }) => published.has(viewPath(element))).length,
+  }));
 }
 
 function otherStable(wanted: readonly Element[], indices: Parameters<typeof listAll>[0]): number {

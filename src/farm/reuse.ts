@@ -175,9 +175,13 @@ async function prove(
     return refused(`it needs ${needs.join(", ")}, and only a driver without needs can be reused`);
   const asked = { signers: gate.signers, isLoaded: true };
   const report = await checkArtifact(farm, state, listed, kernel, asked, signal);
-  const ofBuild = [...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
-    OF_THE_BUILD.includes(check),
-  );
+  const stated = await gate.provenanceToday(listed, manifest);
+  const ofBuild = [
+    ...[...manifest.verdicts, ...laterEvidence(state.decisions, entry)].filter(({ check }) =>
+      OF_THE_BUILD.includes(check),
+    ),
+    ...(stated === undefined ? [] : [stated]),
+  ];
   const verdicts = [...ofBuild, ...report.verdicts.map(withoutIdentity)];
   const { driver, driverVersion: driverversion } = entry;
   const { distribution, architecture, flavour, kversion } = kernel;

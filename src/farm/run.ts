@@ -30,12 +30,15 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 
 /** A coordinator on the newest generation of the farm's store. */
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
-  const { progress, signal, now, retry, what = "run" } = options;
+  const { progress, signal, now, retry, what = "run", roots = {} } = options;
   const published = await readPublished(farm.store);
+  options.opened?.(published);
   const author = { who: thisPerson(), what, now };
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
+  for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);
   const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
+  const attestor = await farm.signing.attestor();
   const gate = await openGate(farm, () => ledger.published, now);
-  return new Coordinator(farm, options, { ledger, drivers, gate });
+  return new Coordinator(farm, options, { ledger, drivers, gate, attestor });
 }

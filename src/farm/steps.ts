@@ -13,6 +13,7 @@ import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";
 import { judgeModules } from "./judge.ts";
 import { testLoad } from "./load-test.ts";
+import { attest } from "./statements.ts";
 
 export const STEPS = {
   askSources,
@@ -26,6 +27,7 @@ export const STEPS = {
   fetchBootImage,
   testLoad,
   fetchKernelRecord,
+  attest,
   judgeModules,
   storeArtifact,
 } as const;

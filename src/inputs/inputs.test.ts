@@ -277,6 +277,66 @@ describe("a package", () => {
     });
   });
 
+  test("is unpacked while it still comes", async () => {
+    const directory = await temporaryDirectory();
+    const files = { "usr/large": "x".repeat(4 * 1024 ** 2) };
+    const bytes = readFileSync(await makeDeb(directory, "large", files, "none"));
+    const { wanted, machine } = await openWorld();
+    const { inputs, cache } = await machine();
+    const isUnpacking = async () =>
+      (await readdir(join(cache, "tmp"), { recursive: true })).some((name) => name.endsWith("usr/large"));
+    const server = await startServer(async (_, response) => {
+      response.writeHead(200).write(bytes.subarray(0, -1));
+      // The last byte waits until something of the package is on the disk.
+      await expect.poll(isUnpacking, { timeout: 20_000 }).toBe(true);
+      response.end(bytes.subarray(-1));
+    });
+    const large = {
+      ...wanted,
+      sha256: createHash("sha256").update(bytes).digest("hex"),
+      size: bytes.length,
+      path: `${server.url}/large.deb`,
+    };
+
+    const { tree } = await inputs.unpack(large);
+
+    expect((await stat(join(tree, "usr/large"))).size).toBe(4 * 1024 ** 2);
+  });
+
+  test("that is not what was listed is nowhere, however well it unpacks", async () => {
+    const { wanted, answers, machine, server } = await openWorld();
+    const { inputs, cache } = await machine();
+    const honest = answers.mirror as Buffer;
+    // The same package with one byte changed in what nobody checks but the digest.
+    const evil = Buffer.from(honest);
+    evil.write("A", honest.indexOf("debian-binary") + 16);
+    [answers.mirror, answers.other] = [evil, evil];
+
+    await expect(inputs.unpack(wanted, otherPlace(server.url))).rejects.toThrow(
+      expect.objectContaining({ code: "DIGEST_MISMATCH" }),
+    );
+
+    expect(await readdir(join(cache, "trees")).catch(() => [])).toEqual([]);
+    expect(await readdir(join(cache, "tmp"))).toEqual([expect.stringContaining("alive")]);
+    answers.other = honest;
+    const { tree, record } = await inputs.unpack(wanted, otherPlace(server.url));
+    expect(record.from).toBe("kernelurls");
+    expect(await readFile(join(tree, MAKEFILE), "utf8")).toBe("all:");
+  });
+
+  test("that kernels share is fetched once, whatever else each of them needs", async () => {
+    const { wanted, machine, server } = await openWorld();
+    const { inputs } = await machine();
+    const urls = otherPlace(server.url);
+
+    await Promise.all([
+      inputs.unpack(wanted, urls),
+      inputs.unpack(wanted, [...urls, `${server.url}/other/cloud.deb`]),
+    ]);
+
+    expect(server.requests.length).toBe(1);
+  });
+
   test("that fails is told of when the others beside it have ended", async () => {
     const { wanted, machine } = await openWorld();
     const { inputs, cache } = await machine();

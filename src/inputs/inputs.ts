@@ -1,11 +1,12 @@
 /**
- * The packages a build needs, each fetched once and unpacked once. What is seen for the first time is archived.
+ * The packages a build needs, each fetched once and unpacked once, while it comes. What is seen for the first time is
+ * archived.
  */
 
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { mkdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Readable } from "node:stream";
+import { PassThrough, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
@@ -13,6 +14,7 @@ import { FarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import type { Http } from "../base/http.ts";
 import { hexOf } from "../base/json.ts";
+import { streamFile } from "../base/read-stream.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { urlOf } from "../base/url.ts";
@@ -58,6 +60,17 @@ export interface Unpacked {
   readonly record: InputRecord;
 }
 
+/** A package that arrives is unpacked as slowly as it comes, and that has limits of its own: `longestMs` of `Http`. */
+const ARRIVAL_MS = 2 * 3600_000;
+
+interface Request {
+  readonly wanted: VerifiedPackage;
+  /** URLs that it had earlier. */
+  readonly elsewhere: readonly string[];
+  readonly signal: AbortSignal | undefined;
+  readonly purpose: InputPurpose;
+}
+
 export class Inputs {
   readonly #context: InputContext;
   /**
@@ -85,26 +98,21 @@ export class Inputs {
     purpose: InputPurpose = "headers",
   ): Promise<string> {
     const wanted = verified(listed);
-    const target = this.#fileOf(wanted);
-    await this.#once(JSON.stringify([target, wanted, elsewhere, purpose]), async () => {
-      if (!(await isWhole(target, wanted)) || (await this.#recordOf(wanted)) === undefined)
-        await this.#fetchTo(target, wanted, elsewhere, signal);
-      await this.#archive(target, wanted, purpose);
-    });
-    await this.#markUsed(wanted);
-    return target;
+    await this.#fetched({ wanted, elsewhere: urlsOf(wanted, elsewhere), signal, purpose });
+    return this.#fileOf(wanted);
   }
 
   /** The package unpacked into a tree of its own, and where it came from. @throws also PACKAGE_MALFORMED */
-  async unpack(listed: Package, elsewhere: readonly string[] = [], signal?: AbortSignal): Promise<Unpacked> {
+  async unpack(listed: Package, urls: readonly string[] = [], signal?: AbortSignal): Promise<Unpacked> {
     const wanted = verified(listed);
+    const elsewhere = urlsOf(wanted, urls);
     const tree = join(this.#context.cache, "trees", `${wanted.sha256}${packageFormat(wanted).ending}`);
     await this.#once(JSON.stringify([tree, wanted, elsewhere]), async () => {
       if (await this.#isIntact(tree, wanted)) return this.#archive(this.#fileOf(wanted), wanted, "headers");
-      const file = await this.fetch(wanted, elsewhere, signal);
-      // Here the bytes and their format are the same for everybody.
+      await this.#fetched({ wanted, elsewhere, signal, purpose: "headers" }, tree);
+      // Another element may have fetched the file alone. Here the bytes and their format are the same for everybody.
       await this.#once(tree, async () => {
-        if (!(await this.#isIntact(tree, wanted))) await this.#unpackTo(tree, file, wanted, signal);
+        if (!(await this.#isIntact(tree, wanted))) await this.#unpackFile(tree, wanted, signal);
       });
     });
     await this.#markUsed(wanted, tree, sealOf(tree));
@@ -140,9 +148,9 @@ export class Inputs {
     if (this.#context.archived === "all") {
       const file = this.#context.scratch.path();
       try {
-        await this.#save(file, wanted, [], signal);
+        await this.#save(file, { wanted, elsewhere: [], signal, purpose: "boot" });
         await this.#archive(file, wanted, "boot");
-        return await consume(createReadStream(file));
+        return await streamFile(file, consume);
       } finally {
         await rm(file, { force: true });
       }
@@ -159,8 +167,7 @@ export class Inputs {
     const { mirrors, http, archive } = this.#context;
     const mirror = /^https?:\/\//.test(wanted.path) ? "" : mirrors.get(wanted.source);
     const own = mirror === "" ? [wanted.path] : mirror === undefined ? [] : [urlOf(mirror, wanted.path)];
-    const fileName = fileNameOf(wanted.path);
-    const others = elsewhere.filter((url) => !own.includes(url) && fileNameOf(url) === fileName);
+    const others = elsewhere.filter((url) => !own.includes(url));
     return [
       ...own.map((url) => urlPlace(url, "mirror", wanted, http, signal)),
       ...[...new Set(others)].map((url) => urlPlace(url, "kernelurls", wanted, http, signal)),
@@ -168,58 +175,88 @@ export class Inputs {
     ];
   }
 
-  async #fetchTo(
-    target: string,
-    wanted: VerifiedPackage,
-    elsewhere: readonly string[],
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  /** Has the file in the cache. If it had to come from a place, it was unpacked to `tree` on its way. */
+  async #fetched(request: Request, tree?: string): Promise<void> {
+    const { wanted, elsewhere, purpose } = request;
+    const target = this.#fileOf(wanted);
+    await this.#once(JSON.stringify([target, wanted, elsewhere, purpose]), async () => {
+      const isThere = (await isWhole(target, wanted)) && (await this.#recordOf(wanted)) !== undefined;
+      if (!isThere) await this.#fetchTo(target, request, tree);
+      await this.#archive(target, wanted, purpose);
+    });
+    await this.#markUsed(wanted);
+  }
+
+  /** Nothing gets its name before every byte was right. */
+  async #fetchTo(target: string, request: Request, tree: string | undefined): Promise<void> {
     const { scratch } = this.#context;
-    const temporary = scratch.path();
+    const { wanted } = request;
+    const [file, unpacked] = [scratch.path(), scratch.path()];
     try {
-      const record = await this.#save(temporary, wanted, elsewhere, signal);
+      const { record, taken: seal } = await this.#save(
+        file,
+        request,
+        tree === undefined ? undefined : (body) => this.#unpackInto(unpacked, body, request, ARRIVAL_MS),
+      );
       await scratch.write(this.#recordFile(wanted), JSON.stringify(record));
-      await rename(temporary, target);
+      await rename(file, target);
+      if (tree !== undefined && seal !== undefined)
+        await this.#once(tree, () => this.#keepTree(tree, unpacked, seal, wanted));
       this.#tell(record);
     } finally {
-      await rm(temporary, { force: true });
+      await Promise.all([rm(file, { force: true }), removeTree(unpacked)]);
     }
   }
 
-  async #save(
+  /** `besides` reads the same bytes as they come; what it throws counts only if they were right. */
+  async #save<T>(
     file: string,
-    wanted: VerifiedPackage,
-    elsewhere: readonly string[],
-    signal: AbortSignal | undefined,
-  ): Promise<InputRecord> {
+    { wanted, elsewhere, signal }: Request,
+    besides?: (body: Readable) => Promise<T>,
+  ) {
     await mkdir(dirname(file), { recursive: true });
-    const { record } = await takeFirst(wanted, this.#placesOf(wanted, elsewhere, signal), (place) =>
-      place.take((body) => pipeline(body, createWriteStream(file))),
+    return takeFirst(wanted, this.#placesOf(wanted, elsewhere, signal), (place) =>
+      place.take((body) => {
+        const save = (bytes: Readable) => pipeline(bytes, createWriteStream(file));
+        return besides === undefined ? save(body).then(() => undefined) : both(body, save, besides);
+      }),
     );
-    return record;
   }
 
-  async #unpackTo(
-    tree: string,
-    file: string,
-    wanted: VerifiedPackage,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
+  async #unpackFile(tree: string, wanted: VerifiedPackage, signal: AbortSignal | undefined): Promise<void> {
     const temporary = this.#context.scratch.path();
     try {
-      await mkdir(temporary, { recursive: true });
-      const options = signal === undefined ? {} : { signal };
-      const seal = await unpackPackage(file, packageFormat(wanted), temporary, options);
-      await mkdir(dirname(tree), { recursive: true });
-      // Another process may have been faster, and its builds may be in there by now.
-      if (await this.#isIntact(tree, wanted)) return;
-      await removeTree(tree);
-      await rename(temporary, tree);
-      await writeSeal(tree, seal, this.#context.scratch);
-      this.#intact.add(tree);
+      const seal = await streamFile(this.#fileOf(wanted), (body) =>
+        this.#unpackInto(temporary, body, { wanted, signal }),
+      );
+      await this.#keepTree(tree, temporary, seal, wanted);
     } finally {
       await removeTree(temporary);
     }
+  }
+
+  /** Unpacks into a fresh directory: a place before this one may have left half a package there. */
+  async #unpackInto(
+    directory: string,
+    body: Readable,
+    { wanted, signal }: Pick<Request, "wanted" | "signal">,
+    timeoutMs?: number,
+  ): Promise<string> {
+    await removeTree(directory);
+    await mkdir(directory, { recursive: true });
+    const { name, version } = wanted;
+    const options = { signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+    return unpackPackage(body, `${name} ${version}`, packageFormat(wanted), directory, options);
+  }
+
+  async #keepTree(tree: string, unpacked: string, seal: string, wanted: VerifiedPackage): Promise<void> {
+    await mkdir(dirname(tree), { recursive: true });
+    // Another process may have been faster, and its builds may be in there by now.
+    if (await this.#isIntact(tree, wanted)) return;
+    await removeTree(tree);
+    await rename(unpacked, tree);
+    await writeSeal(tree, seal, this.#context.scratch);
+    this.#intact.add(tree);
   }
 
   /**
@@ -290,9 +327,35 @@ export class Inputs {
   }
 }
 
+/** Lets two consumers read the same bytes; one that stops early keeps nothing from the other. */
+async function both<T>(
+  body: Readable,
+  save: (bytes: Readable) => Promise<void>,
+  besides: (bytes: Readable) => Promise<T>,
+): Promise<T> {
+  const copy = new PassThrough();
+  copy.on("error", () => {}); // Whoever reads it hears of it too.
+  const second = besides(copy).finally(() => copy.destroy());
+  body.pipe(copy);
+  const saved = save(body).catch((fault: Error) => {
+    copy.destroy(fault);
+    throw fault;
+  });
+  const [first, other] = await Promise.allSettled([saved, second]);
+  if (first.status === "rejected") throw first.reason;
+  if (other.status === "rejected") throw other.reason;
+  return other.value;
+}
+
 /** Whether a file is there and is what was fetched. */
 async function isWhole(file: string, { sha256 }: VerifiedPackage): Promise<boolean> {
   return (await exists(file)) && hexOf(await fileDigest(file)) === sha256;
+}
+
+/** Of the URLs of a kernel's packages, those of this one: kernels that share it then ask for the same. */
+function urlsOf({ path }: VerifiedPackage, urls: readonly string[]): string[] {
+  const fileName = fileNameOf(path);
+  return urls.filter((url) => fileNameOf(url) === fileName);
 }
 
 function fileNameOf(place: string): string {

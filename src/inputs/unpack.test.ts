@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { createReadStream, writeFileSync } from "node:fs";
 import { mkdir, readFile, readlink, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -23,7 +23,7 @@ async function unpack(file: string, limits?: UnpackLimits) {
   writeFileSync(join(place, "victim"), "untouched");
   const format = packageFormat({ name: "test", version: "1", path: file });
   try {
-    await unpackPackage(file, format, target, limits === undefined ? {} : { limits });
+    await unpackPackage(createReadStream(file), file, format, target, limits === undefined ? {} : { limits });
   } finally {
     expect(await readFile(join(place, "victim"), "utf8")).toBe("untouched");
   }
@@ -250,7 +250,9 @@ test("a tool that is not installed is named, and is no fault of the package", as
   const file = await makeDeb(directory, "headers", {});
   await mkdir(join(directory, "target"));
 
-  await expect(unpackPackage(file, { toTar: ["no-such-tool"] }, join(directory, "target"))).rejects.toThrow(
+  await expect(
+    unpackPackage(createReadStream(file), file, { toTar: ["no-such-tool"] }, join(directory, "target")),
+  ).rejects.toThrow(
     expect.objectContaining({ code: "TOOL_MISSING", message: expect.stringContaining("no-such-tool") }),
   );
 });
@@ -260,7 +262,7 @@ test("a stop is told from a fault", async () => {
   const file = await makeDeb(directory, "headers", {});
   const format = packageFormat({ name: "headers", version: "1", path: file });
 
-  await expect(unpackPackage(file, format, directory, { signal: AbortSignal.abort() })).rejects.toThrow(
-    expect.objectContaining({ code: "INTERRUPTED" }),
-  );
+  await expect(
+    unpackPackage(createReadStream(file), file, format, directory, { signal: AbortSignal.abort() }),
+  ).rejects.toThrow(expect.objectContaining({ code: "INTERRUPTED" }));
 });

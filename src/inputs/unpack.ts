@@ -1,9 +1,9 @@
 /**
- * Unpacking a package of unknown virtue: the distribution's own tool opens it and tar writes it down, each shut in
- * with nothing but its end of a pipe and its target; what is there then is looked at before anybody uses it.
+ * Unpacking a package of unknown virtue, from a file or while it is still coming: the distribution's own tool opens it
+ * and tar writes it down, each shut in with nothing but its end of a pipe and its target; what is there then is looked
+ * at before anybody uses it.
  */
-import { createReadStream } from "node:fs";
-import { Transform } from "node:stream";
+import { type Readable, Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { lastLines, pipeThrough, run, throwIfAborted } from "../base/run.ts";
@@ -25,23 +25,44 @@ const LAST_WORDS_MS = 500;
 const TIMEOUT_MS = 300_000;
 const MEMORY_BYTES = 2 * 1024 ** 3;
 
+interface UnpackOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly limits?: UnpackLimits;
+  readonly timeoutMs?: number;
+}
+
 /**
- * Unpacks into an empty directory. Returns the seal of what is there then.
+ * Unpacks into an empty directory; `what` names the package in errors. Returns the seal of what is there then.
  * @throws FarmError PACKAGE_MALFORMED quoting the tool or naming what the package must not hold, TIMED_OUT
  */
 export async function unpackPackage(
-  file: string,
+  source: Readable,
+  what: string,
   format: Pick<PackageFormat, "toTar">,
   target: string,
-  { signal, limits = LIMITS }: { readonly signal?: AbortSignal; readonly limits?: UnpackLimits } = {},
+  { signal, limits = LIMITS, timeoutMs = TIMEOUT_MS }: UnpackOptions = {},
 ): Promise<string> {
-  throwIfAborted(signal);
+  source.on("error", () => {}); // It ends the opener, which ends tar.
+  try {
+    throwIfAborted(signal);
+    await unpackFrom(source, what, format, { target, signal, limits, timeoutMs });
+  } finally {
+    source.destroy();
+  }
+  return inspectTree(target, what);
+}
+
+async function unpackFrom(
+  source: Readable,
+  what: string,
+  format: Pick<PackageFormat, "toTar">,
+  { target, signal, limits, timeoutMs }: Required<UnpackOptions> & { readonly target: string },
+): Promise<void> {
   const opener = pipeThrough(boxOf(format));
   const end: { opener?: number } = {};
   const opened = opener.exit.then((exitCode) => {
     end.opener = exitCode;
   });
-  const source = createReadStream(file);
   const meter = tarMeter(limits);
   try {
     source.once("error", () => opener.stop());
@@ -51,21 +72,19 @@ export async function unpackPackage(
       target,
       memoryBytes: MEMORY_BYTES,
     });
-    const result = await run(argv, { input: archive, timeoutMs: TIMEOUT_MS }, signal);
-    const refuse = (fact: string) => malformed(file, fact);
+    const result = await run(argv, { input: archive, timeoutMs }, signal);
+    const refuse = (fact: string) => malformed(what, fact);
     const fault = meter.fault();
     if (fault !== undefined) throw refuse(fault);
-    if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${file} takes too long to unpack` });
+    if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${what} takes too long to unpack` });
     // An opener that fails leaves tar with half an archive, and has the cause. One that tar left alone may wait for ever.
     await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
     if (end.opener !== undefined && end.opener !== 0) throw refuse(lastLines(opener.said(), 3));
     if (result.exitCode !== 0) throw refuse(lastLines(result.stderr, 3));
     if (meter.isCut()) throw refuse("its archive ends in the middle");
   } finally {
-    source.destroy();
     opener.stop();
   }
-  return inspectTree(target, file);
 }
 
 /** @throws FarmError TOOL_MISSING */
@@ -119,6 +138,9 @@ function tarMeter(limits: UnpackLimits) {
   return { stream, fault: () => fault, isCut: () => isCut };
 }
 
-function malformed(file: string, fact: string): FarmError {
-  return new FarmError("PACKAGE_MALFORMED", { detail: `${file} cannot be unpacked: ${fact}`, at: { file } });
+function malformed(what: string, fact: string): FarmError {
+  return new FarmError("PACKAGE_MALFORMED", {
+    detail: `${what} cannot be unpacked: ${fact}`,
+    at: { file: what },
+  });
 }

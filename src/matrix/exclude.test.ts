@@ -2,12 +2,12 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { sharedFile } from "../../test/support/shared.ts";
-import { type Exclusion, excludeElements, expiredExclusions, parseBlocklist } from "./exclude.ts";
+import { type Exclusion, expiredExclusions, makeExcluder, parseBlocklist } from "./exclude.ts";
 
 const TODAY = new Date("2026-11-23T12:00:00Z");
 
 function reasons(exclusions: readonly Exclusion[], element = makeElement()): string[] {
-  return excludeElements([element], exclusions, TODAY).excluded.map(({ reason }) => reason);
+  return [makeExcluder(exclusions, TODAY)(element)].flatMap((reason) => reason ?? []);
 }
 
 describe("exclusions", () => {
@@ -15,14 +15,9 @@ describe("exclusions", () => {
     const kept = makeElement({ architecture: "aarch64" });
     const left = makeElement({ architecture: "x86_64" });
 
-    const { elements, excluded } = excludeElements(
-      [kept, left],
-      [{ architectures: ["x86_64"], reason: "no hardware" }],
-      TODAY,
-    );
+    const reasonOf = makeExcluder([{ architectures: ["x86_64"], reason: "no hardware" }], TODAY);
 
-    expect(elements).toEqual([kept]);
-    expect(excluded).toEqual([{ element: left, reason: "no hardware" }]);
+    expect([kept, left].map(reasonOf)).toEqual([undefined, "no hardware"]);
   });
 
   test.each<[string, Partial<Exclusion>, boolean]>([

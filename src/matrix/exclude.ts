@@ -17,30 +17,8 @@ export const Exclusion = ElementFilter.extend({
 });
 export type Exclusion = z.infer<typeof Exclusion>;
 
-export interface Exclusions {
-  readonly elements: readonly Element[];
-  readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
-}
-
-/** Parts elements into those that are wanted and those that are excluded, with the reason of each. */
-export function excludeElements(
-  elements: readonly Element[],
-  exclusions: readonly Exclusion[],
-  now: Date,
-): Exclusions {
-  const reasonOf = makeExcluder(exclusions, now);
-  const wanted: Element[] = [];
-  const excluded: { element: Element; reason: string }[] = [];
-  for (const element of elements) {
-    const reason = reasonOf(element);
-    if (reason === undefined) wanted.push(element);
-    else excluded.push({ element, reason });
-  }
-  return { elements: wanted, excluded };
-}
-
 /** Answers why an element is excluded, or undefined. */
-type Excluder = (element: Element) => string | undefined;
+export type Excluder = (element: Element) => string | undefined;
 
 /** Exclusions whose last day is over, on a given day. */
 export function expiredExclusions(exclusions: readonly Exclusion[], now: Date): Exclusion[] {
@@ -48,7 +26,7 @@ export function expiredExclusions(exclusions: readonly Exclusion[], now: Date): 
 }
 
 /** @throws FarmError CONFIG_INVALID for an expression that cannot be understood */
-function makeExcluder(exclusions: readonly Exclusion[], now: Date): Excluder {
+export function makeExcluder(exclusions: readonly Exclusion[], now: Date): Excluder {
   const expired = new Set(expiredExclusions(exclusions, now));
   const rules = exclusions.filter((exclusion) => !expired.has(exclusion)).map(compile);
   return (element) => rules.find((rule) => rule.fits(element))?.reason;

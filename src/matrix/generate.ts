@@ -1,38 +1,19 @@
 /**
  * Which builds are wanted: the catalog's kernels that a selection takes, times the drivers' versions.
  */
-import { RE2JS } from "re2js";
 import { FarmError } from "../base/error.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
-import { compareKernels, vouchedBy } from "../catalog/catalog.ts";
-import type { ArchitectureName } from "../kernel/architecture.ts";
-import { compilerOf, factsOf, type KnownFacts, NOTHING_KNOWN } from "../kernel/facts.ts";
+import { compareKernels } from "../catalog/catalog.ts";
+import { compilerOf, type KnownFacts, NOTHING_KNOWN } from "../kernel/facts.ts";
 import type { Compiler } from "../kernel/kernel.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 import { type Element, outputOf, seriesOf, urlsOf } from "./element.ts";
+import { fits, newestOf, type Selection } from "./select.ts";
 
 export interface WantedDriver {
   readonly name: string;
   readonly version: string;
   readonly series?: string | undefined;
-}
-
-export interface Selection {
-  /** Release keys (`debian12`) or os-release ids (`debian`, every release of it); all when absent. */
-  readonly distributions?: readonly string[] | undefined;
-  readonly architectures?: readonly ArchitectureName[] | undefined;
-  readonly flavours?: readonly string[] | undefined;
-  /** An expression that must match the whole kernel release; runs on a linear-time engine. */
-  readonly kernelRelease?: string | undefined;
-  /** Likewise for the package version. */
-  readonly packageVersion?: string | undefined;
-  /** Only kernels first seen on this day or later (2026-11-01, or a whole time). */
-  readonly firstSeen?: string | undefined;
-  /**
-   * Only the newest so many fetchable kernels of each distribution release, architecture and flavour. Those that no
-   * source vouches for count only where there are fewer others: a list could invent newer ones without end.
-   */
-  readonly newest?: number | undefined;
 }
 
 /**
@@ -56,21 +37,78 @@ export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = "")
   }
 }
 
-/**
- * Elements in a fixed order: the same input gives the same matrix, byte for byte. `facts` say what sources do not: compilers,
- * and which kernels cannot be fetched.
- */
+export interface MatrixOptions {
+  /** What sources do not say: compilers, and which kernels cannot be fetched. Default: nothing. */
+  readonly facts?: KnownFacts;
+  /** Takes a part of what the selections take. */
+  readonly narrowed?: Selection | undefined;
+  /** Why an element is excluded; one that is leaves room for the next newest. */
+  readonly reasonAgainst?: ((element: Element) => string | undefined) | undefined;
+}
+
+export interface WantedMatrix {
+  /** In a fixed order: the same input gives the same matrix, byte for byte. */
+  readonly elements: readonly Element[];
+  readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
+}
+
+/** What any of the selections takes, for every driver version. */
+export function wantedMatrix(
+  catalog: Catalog,
+  drivers: readonly WantedDriver[],
+  selections: readonly Selection[],
+  { facts = NOTHING_KNOWN, narrowed, reasonAgainst }: MatrixOptions = {},
+): WantedMatrix {
+  const mirrors = mirrorsOf(catalog);
+  const pools = selections.map(({ newest, ...rest }) => ({
+    newest,
+    kernels: catalog.kernels.filter(fits(rest)),
+  }));
+  const isNarrow = narrowed === undefined ? () => true : fits(narrowed);
+  const excluded: { element: Element; reason: string }[] = [];
+  const chosen = placed(drivers).map((driver) => {
+    const reasons = new Map<CatalogKernel, string | undefined>();
+    const isAllowed = (kernel: CatalogKernel) => {
+      if (reasonAgainst === undefined) return true;
+      if (!reasons.has(kernel))
+        reasons.set(kernel, reasonAgainst(elementOf(kernel, compilerOf(facts, kernel), driver, mirrors)));
+      return reasons.get(kernel) === undefined;
+    };
+    const taken = pools.flatMap(({ newest, kernels }) =>
+      newest === undefined ? kernels.filter(isAllowed) : newestOf(kernels, newest, catalog, facts, isAllowed),
+    );
+    const left = [...new Set(taken)].filter(isNarrow);
+    for (const [kernel, reason] of reasons)
+      if (reason !== undefined && isNarrow(kernel))
+        excluded.push({ element: elementOf(kernel, compilerOf(facts, kernel), driver, mirrors), reason });
+    const { newest } = narrowed ?? {};
+    return { driver, kernels: new Set(newest === undefined ? left : newestOf(left, newest, catalog, facts)) };
+  });
+  const kernels = new Set(chosen.flatMap((one) => [...one.kernels]));
+  const elements = [...kernels]
+    .toSorted(compareKernels)
+    .flatMap((kernel) =>
+      chosen
+        .filter((one) => one.kernels.has(kernel))
+        .map(({ driver }) => elementOf(kernel, compilerOf(facts, kernel), driver, mirrors)),
+    );
+  return { elements, excluded };
+}
+
+/** All that selections take, with nothing excluded. */
 export function generateMatrix(
   catalog: Catalog,
   drivers: readonly WantedDriver[],
   selections: readonly Selection[],
   facts: KnownFacts = NOTHING_KNOWN,
-): Element[] {
-  const mirrors = new Map(catalog.sources.map((source) => [source.id, source.url]));
-  const kernels = new Set(
-    selections.flatMap((selection) => selectKernels(catalog, selection, "wanted", facts)),
-  );
-  return [...elementsOf([...kernels].toSorted(compareKernels), drivers, mirrors, facts)];
+): readonly Element[] {
+  return wantedMatrix(catalog, drivers, selections, { facts }).elements;
+}
+
+const mirrorsOf = ({ sources }: Pick<Catalog, "sources">) => new Map(sources.map(({ id, url }) => [id, url]));
+
+function placed(drivers: readonly WantedDriver[]): readonly (WantedDriver & { readonly series: string })[] {
+  return drivers.map((driver) => ({ ...driver, series: seriesOf(driver.version, driver.series) }));
 }
 
 /** The elements of kernels, one after the other: for matrices that are written as they come. */
@@ -80,65 +118,10 @@ export function* elementsOf(
   mirrors: ReadonlyMap<string, string>,
   facts: KnownFacts = NOTHING_KNOWN,
 ): Generator<Element> {
-  const placed = drivers.map((driver) => ({ ...driver, series: seriesOf(driver.version, driver.series) }));
+  const all = placed(drivers);
   for (const kernel of kernels) {
     const compiler = compilerOf(facts, kernel);
-    for (const driver of placed) yield elementOf(kernel, compiler, driver, mirrors);
-  }
-}
-
-/** The kernels that a selection takes; `all` also takes those that cannot be built, for looking at. */
-export function selectKernels(
-  { kernels, sources }: Pick<Catalog, "kernels" | "sources">,
-  selection: Selection,
-  which: "wanted" | "all" = "wanted",
-  facts: KnownFacts = NOTHING_KNOWN,
-): CatalogKernel[] {
-  const releaseFits = expressionFilter(selection.kernelRelease, "kernel release");
-  const versionFits = expressionFilter(selection.packageVersion, "package version");
-  const fitting = kernels.filter(
-    (kernel) =>
-      (which === "all" || isBuildable(kernel)) &&
-      isOneOf(selection.distributions, kernel.distribution, partsOfRelease(kernel.distribution).id) &&
-      isOneOf(selection.architectures, kernel.architecture) &&
-      isOneOf(selection.flavours, kernel.flavour) &&
-      (selection.firstSeen === undefined || kernel.firstSeen >= selection.firstSeen) &&
-      versionFits(kernel.packageVersion) &&
-      releaseFits(kernel.kversion),
-  );
-  const { newest } = selection;
-  if (newest === undefined) return fitting;
-  const fetchable = fitting.filter(
-    (kernel) =>
-      factsOf(facts, kernel).fetching?.notFetchableSince === undefined && kernel.withdrawnSince === undefined,
-  );
-  const groups = Map.groupBy(fetchable, ({ distribution, architecture, flavour }) =>
-    [distribution, architecture, flavour].join("/"),
-  );
-  const isVouched = vouchedBy(sources);
-  const rank = (a: CatalogKernel, b: CatalogKernel) =>
-    Number(isVouched(a)) - Number(isVouched(b)) || compareKernels(a, b);
-  return [...groups.values()].flatMap((group) =>
-    group.toSorted(rank).slice(-newest).toSorted(compareKernels),
-  );
-}
-
-function isBuildable({ distribution, missing, unbuildable }: CatalogKernel): boolean {
-  return distribution !== "unknown" && missing === undefined && unbuildable === undefined;
-}
-
-function isOneOf(wanted: readonly string[] | undefined, ...names: (string | undefined)[]): boolean {
-  return wanted === undefined || names.some((name) => name !== undefined && wanted.includes(name));
-}
-
-function expressionFilter(expression: string | undefined, what: string): (text: string) => boolean {
-  if (expression === undefined) return () => true;
-  try {
-    const compiled = RE2JS.compile(expression);
-    return (text) => compiled.matches(text);
-  } catch (cause) {
-    const fact = cause instanceof Error ? cause.message : String(cause);
-    throw new FarmError("USAGE", { detail: `${what} expression '${expression}': ${fact}`, cause });
+    for (const driver of all) yield elementOf(kernel, compiler, driver, mirrors);
   }
 }
 

@@ -15,6 +15,13 @@ export interface Shard {
   readonly expectedSeconds: number;
 }
 
+/** What a CI system is told of a shard. */
+interface ShardFacts extends Pick<Shard, "id" | "distribution" | "architecture"> {
+  /** The architecture of the machines that do its work, where that is planned. */
+  readonly machine?: string;
+  readonly elements: readonly unknown[];
+}
+
 export interface ShardOptions {
   /** Most shards that there may be: GitHub starts at most 256 jobs of a matrix. */
   readonly maxShards?: number;
@@ -128,14 +135,12 @@ function sum(values: readonly number[]): number {
 }
 
 /**
- * What a CI job prints for the next one: ids only, the elements come from the store.
+ * What a CI job prints for the next one, an entry for each shard: ids only, the elements come from elsewhere.
  * @throws FarmError USAGE when even that is more than an output may hold
  */
-export function githubMatrix(shards: readonly Shard[]): string {
-  const include = shards.map(({ id, distribution, architecture, elements }) => ({
-    shard: id,
-    distribution,
-    architecture,
+export function githubMatrix(shards: readonly ShardFacts[]): string {
+  const include = shards.map(({ id, distribution, architecture, machine, elements }) => ({
+    ...{ shard: id, distribution, architecture, machine },
     elements: elements.length,
   }));
   const text = JSON.stringify({ include });

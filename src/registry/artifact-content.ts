@@ -91,13 +91,15 @@ export async function builtContent(
   };
 }
 
-/** Modules that were built elsewhere. Their recipe is only what they are: two imports of the same bytes for one kernel are one. */
+/**
+ * Modules that were built elsewhere. Their recipe is only what they are: two imports of the same bytes for one kernel are one.
+ * So is their source, unless somebody who is believed states it.
+ */
 export function importedContent(
-  driver: { readonly name: string; readonly version: string },
+  driver: { readonly name: string; readonly version: string; readonly source?: Digest | undefined },
   { output }: Pick<Element, "output">,
   opened: readonly OpenedModule[],
-  log: string,
-): ArtifactContent {
+): Omit<ArtifactContent, "log"> {
   const modules = opened.map(({ module: { name }, bytes }): ModuleContent => {
     const built = { digest: sha256(bytes), what: `${name}.ko`, read: async () => bytes };
     return { name, size: bytes.length, built };
@@ -107,12 +109,26 @@ export function importedContent(
   const recipeKey = digestOf(recipe);
   const compilers = [...new Set(opened.flatMap(({ module }) => module.compilers))].join("; ");
   return {
-    driver: { ...driver, source: recipeKey },
-    ...{ recipe, recipeKey, modules, files: [], log: Buffer.from(log) },
+    driver: { ...driver, source: driver.source ?? recipeKey },
+    ...{ recipe, recipeKey, modules, files: [] },
     environment: {
       declared: { compiler: "unknown", packages: [] },
       observed: { compiler: compilers, packages: [] },
     },
+  };
+}
+
+/** Which driver for which kernel. */
+export function identityOf(element: Element, driver: Manifest["identity"]["driver"]): Manifest["identity"] {
+  return {
+    driver,
+    distribution: {
+      id: element.distributionId,
+      version: element.distributionVersion,
+      release: element.distribution,
+    },
+    architecture: element.architecture,
+    kernel: { release: element.kversion, packageVersion: element.packageVersion, flavour: element.flavour },
   };
 }
 

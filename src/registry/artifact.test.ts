@@ -74,7 +74,8 @@ describe("storeArtifact", () => {
 
   async function imported() {
     const opened = await openModuleFile({ name: "crc7.ko", bytes });
-    return importedContent({ name: "crc7", version: "1" }, element, [opened], "Imported by ann\n");
+    const content = importedContent({ name: "crc7", version: "1" }, element, [opened]);
+    return { ...content, log: Buffer.from("Imported by ann\n") };
   }
 
   test("stores an import so that index and manifest agree, and every byte is there", async () => {

@@ -9,9 +9,15 @@ import type { Verdict } from "../check/verdict.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
 import type { Element } from "../matrix/element.ts";
-import { type ArtifactContent, listedModules, type ModuleContent, type Piece } from "./artifact-content.ts";
+import {
+  type ArtifactContent,
+  identityOf,
+  listedModules,
+  type ModuleContent,
+  type Piece,
+} from "./artifact-content.ts";
 import { blobPath, putBlob, readBlob } from "./blobs.ts";
-import { type IndexEntry, Manifest } from "./documents.ts";
+import { type IndexEntry, Manifest, type Part } from "./documents.ts";
 import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -92,6 +98,8 @@ export interface Evidence {
   readonly refusals: readonly string[];
   /** What its kernel says of itself. */
   readonly kernel: KernelRecord;
+  /** What is stated of its build, each signed. */
+  readonly bundles?: readonly Buffer[];
   /** What the index notes of that. */
   readonly noted?: Pick<IndexEntry, "verdicts" | "judged">;
 }
@@ -110,8 +118,12 @@ export async function storeArtifact(
   for (const module of content.modules) modules.push(await storeModule(store, module));
   for (const file of content.files) await putPiece(store, file);
   await putBlob(store, content.log);
+  const provenance: Part[] = [];
+  for (const bundle of evidence.bundles ?? [])
+    provenance.push({ digest: await putBlob(store, bundle), size: bundle.length });
   const manifest = manifestOf(element, content, evidence, modules);
-  return entryOf(element, content, evidence, await putManifest(store, manifest));
+  const entry = entryOf(element, content, evidence, await putManifest(store, manifest));
+  return provenance.length === 0 ? entry : { ...entry, provenance };
 }
 
 async function storeModule(
@@ -181,16 +193,7 @@ function manifestOf(
   const { declared, observed, mismatch } = environment;
   return {
     schema: "kmodfarm.manifest/2",
-    identity: {
-      driver,
-      distribution: {
-        id: element.distributionId,
-        version: element.distributionVersion,
-        release: element.distribution,
-      },
-      architecture: element.architecture,
-      kernel: { release: element.kversion, packageVersion: element.packageVersion, flavour: element.flavour },
-    },
+    identity: identityOf(element, driver),
     ...{ recipe, recipeKey, modules },
     ...namedFiles(files),
     environment: {

@@ -10,8 +10,10 @@ import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { putBlob } from "./blobs.ts";
 import type { Generation, Part, Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
+import { type HeadMaker, publishHead } from "./head.ts";
 import { packed } from "./packed.ts";
 import { differenceOf, hasSame, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
+import { requireReadable } from "./readable.ts";
 import type { Store } from "./stores/store.ts";
 import { type Announcement, announce, placesOf, readAnnounced, showAnnounced } from "./view.ts";
 
@@ -31,10 +33,12 @@ export interface Author {
   readonly who: string;
   readonly what: string;
   readonly now: () => Date;
+  /** Who signs the head; without one nodes do not hear of what is published. */
+  readonly head?: HeadMaker;
 }
 
 export interface Committed<T> extends Changed<T> {
-  /** Brings the view up to it. Returns how many artifacts were written there. */
+  /** Brings head and view up to it. Returns how many artifacts were written there. */
   readonly show: () => Promise<number>;
 }
 
@@ -50,14 +54,14 @@ export async function publish<T>(store: Store, change: Change<T>, author: Author
 }
 
 /** A published generation stays: the next writer completes what fails afterwards. */
-async function afterwards<T>(number: number, work: () => Promise<T>): Promise<T> {
+async function afterwards<T>(number: number, what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (thrown) {
     const { code, message, at } = toFarmError(thrown);
     throw new FarmError(code, {
-      detail: `generation ${number} is published, but the view could not be updated: ${message}`,
-      hint: "Once the store can be written to, run the same command again, or any that publishes: it updates the view.",
+      detail: `generation ${number} is published, but ${what} could not be updated: ${message}`,
+      hint: "Once the store can be written to, run the same command again, or any that publishes: it updates what is left.",
       at,
       cause: thrown,
     });
@@ -78,7 +82,7 @@ export async function commit<T>(
   for (let tries = 1; ; tries++) {
     const { state, result } = await change(before);
     const parts = await storeParts(store, before, state);
-    if (parts === undefined) return { state: before, result, show: () => showLeft(store, before) };
+    if (parts === undefined) return { state: before, result, show: () => showLeft(store, before, author) };
     const generation: Generation = {
       schema: "kmodfarm.generation/2",
       number: (before.head?.number ?? 0) + 1,
@@ -95,10 +99,9 @@ export async function commit<T>(
     // What follows a generation that is gone would never be found.
     if (before.head !== null) await requireGeneration(store, before.head);
     if (await isCreated(store, generation.number, text)) {
-      await afterwards(head.number, () => pointTo(store, head));
+      await afterwards(head.number, "the pointer", () => pointTo(store, head));
       const published = { ...state, head, parts };
-      const show = () => afterwards(head.number, () => showAnnounced(store, announcement, published));
-      return { state: published, result, show };
+      return { state: published, result, show: () => showAll(store, published, author, announcement) };
     }
     if (announcement.places.length > 0) await store.remove(announcement.path);
     if (tries === MOST_TRIES)
@@ -111,21 +114,32 @@ export async function commit<T>(
   }
 }
 
+/** What is published, for nodes: the head, if somebody signs one, and the places of the view that were announced. */
+async function showAll(
+  store: Store,
+  state: Published,
+  { head: maker }: Author,
+  announcement: Announcement | undefined,
+): Promise<number> {
+  if (state.head === null) return 0;
+  const { number } = state.head;
+  if (maker !== undefined) await afterwards(number, "the head", () => publishHead(store, state, maker));
+  if (announcement === undefined) return 0;
+  return afterwards(number, "the view", () => showAnnounced(store, announcement, state));
+}
+
 /**
  * Where there was nothing to say: what the writer of the newest generation announced and did not live to show. Whoever
  * publishes next looks for what those before left.
  */
-async function showLeft(store: Store, state: Published): Promise<number> {
+async function showLeft(store: Store, state: Published, author: Author): Promise<number> {
   const { head } = state;
   if (head === null) return 0;
-  const left: Announcement | undefined = isWhole(state)
+  const left = isWhole(state)
     ? await announce(store, head, placesOf(statesShown(state), state))
     : await readAnnounced(store, head);
-  if (left === undefined) return 0;
-  return afterwards(head.number, async () => {
-    await pointTo(store, head);
-    return showAnnounced(store, left, state);
-  });
+  if (left !== undefined) await afterwards(head.number, "the pointer", () => pointTo(store, head));
+  return showAll(store, state, author, left);
 }
 
 /** What the view may show of. An earlier version announced nothing, and may have been killed before it showed what it published. */
@@ -168,6 +182,7 @@ async function storeParts(
       continue;
     }
     const text = toDocument(content.document());
+    requireReadable(name, text);
     const bytes = await packed(text);
     parts[name] = { digest: sha256(bytes), size: bytes.length };
     if (parts[name].digest !== stored?.digest) fresh.push(bytes);

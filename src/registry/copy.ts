@@ -34,7 +34,7 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
     }
   };
   // What is published meanwhile comes with the next copy: the pointer that was read first leads to nothing newer.
-  const pointers = await filesOf(from, "channels");
+  const pointers = [...(await filesOf(from, "channels")), ...(await filesOf(from, "metadata"))];
   const generations = await generationsOf(from);
   await refuseAnother(from, to, generations);
   for (const top of ["blobs", "private"]) {
@@ -53,7 +53,7 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
     if (!isNew && !(await readThere(to, path)).equals(bytes)) throw another(from, to, path);
     count(size, isNew);
   }
-  const isLast = ({ path }: FileFacts) => !/^(blobs|private|generations|channels)\//.test(path);
+  const isLast = ({ path }: FileFacts) => !/^(blobs|private|generations|channels|metadata)\//.test(path);
   await inParallel(from.walk(""), async (file) => {
     if (isLast(file)) count(file.size, await copyNamed(from, to, file, scratch));
   });

@@ -95,6 +95,20 @@ export const Manifest = z.object({
 });
 export type Manifest = z.infer<typeof Manifest>;
 
+/** Something among the blobs. */
+const Part = z.object({ digest: Digest, size: z.int() });
+export type Part = z.infer<typeof Part>;
+
+/** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
+const ModuleSignature = z.object({
+  /** Of the certificate: how a node names the keys that it has. */
+  keyId: z.string().regex(/^([0-9a-f]{2}){1,64}$/),
+  /** The certificate itself, in DER, among the blobs: what admins enrol. */
+  certificate: Digest,
+  digest: Digest,
+  size: z.int(),
+});
+
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({
   driver: PathSegment,
@@ -113,10 +127,17 @@ export const IndexEntry = z.object({
       size: z.int(),
       stripped: Digest.optional(),
       compressed: z.object({ file: PathSegment, digest: Digest }).optional(),
+      /** Over the bytes that nodes insert: without debugging information, where there is such a one. */
+      signatures: z.array(ModuleSignature).max(16).optional(),
     }),
   ),
   files: z.array(NamedFile).optional(),
   log: Digest,
+  /**
+   * Bundles with statements of how it was built. They are not in the manifest: a signature may be another one each time, and
+   * the same build has the same manifest.
+   */
+  provenance: z.array(Part).optional(),
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
   /** What each check came to. */
@@ -175,10 +196,6 @@ export function emptyIndex({
   return { schema: "kmodfarm.index/1", distribution, architecture, stable: [], candidate: [] };
 }
 
-/** Something among the blobs. */
-const Part = z.object({ digest: Digest, size: z.int() });
-export type Part = z.infer<typeof Part>;
-
 /** The last try at an element: what came of it, how long it took, what its log is. */
 export const AttemptNote = z.object({
   element: z.string(),
@@ -231,7 +248,10 @@ const ArtifactName = z.object({ driver: PathSegment, output: OutputPath, recipe:
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  action: z.enum(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"]),
+  action: z.enum([
+    ...(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"] as const),
+    "floor",
+  ]),
   artifact: ArtifactName,
   /** The kernel that it is about, where that is another than its own. */
   kernel: z.string().optional(),
@@ -241,6 +261,10 @@ export const Decision = z.object({
   policy: Digest.optional(),
   /** The artifact's manifest then, with the verdicts that it rested on. */
   manifest: Digest.optional(),
+  /** Nodes that have these modules must not load them again: what they insert, and the kernels that were given it. */
+  denied: z.object({ modules: z.array(Digest), kernels: z.array(z.string()) }).optional(),
+  /** The least version of the driver that nodes may still use. */
+  floor: PathSegment.optional(),
   /** Those among the required that were no pass, and what was found out later. */
   verdicts: z.array(Verdict),
 });

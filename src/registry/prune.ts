@@ -35,6 +35,7 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
     const gone: FileFacts[] = [];
     for await (const file of store.walk("blobs")) if (!isKept(file)) gone.push(file);
     const old = await oldGenerations(store, generations, isKept);
+    for await (const file of store.walk("metadata/heads")) if (!isKept(file)) gone.push(file);
     if (!isDryRun) {
       // A writer may have published meanwhile, and named again what was not named before.
       const newest = await readPublished(store, state);

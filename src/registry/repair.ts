@@ -130,6 +130,7 @@ export function artifactFiles({
   modules,
   files = [],
   log,
+  provenance = [],
   manifest,
 }: IndexEntry): { readonly digest: string; readonly size?: number }[] {
   return [
@@ -140,6 +141,7 @@ export function artifactFiles({
     ]),
     ...files.map(({ digest, size }) => ({ digest, size })),
     { digest: log },
+    ...provenance,
     { digest: manifest },
   ];
 }

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
+import type { RegistryReader } from "./reader.ts";
 import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
 /** None of our documents is nested that deep, recipes included. */
@@ -12,7 +13,7 @@ const DEPTH_LIMIT = 64;
 
 /** `what` names it for people. @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
 export function parseStored<T>(
-  store: Store,
+  store: Pick<RegistryReader, "place">,
   path: string,
   bytes: Buffer,
   type: z.ZodType<T>,
@@ -46,7 +47,12 @@ export async function digestAt(store: Store, path: string): Promise<string | und
 }
 
 /** `fact` begins with what it is about; `path` is the file at fault, where it is one. */
-export function corruptStore(store: Store, fact: string, path?: string, cause?: unknown): FarmError {
+export function corruptStore(
+  store: Pick<RegistryReader, "place">,
+  fact: string,
+  path?: string,
+  cause?: unknown,
+): FarmError {
   return new FarmError("STORE_CORRUPT", {
     about: store.place,
     joint: "/",

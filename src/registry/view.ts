@@ -124,9 +124,14 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 function otherPlaces(before: Published, after: Published): Place[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
-    ...[...now].filter(([path, { manifest }]) => then.get(path)?.manifest !== manifest),
+    ...[...now].filter(([path, entry]) => shownOf(then.get(path)) !== shownOf(entry)),
     ...[...then].filter(([path]) => !now.has(path)),
   ].map(([, { driver, output }]) => ({ driver, output }));
+}
+
+/** What its files follow from: all but the bundles are named in the manifest. */
+function shownOf(entry: IndexEntry | undefined): string {
+  return [entry?.manifest, ...(entry?.provenance ?? []).map(({ digest }) => digest)].join();
 }
 
 function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
@@ -164,7 +169,7 @@ export function viewFiles(entry: IndexEntry): [path: string, digest: string][] {
 }
 
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
-function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, string][] {
+function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexEntry): [string, string][] {
   return [
     ...modules.flatMap(({ name, digest, stripped, compressed }): [string, string][] => [
       [`${name}.ko`, stripped ?? digest],
@@ -172,6 +177,10 @@ function filesOf({ modules, files = [], log, manifest }: IndexEntry): [string, s
     ]),
     ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
     ["build.log", log],
+    ...provenance.map(({ digest }, at): [string, string] => [
+      `provenance${at === 0 ? "" : `.${at + 1}`}.sigstore.json`,
+      digest,
+    ]),
     // Last: who sees the manifest finds everything that it names.
     ["manifest.json", manifest],
   ];

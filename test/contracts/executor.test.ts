@@ -79,11 +79,18 @@ async function makeOrders({ directory, cache, scratch }: ExecutorPlace): Promise
   const orders = await OrderDirectory.make(join(directory, "orders"));
   onTestFinished(() => orders.close());
   return new OrdersExecutor({
-    ...{ cache, scratch, directory: orders, mirrors: {}, processors: new PQueue({ concurrency: 2 }) },
+    ...{
+      cache,
+      scratch,
+      directory: orders,
+      mirrors: {},
+      guests: [],
+      processors: new PQueue({ concurrency: 2 }),
+    },
     build: { toolchains, inputs: NOBODY, limits: LIMITS } as never,
     isCarried: () => false,
     isRetry: false,
-    known: new Set(),
+    known: new Map(),
     expires: new Date("2026-03-02T00:00:00Z"),
   });
 }

@@ -47,6 +47,7 @@ export async function originContext(changes: Partial<OriginContext> = {}): Promi
     cache,
     inputs: new Inputs({ http, scratch, cache, mirrors: new Map() }),
     base,
+    own: [],
     suites: () => [],
     say: () => {},
     signal: new AbortController().signal,
@@ -89,7 +90,8 @@ export function originContract({ title, make, nowhere }: OriginCase): void {
       const first = await fetchSource(made.place, VERSION, complete);
       const second = await fetchSource(made.place, VERSION, complete);
 
-      expect(second).toEqual(first);
+      const told = ({ isLeftOut: _, ...rest }: typeof first) => rest;
+      expect(told(second)).toEqual(told(first));
       expect(first.origin.place).not.toBe("");
     });
 

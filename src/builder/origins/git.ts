@@ -52,7 +52,8 @@ async function fetchFrom(repository: Repository, revision: string, context: Orig
     await repository.checkOut(commit, empty);
     return "";
   });
-  return { directory, origin: { kind: "git" as const, place: repository.url, commit } };
+  const origin = { kind: "git" as const, place: repository.url, commit };
+  return { directory, origin, isWorkedOn: true as const };
 }
 
 const turns = new Map<string, Promise<unknown>>();

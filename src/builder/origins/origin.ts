@@ -21,6 +21,7 @@ import { readSeal, sealOf, writeSeal } from "../../inputs/seal.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import type { OriginRecord } from "../records.ts";
 import { FILE_LIMIT_BYTES, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
+import type { LeftOut } from "./not-source.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 
@@ -85,6 +86,10 @@ export interface FetchedSource {
   readonly origin: OriginRecord;
   /** Names of the packages that it needs, where its own package says so. */
   readonly depends?: readonly string[];
+  /** People work in it: not-source.ts says what lies beside a source then. */
+  readonly isWorkedOn?: true;
+  /** What else in the directory is no part of it. */
+  readonly isLeftOut?: LeftOut;
 }
 
 export interface OriginContext {
@@ -96,6 +101,8 @@ export interface OriginContext {
   readonly archive?: InputArchive | undefined;
   /** What relative paths are relative to. */
   readonly base: string;
+  /** Places of the farm: its configuration, policy, store and cache. They are no source, wherever they are. */
+  readonly own: readonly string[];
   /** The suites of a distribution release, as far as they matter to source packages. */
   readonly suites: (release: string) => readonly AptSource[];
   readonly say: (text: string) => void;

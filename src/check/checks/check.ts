@@ -7,6 +7,7 @@ import type { KernelModule } from "../../formats/kernel-module.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";
 import type { KernelPackages } from "../../kernel/distributions/distribution.ts";
 import type { OpenedFile, OpenedModule } from "../opened-modules.ts";
+import type { KnownBuild, TrustedBuilder } from "../provenance.ts";
 import type { KernelKeys, Signer } from "../signature.ts";
 import type { Subject, Verdict } from "../verdict.ts";
 
@@ -24,6 +25,8 @@ export interface CheckSubject {
   readonly keys?: CountingKeys;
   /** Where the modules come from. */
   readonly origin?: Origin;
+  /** What is stated of their build, and whose statements count. */
+  readonly stated?: Stated;
   /** What the load test said. */
   readonly loaded?: Verdict;
   /** What a second build gave. */
@@ -35,13 +38,21 @@ export interface CountingKeys extends KernelKeys {
   readonly signers: readonly Signer[];
 }
 
+export interface Stated {
+  /** Each is one statement, signed once. */
+  readonly bundles: readonly Uint8Array[];
+  readonly builders: readonly TrustedBuilder[];
+  /** What they must be about. */
+  readonly build: KnownBuild;
+  /** Digests of the modules as a check sees them: without compression, with their signatures. */
+  readonly of: readonly Subject[];
+}
+
 export type Origin =
   | {
       readonly kind: "built";
-      /** The key of the recipe that was followed. */
-      readonly recipe: string;
-      /** The kernel's packages, and who lists packages. */
-      readonly packages: KernelPackages;
+      /** The kernel's packages, where the kernel is listed; and who lists packages. */
+      readonly packages: KernelPackages | undefined;
       readonly sources: readonly CatalogSource[];
     }
   | { readonly kind: "imported"; readonly by: string; readonly why: string };

@@ -1,6 +1,14 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { makeListedKernel, makePackage, makeSource } from "../../../test/support/kernels.ts";
-import type { CheckSubject } from "./check.ts";
+import {
+  BUILDER,
+  IDENTITY,
+  MODULES,
+  makeBuild,
+  makeSigner,
+  makeStatement,
+} from "../../../test/support/statements.ts";
+import type { CheckSubject, Origin, Stated } from "./check.ts";
 import { provenance } from "./provenance.ts";
 
 const LIST = "kernel-crawler-x86_64/debian12";
@@ -11,36 +19,79 @@ const withStrange = {
   ...packages,
   headers: [...packages.headers, makePackage({ name: "linux-kbuild", source: LIST })],
 };
+const signer = makeSigner();
+const STATED: Stated = {
+  bundles: [Buffer.from(signer.sign(makeStatement()))],
+  builders: [{ id: BUILDER, key: signer.key }],
+  build: { identity: IDENTITY, modules: MODULES, materials: makeBuild() },
+  of: [],
+};
 
-function checkProvenance(
-  given: { readonly packages: typeof packages },
-  sources: readonly ReturnType<typeof makeSource>[],
-) {
-  const origin = { kind: "built" as const, recipe: "r", packages: given.packages, sources };
-  return provenance.judge({ files: [], kernel: { architecture: "x86_64" }, origin } satisfies CheckSubject);
+function judge(origin: Origin | undefined, stated: Partial<Stated> = {}) {
+  const subject = {
+    files: [],
+    kernel: { architecture: "x86_64" },
+    stated: { ...STATED, ...stated },
+  } as const;
+  return provenance.judge(origin === undefined ? subject : ({ ...subject, origin } satisfies CheckSubject));
 }
 
-test("a module that was built of a repository's packages is of known provenance", () => {
-  expect(checkProvenance({ packages }, [REPOSITORY, list])).toMatchObject({ verdict: "pass" });
-});
+describe("of what was built here", () => {
+  const judgeBuilt = (given: typeof packages, sources: readonly ReturnType<typeof makeSource>[]) =>
+    judge({ kind: "built", packages: given, sources });
 
-test("a single package that only a list names makes it unknown, and says why and what helps", () => {
-  const said = checkProvenance({ packages: withStrange }, [REPOSITORY, list]);
+  test("a statement, and packages of a repository, are known provenance", () => {
+    expect(judgeBuilt(packages, [REPOSITORY, list])).toMatchObject({ verdict: "pass" });
+  });
 
-  expect(said).toMatchObject({ check: "provenance", verdict: "unknown" });
-  expect(said?.reasons.map(({ text }) => text).join()).toMatch(
-    /but only kernel-crawler.* vouches for linux-kbuild.*trusted: true/,
-  );
-});
+  test("a single package that only a list names makes it unknown, and says why and what helps", () => {
+    const said = judgeBuilt(withStrange, [REPOSITORY, list]);
 
-test("a list that a person vouches for, and said so, counts", () => {
-  const trusted = makeSource({ id: LIST, kind: "kernel-crawler", trusted: true });
+    expect(said).toMatchObject({
+      check: "provenance",
+      verdict: "unknown",
+      reasons: [{ code: "unsignedList" }],
+    });
+    expect(said?.reasons[0]?.text).toMatch(/^only kernel-crawler.* vouches for linux-kbuild.*trusted: true/);
+  });
 
-  expect(checkProvenance({ packages: withStrange }, [REPOSITORY, trusted])).toMatchObject({
-    verdict: "pass",
+  test("a list that a person vouches for, and said so, counts", () => {
+    const trusted = makeSource({ id: LIST, kind: "kernel-crawler", trusted: true });
+
+    expect(judgeBuilt(withStrange, [REPOSITORY, trusted])).toMatchObject({ verdict: "pass" });
+  });
+
+  test("a source that the catalog does not know vouches for nothing", () => {
+    expect(judgeBuilt(packages, [])).toMatchObject({ verdict: "unknown" });
+  });
+
+  test("nothing is known without a statement, whoever says that it was built here", () => {
+    const origin = { kind: "built" as const, packages, sources: [REPOSITORY] };
+
+    expect(judge(origin, { bundles: [] })).toMatchObject({
+      verdict: "unknown",
+      reasons: [{ code: "noStatement" }],
+    });
   });
 });
 
-test("a source that the catalog does not know vouches for nothing", () => {
-  expect(checkProvenance({ packages }, [])).toMatchObject({ verdict: "unknown" });
+describe("of several statements", () => {
+  const bad = Buffer.from(
+    signer.sign(makeStatement([{ name: "other", digest: `sha256:${"0".repeat(64)}` }])),
+  );
+  const strange = Buffer.from(makeSigner().sign(makeStatement()));
+
+  test("one good one is enough", () => {
+    expect(judge(undefined, { bundles: [bad, strange, ...STATED.bundles] })).toMatchObject({
+      verdict: "pass",
+    });
+  });
+
+  test("none that is good is a failure if one is wrong, and each says what is the matter with it", () => {
+    expect(judge(undefined, { bundles: [strange, bad] })).toMatchObject({
+      verdict: "fail",
+      reasons: [{ code: "untrustedKey" }, { code: "otherModules" }],
+    });
+    expect(judge(undefined, { bundles: [strange] })).toMatchObject({ verdict: "unknown" });
+  });
 });

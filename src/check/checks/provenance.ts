@@ -1,46 +1,66 @@
 /**
- * Whether it is known of what a module was made: built here, of packages that their distribution vouches for.
+ * Whether somebody whose word counts says of what the modules were made, of packages that their distribution vouches for.
  */
 import { isVouching } from "../../catalog/catalog.ts";
-import { reason, type Verdict, verdict } from "../verdict.ts";
-import type { Check, Origin } from "./check.ts";
+import { BUNDLE_FAULTS, judgeBundle } from "../provenance.ts";
+import { type Reason, reason, type Verdict, type VerdictWord, withReasons } from "../verdict.ts";
+import type { Check, Origin, Stated } from "./check.ts";
 
-const CODES = ["built", "unsignedList", "imported"] as const;
-type Code = (typeof CODES)[number];
+const CODES = ["stated", "unsignedList", "imported", "noStatement", ...BUNDLE_FAULTS] as const;
+type Because = Reason<(typeof CODES)[number]>;
 
 export const provenance = {
   name: "provenance",
   codes: CODES,
   question: "Is it known which source and tools they were built from?",
+  howToKnow: "nobody looked for a statement of how it was built; `kmodfarm run` makes one of what it builds",
   isDefault: true,
-  isOfFiles: true,
-  judge: ({ origin }) => origin && checkProvenance(origin),
+  isOfFiles: false,
+  judge: ({ stated, origin }) => stated && checkProvenance(stated, origin),
 } as const satisfies Check;
 
-function checkProvenance(origin: Origin): Verdict {
-  if (origin.kind === "imported")
+function checkProvenance({ bundles, builders, build, of }: Stated, origin: Origin | undefined): Verdict {
+  const said = (word: VerdictWord, ...reasons: readonly Because[]): Verdict => ({
+    ...withReasons("provenance", word, reasons),
+    of: [...of],
+  });
+  if (bundles.length === 0) return said("unknown", unstated(origin));
+  const found = bundles.map((bundle) => judgeBundle(bundle, build, builders));
+  const good = found.find((one) => one.kind === "good");
+  // Anybody can put a bad statement beside a good one: that takes nothing from it.
+  if (good === undefined)
     return said(
-      "unknown",
-      "imported",
-      `imported by ${origin.by}: ${origin.why}; what it was built from is not known here`,
+      found.some(({ kind }) => kind === "bad") ? "fail" : "unknown",
+      ...found.flatMap((one) => (one.kind === "good" ? [] : [one.because])),
     );
-  const { recipe, packages, sources } = origin;
+  const { id, key } = good.builder;
+  const stated = reason("stated", `built by ${id}, which says so with the key ${key.fingerprint}`);
+  const strange = origin?.kind === "built" ? unvouched(origin) : undefined;
+  return strange === undefined ? said("pass", stated) : said("unknown", strange);
+}
+
+function unstated(origin: Origin | undefined): Because {
+  if (origin?.kind === "imported")
+    return reason(
+      "imported",
+      `imported by ${origin.by}: ${origin.why}; what it was built from is not known here: import it with --provenance if its builder made a statement`,
+    );
+  return reason("noStatement", "no signed statement says how it was built");
+}
+
+/** A digest that only a list gives proves no origin. */
+function unvouched({ packages, sources }: Extract<Origin, { kind: "built" }>): Because | undefined {
+  if (packages === undefined)
+    return reason("unsignedList", "the catalog does not list its kernel, so nobody vouches for its packages");
   const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
   const strange = Object.values(packages)
     .flat()
     .filter(({ source }) => !vouching.has(source));
-  const built = `built here with recipe ${recipe}`;
   const [first] = strange;
-  if (first === undefined) return said("pass", "built", built);
-  // A digest that only a list gives proves no origin.
+  if (first === undefined) return undefined;
   const names = [...new Set(strange.map(({ name }) => name))].join(", ");
-  return said(
-    "unknown",
+  return reason(
     "unsignedList",
-    `${built}, but only ${first.source}, an unsigned list, vouches for ${names}: configure the repository itself, or set \`trusted: true\` for the list`,
+    `only ${first.source}, an unsigned list, vouches for ${names}: configure the repository itself, or set \`trusted: true\` for the list`,
   );
-}
-
-function said(word: Verdict["verdict"], code: Code, text: string): Verdict {
-  return verdict("provenance", word, reason(code, text));
 }

@@ -5,7 +5,8 @@ import { type CommandDefinition, command, group } from "../command.ts";
 import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
-import { IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
+import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
+import { INIT } from "./github/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
 import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
@@ -33,6 +34,9 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(PLAN, async () => (await import("./workers/plan.ts")).plan),
   command(WORK, async () => (await import("./workers/work.ts")).work),
   command(TAKE, async () => (await import("./workers/take.ts")).take),
+  group("github", "the farm on GitHub Actions", [
+    command(INIT, async () => (await import("./github/init.ts")).init),
+  ]),
   group("toolchain", "toolchain roots, to copy between machines", [
     command(EXPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).exportToolchain),
     command(IMPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).importToolchain),
@@ -55,5 +59,6 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(IMPORT_MODULES, async () => (await import("./gate/gate.ts")).importModules),
   command(WITHDRAW, async () => (await import("./gate/gate.ts")).withdraw),
   command(REUSE, async () => (await import("./gate/gate.ts")).reuse),
+  command(FLOOR, async () => (await import("./gate/gate.ts")).floor),
   command(ROLLBACK, async () => (await import("./gate/gate.ts")).rollback),
 ];

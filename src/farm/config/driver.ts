@@ -22,6 +22,12 @@ export const DriverConfig = z
       .describe(
         "Its source: a directory, a .tar archive or a .deb package, relative to this file, or one of the places below. `{version}` stands for the version.",
       ),
+    ignore: z
+      .array(z.string().min(1))
+      .optional()
+      .describe(
+        "What in the directory is not source, as lines of a .gitignore file; `!README.md` makes something source that is left out by default (docs/drivers.md).",
+      ),
     versions: Names.describe(
       "Versions to build. Two versions of one series are refused, because they would share their paths.",
     ),

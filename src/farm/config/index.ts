@@ -18,6 +18,7 @@ import { Exclusion } from "../../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../../matrix/generate.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
+import { GithubConfig } from "./github.ts";
 import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
@@ -46,6 +47,12 @@ export const Config = z.strictObject({
   select: Select.prefault({}).describe(
     "Which kernels: a selection, or a list of selections, any of which may match.",
   ),
+  allowEmpty: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether a selection that matches no kernel is in order. Otherwise a run that selects nothing exits with 3, because a nightly job must not be green after a typo.",
+    ),
   exclude: z.array(Exclusion).default([]).describe("What not to build, each with a reason."),
   store: StoreConfig.default(".kmodfarm/store").describe(
     "The registry: a directory relative to this file, `s3://BUCKET/PREFIX`, or a bucket with its server (docs/stores.md).",
@@ -80,6 +87,7 @@ export const Config = z.strictObject({
   archive: ArchivePolicy.default("headers").describe(
     "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
+  github: GithubConfig.prefault({}).describe("The workflows that `kmodfarm github init` writes."),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   cacheLimit: Size.optional().describe(
     "Size limit of the cache, for example 20G: after a run, the least recently used entries are removed. Default: no limit.",
@@ -121,24 +129,33 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
       cause,
     });
   });
-  return configAt(parseConfig(text, file), dirname(file), places, directory);
+  return configAt(parseConfig(text, file), file, places, directory);
 }
 
 /**
  * With absolute paths: those of the file from where it is (`base`), those of options from where we are. All but the places
  * of drivers, which the origins of sources read.
  */
-function configAt(config: Config, base: string, options: ConfigPlaces, directory: string) {
+function configAt(config: Config, file: string, options: ConfigPlaces, directory: string) {
+  const base = dirname(file);
+  const store = storeOf(options.store, config.store, base, directory);
+  const cache = options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache);
+  const policy = config.policy === undefined ? undefined : resolve(base, config.policy);
   return {
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
-    store: storeOf(options.store, config.store, base, directory),
-    cache: options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache),
-    policy: config.policy === undefined ? undefined : resolve(base, config.policy),
+    ...{ store, cache, policy },
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,
     /** What relative paths of the file are relative to. */
     base,
+    /** The farm's own places on this machine. They may be in a driver's directory, and are not its source. */
+    own: [
+      file,
+      cache,
+      ...(typeof store === "string" ? [store] : []),
+      ...(policy === undefined ? [] : [policy]),
+    ],
   };
 }
 

@@ -2,6 +2,7 @@
  * What a schema finds wrong with a configuration, in words that help a person to fix it.
  */
 import { z } from "zod";
+import { closest } from "../../base/closest.ts";
 import { innermostIssues, placeOfIssue } from "../../base/json.ts";
 
 /** How many problems one message tells of. */
@@ -90,15 +91,6 @@ function suggestion(key: string, { root, value }: Asked, path: readonly Property
   return meant.distance === 0 ? " here" : ` (did you mean '${meant.word}'?)`;
 }
 
-function closest(key: string, words: readonly string[]) {
-  return words
-    .map((word) => ({
-      word,
-      distance: word === key ? 0 : word.startsWith(key) ? 1 : editDistance(word, key),
-    }))
-    .toSorted((a, b) => a.distance - b.distance);
-}
-
 function settingsAt(node: Node, value: unknown, [part, ...path]: readonly PropertyKey[]): string[] {
   const fitting = alternatives(node).filter((one) => fits(one, value));
   if (part === undefined) return fitting.flatMap(({ properties = {} }) => Object.keys(properties));
@@ -132,17 +124,4 @@ function fits({ properties = {} }: Node, value: unknown): boolean {
 
 function isObject(value: unknown): value is Readonly<Record<PropertyKey, unknown>> {
   return typeof value === "object" && value !== null;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

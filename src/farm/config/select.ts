@@ -14,7 +14,9 @@ const SelectConfig = z.strictObject({
     .int()
     .positive()
     .optional()
-    .describe("Only this many of the newest fetchable kernels of each release, architecture and flavour."),
+    .describe(
+      "Only this many of the newest fetchable kernels of each release, architecture, flavour and kernel series (6.1, 6.12); backports count apart, so the kernel that a release boots by default is always among them.",
+    ),
 });
 
 export const Select = z

@@ -46,7 +46,7 @@ export interface Watch {
 }
 
 export interface Executor {
-  readonly name: "local" | "orders" | "handOvers";
+  readonly name: "local" | "orders" | "handOvers" | "none";
   /**
    * An attempt at a planned build, which lies in the cache under its recipe key from then on. Undefined if it is not
    * made in this process: another one makes it, and its result is taken over later.

@@ -9,14 +9,19 @@ import { canonicalJson, type Digest, digestOf, hexOf } from "../../base/json.ts"
 import type { Scratch } from "../../base/scratch.ts";
 import { rootRequest } from "../../builder/build.ts";
 import { buildPackages } from "../../builder/recipe.ts";
+import type { InstalledPackage } from "../../builder/records.ts";
 import { archiveOfSource } from "../../builder/source-archive.ts";
 import type { SourceTree } from "../../builder/source-tree.ts";
 import { type ArchivedRoot, exportRoot } from "../../builder/toolchains/archive.ts";
 import type { ToolchainRoot } from "../../builder/toolchains/toolchain.ts";
+import type { GuestTools } from "../../catalog/catalog.ts";
+import { guestPackages } from "../../check/guest/tools.ts";
 import type { InputPurpose } from "../../inputs/inputs.ts";
 import { type Package, verified } from "../../kernel/kernel.ts";
 import type { Element } from "../../matrix/element.ts";
+import { readSmoke } from "../element.ts";
 import type { FarmBuild } from "../open.ts";
+import { orderedSet } from "../workers/following-test.ts";
 import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "../workers/order.ts";
 import type { OrderDirectory } from "../workers/order-directory.ts";
 import type { Executor, LoadWork, Watch, Work } from "./executor.ts";
@@ -29,13 +34,21 @@ export interface OrdersContext {
   readonly cache: string;
   readonly scratch: Scratch;
   readonly mirrors: Readonly<Record<string, string>>;
+  /** Of the catalog: what guests are made of. */
+  readonly guests: readonly GuestTools[];
   /** Whether a package travels with its orders; otherwise workers fetch it from where the catalog found it. */
   readonly isCarried: (listed: Package) => boolean;
   readonly expires: Date;
   /** Whether what failed before is ordered again. */
   readonly isRetry: boolean;
-  /** What the directory's orders ask for already, by `wishOf`. */
-  readonly known: ReadonlySet<Digest>;
+  /** What the directory's orders ask for already: `wishOf` → the order. */
+  readonly known: ReadonlyMap<Digest, Digest>;
+}
+
+/** An order that stands: written now, or before. */
+export interface Ordered {
+  readonly digest: Digest;
+  readonly element: Element;
 }
 
 /** What an order asks for, whenever it was given: two orders with one wish are the same work. */
@@ -53,6 +66,8 @@ export class OrdersExecutor implements Executor {
   readonly #context: OrdersContext;
   readonly #sources = new Map<SourceTree, Promise<BuildOrder["driver"]["source"]>>();
   readonly #toolchains = new Map<string, Promise<ToolchainBytes>>();
+  readonly #ordered: Ordered[] = [];
+  readonly #rootContents = new Map<string, readonly InstalledPackage[]>();
   #count = { build: 0, load: 0, before: 0 };
 
   constructor(context: OrdersContext) {
@@ -64,14 +79,28 @@ export class OrdersExecutor implements Executor {
     return this.#count;
   }
 
+  /** All orders that stand for what is wanted. */
+  get ordered(): readonly Ordered[] {
+    return this.#ordered;
+  }
+
+  /** What is installed in the roots of those orders, by their names. */
+  get rootContents(): ReadonlyMap<string, readonly InstalledPackage[]> {
+    return this.#rootContents;
+  }
+
   async build({ element, driver, recipe }: Work, watch: Watch): Promise<undefined> {
     const { build } = this.#context;
     watch.stage("toolchain");
     const wanted = rootRequest(element, driver);
     const root = await build.toolchains.root(wanted, watch.signal);
     const toolchain = await this.#toolchain(await build.toolchains.place(wanted));
+    this.#rootContents.set(toolchain.name, root.packages);
     watch.stage("fetching", "what travels");
     await this.#carry(buildPackages(element, recipe.builder), element, "headers", watch.signal);
+    const load = this.#loadOf(element, driver);
+    const booted = [...element.packages.image, ...element.packages.modules, ...load.guest];
+    await this.#carry(booted, element, "boot", watch.signal);
     const needed = await Promise.all(
       (driver.needed ?? []).map(async ({ name, version, packageName, source, modules }) => ({
         ...{ name, version, packageName },
@@ -82,8 +111,9 @@ export class OrdersExecutor implements Executor {
       })),
     );
     const { name, version, modules, packageName } = driver;
+    const { headers, crossTools } = element.packages;
     await this.#write({
-      ...this.#common(element, element.packages.headers.concat(element.packages.crossTools)),
+      ...this.#common(element, [...headers, ...crossTools, ...booted]),
       kind: "build",
       recipe,
       driver: {
@@ -93,6 +123,7 @@ export class OrdersExecutor implements Executor {
       },
       toolchain: { ...toolchain, ...rootFacts(root, element) },
       limits: { ...build.limits },
+      load,
     });
     watch.stage("ordered");
   }
@@ -102,25 +133,21 @@ export class OrdersExecutor implements Executor {
     const { image, modules: tree } = element.packages;
     const packages = [...image, ...tree, ...guest];
     await this.#carry(packages, element, "boot", watch.signal);
-    const modules = await Promise.all(
-      set.modules.map(async ({ name, bytes, packed }) => ({
-        name,
-        ...(await this.#put(bytes)),
-        packed:
-          packed === undefined ? undefined : { packing: packed.packing, ...(await this.#put(packed.bytes)) },
-      })),
-    );
-    const needs = await Promise.all(
-      (set.needs ?? []).map(async ({ name, bytes }) => ({ name, ...(await this.#put(bytes)) })),
-    );
-    const { driver, smoke, settings } = set;
     await this.#write({
       ...this.#common(element, packages),
       kind: "load",
       guest: [...guest],
-      set: { ...{ driver, modules, needs, smoke }, settings: structuredClone(settings) },
+      set: await orderedSet(set, (bytes) => this.#put(bytes)),
     });
     watch.stage("ordered");
+  }
+
+  #loadOf(element: Element, { smoke, load, source }: Work["driver"]): NonNullable<BuildOrder["load"]> {
+    return {
+      guest: guestPackages(this.#context.guests, element),
+      smoke: smoke === undefined ? undefined : readSmoke(source.directory, smoke),
+      settings: structuredClone(load) as NonNullable<BuildOrder["load"]>["settings"],
+    };
   }
 
   #common(
@@ -141,13 +168,16 @@ export class OrdersExecutor implements Executor {
 
   async #write(order: BuildOrder | LoadOrder): Promise<void> {
     const { directory, cache, scratch, known } = this.#context;
-    if (known.has(wishOf(order))) {
+    const { element } = order;
+    const before = known.get(wishOf(order));
+    if (before !== undefined) {
       this.#count.before++;
+      this.#ordered.push({ digest: before, element });
       return;
     }
     // Remembered first: a hand-over for an order that is not remembered is refused.
     await scratch.write(issuedOrder(cache, orderDigest(order)), `${canonicalJson(order)}\n`);
-    await directory.putOrder(order);
+    this.#ordered.push({ digest: await directory.putOrder(order), element });
     this.#count[order.kind]++;
   }
 

@@ -5,6 +5,7 @@ import { createReadStream } from "node:fs";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Readable } from "node:stream";
+import type { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { fileDigest } from "../../base/file-digest.ts";
 import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../../base/json.ts";
@@ -12,9 +13,15 @@ import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../../b
 import { kindIn, readFileIn } from "../../base/strange-tree.ts";
 import type { InputArchive } from "../../inputs/input-places.ts";
 import { type Bytes, Order, orderDigest } from "./order.ts";
+import { Roots, Shards } from "./plan-documents.ts";
 
 /** Orders name bytes and hold none, but for a script that a driver is tried with. */
 const ORDER_LIMIT_BYTES = 16 * 1024 ** 2;
+/** Of a document beside the orders. */
+const DOCUMENT_LIMIT_BYTES = 64 * 1024 ** 2;
+
+const SHARDS_FILE = "shards.json";
+const ROOTS_FILE = "roots.json";
 
 export class OrderDirectory {
   readonly place: string;
@@ -86,6 +93,39 @@ export class OrderDirectory {
     const digest = orderDigest(order);
     await this.#scratch.write(this.#orderFile(digest), `${canonicalJson(order)}\n`);
     return digest;
+  }
+
+  async putShards(shards: Shards): Promise<void> {
+    await this.#scratch.write(join(this.place, SHARDS_FILE), `${canonicalJson(shards)}\n`);
+  }
+
+  /** Beside what is there of earlier plans. */
+  async putRoots(roots: Roots["roots"]): Promise<void> {
+    const all: Roots = { schema: "kmodfarm.roots/1", roots: { ...(await this.roots()), ...roots } };
+    await this.#scratch.write(join(this.place, ROOTS_FILE), `${canonicalJson(all)}\n`);
+  }
+
+  /** What the roots of the orders contain, by their names. @throws FarmError DOCUMENT_INVALID */
+  async roots(): Promise<Roots["roots"]> {
+    return this.#document(Roots, ROOTS_FILE)?.roots ?? {};
+  }
+
+  /** The orders of a shard. @throws FarmError USAGE if there is no such shard, DOCUMENT_INVALID */
+  async shard(id: string): Promise<readonly Digest[]> {
+    const { shards = [] } = this.#document(Shards, SHARDS_FILE) ?? {};
+    const found = shards.find((one) => one.id === id);
+    if (found !== undefined) return found.orders;
+    throw new FarmError("USAGE", {
+      detail: `${this.place} has no shard '${id}'`,
+      hint: `Name one of those in its ${SHARDS_FILE}, which \`kmodfarm plan\` wrote.`,
+    });
+  }
+
+  #document<T>(schema: z.ZodType<T>, name: string): T | undefined {
+    if (kindIn(this.place, name) !== "file") return undefined;
+    const bytes = readFileIn(this.place, name, DOCUMENT_LIMIT_BYTES);
+    const file = join(this.place, name);
+    return bytes === undefined ? undefined : parseDocument(schema, bytes.toString("utf8"), file);
   }
 
   /** Digests of all orders, sorted. @throws FarmError ORDER_INVALID if there are none at all */

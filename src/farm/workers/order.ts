@@ -76,6 +76,9 @@ const common = {
   isRetry: z.literal(true).optional(),
 };
 
+/** Packages with a userland for the guest, the likeliest first. */
+const Guest = z.array(Package);
+
 export const BuildOrder = z.strictObject({
   ...common,
   kind: z.literal("build"),
@@ -99,14 +102,17 @@ export const BuildOrder = z.strictObject({
   }),
   toolchain: Toolchain,
   limits: Limits,
+  /** How what comes of it is tested: with its modules, that is a load order (following-test.ts). */
+  load: z
+    .strictObject({ guest: Guest, smoke: z.string().optional(), settings: LoadSettings.optional() })
+    .optional(),
 });
 export type BuildOrder = z.infer<typeof BuildOrder>;
 
 export const LoadOrder = z.strictObject({
   ...common,
   kind: z.literal("load"),
-  /** Packages with a userland for the guest, the likeliest first. */
-  guest: z.array(Package),
+  guest: Guest,
   set: z.strictObject({
     driver: PathSegment,
     modules: z.array(
@@ -143,6 +149,8 @@ export type Runner = z.infer<typeof Runner>;
 export const HandOver = z.strictObject({
   schema: z.literal("kmodfarm.handOver/1"),
   order: Sha256,
+  /** The build order that the order follows from, if nobody wrote the order itself. */
+  after: Sha256.optional(),
   nonce: z.string(),
   runner: Runner,
   startedAt: z.iso.datetime(),

@@ -2,6 +2,7 @@
  * Taking all that workers handed over, and publishing what comes of it: the farm's run, in which nothing is built.
  */
 import { type FarmError, toFarmError } from "../../base/error.ts";
+import { untested } from "../../check/checks/load.ts";
 import type { RunOptions } from "../coordinator.ts";
 import { HandOverExecutor } from "../executors/hand-overs.ts";
 import { LocalExecutor } from "../executors/local.ts";
@@ -27,6 +28,9 @@ export interface TakeReport extends RunReport {
   readonly faults: readonly Extract<Taken, { readonly kind: "fault" }>[];
 }
 
+/** Boots nothing: what no worker tested stays untested. */
+const NOBODY = { load: () => Promise.resolve({ verdict: untested() }) };
+
 /** What is wrong with one hand-over is reported, and the others are taken. @throws as `runFarm` */
 export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeReport> {
   const { places, orders, now, signal } = options;
@@ -36,20 +40,28 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
     ...(orders === undefined ? {} : { orders: new OrderDirectory(orders, scratch) }),
   };
   const [results, refused]: [Taken[], TakeReport["refused"][number][]] = [[], []];
-  for (const file of await handOversIn(places)) {
-    if (signal.aborted) break;
-    try {
-      results.push(await takeHandOver(file, context));
-    } catch (thrown) {
-      refused.push({ file, error: toFarmError(thrown) });
+  let files = await handOversIn(places);
+  for (const isLast of [false, true]) {
+    const waiting: string[] = [];
+    for (const file of files) {
+      if (signal.aborted) break;
+      try {
+        results.push(await takeHandOver(file, context));
+      } catch (thrown) {
+        const error = toFarmError(thrown);
+        // A test may lie before the build that it follows from.
+        if (error.code === "NOT_FETCHABLE" && !isLast) waiting.push(file);
+        else refused.push({ file, error });
+      }
     }
+    files = waiting;
   }
   const report = await runFarm(farm, {
     ...options,
     fresh: new Set(results.flatMap((one) => (one.kind === "taken" ? [one.recipe] : []))),
     what: "take",
-    without: ["catalog", ...(options.without ?? [])],
-    executor: (parts) => new HandOverExecutor(new LocalExecutor(parts)),
+    roots: (await context.orders?.roots()) ?? {},
+    executor: (parts) => new HandOverExecutor(parts.isLoaded ? new LocalExecutor(parts) : NOBODY),
   });
   const count = (kind: Taken["kind"]) => results.filter((one) => one.kind === kind).length;
   const faults = results.flatMap((one) => (one.kind === "fault" ? [one] : []));

@@ -24,6 +24,7 @@ import { filesInTar } from "../../formats/tar-files.ts";
 import { elementName } from "../../matrix/element.ts";
 import { issuedOrder } from "../executors/orders.ts";
 import { LoadMemory, loadSet } from "../load-test.ts";
+import { followingTest } from "./following-test.ts";
 import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
 import { type BuildOrder, HAND_OVER_FILE, HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
@@ -135,7 +136,10 @@ async function describe(file: string, context: TakeContext) {
   const description = await firstFile(head);
   const handOver = parsed(description);
   const digest = handOver.order as Digest;
-  const order = await orderOf(digest, context);
+  const { after } = handOver;
+  const order = await (after === undefined
+    ? orderOf(digest, context)
+    : orderAfter(after as Digest, digest, context));
   if (order === undefined)
     throw refused(
       `this farm gave no order ${digest}`,
@@ -143,6 +147,26 @@ async function describe(file: string, context: TakeContext) {
       "If another machine planned, name its directory of orders with --orders. Otherwise order again with `kmodfarm plan`.",
     );
   return { order, digest, handOver };
+}
+
+/** The load order that follows from a build order of this farm, and from what was handed over for that. */
+async function orderAfter(
+  build: Digest,
+  digest: Digest,
+  context: TakeContext,
+): Promise<LoadOrder | undefined> {
+  const order = await orderOf(build, context);
+  if (order?.kind !== "build") return undefined;
+  const attempt = await findAttempt(order.recipe, context.cache);
+  if (attempt === undefined)
+    throw new FarmError("NOT_FETCHABLE", {
+      detail: `the modules of ${elementName(order.element)}, which were tested, were not handed over`,
+      hint: "Take the hand-over of the build too. If it is lost, plan again.",
+    });
+  const following = await followingTest(order, attempt);
+  if (following === undefined || orderDigest(following.order) !== digest)
+    throw refused("it tested other modules than those that were handed over for the build");
+  return following.order;
 }
 
 /** All that is used of it is written down again, which not everything that can be read can be. */

@@ -15,7 +15,8 @@ import { Http } from "../../base/http.ts";
 import { canonicalJson, type Digest, hexOf, sha256 } from "../../base/json.ts";
 import type { Progress } from "../../base/progress.ts";
 import { exists, openScratch, type Scratch } from "../../base/scratch.ts";
-import { type Attempt, keptFiles } from "../../builder/attempt.ts";
+import { removeTree } from "../../base/strange-tree.ts";
+import { type Attempt, findAttempt, keptFiles } from "../../builder/attempt.ts";
 import { sandboxOf } from "../../builder/sandboxes/index.ts";
 import type { Sandbox, SandboxName } from "../../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../../builder/toolchains/emulation.ts";
@@ -27,15 +28,18 @@ import { elementName, named } from "../../matrix/element.ts";
 import type { Watch } from "../executors/executor.ts";
 import { type Machine, unfitFor } from "../machine.ts";
 import { IMAGES } from "../open.ts";
+import { type FollowingTest, followingTest } from "./following-test.ts";
 import {
   type BuildOrder,
   HAND_OVER_FILE,
   HandOver,
   type LoadOrder,
   type Order,
+  orderDigest,
   type Runner,
 } from "./order.ts";
 import { makeOut, OrderDirectory } from "./order-directory.ts";
+import { takeHandOver } from "./take.ts";
 import { Workshop } from "./workshop.ts";
 
 export interface WorkOptions {
@@ -50,6 +54,10 @@ export interface WorkOptions {
   readonly privateHosts?: readonly string[];
   /** Only the orders of one share, `number` of `count`, from 1. */
   readonly share?: { readonly number: number; readonly count: number };
+  /** Only the orders of this shard of the plan. */
+  readonly shard?: string;
+  /** Where the builds of those orders were handed over: the load tests that follow from them are carried out instead. */
+  readonly after?: string;
   readonly progress: Progress;
   readonly signal: AbortSignal;
   readonly now: () => Date;
@@ -87,7 +95,11 @@ export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   try {
     const machine = await machineHere();
     const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal, machine });
-    const worker = new Worker(options, { workshop, scratch: outScratch, sandbox });
+    const worker = new Worker(options, {
+      ...{ workshop, sandbox },
+      scratch: outScratch,
+      cacheScratch: scratch,
+    });
     return await worker.run(directory, machine);
   } finally {
     await http.close();
@@ -114,6 +126,8 @@ class Worker {
   readonly #workshop: Workshop;
   readonly #scratch: Scratch;
   readonly #sandbox: Sandbox;
+  /** On the file system of the cache. */
+  readonly #cacheScratch: Scratch;
   readonly #left: { name: string; reason: string }[] = [];
   readonly #faults: { name: string; error: FarmError }[] = [];
   #done = 0;
@@ -121,17 +135,23 @@ class Worker {
 
   constructor(
     options: WorkOptions,
-    parts: { readonly workshop: Workshop; readonly scratch: Scratch; readonly sandbox: Sandbox },
+    parts: {
+      readonly workshop: Workshop;
+      readonly scratch: Scratch;
+      readonly cacheScratch: Scratch;
+      readonly sandbox: Sandbox;
+    },
   ) {
     this.#options = options;
     this.#workshop = parts.workshop;
     this.#scratch = parts.scratch;
     this.#sandbox = parts.sandbox;
+    this.#cacheScratch = parts.cacheScratch;
   }
 
   async run(directory: OrderDirectory, machine: WorkerMachine): Promise<WorkReport> {
-    const { share, jobs, signal } = this.#options;
-    const all = await directory.digests();
+    const { share, shard, jobs, signal } = this.#options;
+    const all = shard === undefined ? await directory.digests() : await directory.shard(shard);
     const own =
       share === undefined ? all : all.filter((_, index) => index % share.count === share.number - 1);
     const queue = new PQueue({ concurrency: jobs * 4 });
@@ -140,7 +160,7 @@ class Worker {
         if (signal.aborted) return;
         try {
           const order = await directory.order(digest);
-          if (order !== undefined) await this.#one(order, digest, machine);
+          if (order !== undefined) await this.#begin(order, digest, directory, machine);
         } catch (thrown) {
           // Nothing can be handed over: the order cannot be read, or what came of it cannot be written.
           const name = `order ${hexOf(digest).slice(0, 12)}`;
@@ -153,7 +173,43 @@ class Worker {
     return { done: this.#done, before: this.#before, left: this.#left, faults: this.#faults };
   }
 
-  async #one(order: Order, digest: Digest, machine: WorkerMachine): Promise<void> {
+  async #begin(
+    order: Order,
+    digest: Digest,
+    directory: OrderDirectory,
+    machine: WorkerMachine,
+  ): Promise<void> {
+    if (this.#options.after === undefined) return this.#one({ order, digest }, machine);
+    if (order.kind === "load") return;
+    const following = await this.#following(order, digest, directory, this.#options.after);
+    if (typeof following === "string")
+      this.#left.push({ name: elementName(order.element), reason: following });
+    else await this.#one({ ...following, digest: orderDigest(following.order), after: digest }, machine);
+  }
+
+  /** The load test that follows from a build that was handed over, or why there is none. */
+  async #following(
+    order: BuildOrder,
+    digest: Digest,
+    orders: OrderDirectory,
+    after: string,
+  ): Promise<FollowingTest | string> {
+    const { now } = this.#options;
+    const file = join(after, `${hexOf(digest)}.tar`);
+    if (!(await exists(file))) return "its build was not handed over";
+    // Checked like by those who publish it: whoever built it is a stranger here too.
+    const cache = this.#cacheScratch.path();
+    try {
+      await takeHandOver(file, { cache, scratch: this.#cacheScratch, orders, now: now() });
+      const attempt = await findAttempt(order.recipe, cache);
+      const test = attempt === undefined ? undefined : await followingTest(order, attempt);
+      return test ?? "its build failed";
+    } finally {
+      await removeTree(cache);
+    }
+  }
+
+  async #one({ order, digest, after, bytes }: Task, machine: WorkerMachine): Promise<void> {
     const { out, progress, now, signal } = this.#options;
     const name = elementName(order.element);
     const file = join(out, `${hexOf(digest)}.tar`);
@@ -173,7 +229,7 @@ class Worker {
       signal,
       stage: (stage, detail) => progress.element(named(order.element), stage, detail),
     };
-    const made = await this.#make(order, watch).catch((thrown) =>
+    const made = await this.#make(order, watch, bytes).catch((thrown) =>
       this.#fault(name, ownError(thrown, signal)),
     );
     const { files, ...content } = made;
@@ -184,7 +240,8 @@ class Worker {
       sandbox: this.#sandbox.name,
       network: "none",
     };
-    const common = { schema: "kmodfarm.handOver/1" as const, order: digest, nonce: order.nonce, runner };
+    const { nonce } = order;
+    const common = { schema: "kmodfarm.handOver/1" as const, order: digest, after, nonce, runner };
     const kept = await Promise.all(files.map(describeFile));
     const endedAt = now().toISOString();
     const handOver = HandOver.parse({
@@ -222,8 +279,8 @@ class Worker {
     return text.replaceAll(orders, "$ORDERS").replaceAll(out, "$OUT").replaceAll(cache, "$CACHE");
   }
 
-  async #make(order: Order, watch: Watch): Promise<Made> {
-    return order.kind === "build" ? this.#build(order, watch) : this.#load(order, watch);
+  async #make(order: Order, watch: Watch, bytes: Task["bytes"]): Promise<Made> {
+    return order.kind === "build" ? this.#build(order, watch) : this.#load(order, watch, bytes);
   }
 
   async #build(order: BuildOrder, watch: Watch): Promise<Made> {
@@ -231,8 +288,8 @@ class Worker {
     return { attempt: attempt.record, files: filesOf(attempt) };
   }
 
-  async #load(order: LoadOrder, watch: Watch): Promise<Made> {
-    const { log, verdict, bootMs, isOutOfReach } = await this.#workshop.load(order, watch);
+  async #load(order: LoadOrder, watch: Watch, bytes: Task["bytes"]): Promise<Made> {
+    const { log, verdict, bootMs, isOutOfReach } = await this.#workshop.load(order, watch, bytes);
     const load = { verdict, bootMs, isOutOfReach };
     return {
       load,
@@ -266,6 +323,13 @@ class Worker {
       await rm(temporary, { force: true });
     }
   }
+}
+
+/** An order, and what it follows from if it is in no directory. */
+interface Task extends Partial<Pick<FollowingTest, "bytes">> {
+  readonly order: Order;
+  readonly digest: Digest;
+  readonly after?: Digest;
 }
 
 interface Made extends Pick<HandOver, "attempt" | "load" | "error"> {

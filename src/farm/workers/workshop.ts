@@ -25,7 +25,7 @@ import { LocalExecutor } from "../executors/local.ts";
 import type { Machine } from "../machine.ts";
 import { IMAGES } from "../open.ts";
 import { STEPS } from "../steps.ts";
-import type { BuildOrder, LoadOrder, Order } from "./order.ts";
+import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
 
 interface WorkshopContext {
@@ -74,24 +74,33 @@ export class Workshop {
     return this.#executor(order).build({ element, driver, recipe, rank: 0 }, watch);
   }
 
-  /** @throws FarmError ORDER_INVALID; what a boot throws */
-  async load(order: LoadOrder, watch: Watch): Promise<LoadResult> {
-    const { directory } = this.#context;
+  /**
+   * `own` has bytes that lie in no directory, by their digests.
+   * @throws FarmError ORDER_INVALID; what a boot throws
+   */
+  async load(
+    order: LoadOrder,
+    watch: Watch,
+    own: ReadonlyMap<string, Buffer> = new Map(),
+  ): Promise<LoadResult> {
+    const bytesOf = async (bytes: Bytes) =>
+      own.get(bytes.digest) ?? (await this.#context.directory.bytes(bytes));
     const { driver, modules, needs, smoke, settings } = order.set;
+    if (driver !== order.element.driver) throw contradiction("its modules are not its element's driver's");
     const set = {
-      ...{ driver, smoke, settings },
+      // Whose modules these are, only who planned knows: a stranger's order may name any driver, and what it has run in
+      // a kernel could report anything of the others there. So an order shares its boot with no other one.
+      ...{ driver: orderDigest(order), smoke, settings },
       modules: await Promise.all(
         modules.map(async ({ name, packed, ...plain }) => ({
           name,
-          bytes: await directory.bytes(plain),
+          bytes: await bytesOf(plain),
           packed:
-            packed === undefined
-              ? undefined
-              : { packing: packed.packing, bytes: await directory.bytes(packed) },
+            packed === undefined ? undefined : { packing: packed.packing, bytes: await bytesOf(packed) },
         })),
       ),
       needs: await Promise.all(
-        needs.map(async ({ name, ...plain }) => ({ name, bytes: await directory.bytes(plain) })),
+        needs.map(async ({ name, ...plain }) => ({ name, bytes: await bytesOf(plain) })),
       ),
     };
     return this.#executor(order).load({ element: order.element, guest: order.guest, set, rank: 0 }, watch);

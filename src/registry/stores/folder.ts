@@ -30,8 +30,8 @@ class FolderStore implements Store {
     this.#tree = new FolderTree(directory);
   }
 
-  read(path: string): Promise<Buffer | undefined> {
-    return this.#tree.read(path, sizeLimitOf(path));
+  read(path: string, limitBytes = Number.POSITIVE_INFINITY): Promise<Buffer | undefined> {
+    return this.#tree.read(path, Math.min(limitBytes, sizeLimitOf(path)));
   }
 
   stream(path: string): Promise<Readable | undefined> {

@@ -40,10 +40,10 @@ class S3Store implements Store {
     this.place = prefix === "" ? `s3://${bucket.name}` : `s3://${bucket.name}/${prefix}`;
   }
 
-  async read(path: string): Promise<Buffer | undefined> {
+  async read(path: string, limitBytes = Number.POSITIVE_INFINITY): Promise<Buffer | undefined> {
     const key = this.#keyOf(path);
     for (let tries = 1; ; tries++) {
-      const body = await this.#open(path);
+      const body = await this.#open(path, limitBytes);
       if (body === undefined) return undefined;
       try {
         return await bytesOf(body, body.size);
@@ -183,10 +183,14 @@ class S3Store implements Store {
     });
   }
 
-  async #open(path: string): Promise<{ stream: Readable; size: number | undefined } | undefined> {
+  async #open(
+    path: string,
+    limitBytes = Number.POSITIVE_INFINITY,
+  ): Promise<{ stream: Readable; size: number | undefined } | undefined> {
     const found = await this.#bucket.get(this.#keyOf(path));
     if (found === undefined) return undefined;
-    const [stream, size, limit] = [bodyOf(found), found.ContentLength, sizeLimitOf(path)];
+    const [stream, size] = [bodyOf(found), found.ContentLength];
+    const limit = Math.min(limitBytes, sizeLimitOf(path));
     // A server that does not say how large it is has not been seen, and would be trusted with any size.
     if (size !== undefined && size <= limit) return { stream, size };
     stream.destroy();

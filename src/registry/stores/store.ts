@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
+import type { RegistryReader } from "../reader.ts";
 
 export interface FileFacts {
   readonly path: string;
@@ -18,18 +19,16 @@ export interface KeptBlobs {
   keep(digest: string, bytes: Uint8Array): Promise<void>;
 }
 
-export interface Store {
-  /** For people: a path or a URL. */
-  readonly place: string;
+export interface Store extends RegistryReader {
   /** Whether looking at every file of it costs next to nothing; each is a request otherwise, which somebody pays. */
   readonly isNear: boolean;
   /** Copies on this machine of what is read again every night. Default: none. */
   readonly kept?: KeptBlobs;
   /**
    * A file's bytes, or undefined when there is no such file.
-   * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows
+   * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows, and `limitBytes`
    */
-  read(path: string): Promise<Buffer | undefined>;
+  read(path: string, limitBytes?: number): Promise<Buffer | undefined>;
   /** The same for a file that need not fit in memory; who takes it reads it to its end or destroys it. */
   stream(path: string): Promise<Readable | undefined>;
   facts(path: string): Promise<FileFacts | undefined>;
@@ -62,12 +61,12 @@ export interface Store {
 /** Catalogs of every kernel that ever was are the largest. */
 export const DOCUMENT_LIMIT_BYTES = 256 << 20;
 const POINTER_LIMIT_BYTES = 64 << 10;
-const BLOB_LIMIT_BYTES = 1 << 30;
+export const BLOB_LIMIT_BYTES = 1 << 30;
 
 /** How large a file may be, by where it lies: what is larger is neither read nor written. */
 export function sizeLimitOf(path: string): number {
   const [top] = path.split("/");
-  if (top === "channels") return POINTER_LIMIT_BYTES;
+  if (top === "channels" || top === "metadata") return POINTER_LIMIT_BYTES;
   if (top === "blobs" || top === "private" || top === "view") return BLOB_LIMIT_BYTES;
   return DOCUMENT_LIMIT_BYTES;
 }

@@ -3,7 +3,7 @@
  */
 import { type AnnotatedKernel, annotated } from "../../../catalog/annotated.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
-import { selectKernels } from "../../../matrix/generate.ts";
+import { selectKernels } from "../../../matrix/select.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
 import { selectionOf, withStoredFarm } from "../../options.ts";

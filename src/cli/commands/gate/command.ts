@@ -40,6 +40,10 @@ export const IMPORT_MODULES = declareCommand(
       target: required(word("<kernel>", KERNEL)),
       driver: required(word("<name>", "the driver that the modules belong to")),
       driverVersion: required(word("<version>", "the driver's version")),
+      provenance: word(
+        "<file>",
+        "the builder's signed statement of how they were built, a Sigstore bundle (docs/buildtype.md)",
+      ),
       load: unless("do not boot the kernel"),
     },
   },
@@ -56,8 +60,15 @@ export const WITHDRAW = declareCommand(
         "<kernel>",
         "withdraw only what the artifact serves to this kernel by `reuse`; may be repeated",
       ),
+      deny: flag("nodes that have the modules must not load them again"),
     },
   },
+);
+
+export const FLOOR = declareCommand(
+  "floor",
+  "make the version of a stable artifact the least that nodes may use of its driver",
+  { arguments: [one("artifact", "as for `promote`")], options: DECIDED },
 );
 
 export const REUSE = declareCommand(

@@ -16,6 +16,7 @@ export const GENERATE = declareCommand("generate", "print the matrix as a JSON a
     ),
     driver: word("<name>", "the driver's name (default: as configured, else 'driver')"),
     driverVersion: word("<versions>", "versions, separated by commas (default: as configured)"),
+    allowEmpty: flag("exit with 0 even if nothing is selected"),
   },
 });
 

@@ -2,20 +2,18 @@
  * `kmodfarm matrix generate`: which builds are wanted.
  */
 import { FarmError } from "../../../base/error.ts";
+import { ERRORS } from "../../../base/error-codes.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import { EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import type { KernelList } from "../../../catalog/kernel-list.ts";
 import { mergeImported } from "../../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../../farm/config/index.ts";
+import { unknownSelections, wantedElements } from "../../../farm/wanted.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { PathSegment } from "../../../kernel/path-segment.ts";
-import {
-  type Exclusion,
-  excludeElements,
-  expiredExclusions,
-  parseBlocklist,
-} from "../../../matrix/exclude.ts";
-import { generateMatrix, refuseSharedPlaces, type WantedDriver } from "../../../matrix/generate.ts";
+import { type Exclusion, expiredExclusions, parseBlocklist } from "../../../matrix/exclude.ts";
+import { refuseSharedPlaces, type WantedDriver } from "../../../matrix/generate.ts";
+import type { Selection } from "../../../matrix/select.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { openStore } from "../../../registry/stores/index.ts";
 import { readCatalog } from "../../catalog-io.ts";
@@ -28,28 +26,38 @@ import type { GENERATE } from "./command.ts";
 
 type GenerateOptions = OptionsOf<typeof GENERATE>;
 
+const WHOLE_RELEASE = "--kernel-release must match the whole release, as in '6\\.12\\..*'";
+
 export async function generate(options: GenerateOptions): Promise<number> {
-  const selection = selectionOf(options);
+  const narrowed = selectionOf(options);
   const config = await configOf(options);
   const { catalog, facts } = await catalogOf(options, config);
-  const selections = selection === undefined ? config.select : [selection];
   const drivers = wantedDrivers(options, config);
   refuseSharedPlaces(drivers);
-  const all = generateMatrix(catalog, drivers, selections, factsByKernel(facts));
-  const exclusions = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
-  const { elements, excluded } = excludeElements(all, exclusions, new Date());
+  const exclude = [...config.exclude, ...(await readExclusions(options.exclude ?? []))];
+  const { select } = config;
+  const unknown = unknownSelections(select, catalog);
+  if (unknown.length > 0) throw new FarmError("CONFIG_INVALID", { detail: unknown.join("; ") });
+  const now = new Date();
+  const asked = { select, exclude, narrowed, facts: factsByKernel(facts), now };
+  const { elements, excluded, ofAll } = wantedElements(catalog, drivers, asked);
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
     say(`${members.length} elements excluded: ${reason}`);
   }
-  for (const { reason, until } of expiredExclusions(exclusions, new Date())) {
+  for (const { reason, until } of expiredExclusions(exclude, now)) {
     say(`an exclusion ended on ${until} and no longer applies: ${reason}`);
   }
-  if (all.length === 0) {
-    const hint = catalog.kernels.length === 0 ? "; `kmodfarm catalog update` fills the catalog" : "";
-    say(`no elements: the selection matches none of the ${catalog.kernels.length} known kernels${hint}`);
-  }
+  if (ofAll !== undefined) say(`${elements.length} of ${ofAll} elements are left by the options`);
+  const isEmpty = elements.length + excluded.length === 0;
+  if (isEmpty) say(nothingSelected(catalog.kernels.length, narrowed));
   await printMatrix(elements);
-  return 0;
+  return isEmpty && !(options.allowEmpty ?? config.allowEmpty) ? ERRORS.CATALOG_SUSPECT.exit : 0;
+}
+
+function nothingSelected(kernels: number, narrowed: Selection | undefined): string {
+  const fact = `no elements: the selection matches none of the ${kernels} known kernels`;
+  if (kernels === 0) return `${fact}; \`kmodfarm catalog update\` fills the catalog`;
+  return narrowed?.kernelRelease === undefined ? fact : `${fact}; ${WHOLE_RELEASE}`;
 }
 
 /** A YAML list of ours, or a BLOCKLIST; what cannot be carried over from the latter is reported. */

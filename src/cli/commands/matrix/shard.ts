@@ -2,7 +2,7 @@
  * `kmodfarm matrix shard`: the matrix in pieces that a CI system takes.
  */
 import { FarmError } from "../../../base/error.ts";
-import { type Element, elementKey } from "../../../matrix/element.ts";
+import { expectedSeconds } from "../../../farm/expected-time.ts";
 import { githubMatrix, type Shard, shardMatrix } from "../../../matrix/shard.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { openStore } from "../../../registry/stores/index.ts";
@@ -13,9 +13,6 @@ import { print, printDocument, printJson, table } from "../../output.ts";
 import type { SHARD } from "./command.ts";
 
 type ShardOptions = OptionsOf<typeof SHARD>;
-
-/** What an element costs if none like it has been built yet. */
-const GUESSED_SECONDS = 10;
 
 export async function shard(file: string | undefined, options: ShardOptions): Promise<number> {
   const shards = await shardsOf(file, options);
@@ -39,15 +36,9 @@ async function shardsOf(file: string | undefined, options: ShardOptions): Promis
   if (file === undefined) await requireStore(config, options);
   const state = await readPublished(await openStore(config.store));
   const elements = file === undefined ? state.matrix : await readMatrix(file);
-  const known = new Map(
-    state.attempts.map(({ element, buildMs, load }) => [
-      element,
-      ((buildMs ?? 0) + (load?.bootMs ?? 0)) / 1000,
-    ]),
-  );
-  const likely = medianOf([...known.values()].filter((seconds) => seconds > 0)) ?? GUESSED_SECONDS;
+  const notes = new Map(state.attempts.map((note) => [note.element, note]));
   return shardMatrix(elements, {
-    expectedSeconds: (element: Element) => known.get(elementKey(element)) || likely,
+    expectedSeconds: expectedSeconds(elements, (key) => notes.get(key)),
     ...(options.maxShards === undefined ? {} : { maxShards: options.maxShards }),
     ...(options.targetMinutes === undefined ? {} : { targetSeconds: options.targetMinutes * 60 }),
   });
@@ -60,8 +51,4 @@ function findShard(shards: readonly Shard[], id: string): Shard {
     detail: `this matrix has no shard '${id}'`,
     hint: "The shard came from another matrix or other limits: give both commands the same matrix and limits.",
   });
-}
-
-function medianOf(values: readonly number[]): number | undefined {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -57,7 +57,9 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
             stopSignal(),
           )
         : await checkArtifact(farm, state, artifact.listed, kernel, asked, stopSignal());
-    const known = artifact === undefined ? found.verdicts : withRecord(found.verdicts, artifact.recorded);
+    const stated = artifact === undefined ? undefined : await gate.provenanceToday(artifact.listed);
+    const said = stated === undefined ? found.verdicts : [...found.verdicts, stated];
+    const known = artifact === undefined ? said : withRecord(said, artifact.recorded);
     const excepted = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
     const load = known.find(({ check: name }) => name === "load");
     const isUnasked = load === undefined && found.answer !== undefined;

@@ -1,15 +1,18 @@
 /** `kmodfarm run`, `watch`, `build`, `rebuild`. */
 import { declareCommand, flag, one, word } from "../../command.ts";
-import { PLACES, SANDBOX } from "../../common-options.ts";
+import { NARROWING, PLACES, SANDBOX, SUMMARY } from "../../common-options.ts";
 
 export const RUN = declareCommand(
   "run",
   "update the catalog, then build, load-test and publish what is wanted; continues where it was stopped",
   {
     options: {
+      ...NARROWING,
+      retry: flag("also retry elements that failed through their own fault or could not be fetched"),
+      dryRun: flag("only print what would be built and load-tested, and why"),
       ...PLACES,
       ...SANDBOX,
-      retry: flag("also retry elements that failed through their own fault or could not be fetched"),
+      summary: SUMMARY,
     },
   },
 );
@@ -26,6 +29,7 @@ export const BUILD = declareCommand(
   {
     options: {
       ...PLACES,
+      ...NARROWING,
       matrix: word("<file>", "elements to build, as `matrix generate` prints them; - is standard input"),
       ...SANDBOX,
       retry: flag("also retry elements that failed through their own fault"),

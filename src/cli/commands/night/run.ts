@@ -6,6 +6,7 @@ import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import { hasReason } from "../../../check/verdict.ts";
 import type { RunOptions } from "../../../farm/coordinator.ts";
+import { type DryRunReport, dryRun } from "../../../farm/dry-run.ts";
 import type { Farm } from "../../../farm/open.ts";
 import type { RunReport, RunRow } from "../../../farm/report.ts";
 import { runFarm } from "../../../farm/run.ts";
@@ -15,8 +16,10 @@ import type { Store } from "../../../registry/stores/store.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs, logPlace } from "../../failures.ts";
-import { withFarm } from "../../options.ts";
+import { narrowedBy, withFarm } from "../../options.ts";
+import { isFailed, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
 import { print, printJson, seconds, shownVerdict, table } from "../../output.ts";
+import { addSummary } from "../../summary.ts";
 import type { RUN } from "./command.ts";
 
 type RunCommandOptions = OptionsOf<typeof RUN>;
@@ -24,9 +27,47 @@ type RunCommandOptions = OptionsOf<typeof RUN>;
 export async function run(options: RunCommandOptions): Promise<number> {
   return withFarm(options, async (farm) => {
     requireDrivers(farm, options);
+    if (options.dryRun) return showDryRun(farm, options);
     const report = await runWithBoard(farm, options, {});
+    if (options.summary !== undefined) await addSummary(options.summary, report);
     return printReport(report, farm, options.json ?? false);
   });
+}
+
+/** @returns the exit code that planning alone gives */
+async function showDryRun(farm: Farm, options: RunCommandOptions): Promise<number> {
+  const [retry, narrowed] = [options.retry ?? false, narrowedBy(options)];
+  const report = await withBoard(options, (watched) => dryRun(farm, { ...watched, retry, narrowed }));
+  const { planned, expectedMs, problems, wanted, generation } = report;
+  if (options.json)
+    await printJson({ schema: "kmodfarm.dry-run/1", generation, wanted, planned, expectedMs, problems });
+  else await print(dryRunText(report));
+  return exitOf(report, farm.config.allowEmpty);
+}
+
+function dryRunText({ planned, expectedMs, wanted, ...report }: DryRunReport): string {
+  const rows = planned.map(({ element, step, why }) => [
+    step,
+    `${element.distribution}/${element.architecture}`,
+    element.kversion,
+    `${element.driver} ${element.driverversion}`,
+    why,
+  ]);
+  const time =
+    expectedMs === undefined ? "" : `, in about ${Math.max(1, Math.round(expectedMs / 60_000))} min`;
+  const builds = planned.filter(({ step }) => step === "build").length;
+  const done = wanted - planned.length - report.rows.filter(({ isNew }) => isNew).length;
+  const what =
+    planned.length === 0
+      ? "Nothing would be built."
+      : `${builds} would be built and load-tested, ${planned.length - builds} load-tested only${time}.`;
+  const failed = report.rows.filter(({ isNew, note }) => isNew && note.failure !== undefined);
+  const faults = failed.map(
+    ({ element, note }) => `${elementName(element)}: cannot be planned: ${note.failure?.cause ?? ""}\n`,
+  );
+  const shown =
+    rows.length === 0 ? "" : `${table(["STEP", "KERNEL OF", "RELEASE", "DRIVER", "WHY"], rows)}\n`;
+  return `${shown}${faults.join("")}${problemText(report.problems)}${what} ${done} of ${wanted} wanted elements are up to date. Nothing was written to the store.\n`;
 }
 
 /** @throws FarmError CONFIG_INVALID where no driver is configured */
@@ -44,25 +85,33 @@ export function requireDrivers({ config }: Farm, options: Pick<RunCommandOptions
 /** Runs the farm with progress on stderr; shared with `build`. */
 export function runWithBoard(
   farm: Farm,
-  options: RunCommandOptions,
+  options: Omit<RunCommandOptions, "summary">,
   more: Partial<RunOptions>,
 ): Promise<RunReport> {
   const retry = options.retry ?? false;
-  return withBoard(options, (watched) => runFarm(farm, { ...watched, retry, ...more }));
+  const narrowed = narrowedBy(options);
+  return withBoard(options, (watched) => runFarm(farm, { ...watched, retry, narrowed, ...more }));
 }
 
 /** Prints a run's result and returns its exit code. */
 export async function printReport(report: RunReport, farm: Farm, asJson: boolean): Promise<number> {
   if (asJson) await printJson(toJson(report, farm));
   else await print(toText(report, farm));
-  return exitOf(report);
+  return exitOf(report, farm.config.allowEmpty);
 }
 
 /**
  * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed by their
  * own fault, then what this machine or a server did not do.
  */
-export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">): number {
+export function exitOf(
+  {
+    rows,
+    problems,
+    isEmpty = false,
+  }: Pick<RunReport, "rows" | "problems"> & Partial<Pick<RunReport, "isEmpty">>,
+  allowEmpty = false,
+): number {
   const failures = rows.filter(isFailed);
   const blames = [
     ...failures.map(({ note }) => note.failure?.blame),
@@ -72,16 +121,11 @@ export function exitOf({ rows, problems }: Pick<RunReport, "rows" | "problems">)
   if (blames.includes("bug")) return ERRORS.BUG.exit;
   const isOwn = ({ note }: RunRow) => !ELSEWHERE.has(note.failure?.blame ?? "source");
   if (failures.some(isOwn)) return ERRORS.ELEMENTS_FAILED.exit;
-  return failures.length + problems.length > 0 ? ERRORS.CATALOG_SUSPECT.exit : 0;
+  const isOdd = failures.length + problems.length > 0 || (isEmpty && !allowEmpty);
+  return isOdd ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
 
 const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
-
-/** A candidate counts as failed if a check found something wrong, not if a check could not be made. */
-function isFailed({ note, state }: RunRow): boolean {
-  if (state.word === "failed") return true;
-  return state.word === "candidate" && note.load?.verdict.verdict !== "unknown";
-}
 
 export function toJson(report: RunReport, farm: Farm) {
   const elements = report.rows.map((row) => ({
@@ -109,13 +153,6 @@ export function toJson(report: RunReport, farm: Farm) {
 
 function shownNote({ load, ...note }: RunRow["note"]) {
   return load === undefined ? note : { ...note, load: { ...load, verdict: shownVerdict(load.verdict) } };
-}
-
-type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
-
-function outcomeOf({ state: { word } }: RunRow): OutcomeWord {
-  // Modules that nodes do not get, for whatever reason, may still become stable.
-  return word === "notBuilt" || word === "loadsOn" ? "candidate" : word;
 }
 
 export function toText(report: RunReport, farm: Farm): string {
@@ -235,14 +272,21 @@ export function summaryText(report: RunReport): string {
       : "";
   const problems = problemText(report.problems);
   const excluded = report.excluded
-    .map(({ reason, count: members }) => `${members} excluded from the selection: ${reason}\n`)
+    .map(
+      ({ reason, count: members, stable }) =>
+        `${members} excluded from the selection: ${reason}${stable > 0 ? ` (${stable} of them stay published: \`kmodfarm withdraw\` takes them back)` : ""}\n`,
+    )
     .join("");
   // What was not wanted this time was not taken back either.
   const others =
     report.otherStable > 0
       ? ` It also has ${report.otherStable} stable outside this run's selection: \`kmodfarm matrix show\`.`
       : "";
-  return `${problems}${excluded}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
+  const narrowed =
+    report.ofAll === undefined
+      ? ""
+      : `${report.wanted} of ${report.ofAll} configured elements were asked for.\n`;
+  return `${problems}${excluded}${narrowed}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
 }
 
 /** A path as a person here would type it. */

@@ -3,14 +3,14 @@ import {
   declareCommand,
   flag,
   one,
-  oneOrMore,
   required,
   unless,
   wholeNumber,
   word,
   words,
+  zeroOrMore,
 } from "../../command.ts";
-import { LOG, OWN_SANDBOX, PLACES } from "../../common-options.ts";
+import { LOG, OWN_SANDBOX, PLACES, SUMMARY } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
@@ -20,6 +20,12 @@ export const PLAN = declareCommand(
       ...PLACES,
       out: required(word("<dir>", "directory for the orders, and everything that workers need for them")),
       withPackages: flag("include the kernels' packages, for workers without a network"),
+      distro: word("<list>", "only these of the wanted releases (debian12) or distributions (debian)"),
+      arch: word("<list>", "only these of the wanted architectures"),
+      kernelRelease: word("<expression>", "only wanted kernels of these releases"),
+      maxShards: wholeNumber("<n>", "maximum number of shards (default: 256)"),
+      targetMinutes: wholeNumber("<n>", "expected time of a shard (default: 10)"),
+      readOnly: flag("write nothing to the store; what this plan learns, `take --catalog` learns again"),
       hours: wholeNumber("<n>", "how long hand-overs are accepted (default: 24)"),
       retry: flag("also order elements that failed through their own fault or could not be fetched"),
     },
@@ -37,6 +43,8 @@ export const WORK = declareCommand(
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
       jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
       share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
+      shard: word("<id>", "only one shard of the plan; its shards.json lists them"),
+      after: word("<dir>", "instead carry out the load tests that follow from the builds handed over here"),
       privateHost: words("<host>", "a host without a public address that orders may name; may be repeated"),
       ...OWN_SANDBOX,
     },
@@ -44,10 +52,12 @@ export const WORK = declareCommand(
 );
 
 export const TAKE = declareCommand("take", "check what workers handed over, and publish it like `run` does", {
-  arguments: [oneOrMore("handovers", "directories that `kmodfarm work` wrote, or single hand-overs")],
+  arguments: [zeroOrMore("handovers", "directories that `kmodfarm work` wrote, or single hand-overs")],
   options: {
     ...PLACES,
     orders: word("<dir>", "the directory of orders, if another machine planned them"),
-    load: unless("do not boot here; the next `kmodfarm plan` orders the load tests"),
+    load: unless("do not boot here; the next `kmodfarm plan` orders load tests that no worker made"),
+    catalog: flag("also query the sources, as `run` does: for plans that were made with --read-only"),
+    summary: SUMMARY,
   },
 });

@@ -1,11 +1,15 @@
 /**
  * `kmodfarm plan`: orders for workers.
  */
-import { resolve } from "node:path";
+import { writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { defined } from "../../../base/defined.ts";
 import { type PlanReport, planFarm } from "../../../farm/plan.ts";
+import { compileFilter } from "../../../matrix/element-filter.ts";
+import { githubMatrix } from "../../../matrix/shard.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { withFarm } from "../../options.ts";
+import { toArchitecture, toList, withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
 import { exitOf, problemText, requireDrivers } from "../night/run.ts";
 import type { PLAN } from "./command.ts";
@@ -16,14 +20,30 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
     requireDrivers(farm, options);
     const { retry = false, hours = 24 } = options;
     const carried = options.withPackages ? "all" : "private";
+    const { readOnly: isReadOnly = false, maxShards, targetMinutes } = options;
     const report = await withBoard(options, (watched) =>
-      planFarm(farm, { ...watched, retry, out, hours, carried }),
+      planFarm(farm, {
+        ...{ ...watched, retry, out, hours, carried, isReadOnly },
+        ...(maxShards === undefined ? {} : { maxShards }),
+        ...(targetMinutes === undefined ? {} : { targetSeconds: targetMinutes * 60 }),
+        only: compileFilter(filterOf(options)),
+      }),
     );
-    const { orders, handedOut, wanted, generation, problems } = report;
-    if (options.json)
-      await printJson({ schema: "kmodfarm.plan/1", out, orders, handedOut, wanted, generation, problems });
+    const { orders, shards, handedOut, wanted, generation, problems } = report;
+    const matrix = githubMatrix(shards.map((shard) => ({ ...shard, elements: shard.orders })));
+    await writeFile(join(out, "matrix.json"), `${matrix}\n`);
+    const counts = { orders, shards: shards.length, handedOut, wanted };
+    if (options.json) await printJson({ schema: "kmodfarm.plan/1", out, ...counts, generation, problems });
     else await print(planText(options.out, report));
     return exitOf(report);
+  });
+}
+
+function filterOf({ distro, arch, kernelRelease }: OptionsOf<typeof PLAN>) {
+  return defined({
+    distributions: toList(distro),
+    architectures: toList(arch)?.map(toArchitecture),
+    kernelRelease,
   });
 }
 

@@ -2,6 +2,7 @@
  * `kmodfarm take`: what workers handed over, checked and published.
  */
 import { resolve } from "node:path";
+import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import { oneLine } from "../../../base/visible.ts";
 import type { Farm } from "../../../farm/open.ts";
@@ -10,18 +11,28 @@ import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
+import { addSummary } from "../../summary.ts";
 import { exitOf, toJson, toText } from "../night/run.ts";
 import type { TAKE } from "./command.ts";
 
 export async function take(places: readonly string[], options: OptionsOf<typeof TAKE>): Promise<number> {
   return withFarm(options, async (farm) => {
     const orders = options.orders === undefined ? {} : { orders: resolve(options.orders) };
-    const without = options.load ? [] : (["load"] as const);
+    if (places.length === 0 && !options.catalog)
+      throw new FarmError("USAGE", {
+        detail: "no hand-over is named, so there is nothing to take",
+        hint: "Name the directories that `kmodfarm work --out` wrote. With --catalog, what is known is published without any.",
+      });
+    const without = [
+      ...(options.catalog ? [] : (["catalog"] as const)),
+      ...(options.load ? [] : (["load"] as const)),
+    ];
     const report = await withBoard(options, (watched) =>
       takeAll(farm, { ...watched, places, without, ...orders }),
     );
     if (options.json) await printJson(jsonOf(report, farm));
     else await print(`${toText(report, farm)}${handOverText(report)}`);
+    if (options.summary !== undefined) await addSummary(options.summary, report);
     return exitOfTake(report);
   });
 }

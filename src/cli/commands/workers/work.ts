@@ -21,6 +21,8 @@ export async function work(orders: string, options: OptionsOf<typeof WORK>): Pro
       sandbox: options.sandbox ?? "bwrap",
       privateHosts: options.privateHost ?? [],
       ...(share === undefined ? {} : { share }),
+      ...(options.shard === undefined ? {} : { shard: options.shard }),
+      ...(options.after === undefined ? {} : { after: resolve(options.after) }),
       ...watched,
     }),
   );

@@ -1,0 +1,102 @@
+/**
+ * What git ignores in a directory, as git itself says it. Nothing that a repository can configure runs: git sees the
+ * work tree and its own directory, and nothing else, in a box without network.
+ */
+import { realpath } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { FarmError } from "../../base/error.ts";
+import { lastLines, run } from "../../base/run.ts";
+import { shutIn } from "../../base/shut-in.ts";
+import { kindIn, readFileIn } from "../../base/strange-tree.ts";
+import type { LeftOut } from "./not-source.ts";
+
+/** As many ignored files as anybody has, with long paths; a directory that is ignored whole is one line. */
+const LIST_LIMIT_BYTES = 64 << 20;
+const TIMEOUT_MS = 120_000;
+/** `gitdir: PATH`, and PATH has at most 4096 bytes. */
+const POINTER_LIMIT_BYTES = 4200;
+
+/**
+ * What git ignores below a directory, tracked files never; nothing where no work tree of git's holds the directory, or
+ * one that ignores it as a whole.
+ * @throws FarmError TOOL_MISSING, DRIVER_INVALID for a repository that git cannot read
+ */
+export async function ignoredByGit(directory: string, signal: AbortSignal): Promise<LeftOut> {
+  const place = await realpath(directory).catch(() => directory);
+  const top = workTreeOf(place);
+  if (top === undefined) return () => false;
+  const below = relative(top, place).split(sep).join("/");
+  const ignored = await askGit(top, below, signal);
+  const inside = below === "" ? ignored : within(ignored, `${below}/`);
+  // A directory that is ignored itself, such as one below a build directory, is not what that .gitignore is about.
+  if (inside.has("")) return () => false;
+  return (path, isDirectory) => inside.has(isDirectory ? `${path}/` : path);
+}
+
+/** The closest directory with a `.git`, the given one or one above it. */
+function workTreeOf(directory: string): string | undefined {
+  for (let at = directory; ; at = dirname(at)) {
+    if (kindIn(at, ".git") !== undefined) return at;
+    if (at === dirname(at)) return undefined;
+  }
+}
+
+/** Paths below `prefix`, without it; that directory itself, or one above it, is "". */
+function within(paths: ReadonlySet<string>, prefix: string): ReadonlySet<string> {
+  return new Set(
+    [...paths].flatMap((path) => {
+      if (path.endsWith("/") && prefix.startsWith(path)) return [""];
+      return path.startsWith(prefix) ? [path.slice(prefix.length)] : [];
+    }),
+  );
+}
+
+async function askGit(top: string, below: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const gitDirectory = await gitDirectoryOf(top);
+  const shows = Object.fromEntries([
+    ["/tree", top],
+    ...gitDirectory.needs.map((path) => [path, path]),
+  ]) as Record<`/${string}`, string>;
+  const command = [
+    ...["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"],
+    ...[`--git-dir=${gitDirectory.inside}`, "--work-tree=/tree"],
+    ...["-C", "/tree", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"],
+    ...["--", below === "" ? "." : below],
+  ];
+  const listed = await run(
+    shutIn(command, { shows }),
+    { timeoutMs: TIMEOUT_MS, outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true },
+    signal,
+  );
+  if (listed.exitCode !== 0 || listed.truncated)
+    throw new FarmError("DRIVER_INVALID", {
+      detail: `git cannot say what it ignores in ${top}: ${listed.truncated ? "the list is too long" : lastLines(listed.stderr, 2)}`,
+      hint: "Repair the repository, or configure a copy of the source that is not in one.",
+    });
+  return new Set(listed.stdout.split("\0").filter((path) => path !== ""));
+}
+
+interface GitDirectory {
+  /** Its path in the box. */
+  readonly inside: string;
+  /** What of this machine git has to see beside the work tree. */
+  readonly needs: readonly string[];
+}
+
+/** In a worktree or submodule `.git` is a file that points to git's directory, which may share another one's. */
+async function gitDirectoryOf(top: string): Promise<GitDirectory> {
+  const kind = kindIn(top, ".git");
+  if (kind === "directory") return { inside: "/tree/.git", needs: [] };
+  const place = join(top, ".git");
+  const pointer = kind === "file" ? readFileIn(top, ".git", POINTER_LIMIT_BYTES)?.toString() : undefined;
+  const [, target] = /^gitdir: ([^\n\0]+)\n?$/.exec(pointer ?? "") ?? [];
+  const directory =
+    kind === "link" ? await realpath(place).catch(() => undefined) : resolve(top, target ?? "");
+  if (directory === undefined || (kind !== "link" && target === undefined))
+    throw new FarmError("DRIVER_INVALID", { detail: `${place} does not lead to git's own directory` });
+  const common = readFileIn(directory, "commondir", POINTER_LIMIT_BYTES)?.toString().trim();
+  return {
+    inside: directory,
+    needs: [directory, ...(common === undefined ? [] : [resolve(directory, common)])],
+  };
+}

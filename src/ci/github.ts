@@ -1,0 +1,394 @@
+/**
+ * The night as workflows of GitHub Actions: plan → build shards → check shards → publish. Orders and hand-overs are
+ * artifacts, so the jobs that run strangers' code need no grant at all.
+ */
+import { ACTIONS, pinned } from "./actions.ts";
+import { type CompositeAction, type Inputs, type Job, type Step, toYaml, type Workflow } from "./workflow.ts";
+
+type RunsOn = string | readonly string[];
+
+/** How the two jobs that know the store come to it. */
+export type StoreAccess =
+  /** A bucket of AWS: roles that GitHub's own tokens are exchanged for. */
+  | { readonly kind: "roles"; readonly region: string | undefined }
+  /** A bucket elsewhere: keys that are secrets of the repository and of the environment. */
+  | { readonly kind: "keys" }
+  /** A directory that the coordinator's machine has. */
+  | { readonly kind: "directory" };
+
+export interface GithubSettings {
+  /** By the architecture of the machine. */
+  readonly runners: Readonly<Record<string, RunsOn>>;
+  readonly coordinator: RunsOn;
+  readonly schedule: string;
+  readonly environment: string;
+  readonly store: StoreAccess;
+  /** The configuration, relative to the repository. */
+  readonly config: string;
+  /** Hosts without public addresses that workers may ask, as `kmodfarm work` takes them. */
+  readonly privateHosts: readonly string[];
+  /** What npm installs. */
+  readonly package: string;
+  /** Whether it is for github.com: an Enterprise Server does not know everything. */
+  readonly isPublic: boolean;
+}
+
+/** Path → text of every file. */
+export function githubFiles(settings: GithubSettings): ReadonlyMap<string, string> {
+  return new Map([
+    [`${WORKFLOWS}/kmodfarm-night.yml`, toYaml(nightWorkflow(settings), HEAD)],
+    [`${WORKFLOWS}/kmodfarm-driver-release.yml`, toYaml(driverReleaseWorkflow(settings), HEAD)],
+    [`${WORKFLOWS}/kmodfarm-on-demand.yml`, toYaml(onDemandWorkflow(settings), HEAD)],
+    [`${ACTION}/action.yml`, toYaml(installAction(settings), HEAD)],
+  ]);
+}
+
+const WORKFLOWS = ".github/workflows";
+const ACTION = ".github/actions/kmodfarm";
+const HEAD =
+  "Written by `kmodfarm github init`; change kmodfarm.yaml and write it again instead of editing it.";
+/** Minutes; a shard is planned for ten. */
+const TIMEOUTS = { plan: 120, shard: 180, publish: 180 };
+/** What an artifact of a run is for is over when the run is published, or repeated. */
+const RETENTION_DAYS = 3;
+
+const INPUTS = {
+  distribution: { description: "Only these releases or distributions", type: "string", default: "" },
+  architecture: { description: "Only these architectures", type: "string", default: "" },
+  "kernel-release": { description: "Only kernel releases that match", type: "string", default: "" },
+  retry: {
+    description: "Also retry what failed by its own fault",
+    type: "boolean",
+    default: false,
+  },
+} as const satisfies Inputs;
+
+const READ_ONLY = { contents: "read" } as const;
+/** The store's roles are had for a token that says which job asks. */
+const WITH_TOKEN = { contents: "read", "id-token": "write" } as const;
+
+function nightWorkflow(settings: GithubSettings): Workflow {
+  const { schedule, isPublic } = settings;
+  return {
+    name: "kmodfarm night",
+    on: {
+      schedule: [{ cron: schedule }],
+      workflow_dispatch: { inputs: INPUTS },
+      workflow_call: { inputs: INPUTS },
+    },
+    permissions: {},
+    // Without `queue` a waiting night would be cancelled by the next one. Nothing breaks where two run at once.
+    concurrency: { group: "kmodfarm", ...(isPublic ? { queue: "max" } : {}) },
+    defaults: { run: { shell: "bash" } },
+    jobs: {
+      plan: planJob(settings),
+      build: shardJob(settings, BUILD),
+      check: shardJob(settings, CHECK),
+      publish: publishJob(settings),
+    },
+  };
+}
+
+const HAS_SHARDS = `needs.plan.outputs.matrix != '{"include":[]}'`;
+
+function planJob(settings: GithubSettings): Job {
+  const { coordinator, config } = settings;
+  return {
+    "runs-on": coordinator,
+    permissions: permissionsOf(settings),
+    "timeout-minutes": TIMEOUTS.plan,
+    outputs: {
+      matrix: "${{ steps.plan.outputs.matrix }}",
+      "orders-id": "${{ steps.orders.outputs.artifact-id }}",
+    },
+    steps: [
+      ...begin(),
+      ...accessSteps(settings, "vars.KMODFARM_PLAN_ROLE"),
+      {
+        name: "Plan",
+        id: "plan",
+        env: {
+          ...accessEnvironment(settings),
+          DISTRIBUTION: "${{ inputs.distribution }}",
+          ARCHITECTURE: "${{ inputs.architecture }}",
+          KERNEL_RELEASE: "${{ inputs.kernel-release }}",
+          RETRY: "${{ inputs.retry }}",
+        },
+        run: lines(
+          "options=()",
+          `[ -z "$DISTRIBUTION" ] || options+=(--distro "$DISTRIBUTION")`,
+          `[ -z "$ARCHITECTURE" ] || options+=(--arch "$ARCHITECTURE")`,
+          `[ -z "$KERNEL_RELEASE" ] || options+=(--kernel-release "$KERNEL_RELEASE")`,
+          `[ "$RETRY" != true ] || options+=(--retry)`,
+          "# What is wrong with a source or an element is reported by the job that publishes.",
+          `${kmodfarm(settings)} plan --config ${config} --read-only --out orders "\${options[@]}" ||`,
+          "  test -s orders/matrix.json",
+          owned("orders"),
+          `echo "matrix=$(cat orders/matrix.json)" >>"$GITHUB_OUTPUT"`,
+        ),
+      },
+      upload("orders", "orders", "orders", "!orders/blobs"),
+      {
+        ...upload("blobs", "order-blobs", "orders/blobs"),
+        if: `steps.plan.outputs.matrix != '{"include":[]}'`,
+      },
+    ],
+  };
+}
+
+interface Round {
+  readonly name: "build" | "check";
+  readonly needs: string | readonly string[];
+  readonly if: string;
+  readonly before: readonly Step[];
+  readonly title: string;
+  readonly options: string;
+  readonly out: string;
+}
+
+const BUILD: Round = {
+  name: "build",
+  needs: "plan",
+  if: HAS_SHARDS,
+  before: [],
+  title: "Build",
+  options: "",
+  out: "built",
+};
+
+const CHECK: Round = {
+  name: "check",
+  needs: ["plan", "build"],
+  // Shards that were built are checked, whatever became of the others.
+  if: `\${{ !cancelled() && needs.plan.result == 'success' && ${HAS_SHARDS} }}`,
+  before: [download({ name: "built-${{ matrix.shard }}", path: "built" })],
+  title: "Load-test",
+  options: " --after built",
+  out: "checked",
+};
+
+function shardJob(settings: GithubSettings, round: Round): Job {
+  const runners = JSON.stringify(settings.runners);
+  const hosts = settings.privateHosts.map((host) => ` --private-host ${host}`).join("");
+  const { name, needs, before, title, options, out } = round;
+  return {
+    name: `${name} \${{ matrix.shard }}`,
+    needs,
+    if: round.if,
+    "runs-on": `\${{ fromJSON('${runners}')[matrix.machine] }}`,
+    permissions: READ_ONLY,
+    "timeout-minutes": TIMEOUTS.shard,
+    strategy: { "fail-fast": false, matrix: "${{ fromJSON(needs.plan.outputs.matrix) }}" },
+    steps: [
+      ...begin(),
+      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ name: "order-blobs", path: "orders/blobs" }),
+      ...before,
+      {
+        name: title,
+        env: { SHARD: "${{ matrix.shard }}" },
+        run: `sudo kmodfarm work orders --shard "$SHARD"${options} --out ${out}${hosts}`,
+      },
+      // What was finished before a fault is handed over too.
+      { name: "Own what was made", if: "${{ always() }}", run: `mkdir -p ${out}; ${owned(out)}` },
+      {
+        ...upload(out, `${out}-\${{ matrix.shard }}`, `${out}/*.tar`),
+        if: "${{ always() }}",
+      },
+    ],
+  };
+}
+
+function publishJob(settings: GithubSettings): Job {
+  const { coordinator, environment, config } = settings;
+  return {
+    needs: ["plan", "build", "check"],
+    if: "${{ !cancelled() && needs.plan.result == 'success' }}",
+    "runs-on": coordinator,
+    environment,
+    permissions: permissionsOf(settings),
+    "timeout-minutes": TIMEOUTS.publish,
+    steps: [
+      ...begin(),
+      // By its id: an artifact of that name may have taken its place.
+      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ pattern: "built-*", path: "handovers" }),
+      download({ pattern: "checked-*", path: "handovers" }),
+      ...accessSteps(settings, "vars.KMODFARM_PUBLISH_ROLE"),
+      {
+        name: "Publish",
+        ...(settings.store.kind === "keys" ? { env: accessEnvironment(settings) } : {}),
+        run: lines(
+          "shopt -s nullglob",
+          `${kmodfarm(settings)} take --config ${config} --orders orders --catalog --no-load \\`,
+          `  --summary "$GITHUB_STEP_SUMMARY" handovers/*/`,
+        ),
+      },
+    ],
+  };
+}
+
+/** A driver's new version is a change of the configuration, or of what it names; another repository says so by an event. */
+function driverReleaseWorkflow(settings: GithubSettings): Workflow {
+  return {
+    name: "kmodfarm driver release",
+    on: {
+      push: { paths: [settings.config] },
+      repository_dispatch: { types: ["kmodfarm-driver-release"] },
+      workflow_dispatch: {},
+    },
+    permissions: {},
+    jobs: {
+      night: {
+        // Only what was merged is built and published.
+        if: "github.event_name != 'push' || github.ref_name == github.event.repository.default_branch",
+        ...callNight(settings),
+      },
+    },
+  };
+}
+
+function onDemandWorkflow(settings: GithubSettings): Workflow {
+  const { distribution, architecture, "kernel-release": release } = INPUTS;
+  return {
+    name: "kmodfarm on demand",
+    on: {
+      workflow_dispatch: {
+        inputs: {
+          "kernel-release": { ...withoutDefault(release), required: true },
+          distribution,
+          architecture,
+        },
+      },
+    },
+    permissions: {},
+    jobs: {
+      night: {
+        ...callNight(settings),
+        with: {
+          "kernel-release": "${{ inputs.kernel-release }}",
+          distribution: "${{ inputs.distribution }}",
+          architecture: "${{ inputs.architecture }}",
+        },
+      },
+    },
+  };
+}
+
+/** What is called can have no more than its caller, which has no step that could use it. */
+function callNight(settings: GithubSettings): Job {
+  return {
+    permissions: permissionsOf(settings),
+    uses: `./${WORKFLOWS}/kmodfarm-night.yml`,
+    ...(settings.store.kind === "keys" ? { secrets: "inherit" } : {}),
+  };
+}
+
+function installAction(settings: GithubSettings): CompositeAction {
+  return {
+    name: "kmodfarm",
+    description: "Installs kmodfarm and what it needs on a runner of Debian or Ubuntu",
+    runs: {
+      using: "composite",
+      steps: [
+        {
+          name: "Install what kmodfarm needs",
+          shell: "bash",
+          run: lines(
+            "sudo apt-get update",
+            "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\",
+            `  ${PACKAGES.join(" ")}`,
+          ),
+        },
+        {
+          name: "Install kmodfarm",
+          shell: "bash",
+          env: { PACKAGE: settings.package },
+          run: 'sudo npm install --global --no-audit --no-fund "$PACKAGE"',
+        },
+      ],
+    },
+  };
+}
+
+/** As scripts/setup.sh, for runners whose image has less than a machine of one's own. */
+const PACKAGES = [
+  ...["bubblewrap", "busybox-static", "bzip2", "debian-archive-keyring", "dnf", "git", "gpgv", "lz4"],
+  ...["mmdebstrap", "npm", "qemu-system-arm", "qemu-system-x86", "rpm", "rpm2cpio", "ubuntu-keyring"],
+  ...["util-linux", "xz-utils", "zstd"],
+];
+
+function begin(): Step[] {
+  return [
+    // The token would stay in the checkout, where a build could look for it.
+    { uses: pinned(ACTIONS.checkout), with: { "persist-credentials": false } },
+    { uses: `./${ACTION}` },
+  ];
+}
+
+function accessSteps({ store }: GithubSettings, role: string): Step[] {
+  if (store.kind !== "roles") return [];
+  return [
+    {
+      uses: pinned(ACTIONS.awsCredentials),
+      with: {
+        "role-to-assume": `\${{ ${role} }}`,
+        "aws-region": store.region ?? "${{ vars.KMODFARM_REGION }}",
+      },
+    },
+  ];
+}
+
+function accessEnvironment({ store }: GithubSettings): Record<string, string> {
+  if (store.kind !== "keys") return {};
+  return {
+    AWS_ACCESS_KEY_ID: "${{ secrets.KMODFARM_KEY_ID }}",
+    AWS_SECRET_ACCESS_KEY: "${{ secrets.KMODFARM_SECRET_KEY }}",
+  };
+}
+
+function permissionsOf({ store }: GithubSettings): typeof READ_ONLY | typeof WITH_TOKEN {
+  return store.kind === "roles" ? WITH_TOKEN : READ_ONLY;
+}
+
+const AWS_NAMES = [
+  ...["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
+  ...["AWS_REGION", "AWS_DEFAULT_REGION"],
+];
+
+/** Toolchain roots and sandboxes want root; nothing but the store's credentials goes there. */
+function kmodfarm({ store }: GithubSettings): string {
+  return store.kind === "directory" ? "sudo kmodfarm" : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
+}
+
+/** What root made is the runner's, which reads it for an artifact. */
+function owned(directory: string): string {
+  return `sudo chown --recursive "$(id -u)" ${directory}`;
+}
+
+function upload(id: string, name: string, ...paths: string[]): Step {
+  return {
+    id,
+    uses: pinned(ACTIONS.upload),
+    with: {
+      name,
+      path: paths.join("\n"),
+      "if-no-files-found": "ignore",
+      "retention-days": RETENTION_DAYS,
+      // Jobs can be run again, and names are given once.
+      overwrite: true,
+    },
+  };
+}
+
+function download(inputs: Record<string, string>): Step {
+  return { uses: pinned(ACTIONS.download), with: inputs };
+}
+
+function withoutDefault<T extends { readonly default: unknown }>({ default: _, ...input }: T) {
+  return input;
+}
+
+function lines(...all: readonly string[]): string {
+  return `${all.join("\n")}\n`;
+}

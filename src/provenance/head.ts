@@ -1,0 +1,145 @@
+/**
+ * The head of a registry: one signed note says which generation is published and where the node index of each driver begins.
+ * It is the only file that is ever overwritten; all else is found from it by digest.
+ */
+import { FarmError } from "../base/error.ts";
+import { type Digest, hexOf } from "../base/json.ts";
+import { Lines, toText } from "./lines.ts";
+import { isWidths } from "./node-index.ts";
+import type { SignedNote } from "./signed-note.ts";
+import { checkNotExpired, checkSigned, otherOrigin, readOrigin, type Trust } from "./trust.ts";
+
+/** Where nodes find what a driver has for a machine. */
+export interface IndexRoot {
+  readonly driver: string;
+  /** `uname -m` */
+  readonly machine: string;
+  readonly widths: string;
+  readonly top: Digest;
+  /** The least version that nodes may still use; what they have of an earlier one they do not load again. */
+  readonly floor?: string;
+}
+
+export interface Head {
+  readonly origin: string;
+  /** Grows with each head. */
+  readonly serial: number;
+  readonly issued: string;
+  readonly expires: string;
+  readonly generation: { readonly number: number; readonly digest: Digest };
+  readonly indices: readonly IndexRoot[];
+}
+
+export const HEAD_LIMIT_BYTES = 16 << 10;
+export const HEAD_PATH = "metadata/head";
+const HEADING = "kmodfarm head v1";
+const NO_FLOOR = "-";
+
+/** Reads what is signed, without asking by whom. @throws FarmError NOTE_MALFORMED */
+export function readHead(text: string, what: string): Head {
+  const lines = new Lines(text, HEAD_LIMIT_BYTES, what);
+  lines.exactly(HEADING);
+  const origin = readOrigin(lines);
+  const serial = lines.number(lines.fields("serial", 1)[0]);
+  if (serial === 0) throw lines.fault("serials begin with 1");
+  const issued = lines.time(lines.fields("issued", 1)[0]);
+  const expires = lines.time(lines.fields("expires", 1)[0]);
+  if (expires <= issued) throw lines.fault("it expires before it is issued");
+  const [number, digest] = lines.fields("generation", 2);
+  const generation = { number: lines.number(number), digest: lines.digest(digest) };
+  const indices: IndexRoot[] = [];
+  for (let last = ""; !lines.isAtEnd; ) {
+    const index = readIndexRoot(lines);
+    if (placeOf(index) <= last)
+      throw lines.fault("indices are in the order of driver and machine, each once");
+    last = placeOf(index);
+    indices.push(index);
+  }
+  return { origin, serial, issued, expires, generation, indices };
+}
+
+function readIndexRoot(lines: Lines): IndexRoot {
+  const [driver, machine, widths = "", top, key, floor] = lines.fields("index", 6);
+  if (!isWidths(widths)) throw lines.fault(`${JSON.stringify(widths)} are not widths`);
+  if (key !== "floor") throw lines.fault("it has no floor");
+  return {
+    driver: lines.name(driver),
+    machine: lines.name(machine),
+    widths,
+    top: lines.digest(top),
+    ...(floor === NO_FLOOR ? {} : { floor: lines.name(floor) }),
+  };
+}
+
+/** The text to sign. @throws FarmError NOTE_MALFORMED for what no reader would take */
+export function writeHead({ origin, serial, issued, expires, generation, indices }: Head): string {
+  const text = toText([
+    HEADING,
+    `origin ${origin}`,
+    `serial ${serial}`,
+    `issued ${issued}`,
+    `expires ${expires}`,
+    `generation ${generation.number} ${hexOf(generation.digest)}`,
+    ...indices
+      .toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
+      .map(
+        ({ driver, machine, widths, top, floor = NO_FLOOR }) =>
+          `index ${driver} ${machine} ${widths} ${hexOf(top)} floor ${floor}`,
+      ),
+  ]);
+  readHead(text, "the new head");
+  return text;
+}
+
+/**
+ * Takes a head as the newest. `last` is the one that was accepted before, if any: serials never fall, and one serial is one
+ * text. A clock before the time at which `last` was issued is wrong, and proves nothing to be fresh.
+ * @throws FarmError NOTE_MALFORMED, METADATA_UNSIGNED, METADATA_ROLLED_BACK, METADATA_FORKED, METADATA_EXPIRED
+ */
+export function acceptHead(
+  trust: Trust,
+  note: SignedNote,
+  last: SignedNote | undefined,
+  now: Date,
+  what: string,
+): Head {
+  const head = verifiedHead(trust, note, what);
+  const before = last === undefined ? undefined : readHead(last.text, `the last head of ${what}`);
+  if (before !== undefined) refuseOlder(head, before, note.text === last?.text, what);
+  if (before !== undefined && now.getTime() < Date.parse(before.issued))
+    throw new FarmError("METADATA_EXPIRED", {
+      about: what,
+      detail: `this machine's clock is before ${before.issued}, when the last head was issued`,
+      hint: "Set the clock.",
+    });
+  checkNotExpired(trust, now, `root ${trust.version} of ${trust.origin}`);
+  checkNotExpired(head, now, what);
+  return head;
+}
+
+/** A head that those who are trusted signed, however old. @throws FarmError NOTE_MALFORMED, METADATA_UNSIGNED */
+export function verifiedHead(trust: Trust, note: SignedNote, what: string): Head {
+  checkSigned(trust, "head", note, what);
+  const head = readHead(note.text, what);
+  if (head.origin !== trust.origin) throw otherOrigin(what, head.origin, trust.origin);
+  return head;
+}
+
+/** @throws FarmError METADATA_ROLLED_BACK, METADATA_FORKED */
+function refuseOlder(head: Head, last: Head, isSame: boolean, what: string): void {
+  const older = (fact: string) => new FarmError("METADATA_ROLLED_BACK", { about: what, detail: fact });
+  if (head.serial < last.serial)
+    throw older(`its serial is ${head.serial}, and ${last.serial} was seen before`);
+  if (head.serial === last.serial && !isSame)
+    throw new FarmError("METADATA_FORKED", {
+      about: what,
+      detail: `it differs from the head of the same serial ${head.serial} that was seen before`,
+    });
+  if (head.generation.number < last.generation.number)
+    throw older(`its generation is ${head.generation.number}, and ${last.generation.number} was seen before`);
+}
+
+/** Blanks sort before everything that names may hold. */
+function placeOf({ driver, machine }: IndexRoot): string {
+  return `${driver} ${machine}`;
+}

@@ -1,0 +1,105 @@
+/**
+ * JSON that strangers signed, or that is about to be signed. Two readers must never see two things in the same bytes, so
+ * whatever readers are known to disagree about is refused: a name twice in one object, bytes that are not UTF-8, half
+ * characters, numbers that not every reader keeps, anything before or after the value.
+ */
+import { FarmError } from "../base/error.ts";
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+interface JsonLimits {
+  readonly bytes: number;
+  readonly depth: number;
+}
+
+const LIMITS: JsonLimits = { bytes: 1024 * 1024, depth: 32 };
+
+/** @throws FarmError PROVENANCE_MALFORMED */
+export function readStrictJson(bytes: Uint8Array, what: string, limits: JsonLimits = LIMITS): Json {
+  if (bytes.length > limits.bytes)
+    throw malformed(what, `it has ${bytes.length} bytes, but ${limits.bytes} are allowed`);
+  const text = decode(bytes, what);
+  refuseDoubles(text, what, limits);
+  let value: Json;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw malformed(what, "it is not JSON");
+  }
+  const fault = faultIn(value);
+  if (fault !== undefined) throw malformed(what, fault);
+  return value;
+}
+
+export function malformed(what: string, detail: string): FarmError {
+  return new FarmError("PROVENANCE_MALFORMED", { about: what, detail });
+}
+
+function decode(bytes: Uint8Array, what: string): string {
+  try {
+    // A byte order mark stays a character, which no JSON begins with.
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw malformed(what, "it is not UTF-8");
+  }
+}
+
+/**
+ * JSON.parse keeps the last of two equal names without a word, and goes as deep as it is led. What this misreads, because
+ * it is not JSON at all, JSON.parse refuses afterwards.
+ */
+function refuseDoubles(text: string, what: string, { depth }: JsonLimits): void {
+  const open: Set<string>[] = [];
+  let last = "";
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (character === "{" || character === "[") {
+      open.push(new Set());
+      if (open.length > depth) throw malformed(what, `it is nested more than ${depth} deep`);
+    } else if (character === "}" || character === "]") open.pop();
+    else if (character === '"') {
+      const end = endOfString(text, at);
+      last = text.slice(at, end);
+      at = end - 1;
+    } else if (character === ":") {
+      const [names, name] = [open.at(-1), nameOf(last, what)];
+      if (names?.has(name))
+        throw malformed(what, `the name ${last.slice(0, 100)} occurs twice in one object`);
+      names?.add(name);
+    }
+  }
+}
+
+/** The place behind the closing quotation mark. */
+function endOfString(text: string, begin: number): number {
+  for (let at = begin + 1; at < text.length; at++) {
+    if (text[at] === "\\") at++;
+    else if (text[at] === '"') return at + 1;
+  }
+  return text.length;
+}
+
+/** A name may be written in several ways: `"a"` and `"\u0061"` are one. */
+function nameOf(token: string, what: string): string {
+  try {
+    return JSON.parse(token) as string;
+  } catch {
+    throw malformed(what, "it is not JSON");
+  }
+}
+
+/** What some readers change or drop without a word. */
+function faultIn(value: Json): string | undefined {
+  if (typeof value === "string") return value.isWellFormed() ? undefined : "a string has half a character";
+  if (typeof value === "number")
+    return Number.isSafeInteger(value) && !Object.is(value, -0)
+      ? undefined
+      : "a number is not a whole one that every reader keeps";
+  if (typeof value !== "object" || value === null) return undefined;
+  // An object with that name is another object for some programs.
+  if (Object.hasOwn(value, "__proto__")) return "an object has the name __proto__";
+  return Object.entries(value)
+    .flat()
+    .map(faultIn)
+    .find((fault) => fault !== undefined);
+}

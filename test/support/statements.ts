@@ -1,0 +1,92 @@
+/** A build of a made-up driver, what is said of it, and keys to say it with. */
+import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { sha256 } from "../../src/base/json.ts";
+import { writeBundle } from "../../src/provenance/bundle.ts";
+import { preAuthEncoding, STATEMENT_PAYLOAD } from "../../src/provenance/dsse.ts";
+import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
+import { type BuiltIdentity, provenanceOf, type WatchedBuild } from "../../src/provenance/slsa.ts";
+import {
+  type StatedModule,
+  type Statement,
+  statementOf,
+  writeStatement,
+} from "../../src/provenance/statement.ts";
+
+export const BUILDER = "urn:kmodfarm:builder:test";
+
+export const IDENTITY: BuiltIdentity = {
+  driver: { name: "doorbell", version: "0.1.0", source: sha256("source") },
+  distribution: { id: "debian", release: "debian13" },
+  architecture: "x86_64",
+  kernel: { release: "6.12.107+deb13-amd64", packageVersion: "6.12.107-1", flavour: "generic" },
+};
+
+export function makeBuild(changes: Partial<WatchedBuild> = {}): WatchedBuild {
+  return {
+    identity: IDENTITY,
+    recipe: {
+      driver: {
+        ...{ name: "doorbell", version: "0.1.0", source: IDENTITY.driver.source, modules: ["doorbell"] },
+        needs: [
+          {
+            ...{ name: "bus", version: "2", source: sha256("bus") },
+            modules: [{ name: "bus", sha256: sha256("bus.ko") }],
+          },
+        ],
+      },
+      headers: [
+        { name: "linux-headers-6.12.107+deb13-amd64", version: "6.12.107-1", sha256: "b".repeat(64) },
+        { name: "linux-kbuild-6.12.107+deb13", version: "6.12.107-1", sha256: "d".repeat(64) },
+      ],
+      toolchain: [
+        { name: "binutils", version: "2.44-3" },
+        { name: "gcc-14", version: "14.2.0-19" },
+      ],
+    },
+    recipeKey: sha256("recipe"),
+    toolchain: "debian13",
+    log: sha256("log"),
+    ...changes,
+  };
+}
+
+export const MODULES: readonly StatedModule[] = [
+  { name: "doorbell", digest: sha256("module built"), stripped: sha256("module stripped") },
+  { name: "tally", digest: sha256("tally") },
+];
+
+export function makeStatement(
+  modules: readonly StatedModule[] = MODULES,
+  build: WatchedBuild = makeBuild(),
+  builder = BUILDER,
+): Statement {
+  return statementOf(modules, provenanceOf(builder, build));
+}
+
+/** A key with the bundles that it signs. */
+export interface TestSigner {
+  readonly key: PublicKey;
+  readonly privateKey: KeyObject;
+  /** Any text as the payload, whether it is a statement or not. */
+  sign(payload: string | Statement, type?: string): string;
+}
+
+const DIGESTS: Readonly<Record<string, string | null>> = { p256: "sha256", p384: "sha384", rsa: "sha256" };
+
+export function makeSigner(kind: "p256" | "ed25519" = "p256"): TestSigner {
+  const pair =
+    kind === "p256"
+      ? generateKeyPairSync("ec", { namedCurve: "prime256v1" })
+      : generateKeyPairSync("ed25519");
+  const key = publicKeyOf(pair.publicKey, "test");
+  return {
+    key,
+    privateKey: pair.privateKey,
+    sign(statement, type = STATEMENT_PAYLOAD) {
+      const payload = typeof statement === "string" ? statement : writeStatement(statement);
+      const signed = preAuthEncoding(type, payload);
+      const bundle = writeBundle(payload, sign(DIGESTS[key.kind] ?? null, signed, pair.privateKey), key);
+      return type === STATEMENT_PAYLOAD ? bundle : bundle.replace(STATEMENT_PAYLOAD, type);
+    },
+  };
+}
