@@ -213,7 +213,8 @@ export class Ledger {
    * for the next time then.
    */
   async publishSometimes(): Promise<FarmError | undefined> {
-    if (performance.now() - this.#lastTried < this.#times.intervalMs) return undefined;
+    const isWaiting = this.#pending.length > 0 || this.#learned.size > 0;
+    if (!isWaiting || performance.now() - this.#lastTried < this.#times.intervalMs) return undefined;
     try {
       await this.#publishInTurn();
       return undefined;
