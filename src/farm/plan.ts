@@ -4,7 +4,7 @@
 import type { Digest } from "../base/json.ts";
 import { exists } from "../base/scratch.ts";
 import type { RunOptions } from "./coordinator.ts";
-import { issuedOrder, OrdersExecutor, wishOf } from "./executors/orders.ts";
+import { forgetOldOrders, issuedOrder, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
@@ -31,6 +31,7 @@ export async function planFarm(farm: Farm, options: PlanOptions): Promise<PlanRe
   const { cache, scratch, privateSources } = farm;
   let executor: OrdersExecutor | undefined;
   try {
+    await forgetOldOrders(cache, now());
     const known = await knownWishes(directory, cache, now());
     const report = await runFarm(farm, {
       ...options,

@@ -4,6 +4,7 @@
 import type PQueue from "p-queue";
 import { FarmError } from "../base/error.ts";
 import type { Progress } from "../base/progress.ts";
+import { findAttempt } from "../builder/attempt.ts";
 import { rootRequest } from "../builder/build.ts";
 import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
@@ -30,6 +31,8 @@ export interface PlanContext {
   /** Whether there is nothing left to do for an element with its recipe: then its root need not be made. */
   readonly rankOf: (element: Element) => number;
   readonly isDone: (planned: Element, needed: readonly NeededDriver[]) => boolean;
+  /** Whether what failed is built again. */
+  readonly isRetry: boolean;
 }
 
 export class Planner {
@@ -91,7 +94,7 @@ export class Planner {
   }
 
   async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe> {
-    const { farm, build, progress, processors, signal, isDone, rankOf } = this.#context;
+    const { farm, build, progress, processors, signal, isDone, isRetry, rankOf } = this.#context;
     const { planRecipe } = farm.steps;
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
@@ -101,6 +104,8 @@ export class Planner {
     if (remembered !== undefined) {
       const recipe = await planRecipe(element, driver, build, signal, remembered);
       if (isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed ?? [])) return recipe;
+      // Nor does one that was built already, here or by a worker.
+      if (!isRetry && (await findAttempt(recipe, farm.cache)) !== undefined) return recipe;
     }
     const { family, version } = wanted.compiler;
     const { packages, depends = [] } = driver.build;
