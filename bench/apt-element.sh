@@ -13,7 +13,5 @@ cp -r "$source/." "$work/root/build"
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C HOME=/
 chroot "$work/root" apt-get install --yes --quiet --no-install-recommends "linux-headers-$kversion"
 cat /proc/uptime >"$work/before"
-times >"$work/used-before"
 chroot "$work/root" make -C "/lib/modules/$kversion/build" M=/build CC="$compiler" DRIVER_VERSION=0.1.0 modules
 cat /proc/uptime >"$work/after"
-times >"$work/used-after"

@@ -2,7 +2,7 @@
  * Elements whose headers nobody has fetched yet, against what is usual instead: for each a container from a ready
  * image, `apt-get install linux-headers-…`, make. Toolchains and package indices are there on both sides, and both
  * work on as many elements at once as there are processors. Then the parts that the time consists of, each beside what it
- * takes without us. On a machine that does other things too, processor time says more than the clock.
+ * takes without us.
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
@@ -11,7 +11,7 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
 import type { Element } from "../src/matrix/element.ts";
-import { DOORBELL, debianRoot, median, PLACE, prepareFarm, spread, timed, usedSeconds } from "./measure.ts";
+import { DOORBELL, debianRoot, median, PLACE, prepareFarm, spread, timed } from "./measure.ts";
 
 const [rounds = 3, newest = 4] = process.argv.slice(2).map(Number);
 const cores = availableParallelism();
@@ -31,50 +31,44 @@ await writeFile(matrix, JSON.stringify(elements));
 // A store that knows the kernels and has nothing built.
 await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
-/** By the clock, and of processors. */
-interface Cost {
-  readonly seconds: number;
-  readonly used: number;
-}
 const PARTS = ["kmodfarm", "again", "unpack", "open", "container", "make"] as const;
 type Part = (typeof PARTS)[number];
-const costs = Object.fromEntries(PARTS.map((part) => [part, [] as Cost[]])) as Record<Part, Cost[]>;
+const seconds = Object.fromEntries(PARTS.map((part) => [part, [] as number[]])) as Record<Part, number[]>;
 for (let round = 0; round < rounds; round++) {
-  costs.kmodfarm.push(await costOf(() => runFarm(round)));
-  costs.again.push(await costOf(() => runFarm(round, "again")));
-  costs.unpack.push(await costOf(() => forEachPackage(round, "extract")));
-  costs.open.push(await costOf(() => forEachPackage(round, "open")));
-  const makes: Cost[] = [];
-  costs.container.push(await costOf(() => runContainers(round, makes)));
-  const sum = (of: keyof Cost) => makes.reduce((total, one) => total + one[of], 0);
-  costs.make.push({ seconds: sum("seconds") / cores, used: sum("used") });
-  const words = PARTS.map((part) => `${part} ${costs[part].at(-1)?.seconds.toFixed(1)}`);
+  seconds.kmodfarm.push(await secondsOf(() => runFarm(round)));
+  seconds.again.push(await secondsOf(() => runFarm(round, "again")));
+  seconds.unpack.push(await secondsOf(() => forEachPackage(round, "extract")));
+  seconds.open.push(await secondsOf(() => forEachPackage(round, "open")));
+  const makes: number[] = [];
+  seconds.container.push(await secondsOf(() => runContainers(round, makes)));
+  seconds.make.push(makes.reduce((sum, one) => sum + one, 0) / cores);
+  const words = PARTS.map((part) => `${part} ${seconds[part].at(-1)?.toFixed(1)}`);
   console.log(`round ${round + 1}, seconds: ${words.join(", ")}`);
 }
-const ratio = (part: Part, to: Part, of: keyof Cost = "seconds") =>
-  median(costs[part].map((cost, index) => cost[of] / (costs[to][index] as Cost)[of]));
-const shown = (part: Part) => {
-  const used = median(costs[part].map((cost) => cost.used));
-  return `${spread(costs[part].map((cost) => cost.seconds))}, ${used.toFixed(1)} s of processors`;
-};
-const used = (part: Part) => median(costs[part].map((cost) => cost.used));
+/** The median of what each round's seconds come to. */
+const each = (of: (at: Record<Part, number>) => number) =>
+  median(
+    seconds.make.map((_, round) =>
+      of(Object.fromEntries(PARTS.map((part) => [part, seconds[part][round]])) as Record<Part, number>),
+    ),
+  ).toFixed(2);
 console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; medians:
-  kmodfarm, nothing fetched:  ${shown("kmodfarm")}
-  container + apt + make:     ${shown("container")}
-  make alone of that:         ${shown("make")}  (nothing that compiles can be quicker)
-  kmodfarm / make:            ${ratio("kmodfarm", "make").toFixed(2)}, of processors ${ratio("kmodfarm", "make", "used").toFixed(2)}  (aim 1.25)
-  throughput, times:          ${ratio("container", "kmodfarm").toFixed(1)}  (aim 10; with make alone ${ratio("container", "make").toFixed(1)})
-what kmodfarm's processor time consists of, and what that takes without us:
-  all that is not packages:   ${used("again").toFixed(1)} s  (kmodfarm with its packages unpacked; make alone ${used("make").toFixed(1)} s)
-  fetching and unpacking:     ${(used("kmodfarm") - used("again")).toFixed(1)} s  (dpkg-deb to this disk ${used("unpack").toFixed(1)} s, to nowhere ${used("open").toFixed(1)} s, once each)
-  the least there can be:     ${((used("make") + used("open")) / used("make")).toFixed(2)} of make  (make, and what undoes the compression)`);
+  kmodfarm, nothing fetched:  ${spread(seconds.kmodfarm)}
+  container + apt + make:     ${spread(seconds.container)}
+  make alone of that:         ${spread(seconds.make)}  (nothing that compiles can be quicker)
+  kmodfarm / make:            ${each(({ kmodfarm, make }) => kmodfarm / make)}  (aim 1.25)
+  throughput, times:          ${each(({ container, kmodfarm }) => container / kmodfarm)}  (aim 10; with make alone ${each(({ container, make }) => container / make)})
+of which, beside what it takes at least:
+  all that is not packages:   ${spread(seconds.again)}  (kmodfarm again, with packages unpacked; ${each(({ again, make }) => again / make)} of make)
+  fetching and unpacking:     ${each(({ kmodfarm, again }) => kmodfarm - again)} s  (each package once: dpkg-deb to this disk ${each(({ unpack }) => unpack)} s, to nowhere ${each(({ open }) => open)} s)
+  make and dpkg-deb / make:   ${each(({ make, open }) => (make + open) / make)} to nowhere, ${each(({ make, unpack }) => (make + unpack) / make)} to this disk  (what cannot be left out)`);
 await rm(place, { recursive: true, force: true });
 
-/** Runs work of one kind, when nothing else is under way here. */
-async function costOf(work: () => Promise<unknown>): Promise<Cost> {
-  const [started, before] = [performance.now(), usedSeconds()];
+/** The clock's seconds of work beside which nothing else is under way here. */
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
   await work();
-  return { seconds: (performance.now() - started) / 1000, used: usedSeconds() - before };
+  return (performance.now() - started) / 1000;
 }
 
 /**
@@ -112,7 +106,8 @@ async function forEachPackage(round: number, what: keyof typeof EACH): Promise<v
   );
 }
 
-async function runContainers(round: number, makes: Cost[]): Promise<void> {
+/** `makes` are the seconds of each one's make. */
+async function runContainers(round: number, makes: number[]): Promise<void> {
   const queue = new PQueue({ concurrency: cores });
   await queue.addAll(
     elements.map((element, index) => async () => {
@@ -121,23 +116,12 @@ async function runContainers(round: number, makes: Cost[]): Promise<void> {
   );
 }
 
-/** Returns what its make cost. */
-async function container({ kversion, compiler }: Element, name: string): Promise<Cost> {
+/** Returns the seconds of its make. */
+async function container({ kversion, compiler }: Element, name: string): Promise<number> {
   const work = join(place, `container-${name}`);
   const compilerName = `${compiler?.family}-${compiler?.version}`;
   const argv = [resolve("bench/apt-element.sh"), root, work, DOORBELL.source, kversion, compilerName];
   await timed(["unshare", "--mount", "--propagation", "private", ...argv]);
-  const read = (file: string) => readFile(join(work, file), "utf8");
-  const uptime = async (file: string) => Number.parseFloat(await read(file));
-  const used = async (file: string) => childrenOf(await read(file));
-  return {
-    seconds: (await uptime("after")) - (await uptime("before")),
-    used: (await used("used-after")) - (await used("used-before")),
-  };
-}
-
-/** Seconds in the second line of what a shell's `times` says: `1m2.5s 0m0.4s`. */
-function childrenOf(text: string): number {
-  const times = [...(text.split("\n")[1] ?? "").matchAll(/(\d+)m([\d.]+)s/g)];
-  return times.reduce((sum, [, minutes, seconds]) => sum + Number(minutes) * 60 + Number(seconds), 0);
+  const uptime = async (file: string) => Number.parseFloat(await readFile(join(work, file), "utf8"));
+  return (await uptime("after")) - (await uptime("before"));
 }

@@ -1,5 +1,5 @@
 /** What the measurements share: a farm of their own, time of programs, and roots for what kmodfarm is compared with. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { run } from "../src/base/run.ts";
@@ -30,15 +30,6 @@ export async function timed(
   if (!isGood(exitCode))
     throw new Error(`${argv.join(" ").slice(0, 300)}: ${(stdout + stderr).slice(-2000)}`);
   return { seconds, stdout };
-}
-
-/** Processor seconds of all programs that were started here and have ended, and of theirs. */
-export function usedSeconds(): number {
-  const fields = readFileSync("/proc/self/stat", "latin1")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  // `cutime` and `cstime` of proc(5), in hundredths of a second.
-  return (Number(fields[13]) + Number(fields[14])) / 100;
 }
 
 /**
