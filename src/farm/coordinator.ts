@@ -52,6 +52,8 @@ export interface RunOptions {
   readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
+  /** Keys of elements that there is something new about: no other one is planned. Default: all that are wanted. */
+  readonly only?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
   /** Plans only: nothing is written to the store. */
@@ -198,6 +200,10 @@ export class Coordinator {
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
     for (const element of ordered) {
       if (this.#started.has(element) || this.ledger.isOutOfReach(element)) continue;
+      if (this.#options.only?.has(elementKey(element)) === false) {
+        this.#passOver(element);
+        continue;
+      }
       this.#options.progress.element(named(element), "waiting");
       const awaited = this.#needsOf(element).flatMap(
         (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
@@ -207,6 +213,14 @@ export class Coordinator {
         this.#elements.add(() => this.#goThrough(element), { priority: priority(element) }),
       );
     }
+  }
+
+  /** What the store says of an element is all that is known of one that is not planned. */
+  #passOver(element: Element): void {
+    const key = elementKey(element);
+    const settled = this.ledger.settledAs(element);
+    if (settled === undefined || this.#damaged.has(artifactKey(settled))) this.#handedOut.add(key);
+    else this.#done.set(key, { element: settled, isNew: false });
   }
 
   /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED, and what `prepare` of the store does */
@@ -453,6 +467,7 @@ export class Coordinator {
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
+      isRetry: retry ?? false,
     });
     const context: ElementContext = {
       ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
