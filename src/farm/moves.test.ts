@@ -6,12 +6,13 @@ import { farmWith } from "../../test/support/stored-farm.ts";
 import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { CHECK_NAMES } from "../check/checks/index.ts";
 import { readPublished } from "../registry/generations.ts";
+import { nodeIndices } from "../registry/node-index.ts";
 import { nextState } from "../registry/publish.ts";
 import type { Listed } from "../registry/standing.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view-path.ts";
-import { keepEvidence, promote, rollback, withdraw } from "./moves.ts";
+import { keepEvidence, promote, rollback, setFloor, withdraw } from "./moves.ts";
 
 const [ONE, TWO] = [makeElement({ kversion: "6.1.0-55-amd64" }), makeElement({ kversion: "6.1.0-56-amd64" })];
 const GOOD = CHECK_NAMES.map((check) => verdict(check, "pass", "good"));
@@ -286,5 +287,39 @@ describe("moves at the same time", () => {
       await promote(farm, all, ANN, NOW);
       expect((await channelsOf(farm.store)).stable).toHaveLength(2);
     }
+  });
+});
+
+describe("what nodes that have a module already must hear", () => {
+  test("a denied artifact: its modules, on the kernels that it was given to, whether stable or withdrawn before", async () => {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD }], "require: [symbols]");
+    await promote(farm, all, ANN, NOW);
+    const { indices } = await readPublished(farm.store);
+    const digest = indices[0]?.stable[0]?.modules[0]?.digest;
+    const denied = { modules: [digest], kernels: ["debian12/x86_64/6.1.0-55-amd64_6.1.170-3"] };
+
+    await withdraw(farm, all, ANN, NOW);
+    expect((await channelsOf(farm.store)).decisions.at(-1)).not.toHaveProperty("denied");
+    await withdraw(farm, all, { ...ANN, denies: true }, NOW);
+    const { decisions, candidate } = await channelsOf(farm.store);
+
+    expect(candidate).toEqual([ONE.kversion]);
+    expect(decisions.at(-1)).toMatchObject({ action: "withdraw", denied });
+    expect(nodeIndices(await readPublished(farm.store), () => 1)[0]?.blocks).toMatchObject([
+      { answer: { kind: "withheld" }, denied: [{ module: digest, why: "because" }] },
+    ]);
+  });
+
+  test("the least version, which only what is stable can set", async () => {
+    const farm = await farmWith([{ element: ONE, verdicts: GOOD }], "require: [symbols]");
+
+    expect((await setFloor(farm, all, ANN, NOW)).moves[0]?.result).toBe("nothing to do");
+    await promote(farm, all, ANN, NOW);
+    const { moves } = await setFloor(farm, all, ANN, NOW);
+
+    expect(moves).toMatchObject([{ result: "floor set", reasons: ["nodes use doorbell 0.1.1 or newer"] }]);
+    expect(nodeIndices(await readPublished(farm.store), () => 1)).toMatchObject([
+      { driver: "doorbell", floor: "0.1.1" },
+    ]);
   });
 });

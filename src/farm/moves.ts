@@ -6,12 +6,14 @@ import { userInfo } from "node:os";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import type { Verdict } from "../check/verdict.ts";
+import { kernelName } from "../kernel/kernel.ts";
+import { isBelow } from "../provenance/version.ts";
 import { type Author, publish } from "../registry/commit.ts";
 import { artifactName, DecisionLog, latestMove, takenBackWords } from "../registry/decisions.ts";
 import type { Decision, IndexEntry, Manifest, Published } from "../registry/documents.ts";
 import { readPast } from "../registry/generations.ts";
 import { OpenIndices } from "../registry/publish.ts";
-import { heldReuse, withReuseOf } from "../registry/reuse.ts";
+import { heldReuse, servedOf, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import { openGate } from "./gate.ts";
@@ -28,6 +30,7 @@ export interface Move {
     | "imported"
     | "reused"
     | "reuse ended"
+    | "floor set"
     | "nothing to do";
   readonly reasons: readonly string[];
   /** The kernel that it is about, where that is another than its own. */
@@ -91,22 +94,72 @@ export async function promote(
   });
 }
 
+interface Withdrawer extends Person {
+  /** Nodes that have the modules must not load them again either. Default: false. */
+  readonly denies?: boolean;
+}
+
 /** Takes stable artifacts back: nodes no longer get them, and no night publishes them again. */
 export async function withdraw(
+  farm: Farm,
+  choose: (listed: readonly Listed[]) => readonly Listed[],
+  { by, why, denies = false }: Withdrawer,
+  now: () => Date,
+): Promise<Moves> {
+  return change(farm, { who: by, what: "withdraw", now }, (state) =>
+    chosenMoves(state, choose, async (listed) => {
+      const { entry, channel } = listed;
+      // What was taken back before may still be on nodes.
+      if (channel === "candidate" && !denies)
+        return { result: "nothing to do", reasons: ["it is not stable"] };
+      const decision = byHand("withdraw", entry, { by, why }, now());
+      return {
+        result: "withdrawn",
+        reasons: [`${denies ? "withdrawn and denied" : "withdrawn"} by ${by}: ${why}`],
+        // Something newer may be stable in the place of what was taken back before.
+        ...(channel === "stable" ? { to: "candidate" as const } : {}),
+        decision: denies ? { ...decision, denied: givenBy(state, listed) } : decision,
+      };
+    }),
+  );
+}
+
+/** What nodes got of an artifact, and the kernels that it ever served. */
+function givenBy(state: Published, listed: Listed): NonNullable<Decision["denied"]> {
+  const { index, entry } = listed;
+  const served = servedOf(state.indices, listed).map((one) => kernelName({ ...one.index, ...one.served }));
+  const before = new DecisionLog(state.decisions).of(entry).flatMap(({ kernel }) => kernel ?? []);
+  return {
+    modules: entry.modules.map(({ digest, stripped }) => stripped ?? digest),
+    kernels: [...new Set([kernelName({ ...index, ...entry }), ...served, ...before])],
+  };
+}
+
+/** Makes the version of a stable artifact the least that nodes may use of its driver, on whatever kernel. */
+export async function setFloor(
   farm: Farm,
   choose: (listed: readonly Listed[]) => readonly Listed[],
   { by, why }: Person,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, { who: by, what: "withdraw", now }, (state) =>
+  return change(farm, { who: by, what: "floor", now }, (state) =>
     chosenMoves(state, choose, async ({ entry, channel }) => {
-      const reasons = [`withdrawn by ${by}: ${why}`];
-      if (channel === "candidate") return { result: "nothing to do", reasons: ["it is not stable"] };
+      const { driver, driverVersion: floor } = entry;
+      if (channel === "candidate")
+        return { result: "nothing to do", reasons: ["it is not stable: nodes would be left with nothing"] };
+      const below = listAll(state.indices).filter(
+        (one) =>
+          one.channel === "stable" && one.entry.driver === driver && isBelow(one.entry.driverVersion, floor),
+      );
       return {
-        result: "withdrawn",
-        reasons,
-        to: "candidate",
-        decision: byHand("withdraw", entry, { by, why }, now()),
+        result: "floor set",
+        reasons: [
+          `nodes use ${driver} ${floor} or newer`,
+          ...(below.length === 0
+            ? []
+            : [`${below.length} stable artifacts of older versions are not given any more`]),
+        ],
+        decision: { ...byHand("floor", entry, { by, why }, now()), floor },
       };
     }),
   );

@@ -36,6 +36,8 @@ interface VersionRule {
   readonly distribution: string;
   readonly expression: RegExp;
   readonly fits: (packageVersion: string, said: string) => boolean;
+  /** What `uname -v` says of a package version, between blanks; undefined where it cannot be told. */
+  readonly words: (packageVersion: string) => string | undefined;
 }
 
 const VERSION_RULES: readonly VersionRule[] = [
@@ -44,12 +46,17 @@ const VERSION_RULES: readonly VersionRule[] = [
     distribution: "debian",
     expression: /\bDebian (\S+)/,
     fits: (packageVersion, said) => packageVersion === said,
+    words: (packageVersion) => `Debian ${packageVersion}`,
   },
   // #26~22.04.1-Ubuntu SMP Tue …: the last part of the package version 5.15.0-26.26~22.04.1
   {
     distribution: "ubuntu",
     expression: /^#(\S+)-Ubuntu\b/,
     fits: (packageVersion, said) => packageVersion.endsWith(`.${said}`),
+    words: (packageVersion) => {
+      const upload = /-\d+\.(\S+)$/.exec(packageVersion)?.[1];
+      return upload === undefined ? undefined : `#${upload}-Ubuntu`;
+    },
   },
 ];
 
@@ -92,6 +99,11 @@ function isThatBuild(kernel: KernelId, { version }: Node): boolean {
   return said !== undefined && rule.fits(kernel.packageVersion, said);
 }
 
+/** Words of `uname -v` that only this build of its release says; undefined where no rule knows any. */
+export function unameWords({ distribution, packageVersion }: KernelId): string | undefined {
+  return VERSION_RULES.find((rule) => distribution.startsWith(rule.distribution))?.words(packageVersion);
+}
+
 function breakTie<K extends KnownKernel>(kernels: readonly K[], node: Node): NodeAnswer<K> {
   const first = kernels[0] as K;
   if (kernels.length === 1) return { kind: "found", kernel: first, same: [] };
@@ -127,7 +139,7 @@ function normalId(osId: string): string {
 }
 
 /** Several releases may carry the very same packages (testing and unstable): any of them is right. */
-function isSameEverywhere(kernels: readonly KnownKernel[]): boolean {
+export function isSameEverywhere(kernels: readonly KnownKernel[]): boolean {
   const contents = kernels.map(({ packages }) => packages.headers.map(({ sha256 }) => sha256 ?? "").join());
   return contents.every((content) => content === contents[0] && !content.split(",").includes(""));
 }

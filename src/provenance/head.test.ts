@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   changedBytes,
@@ -10,7 +9,7 @@ import {
 } from "../../test/support/notes.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { acceptHead, type Head, isBelow, readHead, writeHead } from "./head.ts";
+import { acceptHead, type Head, readHead, writeHead } from "./head.ts";
 
 const [root, key, oldKey] = [makeTestKey(), makeTestKey(), makeTestKey()];
 const trust = trustOf([root], [key]);
@@ -114,19 +113,4 @@ test("whoever signs it, a change of a line is refused or says something else", (
 
   expect(changes.length).toBeGreaterThan(400);
   expect(same.map(({ what }) => what)).toEqual([]);
-});
-
-test("floors compare the numbers that versions begin with", () => {
-  const below = ["0.0.9", "0.1", "0.1.0-rc1", "0", "beta"].map((version) => isBelow(version, "0.1.1"));
-
-  expect(below).toEqual([true, true, true, true, true]);
-  expect(["0.1.1", "0.1.1+deb1", "0.1.10", "1", "0.2-rc1"].some((version) => isBelow(version, "0.1.1"))).toBe(
-    false,
-  );
-  expect(isBelow("beta", undefined)).toBe(false);
-});
-
-test("of two versions at most one is below the other", () => {
-  const version = fc.array(fc.nat(20), { minLength: 1, maxLength: 4 }).map((parts) => parts.join("."));
-  fc.assert(fc.property(version, version, (a, b) => !(isBelow(a, b) && isBelow(b, a))));
 });

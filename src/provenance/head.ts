@@ -143,23 +143,3 @@ function refuseOlder(head: Head, last: Head, isSame: boolean, what: string): voi
 function placeOf({ driver, machine }: IndexRoot): string {
   return `${driver} ${machine}`;
 }
-
-/**
- * Whether a version is below a floor. Versions are compared by the numbers that they begin with, as a shell can do it; one
- * that begins with none is below every floor.
- */
-export function isBelow(version: string, floor: string | undefined): boolean {
-  if (floor === undefined) return false;
-  const [own, least] = [numbersOf(version), numbersOf(floor)];
-  if (own.length === 0) return version !== floor;
-  for (let at = 0; at < Math.max(own.length, least.length); at++) {
-    const difference = (own[at] ?? 0) - (least[at] ?? 0);
-    if (difference !== 0) return difference < 0;
-  }
-  return false;
-}
-
-function numbersOf(version: string): number[] {
-  const leading = /^\d{1,9}(?:\.\d{1,9})*/.exec(version)?.[0];
-  return leading === undefined ? [] : leading.split(".").map(Number);
-}

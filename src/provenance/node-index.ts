@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { type Digest, hexOf, sha256 } from "../base/json.ts";
-import { isFreeText, Lines, toText } from "./lines.ts";
+import { Lines, toText } from "./lines.ts";
 
 /** A file among the blobs. */
 export interface Sized {
@@ -13,12 +13,12 @@ export interface Sized {
   readonly size: number;
 }
 
-export interface NodeModule extends Sized {
+interface NodeModule extends Sized {
   /** `doorbell.ko`: what a node inserts, unsigned and uncompressed. */
   readonly file: string;
 }
 
-export interface NodeSignature extends Sized {
+interface NodeSignature extends Sized {
   /** The module that it is of: appended to that, it makes the signed module. */
   readonly file: string;
   /** Subject key id of the certificate, as /proc/keys shows it. */
@@ -108,7 +108,7 @@ export function isWidths(text: string): boolean {
   return (WIDTHS as readonly string[]).includes(text);
 }
 
-function levelsOf(widths: string): readonly number[] {
+export function levelsOf(widths: string): readonly number[] {
   return widths.split("+").map(Number);
 }
 
@@ -378,7 +378,15 @@ function orderOf({ release, distribution, packageVersion }: NodeBlock): string {
   return `${release} ${distribution} ${packageVersion}`;
 }
 
-/** Whether `uname -v` of a kernel can stand in a leaf. */
-export function isUname(text: string): boolean {
-  return isFreeText(text);
+/** An artifact that readers take, or undefined: it has too much of something, or names that files may not have. */
+export function writableArtifact(artifact: NodeArtifact): NodeArtifact | undefined {
+  const text = toText(answerLines({ kind: "exact", artifact }));
+  try {
+    const lines = new Lines(text, NODE_LIMIT_BYTES, "an artifact");
+    readAnswer(lines);
+    lines.end();
+    return artifact;
+  } catch {
+    return undefined;
+  }
 }

@@ -22,7 +22,7 @@ export interface SignedNote {
   readonly signatures: readonly NoteSignature[];
 }
 
-export const MOST_SIGNATURES = 16;
+const MOST_SIGNATURES = 16;
 const KEY_ID_BYTES = 4;
 /** An em dash in UTF-8 begins each signature. */
 const DASH = Buffer.from("— ");

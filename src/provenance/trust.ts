@@ -8,7 +8,7 @@ import { Lines, toText } from "./lines.ts";
 import { type PublicKey, publicKeyFromSpki } from "./public-key.ts";
 import { isOrigin, type SignedNote, signersOf } from "./signed-note.ts";
 
-export interface Role {
+interface Role {
   /** How many distinct keys must sign. */
   readonly threshold: number;
   readonly keys: readonly Digest[];

@@ -1,7 +1,8 @@
 /** Bytes under their digests: with a digest, a reader can verify that the store returned what was put there. */
 import { type Digest, hexOf, sha256 } from "../base/json.ts";
+import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
-import type { Store } from "./stores/store.ts";
+import { BLOB_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
 export function blobPath(digest: string): string {
   const hex = hexOf(digest);
@@ -20,6 +21,8 @@ const OLD_MS = 24 * 3600_000;
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);
   const path = blobPath(digest);
+  // Most are new: one request then.
+  if (await store.create(path, content)) return digest;
   const facts = await store.facts(path);
   const isYoung = facts !== undefined && Date.now() - facts.modified.getTime() < OLD_MS;
   const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
@@ -28,9 +31,13 @@ export async function putBlob(store: Store, content: Buffer | string): Promise<D
 }
 
 /** @throws FarmError STORE_CORRUPT */
-export async function readBlob(store: Store, digest: string): Promise<Buffer> {
+export async function readBlob(
+  store: RegistryReader,
+  digest: string,
+  limitBytes = BLOB_LIMIT_BYTES,
+): Promise<Buffer> {
   const place = blobPath(digest);
-  const bytes = await store.read(place);
+  const bytes = await store.read(place, limitBytes);
   if (bytes === undefined || sha256(bytes) !== digest)
     throw corruptStore(store, `${place} is missing or damaged`, place);
   return bytes;

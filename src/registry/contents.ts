@@ -1,27 +1,31 @@
 /** What a store should hold: every file that its newest generations name, and what these files name in turn. */
 import { type FarmError, toFarmError } from "../base/error.ts";
 import type { Package } from "../kernel/kernel.ts";
+import { HEAD_PATH } from "../provenance/head.ts";
+import { rootPath } from "../provenance/trust.ts";
 import { blobPath } from "./blobs.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import {
   type Found,
+  type GenerationPlace,
   generationPath,
   history,
   newestGeneration,
   POINTER,
   readGeneration,
 } from "./generations.ts";
+import { serialPath } from "./head.ts";
+import { indexFiles, readHeadAt, readTrusts } from "./metadata.ts";
 import { NOTHING_PUBLISHED } from "./parts.ts";
 import { artifactFiles } from "./repair.ts";
 import { listAll } from "./standing.ts";
-import type { Store } from "./stores/store.ts";
 import { viewFiles } from "./view.ts";
 import { viewPath } from "./view-path.ts";
 
 /** A file that something names. */
 export interface NamedFile {
   readonly path: string;
-  /** Absent for the pointer, which nothing has a digest of. */
+  /** Absent for what leads to all else, which nothing has a digest of: the pointer, roots and heads. */
   readonly digest?: string;
   readonly size?: number;
   /** What names it, for people: `generation 7`, `view/doorbell/…`. */
@@ -44,7 +48,7 @@ export interface Contents {
 }
 
 /** What the newest `count` generations name, as far as they are kept and can be read. */
-export async function contentsOf(store: Store, count: number): Promise<Contents> {
+export async function contentsOf(store: GenerationPlace, count: number): Promise<Contents> {
   const newest = await newestGeneration(store);
   const named = new Map<string, NamedFile>();
   const name = (file: NamedFile) => {
@@ -67,11 +71,31 @@ export async function contentsOf(store: Store, count: number): Promise<Contents>
     for (const file of ofState(states.get(number) ?? NOTHING_PUBLISHED, number)) name(file);
     generations.push(number);
   }
+  try {
+    for await (const file of ofMetadata(store)) name(file);
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.blame !== "integrity") throw error;
+    faults.push(error);
+  }
   const state = states.get(newest?.head.number ?? 0) ?? NOTHING_PUBLISHED;
   if (newest !== undefined) name({ path: POINTER, by: "the registry" });
   for (const { entry, channel } of listAll(state.indices))
     if (channel === "stable") for (const file of viewed(entry)) name(file);
   return { state, generations, faults, named, inputs: inputsOf(state) };
+}
+
+/** What nodes read. An index of an earlier head has files that no node asks for any more. */
+async function* ofMetadata(store: GenerationPlace): AsyncGenerator<NamedFile> {
+  const trusts = await readTrusts(store);
+  for (const { version } of trusts) yield { path: rootPath(version), by: "the registry" };
+  const found = await readHeadAt(store, trusts);
+  if (found === undefined) return;
+  const by = `head ${found.head.serial}`;
+  yield { path: HEAD_PATH, by: "the registry" };
+  yield { path: serialPath(found.head.serial), by };
+  for (const root of found.head.indices)
+    for await (const { digest } of indexFiles(store, root)) yield { path: blobPath(digest), digest, by };
 }
 
 /** What the view shows of an artifact. */

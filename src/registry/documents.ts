@@ -98,6 +98,7 @@ export type Manifest = z.infer<typeof Manifest>;
 /** Something among the blobs. */
 const Part = z.object({ digest: Digest, size: z.int() });
 export type Part = z.infer<typeof Part>;
+
 /** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
 const ModuleSignature = z.object({
   /** Of the certificate: how a node names the keys that it has. */
@@ -177,6 +178,10 @@ export const Index = z.object({
 });
 export type Index = z.infer<typeof Index>;
 
+/** A piece of all indices, one after the other: of the first and the last of them it may have only some lines. */
+export const Indices = z.object({ schema: z.literal("kmodfarm.indices/1"), indices: z.array(Index) });
+export type Indices = z.infer<typeof Indices>;
+
 /** Which index it is: there is one for each distribution release and architecture. */
 export function indexName({
   distribution,
@@ -244,7 +249,10 @@ const ArtifactName = z.object({ driver: PathSegment, output: OutputPath, recipe:
 /** Something that was decided about an artifact, or found out about it: who, why, on what evidence. */
 export const Decision = z.object({
   at: z.iso.datetime(),
-  action: z.enum(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"]),
+  action: z.enum([
+    ...(["promote", "refuse", "withdraw", "rollback", "import", "evidence", "reuse", "endReuse"] as const),
+    "floor",
+  ]),
   artifact: ArtifactName,
   /** The kernel that it is about, where that is another than its own. */
   kernel: z.string().optional(),
@@ -254,6 +262,10 @@ export const Decision = z.object({
   policy: Digest.optional(),
   /** The artifact's manifest then, with the verdicts that it rested on. */
   manifest: Digest.optional(),
+  /** Nodes that have these modules must not load them again: what they insert, and the kernels that were given it. */
+  denied: z.object({ modules: z.array(Digest), kernels: z.array(z.string()) }).optional(),
+  /** The least version of the driver that nodes may still use. */
+  floor: PathSegment.optional(),
   /** Those among the required that were no pass, and what was found out later. */
   verdicts: z.array(Verdict),
 });
@@ -290,12 +302,12 @@ export const Sources = z.object({
 
 /**
  * A part of a generation, a document of its own among the blobs, so that what did not change is neither written nor read
- * again: `index/debian12.x86_64`, `decisions/3`, `roots`.
+ * again: `matrix/0c1f6e0d9f0a1b2c`, `decisions/3`, `roots`; an earlier version's `index/debian12.x86_64`.
  */
 const PartName = z
   .string()
   .regex(
-    /^((index|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
+    /^((index|indices|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
     {
       error: "not a part of a generation",
     },

@@ -1,14 +1,15 @@
 /**
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
-import { createHash } from "node:crypto";
 import { FarmError } from "../base/error.ts";
 import { hexOf } from "../base/json.ts";
 import { blobPath } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
-import type { IndexEntry } from "./documents.ts";
+import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
+import { indexTexts } from "./head.ts";
 import { artifactFiles } from "./repair.ts";
+import { digestAt } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
 
@@ -103,18 +104,6 @@ async function factOf(
   return (await digestAt(store, path)) === hexOf(digest) ? undefined : "damaged";
 }
 
-/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
-async function digestAt(store: Store, path: string): Promise<string | undefined> {
-  try {
-    const hash = createHash("sha256");
-    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
-    return hash.digest("hex");
-  } catch (thrown) {
-    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
-    throw thrown;
-  }
-}
-
 /** Writes a file again: the pointer from what it points to, a blob from the view or from what this machine still has. */
 async function restored(
   store: Store,
@@ -126,7 +115,8 @@ async function restored(
     if (isRepair) await pointTo(store, state.head);
     return isRepair ? "repaired" : "repairable";
   }
-  const bytes = (await fromView(store, file, named)) ?? (await copyOf(file));
+  const bytes =
+    (await fromView(store, file, named)) ?? (await fromIndex(store, file, state)) ?? (await copyOf(file));
   if (bytes === undefined) return "lost";
   if (!isRepair) return "repairable";
   await store.remove(file.path);
@@ -148,6 +138,12 @@ async function fromView(
     )
       return store.read(other.path);
   return undefined;
+}
+
+/** The node index follows from what is published. */
+async function fromIndex(store: Store, { digest }: NamedFile, state: Published): Promise<Buffer | undefined> {
+  const text = digest === undefined ? undefined : (await indexTexts(store, state)).get(digest);
+  return text === undefined ? undefined : Buffer.from(text);
 }
 
 /** Shows again what the view has not as it should, from blobs that are whole by now. */
@@ -186,9 +182,9 @@ function isUnnamed(path: string, { named, inputs }: Contents): boolean {
   return /^blobs\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}$/.test(path) && !named.has(path) && !inputs.has(path);
 }
 
-/** Packages that may not be passed on, marks of writers, and what an earlier version left are known, and not looked at. */
+/** Packages that may not be passed on, marks of writers, earlier heads, and what an earlier version left are known, and not looked at. */
 const KNOWN =
-  /^(private\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}|marks\/[0-9a-f]{16}\.json|channels\/candidate|generations\/\d+\/.+)$/;
+  /^(metadata\/heads\/\d+|private\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}|marks\/[0-9a-f]{16}\.json|channels\/candidate|generations\/\d+\/.+)$/;
 
 function isStray(path: string, contents: Contents): boolean {
   return (

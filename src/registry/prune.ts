@@ -35,12 +35,13 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
     const gone: FileFacts[] = [];
     for await (const file of store.walk("blobs")) if (!isKept(file)) gone.push(file);
     const old = await oldGenerations(store, generations, isKept);
+    for await (const file of store.walk("metadata/heads")) if (!isKept(file)) gone.push(file);
     if (!isDryRun) {
       // A writer may have published meanwhile, and named again what was not named before.
       const newest = await readPublished(store, state);
       if (newest.head?.digest !== state.head?.digest) continue;
       // Following the parents leads to an end, never to a hole.
-      for (const { number } of old) await store.remove(`generations/${number}`);
+      for (const { number } of old) await store.removeAll(`generations/${number}`);
       for (const { path } of gone) await store.remove(path);
     }
     const files = [...gone, ...old.flatMap((one) => one.files)];

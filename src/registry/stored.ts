@@ -1,9 +1,11 @@
 /**
  * Reading documents of a store. Its writers are not trusted: anything that is not a document of its kind is STORE_CORRUPT.
  */
+import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
+import type { RegistryReader } from "./reader.ts";
 import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
 /** None of our documents is nested that deep, recipes included. */
@@ -11,7 +13,7 @@ const DEPTH_LIMIT = 64;
 
 /** `what` names it for people. @throws FarmError STORE_CORRUPT that names the file, the field and what is wrong with it */
 export function parseStored<T>(
-  store: Store,
+  store: Pick<RegistryReader, "place">,
   path: string,
   bytes: Buffer,
   type: z.ZodType<T>,
@@ -32,8 +34,25 @@ export function parseStored<T>(
   }
 }
 
+/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
+export async function digestAt(store: Store, path: string): Promise<string | undefined> {
+  try {
+    const hash = createHash("sha256");
+    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
+    return hash.digest("hex");
+  } catch (thrown) {
+    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
+    throw thrown;
+  }
+}
+
 /** `fact` begins with what it is about; `path` is the file at fault, where it is one. */
-export function corruptStore(store: Store, fact: string, path?: string, cause?: unknown): FarmError {
+export function corruptStore(
+  store: Pick<RegistryReader, "place">,
+  fact: string,
+  path?: string,
+  cause?: unknown,
+): FarmError {
   return new FarmError("STORE_CORRUPT", {
     about: store.place,
     joint: "/",

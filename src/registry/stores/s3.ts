@@ -9,6 +9,7 @@ import { isStorePath, partsOf } from "./path.ts";
 import { Bucket, bodyOf, PATIENCE, type Patience, type S3Place } from "./s3-bucket.ts";
 import { isUncertain, refusalOf } from "./s3-errors.ts";
 import { checkSize, type FileFacts, type Store, sizeLimitOf } from "./store.ts";
+import { triedFirst } from "./tried-first.ts";
 
 /** Where `prepare` tries out what the server does. Nothing in it is part of the store. */
 const PROBE = "probe";
@@ -23,11 +24,12 @@ const WRITER = "kmodfarm-writer";
 
 /** Nobody is asked before the first file is wanted. */
 export async function openS3Store(place: S3Place, patience: Patience = PATIENCE): Promise<Store> {
-  return new S3Store(await Bucket.open(place, patience), place.prefix);
+  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix));
 }
 
 class S3Store implements Store {
   readonly place: string;
+  readonly isNear = false;
   readonly #bucket: Bucket;
   /** With its slash. */
   readonly #prefix: string;
@@ -38,10 +40,10 @@ class S3Store implements Store {
     this.place = prefix === "" ? `s3://${bucket.name}` : `s3://${bucket.name}/${prefix}`;
   }
 
-  async read(path: string): Promise<Buffer | undefined> {
+  async read(path: string, limitBytes = Number.POSITIVE_INFINITY): Promise<Buffer | undefined> {
     const key = this.#keyOf(path);
     for (let tries = 1; ; tries++) {
-      const body = await this.#open(path);
+      const body = await this.#open(path, limitBytes);
       if (body === undefined) return undefined;
       try {
         return await bytesOf(body, body.size);
@@ -129,6 +131,10 @@ class S3Store implements Store {
   }
 
   async remove(path: string): Promise<void> {
+    await this.#bucket.remove(this.#keyOf(path));
+  }
+
+  async removeAll(path: string): Promise<void> {
     const key = this.#keyOf(path);
     await this.#bucket.remove(key);
     for await (const { objects } of this.#bucket.pages(`${key}/`, true))
@@ -177,10 +183,14 @@ class S3Store implements Store {
     });
   }
 
-  async #open(path: string): Promise<{ stream: Readable; size: number | undefined } | undefined> {
+  async #open(
+    path: string,
+    limitBytes = Number.POSITIVE_INFINITY,
+  ): Promise<{ stream: Readable; size: number | undefined } | undefined> {
     const found = await this.#bucket.get(this.#keyOf(path));
     if (found === undefined) return undefined;
-    const [stream, size, limit] = [bodyOf(found), found.ContentLength, sizeLimitOf(path)];
+    const [stream, size] = [bodyOf(found), found.ContentLength];
+    const limit = Math.min(limitBytes, sizeLimitOf(path));
     // A server that does not say how large it is has not been seen, and would be trusted with any size.
     if (size !== undefined && size <= limit) return { stream, size };
     stream.destroy();

@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
+import type { RegistryReader } from "../reader.ts";
 
 export interface FileFacts {
   readonly path: string;
@@ -12,14 +13,22 @@ export interface FileFacts {
   readonly modified: Date;
 }
 
-export interface Store {
-  /** For people: a path or a URL. */
-  readonly place: string;
+/** Copies of blobs: whoever has the digest need not ask for the bytes. */
+export interface KeptBlobs {
+  read(digest: string): Promise<Buffer | undefined>;
+  keep(digest: string, bytes: Uint8Array): Promise<void>;
+}
+
+export interface Store extends RegistryReader {
+  /** Whether looking at every file of it costs next to nothing; each is a request otherwise, which somebody pays. */
+  readonly isNear: boolean;
+  /** Copies on this machine of what is read again every night. Default: none. */
+  readonly kept?: KeptBlobs;
   /**
    * A file's bytes, or undefined when there is no such file.
-   * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows
+   * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows, and `limitBytes`
    */
-  read(path: string): Promise<Buffer | undefined>;
+  read(path: string, limitBytes?: number): Promise<Buffer | undefined>;
   /** The same for a file that need not fit in memory; who takes it reads it to its end or destroys it. */
   stream(path: string): Promise<Readable | undefined>;
   facts(path: string): Promise<FileFacts | undefined>;
@@ -36,9 +45,14 @@ export interface Store {
   list(path: string): Promise<string[]>;
   /** Every file below a directory, and of the whole store below "". */
   walk(path: string): AsyncIterable<FileFacts>;
-  /** Removes a file or a whole directory. */
+  /** Removes a file. */
   remove(path: string): Promise<void>;
-  /** Makes sure that it can be written to, before a night's work is done for it. @throws FarmError STORE_UNUSABLE, DISK_FULL */
+  /** Removes whatever is at a path: a file or a whole directory. */
+  removeAll(path: string): Promise<void>;
+  /**
+   * Makes sure that it can be written to, before work is done for it. Once: whoever writes first asks for it otherwise.
+   * @throws FarmError STORE_UNSAFE, STORE_UNUSABLE, DISK_FULL
+   */
   prepare(): Promise<void>;
   /** Removes what is temporary. */
   close(): Promise<void>;
@@ -47,12 +61,12 @@ export interface Store {
 /** Catalogs of every kernel that ever was are the largest. */
 export const DOCUMENT_LIMIT_BYTES = 256 << 20;
 const POINTER_LIMIT_BYTES = 64 << 10;
-const BLOB_LIMIT_BYTES = 1 << 30;
+export const BLOB_LIMIT_BYTES = 1 << 30;
 
 /** How large a file may be, by where it lies: what is larger is neither read nor written. */
 export function sizeLimitOf(path: string): number {
   const [top] = path.split("/");
-  if (top === "channels") return POINTER_LIMIT_BYTES;
+  if (top === "channels" || top === "metadata") return POINTER_LIMIT_BYTES;
   if (top === "blobs" || top === "private" || top === "view") return BLOB_LIMIT_BYTES;
   return DOCUMENT_LIMIT_BYTES;
 }

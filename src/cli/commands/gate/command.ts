@@ -60,8 +60,15 @@ export const WITHDRAW = declareCommand(
         "<kernel>",
         "withdraw only what the artifact serves to this kernel by `reuse`; may be repeated",
       ),
+      deny: flag("nodes that have the modules must not load them again"),
     },
   },
+);
+
+export const FLOOR = declareCommand(
+  "floor",
+  "make the version of a stable artifact the least that nodes may use of its driver",
+  { arguments: [one("artifact", "as for `promote`")], options: DECIDED },
 );
 
 export const REUSE = declareCommand(

@@ -14,7 +14,7 @@ import type { OptionsOf } from "../../command.ts";
 import { readBundleFile, readModuleFiles } from "../../module-files.ts";
 import { stopSignal, withFarm, withStoredFarm } from "../../options.ts";
 import { print, printJson, say, table } from "../../output.ts";
-import type { IMPORT_MODULES, PersonOptions, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./command.ts";
+import type { FLOOR, IMPORT_MODULES, PersonOptions, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./command.ts";
 
 export async function promote(
   subjects: readonly string[],
@@ -49,7 +49,11 @@ export async function withdraw(
   subjects: readonly string[],
   options: OptionsOf<typeof WITHDRAW>,
 ): Promise<number> {
-  const { kernel } = options;
+  const { kernel, deny = false } = options;
+  if (kernel !== undefined && deny)
+    throw new FarmError("USAGE", {
+      detail: "--deny is about an artifact on every kernel that it ever served",
+    });
   if (kernel !== undefined) {
     const [subject = "", ...others] = subjects;
     if (others.length > 0)
@@ -62,9 +66,17 @@ export async function withdraw(
     const stable = named.filter(({ channel }) => channel === "stable");
     return stable.length > 0 ? stable : named;
   };
-  const person = personOf(options);
+  const person = { ...personOf(options), denies: deny };
   return withStoredFarm(options, async (farm) =>
     tell(await acts.withdraw(farm, choose, person, now), options),
+  );
+}
+
+export async function floor(subject: string, options: OptionsOf<typeof FLOOR>): Promise<number> {
+  const choose = (listed: readonly Listed[]) => [artifactNamed(listed, subject)];
+  const person = personOf(options);
+  return withStoredFarm(options, async (farm) =>
+    tell(await acts.setFloor(farm, choose, person, now), options),
   );
 }
 
