@@ -24,6 +24,7 @@ import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
+import { keptBlobs } from "../registry/kept.ts";
 import { requireKeepable } from "../registry/readable.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -77,11 +78,11 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
-  const store = await openStore(config.store);
+  const opened = await openStore(config.store);
+  const store = opened.isNear ? opened : { ...opened, kept: keptBlobs(config.cache, scratch) };
   const signing = new FarmSigning(config);
   return {
     config,
-    signing,
     store,
     cache: config.cache,
     scratch,
@@ -96,6 +97,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
+    signing,
     async close() {
       await signing[Symbol.asyncDispose]();
       await http.close();

@@ -5,6 +5,7 @@ import { type CommandDefinition, command, group } from "../command.ts";
 import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
+import { INIT_DRIVER, TRY } from "./driver/command.ts";
 import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { INIT } from "./github/command.ts";
 import { CREATE_KEY, SHOW_KEYS } from "./keys/command.ts";
@@ -13,9 +14,12 @@ import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
+import { VERIFY } from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
+  command(INIT_DRIVER, async () => (await import("./driver/init.ts")).initDriver),
+  command(TRY, async () => (await import("./driver/try.ts")).tryDriver),
   command(RUN, async () => (await import("./night/run.ts")).run),
   command(WATCH, async () => (await import("./night/watch.ts")).watch),
   group("catalog", "the kernels that exist", [
@@ -46,6 +50,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(GENERATIONS, async () => (await import("./store/generations.ts")).generations),
   command(PRUNE, async () => (await import("./store/prune.ts")).pruneStore),
   command(FSCK, async () => (await import("./store/fsck.ts")).checkStore),
+  command(VERIFY, async () => (await import("./trust/verify.ts")).verify),
   group("store", "registries as a whole", [
     command(COPY, async () => (await import("./store/copy.ts")).copy),
   ]),
