@@ -115,6 +115,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/element.ts": "attempts in the cache",
   "farm/executors/orders.ts": "orders that this farm gave, in the cache",
   "farm/kept-copies.ts": "attempts in the cache",
+  "farm/key-findings.ts": "files of keys that the configuration names",
   "farm/ledger.ts": "logs of attempts in the cache",
   "farm/workers/order-directory.ts": "a directory of orders that a person names",
   "farm/load-test.ts": "attempts, and verdicts in the cache",
