@@ -4,6 +4,7 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, wri
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { noteTexts } from "../../test/support/notes.ts";
 import { makeStatement } from "../../test/support/statements.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { Secret } from "../base/secret.ts";
@@ -88,6 +89,8 @@ describe("a signer", () => {
       ["head", { kind: "head", text: "kmodfarm head v1\norigin x\n\n" }],
       ["head", { kind: "head", text: "kmodfarm head v1\r\n" }],
       ["head", { kind: "head", text: "kmodfarm head v1\norigin \u00e9\n" }],
+      ["head", { kind: "head", text: "kmodfarm head v1\norigin x\n" }],
+      ["head", { kind: "head", text: noteTexts().root }],
       ["head", { kind: "head", text: 7 }],
       ["head", { kind: "root", text: "kmodfarm root v1\n" }],
       ["head", { kind: "module", sha256: "00".repeat(32) }],
@@ -105,7 +108,7 @@ describe("a signer", () => {
         code: "SIGNING_REFUSED",
       });
 
-    await expect(signer.sign("head", { kind: "head", text: "kmodfarm head v1\n" })).resolves.toHaveProperty(
+    await expect(signer.sign("head", { kind: "head", text: noteTexts().head })).resolves.toHaveProperty(
       "length",
     );
   });

@@ -3,7 +3,9 @@
  */
 import { FarmError } from "../base/error.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../provenance/dsse.ts";
+import { readHead, writeHead } from "../provenance/head.ts";
 import { readStatement, type Statement, writeStatement } from "../provenance/statement.ts";
+import { readTrust, writeTrust } from "../provenance/trust.ts";
 import type { SigningRequest } from "./signer.ts";
 
 type Reader<Kind extends SigningRequest["kind"]> = (
@@ -12,8 +14,8 @@ type Reader<Kind extends SigningRequest["kind"]> = (
 
 /** Each returns the bytes that are signed; of a module these are its SHA-256. @throws FarmError SIGNING_REFUSED */
 const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
-  root: ({ text }) => noteText(text, "kmodfarm root v1"),
-  head: ({ text }) => noteText(text, "kmodfarm head v1"),
+  root: ({ text }) => noteText(text, (given) => writeTrust(readTrust(given, "the root"))),
+  head: ({ text }) => noteText(text, (given) => writeHead(readHead(given, "the head"))),
   statement: ({ payload }) => statementText(payload),
   module: ({ sha256 }) => moduleDigest(sha256),
 };
@@ -28,12 +30,16 @@ export function refused(about: string, detail: string): FarmError {
   return new FarmError("SIGNING_REFUSED", { about, joint: " ", detail });
 }
 
-/** The text of a signed note (C2SP): what is signed ends with its last newline. */
-function noteText(text: unknown, firstLine: string): Uint8Array {
-  if (typeof text !== "string" || !/^[\n\x20-\x7e]*$/.test(text) || !text.startsWith(`${firstLine}\n`))
-    throw refused("the note", `does not begin with the line "${firstLine}"`);
-  if (!text.endsWith("\n") || text.includes("\n\n")) throw refused("the note", "is not whole lines of text");
-  return Buffer.from(text, "ascii");
+/** The text of a signed note (C2SP), read whole and written again. */
+function noteText(text: unknown, written: (given: string) => string): Uint8Array {
+  if (typeof text !== "string") throw refused("the note", "is not a text");
+  try {
+    if (written(text) === text) return Buffer.from(text, "ascii");
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code !== "NOTE_MALFORMED") throw thrown;
+    throw refused("the note", `is not one that nodes would read: ${thrown.message}`);
+  }
+  throw refused("the note", "is not written as kmodfarm writes it");
 }
 
 /** What DSSE signs: the statement, read whole, in the one form that it has. */

@@ -1,4 +1,5 @@
 /** What every member of the family of keys must do: sign what OpenSSL verifies, and give the key to nobody else. */
+
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -10,6 +11,7 @@ import type { KeyPlace } from "../../src/signing/keys/index.ts";
 import { type KeySetting, openSigner } from "../../src/signing/open.ts";
 import type { Role } from "../../src/signing/roles.ts";
 import type { SigningRequest } from "../../src/signing/signer.ts";
+import { noteTexts } from "../support/notes.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 export const PASSWORD = "correct horse";
@@ -22,7 +24,7 @@ export interface KeyMember {
   readonly make: (kind: KeyKind) => Promise<KeyPlace>;
 }
 
-const TEXT = "kmodfarm head v1\norigin example.org/drivers\n";
+const TEXTS = noteTexts();
 const STATEMENT = '{"_type":"https://in-toto.io/Statement/v1"}';
 const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 const MODULE = Buffer.from("what a module would be");
@@ -38,10 +40,10 @@ const ROLE_OF: Readonly<Record<KeyKind, readonly Role[]>> = {
 /** What is asked of a role's key, and the bytes that OpenSSL verifies. */
 const REQUESTS: Readonly<Record<Role, { readonly request: SigningRequest; readonly signed: Buffer }>> = {
   root: {
-    request: { kind: "root", text: TEXT.replace("head", "root") },
-    signed: Buffer.from(TEXT.replace("head", "root")),
+    request: { kind: "root", text: TEXTS.root },
+    signed: Buffer.from(TEXTS.root),
   },
-  head: { request: { kind: "head", text: TEXT }, signed: Buffer.from(TEXT) },
+  head: { request: { kind: "head", text: TEXTS.head }, signed: Buffer.from(TEXTS.head) },
   builder: {
     request: { kind: "statement", payload: STATEMENT },
     signed: Buffer.from(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${STATEMENT.length} ${STATEMENT}`),

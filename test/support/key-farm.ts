@@ -5,10 +5,12 @@
 import { type KeySetting, openSigner } from "../../src/signing/open.ts";
 import type { Role } from "../../src/signing/roles.ts";
 import type { SigningRequest } from "../../src/signing/signer.ts";
+import { noteTexts } from "./notes.ts";
 
+const { root, head } = noteTexts();
 const REQUESTS: Readonly<Record<Role, SigningRequest>> = {
-  root: { kind: "root", text: "kmodfarm root v1\n" },
-  head: { kind: "head", text: "kmodfarm head v1\n" },
+  root: { kind: "root", text: root },
+  head: { kind: "head", text: head },
   builder: { kind: "statement", payload: '{"_type":"https://in-toto.io/Statement/v1"}' },
   module: { kind: "module", sha256: "00".repeat(32) },
 };
