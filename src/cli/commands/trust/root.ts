@@ -54,11 +54,18 @@ async function readRoot(file: string) {
   return readRootFile(await readNamedFile(file, ROOT_LIMIT_BYTES), file);
 }
 
+/** Beside the key the file may say whose it is, as `keys show` does. */
+const PEM = /-----BEGIN PUBLIC KEY-----\n[\s\S]*?-----END PUBLIC KEY-----\n?/g;
+
 function readKeys(files: readonly string[]): Promise<PublicKey[]> {
   return Promise.all(
-    files.map(async (file) =>
-      publicKeyFromPem((await readNamedFile(file, ROOT_LIMIT_BYTES)).toString("latin1"), file),
-    ),
+    files.map(async (file) => {
+      const text = (await readNamedFile(file, ROOT_LIMIT_BYTES)).toString("latin1");
+      const [pem = text, ...others] = text.match(PEM) ?? [];
+      if (others.length > 0)
+        throw new FarmError("USAGE", { detail: `${file} holds several keys: give each a file` });
+      return publicKeyFromPem(pem, file);
+    }),
   );
 }
 
