@@ -2,16 +2,19 @@
  * `kmodfarm audit` of every module of a kernel against `sha256sum` over the same files, and for compressed ones against
  * `xz -dc | sha256sum`, in interleaved rounds.
  *
- *     npm run bench:audit -- DIRECTORY [rounds]
+ *     npm run bench:audit -- [rounds] [directory]
  *
- * DIRECTORY holds uncompressed modules, such as a linux-image package unpacked with dpkg-deb -x.
+ * The directory holds uncompressed modules; without one, those of the newest kernel of Debian 12 itself are fetched.
  */
 import { cp, mkdir, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { median, PLACE, spread, timed } from "./measure.ts";
+import { loadConfig } from "../src/farm/config/index.ts";
+import { openFarm, readingContext } from "../src/farm/open.ts";
+import { readPublished } from "../src/registry/generations.ts";
+import { catalogFarm, DOORBELL, median, PLACE, spread, timed } from "./measure.ts";
 
-const [directory, rounds = "3"] = process.argv.slice(2);
-if (directory === undefined) throw new Error("which directory?");
+const [rounds = "3", given] = process.argv.slice(2);
+const directory = given ?? (await kernelModules());
 const packed = join(PLACE, "audit-xz");
 await rm(packed, { recursive: true, force: true });
 await mkdir(PLACE, { recursive: true });
@@ -44,3 +47,27 @@ for (const [what, place, command, aim] of [
   ratio:           ${ratio.toFixed(2)}  (aim ${aim})`);
 }
 await rm(packed, { recursive: true, force: true });
+
+async function kernelModules(): Promise<string> {
+  const { config } = await catalogFarm("audit", {
+    drivers: [DOORBELL],
+    sources: [{ kind: "apt", releases: ["debian12"] }],
+  });
+  const farm = await openFarm(await loadConfig({ config }));
+  const { catalog } = await readPublished(farm.store);
+  // Backports have theirs compressed.
+  const kernel = catalog.kernels.findLast(
+    ({ architecture, flavour, kversion, packages }) =>
+      [architecture, flavour].join() === "x86_64,generic" &&
+      kversion.startsWith("6.1.") &&
+      packages.modules.length > 0,
+  );
+  if (kernel === undefined) throw new Error("Debian 12 lists no kernel with modules");
+  const { inputs } = readingContext(farm, catalog);
+  const place = join(PLACE, "audit-modules");
+  await rm(place, { recursive: true, force: true });
+  await mkdir(place, { recursive: true });
+  for (const one of kernel.packages.modules) await timed(["dpkg-deb", "-x", await inputs.fetch(one), place]);
+  await farm.close();
+  return place;
+}

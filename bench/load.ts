@@ -65,7 +65,8 @@ for (const element of matrix) {
     loadModules({ kernel: element, guest, sets: sets.slice(0, count) }, context);
   const apart = () => {
     const processors = new PQueue({ concurrency: availableParallelism() });
-    const queue = new LoadQueue(processors, context, new AbortController().signal);
+    const { signal } = new AbortController();
+    const queue = new LoadQueue(processors, (request) => loadModules(request, context, signal), signal);
     const ofMany = sets.map((set, index) => ({ ...set, driver: `driver-${index}` }));
     return Promise.all(ofMany.map((set) => queue.load({ element, guest, set, rank: 0 }, () => {})));
   };

@@ -32,20 +32,24 @@ export async function timed(
   return { seconds, stdout };
 }
 
-/**
- * A farm that has built everything once, with its toolchains, inputs and catalog. `mostExitCode` is 1 for drivers
- * that are not for every kernel.
- */
-export async function prepareFarm(name: string, settings: object, mostExitCode = 0) {
+/** A farm with its catalog, and nothing built. `mostExitCode` is 1 for drivers that are not for every kernel. */
+export async function catalogFarm(name: string, settings: object, mostExitCode = 0) {
   const config = join(PLACE, `${name}.yaml`);
   await mkdir(PLACE, { recursive: true });
   await writeFile(config, JSON.stringify({ ...settings, store: `${name}-store`, cache: "cache" }, null, 2));
   const kmodfarm = (...argv: string[]) =>
     timed([resolve("bin/kmodfarm"), ...argv, "--config", config], (exitCode) => exitCode <= mostExitCode);
-  console.error("preparing: catalog, toolchains, headers");
+  console.error("preparing: catalog");
   await kmodfarm("catalog", "update");
-  await kmodfarm("build");
   return { config, kmodfarm, store: join(PLACE, `${name}-store`), cache: join(PLACE, "cache") };
+}
+
+/** A farm that has built everything once, with its toolchains, inputs and catalog. */
+export async function prepareFarm(...[name, settings, mostExitCode]: Parameters<typeof catalogFarm>) {
+  const farm = await catalogFarm(name, settings, mostExitCode);
+  console.error("preparing: toolchains, headers");
+  await farm.kmodfarm("build");
+  return farm;
 }
 
 export function median(values: readonly number[]): number {

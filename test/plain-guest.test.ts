@@ -18,8 +18,8 @@ describe("the plain guest that load verdicts are compared with", () => {
   });
 
   it.each([
-    ["after them", "zulu", "removed zulu\nremoved middle_1\nremoved alpha\n"],
-    ["not at all while another one needs it", "stranger", "alpha stays\n"],
+    ["after them", "zulu", ["zulu 0", "middle-1 0", "alpha 0"]],
+    ["not at all while another one needs it", "stranger", ["zulu 0", "alpha 1 in use", "middle-1 1 in use"]],
   ])("takes out what others of these use %s", async (_, last, said) => {
     const sys = join(await temporaryDirectory(), "module");
     for (const [name, holder] of [["alpha", "middle_1"], ["middle_1", last], [last]] as const) {
@@ -27,17 +27,19 @@ describe("the plain guest that load verdicts are compared with", () => {
       await writeFile(join(sys, name, "initstate"), "live\n");
       if (holder !== undefined) await writeFile(join(sys, name, "holders", holder), "");
     }
-    const [out = ""] = /^out\(\) \{\n.*?\n\}$/ms.exec(nodeScript(["alpha", "middle-1", "zulu"])) ?? [];
+    const [functions = ""] = /^step\(\) \{\n.*^\}$/ms.exec(nodeScript(["alpha"])) ?? [];
     const remove = `remove() {
-      [ -z "$(ls ${sys}/$1/holders)" ] || return 1
+      [ -z "$(ls ${sys}/$1/holders)" ] || { echo in use; return 1; }
       rm -rf ${sys}/$1 ${sys}/*/holders/$1
-      echo "removed $1"
     }`;
-    const own = out.replaceAll("/sys/module", sys).replaceAll("/sbin/modprobe -r", "remove");
+    const own = functions.replaceAll("/sys/module", sys).replaceAll("/sbin/modprobe -r", "remove");
 
-    const output = execFileSync("sh", ["-c", `${remove}\n${own}\nout alpha || echo "alpha stays"`]);
+    const output = execFileSync("sh", [
+      "-c",
+      `${remove}\n${own.replaceAll("/bin/busybox ", "")}\nout_all alpha middle-1 zulu`,
+    ]);
 
-    expect(output.toString()).toBe(said);
+    expect(output.toString().trimEnd().split("\n")).toEqual(said.map((step) => `STEP out ${step}`));
   });
 
   it("believes no other modprobe than kmod's", () => {

@@ -466,6 +466,12 @@ ${MAKE_GIVES_UP}`;
     expect(ERRORS[code].blame).toBe("infra");
   });
 
+  test.each(["99999999999999999999", "0"])("takes no line number that no file has: %s", (number) => {
+    const log = `x: line ${number}: Syntax error: oops\n/build/b.c:1:10: error: x\n`;
+
+    expect(diagnose({ log, exitCode: 2 }).lineNumber ?? 1).toBe(1);
+  });
+
   test("takes a strong reason before what the build says of the machine", () => {
     const log = `gcc-12: fatal error: Killed signal terminated program cc1
 /build/b.c:1:10: fatal error: linux/nope.h: No such file or directory

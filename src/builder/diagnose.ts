@@ -8,7 +8,7 @@ import type { Limit } from "./sandboxes/sandbox.ts";
 import { type DiagnosisCode, LAST, STRONG, type Symptom, UNPROVEN, WEAK } from "./symptoms/index.ts";
 import { changeOf } from "./symptoms/kernel-changes.ts";
 import { KILLED, SHORT, STOPPED } from "./symptoms/machine.ts";
-import { findPlace, type Place } from "./symptoms/place.ts";
+import { findPlace, lineNumberOf, type Place } from "./symptoms/place.ts";
 import { trialsAmong } from "./symptoms/trials.ts";
 
 export interface Diagnosis extends Partial<Place> {
@@ -196,9 +196,10 @@ function tell(symptom: Symptom, groups: Groups, index: number, { lines, director
       directory,
       SHOWN_TEXT_LIMIT,
     ).replace(/:$/, ": …");
+  const named = lineNumberOf(groups.number);
   const place =
-    groups.file !== undefined && groups.number !== undefined
-      ? { file: clean(groups.file, directory), lineNumber: Number(groups.number) }
+    groups.file !== undefined && named !== undefined
+      ? { file: clean(groups.file, directory), lineNumber: named }
       : findPlace(lines, index, directory, files);
   return {
     code: symptom.code ?? "BUILD_FAILED",

@@ -101,6 +101,24 @@ describe("the modules that a build left", () => {
   });
 });
 
+describe("modules that documents could not list", () => {
+  test.each<[string, string[], string, RegExp]>([
+    ["too long a name", ["m".repeat(121)], "UNSAFE_NAME", /has a name of 121 characters; the limit is 120/],
+    [
+      "too many",
+      Array.from({ length: 513 }, (_, index) => `m${index}`),
+      "LIMIT_EXCEEDED",
+      /513 modules; the limit is 512/,
+    ],
+  ])("are not taken over: %s", async (_, names, code, words) => {
+    const { output, evidence } = await leave(
+      Object.fromEntries(names.map((name) => [`modules/${name}.ko`, CRC7])),
+    );
+
+    await expect(takeOutputs(output, evidence, wanted(), ROOM)).rejects.toThrow(failing(code, words));
+  });
+});
+
 describe("the further files that a build left", () => {
   const left = { "modules/crc7.ko": CRC7, "files/b/c.bin": "c", "files/a.bin": "a", "files/x.html": "x" };
   const taken = async (...patterns: string[]) => {

@@ -34,6 +34,10 @@ export const PACKINGS: Readonly<Record<Compression, Packing>> = { xz: "xz", zstd
 /** No module is anywhere near that; a build that leaves more is not taken over. */
 export const MODULE_LIMIT_BYTES = 256 * 1024 * 1024;
 const ENTRY_LIMIT = 10_000;
+/** The largest drivers have some hundred; every document that lists an artifact names each of them. */
+export const MOST_MODULES = 512;
+/** Room for `.ko` and the end of a compressed one in a name that files may have. */
+export const MODULE_NAME_CHARACTERS = 120;
 /** Notes are a line each. */
 const NOTE_LIMIT_BYTES = 4096;
 
@@ -67,6 +71,7 @@ export async function takeOutputs(
   const names = (wanted.modules.length > 0 ? wanted.modules : modulesAmong(left)).toSorted();
   if (names.length === 0)
     throw new FarmError("MODULE_MISSING", { detail: "the build produced no modules at all" });
+  checkNames(names);
   const paths = [...left.keys()].flatMap((path) => (path.startsWith("files/") ? [path.slice(6)] : []));
   const files = paths.filter((path) => patterns.some((pattern) => pattern.test(path)));
   checkBudget(left, [...names.map(modulePath), ...files.map((path) => `files/${path}`)], limitBytes);
@@ -105,6 +110,20 @@ async function look(output: string, hasFiles: boolean): Promise<Left> {
     throw asRefused(thrown, "outputs");
   }
   return left;
+}
+
+/** @throws FarmError LIMIT_EXCEEDED, UNSAFE_NAME */
+export function checkNames(names: readonly string[]): void {
+  if (names.length > MOST_MODULES)
+    throw new FarmError("LIMIT_EXCEEDED", {
+      detail: `there are ${names.length} modules; the limit is ${MOST_MODULES}`,
+      hint: "Name the modules that matter with the driver's `modules`.",
+    });
+  const long = names.find((name) => name.length > MODULE_NAME_CHARACTERS);
+  if (long !== undefined)
+    throw new FarmError("UNSAFE_NAME", {
+      detail: `module ${long.slice(0, 60)}… has a name of ${long.length} characters; the limit is ${MODULE_NAME_CHARACTERS}`,
+    });
 }
 
 function modulesAmong(left: Left): string[] {

@@ -205,6 +205,13 @@ describe("readAptSource", () => {
       edit("InRelease", (text) => KEY.sign(stripped(text).replace(/^Date: .*\n/m, ""))),
     ],
     [
+      "a date in a year that nobody reads back",
+      "REMOTE_UNAVAILABLE",
+      edit("InRelease", (text) =>
+        KEY.sign(stripped(text).replace(/^Date: .*\n/m, "Date: Sat, 01 Jan 20000 00:00:00 UTC\n")),
+      ),
+    ],
+    [
       "an index with other bytes",
       "DIGEST_MISMATCH",
       (files) => void files.get("dists/bookworm/main/binary-amd64/Packages.xz")?.writeUInt8(0, 40),

@@ -122,9 +122,12 @@ function parseRelease(text: string, source: AptSource): ReleaseFile {
   return { metadata: { date, ...(validUntil === undefined ? {} : { validUntil }) }, indices };
 }
 
+/** Years of more than four digits are written in a way of their own, which nobody reads back. */
+const LAST_TIME = Date.parse("9999-12-31T23:59:59Z");
+
 function toTime(date: string | undefined): string | undefined {
   const at = Date.parse(date ?? "");
-  return Number.isNaN(at) ? undefined : new Date(at).toISOString();
+  return at >= 0 && at <= LAST_TIME ? new Date(at).toISOString() : undefined;
 }
 
 async function readIndex(

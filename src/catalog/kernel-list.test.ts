@@ -180,3 +180,29 @@ test("a list's place may say its architecture", () => {
   expect(architectureOfPlace("/data/2022-09-28_2df4db35_x86_64.json.gz")).toBe("x86_64");
   expect(architectureOfPlace("/x86_64/data/list.json")).toBeUndefined();
 });
+
+const deb = (kernel: string, version: string): ListEntry => ({
+  ...{ target: "debian", kernelrelease: version, kernelversion: "1" },
+  headers: [`${URL_BASE}/pool/main/l/linux/linux-headers-${kernel}_${version}_amd64.deb`],
+});
+
+test.each<[string, ListEntry, RegExp]>([
+  ["a flavour of other characters", deb("6.1.0-9-amd64-+x", "6.1.9-1~deb12u1"), /flavour is not a safe name/],
+  [
+    "a release and version that are too long together",
+    deb(`5.10.0-1-${"a".repeat(60)}-amd64`, `5.10.${"1".repeat(60)}-1~deb12u1`),
+    /release and version are not a safe name/,
+  ],
+  [
+    "a distribution release without end",
+    { ...rpm("6.8.1-1.fc40.x86_64"), target: "a".repeat(120), distributionVersion: "1".repeat(120) },
+    /distribution release is not a safe name/,
+  ],
+])("an entry that no kernel can be named after is dropped, and said so: %s", (_, entry, reason) => {
+  const list = listOf(entry, rpm("6.8.9-1.fc40.x86_64"));
+
+  expect(list.kernels.map(({ kversion }) => kversion)).toEqual(["6.8.9-1.fc40.x86_64"]);
+  expect(list.dropped).toEqual([
+    { reason: expect.stringMatching(reason), count: 1, examples: expect.anything() },
+  ]);
+});

@@ -7,6 +7,7 @@ import { sha256 } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { CrawlerName, ListedKernel } from "../kernel/distributions/distribution.ts";
 import { type KernelId, kernelName } from "../kernel/kernel.ts";
+import { nameFault } from "../kernel/nameable.ts";
 import { distributionOfTarget, partsOfRelease } from "../kernel/release-rules.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "./catalog.ts";
 import {
@@ -147,7 +148,12 @@ export class ListCollector {
 
   #make(entry: ListEntry, where: string, architecture: ArchitectureName | undefined, mayWait: boolean): void {
     const made = kernelsOfEntry(entry, architecture);
-    if (made.kind === "kernels") for (const kernel of made.kernels) this.#keep(kernel);
+    if (made.kind === "kernels")
+      for (const kernel of made.kernels) {
+        const fault = nameFault(kernel);
+        if (fault === undefined) this.#keep(kernel);
+        else this.#drop(fault, `${where} ${entry.kernelrelease}`);
+      }
     else if (mayWait && made.reason === ARCHITECTURE_UNKNOWN) this.#waiting.push({ entry, where });
     else this.#drop(made.reason, `${where} ${entry.kernelrelease}`);
   }

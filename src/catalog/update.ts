@@ -9,6 +9,7 @@ import { type ListedKernel, type ListedPackage, plainPackage } from "../kernel/d
 import { findRelease, versionOrder } from "../kernel/distributions/index.ts";
 import type { KnownFacts } from "../kernel/facts.ts";
 import type { Package } from "../kernel/kernel.ts";
+import { nameFault } from "../kernel/nameable.ts";
 import type { Answered } from "./ask.ts";
 import type { Catalog, CatalogSource, GuestTools } from "./catalog.ts";
 import { demandPresence, judge } from "./judge.ts";
@@ -82,7 +83,8 @@ function reportRelease(
     answer.kind === "read" && isTaken(state) ? answer.packages : [],
   );
   const distribution = findRelease(release)?.distribution;
-  const kernels = distribution?.kernelsOf(usable) ?? [];
+  const listed = distribution?.kernelsOf(usable) ?? [];
+  const kernels = listed.filter((kernel) => nameFault({ ...kernel, distribution: release }) === undefined);
   return {
     distribution: release,
     architectures: [...new Set(group.flatMap(({ source }) => source.architectures))],

@@ -482,6 +482,41 @@ describe("fellAlone", () => {
   });
 });
 
+describe("a module that another one holds without naming a symbol of it", () => {
+  const [[held, ...before], after] = [[STEPS[2] as Step, STEPS[0] as Step, STEPS[1] as Step], STEPS.slice(4)];
+  const inUse = step(
+    "removed",
+    held.module,
+    1,
+    "rmmod: can't unload module 'doorbell': Resource temporarily unavailable",
+  );
+
+  test("goes out once the other one is out", () => {
+    const steps = [...before, inUse, step("removed", "tally"), held, ...after];
+
+    expect(judged({ ...GOOD, steps })?.verdict).toBe("pass");
+    expect(harmsKernel({ ...GOOD, steps })).toBe(false);
+  });
+
+  test("cannot be unloaded where it stays in use after that", () => {
+    const steps = [...before, inUse, step("removed", "tally"), inUse];
+
+    expect(judged({ ...GOOD, steps })).toMatchObject({
+      verdict: "fail",
+      reasons: [expect.stringMatching(/^doorbell cannot be unloaded: .*Resource temporarily unavailable$/)],
+    });
+    expect(harmsKernel({ ...GOOD, steps })).toBe(true);
+  });
+
+  test("is tried no more once a removal was killed", () => {
+    const oops = "[ 2.0] BUG: kernel NULL pointer dereference, address: 0000000000000008";
+    const steps = [...before, step("removed", "doorbell", 139, "Killed"), step("removed", "tally")];
+    const found = { ...GOOD, steps, log: [oops], begins: new Map([[2, 0]]) };
+
+    expect(judged(found)?.reasons[0]).toBe("the kernel oopsed: unloading doorbell");
+  });
+});
+
 describe("harmsKernel", () => {
   test.each<[string, Partial<SetReport>, boolean]>([
     ["a good set", {}, false],

@@ -8,10 +8,12 @@ import { isDeath, isFault, isOops, messageOf, tracedModules } from "./guest/kern
 import {
   type Act,
   isHarmed,
+  isRetried,
   isWhole,
   nextAct,
   REQUEST_FAILED,
   type SetPlan,
+  SIGNALLED,
   TAINTS_BY_PRESENCE,
 } from "./guest/plan.ts";
 import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./guest/qemu.ts";
@@ -152,7 +154,7 @@ function stepFailure(set: LoadedSet, found: SetReport): Because[] {
 
 /** A step, or the one that hangs, and what the kernel said meanwhile. */
 interface Happening extends Act {
-  /** Undefined for what does not come back. */
+  /** Undefined for what does not come back, and 0 for what was done again later. */
   readonly exitCode: number | undefined;
   readonly message: string;
   readonly lines: readonly string[];
@@ -166,15 +168,13 @@ function actsOf(found: SetReport): Happening[] {
   const isKilled = ({ exitCode }: (typeof acts)[0]) => exitCode === undefined || exitCode >= SIGNALLED;
   const failed = (acts.find(isKilled) ?? acts.find(({ exitCode }) => exitCode !== 0)) as Act | undefined;
   return acts.map((act, index) => {
+    const exitCode = isRetried(acts, index) ? 0 : act.exitCode;
     const begin = begins.get(index);
     const end = [...begins].find(([other]) => other > index)?.[1];
     const isAll = begins.size === 0 && act === failed;
-    return { ...act, lines: begin === undefined ? (isAll ? log : []) : log.slice(begin, end) };
+    return { ...act, exitCode, lines: begin === undefined ? (isAll ? log : []) : log.slice(begin, end) };
   });
 }
-
-/** Exit codes of programs that a signal ended. */
-const SIGNALLED = 128;
 
 function troubleOf(act: Happening, set: LoadedSet): Because[] {
   const { verb, module, exitCode, lines } = act;
@@ -297,7 +297,9 @@ const MODULE_LIST = "Modules linked in:";
 /** Whether what came after it proves nothing: the kernel died, hangs, or is harmed. */
 export function harmsKernel({ taint, taintBefore, hung, steps, log }: SetReport): boolean {
   if (taint === undefined || hung !== undefined) return true;
-  const isStuck = steps.some(({ verb, exitCode }) => exitCode !== 0 && /removed$/.test(verb));
+  const isStuck = steps.some(
+    ({ verb, exitCode }, index) => exitCode !== 0 && /removed$/.test(verb) && !isRetried(steps, index),
+  );
   return isStuck || isHarmed(taint, taintBefore) || log.some(isFault);
 }
 

@@ -49,7 +49,7 @@ interface LoadModule {
 
 /** Modules of one version of a driver, and its own script to try them out. */
 export interface LoadSet {
-  /** Sets of the same driver may share a boot, and no others. */
+  /** Whose modules they are, as far as that is certain: sets of the same driver may share a boot, and no others. */
   readonly driver: string;
   readonly modules: readonly LoadModule[];
   readonly smoke?: string | undefined;

@@ -3,6 +3,7 @@
  * their builder states it, and the policy believes that builder.
  */
 import { FarmError } from "../base/error.ts";
+import { checkNames } from "../builder/outputs.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import { format } from "../check/checks/format.ts";
 import { verdictsOn } from "../check/checks/index.ts";
@@ -80,6 +81,7 @@ export async function importArtifact(
   if (faults.length > 0) throw new FarmError("MODULE_MALFORMED", { detail: boundedTexts(faults).join("; ") });
   // Nodes get them as they are inside, and that is what is checked; the files that were given are looked at besides.
   const modules = opened.flatMap(({ opened: one }) => one ?? []);
+  checkNames(modules.map(({ module }) => module.name));
   const plain = modules.map(({ module, bytes }) => ({ name: `${module.name}.ko`, bytes }));
   const bundles = provenance === undefined ? [] : [provenance.bytes];
   const [source] = bundles.flatMap((one) => statedSource(one, gate.builders) ?? []);

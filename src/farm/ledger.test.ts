@@ -46,6 +46,79 @@ test("an outcome that says endlessly much is published in few words, and so are 
   expect(JSON.stringify(note).length).toBeLessThan(64 * 1024);
 });
 
+describe("an outcome that nobody could read back", () => {
+  const artifact = ONE.artifact as NonNullable<Outcome["artifact"]>;
+  const [module] = artifact.entry.modules as [(typeof artifact.entry.modules)[number]];
+  const failure = { code: "BUILD_FAILED", blame: "source", cause: "x", line: "x", lineNumber: 1e20 };
+
+  test.each<[string, Partial<Outcome>]>([
+    ["a line number that is none", { note: { ...ONE.note, failure } }],
+    [
+      "a file whose name is too long",
+      {
+        artifact: {
+          ...artifact,
+          entry: {
+            ...artifact.entry,
+            modules: [
+              { ...module, compressed: { file: `${"m".repeat(125)}.ko.zst`, digest: module.digest } },
+            ],
+          },
+        },
+      },
+    ],
+    [
+      "modules without end",
+      {
+        artifact: {
+          ...artifact,
+          entry: {
+            ...artifact.entry,
+            modules: Array.from({ length: 2000 }, (_, index) => ({ ...module, name: `module_${index}` })),
+          },
+        },
+      },
+    ],
+    ["a release that no path can have", { element: { ...ONE.element, distribution: "a b" } }],
+  ])("is refused, and keeps no other from being published: %s", async (_, change) => {
+    const store = await openFolderStore(await temporaryDirectory());
+    for (const { element } of [ONE, TWO]) await putBlobs(store, element);
+    const ledger = ledgerOf(store);
+
+    expect(() => ledger.record({ ...ONE, ...change })).toThrow(/could not be read back/);
+    ledger.record(TWO);
+    await ledger.publish();
+
+    expect(await elementsIn(store)).toEqual([keyOf(TWO)]);
+  });
+
+  test("as a decision about very many modules: the manifest has them", async () => {
+    const store = await openFolderStore(await temporaryDirectory());
+    await putBlobs(store, ONE.element);
+    const of = Array.from({ length: 2000 }, (_, index) => ({
+      module: `m${index}`,
+      sha256: sha256(`${index}`),
+    }));
+    const verdicts = ["load", "symbols"].map((check) => ({
+      check,
+      verdict: "unknown" as const,
+      reasons: [],
+      of,
+    }));
+    const decision = {
+      ...{ at: NOW, action: "refuse" as const, by: "somebody", why: "x", verdicts },
+      artifact: { driver: ONE.element.driver, output: ONE.element.output, recipe: artifact.entry.recipe },
+    };
+    const ledger = ledgerOf(store);
+    ledger.record({ ...ONE, decision });
+    await ledger.publish();
+
+    const [kept] = (await readPublished(store)).decisions;
+    expect(kept?.verdicts.map(({ check }) => check)).toEqual(["load", "symbols"]);
+    expect(JSON.stringify(kept).length).toBeLessThan(64 * 1024);
+  });
+});
+
 describe("a store that fails", () => {
   test("at one write: the outcome waits, and is published with the next one", async () => {
     const { store, failures } = await storeThatFails(1);
@@ -211,8 +284,8 @@ describe("two ledgers that began from the same state", () => {
     ]);
     expect(await elementsIn(store)).toEqual([ONE, TWO].map(keyOf));
     expect(compilers).toEqual([
-      [kernel.kversion, "99"],
       ["6.1.0-77-amd64", undefined],
+      [kernel.kversion, "99"],
     ]);
     expect(head?.number).toBe(3);
     await one.publish();

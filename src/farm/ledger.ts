@@ -27,11 +27,12 @@ import {
 } from "../kernel/facts.ts";
 import { type Compiler, type KernelId, kernelName } from "../kernel/kernel.ts";
 import { changeReasons } from "../matrix/diff.ts";
-import { type Element, elementKey, elementName } from "../matrix/element.ts";
+import { Element, elementKey, elementName } from "../matrix/element.ts";
 import { putBlob } from "../registry/blobs.ts";
 import { type Author, commit } from "../registry/commit.ts";
-import type { AttemptNote, IndexEntry, Published } from "../registry/documents.ts";
+import { AttemptNote, Decision, IndexEntry, type Published } from "../registry/documents.ts";
 import { nextState, type Outcome } from "../registry/publish.ts";
+import { ENTRY_LIMIT_BYTES, requireKeepable } from "../registry/readable.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { Lesson } from "./element.ts";
 import { identityOf, type Known, versionOf } from "./needs.ts";
@@ -151,6 +152,11 @@ export class Ledger {
     return { note, entry: candidate ?? index?.stable.find(isIts), isStable: candidate === undefined };
   }
 
+  /** An element as it was when it was published, or failed by its own fault. */
+  settledAs(element: Element): Element | undefined {
+    return this.#settled.get(elementKey(element));
+  }
+
   /** Published, or failed by its own fault, with this very recipe. */
   isSettled(planned: Element): boolean {
     const before = this.#settled.get(elementKey(planned));
@@ -163,13 +169,12 @@ export class Ledger {
     return fetching?.notFetchableSince !== undefined && !this.#settled.has(elementKey(element));
   }
 
-  /** @throws FarmError for what cannot be written: it would keep everything else from being published */
+  /** @throws FarmError for what could not be read back: it would keep everything else from being published */
   record(found: Outcome): void {
     const bounded = boundedOutcome(found);
     const outcome = { ...bounded, note: mapTexts(bounded.note, this.#shown) };
-    const { element, note, artifact, decision } = outcome;
-    canonicalJson([element, note, artifact, decision].filter((part) => part !== undefined));
-    this.#pending.push(withTries(outcome, this.noteOf(note.element)));
+    requireReadBack(outcome);
+    this.#pending.push(withTries(outcome, this.noteOf(outcome.note.element)));
   }
 
   /** Of an artifact that is published already. */
@@ -213,7 +218,8 @@ export class Ledger {
    * for the next time then.
    */
   async publishSometimes(): Promise<FarmError | undefined> {
-    if (performance.now() - this.#lastTried < this.#times.intervalMs) return undefined;
+    const isWaiting = this.#pending.length > 0 || this.#learned.size > 0;
+    if (!isWaiting || performance.now() - this.#lastTried < this.#times.intervalMs) return undefined;
     try {
       await this.#publishInTurn();
       return undefined;
@@ -320,6 +326,17 @@ export class Ledger {
       cause,
     });
   }
+}
+
+function requireReadBack({ element, note, artifact, decision }: Outcome): void {
+  const name = elementName(element);
+  canonicalJson([element, note, artifact, decision].filter((part) => part !== undefined));
+  requireKeepable(Element, element, `${name}: the element`);
+  requireKeepable(AttemptNote, note, `${name}: what became of it`, ENTRY_LIMIT_BYTES);
+  if (artifact !== undefined)
+    requireKeepable(IndexEntry, artifact.entry, `${name}: the artifact`, ENTRY_LIMIT_BYTES);
+  if (decision !== undefined)
+    requireKeepable(Decision, decision, `${name}: the gate's decision`, ENTRY_LIMIT_BYTES);
 }
 
 function mapTexts<T>(value: T, change: (text: string) => string): T {

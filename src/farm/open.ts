@@ -3,6 +3,7 @@
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { z } from "zod";
 import { awaitEviction, openCache } from "../base/cache.ts";
 import { type FarmError, ownError, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
@@ -15,13 +16,16 @@ import { emulatedArchitectures } from "../builder/toolchains/emulation.ts";
 import { type KnownRoots, type ToolchainContext, Toolchains } from "../builder/toolchains/toolchain.ts";
 import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import type { Answered, Source } from "../catalog/ask.ts";
-import type { Catalog } from "../catalog/catalog.ts";
+import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
 import { type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
 import { believedKeys } from "../catalog/signing-keys.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
+import { kernelName } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
+import { keptBlobs } from "../registry/kept.ts";
+import { requireKeepable } from "../registry/readable.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
@@ -74,11 +78,11 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await openCache(config.cache);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
-  const store = await openStore(config.store);
+  const opened = await openStore(config.store);
+  const store = opened.isNear ? opened : { ...opened, kept: keptBlobs(config.cache, scratch) };
   const signing = new FarmSigning(config);
   return {
     config,
-    signing,
     store,
     cache: config.cache,
     scratch,
@@ -93,6 +97,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
+    signing,
     async close() {
       await signing[Symbol.asyncDispose]();
       await http.close();
@@ -221,18 +226,18 @@ function layEach<T>(
   failed: (answer: T, error: FarmError) => T,
   lay: (previous: Catalog, answers: readonly T[]) => Update,
 ): Update {
-  const layWritable = (some: readonly T[]): Update => {
+  const layKeepable = (some: readonly T[]): Update => {
     const update = lay(previous, some);
-    canonicalJson(update.catalog); // What cannot be written would come to light only when everything is published.
+    requireKept(previous, update.catalog);
     return update;
   };
   try {
-    return layWritable(answers);
+    return layKeepable(answers);
   } catch {
-    return layWritable(
+    return layKeepable(
       answers.map((answer) => {
         try {
-          layWritable([answer]);
+          layKeepable([answer]);
           return answer;
         } catch (thrown) {
           return failed(answer, toFarmError(thrown));
@@ -240,4 +245,16 @@ function layEach<T>(
       }),
     );
   }
+}
+
+/** What cannot be written, or not read back, would come to light only when everything is published, or the night after. */
+function requireKept(previous: Catalog, { sources, guests, kernels }: Catalog): void {
+  canonicalJson([sources, guests, kernels]);
+  const known = new Set<unknown>([...previous.sources, ...previous.guests, ...previous.kernels]);
+  const check = (type: z.ZodType, items: readonly object[], nameOf: (item: never) => string) => {
+    for (const item of items) if (!known.has(item)) requireKeepable(type, item, nameOf(item as never));
+  };
+  check(CatalogSource, sources, ({ id }: CatalogSource) => id);
+  check(GuestTools, guests, ({ distribution }: GuestTools) => distribution);
+  check(CatalogKernel, kernels, kernelName);
 }

@@ -19,7 +19,7 @@ export function boundedOutcome(outcome: Outcome): Outcome {
     ...outcome,
     note: isLarge(note) ? shortNote(note) : note,
     ...(decision !== undefined && isLarge(decision)
-      ? { decision: { ...decision, verdicts: decision.verdicts.map(shortVerdict) } }
+      ? { decision: { ...decision, verdicts: decision.verdicts.map(withoutSubjects) } }
       : {}),
     ...(artifact?.entry.reasons !== undefined && isLarge(artifact.entry.reasons)
       ? { artifact: { ...artifact, entry: { ...artifact.entry, reasons: few(artifact.entry.reasons) } } }
@@ -84,6 +84,12 @@ function shortVerdict(one: Verdict): Verdict {
       text,
     })),
   };
+}
+
+/** The manifest that a decision names has the verdicts with every module that they are about. */
+function withoutSubjects(one: Verdict): Verdict {
+  const { of: _, ...rest } = shortVerdict(one);
+  return rest;
 }
 
 function short(text: string): string {

@@ -35,7 +35,6 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 /** A coordinator on the newest generation of the farm's store. */
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run", roots = {}, isDry = false } = options;
-  if (!isDry) await farm.store.prepare();
   if (!isDry) await makeMissingKeys(farm.config, (text) => progress.say(text));
   const published = await readPublished(farm.store);
   options.opened?.(published);

@@ -3,7 +3,7 @@
  * archived.
  */
 
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { mkdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { PassThrough, type Readable } from "node:stream";
@@ -14,6 +14,7 @@ import { FarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import type { Http } from "../base/http.ts";
 import { hexOf } from "../base/json.ts";
+import { streamFile } from "../base/read-stream.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { urlOf } from "../base/url.ts";
@@ -149,7 +150,7 @@ export class Inputs {
       try {
         await this.#save(file, { wanted, elsewhere: [], signal, purpose: "boot" });
         await this.#archive(file, wanted, "boot");
-        return await consume(createReadStream(file));
+        return await streamFile(file, consume);
       } finally {
         await rm(file, { force: true });
       }
@@ -225,8 +226,9 @@ export class Inputs {
   async #unpackFile(tree: string, wanted: VerifiedPackage, signal: AbortSignal | undefined): Promise<void> {
     const temporary = this.#context.scratch.path();
     try {
-      const body = createReadStream(this.#fileOf(wanted));
-      const seal = await this.#unpackInto(temporary, body, { wanted, signal });
+      const seal = await streamFile(this.#fileOf(wanted), (body) =>
+        this.#unpackInto(temporary, body, { wanted, signal }),
+      );
       await this.#keepTree(tree, temporary, seal, wanted);
     } finally {
       await removeTree(temporary);

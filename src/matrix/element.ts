@@ -7,8 +7,8 @@ import { z } from "zod";
 import { urlOf } from "../base/url.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { Compiler, type KernelId, Package } from "../kernel/kernel.ts";
+import { leafOf } from "../kernel/nameable.ts";
 import { isPathSegment, PathSegment, pathSegment } from "../kernel/path-segment.ts";
-import { partsOfRelease } from "../kernel/release-rules.ts";
 
 /** `<series>/<distribution>/<architecture>/<leaf>`, each a safe name: it becomes a path of the view. */
 export const OutputPath = z
@@ -62,22 +62,9 @@ export function seriesOf(version: string, configured?: string): string {
   return parsed === null ? pathSegment(version, "driver version") : `${parsed.major}.${parsed.minor}.0`;
 }
 
-/** Where a release does not name the build, as Debian's and Ubuntu's, the package version stands beside it. */
+/** Where an element's artifact lies below its driver. @throws FarmError UNSAFE_NAME */
 export function outputOf(series: string, kernel: KernelId): string {
-  const name = namesBuild(kernel) ? kernel.kversion : `${kernel.kversion}_${kernel.packageVersion}`;
-  return `${series}/${kernel.distribution}/${kernel.architecture}/${pathSegment(name, "kernel")}`;
-}
-
-/**
- * Whether the release of an rpm kernel is its package's `version-release`, then the architecture, a flavour or
- * both: strict enough that one release can only come of one package version.
- */
-function namesBuild({ distribution, kversion, packageVersion }: KernelId): boolean {
-  const isVersion =
-    /^[^-]+-[^-]+$/.test(packageVersion) && !/\.(x86_64|aarch64)([+._]|$)/.test(packageVersion);
-  if (!isVersion || !kversion.startsWith(packageVersion) || partsOfRelease(distribution).format !== "rpm")
-    return false;
-  return /^(\.(x86_64|aarch64)([+._].+)?|-[a-z]\w*)?$/.test(kversion.slice(packageVersion.length));
+  return `${series}/${kernel.distribution}/${kernel.architecture}/${pathSegment(leafOf(kernel), "kernel")}`;
 }
 
 /** What an element is, whatever its content: two elements of one key are the same wish at different times. */

@@ -62,8 +62,8 @@ describe("selectKernels", () => {
     const kversion = `${"a".repeat(120)}!`;
     const kernel = { ...makeKernel(), kversion };
 
-    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a+)+$" })).toEqual([]);
-    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a|aa)+(b|!)" })).toEqual([kernel]);
+    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a+)+$" }, "all")).toEqual([]);
+    expect(selectKernels(makeCatalog([kernel]), { kernelRelease: "(a|aa)+(b|!)" }, "all")).toEqual([kernel]);
   });
 
   test.each(["(", "[z-a]", "a{2,1}", String.raw`(a)\1`, "(?=a)"])(

@@ -9,6 +9,7 @@ import { compareKernels, vouchedBy } from "../catalog/catalog.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { DISTRIBUTIONS, findRelease } from "../kernel/distributions/index.ts";
 import { factsOf, type KnownFacts, NOTHING_KNOWN } from "../kernel/facts.ts";
+import { nameFault } from "../kernel/nameable.ts";
 import { partsOfRelease } from "../kernel/release-rules.ts";
 
 export interface Selection {
@@ -111,7 +112,12 @@ function firstOf(
 }
 
 function groupOf({ kversion, sources }: CatalogKernel): string {
-  return `${/^\d+\.\d+/.exec(kversion)?.[0] ?? kversion} ${lineOf(sources)}`;
+  return `${kernelSeries(kversion)} ${lineOf(sources)}`;
+}
+
+/** `6.12` of `6.12.117+deb13-amd64`. */
+export function kernelSeries(kversion: string): string {
+  return /^\d+\.\d+/.exec(kversion)?.[0] ?? kversion;
 }
 
 /**
@@ -174,8 +180,11 @@ export function unknownWords(
 
 const emptyAsAll = <T>(words: readonly T[]) => (words.length === 0 ? undefined : words);
 
-function isBuildable({ distribution, missing, unbuildable }: CatalogKernel): boolean {
-  return distribution !== "unknown" && missing === undefined && unbuildable === undefined;
+function isBuildable(kernel: CatalogKernel): boolean {
+  const { distribution, missing, unbuildable } = kernel;
+  // Earlier versions kept kernels that nothing can be named after.
+  const isWhole = missing === undefined && unbuildable === undefined && nameFault(kernel) === undefined;
+  return distribution !== "unknown" && isWhole;
 }
 
 function isOneOf(wanted: readonly string[] | undefined, ...names: (string | undefined)[]): boolean {

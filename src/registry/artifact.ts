@@ -41,8 +41,13 @@ export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
  * @throws FarmError STORE_CORRUPT
  */
 export async function readManifest(store: RegistryReader, entry: IndexEntry): Promise<Manifest> {
+  return manifestFrom(store, entry, await readBlob(store, entry.manifest));
+}
+
+/** The same, from its bytes. @throws FarmError STORE_CORRUPT */
+export function manifestFrom(store: RegistryReader, entry: IndexEntry, bytes: Buffer): Manifest {
   const place = blobPath(entry.manifest);
-  const manifest = parseStored(store, place, await readBlob(store, entry.manifest), Manifest);
+  const manifest = parseStored(store, place, bytes, Manifest);
   const part = contradiction(entry, manifest);
   if (part === undefined) return manifest;
   throw corruptStore(store, `the index and the manifest ${place} name different ${part}`);

@@ -6,14 +6,12 @@ import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
 import { AnnotatedCatalog, describedBy } from "../catalog/annotated.ts";
-import { kernelName } from "../kernel/kernel.ts";
 import { Matrix } from "../matrix/element.ts";
 import { blobPath } from "./blobs.ts";
 import {
   Attempts,
   Channel,
   Decisions,
-  type Facts,
   Generation,
   type Head,
   Index,
@@ -23,6 +21,7 @@ import {
   Roots,
   WholeGeneration,
 } from "./documents.ts";
+import { unpacked } from "./packed.ts";
 import { assemble, NOTHING_PUBLISHED, partsOf, typeOfPart } from "./parts.ts";
 import type { RegistryReader } from "./reader.ts";
 import { corruptStore, parseStored } from "./stored.ts";
@@ -31,7 +30,7 @@ import { type Store, sizeLimitOf } from "./stores/store.ts";
 export const POINTER = "channels/stable";
 
 /** Where generations are read: what cannot list its files needs its pointer. */
-export type GenerationPlace = RegistryReader & Partial<Pick<Store, "list">>;
+export type GenerationPlace = RegistryReader & Partial<Pick<Store, "list" | "kept">>;
 
 function read(place: GenerationPlace, path: string): Promise<Buffer | undefined> {
   return place.read(path, sizeLimitOf(path));
@@ -58,10 +57,9 @@ export async function readPublished(
   store: GenerationPlace,
   known: Published = NOTHING_PUBLISHED,
 ): Promise<Published> {
-  const found = await newestGeneration(store, known.head);
-  if (found === undefined) return NOTHING_PUBLISHED;
-  if (found.head.digest === known.head?.digest) return known;
-  return readGeneration(store, found, known);
+  const found = known.head === null ? await newestGeneration(store) : await newestAfter(store, known.head);
+  if (found !== undefined) return readGeneration(store, found, known);
+  return known.head === null ? NOTHING_PUBLISHED : known;
 }
 
 /** A published state without what is known of kernels, and so nothing that could be published upon. */
@@ -99,25 +97,27 @@ export async function* history(store: GenerationPlace, from: Head | null): Async
   }
 }
 
-/** The newest generation, looked for from the pointer on, or from a generation that is known. */
-export async function newestGeneration(
-  store: GenerationPlace,
-  known: Head | null = null,
-): Promise<Found | undefined> {
-  let newest = known === null ? await fromPointer(store) : undefined;
-  let head = newest?.head ?? known;
+/** The newest generation, looked for from the pointer on. */
+export async function newestGeneration(store: GenerationPlace): Promise<Found | undefined> {
+  const first = await fromPointer(store);
+  return (await newestAfter(store, first?.head ?? null)) ?? first;
+}
+
+/** The newest of those that follow a generation; undefined where none does. */
+async function newestAfter(store: GenerationPlace, head: Head | null): Promise<Found | undefined> {
+  let newest: Found | undefined;
   for (;;) {
-    const next = await followerOf(store, head);
-    if (next === undefined) break;
+    const next = await followerOf(store, newest?.head ?? head);
+    if (next === undefined) return newest;
     newest = next;
-    head = next.head;
   }
-  if (newest !== undefined || head === null) return newest;
-  // Nothing came after it. Whether it is still what it was is asked all the same.
+}
+
+/** @throws FarmError STORE_CORRUPT where a generation is not there any more, or another one is */
+export async function requireGeneration(store: GenerationPlace, head: Head): Promise<AnyGeneration> {
   const generation = await generationOf(store, head);
-  if (generation === undefined)
-    throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
-  return { head, generation };
+  if (generation !== undefined) return generation;
+  throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
 }
 
 /** Moves the pointer to a generation, and on to whatever came after it meanwhile: the last who writes it is right. */
@@ -131,8 +131,7 @@ export async function pointTo(store: Store, head: Head): Promise<void> {
     };
     const there = await readPointer(store);
     if (there === undefined || there.generation < at.number) await store.write(POINTER, toDocument(pointer));
-    const newest: Found | undefined = await newestGeneration(store, at);
-    at = newest === undefined || newest.head.number === at.number ? undefined : newest.head;
+    at = (await newestAfter(store, at))?.head;
   }
 }
 
@@ -140,10 +139,7 @@ async function fromPointer(store: GenerationPlace): Promise<Found | undefined> {
   const pointer = await readPointer(store);
   if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
-  const generation = await generationOf(store, head);
-  if (generation === undefined)
-    throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
-  return { head, generation };
+  return { head, generation: await requireGeneration(store, head) };
 }
 
 /** A pointer that is lost must not look like a registry that never was: the first generations may be pruned. */
@@ -219,25 +215,21 @@ export async function readGeneration(
       return [name, mine === undefined ? await readPart(store, name, part) : mine.document()];
     }),
   );
-  for (const [name, document] of documents) {
-    if (name.startsWith("facts/")) refuseElsewhere(store, name, document as z.infer<typeof Facts>);
+  for (const [name, document] of documents)
     if (name.startsWith("index/") && name !== `index/${indexName(document as Index)}`)
       throw corruptStore(store, `the part ${name} is the index of ${indexName(document as Index)}`);
-  }
-  const { content, outdated } = assemble(new Map(documents));
-  const kept = Object.entries(parts).filter(([name]) => !outdated.includes(name));
+  const { content, current } = assemble(new Map(documents));
+  const kept = Object.entries(parts).filter(([name]) => current.has(name));
   return { head, parts: Object.fromEntries(kept), ...content };
-}
-
-/** What is in the wrong part would be lost when that part is written again. */
-function refuseElsewhere(store: GenerationPlace, name: string, { facts }: z.infer<typeof Facts>): void {
-  const stray = facts.find((one) => name !== `facts/${indexName(one)}`);
-  if (stray !== undefined) throw corruptStore(store, `the part ${name} has facts of ${kernelName(stray)}`);
 }
 
 async function readPart(store: GenerationPlace, name: string, { digest }: Part): Promise<unknown> {
   const path = blobPath(digest);
-  return readChecked(store, path, digest, typeOfPart(name), `${path} (${name})`);
+  const what = `${path} (${name})`;
+  const kept = await store.kept?.read(digest);
+  const bytes = kept ?? (await readDigested(store, path, digest, what));
+  if (kept === undefined) await store.kept?.keep(digest, bytes);
+  return parseStored(store, path, await unpacked(store, path, bytes, what), typeOfPart(name), what);
 }
 
 /** A generation of an earlier version, whose documents lie below it. */
@@ -283,8 +275,17 @@ async function readChecked<T>(
   type: z.ZodType<T>,
   what = path,
 ): Promise<T> {
+  return parseStored(store, path, await readDigested(store, path, promised, what), type, what);
+}
+
+async function readDigested(
+  store: GenerationPlace,
+  path: string,
+  promised: string,
+  what: string,
+): Promise<Buffer> {
   const bytes = await read(store, path);
   if (bytes === undefined) throw corruptStore(store, `${what} is missing`, path);
   if (sha256(bytes) !== promised) throw corruptStore(store, `${what} does not match its digest`, path);
-  return parseStored(store, path, bytes, type, what);
+  return bytes;
 }

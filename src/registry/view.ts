@@ -3,16 +3,15 @@
  * what is otherwise than before, and looks afterwards whether somebody published meanwhile: who writes last writes what is
  * newest. A mark says which places are being written, so that the next writer does what a killed one left.
  */
-import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { toDocument } from "../base/json.ts";
+import { hexOf, toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { OutputPath } from "../matrix/element.ts";
-import { readManifest } from "./artifact.ts";
+import { manifestFrom } from "./artifact.ts";
 import { readBlob } from "./blobs.ts";
-import type { IndexEntry, Published } from "./documents.ts";
+import type { Head, IndexEntry, Manifest, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
@@ -33,17 +32,29 @@ export interface Announcement {
   readonly places: readonly Place[];
 }
 
-/** Says which places will be otherwise than in any of some states; the same `path` again says it anew. */
-export async function announce(
-  store: Store,
-  before: readonly Published[],
-  after: Published,
-  path = `${MARKS}/${randomBytes(8).toString("hex")}.json`,
-): Promise<Announcement> {
-  const others = before.flatMap((state) => otherPlaces(state, after));
-  const places = [...new Map(others.map((place) => [viewPath(place), place])).values()];
+/** The mark of a generation's writer: whoever finds the generation finds it. */
+function markPath({ digest }: Head): string {
+  return `${MARKS}/${hexOf(digest).slice(0, 16)}.json`;
+}
+
+/** Says which places a generation will have otherwise, before it is published. */
+export async function announce(store: Store, head: Head, places: readonly Place[]): Promise<Announcement> {
+  const path = markPath(head);
   if (places.length > 0) await store.write(path, toDocument({ schema: "kmodfarm.viewMark/1", places }));
   return { path, places };
+}
+
+/** What the writer of a generation announced; undefined where all of it is shown. */
+export async function readAnnounced(store: Store, head: Head): Promise<Announcement | undefined> {
+  const path = markPath(head);
+  const bytes = await store.read(path);
+  return bytes === undefined ? undefined : { path, places: parseStored(store, path, bytes, Mark).places };
+}
+
+/** Places that are otherwise than in any of some states. */
+export function placesOf(before: readonly Published[], after: Published): Place[] {
+  const others = before.flatMap((state) => otherPlaces(state, after));
+  return [...new Map(others.map((place) => [viewPath(place), place])).values()];
 }
 
 /**
@@ -93,15 +104,19 @@ export async function showStable(store: Store, entry: IndexEntry): Promise<void>
 async function showPlace(store: Store, place: Place, entry: IndexEntry | undefined): Promise<boolean> {
   const folder = viewPath(place);
   if (entry === undefined) {
-    await store.remove(folder);
+    await store.removeAll(folder);
     return false;
   }
-  await refuseOthers(store, entry);
+  const manifest = await readBlob(store, entry.manifest);
+  refuseOthers(entry, manifestFrom(store, entry, manifest));
   const shown = await store.list(folder);
   const files = filesOf(entry);
-  for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
+  for (const [file, digest] of files) {
+    const bytes = digest === entry.manifest ? manifest : await readBlob(store, digest);
+    await store.write(`${folder}/${file}`, bytes);
+  }
   const names = new Set(files.map(([file]) => file.split("/")[0]));
-  for (const stray of shown) if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
+  for (const stray of shown) if (!names.has(stray)) await store.removeAll(`${folder}/${stray}`);
   return true;
 }
 
@@ -143,8 +158,7 @@ async function leftMarks(store: Store) {
 }
 
 /** Nodes get nothing that its own manifest contradicts. @throws FarmError STORE_CORRUPT */
-async function refuseOthers(store: Store, entry: IndexEntry): Promise<void> {
-  const { verdicts } = await readManifest(store, entry);
+function refuseOthers(entry: IndexEntry, { verdicts }: Manifest): void {
   const held = heldTo(entry.modules, verdicts);
   const other = held.find((one, index) => one.verdict === "fail" && verdicts[index]?.verdict !== "fail");
   if (other === undefined) return;

@@ -35,22 +35,28 @@ const OWNER_ONLY_DIRECTORY = 0o700;
 /** A hundred years, as for the kernels' own keys: what is enrolled once must not stop to count some day. */
 const CERTIFICATE_DAYS = 36_500;
 
+/** Of a private key's file. */
+export function publicKeyFile(file: string): string {
+  return `${file.replace(/\.pem$/, "")}.pub`;
+}
+
 /** @throws FarmError KEY_EXISTS, PLACE_UNUSABLE, TOOL_MISSING, TOOL_FAILED */
 export async function createKey(key: NewKey): Promise<MadeKey> {
   const { directory, name } = key;
   await makeDirectory(directory);
   const [file, certificate] = [join(directory, `${name}.pem`), join(directory, `${name}.der`)];
-  for (const path of key.hasCertificate ? [file, certificate] : [file])
+  const publicFile = publicKeyFile(file);
+  for (const path of [file, publicFile, ...(key.hasCertificate ? [certificate] : [])])
     if (await exists(path)) throw keyExists(path);
   const scratch = await openScratch(join(directory, "tmp"));
   try {
     const made = await makeKey(key, scratch);
-    if (!key.hasCertificate) {
-      await place(made, file);
-      return { file };
-    }
-    const itsCertificate = await makeCertificate(key, made, scratch);
+    const publicKey = await makePublicKey(key, made, scratch);
+    const itsCertificate = key.hasCertificate ? await makeCertificate(key, made, scratch) : undefined;
     await place(made, file);
+    await chmod(publicKey, EVERYBODY);
+    await place(publicKey, publicFile);
+    if (itsCertificate === undefined) return { file };
     await chmod(itsCertificate, EVERYBODY);
     await place(itsCertificate, certificate);
     return { file, certificate };
@@ -82,6 +88,19 @@ async function makeKey({ kind, password }: NewKey, scratch: Scratch): Promise<st
   return made;
 }
 
+async function makePublicKey({ password }: NewKey, keyFile: string, scratch: Scratch): Promise<string> {
+  const made = await emptyFile(scratch);
+  await openssl(
+    ["openssl", "pkey", "-in", keyFile, "-pubout", "-out", made, ...passedIn(password)],
+    password === undefined ? {} : { descriptors: [password()] },
+  );
+  return made;
+}
+
+function passedIn(password: NewKey["password"]): string[] {
+  return password === undefined ? [] : ["-passin", "fd:3"];
+}
+
 /** As `sign-file` and kernels want it: with an identifier of its key, for signatures alone. */
 async function makeCertificate(
   { name, password }: NewKey,
@@ -95,7 +114,7 @@ async function makeCertificate(
       ...["-days", String(CERTIFICATE_DAYS), "-subj", `/CN=${name.replaceAll(/[/+=,\\]/g, "\\$&")}`],
       ...["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=digitalSignature"],
       ...["-addext", "subjectKeyIdentifier=hash", "-addext", "authorityKeyIdentifier=keyid"],
-      ...["-key", keyFile, ...(password === undefined ? [] : ["-passin", "fd:3"])],
+      ...["-key", keyFile, ...passedIn(password)],
       ...["-outform", "DER", "-out", made],
     ],
     password === undefined ? {} : { descriptors: [password()] },

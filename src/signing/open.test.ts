@@ -4,14 +4,10 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, statSync, wri
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { noteTexts } from "../../test/support/notes.ts";
-import { makeStatement } from "../../test/support/statements.ts";
+import { HEAD, REQUESTS, ROOT, STATEMENT } from "../../test/support/signing-requests.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { Secret } from "../base/secret.ts";
-import { readBundle, writeBundle } from "../provenance/bundle.ts";
-import { signersOf } from "../provenance/dsse.ts";
-import type { PublicKey } from "../provenance/public-key.ts";
-import { writeStatement } from "../provenance/statement.ts";
+import type { KeyKind } from "../provenance/public-key.ts";
 import { createKey } from "./create.ts";
 import { type KeySetting, openSigner } from "./open.ts";
 import type { SigningRequest } from "./signer.ts";
@@ -27,17 +23,17 @@ const setting = (name: string, role: KeySetting["role"], path: string): KeySetti
 });
 
 let head: KeySetting;
-let module: KeySetting;
 let builder: KeySetting;
+let module: KeySetting;
 beforeAll(async () => {
-  const made = (name: string, kind: "p256" | "rsa") =>
+  const made = (name: string, kind: KeyKind) =>
     createKey({
       ...{ name, kind, directory: join(place, "keys"), hasCertificate: false },
       password: () => new Secret(PASSWORD),
     });
   head = setting("head", "head", (await made("head", "p256")).file);
+  builder = setting("builder", "builder", (await made("builder", "ed25519")).file);
   module = setting("mok", "module", (await made("mok", "rsa")).file);
-  builder = setting("farm", "builder", (await made("farm", "p256")).file);
 });
 
 describe("what is made", () => {
@@ -82,59 +78,34 @@ describe("a signer", () => {
   });
 
   test("signs nothing that it cannot read as what it claims to be", async () => {
-    await using signer = await openSigner([head, module]);
-    const refused: [string, unknown][] = [
-      ["head", { kind: "head", text: "kmodfarm root v1\n" }],
-      ["head", { kind: "head", text: "kmodfarm head v1" }],
-      ["head", { kind: "head", text: "kmodfarm head v1\norigin x\n\n" }],
-      ["head", { kind: "head", text: "kmodfarm head v1\r\n" }],
-      ["head", { kind: "head", text: "kmodfarm head v1\norigin \u00e9\n" }],
-      ["head", { kind: "head", text: "kmodfarm head v1\norigin x\n" }],
-      ["head", { kind: "head", text: noteTexts().root }],
-      ["head", { kind: "head", text: 7 }],
-      ["head", { kind: "root", text: "kmodfarm root v1\n" }],
+    await using signer = await openSigner([head, builder, module]);
+    const wrong: [string, unknown][] = [
+      ...[ROOT, `${HEAD}\n`, HEAD.slice(0, -1), HEAD.replace("serial 1\n", "serial 01\n"), STATEMENT, 7].map(
+        (text): [string, unknown] => ["head", { kind: "head", text }],
+      ),
+      ["head", { kind: "root", text: ROOT }],
       ["head", { kind: "module", sha256: "00".repeat(32) }],
       ["head", { kind: "bytes", bytes: "AA==" }],
-      ["mok", { kind: "module", sha256: "00".repeat(31) }],
-      ["mok", { kind: "module", sha256: "AA".repeat(32) }],
-      ["mok", { kind: "module" }],
+      ...[
+        HEAD,
+        `${STATEMENT} `,
+        STATEMENT.replace("subject", "Subject"),
+        STATEMENT.replace("{", '{"more":1,'),
+      ].map((payload): [string, unknown] => ["builder", { kind: "statement", payload }]),
+      ...["00".repeat(31), "AA".repeat(32), undefined].map((sha256): [string, unknown] => [
+        "mok",
+        { kind: "module", sha256 },
+      ]),
       ["other", { kind: "module", sha256: "00".repeat(32) }],
     ];
-    for (const [key, request] of refused)
+    for (const [key, request] of wrong)
       await expect(
         signer.sign(key, request as SigningRequest),
         JSON.stringify(request),
-      ).rejects.toMatchObject({
-        code: "SIGNING_REFUSED",
-      });
+      ).rejects.toMatchObject({ code: "SIGNING_REFUSED" });
 
-    await expect(signer.sign("head", { kind: "head", text: noteTexts().head })).resolves.toHaveProperty(
-      "length",
-    );
-  });
-
-  test("signs statements of provenance that are whole, canonical and nothing else", async () => {
-    await using signer = await openSigner([builder]);
-    const key = signer.keys.get("farm") as PublicKey;
-    const signed = (payload: unknown) =>
-      signer.sign("farm", { kind: "statement", payload } as SigningRequest);
-    const statement = makeStatement();
-    const payload = writeStatement(statement);
-
-    const envelope = readBundle(Buffer.from(writeBundle(payload, await signed(payload), key)), "test");
-
-    expect(signersOf(envelope, [key])).toEqual([key]);
-    for (const other of [
-      "{}",
-      `${payload} `,
-      payload.replace("{", "{ "),
-      payload.replace("{", '{"note":1,'),
-      writeStatement({ ...statement, predicateType: "https://slsa.dev/provenance/v0.2" } as never),
-      writeStatement({ ...statement, subject: [] }),
-      "\ud800",
-      7,
-    ])
-      await expect(signed(other), String(other)).rejects.toMatchObject({ code: "SIGNING_REFUSED" });
+    await expect(signer.sign("head", REQUESTS.head.request)).resolves.toHaveProperty("length");
+    await expect(signer.sign("builder", REQUESTS.builder.request)).resolves.toHaveProperty("length");
   });
 
   test("answers many that ask at once, each its own", async () => {

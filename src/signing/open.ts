@@ -27,6 +27,8 @@ export interface KeySetting {
   readonly role: Role;
   readonly place: KeyPlace;
   readonly password: PasswordPlace;
+  /** File with its public key in PEM, if there is one: many need no more than that. */
+  readonly publicKey?: string;
 }
 
 /** @throws FarmError KEY_UNREADABLE, KEY_LOCKED, TOOL_MISSING */

@@ -1,7 +1,5 @@
 /** What every member of the family of keys must do: sign what OpenSSL verifies, and give the key to nobody else. */
-
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -10,8 +8,7 @@ import type { KeyKind } from "../../src/provenance/public-key.ts";
 import type { KeyPlace } from "../../src/signing/keys/index.ts";
 import { type KeySetting, openSigner } from "../../src/signing/open.ts";
 import type { Role } from "../../src/signing/roles.ts";
-import type { SigningRequest } from "../../src/signing/signer.ts";
-import { noteTexts } from "../support/notes.ts";
+import { REQUESTS } from "../support/signing-requests.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 export const PASSWORD = "correct horse";
@@ -24,34 +21,12 @@ export interface KeyMember {
   readonly make: (kind: KeyKind) => Promise<KeyPlace>;
 }
 
-const TEXTS = noteTexts();
-const STATEMENT = '{"_type":"https://in-toto.io/Statement/v1"}';
-const PAYLOAD_TYPE = "application/vnd.in-toto+json";
-const MODULE = Buffer.from("what a module would be");
-
 /** Messages and digests, as far as the kind signs both. */
 const ROLE_OF: Readonly<Record<KeyKind, readonly Role[]>> = {
   p256: ["head", "module"],
   ed25519: ["builder"],
   rsa: ["module"],
   p384: [],
-};
-
-/** What is asked of a role's key, and the bytes that OpenSSL verifies. */
-const REQUESTS: Readonly<Record<Role, { readonly request: SigningRequest; readonly signed: Buffer }>> = {
-  root: {
-    request: { kind: "root", text: TEXTS.root },
-    signed: Buffer.from(TEXTS.root),
-  },
-  head: { request: { kind: "head", text: TEXTS.head }, signed: Buffer.from(TEXTS.head) },
-  builder: {
-    request: { kind: "statement", payload: STATEMENT },
-    signed: Buffer.from(`DSSEv1 ${PAYLOAD_TYPE.length} ${PAYLOAD_TYPE} ${STATEMENT.length} ${STATEMENT}`),
-  },
-  module: {
-    request: { kind: "module", sha256: createHash("sha256").update(MODULE).digest("hex") },
-    signed: MODULE,
-  },
 };
 
 export function signingKeyContract({ name, kinds, make }: KeyMember): void {

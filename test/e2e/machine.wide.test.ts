@@ -51,7 +51,7 @@ await bootGuest(guest).catch(({ code, message, hint }) => console.log(JSON.strin
 
   expect(JSON.parse(stdout || JSON.stringify(stderr))).toEqual({
     code: "TOOL_MISSING",
-    message: expect.stringContaining(`there is no ${program}`),
+    message: expect.stringContaining(`${program} is not installed`),
     hint: expect.stringContaining(`apt-get install ${from}`),
   });
 });

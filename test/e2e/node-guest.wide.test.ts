@@ -100,6 +100,37 @@ MODULE_LICENSE("GPL");
     },
     says: GOOD,
   },
+  // Held by one that names no symbol of it, and that was inserted before it.
+  {
+    name: "holds",
+    sources: {
+      "aaa-holder": module(
+        "#include <linux/kmod.h>\nextern int zzz_answer(int x);",
+        'request_module("zzz-held"); return symbol_get(zzz_answer) ? 0 : -ENOENT;',
+        "symbol_put(zzz_answer);",
+      ),
+      "zzz-held": module(
+        "int zzz_answer(int x);\nint zzz_answer(int x) { return x + 41; }\nEXPORT_SYMBOL_GPL(zzz_answer);",
+        "return 0;",
+      ),
+    },
+    says: GOOD,
+  },
+  // And one that nobody lets go.
+  {
+    name: "keeps",
+    sources: {
+      "aaa-keeper": module(
+        "#include <linux/kmod.h>\nextern int kept_answer(int x);",
+        'request_module("zzz-kept"); return symbol_get(kept_answer) ? 0 : -ENOENT;',
+      ),
+      "zzz-kept": module(
+        "int kept_answer(int x);\nint kept_answer(int x) { return x + 41; }\nEXPORT_SYMBOL_GPL(kept_answer);",
+        "return 0;",
+      ),
+    },
+    says: ["fail", /^zzz_kept cannot be unloaded: .*Resource temporarily unavailable$/],
+  },
   // What is asked for before its turn needs another part, and each of the two names the other.
   {
     name: "deep-parts",

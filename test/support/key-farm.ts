@@ -3,20 +3,10 @@
  * so, and waits to be looked at.
  */
 import { type KeySetting, openSigner } from "../../src/signing/open.ts";
-import type { Role } from "../../src/signing/roles.ts";
-import type { SigningRequest } from "../../src/signing/signer.ts";
-import { noteTexts } from "./notes.ts";
-
-const { root, head } = noteTexts();
-const REQUESTS: Readonly<Record<Role, SigningRequest>> = {
-  root: { kind: "root", text: root },
-  head: { kind: "head", text: head },
-  builder: { kind: "statement", payload: '{"_type":"https://in-toto.io/Statement/v1"}' },
-  module: { kind: "module", sha256: "00".repeat(32) },
-};
+import { REQUESTS } from "./signing-requests.ts";
 
 const settings = JSON.parse(process.argv[2] ?? "[]") as KeySetting[];
 await using signer = await openSigner(settings);
-for (const { name, role } of settings) await signer.sign(name, REQUESTS[role]);
+for (const { name, role } of settings) await signer.sign(name, REQUESTS[role].request);
 process.stdout.write("signed\n");
 await new Promise((resolve) => process.stdin.once("end", resolve).resume());

@@ -1,10 +1,8 @@
 /** Keys and signed notes for tests, and every small change that a stranger could make to a file of lines. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import { sha256 } from "../../src/base/json.ts";
-import { type Head, writeHead } from "../../src/provenance/head.ts";
 import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
 import { noteSignature, type SignedNote } from "../../src/provenance/signed-note.ts";
-import { type Trust, writeTrust } from "../../src/provenance/trust.ts";
+import type { Trust } from "../../src/provenance/trust.ts";
 
 export interface TestKey {
   readonly publicKey: PublicKey;
@@ -45,15 +43,6 @@ export function trustOf(
     ...{ origin, version, expires, keys: new Map(all) },
     roles: { root: { threshold, keys: digests(root) }, head: { threshold: 1, keys: digests(head) } },
   };
-}
-
-/** Texts that a signer may be asked to sign. */
-export function noteTexts(): { readonly root: string; readonly head: string } {
-  const head: Head = {
-    ...{ origin: ORIGIN, serial: 1, issued: "2026-11-28T00:00:00Z", expires: "2026-12-05T00:00:00Z" },
-    ...{ generation: { number: 1, digest: sha256("a generation") }, indices: [] },
-  };
-  return { root: writeTrust(trustOf([makeTestKey()], [makeTestKey()])), head: writeHead(head) };
 }
 
 /** Every byte changed in one bit. */

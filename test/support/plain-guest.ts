@@ -150,14 +150,11 @@ async function withPrograms(root: string, release: string): Promise<void> {
   await run("ln", ["-sfn", "busybox", join(root, "bin", "sh")]);
 }
 
-/** As the kernel calls a module whose file has hyphens. */
-const systemName = (name: string) => name.replaceAll("-", "_");
-
 /** Programs are named by their paths: by a bare name, busybox's shell runs what it has of that name itself. */
 export function nodeScript(names: readonly string[]): string {
   const round = [
     ...names.map((name) => `step "in ${name}" /sbin/modprobe ${name}`),
-    ...names.toReversed().map((name) => `step "out ${name}" out ${systemName(name)}`),
+    `out_all ${names.toReversed().join(" ")}`,
   ];
   return `#!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
@@ -171,15 +168,22 @@ step() {
 	said=$("$@" 2>&1)
 	echo "STEP $act $?" $said
 }
-# One that another's removal took along is out already; one that others of these use goes out after them.
+# One that another's removal took along is out already.
 out() {
-	[ -e "/sys/module/$1/initstate" ] || return 0
-	for holder in /sys/module/$1/holders/*; do
-		case " ${names.map(systemName).join(" ")} " in
-		*" \${holder##*/} "*) out "\${holder##*/}" || return ;;
-		esac
+	[ ! -e "/sys/module/$1/initstate" ] || /sbin/modprobe -r "$1"
+}
+# As a person does it: what is in use goes out after what uses it, whichever that is.
+out_all() {
+	while [ $# -gt 0 ]; do
+		tried=" $*" held=
+		for name; do
+			system=$(echo "$name" | /bin/busybox tr - _)
+			if said=$(out "$system" 2>&1); then echo "STEP out $name 0" $said; else held="$held $name"; fi
+		done
+		[ "$held" != "$tried" ] || break
+		set -- $held
 	done
-	/sbin/modprobe -r "$1"
+	for name; do step "out $name" out "$(echo "$name" | /bin/busybox tr - _)"; done
 }
 echo "MODPROBE" $(/sbin/modprobe --version)
 ${[...round, ...round].join("\n")}

@@ -141,10 +141,14 @@ async function* bytesOf(file: string, name: string): AsyncGenerator<Buffer> {
   const path = /^https?:/.test(name) ? new URL(name).pathname : basename(name);
   const compression = ENDINGS.find(([ending]) => path.endsWith(ending))?.[1];
   const body = createReadStream(file);
-  if (compression === undefined) yield* body as AsyncIterable<Buffer>;
-  else {
-    // By the name's end it knows how, whatever the name is.
-    const what = path.endsWith(`.${compression}`) ? basename(path) : `${basename(path)}.${compression}`;
-    yield* decompressed(body, what, UNPACKED_LIMIT_BYTES);
+  try {
+    if (compression === undefined) yield* body as AsyncIterable<Buffer>;
+    else {
+      // By the name's end it knows how, whatever the name is.
+      const what = path.endsWith(`.${compression}`) ? basename(path) : `${basename(path)}.${compression}`;
+      yield* decompressed(body, what, UNPACKED_LIMIT_BYTES);
+    }
+  } finally {
+    body.destroy();
   }
 }

@@ -93,11 +93,17 @@ function includerBefore(lines: readonly string[], index: number, tree: Tree): Pl
   return isClang ? places.at(-1) : places[0];
 }
 
+/** The number of a line, as a log has it; undefined for one that no file has. */
+export function lineNumberOf(digits: string | undefined): number | undefined {
+  const number = Number(digits ?? "");
+  return Number.isSafeInteger(number) && number >= 1 ? number : undefined;
+}
+
 function inTree(groups: Readonly<Record<string, string>> | undefined, tree: Tree): Place | undefined {
   if (groups?.file === undefined) return undefined;
   const { file } = groups;
-  const lineNumber = Number(groups.number);
-  if (!Number.isSafeInteger(lineNumber) || lineNumber < 1) return undefined;
+  const lineNumber = lineNumberOf(groups.number);
+  if (lineNumber === undefined) return undefined;
   const path = isAbsolute(file) ? insideOf(tree.root, normalize(file)) : pathOf(normalize(file), tree);
   return path === undefined ? undefined : { file: path, lineNumber };
 }

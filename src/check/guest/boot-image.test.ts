@@ -1,14 +1,15 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, readdirSync, readlinkSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { craftModule } from "../../../test/support/crafted-module.ts";
 import { makeDeb } from "../../../test/support/debs.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch } from "../../base/scratch.ts";
 import type { Inputs } from "../../inputs/inputs.ts";
-import { type BootContext, fetchTreeModules, readBootWords } from "./boot-image.ts";
+import { type BootContext, fetchBusybox, fetchTreeModules, readBootWords } from "./boot-image.ts";
+import { fetchKmod } from "./kmod.ts";
 
 /** Modules of which each needs the one that the package has before it, so that each costs a reading. */
 async function chainOf(length: number) {
@@ -41,6 +42,45 @@ describe("modules of the kernel's own that need each other in turn", () => {
     );
   });
 });
+
+describe("packages that are read from the cache", () => {
+  const listed = (name: string) => ({
+    ...{ name, version: "1", architecture: "x86_64" as const, source: "debian/bookworm" },
+    ...{ path: "pool/x.deb", size: 1, sha256: "c".repeat(64) },
+  });
+
+  // Each load test would leave some descriptors behind, until there are no more.
+  test.each<[string, (context: BootContext) => Promise<unknown>]>([
+    ["busybox-static", (context) => fetchBusybox([listed("busybox-static")], "x86_64", context)],
+    ["kmod", (context) => fetchKmod([listed("kmod")], context)],
+    ["modules", (context) => fetchTreeModules(["dummy"], [listed("modules")], context)],
+  ])("are closed again, however little of them could be read: %s", async (_, fetch) => {
+    const directory = await temporaryDirectory();
+    const file = join(directory, "bad.deb");
+    await writeFile(file, Buffer.concat([Buffer.from("!<arch>\nnonsense"), Buffer.alloc(1 << 20)]));
+    const inputs = {
+      fetch: () => Promise.resolve(file),
+      stream: (_: unknown, consume: (body: Readable) => Promise<unknown>) => consume(createReadStream(file)),
+    } as unknown as Inputs;
+    const scratch = await openScratch(join(directory, "scratch"));
+    const context: BootContext = { inputs, cache: join(directory, "cache"), scratch };
+
+    await expect(fetch(context)).rejects.toMatchObject({ code: "PACKAGE_MALFORMED" });
+
+    const open = () =>
+      readdirSync("/proc/self/fd").filter((fd) => linkOf(`/proc/self/fd/${fd}`).startsWith(directory));
+    await vi.waitFor(() => expect(open()).toEqual([]));
+  });
+});
+
+/** "" for one that is closed meanwhile. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
 
 describe("what a boot image says", () => {
   const BANNER = "Linux version 6.1.0-9-arm64 (x@debian.org) (gcc-12 12.2.0) #1 SMP Debian 6.1.170-3";

@@ -3,7 +3,7 @@
  * Only these files are kept of packages that are a hundred times their size.
  */
 
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -11,6 +11,7 @@ import { z } from "zod";
 import { markUsed } from "../../base/cache.ts";
 import { unpackWhole } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
+import { streamFile } from "../../base/read-stream.ts";
 import { throwIfAborted } from "../../base/run.ts";
 import { entriesOf, type Scratch } from "../../base/scratch.ts";
 import { openModule } from "../../formats/compressed-module.ts";
@@ -127,10 +128,12 @@ async function unpackBusybox(wanted: Package, context: BootContext, signal?: Abo
   const kept = await readKept(target);
   if (kept !== undefined) return kept;
   const file = await context.inputs.fetch(wanted, [], signal, "boot");
-  const [busybox] = await packageFormat(wanted).readFiles(
-    createReadStream(file),
-    (path) => BUSYBOX_PATH.test(path),
-    (found) => found.length > 0,
+  const [busybox] = await streamFile(file, (body) =>
+    packageFormat(wanted).readFiles(
+      body,
+      (path) => BUSYBOX_PATH.test(path),
+      (found) => found.length > 0,
+    ),
   );
   if (busybox === undefined) {
     throw new FarmError("PACKAGE_MALFORMED", {
@@ -202,10 +205,12 @@ async function takeModules(
   for (;;) {
     begin(holder);
     const wanted = missingFrom(found, names);
-    const files = await packageFormat(holder).readFiles(
-      createReadStream(file),
-      (path) => wanted.has(moduleName(MODULE_PATH.exec(path)?.[1] ?? "")),
-      (files) => files.length >= wanted.size,
+    const files = await streamFile(file, (body) =>
+      packageFormat(holder).readFiles(
+        body,
+        (path) => wanted.has(moduleName(MODULE_PATH.exec(path)?.[1] ?? "")),
+        (files) => files.length >= wanted.size,
+      ),
     );
     for (const { path, content } of files) {
       const [, name = ""] = MODULE_PATH.exec(path) ?? [];

@@ -52,6 +52,27 @@ describe("guestArchive", () => {
     ]);
   });
 
+  test.each([
+    ["after what holds it", "b", ["c 1", "b 0", "a 0", "c 0"], ""],
+    ["again only as long as others go out", "d", ["c 1", "b 0", "a 0", "c 1"], "yes"],
+  ])("takes a module out %s", async (_, holder, steps, failed) => {
+    const script = guestArchive(content).toString("latin1");
+    const [remove = ""] = /^remove\(\) \{\n.*?^\}$/ms.exec(script) ?? [];
+    const step = `step() {
+      [ "$2" = c ] && case $out in *${holder}*) code=0 ;; *) code=1 ;; esac || code=0
+      [ $code = 0 ] && out=$out$2
+      echo "$2 $code"
+    }`;
+
+    const said = execFileSync(
+      "sh",
+      ["-c", `${step}\nb=busybox out= failed= loaded="c b a "\n${remove}\nremove removed\necho "$failed"`],
+      { encoding: "utf8" },
+    );
+
+    expect(said.split("\n").slice(0, -1)).toEqual([...steps, failed]);
+  });
+
   test("holds its secret in one file, which the script empties before anything of a driver runs", () => {
     const archive = guestArchive(content).toString("latin1");
     const script = archive.slice(archive.indexOf("#!/bin/busybox sh"));

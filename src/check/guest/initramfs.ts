@@ -4,7 +4,7 @@
  * with a secret of this boot.
  */
 import { type CpioEntry, cpioArchive } from "../../formats/cpio.ts";
-import { type GuestPlan, READY, SCRIPT, TAINTS_BY_PRESENCE, type Verb } from "./plan.ts";
+import { type GuestPlan, READY, SCRIPT, SIGNALLED, TAINTS_BY_PRESENCE, type Verb } from "./plan.ts";
 
 /** Modules that go in and out together. */
 interface GuestSet {
@@ -77,6 +77,10 @@ export function guestArchive(content: GuestContent): Buffer {
     ...directories,
     { path: "dev/console", mode: 0o020600, rdev: { major: 5, minor: 1 } },
     { path: "bin/busybox", mode: 0o100755, content: busybox },
+    // For a shell that has them not in itself.
+    ...["cat", "dmesg", "insmod", "rmmod"].map(
+      (name): CpioEntry => ({ path: `bin/${name}`, mode: 0o120777, content: "busybox" }),
+    ),
     { path: "init", mode: 0o100755, content: initScript(content) },
     { path: "secret", mode: 0o100400, content: `${secret}\n` },
     ...(tree.kind === "whole" ? kmod : kmod.filter(({ path }) => path !== MODPROBE)),
@@ -218,15 +222,14 @@ echo 1 >/proc/sys/kernel/printk
 echo /request >/proc/sys/kernel/modprobe
 [ ! -e /proc/sys/kernel/yama/ptrace_scope ] || echo 3 >/proc/sys/kernel/yama/ptrace_scope
 
-# To start a program is what costs here, so the shell does by itself what it can; and the words of a program could be read
-# by others, the secret with them.
+# To start a program is what costs here, so the shell does by itself what it can, and what is done for each module goes by
+# bare names, which busybox's shell has in itself; and the words of a program could be read by others, the secret with them.
 say() { echo "@$secret $*"; }
 messages() {
-	$b dmesg -c >/tmp/log
-	[ -s /tmp/log ] || return 0
-	$b tail -n 400 /tmp/log | while IFS= read -r line; do say log "$line"; done
+	dmesg -c -s 40000 >/tmp/log
+	while IFS= read -r line; do say log "$line"; done </tmp/log
 }
-taint() { taint=$($b cat /proc/sys/kernel/tainted); }
+taint() { taint=$(cat /proc/sys/kernel/tainted); }
 stop() {
 	say end
 	$b poweroff -f
@@ -266,16 +269,26 @@ insert() {
 	step "$verb" "$module" put_in "$module" "$file" "$@"
 	if [ "$code" = 0 ]; then loaded="$module $loaded"; else failed=yes; fi
 }
-# One that the kernel asked for before its turn is in already.
+# One that the kernel asked for before its turn is in already. Whether kmod opens a file shows the first time; after that a
+# plain one goes in by the same system call from a program that needs no libraries.
 put_in() {
 	[ -e "/tmp/in-$1" ] && [ -e "/sys/module/$1/initstate" ] && return 0
 	shift
-	${insert} "$@"
+	case $verb:$1 in
+	reinserted:*.ko) insmod "$@" ;;
+	*) ${insert} "$@" ;;
+	esac
 }
+# What is still in use is tried again after the others, for as long as any of them goes out.
 remove() {
-	for name in $loaded; do
-		step "$1" "$name" $b rmmod "$name"
-		[ "$code" = 0 ] || failed=yes
+	while [ -n "$loaded" ]; do
+		held=
+		for name in $loaded; do
+			step "$1" "$name" rmmod "$name"
+			if [ "$code" -ge ${SIGNALLED} ]; then failed=yes; elif [ "$code" != 0 ]; then held="$held$name "; fi
+		done
+		if [ "$held" = "$loaded" ]; then failed=yes; break; fi
+		loaded=$held
 	done
 	loaded=
 }

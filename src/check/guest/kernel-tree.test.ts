@@ -7,6 +7,7 @@ import { craftModule } from "../../../test/support/crafted-module.ts";
 import { makeDeb } from "../../../test/support/debs.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { unpackWhole } from "../../base/decompress.ts";
+import { FarmError } from "../../base/error.ts";
 import { openScratch } from "../../base/scratch.ts";
 import { openModule } from "../../formats/compressed-module.ts";
 import type { Inputs } from "../../inputs/inputs.ts";
@@ -42,8 +43,11 @@ async function kernelOf(files: Readonly<Record<string, string | Uint8Array>>) {
     ...{ name: "linux-image", version: "1", source: "debian/bookworm", path: "linux-image.deb" },
     ...{ sha256: "0".repeat(64), size: 1 },
   } as Package;
-  const fetch = (unopened: readonly ("zst" | "xz" | "gz")[] = []) =>
-    fetchKernelTree(KVERSION, [image], unopened, context);
+  const fetch = (
+    unopened: readonly ("zst" | "xz" | "gz")[] = [],
+    named: Partial<Package> = {},
+    own: Partial<typeof context> = {},
+  ) => fetchKernelTree(KVERSION, [{ ...image, ...named }], unopened, { ...context, ...own });
   return { directory, read, fetch };
 }
 
@@ -108,6 +112,27 @@ describe("fetchKernelTree", () => {
     const tree = await unpacked(await fetch(["zst", "gz"]), directory);
 
     expect(await readdir(join(tree, "kernel/drivers/net"))).toEqual(["dummy.ko"]);
+  });
+
+  test("lets nobody else bear that somebody names the same bytes wrongly, or has no place for them", async () => {
+    const { fetch } = await kernelOf({ ...FILES, "usr/share/doc/of": "bytes of their own" });
+    const nowhere = {
+      stream: () => Promise.reject(new FarmError("REMOTE_UNAVAILABLE", { detail: "no server answers" })),
+    } as unknown as Inputs;
+
+    const [wrongly, elsewhere, honest] = await Promise.allSettled([
+      fetch([], { path: "pool/evil.rpm" }),
+      fetch([], {}, { inputs: nowhere }),
+      fetch(),
+    ]);
+    const later = fetch();
+
+    expect([wrongly, elsewhere]).toMatchObject([
+      { reason: { code: "PACKAGE_MALFORMED" } },
+      { reason: { code: "REMOTE_UNAVAILABLE" } },
+    ]);
+    expect(honest).toMatchObject({ status: "fulfilled" });
+    await expect(later).resolves.toContain("-tree");
   });
 
   const LIB = `lib/modules/${KVERSION}`;

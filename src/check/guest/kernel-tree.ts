@@ -49,25 +49,35 @@ export async function fetchKernelTree(
   const packing = (["zst", "gz"] as const).find((one) => !unopened.includes(one));
   const subject = [TREE_VERSION, kversion, holders.map(({ sha256 }) => sha256), packing ?? ""];
   const target = join(context.cache, "boot", `${hexOf(digestOf(subject))}-tree`);
-  const known = refused.get(target);
+  // Who merely names the same digests may name them wrongly, or where nobody has them, and fails alone.
+  const request = digestOf([target, holders]);
+  const known = refused.get(request);
   if (known !== undefined) throw known;
+  const making = makingWith(context.inputs);
   const running =
-    making.get(target) ??
+    making.get(request) ??
     haveTree(target, () => makeTree(kversion, holders, packing, context, signal), context);
-  making.set(target, running);
+  making.set(request, running);
   try {
     await running;
   } catch (thrown) {
-    if (thrown instanceof FarmError && LASTING.has(thrown.code)) refused.set(target, thrown);
+    if (thrown instanceof FarmError && LASTING.has(thrown.code)) refused.set(request, thrown);
     throw thrown;
   } finally {
-    making.delete(target);
+    making.delete(request);
   }
   return target;
 }
 
-/** Under way: two drivers may wait for one kernel's. */
-const making = new Map<string, Promise<void>>();
+/** Under way, for those who ask the same places: two drivers may wait for one kernel's. */
+const underWay = new WeakMap<BootContext["inputs"], Map<string, Promise<void>>>();
+
+function makingWith(inputs: BootContext["inputs"]): Map<string, Promise<void>> {
+  const making = underWay.get(inputs) ?? new Map<string, Promise<void>>();
+  underWay.set(inputs, making);
+  return making;
+}
+
 /** What is wrong with some, so that not every driver of a night waits for the same fault. */
 const refused = new Map<string, FarmError>();
 const LASTING: ReadonlySet<string> = new Set(["PACKAGE_MALFORMED", "TIMED_OUT"]);

@@ -2,10 +2,10 @@
  * A distribution release's own kmod for the guest, with the libraries it needs: what inserts modules there is what does
  * on its nodes.
  */
-import { createReadStream } from "node:fs";
 import { basename, join } from "node:path";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
+import { streamFile } from "../../base/read-stream.ts";
 import type { Packing } from "../../formats/compressed-module.ts";
 import type { CpioEntry } from "../../formats/cpio.ts";
 import { readDynamicElf } from "../../formats/elf-dynamic.ts";
@@ -71,10 +71,12 @@ async function filesOf(
   const kept = await keptFiles(place);
   if (kept !== undefined) return kept;
   const file = await context.inputs.fetch(wanted, [], signal, "boot");
-  const found = await packageFormat(wanted).readFiles(
-    createReadStream(file),
-    (path) => KMOD_PATH.test(path) || LIBRARY_PATH.test(path),
-    () => false,
+  const found = await streamFile(file, (body) =>
+    packageFormat(wanted).readFiles(
+      body,
+      (path) => KMOD_PATH.test(path) || LIBRARY_PATH.test(path),
+      () => false,
+    ),
   );
   const files = found.map(({ path, content }) => ({ name: basename(path), bytes: content }));
   for (const { name, bytes } of files) await keep(join(place, name), bytes, context.scratch);

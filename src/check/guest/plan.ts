@@ -53,7 +53,14 @@ export function askedFor(log: readonly string[]): string[] {
 /** What modules may do to a kernel by being there: proprietary (P), from staging (C), out of tree (O), unsigned (E). */
 export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 10) | (1 << 12) | (1 << 13);
 
-/** The acts of one set. Each `next` takes the exit code of the act before: what did not go in is not taken out. */
+/** Exit codes of programs that a signal ended, as a step is in which the kernel oopsed. */
+export const SIGNALLED = 128;
+
+/**
+ * The acts of one set. Each `next` takes the exit code of the act before: what did not go in is not taken out, and what
+ * is still in use is tried again after the others, for as long as any of them goes out. A module can be held by one that
+ * names no symbol of it.
+ */
 function* actsOf({ modules, hasSmoke }: SetPlan): Generator<Act, void, number> {
   let hasFailed = false;
   const isGood = (exitCode: number) => {
@@ -69,7 +76,16 @@ function* actsOf({ modules, hasSmoke }: SetPlan): Generator<Act, void, number> {
     for (const module of modules)
       if (!hasFailed && isGood(yield { verb: insert, module })) loaded.unshift(module);
     if (insert === "inserted" && hasSmoke && !hasFailed) isGood(yield { verb: "smoke", module: SCRIPT });
-    for (const module of loaded) isGood(yield { verb: remove, module });
+    for (let held: string[], left = loaded; left.length > 0; left = held) {
+      held = [];
+      for (const module of left) {
+        const exitCode = yield { verb: remove, module };
+        if (exitCode > 0 && exitCode < SIGNALLED) held.push(module);
+        else isGood(exitCode);
+      }
+      hasFailed ||= held.length === left.length;
+      if (held.length === left.length) break;
+    }
   }
 }
 
@@ -79,6 +95,12 @@ export function nextAct(set: SetPlan, steps: readonly { readonly exitCode: numbe
   let next = acts.next();
   for (const { exitCode } of steps) next = acts.next(exitCode);
   return next.done ? undefined : next.value;
+}
+
+/** Whether the same was done again later: then only that counts. */
+export function isRetried(steps: readonly Act[], index: number): boolean {
+  const { verb, module } = steps[index] as Act;
+  return steps.slice(index + 1).some((later) => later.verb === verb && later.module === module);
 }
 
 /** Whether steps are exactly those of a set: each once, in their order, and none left out. */

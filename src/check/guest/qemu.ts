@@ -35,6 +35,7 @@ export interface Boot {
 export const BOOT_LIMIT_MS = 120_000;
 export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 500;
+const KERNEL_SETTINGS = "rcupdate.rcu_expedited=1 printk.devkmsg=on";
 /** Twice what modules of a kernel take as an archive, and room for what the largest kernels want. */
 const MEMORY_MIB = "1024";
 
@@ -105,8 +106,9 @@ function qemuArguments(guest: Guest, accelerator: Accelerator): string[] {
     // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
     ["-serial", "file:/console", "-kernel", "/vmlinuz", "-initrd", "/initramfs"],
     deviceArguments(guest.devices),
-    // A module's end waits for grace periods, which are slow where nothing else happens.
-    ["-append", `console=${qemu.console} panic=-1 quiet rcupdate.rcu_expedited=1 printk.devkmsg=on`],
+    // A module's end waits for grace periods, which are slow where nothing else happens. Programs that lie at the same
+    // addresses each time are translated once.
+    ["-append", `console=${qemu.console} panic=-1 quiet norandmaps ${KERNEL_SETTINGS}`],
   ].flat();
 }
 

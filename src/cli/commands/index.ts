@@ -5,6 +5,7 @@ import { type CommandDefinition, command, group } from "../command.ts";
 import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
+import { INIT_DRIVER, TRY } from "./driver/command.ts";
 import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { INIT } from "./github/command.ts";
 import { CREATE_KEY, SHOW_KEYS } from "./keys/command.ts";
@@ -17,6 +18,8 @@ import { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT, VERIFY } from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
+  command(INIT_DRIVER, async () => (await import("./driver/init.ts")).initDriver),
+  command(TRY, async () => (await import("./driver/try.ts")).tryDriver),
   command(RUN, async () => (await import("./night/run.ts")).run),
   command(WATCH, async () => (await import("./night/watch.ts")).watch),
   group("catalog", "the kernels that exist", [

@@ -2,9 +2,9 @@
  * The configuration: one strict schema for the YAML file, read once at the edge. The only place besides the
  * command line that knows where things are on this machine.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { Size } from "../../base/size.ts";
@@ -22,6 +22,7 @@ import { DriverConfig } from "./driver.ts";
 import { GithubConfig } from "./github.ts";
 import {
   KeysConfig,
+  keyFiles,
   keySettings,
   refuseMisleadingNames,
   refuseOtherKeys,
@@ -137,14 +138,30 @@ export interface ConfigPlaces {
   readonly sandbox?: SandboxName | undefined;
 }
 
-const DEFAULT_FILE = "kmodfarm.yaml";
+export const DEFAULT_FILE = "kmodfarm.yaml";
+const FILES = [DEFAULT_FILE, "kmodfarm.yml"];
+
+/** The configuration of a directory: there, or in the nearest directory above it that has one. */
+export async function findConfig(directory: string): Promise<string | undefined> {
+  for (let at = resolve(directory); ; at = dirname(at)) {
+    for (const name of FILES) {
+      const file = join(at, name);
+      const found = await stat(file).catch(() => undefined);
+      // Above, only files of this user's or root's: anybody may write to a directory such as /tmp.
+      const isOurs = found !== undefined && (found.uid === process.getuid?.() || found.uid === 0);
+      if (found?.isFile() && (isOurs || at === resolve(directory))) return file;
+    }
+    if (at === dirname(at)) return undefined;
+  }
+}
 
 /**
- * Reads the named configuration, else kmodfarm.yaml of this directory, else the defaults; options win.
+ * Reads the named configuration, else that of this directory or of one above it, else the defaults; options win.
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
  */
 export async function loadConfig(places: ConfigPlaces, directory = process.cwd()): Promise<FarmConfig> {
-  const file = resolve(directory, places.config ?? DEFAULT_FILE);
+  const named = places.config ?? (await findConfig(directory)) ?? DEFAULT_FILE;
+  const file = resolve(directory, named);
   const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
     if (places.config === undefined && cause.code === "ENOENT") return "{}";
     throw new FarmError("FILE_UNREADABLE", {
@@ -164,25 +181,34 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
   const store = storeOf(options.store, config.store, base, directory);
   const cache = options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache);
   const policy = config.policy === undefined ? undefined : resolve(base, config.policy);
+  const [keys, keyDirectory] = [keySettings(base, config.keys), resolve(base, config.keyDirectory)];
   return {
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
     ...{ store, cache, policy },
-    keys: keySettings(base, config.keys),
-    keyDirectory: resolve(base, config.keyDirectory),
+    keys,
+    keyDirectory,
     signatures: signaturesAt(base, config.signatures),
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,
-    /** What relative paths of the file are relative to. */
-    base,
+    /** Where it stands, or would, and what its relative paths are relative to. */
+    ...{ file, base },
     /** The farm's own places on this machine. They may be in a driver's directory, and are not its source. */
     own: [
       file,
       cache,
+      keyDirectory,
+      ...keyFiles(keys),
       ...(typeof store === "string" ? [store] : []),
       ...(policy === undefined ? [] : [policy]),
     ],
   };
+}
+
+/** A configuration that no file holds, as if it stood in a directory. */
+export function configIn(directory: string, settings: unknown, options: ConfigPlaces): FarmConfig {
+  const file = join(directory, DEFAULT_FILE);
+  return configAt(parseConfig(JSON.stringify(settings), file), file, options, directory);
 }
 
 /** The settings as the farm uses them. */

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { Secret } from "../../base/secret.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
+import { publicKeyFile } from "../../signing/create.ts";
 import type { KeyPlace } from "../../signing/keys/index.ts";
 import type { KeySetting, PasswordPlace } from "../../signing/open.ts";
 import { ROLE_NAMES } from "../../signing/roles.ts";
@@ -45,6 +46,13 @@ const KeyConfig = z
         "File with the private key (PKCS #8 in PEM, as `kmodfarm keys create` makes it), relative to this file.",
       ),
     pkcs11: Token.optional().describe("A key in a token or HSM, instead of a file; its password is the PIN."),
+    publicKey: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "File with its public key in PEM, relative to this file. Default: `NAME.pub` beside `NAME.pem`.",
+      ),
     passwordFile: z
       .string()
       .min(1)
@@ -110,11 +118,21 @@ export function keySettings(base: string, keys: KeysConfig): KeySetting[] {
     role: key.for,
     place: keyPlace(base, key),
     password: passwordPlace(base, key),
+    ...publicKeyPlace(base, key),
   }));
 }
 
 function keyPlace(base: string, { file = "", pkcs11 }: z.output<typeof KeyConfig>): KeyPlace {
   return pkcs11 === undefined ? { kind: "file", path: resolve(base, file) } : { kind: "pkcs11", ...pkcs11 };
+}
+
+/** Beside the private key, unless it is named. */
+function publicKeyPlace(
+  base: string,
+  { file, publicKey }: z.output<typeof KeyConfig>,
+): Pick<KeySetting, "publicKey"> {
+  const path = publicKey ?? (file === undefined ? undefined : publicKeyFile(file));
+  return path === undefined ? {} : { publicKey: resolve(base, path) };
 }
 
 function passwordPlace(
@@ -130,4 +148,13 @@ function passwordPlace(
 /** The same with absolute paths. */
 export function signaturesAt(base: string, signatures: SignaturesConfig): SignaturesConfig {
   return signatures.map(({ certificate, key }) => ({ certificate: resolve(base, certificate), key }));
+}
+
+/** The files of keys and of their passwords. */
+export function keyFiles(keys: readonly KeySetting[]): string[] {
+  return keys.flatMap(({ place, password, publicKey }) => [
+    ...(place.kind === "file" ? [place.path] : []),
+    ...(password.kind === "file" ? [password.path] : []),
+    ...(publicKey === undefined ? [] : [publicKey]),
+  ]);
 }

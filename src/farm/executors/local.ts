@@ -7,6 +7,7 @@ import type { Attempt } from "../../builder/attempt.ts";
 import type { BuildContext } from "../../builder/build.ts";
 import { type LoadCode, loadReason } from "../../check/checks/load.ts";
 import type { BootContext } from "../../check/guest/boot-image.ts";
+import { loadModules } from "../../check/load.ts";
 import { verdict } from "../../check/verdict.ts";
 import type { Element } from "../../matrix/element.ts";
 import { type Machine, unfitFor } from "../machine.ts";
@@ -37,7 +38,8 @@ export class LocalExecutor implements Executor {
 
   constructor(context: LocalContext) {
     this.#context = context;
-    this.#loads = new LoadQueue(context.processors, context.boot, context.signal);
+    const { processors, boot, signal } = context;
+    this.#loads = new LoadQueue(processors, (request) => loadModules(request, boot, signal), signal);
     this.#images = new PQueue({ concurrency: context.processors.concurrency });
   }
 

@@ -10,6 +10,8 @@ import {
   compressedPath,
   isKeptFile,
   MODULE_LIMIT_BYTES,
+  MODULE_NAME_CHARACTERS,
+  MOST_MODULES,
   modulePath,
   strippedPath,
 } from "../../builder/outputs.ts";
@@ -135,11 +137,12 @@ function checkOutputs({ driver, limits }: BuildOrder, attempt: AttemptRecord): v
     return;
   }
   const names = modules.map(({ name }) => name);
-  const bad = names.find((name) => !isPathSegment(name) || name.length > 120);
+  const bad = names.find((name) => !isPathSegment(name) || name.length > MODULE_NAME_CHARACTERS);
   if (bad !== undefined) throw refused(`a module of it has the name ${quoted(bad)}`);
   if (new Set(names.map((name) => moduleName(name))).size !== names.length)
     throw refused("two modules of it have one name");
   if (names.length === 0) throw refused("it brings no module, and says nothing of a failure");
+  if (names.length > MOST_MODULES) throw refused(`it brings ${names.length} modules`);
   if (driver.modules.length > 0 && !isSame(names.toSorted(), driver.modules.toSorted()))
     throw refused(`it brings the modules ${names.join(", ")}, and ${driver.modules.join(", ")} were ordered`);
   for (const module of modules) checkShapes(driver.build, module);

@@ -1,11 +1,11 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import PQueue from "p-queue";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { craftModule } from "../../../test/support/crafted-module.ts";
 import { makeDeb } from "../../../test/support/debs.ts";
 import { makeElement } from "../../../test/support/elements.ts";
-import { makeBuildOrder } from "../../../test/support/hand-overs.ts";
+import { makeBuildOrder, makeLoadOrder } from "../../../test/support/hand-overs.ts";
 import { makePackage } from "../../../test/support/kernels.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { Http } from "../../base/http.ts";
@@ -19,7 +19,7 @@ import { archiveOfSource } from "../../builder/source-archive.ts";
 import { readSourceTree } from "../../builder/source-tree.ts";
 import { exportRoot } from "../../builder/toolchains/archive.ts";
 import type { Package } from "../../kernel/kernel.ts";
-import type { BuildOrder, Bytes } from "./order.ts";
+import type { BuildOrder, Bytes, LoadOrder } from "./order.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import { Workshop } from "./workshop.ts";
 
@@ -28,6 +28,7 @@ let cache: string;
 let scratch: Scratch;
 let directory: OrderDirectory;
 let workshop: Workshop;
+let processors: PQueue;
 let builds: number;
 
 /** Leaves the module that the compiler of its root makes of everything. */
@@ -51,9 +52,10 @@ beforeEach(async () => {
   scratch = await openScratch(join(cache, "tmp"));
   directory = await OrderDirectory.make(join(place, "orders"));
   builds = 0;
+  processors = new PQueue({ concurrency: 2 });
   workshop = new Workshop({
     ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: compiling },
-    ...{ processors: new PQueue({ concurrency: 2 }), signal: new AbortController().signal },
+    ...{ processors, signal: new AbortController().signal },
     machine: { architecture: "x86_64", emulated: new Set() },
   });
 });
@@ -127,13 +129,35 @@ async function carriedHeaders(): Promise<Package> {
   return { ...makePackage({ name }), sha256: digest.slice(7), size };
 }
 
+/** A boot image that travels with its order. */
+async function carriedImage(): Promise<Package> {
+  const name = "linux-image-6.1.0-56-amd64";
+  const deb = await makeDeb(place, name, { "boot/vmlinuz-6.1.0-56-amd64": "a kernel" });
+  const { digest, size } = await directory.put(await readFile(deb));
+  return { ...makePackage({ name }), sha256: digest.slice(7), size };
+}
+
+/** An order to load one module of those bytes. */
+async function loadOrder(image: Package, name: string, bytes: string): Promise<LoadOrder> {
+  const { packages, ...element } = makeElement();
+  const order = makeLoadOrder({
+    ...makeBuildOrder(),
+    element: {
+      ...element,
+      packages: { ...packages, image: [image] },
+    },
+  });
+  const module = { name, ...(await directory.put(Buffer.from(bytes))) };
+  return { ...order, set: { ...order.set, modules: [module] } };
+}
+
 /** The same order, which says that what comes of it is of that recipe. */
 function claiming(recipe: Recipe, order: BuildOrder): BuildOrder {
   return { ...order, recipe, element: { ...order.element, recipe: recipeKey(recipe) } };
 }
 
-const build = (order: BuildOrder) =>
-  workshop.build(order, { signal: new AbortController().signal, stage: () => {} });
+const WATCH = { signal: new AbortController().signal, stage: () => {} };
+const build = (order: BuildOrder) => workshop.build(order, WATCH);
 
 describe("a workshop", () => {
   test("goes as far as an honest order lets it", async () => {
@@ -208,5 +232,31 @@ describe("a workshop", () => {
       await expect(build(order)).rejects.not.toMatchObject({ code: "NOT_FETCHABLE" });
 
     await expect(build(honest)).rejects.toMatchObject({ code: "NOT_FETCHABLE" });
+  });
+
+  test("loads nothing for an element of another driver", async () => {
+    const order = await loadOrder(await carriedImage(), "doorbell", "no module");
+
+    await expect(
+      workshop.load({ ...order, element: { ...order.element, driver: "another" } }, WATCH),
+    ).rejects.toMatchObject({ code: "ORDER_INVALID" });
+  });
+
+  test("boots for each order alone: any of them may claim to be of the same driver", async () => {
+    processors.pause();
+    const image = await carriedImage();
+    const orders = [
+      await loadOrder(image, "honest", "no module"),
+      await loadOrder(image, "evil", "no module either"),
+    ];
+    const loaded = Promise.allSettled(orders.map((order) => workshop.load(order, WATCH)));
+    await vi.waitFor(() => expect(processors.size).toBe(2));
+    processors.start();
+
+    expect(await loaded).toMatchObject(
+      ["honest", "evil"].map((name) => ({
+        reason: { code: "MODULE_MALFORMED", message: expect.stringContaining(name) },
+      })),
+    );
   });
 });

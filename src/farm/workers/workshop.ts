@@ -25,7 +25,7 @@ import { LocalExecutor } from "../executors/local.ts";
 import type { Machine } from "../machine.ts";
 import { IMAGES } from "../open.ts";
 import { STEPS } from "../steps.ts";
-import type { BuildOrder, Bytes, LoadOrder, Order } from "./order.ts";
+import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
 
 interface WorkshopContext {
@@ -86,8 +86,11 @@ export class Workshop {
     const bytesOf = async (bytes: Bytes) =>
       own.get(bytes.digest) ?? (await this.#context.directory.bytes(bytes));
     const { driver, modules, needs, smoke, settings } = order.set;
+    if (driver !== order.element.driver) throw contradiction("its modules are not its element's driver's");
     const set = {
-      ...{ driver, smoke, settings },
+      // Whose modules these are, only who planned knows: a stranger's order may name any driver, and what it has run in
+      // a kernel could report anything of the others there. So an order shares its boot with no other one.
+      ...{ driver: orderDigest(order), smoke, settings },
       modules: await Promise.all(
         modules.map(async ({ name, packed, ...plain }) => ({
           name,

@@ -4,8 +4,7 @@
 import { FarmError } from "../../../base/error.ts";
 import { signaturesAt } from "../../../farm/config/keys.ts";
 import { readCertificates } from "../../../farm/policy-file.ts";
-import { farmKeys } from "../../../farm/signing.ts";
-import { openSigner } from "../../../signing/open.ts";
+import { FarmSigning } from "../../../farm/signing.ts";
 import { moduleCertificate } from "../../../signing/sidecar.ts";
 import type { OptionsOf } from "../../command.ts";
 import { configOf } from "../../options.ts";
@@ -19,23 +18,18 @@ export async function show(name: string | undefined, options: Options): Promise<
 }
 
 async function showKeys(name: string | undefined, options: Options): Promise<number> {
-  const settings = farmKeys(await configOf(options)).filter((key) => name === undefined || key.name === name);
-  if (settings.length === 0) throw noSuchKey(name);
-  await using signer = await openSigner(settings);
-  const keys = settings.flatMap(({ name: key, role }) => {
-    const found = signer.keys.get(key);
-    if (found === undefined) return [];
-    const pem = found.key.export({ format: "pem", type: "spki" }).toString();
-    return [{ name: key, for: role, kind: found.kind, fingerprint: found.fingerprint, pem }];
+  await using signing = new FarmSigning(await configOf(options));
+  const wanted = (await signing.publicKeys()).filter((one) => name === undefined || one.name === name);
+  if (wanted.length === 0) throw noSuchKey(name);
+  const keys = wanted.map(({ name: own, role, key: { kind, fingerprint, key } }) => {
+    const pem = key.export({ format: "pem", type: "spki" }).toString();
+    return { name: own, for: role, kind, fingerprint, pem };
   });
   if (options.json) await printJson({ schema: "kmodfarm.keys/1", keys });
   else
     await print(
       keys
-        .map(
-          ({ name: key, for: role, kind, fingerprint, pem }) =>
-            `${key}: for ${role}, ${kind}, ${fingerprint}\n${pem}`,
-        )
+        .map((one) => `${one.name}: for ${one.for}, ${one.kind}, ${one.fingerprint}\n${one.pem}`)
         .join("\n"),
     );
   return 0;

@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { makePlace, openScratch } from "../../../base/scratch.ts";
 import { packingOf } from "../../../formats/compressed-module.ts";
+import { DER, readDerValue } from "../../../formats/der.ts";
 import { readKernelModule } from "../../../formats/kernel-module.ts";
 import { type ModuleSignature, signatureTrailer, splitSignature } from "../../../formats/module-signature.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -24,7 +25,7 @@ export async function attach(
   readKernelModule(content, module);
   if (splitSignature(content, module).signature !== undefined)
     throw unfit(module, "is signed already", "`kmodfarm modules detach` takes its signature off.");
-  const sidecar = withTrailer(await readUncompressed(signature));
+  const sidecar = withTrailer(await readUncompressed(signature), signature);
   const signed = Buffer.concat([content, sidecar]);
   const split = splitSignature(signed, signature);
   if (split.signature === undefined || split.content.length !== content.length)
@@ -56,9 +57,10 @@ export async function detach(module: string, { to }: OptionsOf<typeof DETACH>): 
   return 0;
 }
 
-/** A bare CMS signature, as `sign-file -p` and `openssl cms` write it, is a SEQUENCE of DER. */
-function withTrailer(signature: Buffer): Buffer {
-  const isBare = signature[0] === 0x30 && splitSignature(signature, "it").signature === undefined;
+/** A bare CMS signature, as `sign-file -p` and `openssl cms` write it, is one value of DER, and nothing behind it. */
+function withTrailer(signature: Buffer, what: string): Buffer {
+  const isDer = signature[0] === DER.sequence;
+  const isBare = isDer && readDerValue(signature, 0, what).whole.length === signature.length;
   return isBare ? Buffer.concat([signature, signatureTrailer(signature)]) : signature;
 }
 
