@@ -1,194 +1,236 @@
 /**
- * What a publication costs in a store with many artifacts: requests and bytes for one changed element, for a night
- * without news, and for all of it at once, beside what writing the whole state costs; the time of the next state; and
- * what it takes to tell where every element stands, as `matrix show` does: no manifest is read for that.
+ * What a registry in a bucket costs, on a real server (radosgw) of this machine: requests and bytes of a publication and of
+ * a night without news, as they go over the wire; speed beside rclone's; memory. Each line with its limit; exits 1 unless
+ * all are kept.
  *
  *     npm run bench:store -- [artifacts] [releases]
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import PQueue from "p-queue";
 import { sha256, toDocument } from "../src/base/json.ts";
-import { CHECK_NAMES } from "../src/check/checks/index.ts";
-import { DEFAULT_POLICY, policyDigest } from "../src/check/policy.ts";
-import { loadConfig } from "../src/farm/config/index.ts";
-import { openGate } from "../src/farm/gate.ts";
-import { openFarm } from "../src/farm/open.ts";
-import { standingsToday } from "../src/farm/standings.ts";
-import {
-  headersFacts,
-  idOf,
-  type KernelFacts,
-  type PackagedKernel,
-  withAllLearned,
-} from "../src/kernel/facts.ts";
-import type { Element } from "../src/matrix/element.ts";
+import { run } from "../src/base/run.ts";
+import { openScratch } from "../src/base/scratch.ts";
+import { withAllLearned } from "../src/kernel/facts.ts";
 import { blobPath, putBlob } from "../src/registry/blobs.ts";
 import { commit } from "../src/registry/commit.ts";
-import type { IndexEntry, Published } from "../src/registry/documents.ts";
-import { elementStates } from "../src/registry/element-state.ts";
-import { readListing, readPublished } from "../src/registry/generations.ts";
+import { copyStore } from "../src/registry/copy.ts";
+import type { Published } from "../src/registry/documents.ts";
+import { readPublished } from "../src/registry/generations.ts";
+import { keptBlobs } from "../src/registry/kept.ts";
 import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
 import { nextState, type Outcome } from "../src/registry/publish.ts";
-import { listAll } from "../src/registry/standing.ts";
 import { openFolderStore } from "../src/registry/stores/folder.ts";
+import { openS3Store } from "../src/registry/stores/s3.ts";
 import type { Store } from "../src/registry/stores/store.ts";
-import { makeEntry, makeManifest, makeOutcome } from "../test/support/artifacts.ts";
-import { makeElement } from "../test/support/elements.ts";
-import { makeCatalog, makeKernel } from "../test/support/kernels.ts";
+import { makeManifest } from "../test/support/artifacts.ts";
+import { startS3Proxy } from "../test/support/s3-proxy.ts";
+import { placeOf, startRadosgw, withBucket } from "../test/support/s3-servers.ts";
+import { factsOn, firstNight, megabytes, notedOutcome } from "./registry.ts";
 
 const [count = 10_000, releases = 20] = process.argv.slice(2).map(Number);
 const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
+const FILES = { number: 500, bytes: 700_000 };
+const LARGE_BYTES = 200_000_000;
+const PART_OF_RCLONE = 0.7;
+const MEMORY_LIMIT_BYTES = 150e6;
 
-const traffic = { requests: 0, written: 0, read: 0, paths: [] as string[] };
+const undo: (() => unknown)[] = [];
+let environment: Readonly<Record<string, string>> = {};
+let isGood = true;
 const place = await mkdtemp(join(tmpdir(), "kmodfarm-bench-"));
-const store = counted(await openFolderStore(place));
-const places = Array.from({ length: releases }, (_, index) => `release${index}`);
-const kernels = Array.from({ length: count }, (_, index) =>
-  makeKernel({
-    distribution: places[index % releases] ?? "",
-    kversion: `6.1.0-${index}-amd64`,
-    packageVersion: `6.1.${index}-1`,
-  }),
-);
-const catalog = makeCatalog(kernels);
-const facts = withAllLearned([], kernels.map(factsOn));
-const outcomes = kernels.map(({ distribution, kversion, packageVersion }, index) =>
-  outcomeOf(index, { distribution, kversion, packageVersion }),
-);
-
-// Bytes that nodes would get are not what is measured: all artifacts share them.
-await putBlob(store, "module built");
-await putBlob(store, "log built");
-
-console.log(`${count} artifacts in ${releases} releases`);
-const started = performance.now();
-const all = nextState(NOTHING_PUBLISHED, catalog, outcomes, { facts });
-console.log(`next state of ${count} outcomes: ${seconds(started)}`);
-const whole = Object.entries(all).map(([, part]) => Buffer.byteLength(toDocument(part)));
-console.log(
-  `the whole state: ${megabytes(whole.reduce((sum, size) => sum + size, 0))}, which was written for each change before`,
-);
-
-let published: Published = NOTHING_PUBLISHED;
-published = await measured("first publication", () => publish(all));
-await measured("read by another process", () => readPublished(store));
-await measured("nothing changed", () => publish(nextState(published, catalog, [])));
-for (const index of [0, 1, 2]) {
-  const element = (outcomes[index] as Outcome).element;
-  await putBlob(store, `module ${index}`);
-  await putBlob(store, `log ${index}`);
-  await putBlob(store, toDocument(makeManifest(element, [], String(index))));
-  // What a build learns of its kernel is published with it.
-  const learned = { ...factsOn(element), image: { of: sha256("image"), version: `#${index} SMP` } };
-  const next = nextState(published, catalog, [notedOutcome(element, String(index), true)], {
-    facts: withAllLearned(published.facts, [learned]),
-  });
-  published = await measured("one changed element", () => publish(next));
+const scratch = await openScratch(join(place, "tmp"));
+try {
+  console.error("starting radosgw");
+  const server = await withBucket(await startRadosgw(18480));
+  undo.push(() => server.stop());
+  environment = { ...server.env, PATH: process.env.PATH ?? "" };
+  await requests(server.endpoint);
+  await speed(server.endpoint);
+  await memory(server.endpoint);
+} finally {
+  for (const stop of undo.toReversed()) await stop();
+  await scratch.close();
+  await rm(place, { recursive: true });
 }
-const rows = await measured("matrix show", showAll);
-const manifests = new Set(listAll(published.indices).map(({ entry }) => blobPath(entry.manifest)));
-const seen = traffic.paths.filter((path) => manifests.has(path)).length;
-console.log(`  ${rows} elements, ${seen} manifests read`);
-await rm(place, { recursive: true });
+process.exitCode = isGood ? 0 : 1;
 
-/** What `matrix show` does before it prints. */
-async function showAll(): Promise<number> {
-  const farm = await openFarm(await loadConfig({ store: place }, place));
-  try {
-    const state = await readListing(store);
-    const gate = await openGate(
-      { ...farm, store },
-      () => ({ ...NOTHING_PUBLISHED, ...state }),
-      () => new Date(),
+function line(what: string, found: string, limit: string, isKept: boolean): void {
+  isGood &&= isKept;
+  console.log(`${isKept ? "ok  " : "OVER"}  ${what.padEnd(46)} ${found.padEnd(34)} limit: ${limit}`);
+}
+
+async function requests(endpoint: string): Promise<void> {
+  const proxy = await startS3Proxy(endpoint, (stop) => undo.push(stop));
+  /** As another process has it, with what this machine keeps. */
+  const open = async (cache: string): Promise<Store> => ({
+    ...(await openS3Store(placeOf(proxy, "farm"))),
+    kept: keptBlobs(join(place, cache), scratch),
+  });
+  const { catalog, facts, outcomes } = firstNight(count, releases);
+  const all = nextState(NOTHING_PUBLISHED, catalog, outcomes, { facts });
+  const first = await open("warm");
+  // Bytes that nodes would get are not what is measured: all artifacts share them.
+  await putBlob(first, "module built");
+  await putBlob(first, "log built");
+  const { state } = await commit(first, () => ({ state: all, result: 0 }), AUTHOR);
+  // Showing ten thousand artifacts is not measured either.
+  await first.removeAll("marks");
+  console.log(`${count} artifacts in ${releases} releases: ${Object.keys(state.parts).length} parts`);
+
+  const night = async (cache: string) => {
+    const store = await open(cache);
+    proxy.requests.length = 0;
+    const published = await readPublished(store);
+    const { show } = await commit(
+      store,
+      (before) => ({ state: nextState(before, catalog, []), result: 0 }),
+      AUTHOR,
+      published,
     );
-    const stateOf = elementStates(state, await standingsToday(gate, state));
-    const words = state.matrix.map((element) => stateOf(element).word);
-    const wrong = words.filter((word) => word !== "stable" && word !== "candidate");
-    if (wrong.length > 0) throw new Error(`${wrong.length} elements are ${wrong[0]}`);
-    return words.length;
-  } finally {
-    await farm.close();
+    await show();
+    return counted();
+  };
+  const counted = () => ({
+    all: proxy.requests.length,
+    writes: proxy.requests.filter(({ method }) => method !== "GET" && method !== "HEAD").length,
+    lists: proxy.requests.filter(({ query }) => query.has("list-type")).length,
+    sent: proxy.requests.reduce((sum, { sent }) => sum + sent, 0),
+  });
+  const words = ({ all: asked, writes, lists }: ReturnType<typeof counted>) =>
+    `${asked} requests, ${writes} writes, ${lists} LIST`;
+  const cold = await night("cold");
+  const isQuiet = cold.writes === 0 && cold.lists === 0;
+  line(
+    "a night without news, nothing in the cache",
+    words(cold),
+    "60 requests, 0 writes, 0 LIST",
+    isQuiet && cold.all <= 60,
+  );
+  const warm = await night("warm");
+  line("the same, warm cache", words(warm), "5 requests", warm.all <= 5 && warm.writes + warm.lists === 0);
+
+  for (const index of [1, Math.floor(count / 2), count - 1]) {
+    const store = await open("warm");
+    proxy.requests.length = 0;
+    const published = await readPublished(store);
+    await publishOne(store, published, outcomes[index] as Outcome);
+    const { all: asked, sent } = counted();
+    line(
+      `one changed element (number ${index}), all of it`,
+      `${asked} requests, ${megabytes(sent)} sent`,
+      "40 requests, 3 MB",
+      asked <= 40 && sent <= 3e6,
+    );
   }
 }
 
-/** All that headers can say. */
-function factsOn(kernel: PackagedKernel): KernelFacts {
-  const { kversion: release } = kernel;
-  const digest = sha256(release);
-  const said = {
-    ...{ release, buildSalt: release, vermagic: `${release} SMP preempt mod_unload modversions ` },
-    ...{ configuration: digest, symvers: digest, upstream: "6.1.170", hasVmlinux: false },
-    compiler: { family: "gcc", version: "12.2.0", source: "config" },
-  } as const;
-  return headersFacts(kernel, said) ?? idOf(kernel);
-}
-
-async function publish(state: Published): Promise<Published> {
-  const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, published);
-  return written;
-}
-
-async function measured<T>(what: string, work: () => Promise<T>): Promise<T> {
-  Object.assign(traffic, { requests: 0, written: 0, read: 0, paths: [] });
-  const from = performance.now();
-  const result = await work();
-  const { requests, written, read } = traffic;
-  console.log(
-    `${what}: ${requests} requests, ${megabytes(written)} written, ${megabytes(read)} read, ${seconds(from)}`,
+/** What a build of one element brings: its bytes, what was learned of its kernel, and the view. */
+async function publishOne(store: Store, published: Published, { element }: Outcome): Promise<void> {
+  const content = randomBytes(4).toString("hex");
+  await putBlob(store, `module ${content}`);
+  await putBlob(store, `log ${content}`);
+  await putBlob(store, toDocument(makeManifest(element, [], content)));
+  const learned = { ...factsOn(element), image: { of: sha256("image"), version: `#${content} SMP` } };
+  const { show } = await commit(
+    store,
+    (before) => ({
+      state: nextState(before, before.catalog, [notedOutcome(element, content, true)], {
+        facts: withAllLearned(before.facts, [learned]),
+      }),
+      result: 0,
+    }),
+    AUTHOR,
+    published,
   );
-  return result;
+  await show();
 }
 
-function outcomeOf(index: number, kernel: Partial<ReturnType<typeof makeElement>>): Outcome {
-  const output = `0.1.0/${kernel.distribution}/x86_64/${kernel.kversion}_${kernel.packageVersion}`;
-  const element = makeElement({ ...kernel, output });
-  // Every tenth is a candidate.
-  return notedOutcome(element, `built ${index}`, index % 10 !== 0);
-}
-
-function notedOutcome(element: Element, content: string, isStable: boolean): Outcome {
-  const words = CHECK_NAMES.map((name) => [name, name === "load" && !isStable ? "fail" : "pass"]);
-  const entry: IndexEntry = {
-    ...makeEntry(element, content),
-    verdicts: Object.fromEntries(words),
-    judged: { policy: policyDigest(DEFAULT_POLICY, { signers: [], builders: [] }) },
-    ...(isStable ? {} : { reasons: ["load: fail: the kernel oopsed: inserting doorbell"] }),
+async function speed(endpoint: string): Promise<void> {
+  const folder = join(place, "folder");
+  const files: { digest: string; bytes: Buffer }[] = [];
+  for (let index = 0; index < FILES.number; index++) {
+    const bytes = randomBytes(FILES.bytes);
+    const digest = sha256(bytes);
+    files.push({ digest, bytes });
+    const file = join(folder, blobPath(digest));
+    await mkdir(join(file, ".."), { recursive: true });
+    await writeFile(file, bytes);
+  }
+  const rates = { rclone: [] as number[], copy: [] as number[], artifacts: [] as number[] };
+  const rate = async (work: () => Promise<unknown>) => {
+    const from = performance.now();
+    await work();
+    return (FILES.number * FILES.bytes) / 1e6 / ((performance.now() - from) / 1000);
   };
-  return makeOutcome(element, { artifact: { entry, isStable } });
+  // In turn, so that whatever else this machine does befalls all of them.
+  for (const round of [1, 2, 3]) {
+    rates.rclone.push(await rate(() => rclone(endpoint, folder, `rclone${round}`)));
+    const [source, copy] = [
+      await openFolderStore(folder),
+      await openS3Store(placeOf({ endpoint }, `copy${round}`)),
+    ];
+    rates.copy.push(await rate(() => copyStore(source, copy, scratch)));
+    const store = await openS3Store(placeOf({ endpoint }, `artifacts${round}`));
+    const queue = new PQueue({ concurrency: 8 });
+    rates.artifacts.push(
+      await rate(() => Promise.all(files.map(({ bytes }) => queue.add(() => putBlob(store, bytes))))),
+    );
+  }
+  const best = (all: readonly number[]) => Math.max(...all);
+  const least = PART_OF_RCLONE * best(rates.rclone);
+  const limit = `${PART_OF_RCLONE} x rclone's ${best(rates.rclone).toFixed(0)} MB/s`;
+  for (const [what, all] of [
+    [`${FILES.number} artifacts of 700 KB, eight at once`, rates.artifacts],
+    ["the same files by `store copy`", rates.copy],
+  ] as const)
+    line(what, `${best(all).toFixed(0)} MB/s`, limit, best(all) >= least);
 }
 
-function counted(inner: Store): Store {
-  const asked = <T>(answer: Promise<T>, bytes = 0): Promise<T> => {
-    traffic.requests++;
-    traffic.written += bytes;
-    return answer;
+async function rclone(endpoint: string, folder: string, prefix: string): Promise<void> {
+  const remote = `:s3,provider=Ceph,env_auth=true,endpoint="${endpoint}":farm/${prefix}`;
+  const { exitCode, stderr } = await run(["rclone", "copy", "--transfers", "8", folder, remote], {
+    timeoutMs: 600_000,
+    env: { ...environment, RCLONE_CONFIG: "/dev/null" },
+  });
+  if (exitCode !== 0) throw new Error(`rclone: ${stderr}`);
+}
+
+/** What a process has in memory at most that archives a package, beside one that opens the same store. */
+async function memory(endpoint: string): Promise<void> {
+  const file = join(place, "package");
+  const bytes = randomBytes(LARGE_BYTES);
+  await writeFile(file, bytes);
+  const source = (path: string) => JSON.stringify(new URL(`../${path}`, import.meta.url).href);
+  const digest = sha256(bytes).slice("sha256:".length);
+  const peakOf = async (work: string) => {
+    const module = `
+      import { openS3Store } from ${source("src/registry/stores/s3.ts")};
+      import { inputArchive } from ${source("src/registry/input-archive.ts")};
+      const store = await openS3Store(${JSON.stringify(placeOf({ endpoint }, "memory"))});
+      const archive = inputArchive(store);
+      await store.prepare();
+      ${work}
+      console.log(process.resourceUsage().maxRSS * 1024);`;
+    const argv = [process.execPath, "--input-type=module", "--eval", module];
+    const { exitCode, stdout, stderr } = await run(argv, {
+      timeoutMs: 600_000,
+      env: environment,
+    });
+    if (exitCode !== 0) throw new Error(stderr);
+    return Number(stdout);
   };
-  return {
-    place: inner.place,
-    async read(path) {
-      traffic.paths.push(path);
-      const bytes = await asked(inner.read(path));
-      traffic.read += bytes?.length ?? 0;
-      return bytes;
-    },
-    stream: (path) => asked(inner.stream(path)),
-    facts: (path) => asked(inner.facts(path)),
-    list: (path) => asked(inner.list(path)),
-    walk: (path) => inner.walk(path),
-    remove: (path) => asked(inner.remove(path)),
-    write: (path, content) => asked(inner.write(path, content), Buffer.byteLength(content)),
-    create: (path, content) => asked(inner.create(path, content), Buffer.byteLength(content)),
-    writeFile: (path, file) => asked(inner.writeFile(path, file)),
-    prepare: () => inner.prepare(),
-    close: () => inner.close(),
-  };
-}
-
-function seconds(from: number): string {
-  return `${((performance.now() - from) / 1000).toFixed(2)} s`;
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(2)} MB`;
+  const idle = await peakOf("");
+  const there = await peakOf(`await archive.write("${digest}", ${JSON.stringify(file)}, false);`);
+  const back = await peakOf(`let size = 0;
+    for await (const chunk of await archive.open("${digest}")) size += chunk.length;
+    if (size !== ${LARGE_BYTES}) throw new Error(String(size));`);
+  const limit = `${megabytes(MEMORY_LIMIT_BYTES)} above an idle process (${megabytes(idle)})`;
+  for (const [what, peak] of [
+    ["memory while a package of 200 MB is archived", there],
+    ["memory while it is read from there", back],
+  ] as const)
+    line(what, `${megabytes(peak - idle)} more`, limit, peak - idle <= MEMORY_LIMIT_BYTES);
 }

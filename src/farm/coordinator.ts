@@ -29,6 +29,7 @@ import { type Farm, type FarmAnswers, type FarmBuild, openBuild, updateFarmCatal
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
+import { ModuleSigning } from "./sign.ts";
 import { Started } from "./started.ts";
 import type { Attestor } from "./statements.ts";
 import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
@@ -47,8 +48,12 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
+  /** Takes some of what is wanted; default: all. */
+  readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
+  /** Keys of elements that there is something new about: no other one is planned. Default: all that are wanted. */
+  readonly only?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
   /** Plans only: nothing is written to the store. */
@@ -100,6 +105,7 @@ export class Coordinator {
   readonly #drivers: Drivers;
   readonly #gate: Gate;
   readonly #attestor: Attestor | undefined;
+  readonly #modules: ModuleSigning;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
@@ -115,6 +121,8 @@ export class Coordinator {
   readonly #handedOut = new Set<string>();
   /** Artifacts with files of which the store has no good copy: they are made again, as far as they are wanted. */
   #damaged: ReadonlySet<string> = new Set();
+  /** Why nothing can be published in this run. */
+  #unwritable: FarmError | undefined;
   #work: { readonly planner: Planner; readonly context: ElementContext } | undefined;
 
   constructor(farm: Farm, options: RunOptions, { ledger, drivers, gate, attestor }: Parts) {
@@ -122,6 +130,7 @@ export class Coordinator {
     this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
+    this.#modules = new ModuleSigning(farm.config, farm.signing, farm.store);
     this.#options = options;
     this.#drivers = drivers;
     this.#processors = new PQueue({ concurrency: farm.config.jobs });
@@ -161,14 +170,17 @@ export class Coordinator {
   }
 
   /**
-   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again.
+   * Looks at what nodes get: what the store lost is written again, and what it cannot give is made again. In a bucket, which
+   * keeps what it has, only if asked to.
    * @throws FarmError CONFIG_INVALID for a selection with a word that names nothing
    */
   async begin(): Promise<void> {
     this.#refuseUnknownWords();
-    if (!this.#options.isDry)
+    const { isDry, retry } = this.#options;
+    if (isDry !== true && (this.#farm.store.isNear || retry === true))
       await this.#alone("store", async () => {
-        await this.#repair();
+        const lost = await this.#repair();
+        await this.#alone("signatures", () => this.#signPublished(lost));
       });
     this.#work = this.#open();
   }
@@ -188,6 +200,10 @@ export class Coordinator {
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
     for (const element of ordered) {
       if (this.#started.has(element) || this.ledger.isOutOfReach(element)) continue;
+      if (this.#options.only?.has(elementKey(element)) === false) {
+        this.#passOver(element);
+        continue;
+      }
       this.#options.progress.element(named(element), "waiting");
       const awaited = this.#needsOf(element).flatMap(
         (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
@@ -199,9 +215,18 @@ export class Coordinator {
     }
   }
 
-  /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED */
+  /** What the store says of an element is all that is known of one that is not planned. */
+  #passOver(element: Element): void {
+    const key = elementKey(element);
+    const settled = this.ledger.settledAs(element);
+    if (settled === undefined || this.#damaged.has(artifactKey(settled))) this.#handedOut.add(key);
+    else this.#done.set(key, { element: settled, isNew: false });
+  }
+
+  /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED, and what `prepare` of the store does */
   async drained(): Promise<void> {
     await this.#started.allEnded();
+    if (this.#unwritable !== undefined) throw this.#unwritable;
     if (!this.#options.isDry) await this.ledger.publish();
   }
 
@@ -236,6 +261,22 @@ export class Coordinator {
     });
     await this.#alone("cache", () => keepCacheWithin(this.#farm, progress));
     return report;
+  }
+
+  /** Gives what is stable the signatures that are wanted by now, and those that the store lost. */
+  async #signPublished(lost: Awaited<ReturnType<typeof repairArtifacts>>["lost"]): Promise<void> {
+    const lostDigests = new Set(lost.flatMap(({ damage }) => damage.map(({ digest }) => digest)));
+    let count = 0;
+    for (const { entry, channel } of listAll(this.ledger.published.indices)) {
+      if (channel !== "stable") continue;
+      const signed = await this.#modules.signed(entry, (digest) => lostDigests.has(digest));
+      if (signed === entry) continue;
+      this.ledger.recordSignatures(signed);
+      count++;
+    }
+    if (count === 0) return;
+    this.#options.progress.say(`signatures: ${count} published artifacts were signed anew`);
+    if (lost.length > 0) await this.#repair();
   }
 
   /** A source that failed may be the one that knows the word. */
@@ -274,7 +315,7 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, narrowed } = this.#options;
+    const { matrix, now, narrowed, choose = (all) => all } = this.#options;
     if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
@@ -283,7 +324,7 @@ export class Coordinator {
     const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
-    return elements;
+    return choose(elements);
   }
 
   #rankOf(element: Element): number {
@@ -331,6 +372,7 @@ export class Coordinator {
         this.#options.progress.element(named(element), "published", NOTHING_CHANGED);
         return;
       }
+      if (!(await this.#isWorthwhile())) return;
       const result = await tryElement(work, context);
       if (result === undefined) {
         this.#handedOut.add(elementKey(element));
@@ -350,6 +392,14 @@ export class Coordinator {
       );
       this.#finish(outcome, isGone ? "notFetchable" : undefined);
     }
+  }
+
+  /** Nothing is built for a store that does not take it. */
+  async #isWorthwhile(): Promise<boolean> {
+    await this.#farm.store.prepare().catch((thrown) => {
+      this.#unwritable ??= toFarmError(thrown);
+    });
+    return this.#unwritable === undefined;
   }
 
   /** Whether a driver that it needs is still with another process. */
@@ -417,6 +467,7 @@ export class Coordinator {
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
+      isRetry: retry ?? false,
     });
     const context: ElementContext = {
       ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
@@ -425,6 +476,7 @@ export class Coordinator {
       gate: this.#gate,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,
+      modules: this.#modules,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

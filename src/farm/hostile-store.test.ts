@@ -44,7 +44,7 @@ describe("a store that a stranger can write to", () => {
     const digest = await putBlob(farm.store, "#!/bin/sh");
     const name = `${"../".repeat(20)}${outside.slice(1)}/pwned`;
     await forge(farm.store, "manifest", again);
-    await forge(farm.store, `part index/${ELEMENT.distribution}.${ELEMENT.architecture}`, (text) =>
+    await forge(farm.store, "part indices", (text) =>
       text.replace('"modules":[', `"modules":[${JSON.stringify({ name, digest, size: 9 })},`),
     );
 
@@ -52,7 +52,7 @@ describe("a store that a stranger can write to", () => {
       await expect(move(farm, all, ANN, NOW)).rejects.toMatchObject({
         code: "STORE_CORRUPT",
         message: expect.stringMatching(
-          /\(index\/debian12\.x86_64\): stable\[0\]\.modules\[0\]\.name: not a safe name/,
+          /\(indices\/[0-9a-f]{16}\): indices\[0\]\.stable\[0\]\.modules\[0\]\.name: not a safe name/,
         ),
       });
 

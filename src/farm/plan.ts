@@ -8,7 +8,7 @@ import { shardMatrix } from "../matrix/shard.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import { overlayStore } from "../registry/stores/overlay.ts";
 import type { RunOptions } from "./coordinator.ts";
-import { issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
+import { forgetOldOrders, issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
@@ -47,6 +47,7 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
   const { cache, scratch, privateSources } = farm;
   const parts: { executor?: OrdersExecutor; noteOf?: NoteOf } = {};
   try {
+    await forgetOldOrders(cache, now());
     const known = await knownWishes(directory, cache, now());
     const report = await runFarm(farm, {
       ...options,

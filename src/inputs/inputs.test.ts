@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { lstat, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { makeDeb } from "../../test/support/debs.ts";
 import { makeRpm } from "../../test/support/rpms.ts";
 import { startServer } from "../../test/support/server.ts";
@@ -285,11 +285,10 @@ describe("a package", () => {
     const { inputs, cache } = await machine();
     const isUnpacking = async () =>
       (await readdir(join(cache, "tmp"), { recursive: true })).some((name) => name.endsWith("usr/large"));
-    const server = await startServer(async (_, response) => {
+    const server = await startServer((_, response) => {
       response.writeHead(200).write(bytes.subarray(0, -1));
       // The last byte waits until something of the package is on the disk.
-      await expect.poll(isUnpacking, { timeout: 20_000 }).toBe(true);
-      response.end(bytes.subarray(-1));
+      void vi.waitUntil(isUnpacking, { timeout: 20_000 }).then(() => response.end(bytes.subarray(-1)));
     });
     const large = {
       ...wanted,

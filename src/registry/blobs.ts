@@ -21,6 +21,8 @@ const OLD_MS = 24 * 3600_000;
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);
   const path = blobPath(digest);
+  // Most are new: one request then.
+  if (await store.create(path, content)) return digest;
   const facts = await store.facts(path);
   const isYoung = facts !== undefined && Date.now() - facts.modified.getTime() < OLD_MS;
   const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;

@@ -9,12 +9,13 @@ import { sha256, toDocument } from "../base/json.ts";
 import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { putBlob } from "./blobs.ts";
 import type { Generation, Part, Published } from "./documents.ts";
-import { generationPath, pointTo, readPublished } from "./generations.ts";
+import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
 import { type HeadMaker, publishHead } from "./head.ts";
-import { differenceOf, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
+import { packed } from "./packed.ts";
+import { differenceOf, hasSame, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
 import { requireReadable } from "./readable.ts";
 import type { Store } from "./stores/store.ts";
-import { type Announcement, announce, showAnnounced } from "./view.ts";
+import { type Announcement, announce, placesOf, readAnnounced, showAnnounced } from "./view.ts";
 
 /**
  * What to say, computed anew from whatever state it is applied to; the same state when there is nothing to say. It may be
@@ -78,32 +79,10 @@ export async function commit<T>(
   known?: Published,
 ): Promise<Committed<T>> {
   let before = await readPublished(store, known);
-  let announcement: Announcement | undefined;
   for (let tries = 1; ; tries++) {
     const { state, result } = await change(before);
     const parts = await storeParts(store, before, state);
-    const after = parts === undefined ? before : state;
-    // Said before it is published: a kill in between is made good by the next writer. An earlier version said nothing,
-    // and may have been killed before it showed what it published.
-    const shown = isWhole(before) ? [before, NOTHING_PUBLISHED] : [before];
-    announcement = await announce(store, shown, after, announcement?.path);
-    const ended = (published: Published): Committed<T> => {
-      const announced = announcement as Announcement;
-      const view = () => showAnnounced(store, announced, published);
-      if (published.head === null) return { state: published, result, show: view };
-      const { number } = published.head;
-      const { head } = author;
-      const show = async () => {
-        if (head !== undefined)
-          await afterwards(number, "the head", () => publishHead(store, published, head));
-        return afterwards(number, "the view", view);
-      };
-      return { state: published, result, show };
-    };
-    if (parts === undefined) {
-      if (before.head !== null) await pointTo(store, before.head);
-      return ended(before);
-    }
+    if (parts === undefined) return { state: before, result, show: () => showLeft(store, before, author) };
     const generation: Generation = {
       schema: "kmodfarm.generation/2",
       number: (before.head?.number ?? 0) + 1,
@@ -114,11 +93,17 @@ export async function commit<T>(
       parts,
     };
     const text = toDocument(generation);
+    const head = { number: generation.number, digest: sha256(text) };
+    // Said before it is published: a kill in between is made good by the next writer.
+    const announcement = await announce(store, head, placesOf(statesShown(before), state));
+    // What follows a generation that is gone would never be found.
+    if (before.head !== null) await requireGeneration(store, before.head);
     if (await isCreated(store, generation.number, text)) {
-      const head = { number: generation.number, digest: sha256(text) };
       await afterwards(head.number, "the pointer", () => pointTo(store, head));
-      return ended({ ...state, head, parts });
+      const published = { ...state, head, parts };
+      return { state: published, result, show: () => showAll(store, published, author, announcement) };
     }
+    if (announcement.places.length > 0) await store.remove(announcement.path);
     if (tries === MOST_TRIES)
       throw new FarmError("STORE_CONFLICT", {
         detail: `${store.place}: another process published first, ${tries} times`,
@@ -127,6 +112,39 @@ export async function commit<T>(
     await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, 10 * tries));
     before = await readPublished(store, before);
   }
+}
+
+/** What is published, for nodes: the head, if somebody signs one, and the places of the view that were announced. */
+async function showAll(
+  store: Store,
+  state: Published,
+  { head: maker }: Author,
+  announcement: Announcement | undefined,
+): Promise<number> {
+  if (state.head === null) return 0;
+  const { number } = state.head;
+  if (maker !== undefined) await afterwards(number, "the head", () => publishHead(store, state, maker));
+  if (announcement === undefined) return 0;
+  return afterwards(number, "the view", () => showAnnounced(store, announcement, state));
+}
+
+/**
+ * Where there was nothing to say: what the writer of the newest generation announced and did not live to show. Whoever
+ * publishes next looks for what those before left.
+ */
+async function showLeft(store: Store, state: Published, author: Author): Promise<number> {
+  const { head } = state;
+  if (head === null) return 0;
+  const left = isWhole(state)
+    ? await announce(store, head, placesOf(statesShown(state), state))
+    : await readAnnounced(store, head);
+  if (left !== undefined) await afterwards(head.number, "the pointer", () => pointTo(store, head));
+  return showAll(store, state, author, left);
+}
+
+/** What the view may show of. An earlier version announced nothing, and may have been killed before it showed what it published. */
+function statesShown(before: Published): readonly Published[] {
+  return isWhole(before) ? [before, NOTHING_PUBLISHED] : [before];
 }
 
 /** Of a version that wrote every generation whole. */
@@ -154,29 +172,29 @@ async function storeParts(
 ): Promise<Record<string, Part> | undefined> {
   const [then, now] = [partsOf(before), partsOf(after)];
   const parts: Record<string, Part> = {};
-  const fresh: string[] = [];
+  const fresh: Buffer[] = [];
   let isNews = [...then.keys()].some((name) => !now.has(name));
   for (const [name, content] of now) {
     const [old, stored] = [then.get(name), before.parts[name]];
-    const isOld = old !== undefined && isSame(old, content);
+    const isOld = old !== undefined && hasSame(old.items, content.items);
     if (isOld && stored !== undefined) {
       parts[name] = stored;
       continue;
     }
     const text = toDocument(content.document());
     requireReadable(name, text);
-    parts[name] = { digest: sha256(text), size: Buffer.byteLength(text) };
-    if (parts[name].digest !== stored?.digest) fresh.push(text);
+    const bytes = await packed(text);
+    parts[name] = { digest: sha256(bytes), size: bytes.length };
+    if (parts[name].digest !== stored?.digest) fresh.push(bytes);
     isNews ||= !isOld && (old === undefined || !saysTheSame(name, old, text));
   }
   if (!isNews) return undefined;
-  for (const text of fresh) await putBlob(store, text);
+  const put = async (bytes: Buffer) => {
+    const digest = await putBlob(store, bytes);
+    await store.kept?.keep(digest, bytes);
+  };
+  await Promise.all(fresh.map(put));
   return parts;
-}
-
-/** Whether nothing in a part was replaced, so that it need not be serialised to find out. */
-function isSame(a: PartContent, b: PartContent): boolean {
-  return a.items.length === b.items.length && a.items.every((item, index) => item === b.items[index]);
 }
 
 /** Whether a part written down says what the old one does. When sources were asked last is no news. */

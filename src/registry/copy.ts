@@ -3,15 +3,13 @@
  * checked; generations follow in their order, and what leads to them is last: a copy that was broken off is a registry
  * of fewer generations at any moment, and the same command goes on from there.
  */
-import { createHash } from "node:crypto";
-import { createWriteStream } from "node:fs";
 import { rm } from "node:fs/promises";
-import { pipeline } from "node:stream/promises";
 import PQueue from "p-queue";
 import { FarmError } from "../base/error.ts";
+import { writeHashed } from "../base/file-digest.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
-import { corruptStore } from "./stored.ts";
+import { corruptStore, digestAt } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 
 export interface Copied {
@@ -27,7 +25,6 @@ const IN_MEMORY_BYTES = 8 << 20;
 
 /** @throws FarmError STORE_CONFLICT where the other store holds another registry; STORE_CORRUPT, and what stores throw */
 export async function copyStore(from: Store, to: Store, scratch: Scratch): Promise<Copied> {
-  await to.prepare();
   const done = { files: 0, bytes: 0, kept: 0 };
   const count = (size: number, isNew: boolean) => {
     if (!isNew) done.kept++;
@@ -40,10 +37,16 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
   const pointers = [...(await filesOf(from, "channels")), ...(await filesOf(from, "metadata"))];
   const generations = await generationsOf(from);
   await refuseAnother(from, to, generations);
-  for (const top of ["blobs", "private"])
-    await inParallel(from.walk(top), async (file) =>
-      count(file.size, await copyDigested(from, to, file, scratch)),
-    );
+  for (const top of ["blobs", "private"]) {
+    // One question for a thousand files, instead of one for each.
+    const there = new Map<string, number>();
+    for await (const { path, size } of to.walk(top)) there.set(path, size);
+    await inParallel(from.walk(top), async (file) => {
+      const isNew = there.get(file.path) !== file.size;
+      if (isNew) await copyDigested(from, to, file, scratch);
+      count(file.size, isNew);
+    });
+  }
   for (const { path, size } of generations) {
     const bytes = await readThere(from, path);
     const isNew = await to.create(path, bytes);
@@ -52,9 +55,13 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
   }
   const isLast = ({ path }: FileFacts) => !/^(blobs|private|generations|channels|metadata)\//.test(path);
   await inParallel(from.walk(""), async (file) => {
-    if (isLast(file)) count(file.size, await copyNamed(to, file, await readThere(from, file.path)));
+    if (isLast(file)) count(file.size, await copyNamed(from, to, file, scratch));
   });
-  for (const { file, bytes } of pointers) count(file.size, await copyNamed(to, file, bytes));
+  for (const { file, bytes } of pointers) {
+    const isNew = !(await readThere(to, file.path).catch(() => undefined))?.equals(bytes);
+    if (isNew) await to.write(file.path, bytes);
+    count(file.size, isNew);
+  }
   return done;
 }
 
@@ -85,42 +92,58 @@ function another(from: Store, to: Store, path: string): FarmError {
   });
 }
 
-/** Whether it was new there. */
 async function copyDigested(
   from: Store,
   to: Store,
   { path, size }: FileFacts,
   scratch: Scratch,
-): Promise<boolean> {
-  if ((await to.facts(path))?.size === size) return false;
+): Promise<void> {
   const digest = path.split("/").at(-1);
-  const damaged = () => corruptStore(from, `${path} is missing or damaged`, path);
-  if (size <= IN_MEMORY_BYTES) {
-    const bytes = await readThere(from, path);
-    if (hexOf(sha256(bytes)) !== digest) throw damaged();
-    await to.write(path, bytes);
-    return true;
-  }
-  const body = await from.stream(path);
-  if (body === undefined) throw damaged();
-  const [file, hash] = [scratch.path(), createHash("sha256")];
-  const look = async function* (chunks: AsyncIterable<Buffer>) {
-    for await (const chunk of chunks) {
-      hash.update(chunk);
-      yield chunk;
-    }
-  };
-  await pipeline(body, look, createWriteStream(file));
-  if (hash.digest("hex") !== digest) throw damaged();
-  await to.writeFile(path, file);
-  await rm(file);
+  await using taken = await takeFile(from, path, size, scratch);
+  if (taken.digest !== digest) throw corruptStore(from, `${path} is missing or damaged`, path);
+  await taken.put(to);
+}
+
+/** Whether it was otherwise there. */
+async function copyNamed(
+  from: Store,
+  to: Store,
+  { path, size }: FileFacts,
+  scratch: Scratch,
+): Promise<boolean> {
+  await using taken = await takeFile(from, path, size, scratch);
+  if ((await to.facts(path))?.size === size && (await digestAt(to, path)) === taken.digest) return false;
+  await taken.put(to);
   return true;
 }
 
-async function copyNamed(to: Store, { path, size }: FileFacts, bytes: Buffer): Promise<boolean> {
-  if ((await to.facts(path))?.size === size && (await readThere(to, path)).equals(bytes)) return false;
-  await to.write(path, bytes);
-  return true;
+/** A file on its way: small ones in memory, larger ones as a file of this machine. */
+interface Taken extends AsyncDisposable {
+  /** Hexadecimal. */
+  readonly digest: string;
+  put(to: Store): Promise<void>;
+}
+
+async function takeFile(from: Store, path: string, size: number, scratch: Scratch): Promise<Taken> {
+  if (size <= IN_MEMORY_BYTES) {
+    const bytes = await readThere(from, path);
+    return {
+      digest: hexOf(sha256(bytes)),
+      put: (to) => to.write(path, bytes),
+      [Symbol.asyncDispose]: async () => {},
+    };
+  }
+  const body = await from.stream(path);
+  if (body === undefined) throw corruptStore(from, `${path} is missing or damaged`, path);
+  const file = scratch.path();
+  const remove = () => rm(file, { force: true });
+  try {
+    const digest = hexOf(await writeHashed(body, file));
+    return { digest, put: (to) => to.writeFile(path, file), [Symbol.asyncDispose]: remove };
+  } catch (thrown) {
+    await remove();
+    throw thrown;
+  }
 }
 
 async function readThere(store: Store, path: string): Promise<Buffer> {

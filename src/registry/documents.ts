@@ -108,6 +108,7 @@ const ModuleSignature = z.object({
   digest: Digest,
   size: z.int(),
 });
+export type ModuleSignature = z.infer<typeof ModuleSignature>;
 
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({
@@ -176,6 +177,10 @@ export const Index = z.object({
   loadsOn: z.array(LoadsOn).optional(),
 });
 export type Index = z.infer<typeof Index>;
+
+/** A piece of all indices, one after the other: of the first and the last of them it may have only some lines. */
+export const Indices = z.object({ schema: z.literal("kmodfarm.indices/1"), indices: z.array(Index) });
+export type Indices = z.infer<typeof Indices>;
 
 /** Which index it is: there is one for each distribution release and architecture. */
 export function indexName({
@@ -297,12 +302,12 @@ export const Sources = z.object({
 
 /**
  * A part of a generation, a document of its own among the blobs, so that what did not change is neither written nor read
- * again: `index/debian12.x86_64`, `decisions/3`, `roots`.
+ * again: `matrix/0c1f6e0d9f0a1b2c`, `decisions/3`, `roots`; an earlier version's `index/debian12.x86_64`.
  */
 const PartName = z
   .string()
   .regex(
-    /^((index|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
+    /^((index|indices|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
     {
       error: "not a part of a generation",
     },

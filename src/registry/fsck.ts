@@ -1,7 +1,6 @@
 /**
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
-import { createHash } from "node:crypto";
 import { FarmError } from "../base/error.ts";
 import { hexOf } from "../base/json.ts";
 import { blobPath } from "./blobs.ts";
@@ -10,6 +9,7 @@ import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
 import { indexTexts } from "./head.ts";
 import { artifactFiles } from "./repair.ts";
+import { digestAt } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
 
@@ -102,18 +102,6 @@ async function factOf(
   if (size !== undefined && facts.size !== size) return "damaged";
   if (!isFull || digest === undefined) return undefined;
   return (await digestAt(store, path)) === hexOf(digest) ? undefined : "damaged";
-}
-
-/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
-async function digestAt(store: Store, path: string): Promise<string | undefined> {
-  try {
-    const hash = createHash("sha256");
-    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
-    return hash.digest("hex");
-  } catch (thrown) {
-    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
-    throw thrown;
-  }
 }
 
 /** Writes a file again: the pointer from what it points to, a blob from the view or from what this machine still has. */

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { forge } from "../../test/support/forged-store.ts";
-import { showPublished, writePublished } from "../../test/support/published.ts";
+import { partOf, showPublished, writePublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { blobPath } from "./blobs.ts";
 import type { Generation } from "./documents.ts";
@@ -53,7 +53,7 @@ describe("a registry", () => {
       facts: ___,
       ...listing
     } = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
-    await store.remove(blobPath(parts["kernels/debian12.x86_64"]?.digest ?? ""));
+    await store.remove(blobPath(partOf({ parts }, "kernels")?.digest ?? ""));
 
     expect(await readListing(store)).toEqual(listing);
     expect(await readListing(await openStore())).toMatchObject({ matrix: [], indices: [] });
@@ -91,11 +91,8 @@ describe("a registry", () => {
     const fresh = Object.entries(second.parts)
       .filter(([name, { digest }]) => first.parts[name]?.digest !== digest)
       .map(([name]) => name);
-    expect(fresh.toSorted()).toEqual([
-      "attempts/debian12.aarch64",
-      "index/debian12.aarch64",
-      "matrix/debian12.aarch64",
-    ]);
+    const kinds = new Set(fresh.map((name) => name.split("/")[0]));
+    expect(kinds).toEqual(new Set(["attempts", "indices", "matrix"]));
   });
 
   test("is found from an old pointer, and without any: what was created counts", async () => {
@@ -110,12 +107,12 @@ describe("a registry", () => {
     expect(await readPublished(store)).toEqual(second);
   });
 
-  test.each(["sources", "kernels/debian12.x86_64", "matrix/debian12.x86_64", "index/debian12.x86_64"])(
+  test.each(["sources", "kernels", "matrix", "indices"])(
     "notices when its part %s is not what was written, or gone",
     async (part) => {
       const store = await openStore();
       const { parts } = await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
-      const path = blobPath(parts[part]?.digest ?? "");
+      const path = blobPath(partOf({ parts }, part)?.digest ?? "");
       const text = String(await store.read(path));
 
       await store.write(path, text.replace("schema", "Schema"));
@@ -165,25 +162,19 @@ describe("a registry", () => {
     );
   });
 
-  test.each([
-    ["another number", "generation", '"number":1', '"number":7', "is generation 7"],
-    [
-      "another release's index",
-      "part index/debian12.x86_64",
-      '"debian12"',
-      '"debian13"',
-      "is the index of debian13",
-    ],
-  ] as const)("is refused with %s under a digest that is right", async (_, file, from, to, words) => {
-    const store = await openStore();
-    await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
-    await forge(store, file, (text) => text.replace(from, to));
+  test.each([["another number", "generation", '"number":1', '"number":7', "is generation 7"]] as const)(
+    "is refused with %s under a digest that is right",
+    async (_, file, from, to, words) => {
+      const store = await openStore();
+      await writePublished(store, stateOf("6.1.0-56-amd64"), NOW);
+      await forge(store, file, (text) => text.replace(from, to));
 
-    await expect(readPublished(store)).rejects.toMatchObject({
-      code: "STORE_CORRUPT",
-      message: expect.stringContaining(words),
-    });
-  });
+      await expect(readPublished(store)).rejects.toMatchObject({
+        code: "STORE_CORRUPT",
+        message: expect.stringContaining(words),
+      });
+    },
+  );
 });
 
 /** Made by version 0.1.0 as it was before generations had parts. */
@@ -227,7 +218,7 @@ describe("a store of the version before", () => {
     const store = await wholeStore();
     const view = "view/doorbell/0.1.0/debian12/x86_64";
     expect(await store.list(view)).toHaveLength(2);
-    await store.remove(`${view}/6.1.0-56-amd64_6.1.170-3`);
+    await store.removeAll(`${view}/6.1.0-56-amd64_6.1.170-3`);
     const before = await readPublished(store);
     const open = new OpenIndices(before.indices);
     for (const { index, entry } of listAll(before.indices))

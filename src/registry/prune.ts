@@ -41,7 +41,7 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
       const newest = await readPublished(store, state);
       if (newest.head?.digest !== state.head?.digest) continue;
       // Following the parents leads to an end, never to a hole.
-      for (const { number } of old) await store.remove(`generations/${number}`);
+      for (const { number } of old) await store.removeAll(`generations/${number}`);
       for (const { path } of gone) await store.remove(path);
     }
     const files = [...gone, ...old.flatMap((one) => one.files)];

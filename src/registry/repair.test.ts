@@ -85,7 +85,7 @@ test("what has no good copy left is lost", async () => {
 
 test("what the view does not show at all is shown again", async () => {
   const store = await openStore();
-  await store.remove(PLACE);
+  await store.removeAll(PLACE);
 
   expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 3, lost: [] });
   expect(await damageOf(store, LISTED)).toEqual([]);
@@ -93,7 +93,7 @@ test("what the view does not show at all is shown again", async () => {
 
 test("what contradicts its own manifest is not shown again", async () => {
   const store = await openStore();
-  await store.remove(PLACE);
+  await store.removeAll(PLACE);
   const other = { ...LISTED, entry: { ...LISTED.entry, kversion: "6.1.0-1-amd64" } };
 
   const { lost } = await repairArtifacts(store, [other]);
@@ -104,7 +104,7 @@ test("what contradicts its own manifest is not shown again", async () => {
 
 test("of a candidate only the blobs count", async () => {
   const store = await openStore();
-  await store.remove("view");
+  await store.removeAll("view");
 
   expect(await damageOf(store, { ...LISTED, channel: "candidate" })).toEqual([]);
 });

@@ -111,8 +111,8 @@ const RUNS = Number(process.env.KMODFARM_RUNS ?? 4);
 
 describe("a store that somebody changed", () => {
   const FILES: readonly Forged[] = [
-    ...["kernels", "matrix", "attempts", "index"].map((kind): Forged => `part ${kind}/debian12.x86_64`),
-    ...["sources", "roots", "decisions/0"].map((name): Forged => `part ${name}`),
+    ...["kernels", "matrix", "attempts", "indices"].map((kind): Forged => `part ${kind}`),
+    ...["sources", "roots", "decisions"].map((name): Forged => `part ${name}`),
     ...(["generation", "channel", "manifest"] as const),
   ];
 

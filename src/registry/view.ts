@@ -3,20 +3,19 @@
  * what is otherwise than before, and looks afterwards whether somebody published meanwhile: who writes last writes what is
  * newest. A mark says which places are being written, so that the next writer does what a killed one left.
  */
-import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { toDocument } from "../base/json.ts";
+import { hexOf, toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { OutputPath } from "../matrix/element.ts";
-import { readManifest } from "./artifact.ts";
+import { manifestFrom } from "./artifact.ts";
 import { readBlob } from "./blobs.ts";
-import type { IndexEntry, Published } from "./documents.ts";
+import type { Head, IndexEntry, Manifest, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
-import { viewPath } from "./view-path.ts";
+import { sidecarName, viewPath } from "./view-path.ts";
 
 const Place = z.object({ driver: PathSegment, output: OutputPath });
 type Place = z.infer<typeof Place>;
@@ -33,17 +32,29 @@ export interface Announcement {
   readonly places: readonly Place[];
 }
 
-/** Says which places will be otherwise than in any of some states; the same `path` again says it anew. */
-export async function announce(
-  store: Store,
-  before: readonly Published[],
-  after: Published,
-  path = `${MARKS}/${randomBytes(8).toString("hex")}.json`,
-): Promise<Announcement> {
-  const others = before.flatMap((state) => otherPlaces(state, after));
-  const places = [...new Map(others.map((place) => [viewPath(place), place])).values()];
+/** The mark of a generation's writer: whoever finds the generation finds it. */
+function markPath({ digest }: Head): string {
+  return `${MARKS}/${hexOf(digest).slice(0, 16)}.json`;
+}
+
+/** Says which places a generation will have otherwise, before it is published. */
+export async function announce(store: Store, head: Head, places: readonly Place[]): Promise<Announcement> {
+  const path = markPath(head);
   if (places.length > 0) await store.write(path, toDocument({ schema: "kmodfarm.viewMark/1", places }));
   return { path, places };
+}
+
+/** What the writer of a generation announced; undefined where all of it is shown. */
+export async function readAnnounced(store: Store, head: Head): Promise<Announcement | undefined> {
+  const path = markPath(head);
+  const bytes = await store.read(path);
+  return bytes === undefined ? undefined : { path, places: parseStored(store, path, bytes, Mark).places };
+}
+
+/** Places that are otherwise than in any of some states. */
+export function placesOf(before: readonly Published[], after: Published): Place[] {
+  const others = before.flatMap((state) => otherPlaces(state, after));
+  return [...new Map(others.map((place) => [viewPath(place), place])).values()];
 }
 
 /**
@@ -93,15 +104,19 @@ export async function showStable(store: Store, entry: IndexEntry): Promise<void>
 async function showPlace(store: Store, place: Place, entry: IndexEntry | undefined): Promise<boolean> {
   const folder = viewPath(place);
   if (entry === undefined) {
-    await store.remove(folder);
+    await store.removeAll(folder);
     return false;
   }
-  await refuseOthers(store, entry);
+  const manifest = await readBlob(store, entry.manifest);
+  refuseOthers(entry, manifestFrom(store, entry, manifest));
   const shown = await store.list(folder);
   const files = filesOf(entry);
-  for (const [file, digest] of files) await store.write(`${folder}/${file}`, await readBlob(store, digest));
+  for (const [file, digest] of files) {
+    const bytes = digest === entry.manifest ? manifest : await readBlob(store, digest);
+    await store.write(`${folder}/${file}`, bytes);
+  }
   const names = new Set(files.map(([file]) => file.split("/")[0]));
-  for (const stray of shown) if (!names.has(stray)) await store.remove(`${folder}/${stray}`);
+  for (const stray of shown) if (!names.has(stray)) await store.removeAll(`${folder}/${stray}`);
   return true;
 }
 
@@ -109,14 +124,18 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 function otherPlaces(before: Published, after: Published): Place[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
-    ...[...now].filter(([path, entry]) => shownOf(then.get(path)) !== shownOf(entry)),
+    ...[...now].filter(([path, entry]) => !isShownAlike(entry, then.get(path))),
     ...[...then].filter(([path]) => !now.has(path)),
   ].map(([, { driver, output }]) => ({ driver, output }));
 }
 
-/** What its files follow from: all but the bundles are named in the manifest. */
-function shownOf(entry: IndexEntry | undefined): string {
-  return [entry?.manifest, ...(entry?.provenance ?? []).map(({ digest }) => digest)].join();
+/** The manifest names everything but statements and signatures: these may come later. */
+function isShownAlike(a: IndexEntry, b: IndexEntry | undefined): boolean {
+  const besideManifest = ({ modules, provenance = [] }: IndexEntry) =>
+    [provenance, ...modules.map(({ signatures = [] }) => signatures)]
+      .map((files) => files.map(({ digest }) => digest).join())
+      .join(";");
+  return b !== undefined && a.manifest === b.manifest && besideManifest(a) === besideManifest(b);
 }
 
 function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
@@ -139,8 +158,7 @@ async function leftMarks(store: Store) {
 }
 
 /** Nodes get nothing that its own manifest contradicts. @throws FarmError STORE_CORRUPT */
-async function refuseOthers(store: Store, entry: IndexEntry): Promise<void> {
-  const { verdicts } = await readManifest(store, entry);
+function refuseOthers(entry: IndexEntry, { verdicts }: Manifest): void {
   const held = heldTo(entry.modules, verdicts);
   const other = held.find((one, index) => one.verdict === "fail" && verdicts[index]?.verdict !== "fail");
   if (other === undefined) return;
@@ -154,13 +172,21 @@ export function viewFiles(entry: IndexEntry): [path: string, digest: string][] {
   return filesOf(entry).map(([file, digest]) => [`${viewPath(entry)}/${file}`, digest]);
 }
 
+/** What admins enrol, once for all modules. */
+function certificatesOf(modules: IndexEntry["modules"]): [string, string][] {
+  const all = modules.flatMap(({ signatures = [] }) => signatures);
+  return [...new Map(all.map(({ keyId, certificate }) => [`${keyId}.der`, certificate]))];
+}
+
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
 function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexEntry): [string, string][] {
   return [
-    ...modules.flatMap(({ name, digest, stripped, compressed }): [string, string][] => [
+    ...modules.flatMap(({ name, digest, stripped, compressed, signatures = [] }): [string, string][] => [
       [`${name}.ko`, stripped ?? digest],
       ...(compressed === undefined ? [] : [[compressed.file, compressed.digest] as [string, string]]),
+      ...signatures.map((one): [string, string] => [sidecarName(`${name}.ko`, one.keyId), one.digest]),
     ]),
+    ...certificatesOf(modules),
     ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
     ["build.log", log],
     ...provenance.map(({ digest }, at): [string, string] => [

@@ -6,40 +6,21 @@ import { fsck } from "../../src/registry/fsck.ts";
 import { readPublished } from "../../src/registry/generations.ts";
 import { openFolderStore } from "../../src/registry/stores/folder.ts";
 import { killNow, startChild } from "../support/children.ts";
+import { endlessPublisher } from "../support/publishing-child.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
 
 const KILLS = Number(process.env.KMODFARM_KILLS ?? 200);
-const source = (path: string) => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
-
-/** Publishes an artifact of changing content again and again, and withdraws it in between. */
-const WRITER = `
-  import { makeElement } from ${source("test/support/elements.ts")};
-  import { CATALOG, makeOutcome, putBlobs } from ${source("test/support/artifacts.ts")};
-  import { publish } from ${source("src/registry/commit.ts")};
-  import { nextState, OpenIndices } from ${source("src/registry/publish.ts")};
-  import { openFolderStore } from ${source("src/registry/stores/folder.ts")};
-  const [place, from] = process.argv.slice(1);
-  const store = await openFolderStore(place);
-  const author = { who: "somebody", what: "run", now: () => new Date() };
-  console.log("here");
-  for (let round = Number(from); ; round++) {
-    const element = makeElement();
-    const content = String(round % 900 + 100);
-    await putBlobs(store, element, content);
-    const publishes = (before) => ({ state: nextState(before, CATALOG, [makeOutcome(element, { content })]) });
-    const takesBack = (before) => {
-      const open = new OpenIndices(before.indices);
-      for (const index of before.indices) for (const entry of index.stable) open.takeBack(index, entry, ["taken back"]);
-      return { state: { ...before, indices: open.closed() } };
-    };
-    await publish(store, round % 3 === 0 ? takesBack : publishes, author);
-  }`;
+const FOLDER = new URL("../../src/registry/stores/folder.ts", import.meta.url).href;
+const writerAt = (place: string) =>
+  endlessPublisher(`
+    import { openFolderStore } from ${JSON.stringify(FOLDER)};
+    const store = await openFolderStore(${JSON.stringify(place)});`);
 
 test(`${KILLS} kills leave one generation or the other, and the next writer makes the view true`, async () => {
   const place = await temporaryDirectory();
   let [last, advanced] = [0, 0];
   for (let kill = 0; kill < KILLS; kill++) {
-    const { child } = await startChild(WRITER, [place, String(kill * 7)]);
+    const { child } = await startChild(writerAt(place), [String(kill * 7)]);
     await sleep(randomInt(0, 250));
     await killNow(child);
 
@@ -49,7 +30,7 @@ test(`${KILLS} kills leave one generation or the other, and the next writer make
     last = head?.number ?? 0;
   }
   expect(advanced).toBeGreaterThan(KILLS / 4);
-  const { child } = await startChild(WRITER, [place, "1"]);
+  const { child } = await startChild(writerAt(place), ["1"]);
   await sleep(3_000);
   // It ends between two publications.
   child.kill("SIGSTOP");

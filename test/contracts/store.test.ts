@@ -68,8 +68,8 @@ describe("a folder that strangers can write to", () => {
       await expect(store.read(place)).rejects.toThrow(corrupt);
     }
 
-    await store.remove("view/linked");
-    await store.remove("view/doorbell");
+    await store.removeAll("view/linked");
+    await store.removeAll("view/doorbell");
     await store.write("linked", "a file of ours takes its place");
 
     expect(await readdir(victim, { recursive: true })).toEqual(["passwd", "precious", "precious/a"]);
@@ -133,7 +133,7 @@ describe("a folder that strangers can write to", () => {
       cwd: join(directory, "view", "a"),
     });
 
-    await store.remove("view/a");
+    await store.removeAll("view/a");
 
     expect(await store.list("view")).toEqual([]);
     expect(await readdir(victim)).toEqual(["precious"]);

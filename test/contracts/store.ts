@@ -86,6 +86,7 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       await expect(store.create(path, "x")).rejects.toThrow(unsafe);
       await expect(store.list(path)).rejects.toThrow(unsafe);
       await expect(store.remove(path)).rejects.toThrow(unsafe);
+      await expect(store.removeAll(path)).rejects.toThrow(unsafe);
 
       expect(String(await store.read("b"))).toBe("there");
     });
@@ -124,9 +125,10 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       const store = await (await make()).open();
       for (const path of ["a/b/c", "a/d", "e"]) await store.write(path, "x");
 
-      await store.remove("a/b");
+      await store.removeAll("a/b");
       await store.remove("e");
       await store.remove("none/none");
+      await store.removeAll("none");
 
       expect(await store.list("a")).toEqual(["d"]);
       expect(await store.read("a/b/c")).toBeUndefined();

@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { zstdDecompressSync } from "node:zlib";
 import { afterAll } from "vitest";
 import type { ListedPackage } from "../../src/kernel/distributions/distribution.ts";
 import { CHECKOUT, startMirror, TEST_CACHE, type TestMirror } from "./e2e-mirror.ts";
@@ -407,6 +408,7 @@ export interface StableArtifact {
   readonly architecture: "x86_64" | "aarch64";
   readonly kversion: string;
   readonly packageVersion: string;
+  readonly flavour: string;
   readonly output: string;
   readonly recipe: string;
   readonly manifest: string;
@@ -443,8 +445,8 @@ export async function readStable(store: string): Promise<StableArtifact[]> {
 export async function readIndices(store: string): Promise<IndexFile[]> {
   const files = await readGeneration(store);
   return [...files]
-    .filter(([file]) => file.startsWith("index/"))
-    .map(([, text]) => JSON.parse(text) as IndexFile);
+    .filter(([file]) => file.startsWith("indices/"))
+    .flatMap(([, text]) => (JSON.parse(text) as { indices: IndexFile[] }).indices);
 }
 
 /** Text of every part of the generation that the pointer names, by the part's name. */
@@ -458,8 +460,11 @@ export async function readGeneration(store: string): Promise<Map<string, string>
     parts: Record<string, { digest: string }>;
   };
   const texts = new Map<string, string>();
-  for (const [name, { digest }] of Object.entries(parts))
-    texts.set(name, (await readBlob(store, digest)).toString("utf8"));
+  for (const [name, { digest }] of Object.entries(parts)) {
+    const bytes = await readBlob(store, digest);
+    const isPacked = bytes.readUInt32LE() === 0xfd2fb528;
+    texts.set(name, (isPacked ? zstdDecompressSync(bytes) : bytes).toString("utf8"));
+  }
   return texts;
 }
 

@@ -4,7 +4,7 @@ import { blobPath } from "../../src/registry/blobs.ts";
 import { generationPath } from "../../src/registry/generations.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
 
-/** A part of the newest generation, its document; its pointer; the manifest of its first artifact. */
+/** The first part of a kind in the newest generation, its document; its pointer; the manifest of its first artifact. */
 export type Forged = `part ${string}` | "generation" | "channel" | "manifest";
 
 type Json = Record<string, unknown>;
@@ -37,11 +37,13 @@ export async function forge(
     await pointTo(JSON.stringify({ ...generation, parts: { ...(await partsOf()), [name]: part } }));
   };
   const partText = async (name: string) => read(blobPath((await partsOf())[name]?.digest ?? ""));
+  const nameOf = async (kind: string) =>
+    Object.keys(await partsOf()).find((one) => one === kind || one.startsWith(`${kind}/`)) ?? "";
   const forgeManifest = async () => {
-    const name = Object.keys(await partsOf()).find((one) => one.startsWith("index/")) ?? "";
+    const name = await nameOf("indices");
     const text = await partText(name);
-    const [entry] = (JSON.parse(text) as { stable: { manifest: string }[] }).stable;
-    const old = entry?.manifest ?? "";
+    const [index] = (JSON.parse(text) as { indices: { stable: { manifest: string }[] }[] }).indices;
+    const old = index?.stable[0]?.manifest ?? "";
     const manifest = change(await read(blobPath(old)));
     await store.write(blobPath(sha256(manifest)), manifest);
     await replace(name, text.replaceAll(old, sha256(manifest)));
@@ -51,7 +53,7 @@ export async function forge(
   else if (file === "manifest") await forgeManifest();
   else if (file === "generation") await pointTo(change(await read(path)));
   else {
-    const name = file.slice("part ".length);
+    const name = await nameOf(file.slice("part ".length));
     await replace(name, change(await partText(name)));
   }
   const newest = Number(/generations\/(\d+)/.exec(path)?.[1]);
@@ -60,6 +62,6 @@ export async function forge(
     for (const [one, bytes] of before) await store.write(one, bytes);
     // What was published on top of the forged one follows it no more.
     for (const number of await store.list("generations"))
-      if (Number(number) > newest) await store.remove(`generations/${number}`);
+      if (Number(number) > newest) await store.removeAll(`generations/${number}`);
   };
 }

@@ -1,5 +1,5 @@
 import { commit } from "../../src/registry/commit.ts";
-import type { Published } from "../../src/registry/documents.ts";
+import type { Part, Published } from "../../src/registry/documents.ts";
 import { readPublished } from "../../src/registry/generations.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
 
@@ -21,6 +21,11 @@ export async function showPublished(store: Store, state: Published, now: Date): 
     now: () => now,
   });
   return show();
+}
+
+/** The first part of a kind. */
+export function partOf({ parts }: Pick<Published, "parts">, kind: string): Part | undefined {
+  return Object.entries(parts).find(([name]) => name === kind || name.startsWith(`${kind}/`))?.[1];
 }
 
 export { readPublished };

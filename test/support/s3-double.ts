@@ -26,7 +26,7 @@ export interface S3Double {
   readonly endpoint: string;
   readonly bucket: string;
   readonly objects: Map<string, StoredObject>;
-  readonly requests: readonly S3Request[];
+  readonly requests: S3Request[];
   /** Asked before each request; the last one that was set counts. */
   fault: (request: S3Request) => S3Fault | undefined;
 }

@@ -1,15 +1,22 @@
 /**
- * Real servers of S3 on this machine, from Debian's own packages: Ceph's radosgw, which creates an object only where none is,
- * and OpenStack Swift, which refuses to. Where the programs are missing there is a sentence instead.
+ * Real servers of S3 on this machine, from Debian's own packages: Ceph's radosgw, which creates an object only where none is;
+ * OpenStack Swift, which refuses to; and radosgw with its `dbstore`, which takes no notice of the wish. Where the programs
+ * are missing there is a sentence instead.
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { isInstalled } from "../../src/base/run.ts";
+import { readHostMirrors } from "../../src/catalog/apt-host.ts";
+import { debian } from "../../src/kernel/distributions/debian.ts";
+import { debianRoot } from "./debian-root.ts";
+import { TEST_CACHE } from "./e2e-mirror.ts";
 
 export interface S3Server {
   readonly endpoint: string;
@@ -20,6 +27,31 @@ export interface S3Server {
 
 const run = promisify(execFile);
 const MINUTES = 60_000;
+
+const KEYS = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" };
+export const BUCKET = "farm";
+
+/** The same server with a bucket, and its credentials in this process. */
+export async function withBucket(server: S3Server): Promise<S3Server> {
+  Object.assign(process.env, server.env);
+  const client = new S3Client({ endpoint: server.endpoint, forcePathStyle: true });
+  await client.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  client.destroy();
+  return server;
+}
+
+/** Somewhere in that bucket, where nobody was before. */
+export function placeOf({ endpoint }: Pick<S3Server, "endpoint">, prefix = randomBytes(6).toString("hex")) {
+  return { endpoint, prefix, bucket: BUCKET, pathStyle: true };
+}
+
+/** Text of a module that opens a store there. */
+export function openElsewhere(place: ReturnType<typeof placeOf>): string {
+  const source = new URL("../../src/registry/stores/s3.ts", import.meta.url).href;
+  return `
+    import { openS3Store } from ${JSON.stringify(source)};
+    const store = await openS3Store(${JSON.stringify(place)});`;
+}
 
 const RADOSGW_UP = fileURLToPath(new URL("radosgw-up.sh", import.meta.url));
 
@@ -45,9 +77,64 @@ export async function startRadosgw(port = 17480): Promise<S3Server> {
   }
   return {
     endpoint: `http://127.0.0.1:${port}`,
-    env: { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" },
+    env: KEYS,
     stop,
   };
+}
+
+/** Why there is no dbstore here: Debian 12 has a radosgw without one, so it runs in a root of trixie. */
+export function dbstoreFault(): string | undefined {
+  if (!isInstalled("mmdebstrap")) return "not installed: mmdebstrap";
+  return process.getuid?.() === 0 ? undefined : "only root may enter a root of another release";
+}
+
+/** Its root takes two minutes the first time, the server itself half a second. */
+export async function startDbstore(port = 17680): Promise<S3Server> {
+  const { main } = await readHostMirrors();
+  const root = await debianRoot(join(TEST_CACHE, "s3", "trixie-radosgw"), {
+    ...{ codename: "trixie", variant: "apt", packages: ["radosgw"] },
+    sources: [`deb ${main ?? debian.mirrors.main} trixie main`],
+  });
+  const directory = await mkdtemp(join(root, "srv", "dbstore-"));
+  const inside = `/${relative(root, directory)}`;
+  const settings = {
+    ...{ auth_cluster_required: "none", auth_service_required: "none", auth_client_required: "none" },
+    ...{ rgw_backend_store: "dbstore", rgw_config_store: "dbstore" },
+    ...{ dbstore_db_dir: inside, rgw_data: inside, run_dir: inside },
+    ...{ admin_socket: "", pid_file: "", log_file: "", no_mon_config: "true" },
+    rgw_frontends: `beast endpoint=127.0.0.1:${port}`,
+  };
+  const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`);
+  await writeFile(join(directory, "ceph.conf"), `[global]\n${lines.join("")}`);
+  const common = ["--no-mon-config", "-c", `${inside}/ceph.conf`];
+  const child = spawn("chroot", [root, "radosgw", "-f", "-n", "client.rgw", ...common], { stdio: "ignore" });
+  const stop = async () => {
+    child.kill("SIGKILL");
+    await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 300 });
+  };
+  const endpoint = `http://127.0.0.1:${port}`;
+  try {
+    await answers(endpoint);
+    const user = ["--uid=test", "--display-name=test", "--access-key=test", "--secret-key=testing"];
+    await run("chroot", [root, "radosgw-admin", ...common, "user", "create", ...user]);
+  } catch (thrown) {
+    await stop();
+    throw thrown;
+  }
+  return { endpoint, env: KEYS, stop };
+}
+
+/** Waits until a server does. */
+async function answers(url: string): Promise<void> {
+  const isUp = () =>
+    fetch(url).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  for (let tries = 0; !(await isUp()); tries++) {
+    if (tries === 900) throw new Error(`${url} does not answer after three minutes`);
+    await sleep(200);
+  }
 }
 
 /** Why there is no Swift here; undefined where there is one. */
@@ -109,21 +196,9 @@ export async function startSwift(port = 17580): Promise<S3Server> {
     await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 300 });
   };
   const endpoint = `http://127.0.0.1:${port}`;
-  const isUp = () =>
-    fetch(`${endpoint}/healthcheck`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  for (let tries = 0; !(await isUp()); tries++) {
-    if (tries === 900) {
-      await stop();
-      throw new Error("Swift does not answer after three minutes");
-    }
-    await sleep(200);
-  }
-  return {
-    endpoint,
-    env: { AWS_ACCESS_KEY_ID: "test:tester", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" },
-    stop,
-  };
+  await answers(`${endpoint}/healthcheck`).catch(async (thrown) => {
+    await stop();
+    throw thrown;
+  });
+  return { endpoint, env: { ...KEYS, AWS_ACCESS_KEY_ID: "test:tester" }, stop };
 }

@@ -4,12 +4,14 @@ import type { Store } from "../../src/registry/stores/store.ts";
 export function around(store: Store, ask: (path: string) => void | Promise<void>): Store {
   return {
     place: store.place,
+    isNear: store.isNear,
     read: (path) => store.read(path),
     stream: (path) => store.stream(path),
     facts: (path) => store.facts(path),
     list: (path) => store.list(path),
     walk: (path) => store.walk(path),
     remove: (path) => store.remove(path),
+    removeAll: (path) => store.removeAll(path),
     prepare: () => store.prepare(),
     close: () => store.close(),
     write: async (path, bytes) => {

@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 import { makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
 import { type Fill, FolderTree, type Modes, storeError } from "./folder-tree.ts";
 import { checkSize, type FileFacts, isPrivate, type Store, sizeLimitOf } from "./store.ts";
+import { triedFirst } from "./tried-first.ts";
 
 /** Files are made here before they are put in their places. Nothing in it is part of the store. */
 const TEMPORARY = ".tmp";
@@ -15,11 +16,12 @@ const PUBLIC: Modes = { file: 0o644, directory: 0o777 };
 const PRIVATE: Modes = { file: 0o600, directory: 0o700 };
 
 export async function openFolderStore(directory: string): Promise<Store> {
-  return new FolderStore(directory);
+  return triedFirst(new FolderStore(directory));
 }
 
 class FolderStore implements Store {
   readonly place: string;
+  readonly isNear = true;
   readonly #tree: FolderTree;
   #scratch: Promise<Scratch> | undefined;
 
@@ -64,8 +66,12 @@ class FolderStore implements Store {
     return this.#tree.walk(path, [TEMPORARY]);
   }
 
-  async remove(path: string): Promise<void> {
-    await this.#tree.remove(path);
+  remove(path: string): Promise<void> {
+    return this.#tree.remove(path);
+  }
+
+  removeAll(path: string): Promise<void> {
+    return this.#tree.remove(path);
   }
 
   async prepare(): Promise<void> {

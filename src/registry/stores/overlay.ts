@@ -7,6 +7,8 @@ import type { FileFacts, Store } from "./store.ts";
 export function overlayStore(lower: Store, upper: Store): Store {
   return {
     place: lower.place,
+    isNear: lower.isNear,
+    ...(lower.kept === undefined ? {} : { kept: lower.kept }),
     read: async (path) => (await upper.read(path)) ?? lower.read(path),
     stream: async (path) => (await upper.stream(path)) ?? lower.stream(path),
     facts: async (path) => (await upper.facts(path)) ?? lower.facts(path),
@@ -19,6 +21,7 @@ export function overlayStore(lower: Store, upper: Store): Store {
     },
     walk: (path) => walkBoth(lower, upper, path),
     remove: (path) => upper.remove(path),
+    removeAll: (path) => upper.removeAll(path),
     prepare: () => upper.prepare(),
     async close() {
       await upper.close();

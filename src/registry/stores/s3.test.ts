@@ -24,7 +24,13 @@ const placeOf = ({ endpoint, bucket }: S3Double) => ({
   pathStyle: true,
 });
 const QUICK = { connectMs: 2000, silenceMs: 1000, attempts: 3 };
-const open = (double: S3Double) => openS3Store(placeOf(double), QUICK);
+/** One that was tried already, which the server does not show. */
+async function open(double: S3Double, patience = QUICK) {
+  const store = await openS3Store(placeOf(double), patience);
+  await store.prepare();
+  double.requests.length = 0;
+  return store;
+}
 
 storeContract("a bucket of the double", async () => {
   const place = placeOf(await startS3Double());
@@ -95,6 +101,21 @@ describe("the creation of an object", () => {
   });
 });
 
+test("a bucket is tried before it is first written to, once, and not by who only reads", async () => {
+  const double = await startS3Double();
+  const store = await openS3Store(placeOf(double), QUICK);
+
+  await store.read("a");
+  await store.facts("a");
+  expect(double.requests.filter(isPut)).toEqual([]);
+  await Promise.all([store.write("a", "1"), store.create("b", "1")]);
+  await store.write("c", "1");
+
+  const tried = double.requests.filter((request) => isPut(request) && request.key.includes("/probe/"));
+  expect(tried).toHaveLength(9);
+  expect(double.requests.filter(isPut)).toHaveLength(12);
+});
+
 describe("a server that cannot keep writers apart", () => {
   test.each<[string, S3Fault, RegExp]>([
     [
@@ -109,15 +130,17 @@ describe("a server that cannot keep writers apart", () => {
     ],
   ])("and %s is found before any work is done", async (_, fault, words) => {
     const double = await startS3Double();
-    const store = await open(double);
-    await store.write("channels/stable", "1");
+    await (await open(double)).write("channels/stable", "1");
+    const store = await openS3Store(placeOf(double), QUICK);
     double.fault = (request) => (isPut(request) ? fault : undefined);
-
-    await expect(store.prepare()).rejects.toMatchObject({
+    const unsafe = {
       code: "STORE_UNSAFE",
       message: expect.stringMatching(words),
       hint: expect.stringContaining("store copy"),
-    });
+    };
+
+    await expect(store.prepare()).rejects.toMatchObject(unsafe);
+    await expect(store.write("channels/stable", "2")).rejects.toMatchObject(unsafe);
 
     expect(String(await store.read("channels/stable"))).toBe("1");
     expect([...double.objects.keys()]).toEqual(["our/farm/channels/stable"]);
@@ -138,7 +161,7 @@ describe("what a server answers", () => {
     [418, "Teapot", "STORE_UNUSABLE", /endpoint/],
   ])("is said with its next step: %i %s", async (status, code, ours, hint) => {
     const double = await startS3Double();
-    const store = await openS3Store(placeOf(double), { ...QUICK, attempts: 1 });
+    const store = await open(double, { ...QUICK, attempts: 1 });
     double.fault = () => answers(status, code);
     const expected = {
       code: ours,
@@ -229,7 +252,7 @@ test("large files are sent in parts, a try that fails leaves nothing, and batche
 
   await store.write("blobs/c", "1");
   double.fault = ({ query }) => (query.has("delete") ? answers(400, "InvalidRequest") : undefined);
-  await store.remove("blobs");
+  await store.removeAll("blobs");
   expect([...double.objects.keys()]).toEqual([]);
 });
 
@@ -252,6 +275,8 @@ test("the server is asked to encrypt every object as configured, and each body g
   const file = join(await temporaryDirectory(), "root.tar");
   await writeFile(file, Buffer.alloc((16 << 20) + 1));
 
+  await store.prepare();
+  double.requests.length = 0;
   await store.write("a", "1");
   await store.create("b", "1");
   await store.writeFile("blobs/c", file);

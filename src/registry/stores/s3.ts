@@ -9,6 +9,7 @@ import { isStorePath, partsOf } from "./path.ts";
 import { Bucket, bodyOf, PATIENCE, type Patience, type S3Place } from "./s3-bucket.ts";
 import { isUncertain, refusalOf } from "./s3-errors.ts";
 import { checkSize, type FileFacts, type Store, sizeLimitOf } from "./store.ts";
+import { triedFirst } from "./tried-first.ts";
 
 /** Where `prepare` tries out what the server does. Nothing in it is part of the store. */
 const PROBE = "probe";
@@ -23,11 +24,12 @@ const WRITER = "kmodfarm-writer";
 
 /** Nobody is asked before the first file is wanted. */
 export async function openS3Store(place: S3Place, patience: Patience = PATIENCE): Promise<Store> {
-  return new S3Store(await Bucket.open(place, patience), place.prefix);
+  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix));
 }
 
 class S3Store implements Store {
   readonly place: string;
+  readonly isNear = false;
   readonly #bucket: Bucket;
   /** With its slash. */
   readonly #prefix: string;
@@ -129,6 +131,10 @@ class S3Store implements Store {
   }
 
   async remove(path: string): Promise<void> {
+    await this.#bucket.remove(this.#keyOf(path));
+  }
+
+  async removeAll(path: string): Promise<void> {
     const key = this.#keyOf(path);
     await this.#bucket.remove(key);
     for await (const { objects } of this.#bucket.pages(`${key}/`, true))

@@ -13,7 +13,17 @@ export interface FileFacts {
   readonly modified: Date;
 }
 
+/** Copies of blobs: whoever has the digest need not ask for the bytes. */
+export interface KeptBlobs {
+  read(digest: string): Promise<Buffer | undefined>;
+  keep(digest: string, bytes: Uint8Array): Promise<void>;
+}
+
 export interface Store extends RegistryReader {
+  /** Whether looking at every file of it costs next to nothing; each is a request otherwise, which somebody pays. */
+  readonly isNear: boolean;
+  /** Copies on this machine of what is read again every night. Default: none. */
+  readonly kept?: KeptBlobs;
   /**
    * A file's bytes, or undefined when there is no such file.
    * @throws FarmError STORE_CORRUPT for anything but a file of a size that `sizeLimitOf` allows, and `limitBytes`
@@ -35,9 +45,14 @@ export interface Store extends RegistryReader {
   list(path: string): Promise<string[]>;
   /** Every file below a directory, and of the whole store below "". */
   walk(path: string): AsyncIterable<FileFacts>;
-  /** Removes a file or a whole directory. */
+  /** Removes a file. */
   remove(path: string): Promise<void>;
-  /** Makes sure that it can be written to, before a night's work is done for it. @throws FarmError STORE_UNUSABLE, DISK_FULL */
+  /** Removes whatever is at a path: a file or a whole directory. */
+  removeAll(path: string): Promise<void>;
+  /**
+   * Makes sure that it can be written to, before work is done for it. Once: whoever writes first asks for it otherwise.
+   * @throws FarmError STORE_UNSAFE, STORE_UNUSABLE, DISK_FULL
+   */
   prepare(): Promise<void>;
   /** Removes what is temporary. */
   close(): Promise<void>;
