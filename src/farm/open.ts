@@ -29,6 +29,7 @@ import { requireKeepable } from "../registry/readable.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
+import { FarmSigning } from "./signing.ts";
 import {
   catalogSources,
   listSources,
@@ -37,7 +38,6 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
-import { NO_SIGNING, type Signing } from "./statements.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
@@ -62,8 +62,8 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
-  /** Who speaks for this farm. */
-  readonly signing: Signing;
+  /** Its keys; none is open before something is to be signed. */
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -80,7 +80,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await awaitEviction(config.cache);
   const opened = await openStore(config.store);
   const store = opened.isNear ? opened : { ...opened, kept: keptBlobs(config.cache, scratch) };
-  const signing = NO_SIGNING;
+  const signing = new FarmSigning(config);
   return {
     config,
     store,
@@ -99,7 +99,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     steps: STEPS,
     signing,
     async close() {
-      await signing.close();
+      await signing[Symbol.asyncDispose]();
       await http.close();
       await store.close();
       await scratch.close();

@@ -23,10 +23,18 @@ import {
 } from "./documents.ts";
 import { unpacked } from "./packed.ts";
 import { assemble, NOTHING_PUBLISHED, partsOf, typeOfPart } from "./parts.ts";
+import type { RegistryReader } from "./reader.ts";
 import { corruptStore, parseStored } from "./stored.ts";
-import type { Store } from "./stores/store.ts";
+import { type Store, sizeLimitOf } from "./stores/store.ts";
 
 export const POINTER = "channels/stable";
+
+/** Where generations are read: what cannot list its files needs its pointer. */
+export type GenerationPlace = RegistryReader & Partial<Pick<Store, "list" | "kept">>;
+
+function read(place: GenerationPlace, path: string): Promise<Buffer | undefined> {
+  return place.read(path, sizeLimitOf(path));
+}
 
 const AnyGeneration = z.discriminatedUnion("schema", [Generation, WholeGeneration]);
 type AnyGeneration = z.infer<typeof AnyGeneration>;
@@ -45,7 +53,10 @@ export function generationPath(number: number): string {
  * same objects.
  * @throws FarmError STORE_CORRUPT when a file is not the one its digest promises
  */
-export async function readPublished(store: Store, known: Published = NOTHING_PUBLISHED): Promise<Published> {
+export async function readPublished(
+  store: GenerationPlace,
+  known: Published = NOTHING_PUBLISHED,
+): Promise<Published> {
   const found = known.head === null ? await newestGeneration(store) : await newestAfter(store, known.head);
   if (found !== undefined) return readGeneration(store, found, known);
   return known.head === null ? NOTHING_PUBLISHED : known;
@@ -55,7 +66,7 @@ export async function readPublished(store: Store, known: Published = NOTHING_PUB
 export type Listing = Omit<Published, "head" | "parts" | "catalog" | "facts">;
 
 /** What is published now, for commands that only report it: kernels are a third of all that there is to read. */
-export async function readListing(store: Store): Promise<Listing> {
+export async function readListing(store: GenerationPlace): Promise<Listing> {
   const found = await newestGeneration(store);
   const isListed = (name: string) => !name.startsWith("kernels/") && !name.startsWith("facts/");
   const state =
@@ -68,7 +79,7 @@ export async function readListing(store: Store): Promise<Listing> {
  * One generation of the past, found from parent to parent.
  * @throws FarmError USAGE when there is none of that number, STORE_CORRUPT
  */
-export async function readPast(store: Store, now: Published, number: number): Promise<Published> {
+export async function readPast(store: GenerationPlace, now: Published, number: number): Promise<Published> {
   for await (const found of history(store, now.head))
     if (found.head.number === number) return readGeneration(store, found, now);
   throw new FarmError("USAGE", {
@@ -77,7 +88,7 @@ export async function readPast(store: Store, now: Published, number: number): Pr
 }
 
 /** The documents of generations, newest first, as far back as they are kept. */
-export async function* history(store: Store, from: Head | null): AsyncGenerator<Found> {
+export async function* history(store: GenerationPlace, from: Head | null): AsyncGenerator<Found> {
   for (let at = from; at !== null; ) {
     const generation = await generationOf(store, at);
     if (generation === undefined) return;
@@ -87,13 +98,13 @@ export async function* history(store: Store, from: Head | null): AsyncGenerator<
 }
 
 /** The newest generation, looked for from the pointer on. */
-export async function newestGeneration(store: Store): Promise<Found | undefined> {
+export async function newestGeneration(store: GenerationPlace): Promise<Found | undefined> {
   const first = await fromPointer(store);
   return (await newestAfter(store, first?.head ?? null)) ?? first;
 }
 
 /** The newest of those that follow a generation; undefined where none does. */
-async function newestAfter(store: Store, head: Head | null): Promise<Found | undefined> {
+async function newestAfter(store: GenerationPlace, head: Head | null): Promise<Found | undefined> {
   let newest: Found | undefined;
   for (;;) {
     const next = await followerOf(store, newest?.head ?? head);
@@ -103,7 +114,7 @@ async function newestAfter(store: Store, head: Head | null): Promise<Found | und
 }
 
 /** @throws FarmError STORE_CORRUPT where a generation is not there any more, or another one is */
-export async function requireGeneration(store: Store, head: Head): Promise<AnyGeneration> {
+export async function requireGeneration(store: GenerationPlace, head: Head): Promise<AnyGeneration> {
   const generation = await generationOf(store, head);
   if (generation !== undefined) return generation;
   throw corruptStore(store, `${generationPath(head.number)} is missing`, generationPath(head.number));
@@ -124,7 +135,7 @@ export async function pointTo(store: Store, head: Head): Promise<void> {
   }
 }
 
-async function fromPointer(store: Store): Promise<Found | undefined> {
+async function fromPointer(store: GenerationPlace): Promise<Found | undefined> {
   const pointer = await readPointer(store);
   if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
@@ -132,11 +143,13 @@ async function fromPointer(store: Store): Promise<Found | undefined> {
 }
 
 /** A pointer that is lost must not look like a registry that never was: the first generations may be pruned. */
-async function fromNumbers(store: Store): Promise<Found | undefined> {
-  const numbers = (await store.list("generations")).filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
+async function fromNumbers(store: GenerationPlace): Promise<Found | undefined> {
+  const numbers = ((await store.list?.("generations")) ?? [])
+    .filter((name) => /^[1-9]\d{0,8}$/.test(name))
+    .map(Number);
   for (const number of numbers.toSorted((a, b) => b - a)) {
     const path = generationPath(number);
-    const bytes = await store.read(path);
+    const bytes = await read(store, path);
     if (bytes !== undefined)
       return { head: { number, digest: sha256(bytes) }, generation: parseGeneration(store, path, bytes) };
   }
@@ -144,16 +157,16 @@ async function fromNumbers(store: Store): Promise<Found | undefined> {
 }
 
 /** @throws FarmError STORE_CORRUPT for one that is no pointer */
-export async function readPointer(store: Store): Promise<Channel | undefined> {
-  const bytes = await store.read(POINTER);
+export async function readPointer(store: GenerationPlace): Promise<Channel | undefined> {
+  const bytes = await read(store, POINTER);
   return bytes === undefined ? undefined : parseStored(store, POINTER, bytes, Channel);
 }
 
 /** What was published on top of a generation. @throws FarmError STORE_CORRUPT for one of another history */
-async function followerOf(store: Store, head: Head | null): Promise<Found | undefined> {
+async function followerOf(store: GenerationPlace, head: Head | null): Promise<Found | undefined> {
   const number = (head?.number ?? 0) + 1;
   const path = generationPath(number);
-  const bytes = await store.read(path);
+  const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
   const generation = parseGeneration(store, path, bytes);
   if (generation.number !== number)
@@ -167,9 +180,12 @@ async function followerOf(store: Store, head: Head | null): Promise<Found | unde
   return { head: { number, digest: sha256(bytes) }, generation };
 }
 
-async function generationOf(store: Store, { number, digest }: Head): Promise<AnyGeneration | undefined> {
+async function generationOf(
+  store: GenerationPlace,
+  { number, digest }: Head,
+): Promise<AnyGeneration | undefined> {
   const path = generationPath(number);
-  const bytes = await store.read(path);
+  const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
   if (sha256(bytes) !== digest) throw corruptStore(store, `${path} does not match its digest`, path);
   const generation = parseGeneration(store, path, bytes);
@@ -178,12 +194,12 @@ async function generationOf(store: Store, { number, digest }: Head): Promise<Any
   return generation;
 }
 
-function parseGeneration(store: Store, path: string, bytes: Buffer): AnyGeneration {
+function parseGeneration(store: GenerationPlace, path: string, bytes: Buffer): AnyGeneration {
   return parseStored(store, path, bytes, AnyGeneration);
 }
 
 export async function readGeneration(
-  store: Store,
+  store: GenerationPlace,
   { head, generation }: Found,
   known: Published,
   isWanted: (part: string) => boolean = () => true,
@@ -207,7 +223,7 @@ export async function readGeneration(
   return { head, parts: Object.fromEntries(kept), ...content };
 }
 
-async function readPart(store: Store, name: string, { digest }: Part): Promise<unknown> {
+async function readPart(store: GenerationPlace, name: string, { digest }: Part): Promise<unknown> {
   const path = blobPath(digest);
   const what = `${path} (${name})`;
   const kept = await store.kept?.read(digest);
@@ -217,7 +233,7 @@ async function readPart(store: Store, name: string, { digest }: Part): Promise<u
 }
 
 /** A generation of an earlier version, whose documents lie below it. */
-async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGeneration>) {
+async function readWhole(store: GenerationPlace, { number, files }: z.infer<typeof WholeGeneration>) {
   const folder = `generations/${number}`;
   const load = <T>(file: string, type: z.ZodType<T>): Promise<T> => {
     const promised = files[file];
@@ -253,7 +269,7 @@ async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGe
 
 /** `what` names it for people. */
 async function readChecked<T>(
-  store: Store,
+  store: GenerationPlace,
   path: string,
   promised: string,
   type: z.ZodType<T>,
@@ -262,8 +278,13 @@ async function readChecked<T>(
   return parseStored(store, path, await readDigested(store, path, promised, what), type, what);
 }
 
-async function readDigested(store: Store, path: string, promised: string, what: string): Promise<Buffer> {
-  const bytes = await store.read(path);
+async function readDigested(
+  store: GenerationPlace,
+  path: string,
+  promised: string,
+  what: string,
+): Promise<Buffer> {
+  const bytes = await read(store, path);
   if (bytes === undefined) throw corruptStore(store, `${what} is missing`, path);
   if (sha256(bytes) !== promised) throw corruptStore(store, `${what} does not match its digest`, path);
   return bytes;

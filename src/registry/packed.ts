@@ -1,8 +1,9 @@
 /** Documents as they lie among the blobs: large ones are compressed. What is small can be read by people. */
 import { promisify } from "node:util";
 import { constants, zstdCompress, zstdDecompress } from "node:zlib";
+import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
-import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
+import { DOCUMENT_LIMIT_BYTES } from "./stores/store.ts";
 
 const PLAIN_BYTES = 64 << 10;
 /** No JSON begins so. */
@@ -18,7 +19,7 @@ export async function packed(text: string): Promise<Buffer> {
 
 /** @throws FarmError STORE_CORRUPT for what cannot be unpacked, or would be larger than a document may be */
 export async function unpacked(
-  store: Store,
+  store: Pick<RegistryReader, "place">,
   path: string,
   bytes: Buffer,
   what: string,
