@@ -83,7 +83,7 @@ test("has no generation whose parts the server did not take", async () => {
   const refused: S3Fault = { kind: "answer", status: 403, code: "AccessDenied" };
   const { size } = double.objects;
   let count = 0;
-  for (let failing = 0; failing < 40; failing++) {
+  for (let failing = 0; failing < 40; failing += 4) {
     count = 0;
     double.fault = ({ method }) => (method === "PUT" && count++ === failing ? refused : undefined);
     await publishOne(store, String(200 + failing)).catch((thrown: unknown) => {
