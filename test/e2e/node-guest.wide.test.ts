@@ -116,6 +116,22 @@ MODULE_LICENSE("GPL");
     },
     says: GOOD,
   },
+  // Asked for by a symbol that it exports.
+  {
+    name: "symbols",
+    sources: {
+      "aaa-caller": module(
+        "#include <linux/kmod.h>\nextern int asked_answer(int x);",
+        "return symbol_request(asked_answer) ? 0 : -ENOENT;",
+        "symbol_put(asked_answer);",
+      ),
+      "zzz-asked": module(
+        "int asked_answer(int x);\nint asked_answer(int x) { return x + 41; }\nEXPORT_SYMBOL_GPL(asked_answer);",
+        "return 0;",
+      ),
+    },
+    says: GOOD,
+  },
   // And one that nobody lets go.
   {
     name: "keeps",
