@@ -47,7 +47,9 @@ describe("load tests that wait for a processor", () => {
     [
       "another boot image",
       {
-        element: makeElement({ packages: { ...element.packages, image: [makePackage({ name: "linux-image", sha256: other })] } }),
+        element: makeElement({
+          packages: { ...element.packages, image: [makePackage({ name: "linux-image", sha256: other })] },
+        }),
       },
     ],
     [
