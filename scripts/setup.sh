@@ -22,6 +22,7 @@ lz4:lz4
 zstd:zstd
 bzip2:bzip2
 git:git
+openssl:openssl
 setpriv:util-linux
 dpkg-deb:dpkg
 rpm2archive:rpm2cpio

@@ -240,6 +240,18 @@ export const ERRORS = {
     exit: 4,
     hint: "docs/buildtype.md says what a statement holds, and in what form it is signed.",
   },
+  KEY_LOCKED: {
+    summary: "A key's password is missing or wrong",
+    blame: "input",
+    exit: 2,
+    hint: "Name its `passwordFile` or `passwordEnvironment` in `keys` of the configuration, or run on a terminal, where it is asked for.",
+  },
+  KEY_EXISTS: {
+    summary: "There is a key of that name already",
+    blame: "input",
+    exit: 2,
+    hint: "Keys are never replaced: choose another name, or move the old file away by hand.",
+  },
   SIGNING_REFUSED: {
     summary: "The signer refused to sign",
     blame: "integrity",

@@ -5,12 +5,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync, type WriteStream } from "node:fs";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
+import { type Readable, Writable } from "node:stream";
 import { finished, pipeline } from "node:stream/promises";
 import { closeInherited } from "./descriptors.ts";
 import { endingOfGroup, endingOfNamespace, killGroup } from "./ending.ts";
 import { FarmError, isErrno } from "./error.ts";
 import { KeptBytes } from "./kept-bytes.ts";
+import type { Secret } from "./secret.ts";
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -33,7 +34,14 @@ export interface RunOptions {
    * we are root: nothing of it is left when `run` returns, whatever it did.
    */
   readonly contained?: boolean;
+  readonly descriptors?: readonly Descriptor[];
 }
+
+/**
+ * What a program finds at its descriptor 3, and then at 4, …: a file that is open here and that only the program reads,
+ * or a secret, by a pipe. Neither is seen in arguments or environments.
+ */
+export type Descriptor = number | Secret;
 
 export interface RunResult {
   readonly stdout: string;
@@ -119,8 +127,11 @@ export interface Pipe {
 }
 
 /** Starts a filter program (`xz -dc`) whose two ends the caller holds. */
-export function pipeThrough(argv: readonly string[]): Pipe {
-  const child = start(argv, {});
+export function pipeThrough(
+  argv: readonly string[],
+  options: Pick<RunOptions, "descriptors" | "env"> = {},
+): Pipe {
+  const child = start(argv, options);
   let said = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     if (said.length < SAID_LIMIT) said += text;
@@ -160,12 +171,22 @@ function start(argv: readonly string[], options: RunOptions): ChildProcess {
   // `setpriv --pdeathsig` and `unshare --kill-child`: a kill -9 of the farm takes its children along.
   const mortal = ["setpriv", "--pdeathsig", "KILL", "--"];
   const [program, ...args] = [...mortal, ...(options.contained ? containing() : []), ...argv];
-  return spawn(program as string, args, {
+  const { descriptors = [] } = options;
+  const child: ChildProcess = spawn(program as string, args, {
     cwd: options.cwd ?? "/",
     env: { ...(options.env ?? PLAIN_ENVIRONMENT) },
-    stdio: ["pipe", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe", ...descriptors.map((one) => (typeof one === "number" ? one : "pipe"))],
     detached: true,
   });
+  for (const [index, one] of descriptors.entries())
+    if (typeof one !== "number") pass(one, child.stdio[3 + index]);
+  return child;
+}
+
+function pass(secret: Secret, pipe: Readable | Writable | null | undefined): void {
+  if (!(pipe instanceof Writable)) return;
+  pipe.on("error", () => {}); // A program may end without reading it.
+  pipe.end(secret.reveal());
 }
 
 function containing(): string[] {

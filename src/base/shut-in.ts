@@ -10,7 +10,13 @@ export interface Box {
   readonly target?: string;
   /** Files of ours that it may read: path inside → path here. */
   readonly shows?: Readonly<Record<`/${string}`, string>>;
+  /** The same of what it may also write to, at the same path. */
+  readonly writes?: readonly string[];
+  /** Whether it starts programs, and needs /proc for that: of its own box. */
+  readonly startsPrograms?: boolean;
   readonly memoryBytes?: number;
+  /** Of computing; default: ten minutes. */
+  readonly cpuSeconds?: number;
 }
 
 /** Decompressors need 0.5 GiB for the largest dictionaries that they are allowed. */
@@ -28,15 +34,19 @@ const TOOLS = ["bwrap", "prlimit"];
  * target it can write nothing but its answer.
  * @throws FarmError TOOL_MISSING
  */
-export function shutIn(argv: readonly string[], { target, shows = {}, memoryBytes }: Box = {}): string[] {
+export function shutIn(argv: readonly string[], box: Box = {}): string[] {
   for (const program of [...TOOLS, argv[0] ?? ""]) requireInstalled(program);
+  const { target, shows = {}, writes = [], startsPrograms = false } = box;
+  const { memoryBytes = MEMORY_BYTES, cpuSeconds = CPU_SECONDS } = box;
+  const writesNothing = target === undefined && writes.length === 0;
   return [
-    ["prlimit", `--as=${memoryBytes ?? MEMORY_BYTES}`, `--cpu=${CPU_SECONDS}`, `--nofile=${OPEN_FILES}`],
-    ["--core=0", ...(target === undefined ? ["--fsize=0"] : []), "--"],
+    ["prlimit", `--as=${memoryBytes}`, `--cpu=${cpuSeconds}`, `--nofile=${OPEN_FILES}`],
+    ["--core=0", ...(writesNothing ? ["--fsize=0"] : []), "--"],
     ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
     ["--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-    ["--setenv", "LC_ALL", "C", ...SYSTEM, "--dev", "/dev"],
+    ["--setenv", "LC_ALL", "C", ...SYSTEM, "--dev", "/dev", ...(startsPrograms ? ["--proc", "/proc"] : [])],
     Object.entries(shows).flatMap(([inside, ours]) => ["--ro-bind", ours, inside]),
+    writes.flatMap((path) => ["--bind", path, path]),
     target === undefined
       ? ["--remount-ro", "/"]
       : ["--tmpfs", "/tmp", "--bind", target, "/target", "--chdir", "/target"],

@@ -4,15 +4,11 @@
  */
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest } from "../base/json.ts";
+import { type BuildMaterials, unnamedMaterials } from "../provenance/build.ts";
 import { readBundle } from "../provenance/bundle.ts";
 import { signersOf } from "../provenance/dsse.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
-import {
-  type BuildMaterials,
-  type BuiltIdentity,
-  externalParametersOf,
-  unnamedMaterials,
-} from "../provenance/slsa.ts";
+import { type BuiltIdentity, externalParametersOf } from "../provenance/slsa.ts";
 import { readStatement, type StatedModule, type Statement, subjectsOf } from "../provenance/statement.ts";
 import { type Reason, reason } from "./verdict.ts";
 
@@ -41,7 +37,7 @@ export const BUNDLE_FAULTS = [
 type Because = Reason<(typeof BUNDLE_FAULTS)[number]>;
 
 export type BundleVerdict =
-  | { readonly kind: "good"; readonly builder: TrustedBuilder }
+  | { readonly kind: "good" }
   /** By nobody whose key is known: who it is by may become known. */
   | { readonly kind: "open"; readonly because: Because }
   | { readonly kind: "bad"; readonly because: Because };
@@ -51,7 +47,6 @@ const WHAT = "its statement";
 /** What a trusted builder states. */
 interface Believed {
   readonly kind: "believed";
-  readonly builder: TrustedBuilder;
   readonly statement: Statement;
 }
 type Disbelieved = Exclude<BundleVerdict, { kind: "good" }>;
@@ -64,7 +59,7 @@ export function judgeBundle(
 ): BundleVerdict {
   const found = openBundle(bundle, builders);
   if (found.kind !== "believed") return found;
-  return contradiction(found.statement, build) ?? { kind: "good", builder: found.builder };
+  return contradiction(found.statement, build) ?? { kind: "good" };
 }
 
 /** The source that a trusted builder states; undefined if none does. */
@@ -90,8 +85,7 @@ function openBundle(bundle: Uint8Array, builders: readonly TrustedBuilder[]): Be
     const statement = readStatement(envelope.payload, WHAT);
     const { id } = statement.predicate.runDetails.builder;
     const those = builders.filter(({ key }) => keys.has(key.fingerprint));
-    const builder = those.find((one) => one.id === id);
-    if (builder !== undefined) return { kind: "believed", builder, statement };
+    if (those.some((one) => one.id === id)) return { kind: "believed", statement };
     const others = those.map((one) => one.id).join(", ");
     return bad(
       "otherBuilder",

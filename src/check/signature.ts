@@ -82,7 +82,7 @@ function bad(code: SignatureFault, fact: string): SignatureVerdict {
 
 function isNamedBy({ issuer, serial, certificate }: Signer, { signer }: CmsSignature): boolean {
   if ("serial" in signer) return signer.serial === serial && Buffer.from(issuer).equals(signer.issuer);
-  return keyIdsOf(certificate).some((id) => Buffer.from(id).equals(signer.keyId));
+  return keyIdOf(certificate)?.equals(signer.keyId) ?? false;
 }
 
 function nameOf({ signer }: CmsSignature): string {
@@ -92,12 +92,12 @@ function nameOf({ signer }: CmsSignature): string {
 /** The identifier that the certificate states (RFC 5280, 4.2.1.2): an octet string within that of the extension. */
 const KEY_IDENTIFIER = Buffer.from([0x06, 0x03, 0x55, 0x1d, 0x0e]);
 
-function keyIdsOf({ raw }: X509Certificate): Uint8Array[] {
+export function keyIdOf({ raw }: X509Certificate): Buffer | undefined {
   const at = raw.indexOf(KEY_IDENTIFIER);
-  if (at === -1) return [];
+  if (at === -1) return undefined;
   const [outer, inner, length = 0] = [raw[at + 5], raw[at + 7], raw[at + 8]];
-  if (outer !== DER.octetString || inner !== DER.octetString) return [];
-  return [raw.subarray(at + 9, at + 9 + length)];
+  if (outer !== DER.octetString || inner !== DER.octetString) return undefined;
+  return raw.subarray(at + 9, at + 9 + length);
 }
 
 const MESSAGE_DIGEST = Buffer.from([0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x04, 0x31]);

@@ -53,9 +53,9 @@ const TIMEOUTS = { plan: 120, shard: 180, publish: 180 };
 const RETENTION_DAYS = 3;
 
 const INPUTS = {
+  kernel: { description: "Only these kernel releases (uname -r)", type: "string", default: "" },
   distribution: { description: "Only these releases or distributions", type: "string", default: "" },
   architecture: { description: "Only these architectures", type: "string", default: "" },
-  "kernel-release": { description: "Only kernel releases that match", type: "string", default: "" },
   retry: {
     description: "Also retry what failed by its own fault",
     type: "boolean",
@@ -98,8 +98,8 @@ function planJob(settings: GithubSettings): Job {
     permissions: permissionsOf(settings),
     "timeout-minutes": TIMEOUTS.plan,
     outputs: {
-      matrix: "${{ steps.plan.outputs.matrix }}",
-      "orders-id": "${{ steps.orders.outputs.artifact-id }}",
+      matrix: expression("steps.plan.outputs.matrix"),
+      "orders-id": expression("steps.orders.outputs.artifact-id"),
     },
     steps: [
       ...begin(),
@@ -109,16 +109,16 @@ function planJob(settings: GithubSettings): Job {
         id: "plan",
         env: {
           ...accessEnvironment(settings),
-          DISTRIBUTION: "${{ inputs.distribution }}",
-          ARCHITECTURE: "${{ inputs.architecture }}",
-          KERNEL_RELEASE: "${{ inputs.kernel-release }}",
-          RETRY: "${{ inputs.retry }}",
+          KERNEL: expression("inputs.kernel"),
+          DISTRIBUTION: expression("inputs.distribution"),
+          ARCHITECTURE: expression("inputs.architecture"),
+          RETRY: expression("inputs.retry"),
         },
         run: lines(
           "options=()",
+          `[ -z "$KERNEL" ] || options+=(--kernel "$KERNEL")`,
           `[ -z "$DISTRIBUTION" ] || options+=(--distro "$DISTRIBUTION")`,
           `[ -z "$ARCHITECTURE" ] || options+=(--arch "$ARCHITECTURE")`,
-          `[ -z "$KERNEL_RELEASE" ] || options+=(--kernel-release "$KERNEL_RELEASE")`,
           `[ "$RETRY" != true ] || options+=(--retry)`,
           "# What is wrong with a source or an element is reported by the job that publishes.",
           `${kmodfarm(settings)} plan --config ${config} --read-only --out orders "\${options[@]}" ||`,
@@ -160,8 +160,8 @@ const CHECK: Round = {
   name: "check",
   needs: ["plan", "build"],
   // Shards that were built are checked, whatever became of the others.
-  if: `\${{ !cancelled() && needs.plan.result == 'success' && ${HAS_SHARDS} }}`,
-  before: [download({ name: "built-${{ matrix.shard }}", path: "built" })],
+  if: expression(`!cancelled() && needs.plan.result == 'success' && ${HAS_SHARDS}`),
+  before: [download({ name: `built-${expression("matrix.shard")}`, path: "built" })],
   title: "Load-test",
   options: " --after built",
   out: "checked",
@@ -172,28 +172,28 @@ function shardJob(settings: GithubSettings, round: Round): Job {
   const hosts = settings.privateHosts.map((host) => ` --private-host ${host}`).join("");
   const { name, needs, before, title, options, out } = round;
   return {
-    name: `${name} \${{ matrix.shard }}`,
+    name: `${name} ${expression("matrix.shard")}`,
     needs,
     if: round.if,
-    "runs-on": `\${{ fromJSON('${runners}')[matrix.machine] }}`,
+    "runs-on": expression(`fromJSON('${runners}')[matrix.machine]`),
     permissions: READ_ONLY,
     "timeout-minutes": TIMEOUTS.shard,
-    strategy: { "fail-fast": false, matrix: "${{ fromJSON(needs.plan.outputs.matrix) }}" },
+    strategy: { "fail-fast": false, matrix: expression("fromJSON(needs.plan.outputs.matrix)") },
     steps: [
       ...begin(),
-      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ "artifact-ids": expression("needs.plan.outputs.orders-id"), path: "orders" }),
       download({ name: "order-blobs", path: "orders/blobs" }),
       ...before,
       {
         name: title,
-        env: { SHARD: "${{ matrix.shard }}" },
+        env: { SHARD: expression("matrix.shard") },
         run: `sudo kmodfarm work orders --shard "$SHARD"${options} --out ${out}${hosts}`,
       },
       // What was finished before a fault is handed over too.
-      { name: "Own what was made", if: "${{ always() }}", run: `mkdir -p ${out}; ${owned(out)}` },
+      { name: "Own what was made", if: expression("always()"), run: `mkdir -p ${out}; ${owned(out)}` },
       {
-        ...upload(out, `${out}-\${{ matrix.shard }}`, `${out}/*.tar`),
-        if: "${{ always() }}",
+        ...upload(out, `${out}-${expression("matrix.shard")}`, `${out}/*.tar`),
+        if: expression("always()"),
       },
     ],
   };
@@ -203,7 +203,7 @@ function publishJob(settings: GithubSettings): Job {
   const { coordinator, environment, config } = settings;
   return {
     needs: ["plan", "build", "check"],
-    if: "${{ !cancelled() && needs.plan.result == 'success' }}",
+    if: expression("!cancelled() && needs.plan.result == 'success'"),
     "runs-on": coordinator,
     environment,
     permissions: permissionsOf(settings),
@@ -211,7 +211,7 @@ function publishJob(settings: GithubSettings): Job {
     steps: [
       ...begin(),
       // By its id: an artifact of that name may have taken its place.
-      download({ "artifact-ids": "${{ needs.plan.outputs.orders-id }}", path: "orders" }),
+      download({ "artifact-ids": expression("needs.plan.outputs.orders-id"), path: "orders" }),
       download({ pattern: "built-*", path: "handovers" }),
       download({ pattern: "checked-*", path: "handovers" }),
       ...accessSteps(settings, "vars.KMODFARM_PUBLISH_ROLE"),
@@ -249,13 +249,13 @@ function driverReleaseWorkflow(settings: GithubSettings): Workflow {
 }
 
 function onDemandWorkflow(settings: GithubSettings): Workflow {
-  const { distribution, architecture, "kernel-release": release } = INPUTS;
+  const { kernel, distribution, architecture } = INPUTS;
   return {
     name: "kmodfarm on demand",
     on: {
       workflow_dispatch: {
         inputs: {
-          "kernel-release": { ...withoutDefault(release), required: true },
+          kernel: { ...withoutDefault(kernel), required: true },
           distribution,
           architecture,
         },
@@ -266,9 +266,9 @@ function onDemandWorkflow(settings: GithubSettings): Workflow {
       night: {
         ...callNight(settings),
         with: {
-          "kernel-release": "${{ inputs.kernel-release }}",
-          distribution: "${{ inputs.distribution }}",
-          architecture: "${{ inputs.architecture }}",
+          kernel: expression("inputs.kernel"),
+          distribution: expression("inputs.distribution"),
+          architecture: expression("inputs.architecture"),
         },
       },
     },
@@ -332,8 +332,8 @@ function accessSteps({ store }: GithubSettings, role: string): Step[] {
     {
       uses: pinned(ACTIONS.awsCredentials),
       with: {
-        "role-to-assume": `\${{ ${role} }}`,
-        "aws-region": store.region ?? "${{ vars.KMODFARM_REGION }}",
+        "role-to-assume": expression(role),
+        "aws-region": store.region ?? expression("vars.KMODFARM_REGION"),
       },
     },
   ];
@@ -342,8 +342,8 @@ function accessSteps({ store }: GithubSettings, role: string): Step[] {
 function accessEnvironment({ store }: GithubSettings): Record<string, string> {
   if (store.kind !== "keys") return {};
   return {
-    AWS_ACCESS_KEY_ID: "${{ secrets.KMODFARM_KEY_ID }}",
-    AWS_SECRET_ACCESS_KEY: "${{ secrets.KMODFARM_SECRET_KEY }}",
+    AWS_ACCESS_KEY_ID: expression("secrets.KMODFARM_KEY_ID"),
+    AWS_SECRET_ACCESS_KEY: expression("secrets.KMODFARM_SECRET_KEY"),
   };
 }
 
@@ -353,7 +353,7 @@ function permissionsOf({ store }: GithubSettings): typeof READ_ONLY | typeof WIT
 
 const AWS_NAMES = [
   ...["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
-  ...["AWS_REGION", "AWS_DEFAULT_REGION"],
+  ...["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"],
 ];
 
 /** Toolchain roots and sandboxes want root; nothing but the store's credentials goes there. */
@@ -387,6 +387,11 @@ function download(inputs: Record<string, string>): Step {
 
 function withoutDefault<T extends { readonly default: unknown }>({ default: _, ...input }: T) {
   return input;
+}
+
+/** What GitHub fills in. */
+function expression(text: string): string {
+  return `\${{ ${text} }}`;
 }
 
 function lines(...all: readonly string[]): string {

@@ -15,15 +15,18 @@ export async function readModuleFiles(files: readonly string[]): Promise<ModuleF
     throw new FarmError("USAGE", {
       detail: `${twice} is given twice: all files of one command must be modules of one driver, for one kernel`,
     });
-  return Promise.all(files.map(async (file) => ({ name: basename(file), bytes: await readBytes(file) })));
+  return Promise.all(
+    files.map(async (file) => ({ name: basename(file), bytes: await readModuleFile(file) })),
+  );
 }
 
 /** A bundle with a statement of how modules were built. @throws FarmError FILE_UNREADABLE */
 export async function readBundleFile(file: string): Promise<ModuleFile> {
-  return { name: basename(file), bytes: await readBytes(file) };
+  return { name: basename(file), bytes: await readModuleFile(file) };
 }
 
-async function readBytes(file: string): Promise<Buffer> {
+/** @throws FarmError FILE_UNREADABLE */
+export async function readModuleFile(file: string): Promise<Buffer> {
   // Opening a pipe waits for its other end.
   const kind = await stat(file).catch(() => undefined);
   if (kind !== undefined && !kind.isFile())

@@ -3,6 +3,7 @@
  */
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/index.ts";
@@ -12,6 +13,7 @@ import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/select.ts";
 import { hasFiles, openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { NarrowingOptions, SelectionOptions } from "./common-options.ts";
+import { say } from "./output.ts";
 
 export function toList(value: string | undefined): string[] | undefined {
   const words = value
@@ -69,7 +71,11 @@ function isDay(text: string): boolean {
 
 /** Opens the farm that the options name, passes it to `work`, and closes it whatever happens. */
 export async function withFarm<T>(options: ConfigPlaces, work: (farm: Farm) => Promise<T>): Promise<T> {
-  const farm = await openFarm(await loadConfig(options));
+  const config = await loadConfig(options);
+  // Found above: which one it is may be a surprise.
+  if (options.config === undefined && dirname(config.file) !== process.cwd())
+    say(`configuration: ${config.file}`);
+  const farm = await openFarm(config);
   try {
     return await work(farm);
   } finally {

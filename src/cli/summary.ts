@@ -64,7 +64,8 @@ function coverage(rows: readonly RunRow[]): string[][] {
     rows,
     ({ element: { distribution, architecture } }) => `${distribution} ${architecture}`,
   );
-  return [...places].toSorted().map(([place, group]) => {
+  const byName = [...places].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return byName.map(([place, group]) => {
     const counts = WORDS.map((word) => group.filter((row) => outcomeOf(row) === word).length);
     const fresh = group.filter(({ isNew }) => isNew).length;
     return [...place.split(" ").map(cell), ...[...counts, fresh].map(String)];

@@ -36,6 +36,7 @@ import {
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
+import { ModuleSigning } from "./sign.ts";
 import { Started } from "./started.ts";
 import type { Attestor } from "./statements.ts";
 import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
@@ -54,8 +55,8 @@ export interface RunOptions {
   readonly without?: readonly ("catalog" | "load")[];
   /** What goes ahead: the higher, the sooner. Default: all have 0. */
   readonly rank?: (element: Element) => number;
-  /** Only these of the wanted elements. */
-  readonly only?: (element: Element) => boolean;
+  /** Takes some of what is wanted; default: all. */
+  readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
@@ -109,6 +110,7 @@ export class Coordinator {
   readonly #drivers: Drivers;
   readonly #gate: Gate;
   readonly #attestor: Attestor | undefined;
+  readonly #modules: ModuleSigning;
   readonly #processors: PQueue;
   /** Elements under way: enough that some can compute while others fetch. */
   readonly #elements: PQueue;
@@ -131,6 +133,7 @@ export class Coordinator {
     this.#attestor = attestor;
     this.#gate = gate;
     this.#farm = farm;
+    this.#modules = new ModuleSigning(farm.config, farm.signing, farm.store);
     this.#options = options;
     this.#drivers = drivers;
     this.#processors = new PQueue({ concurrency: farm.config.jobs });
@@ -177,7 +180,8 @@ export class Coordinator {
     this.#refuseUnknownWords();
     if (!this.#options.isDry)
       await this.#alone("store", async () => {
-        await this.#repair();
+        const lost = await this.#repair();
+        await this.#alone("signatures", () => this.#signPublished(lost));
       });
     this.#work = this.#open();
   }
@@ -246,6 +250,22 @@ export class Coordinator {
     return report;
   }
 
+  /** Gives what is stable the signatures that are wanted by now, and those that the store lost. */
+  async #signPublished(lost: Awaited<ReturnType<typeof repairArtifacts>>["lost"]): Promise<void> {
+    const lostDigests = new Set(lost.flatMap(({ damage }) => damage.map(({ digest }) => digest)));
+    let count = 0;
+    for (const { entry, channel } of listAll(this.ledger.published.indices)) {
+      if (channel !== "stable") continue;
+      const signed = await this.#modules.signed(entry, (digest) => lostDigests.has(digest));
+      if (signed === entry) continue;
+      this.ledger.recordSignatures(signed);
+      count++;
+    }
+    if (count === 0) return;
+    this.#options.progress.say(`signatures: ${count} published artifacts were signed anew`);
+    if (lost.length > 0) await this.#repair();
+  }
+
   /** A source that failed may be the one that knows the word. */
   #refuseUnknownWords(): void {
     if (this.#options.matrix !== undefined) return;
@@ -282,8 +302,8 @@ export class Coordinator {
   }
 
   #wanted(): readonly Element[] {
-    const { matrix, now, narrowed, only = () => true } = this.#options;
-    if (matrix !== undefined) return matrix.filter(only);
+    const { matrix, now, narrowed, choose = (all) => all } = this.#options;
+    if (matrix !== undefined) return matrix;
     const { select, exclude } = this.#farm.config;
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const { ledger } = this;
@@ -291,7 +311,7 @@ export class Coordinator {
     const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
-    return elements.filter(only);
+    return choose(elements);
   }
 
   #rankOf(element: Element): number {
@@ -435,6 +455,7 @@ export class Coordinator {
       gate: this.#gate,
       attestor: this.#attestor,
       toolchains: this.#farm.config.toolchains,
+      modules: this.#modules,
       shown: withoutPlaces(this.#farm),
       learn: (facts) => this.ledger.learnFacts(facts),
       retry: retry ?? false,

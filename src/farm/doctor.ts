@@ -20,6 +20,7 @@ import { probeAccelerator } from "../check/guest/qemu.ts";
 import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
 import { openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { FarmConfig } from "./config/index.ts";
+import { keyFindings } from "./key-findings.ts";
 import { catalogSources } from "./sources.ts";
 
 export interface Finding {
@@ -46,6 +47,7 @@ export async function examine(config: FarmConfig, signal?: AbortSignal): Promise
     await placeFinding("cache", config.cache),
     ...(await Promise.all(keyringFindings(sources))),
     sourcesFinding(sources, config),
+    ...(await keyFindings(config)),
     await groupFinding(),
     await rootFinding(signal),
   ];
@@ -80,6 +82,7 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
   const always = [
     ["bwrap", "bubblewrap"],
     ["setpriv", "util-linux"],
+    ["openssl", "openssl"],
     ["mount", "mount"],
     ["tar", "tar"],
     ["xz", "xz-utils"],

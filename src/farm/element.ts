@@ -37,6 +37,7 @@ import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
+import type { ModuleSigning } from "./sign.ts";
 import { type Attestor, seenModule, statedModule } from "./statements.ts";
 import type { Steps } from "./steps.ts";
 
@@ -46,6 +47,7 @@ export interface ElementContext extends LoadTestContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
   readonly gate: Gate;
+  readonly modules: ModuleSigning;
   /** Who states how artifacts were built; undefined if nobody does. */
   readonly attestor: Attestor | undefined;
   /** Releases whose toolchain is another release's. */
@@ -144,13 +146,15 @@ async function publishable(
     waitingFor(needed),
   );
   const { isStable, refusals } = judged;
-  const entry = await context.steps.storeArtifact(context.store, element, content, {
+  const stored = await context.steps.storeArtifact(context.store, element, content, {
     verdicts,
     refusals,
     kernel,
     bundles: stated.bundles,
     noted: context.gate.noted(judged, needed.length === 0),
   });
+  // A signature is a promise to nodes: only what they get has one.
+  const entry = isStable ? await context.modules.signed(stored) : stored;
   context.progress.element(
     named(element),
     isStable ? "published" : "candidate",

@@ -94,7 +94,7 @@ describe("where an artifact stands", () => {
       () => at,
     );
     const { word, reasons: why } = await gate.standing({ ...candidate, entry, channel });
-    return { word, why, manifests: reads.length };
+    return { word, why, reads: reads.length };
   }
 
   test.each([
@@ -109,7 +109,7 @@ describe("where an artifact stands", () => {
     ["a check failed", BROKEN, {}, "candidate", "load: fail: it oopsed"],
     ["somebody answers for it", BROKEN, { policy: EXCEPTED, day: "2026-12-31" }, "stable", ""],
   ])("is told by the index alone where %s", async (_, verdicts, how, word, why) => {
-    expect(await noted(verdicts, how)).toEqual({ word, why: why === "" ? [] : [why], manifests: 0 });
+    expect(await noted(verdicts, how)).toEqual({ word, why: why === "" ? [] : [why], reads: 0 });
   });
 
   test.each([
@@ -117,23 +117,29 @@ describe("where an artifact stands", () => {
       "an exception ended",
       BROKEN,
       { policy: EXCEPTED, day: "2027-01-01" },
+      2,
       ["stable", "now load: fail: it oopsed; the exception by ann ended on 2026-12-31"],
     ],
     [
       "the policy asks for more",
       PASSED.filter(({ check }) => check !== "reproducible"),
       { later: "require: [reproducible]" },
+      1,
       ["stable", "now reproducible: unknown: not built a second time yet; `kmodfarm rebuild` does that"],
     ],
     [
       "something was found out since",
       BROKEN,
       { evidence: [aboutThese(verdict("load", "pass", "again"))] },
+      2,
       ["candidate", "the policy now allows it: run `kmodfarm promote` to make it stable"],
     ],
-  ])("is asked of its manifest where %s", async (_, verdicts, how, [word, why]) => {
-    expect(await noted(verdicts, how)).toEqual({ word, why: [why], manifests: 1 });
-  });
+  ])(
+    "is asked of its manifest, and of its statement if one is required, where %s",
+    async (_, verdicts, how, reads, [word, why]) => {
+      expect(await noted(verdicts, how)).toEqual({ word, why: [why], reads });
+    },
+  );
 
   test("is never told by the index alone where other artifacts or keys decide", async () => {
     const farm = await farmWith([], POLICY);

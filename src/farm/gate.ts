@@ -35,7 +35,7 @@ import { judgeModules } from "./judge.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { configuredSources, type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
-import { isImport, readStated, unsignedModule } from "./statements.ts";
+import { isImport, ownBuilders, readStated, unsignedModule } from "./statements.ts";
 
 /** What an index notes of a judgement. */
 type Note = Pick<IndexEntry, "verdicts" | "judged">;
@@ -275,11 +275,11 @@ const PROMOTABLE = "the policy now allows it: run `kmodfarm promote` to make it 
 /** @throws FarmError CONFIG_INVALID, FILE_UNREADABLE */
 export async function openGate(farm: Farm, state: () => Published, now: () => Date): Promise<Gate> {
   const { policy: policyFile } = farm.config;
-  const builders = await farm.signing.builders();
+  const own = () => ownBuilders(farm);
   const policy =
     policyFile === undefined
-      ? { policy: DEFAULT_POLICY, signers: [], builders }
-      : await readPolicy(policyFile, builders);
+      ? { policy: DEFAULT_POLICY, signers: [], builders: await own() }
+      : await readPolicy(policyFile, own);
   return new Gate(policy, farm, state, now);
 }
 

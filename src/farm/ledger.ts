@@ -70,6 +70,8 @@ export class Ledger {
   #isForgetting = false;
   /** Not yet in the store, oldest first. */
   readonly #pending: Outcome[] = [];
+  /** Published artifacts as they are with the signatures that they got since. */
+  readonly #signed = new Set<IndexEntry>();
   readonly #roots = new Map<string, readonly InstalledPackage[]>();
   #publishing: Promise<void> = Promise.resolve();
   #lastTried = performance.now();
@@ -170,6 +172,11 @@ export class Ledger {
     this.#pending.push(withTries(outcome, this.noteOf(outcome.note.element)));
   }
 
+  /** Of an artifact that is published already. */
+  recordSignatures(signed: IndexEntry): void {
+    this.#signed.add(signed);
+  }
+
   learn(element: Element, lesson: Lesson): void {
     this.learnFacts(fetchingFacts(element, lesson, this.#author.now().toISOString()));
   }
@@ -247,12 +254,14 @@ export class Ledger {
       this.#pending[index] = await withLogs(outcome, this.#store);
     const outcomes = [...this.#pending];
     const learned = new Map(this.#learned);
+    const signed = [...this.#signed];
     const roots = Object.fromEntries([...this.#roots].map(([name, packages]) => [name, [...packages]]));
     const { state, show } = await commit(
       this.#store,
       (before) => ({
         state: nextState(before, this.#catalogOn(before), outcomes, {
           roots,
+          signed,
           facts: this.#factsOn(before, learned),
         }),
         result: undefined,
@@ -262,6 +271,7 @@ export class Ledger {
     );
     // What was learned meanwhile is another object. Published once, it is the store's, and others may take its place there.
     for (const [name, facts] of learned) if (this.#learned.get(name) === facts) this.#learned.delete(name);
+    for (const entry of signed) this.#signed.delete(entry);
     this.#adopt(state);
     // What is recorded meanwhile stands behind these.
     this.#pending.splice(0, outcomes.length);

@@ -22,13 +22,13 @@ import { believedKeys } from "../catalog/signing-keys.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
-import type { Package } from "../kernel/kernel.ts";
-import { kernelName } from "../kernel/kernel.ts";
+import { kernelName, type Package } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import { requireKeepable } from "../registry/readable.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
+import { FarmSigning } from "./signing.ts";
 import {
   catalogSources,
   listSources,
@@ -37,7 +37,6 @@ import {
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
-import { NO_SIGNING, type Signing } from "./statements.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 export interface Farm {
@@ -62,8 +61,8 @@ export interface Farm {
   /** Architectures whose programs this machine runs beside its own. */
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
-  /** Who speaks for this farm. */
-  readonly signing: Signing;
+  /** Its keys; none is open before something is to be signed. */
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }
@@ -79,7 +78,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const store = await openStore(config.store);
-  const signing = NO_SIGNING;
+  const signing = new FarmSigning(config);
   const secret = config.sources.filter(({ redistributable }) => redistributable === false);
   return {
     config,
@@ -102,7 +101,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     steps: STEPS,
     signing,
     async close() {
-      await signing.close();
+      await signing[Symbol.asyncDispose]();
       await http.close();
       await store.close();
       await scratch.close();

@@ -19,7 +19,7 @@ export interface ConfiguredPolicy extends CountingNames {
 /** `own`: whose statements count where the policy does not say. @throws FarmError FILE_UNREADABLE, CONFIG_INVALID, KEY_UNREADABLE */
 export async function readPolicy(
   file: string,
-  own: readonly TrustedBuilder[] = [],
+  own: () => Promise<readonly TrustedBuilder[]> = async () => [],
 ): Promise<ConfiguredPolicy> {
   const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
@@ -44,9 +44,8 @@ export async function readPolicy(
     key: await readPublicKey(placeOf(key)),
   }));
   return {
-    policy,
-    signers: signers.flat(),
-    builders: builders === undefined ? own : await Promise.all(builders),
+    ...{ policy, signers: signers.flat() },
+    builders: builders === undefined ? await own() : await Promise.all(builders),
   };
 }
 

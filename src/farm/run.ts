@@ -11,6 +11,8 @@ import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
+import { makeMissingKeys } from "./signing.ts";
+import { openAttestor } from "./statements.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -32,6 +34,7 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run", roots = {}, isDry = false } = options;
   if (!isDry) await farm.store.prepare();
+  if (!isDry) await makeMissingKeys(farm.config, (text) => progress.say(text));
   const published = await readPublished(farm.store);
   options.opened?.(published);
   const author = { who: thisPerson(), what, now };
@@ -39,7 +42,7 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   if (retry) ledger.forgetLessons();
   for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);
   const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
-  const attestor = await farm.signing.attestor();
+  const attestor = await openAttestor(farm);
   const gate = await openGate(farm, () => ledger.published, now);
   return new Coordinator(farm, options, { ledger, drivers, gate, attestor });
 }

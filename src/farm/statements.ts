@@ -3,37 +3,28 @@
  * published, whoever made them.
  */
 
-import { sha256 } from "../base/json.ts";
+import { FarmError } from "../base/error.ts";
+import { hexOf, sha256 } from "../base/json.ts";
 import type { Stated } from "../check/checks/check.ts";
 import type { OpenedModule } from "../check/opened-modules.ts";
 import type { TrustedBuilder } from "../check/provenance.ts";
 import type { Subject } from "../check/verdict.ts";
 import { splitSignature } from "../formats/module-signature.ts";
+import { BuildMaterials, provenanceOf, type WatchedBuild } from "../provenance/build.ts";
 import { writeBundle } from "../provenance/bundle.ts";
-import { BuildMaterials, provenanceOf, type WatchedBuild } from "../provenance/slsa.ts";
+import type { PublicKey } from "../provenance/public-key.ts";
 import { type StatedModule, statementOf, writeStatement } from "../provenance/statement.ts";
 import { readBlob } from "../registry/blobs.ts";
 import type { IndexEntry, Manifest } from "../registry/documents.ts";
 import { corruptStore } from "../registry/stored.ts";
 import type { Store } from "../registry/stores/store.ts";
-import type { Signer } from "../signing/signer.ts";
+import type { FarmSigning } from "./signing.ts";
 
-/** Who speaks for this farm. */
-export interface Signing {
-  /** Whose statements count where no policy says whose. */
-  builders(): Promise<readonly TrustedBuilder[]>;
-  /** Who states how artifacts were built, always the same one; undefined if nobody does. */
-  attestor(): Promise<Attestor | undefined>;
-  /** Lets the keys go that the attestor signs with. */
-  close(): Promise<void>;
+/** What of a farm speaks for it. */
+export interface Speaker {
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
+  readonly config: { readonly builderId?: string | undefined };
 }
-
-/** A farm without keys: what it builds it states nowhere. */
-export const NO_SIGNING: Signing = {
-  builders: async () => [],
-  attestor: async () => undefined,
-  close: async () => {},
-};
 
 /** Who states how this farm's artifacts were built. */
 export interface Attestor {
@@ -43,11 +34,35 @@ export interface Attestor {
   readonly sign: (payload: string) => Promise<Uint8Array>;
 }
 
-/** A builder whose key a signer holds; undefined if it does not. */
-export function attestorOf(signer: Signer, keyName: string, id: string): Attestor | undefined {
-  const key = signer.keys.get(keyName);
-  if (key === undefined) return undefined;
-  return { builder: { id, key }, sign: (payload) => signer.sign(keyName, { kind: "statement", payload }) };
+/** Undefined for a farm without a key for statements. @throws FarmError KEY_UNREADABLE, KEY_LOCKED */
+export async function openAttestor({ signing, config }: Speaker): Promise<Attestor | undefined> {
+  const [first] = await signing.keysFor("builder");
+  if (first === undefined) return undefined;
+  const [name, key] = first;
+  return {
+    builder: ownBuilder(config, key),
+    sign: (payload) => signing.sign("builder", { kind: "statement", payload }, name),
+  };
+}
+
+/**
+ * Whose statements count where no policy says whose: this farm's own. Where its keys cannot be had nobody's do, and the
+ * check says so.
+ */
+export async function ownBuilders({ signing, config }: Speaker): Promise<readonly TrustedBuilder[]> {
+  try {
+    const keys = await signing.keysFor("builder");
+    return [...keys.values()].map((key) => ownBuilder(config, key));
+  } catch (thrown) {
+    if (thrown instanceof FarmError && UNAVAILABLE.has(thrown.code)) return [];
+    throw thrown;
+  }
+}
+
+const UNAVAILABLE: ReadonlySet<string> = new Set(["KEY_UNREADABLE", "KEY_LOCKED"]);
+
+function ownBuilder({ builderId }: Speaker["config"], key: PublicKey): TrustedBuilder {
+  return { id: builderId ?? `urn:kmodfarm:builder:${hexOf(key.fingerprint)}`, key };
 }
 
 /** States a build that this farm planned and watched. @throws FarmError SIGNING_REFUSED */
@@ -70,9 +85,10 @@ export async function readStated(
 ): Promise<Stated> {
   const bundles = await Promise.all(provenance.map(({ digest }) => readBlob(store, digest)));
   const { identity } = manifest;
+  const materials = bundles.length === 0 ? undefined : materialsIn(store, manifest);
   return {
     ...{ bundles, builders, of: modules.map(seenModule) },
-    build: { identity, modules: unsigned, materials: materialsIn(store, manifest) },
+    build: { identity, modules: unsigned, materials },
   };
 }
 

@@ -32,6 +32,14 @@ const HASH_BYTES = 32;
 /** A tree of 2^32 leaves. */
 const MOST_LEVELS = 32;
 
+/** What follows the signature, so that the three behind a module are the signed module. */
+export function signatureTrailer(signature: Uint8Array): Buffer {
+  const record = Buffer.alloc(RECORD_BYTES);
+  record[2] = PKCS7;
+  record.writeUInt32BE(signature.length, 8);
+  return Buffer.concat([record, MARKER]);
+}
+
 /**
  * Parts a module from its signature; whether that is a good one is not judged here.
  * @throws FarmError MODULE_MALFORMED

@@ -112,7 +112,12 @@ function firstOf(
 }
 
 function groupOf({ kversion, sources }: CatalogKernel): string {
-  return `${/^\d+\.\d+/.exec(kversion)?.[0] ?? kversion} ${lineOf(sources)}`;
+  return `${kernelSeries(kversion)} ${lineOf(sources)}`;
+}
+
+/** `6.12` of `6.12.117+deb13-amd64`. */
+export function kernelSeries(kversion: string): string {
+  return /^\d+\.\d+/.exec(kversion)?.[0] ?? kversion;
 }
 
 /**

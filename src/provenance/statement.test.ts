@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { makeBuild, makeStatement } from "../../test/support/statements.ts";
 import { sha256 } from "../base/json.ts";
-import { provenanceOf, unnamedMaterials } from "./slsa.ts";
+import { provenanceOf, unnamedMaterials } from "./build.ts";
 import { readStatement, subjectsOf, writeStatement } from "./statement.ts";
 
 const GOOD = makeStatement();

@@ -18,6 +18,7 @@ import {
 } from "./artifact-content.ts";
 import { blobPath, putBlob, readBlob } from "./blobs.ts";
 import { type IndexEntry, Manifest, type Part } from "./documents.ts";
+import type { RegistryReader } from "./reader.ts";
 import { corruptStore, parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -39,7 +40,7 @@ export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
  * What an index entry refers to, and only if both name the same bytes.
  * @throws FarmError STORE_CORRUPT
  */
-export async function readManifest(store: Store, entry: IndexEntry): Promise<Manifest> {
+export async function readManifest(store: RegistryReader, entry: IndexEntry): Promise<Manifest> {
   const place = blobPath(entry.manifest);
   const manifest = parseStored(store, place, await readBlob(store, entry.manifest), Manifest);
   const part = contradiction(entry, manifest);

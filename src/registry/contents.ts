@@ -7,6 +7,7 @@ import { blobPath } from "./blobs.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import {
   type Found,
+  type GenerationPlace,
   generationPath,
   history,
   newestGeneration,
@@ -18,7 +19,6 @@ import { indexFiles, readHeadAt, readTrusts } from "./metadata.ts";
 import { NOTHING_PUBLISHED } from "./parts.ts";
 import { artifactFiles } from "./repair.ts";
 import { listAll } from "./standing.ts";
-import type { Store } from "./stores/store.ts";
 import { viewFiles } from "./view.ts";
 import { viewPath } from "./view-path.ts";
 
@@ -48,7 +48,7 @@ export interface Contents {
 }
 
 /** What the newest `count` generations name, as far as they are kept and can be read. */
-export async function contentsOf(store: Store, count: number): Promise<Contents> {
+export async function contentsOf(store: GenerationPlace, count: number): Promise<Contents> {
   const newest = await newestGeneration(store);
   const named = new Map<string, NamedFile>();
   const name = (file: NamedFile) => {
@@ -86,7 +86,7 @@ export async function contentsOf(store: Store, count: number): Promise<Contents>
 }
 
 /** What nodes read. An index of an earlier head has files that no node asks for any more. */
-async function* ofMetadata(store: Store): AsyncGenerator<NamedFile> {
+async function* ofMetadata(store: GenerationPlace): AsyncGenerator<NamedFile> {
   const trusts = await readTrusts(store);
   for (const { version } of trusts) yield { path: rootPath(version), by: "the registry" };
   const found = await readHeadAt(store, trusts);

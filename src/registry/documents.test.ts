@@ -34,6 +34,7 @@ const NOTED = { verdicts: { load: "pass" }, judged: { policy: DIGEST, until: "20
 const ENTRY = {
   ...makeEntry(ELEMENT),
   ...{ modules: [MODULE], files: FILES, reasons: ["load: fail"], ...NOTED },
+  provenance: [{ digest: DIGEST, size: 1 }],
 };
 
 const NONE = { added: 0, changed: 0, removed: 0 };
@@ -143,7 +144,7 @@ const WORDS = [
   // Of packages, which are stored under their digests; where they lie is asked of their mirrors.
   "headers.name headers.source headers.path image.name image.source image.path packages.modules.name modules.source modules.path",
   "crossTools.name crossTools.source crossTools.path kernels.sources sources.id sources.url sources.digest",
-  "sources.distribution sources.detail sources.kernels elements.recipe mismatch.declared mismatch.used",
+  "sources.distribution sources.detail sources.kernels elements.recipe recipe.driver.source mismatch.declared mismatch.used",
 ].flatMap((line) => line.split(" "));
 
 const HOSTILE = [

@@ -108,6 +108,7 @@ const ModuleSignature = z.object({
   digest: Digest,
   size: z.int(),
 });
+export type ModuleSignature = z.infer<typeof ModuleSignature>;
 
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({

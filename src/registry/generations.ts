@@ -24,10 +24,18 @@ import {
   WholeGeneration,
 } from "./documents.ts";
 import { assemble, NOTHING_PUBLISHED, partsOf, typeOfPart } from "./parts.ts";
+import type { RegistryReader } from "./reader.ts";
 import { corruptStore, parseStored } from "./stored.ts";
-import type { Store } from "./stores/store.ts";
+import { type Store, sizeLimitOf } from "./stores/store.ts";
 
 export const POINTER = "channels/stable";
+
+/** Where generations are read: what cannot list its files needs its pointer. */
+export type GenerationPlace = RegistryReader & Partial<Pick<Store, "list">>;
+
+function read(place: GenerationPlace, path: string): Promise<Buffer | undefined> {
+  return place.read(path, sizeLimitOf(path));
+}
 
 const AnyGeneration = z.discriminatedUnion("schema", [Generation, WholeGeneration]);
 type AnyGeneration = z.infer<typeof AnyGeneration>;
@@ -46,7 +54,10 @@ export function generationPath(number: number): string {
  * same objects.
  * @throws FarmError STORE_CORRUPT when a file is not the one its digest promises
  */
-export async function readPublished(store: Store, known: Published = NOTHING_PUBLISHED): Promise<Published> {
+export async function readPublished(
+  store: GenerationPlace,
+  known: Published = NOTHING_PUBLISHED,
+): Promise<Published> {
   const found = await newestGeneration(store, known.head);
   if (found === undefined) return NOTHING_PUBLISHED;
   if (found.head.digest === known.head?.digest) return known;
@@ -57,7 +68,7 @@ export async function readPublished(store: Store, known: Published = NOTHING_PUB
 export type Listing = Omit<Published, "head" | "parts" | "catalog" | "facts">;
 
 /** What is published now, for commands that only report it: kernels are a third of all that there is to read. */
-export async function readListing(store: Store): Promise<Listing> {
+export async function readListing(store: GenerationPlace): Promise<Listing> {
   const found = await newestGeneration(store);
   const isListed = (name: string) => !name.startsWith("kernels/") && !name.startsWith("facts/");
   const state =
@@ -70,7 +81,7 @@ export async function readListing(store: Store): Promise<Listing> {
  * One generation of the past, found from parent to parent.
  * @throws FarmError USAGE when there is none of that number, STORE_CORRUPT
  */
-export async function readPast(store: Store, now: Published, number: number): Promise<Published> {
+export async function readPast(store: GenerationPlace, now: Published, number: number): Promise<Published> {
   for await (const found of history(store, now.head))
     if (found.head.number === number) return readGeneration(store, found, now);
   throw new FarmError("USAGE", {
@@ -79,7 +90,7 @@ export async function readPast(store: Store, now: Published, number: number): Pr
 }
 
 /** The documents of generations, newest first, as far back as they are kept. */
-export async function* history(store: Store, from: Head | null): AsyncGenerator<Found> {
+export async function* history(store: GenerationPlace, from: Head | null): AsyncGenerator<Found> {
   for (let at = from; at !== null; ) {
     const generation = await generationOf(store, at);
     if (generation === undefined) return;
@@ -89,7 +100,10 @@ export async function* history(store: Store, from: Head | null): AsyncGenerator<
 }
 
 /** The newest generation, looked for from the pointer on, or from a generation that is known. */
-export async function newestGeneration(store: Store, known: Head | null = null): Promise<Found | undefined> {
+export async function newestGeneration(
+  store: GenerationPlace,
+  known: Head | null = null,
+): Promise<Found | undefined> {
   let newest = known === null ? await fromPointer(store) : undefined;
   let head = newest?.head ?? known;
   for (;;) {
@@ -122,7 +136,7 @@ export async function pointTo(store: Store, head: Head): Promise<void> {
   }
 }
 
-async function fromPointer(store: Store): Promise<Found | undefined> {
+async function fromPointer(store: GenerationPlace): Promise<Found | undefined> {
   const pointer = await readPointer(store);
   if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
@@ -133,11 +147,13 @@ async function fromPointer(store: Store): Promise<Found | undefined> {
 }
 
 /** A pointer that is lost must not look like a registry that never was: the first generations may be pruned. */
-async function fromNumbers(store: Store): Promise<Found | undefined> {
-  const numbers = (await store.list("generations")).filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
+async function fromNumbers(store: GenerationPlace): Promise<Found | undefined> {
+  const numbers = ((await store.list?.("generations")) ?? [])
+    .filter((name) => /^[1-9]\d{0,8}$/.test(name))
+    .map(Number);
   for (const number of numbers.toSorted((a, b) => b - a)) {
     const path = generationPath(number);
-    const bytes = await store.read(path);
+    const bytes = await read(store, path);
     if (bytes !== undefined)
       return { head: { number, digest: sha256(bytes) }, generation: parseGeneration(store, path, bytes) };
   }
@@ -145,16 +161,16 @@ async function fromNumbers(store: Store): Promise<Found | undefined> {
 }
 
 /** @throws FarmError STORE_CORRUPT for one that is no pointer */
-export async function readPointer(store: Store): Promise<Channel | undefined> {
-  const bytes = await store.read(POINTER);
+export async function readPointer(store: GenerationPlace): Promise<Channel | undefined> {
+  const bytes = await read(store, POINTER);
   return bytes === undefined ? undefined : parseStored(store, POINTER, bytes, Channel);
 }
 
 /** What was published on top of a generation. @throws FarmError STORE_CORRUPT for one of another history */
-async function followerOf(store: Store, head: Head | null): Promise<Found | undefined> {
+async function followerOf(store: GenerationPlace, head: Head | null): Promise<Found | undefined> {
   const number = (head?.number ?? 0) + 1;
   const path = generationPath(number);
-  const bytes = await store.read(path);
+  const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
   const generation = parseGeneration(store, path, bytes);
   if (generation.number !== number)
@@ -168,9 +184,12 @@ async function followerOf(store: Store, head: Head | null): Promise<Found | unde
   return { head: { number, digest: sha256(bytes) }, generation };
 }
 
-async function generationOf(store: Store, { number, digest }: Head): Promise<AnyGeneration | undefined> {
+async function generationOf(
+  store: GenerationPlace,
+  { number, digest }: Head,
+): Promise<AnyGeneration | undefined> {
   const path = generationPath(number);
-  const bytes = await store.read(path);
+  const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
   if (sha256(bytes) !== digest) throw corruptStore(store, `${path} does not match its digest`, path);
   const generation = parseGeneration(store, path, bytes);
@@ -179,12 +198,12 @@ async function generationOf(store: Store, { number, digest }: Head): Promise<Any
   return generation;
 }
 
-function parseGeneration(store: Store, path: string, bytes: Buffer): AnyGeneration {
+function parseGeneration(store: GenerationPlace, path: string, bytes: Buffer): AnyGeneration {
   return parseStored(store, path, bytes, AnyGeneration);
 }
 
 export async function readGeneration(
-  store: Store,
+  store: GenerationPlace,
   { head, generation }: Found,
   known: Published,
   isWanted: (part: string) => boolean = () => true,
@@ -211,18 +230,18 @@ export async function readGeneration(
 }
 
 /** What is in the wrong part would be lost when that part is written again. */
-function refuseElsewhere(store: Store, name: string, { facts }: z.infer<typeof Facts>): void {
+function refuseElsewhere(store: GenerationPlace, name: string, { facts }: z.infer<typeof Facts>): void {
   const stray = facts.find((one) => name !== `facts/${indexName(one)}`);
   if (stray !== undefined) throw corruptStore(store, `the part ${name} has facts of ${kernelName(stray)}`);
 }
 
-async function readPart(store: Store, name: string, { digest }: Part): Promise<unknown> {
+async function readPart(store: GenerationPlace, name: string, { digest }: Part): Promise<unknown> {
   const path = blobPath(digest);
   return readChecked(store, path, digest, typeOfPart(name), `${path} (${name})`);
 }
 
 /** A generation of an earlier version, whose documents lie below it. */
-async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGeneration>) {
+async function readWhole(store: GenerationPlace, { number, files }: z.infer<typeof WholeGeneration>) {
   const folder = `generations/${number}`;
   const load = <T>(file: string, type: z.ZodType<T>): Promise<T> => {
     const promised = files[file];
@@ -258,13 +277,13 @@ async function readWhole(store: Store, { number, files }: z.infer<typeof WholeGe
 
 /** `what` names it for people. */
 async function readChecked<T>(
-  store: Store,
+  store: GenerationPlace,
   path: string,
   promised: string,
   type: z.ZodType<T>,
   what = path,
 ): Promise<T> {
-  const bytes = await store.read(path);
+  const bytes = await read(store, path);
   if (bytes === undefined) throw corruptStore(store, `${what} is missing`, path);
   if (sha256(bytes) !== promised) throw corruptStore(store, `${what} does not match its digest`, path);
   return parseStored(store, path, bytes, type, what);

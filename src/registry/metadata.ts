@@ -1,4 +1,5 @@
 /** Reading what nodes read of a registry: its roots, its head, and the files of the node index. */
+import { FarmError } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
 import { HEAD_LIMIT_BYTES, HEAD_PATH, type Head, type IndexRoot, verifiedHead } from "../provenance/head.ts";
 import { levelsOf, NODE_LIMIT_BYTES, readNode } from "../provenance/node-index.ts";
@@ -11,7 +12,7 @@ import type { RegistryReader } from "./reader.ts";
 const MOST_ROOTS = 10_000;
 
 /** A note of a registry; undefined when there is none. @throws FarmError NOTE_MALFORMED */
-async function readNoteAt(
+export async function readNoteAt(
   reader: RegistryReader,
   path: string,
   limitBytes: number,
@@ -50,12 +51,16 @@ export async function readHeadAt(
 ): Promise<FoundHead | undefined> {
   const note = await readNoteAt(reader, path, HEAD_LIMIT_BYTES);
   if (note === undefined) return undefined;
-  let fault: unknown;
+  let fault: unknown = new FarmError("METADATA_UNSIGNED", {
+    about: `${reader.place}/${path}`,
+    detail: "no root says whose signature counts",
+  });
   for (const trust of trusts.toReversed())
     try {
       return { head: verifiedHead(trust, note, `${reader.place}/${path}`), note };
     } catch (thrown) {
-      fault ??= thrown;
+      // The newest root has the word.
+      if (trust === trusts.at(-1)) fault = thrown;
     }
   throw fault;
 }

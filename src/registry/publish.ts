@@ -29,16 +29,22 @@ export interface Outcome {
   readonly isSettled: boolean;
 }
 
+/** What a night brings beside outcomes. */
+interface Additions extends Partial<Pick<Published, "roots" | "facts">> {
+  /** Stable artifacts as they are with other signatures. */
+  readonly signed?: readonly IndexEntry[];
+}
+
 /** The next state. Pure: nothing is written here, and what is not mentioned stays, the same objects. */
 export function nextState(
   state: Published,
   catalog: Catalog,
   outcomes: readonly Outcome[],
-  { roots = {}, facts = state.facts }: Partial<Pick<Published, "roots" | "facts">> = {},
+  { roots = {}, facts = state.facts, signed = [] }: Additions = {},
 ): Published {
   const matrix = new Map(state.matrix.map((element) => [elementKey(element), element]));
   const attempts = new Map(state.attempts.map((note) => [note.element, note]));
-  const indices = new OpenIndices(state.indices);
+  const indices = new OpenIndices(withSignatures(state.indices, signed));
   const log = new DecisionLog(state.decisions);
   for (const { element, note, artifact, isSettled, decision } of outcomes) {
     const key = elementKey(element);
@@ -61,6 +67,20 @@ export function nextState(
     roots: { ...state.roots, ...roots },
     decisions: log.all,
   };
+}
+
+/** An artifact that is not what was signed any more stays as it is. */
+function withSignatures(indices: readonly Index[], signed: readonly IndexEntry[]): readonly Index[] {
+  if (signed.length === 0) return indices;
+  const byManifest = new Map(signed.map((entry) => [`${sortKey(entry)}/${entry.manifest}`, entry.modules]));
+  return indices.map((index) => {
+    if (!index.stable.some((entry) => byManifest.has(`${sortKey(entry)}/${entry.manifest}`))) return index;
+    const stable = index.stable.map((entry) => {
+      const modules = byManifest.get(`${sortKey(entry)}/${entry.manifest}`);
+      return modules === undefined ? entry : { ...entry, modules };
+    });
+    return { ...index, stable };
+  });
 }
 
 function sortedByKey<T>(map: ReadonlyMap<string, T>): T[] {

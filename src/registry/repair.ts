@@ -134,10 +134,14 @@ export function artifactFiles({
   manifest,
 }: IndexEntry): { readonly digest: string; readonly size?: number }[] {
   return [
-    ...modules.flatMap(({ digest, size, stripped, compressed }) => [
+    ...modules.flatMap(({ digest, size, stripped, compressed, signatures = [] }) => [
       { digest, size },
       ...(stripped === undefined ? [] : [{ digest: stripped }]),
       ...(compressed === undefined ? [] : [{ digest: compressed.digest }]),
+      ...signatures.flatMap(({ certificate, digest: signature, size: length }) => [
+        { digest: signature, size: length },
+        { digest: certificate },
+      ]),
     ]),
     ...files.map(({ digest, size }) => ({ digest, size })),
     { digest: log },

@@ -16,7 +16,7 @@ import type { IndexEntry, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
 import type { Store } from "./stores/store.ts";
-import { viewPath } from "./view-path.ts";
+import { sidecarName, viewPath } from "./view-path.ts";
 
 const Place = z.object({ driver: PathSegment, output: OutputPath });
 type Place = z.infer<typeof Place>;
@@ -109,14 +109,18 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 function otherPlaces(before: Published, after: Published): Place[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
-    ...[...now].filter(([path, entry]) => shownOf(then.get(path)) !== shownOf(entry)),
+    ...[...now].filter(([path, entry]) => !isShownAlike(entry, then.get(path))),
     ...[...then].filter(([path]) => !now.has(path)),
   ].map(([, { driver, output }]) => ({ driver, output }));
 }
 
-/** What its files follow from: all but the bundles are named in the manifest. */
-function shownOf(entry: IndexEntry | undefined): string {
-  return [entry?.manifest, ...(entry?.provenance ?? []).map(({ digest }) => digest)].join();
+/** The manifest names everything but statements and signatures: these may come later. */
+function isShownAlike(a: IndexEntry, b: IndexEntry | undefined): boolean {
+  const besideManifest = ({ modules, provenance = [] }: IndexEntry) =>
+    [provenance, ...modules.map(({ signatures = [] }) => signatures)]
+      .map((files) => files.map(({ digest }) => digest).join())
+      .join(";");
+  return b !== undefined && a.manifest === b.manifest && besideManifest(a) === besideManifest(b);
 }
 
 function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
@@ -154,13 +158,21 @@ export function viewFiles(entry: IndexEntry): [path: string, digest: string][] {
   return filesOf(entry).map(([file, digest]) => [`${viewPath(entry)}/${file}`, digest]);
 }
 
+/** What admins enrol, once for all modules. */
+function certificatesOf(modules: IndexEntry["modules"]): [string, string][] {
+  const all = modules.flatMap(({ signatures = [] }) => signatures);
+  return [...new Map(all.map(({ keyId, certificate }) => [`${keyId}.der`, certificate]))];
+}
+
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
 function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexEntry): [string, string][] {
   return [
-    ...modules.flatMap(({ name, digest, stripped, compressed }): [string, string][] => [
+    ...modules.flatMap(({ name, digest, stripped, compressed, signatures = [] }): [string, string][] => [
       [`${name}.ko`, stripped ?? digest],
       ...(compressed === undefined ? [] : [[compressed.file, compressed.digest] as [string, string]]),
+      ...signatures.map((one): [string, string] => [sidecarName(`${name}.ko`, one.keyId), one.digest]),
     ]),
+    ...certificatesOf(modules),
     ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
     ["build.log", log],
     ...provenance.map(({ digest }, at): [string, string] => [

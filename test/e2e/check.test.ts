@@ -4,6 +4,7 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { sha256 } from "../../src/base/json.ts";
 import { findKernel } from "../../src/catalog/catalog.ts";
 import type { ModuleFile } from "../../src/check/opened-modules.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";
@@ -12,7 +13,9 @@ import { fetchKernelRecord, type KernelRecord } from "../../src/inputs/kernel-re
 import { readPublished } from "../../src/registry/generations.ts";
 import { viewPath } from "../../src/registry/view-path.ts";
 import { ATTACKS, refusing, verdictsOf } from "../support/attacks.ts";
+import { askCosign, COSIGNS, type CosignSuite } from "../support/cosign.ts";
 import { ALL_DONE, readStable, type StableArtifact, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { makeBuild, makeSigner, makeStatement } from "../support/statements.ts";
 
 const farms = useFarms();
 let farm: TestFarm;
@@ -198,4 +201,88 @@ describe("what people decide", () => {
     );
     expect((await importAs("doorbell")).stderr).toMatch(/already exists and was built here[\s\S]*\[USAGE\]/);
   });
+
+  it("lets what others built pass if the policy believes their builder, and their statement is about it", async () => {
+    const [artifact] = artifacts as [StableArtifact];
+    const [vendor, id] = [makeSigner(), "https://vendor.example/builder"];
+    const files = await filesOf(artifact);
+    const places = files.map(({ name }) => join(placeOf(artifact), name));
+    const modules = files.map(({ name, bytes }) => ({
+      name: name.replace(/\.ko$/, ""),
+      digest: sha256(bytes),
+    }));
+    const { distribution: release, architecture, kversion, packageVersion, flavour } = artifact;
+    const stated = (version: string) =>
+      makeStatement(
+        modules,
+        makeBuild({
+          identity: {
+            driver: { name: "belt", version, source: sha256("what the vendor built") },
+            distribution: { id: release.replace(/[\d.]+$/, ""), release },
+            architecture,
+            kernel: { release: kversion, packageVersion, flavour },
+          },
+        }),
+        id,
+      );
+    await writeFile(
+      join(farm.directory, "vendor.pem"),
+      vendor.key.key.export({ type: "spki", format: "pem" }),
+    );
+    const policy = { require: ["format", "provenance"], builders: [{ id, key: "vendor.pem" }] };
+    await writeFile(join(farm.directory, "policy.yaml"), JSON.stringify(policy));
+    const config = JSON.parse(await readFile(farm.config, "utf8"));
+    await writeFile(farm.config, JSON.stringify({ ...config, policy: "policy.yaml" }));
+    const bundles = {
+      good: vendor.sign(stated("3.0.0")),
+      strange: makeSigner().sign(stated("3.0.0")),
+      other: vendor.sign(stated("2.9.0")),
+      broken: "{}",
+    };
+    const importWith = async (name: keyof typeof bundles) => {
+      await writeFile(join(farm.directory, `${name}.json`), bundles[name]);
+      return farm.inProcess(
+        ...["import", ...places, "--target", kernelOf(artifact), "--no-load", "--why", "ticket 8"],
+        ...[
+          "--driver",
+          "belt",
+          "--driver-version",
+          "3.0.0",
+          "--provenance",
+          join(farm.directory, `${name}.json`),
+        ],
+      );
+    };
+
+    expect((await importWith("broken")).stderr).toMatch(/broken\.json: .*\[PROVENANCE_MALFORMED\]/s);
+    expect((await importWith("strange")).stdout).toMatch(
+      /provenance: unknown: no key of the policy's builders/,
+    );
+    expect((await importWith("other")).stdout).toMatch(
+      /provenance: fail: its statement says driver\.version 2\.9\.0/,
+    );
+    expect((await importWith("good")).stdout).toMatch(
+      /^imported +belt\/3\.0\.0\/.* imported by .*: ticket 8$/m,
+    );
+    const promoted = await farm.inProcess("promote", "belt", "--why", "its builder says so");
+    await writeFile(join(farm.directory, "policy.yaml"), JSON.stringify({ ...policy, builders: undefined }));
+    const later = await farm.inProcess("promote", "belt", "--why", "again");
+    await writeFile(farm.config, JSON.stringify(config));
+
+    expect(promoted.stdout).toMatch(/^promoted +belt\/3\.0\.0\//m);
+    expect(later.stdout).toMatch(/stable, but now provenance: unknown: no key of the policy's builders/);
+  });
+});
+
+it("gives each artifact a statement that cosign accepts for every module of it", async () => {
+  const keys = await farm.inProcess("keys", "show", "builder");
+  const key = keys.stdout.slice(keys.stdout.indexOf("-----BEGIN PUBLIC KEY"));
+  for (const artifact of artifacts) {
+    const bundle = await readFile(join(placeOf(artifact), "provenance.sigstore.json"), "utf8");
+    for (const { bytes } of await filesOf(artifact))
+      for (const suite of Object.keys(COSIGNS) as CosignSuite[])
+        expect(await askCosign(suite, farm.directory, { bundle, key, blob: bytes })).toMatchObject({
+          isAccepted: true,
+        });
+  }
 });

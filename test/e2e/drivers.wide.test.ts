@@ -116,7 +116,9 @@ describe("a tree of DKMS", () => {
     const { path = "", kversion } = rowOf("chimes", architecture);
     const chimes = join(path, "chimes.ko");
 
-    expect((await readdir(path)).toSorted()).toEqual(["build.log", "chimes.ko", "manifest.json", "wind.ko"]);
+    expect((await readdir(path)).toSorted()).toEqual([
+      ...["build.log", "chimes.ko", "manifest.json", "provenance.sigstore.json", "wind.ko"],
+    ]);
     expect(await modinfo("version", chimes)).toBe(kversion);
     expect(await modinfo("description", chimes)).toBe("as it was patched");
     expect(path).toContain("/chimes/20231108git/");
@@ -193,6 +195,7 @@ describe("a tree with configure and a make of its own", () => {
       "build.log",
       "files",
       "manifest.json",
+      "provenance.sigstore.json",
       "shaped.ko",
       "shaped.ko.xz",
     ]);

@@ -93,7 +93,9 @@ describe("what a build left", () => {
   it("gets its shapes from the farm: every file that nodes get is the module that was checked", async () => {
     const files = await shown("shapes");
 
-    expect([...files.keys()].toSorted()).toEqual(["build.log", "manifest.json", "shapes.ko", "shapes.ko.xz"]);
+    expect([...files.keys()].toSorted()).toEqual([
+      ...["build.log", "manifest.json", "provenance.sigstore.json", "shapes.ko", "shapes.ko.xz"],
+    ]);
     const plain = execFileSync("xz", ["-dc"], { input: files.get("shapes.ko.xz") as Buffer });
     expect(plain).toEqual(files.get("shapes.ko"));
     const manifest = JSON.parse(String(files.get("manifest.json")));

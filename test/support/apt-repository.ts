@@ -77,16 +77,16 @@ interface SuiteContent {
 
 const DEBIAN_NAMES = { x86_64: "amd64", aarch64: "arm64", all: "all" };
 
-/** Serves suites on the loopback interface, with ETags, for as long as one test runs. */
-export async function startRepository(key: SigningKey) {
+/** Serves suites on the loopback interface, with ETags, for as long as one test runs, or as `atEnd` has it. */
+export async function startRepository(key: SigningKey, atEnd?: (stop: () => void) => void) {
   const files = new Map<string, Buffer>();
   const server = await startServer(({ url, headers }, response) => {
-    const content = files.get((url ?? "").slice(1));
+    const content = files.get(decodeURIComponent((url ?? "").slice(1)));
     if (content === undefined) return response.writeHead(404).end();
     const etag = `"${createHash("sha256").update(content).digest("hex")}"`;
     if (headers["if-none-match"] === etag) return response.writeHead(304).end();
     return response.writeHead(200, { etag }).end(content);
-  });
+  }, atEnd);
   return {
     url: server.url,
     /** Requests so far, the first slash left out. */

@@ -93,7 +93,11 @@ export function makeManifest(element: Element, verdicts: Manifest["verdicts"], c
         flavour: element.flavour,
       },
     },
-    recipe: {} as Manifest["recipe"],
+    recipe: {
+      driver: { source: sha256("source") },
+      headers: [],
+      toolchain: [],
+    } as unknown as Manifest["recipe"],
     recipeKey: recipe,
     modules: modules.map(({ name, digest, size }) => ({
       ...{ name, size, digests: { unsigned: digest } },

@@ -333,6 +333,7 @@ export interface SharedElement {
   readonly packages: {
     readonly headers: readonly [SharedPackage, ...SharedPackage[]];
     readonly image: readonly [SharedPackage];
+    readonly crossTools: readonly SharedPackage[];
   };
 }
 
@@ -406,6 +407,7 @@ export interface StableArtifact {
   readonly architecture: "x86_64" | "aarch64";
   readonly kversion: string;
   readonly packageVersion: string;
+  readonly flavour: string;
   readonly output: string;
   readonly recipe: string;
   readonly manifest: string;

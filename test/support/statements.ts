@@ -1,16 +1,19 @@
 /** A build of a made-up driver, what is said of it, and keys to say it with. */
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { sha256 } from "../../src/base/json.ts";
+import { attest, openAttestor, type Speaker, statedModule } from "../../src/farm/statements.ts";
+import { provenanceOf, type WatchedBuild } from "../../src/provenance/build.ts";
 import { writeBundle } from "../../src/provenance/bundle.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../../src/provenance/dsse.ts";
 import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
-import { type BuiltIdentity, provenanceOf, type WatchedBuild } from "../../src/provenance/slsa.ts";
+import type { BuiltIdentity } from "../../src/provenance/slsa.ts";
 import {
   type StatedModule,
   type Statement,
   statementOf,
   writeStatement,
 } from "../../src/provenance/statement.ts";
+import type { Manifest } from "../../src/registry/documents.ts";
 
 export const BUILDER = "urn:kmodfarm:builder:test";
 
@@ -89,4 +92,30 @@ export function makeSigner(kind: "p256" | "ed25519" = "p256"): TestSigner {
       return type === STATEMENT_PAYLOAD ? bundle : bundle.replace(STATEMENT_PAYLOAD, type);
     },
   };
+}
+
+/** The keys of a farm that has this one only, without a process of their own. */
+export function keysOf({ key, privateKey }: TestSigner): Speaker["signing"] {
+  return {
+    keysFor: async () => new Map([["test", key]]),
+    async sign(_, request) {
+      if (request.kind !== "statement") throw new Error(`a builder signs no ${request.kind}`);
+      const signed = preAuthEncoding(STATEMENT_PAYLOAD, request.payload);
+      return sign(DIGESTS[key.kind] ?? null, signed, privateKey);
+    },
+  };
+}
+
+/** A statement of what a manifest says, as the farm of that signer would make it. */
+export async function bundleFor(signer: TestSigner, { identity, recipe, recipeKey, log, modules }: Manifest) {
+  const attestor = await openAttestor({ signing: keysOf(signer), config: {} });
+  if (attestor === undefined || recipe.schema === "kmodfarm.import/1") throw new Error("nothing to state");
+  const toolchain = identity.distribution.release;
+  return attest(
+    attestor,
+    { identity, recipe, recipeKey, log: log.digest, toolchain },
+    modules.map(({ name, digests: { unsigned: digest, stripped } }) =>
+      statedModule({ name, digest, stripped }),
+    ),
+  );
 }

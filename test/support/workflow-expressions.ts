@@ -61,6 +61,7 @@ export function isTrue(condition: string, context: Context, status: Status): boo
 export function template(text: string, context: Context): string {
   return text.replaceAll(/\$\{\{(.*?)\}\}/gs, (_, expression: string) => {
     const value = evaluate(expression, context);
-    return value === null || value === undefined ? "" : String(value);
+    if (typeof value === "object" && value !== null) throw new Error(`${expression} is no text`);
+    return value === null || value === undefined ? "" : String(value as string | number | boolean);
   });
 }

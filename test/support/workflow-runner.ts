@@ -10,13 +10,15 @@ import {
   cpSync,
   existsSync,
   globSync,
+  linkSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import PQueue from "p-queue";
 import { parse } from "yaml";
 import { CHECKOUT } from "./e2e-mirror.ts";
@@ -79,15 +81,17 @@ const AT_ONCE = 2;
 export async function runWorkflow(
   settings: RunnerSettings,
   file: string,
-  event: { readonly name?: string; readonly inputs?: Readonly<Record<string, unknown>> } = {},
+  inputs: Readonly<Record<string, unknown>> = {},
 ): Promise<WorkflowRun> {
   const run = new Run(settings, join(settings.place, randomUUID().slice(0, 8)));
-  const { name = "workflow_dispatch", inputs = {} } = event;
-  await run.workflow(file, { github: { event_name: name, ref_name: "main", event: EVENT }, inputs });
+  await run.workflow(file, { github: DISPATCHED, inputs });
   return { jobs: run.done, artifacts: run.artifacts };
 }
 
-const EVENT = { repository: { default_branch: "main" } };
+const DISPATCHED = {
+  ...{ event_name: "workflow_dispatch", ref_name: "main" },
+  event: { repository: { default_branch: "main" } },
+};
 
 class Run {
   readonly done: JobRun[] = [];
@@ -147,7 +151,7 @@ class Run {
   async #job(id: string, job: Job, given: Context): Promise<JobRun> {
     const name = template(job.name ?? id, given);
     const runsOn = evaluateValue(job["runs-on"], given);
-    if (typeof runsOn !== "string" && !Array.isArray(runsOn)) throw new Error(`${name} runs on ${runsOn}`);
+    if (typeof runsOn !== "string" && !Array.isArray(runsOn)) throw new Error(`${name} runs on nothing`);
     const machine = new Machine(name, join(this.#place, "jobs", name.replaceAll(/[^\w.-]/g, "-")));
     this.#settings.prepare?.(id, machine.workspace);
     const steps: Record<string, { outputs: Record<string, string> }> = {};
@@ -235,10 +239,7 @@ class Run {
     rmSync(target, { recursive: true, force: true });
     const isOne = found.length === 1 && !wanted.includes("*");
     for (const one of found)
-      cpSync(one, isOne ? target : join(target, relative(join(workspace, wanted, ".."), one)), {
-        recursive: true,
-        filter: (source) => !without.includes(source),
-      });
+      copyLinked(one, isOne ? target : join(target, relative(join(workspace, wanted, ".."), one)), without);
     if (found.length === 0) return {};
     return { "artifact-id": idOf(name) };
   }
@@ -252,7 +253,7 @@ class Run {
     if (found.length === 0 && pattern === undefined) throw new Error(`there is no artifact ${name ?? id}`);
     for (const one of found) {
       const target = join(workspace, path, pattern === undefined ? "" : one);
-      cpSync(join(this.artifacts, one), target, { recursive: true });
+      copyLinked(join(this.artifacts, one), target);
     }
   }
 }
@@ -354,6 +355,18 @@ while :; do
 done
 exec env -i $kept "$@"`,
   };
+}
+
+/** Toolchains are large, and nobody writes into what is there. */
+function copyLinked(from: string, to: string, without: readonly string[] = []): void {
+  if (without.includes(from)) return;
+  if (!statSync(from).isDirectory()) {
+    mkdirSync(dirname(to), { recursive: true });
+    linkSync(from, to);
+    return;
+  }
+  mkdirSync(to, { recursive: true });
+  for (const name of readdirSync(from)) copyLinked(join(from, name), join(to, name), without);
 }
 
 function idOf(name: string): string {

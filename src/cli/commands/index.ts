@@ -5,16 +5,21 @@ import { type CommandDefinition, command, group } from "../command.ts";
 import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
+import { INIT_DRIVER, TRY } from "./driver/command.ts";
 import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
 import { INIT } from "./github/command.ts";
+import { CREATE_KEY, SHOW_KEYS } from "./keys/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
-import { AUDIT, CHECK, LOAD } from "./modules/command.ts";
+import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
+import { VERIFY } from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
+  command(INIT_DRIVER, async () => (await import("./driver/init.ts")).initDriver),
+  command(TRY, async () => (await import("./driver/try.ts")).tryDriver),
   command(RUN, async () => (await import("./night/run.ts")).run),
   command(WATCH, async () => (await import("./night/watch.ts")).watch),
   group("catalog", "the kernels that exist", [
@@ -45,6 +50,7 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(GENERATIONS, async () => (await import("./store/generations.ts")).generations),
   command(PRUNE, async () => (await import("./store/prune.ts")).pruneStore),
   command(FSCK, async () => (await import("./store/fsck.ts")).checkStore),
+  command(VERIFY, async () => (await import("./trust/verify.ts")).verify),
   group("store", "registries as a whole", [
     command(COPY, async () => (await import("./store/copy.ts")).copy),
   ]),
@@ -55,6 +61,14 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(LOAD, async () => (await import("./modules/load.ts")).load),
   command(CHECK, async () => (await import("./modules/check.ts")).check),
   command(AUDIT, async () => (await import("./modules/audit.ts")).audit),
+  group("modules", "modules and their signatures", [
+    command(ATTACH, async () => (await import("./modules/signature.ts")).attach),
+    command(DETACH, async () => (await import("./modules/signature.ts")).detach),
+  ]),
+  group("keys", "private keys of the farm", [
+    command(CREATE_KEY, async () => (await import("./keys/create.ts")).create),
+    command(SHOW_KEYS, async () => (await import("./keys/show.ts")).show),
+  ]),
   command(PROMOTE, async () => (await import("./gate/gate.ts")).promote),
   command(IMPORT_MODULES, async () => (await import("./gate/gate.ts")).importModules),
   command(WITHDRAW, async () => (await import("./gate/gate.ts")).withdraw),

@@ -6,6 +6,7 @@ import { FilePattern, PackageName, TreePath } from "../../builder/driver-words.t
 import { LoadSettings } from "../../builder/load-settings.ts";
 import { GitPlace, PackagePlace, UrlPlace } from "../../builder/origins/origin.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
+import { SignaturesConfig } from "./keys.ts";
 import { Names } from "./words.ts";
 
 const ModuleNames = z
@@ -77,6 +78,9 @@ export const DriverConfig = z
       .min(1)
       .optional()
       .describe("More files to publish, as patterns inside the tree: `firmware/*.bin`."),
+    signatures: SignaturesConfig.optional().describe(
+      "Whose signatures its modules get. Default: those of all drivers; `[]` says none.",
+    ),
     strip: z
       .boolean()
       .optional()

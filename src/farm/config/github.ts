@@ -8,7 +8,6 @@ const Label = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, { error: "n
 
 /** The name of a scale set or of a hosted runner, or the labels of one's own. */
 const RunsOn = z.union([Label, z.array(Label).min(1)]);
-export type RunsOn = z.output<typeof RunsOn>;
 
 /** GitHub's five fields, without names of days and months. */
 const Cron = z.string().regex(/^[\d*,/-]+( [\d*,/-]+){4}$/, { error: "not five fields of cron" });
@@ -28,4 +27,3 @@ export const GithubConfig = z.strictObject({
     .default("kmodfarm")
     .describe("Environment of the job that publishes: its protection rules and its role are there."),
 });
-export type GithubConfig = z.output<typeof GithubConfig>;

@@ -2,9 +2,9 @@
  * The configuration: one strict schema for the YAML file, read once at the edge. The only place besides the
  * command line that knows where things are on this machine.
  */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { Size } from "../../base/size.ts";
@@ -16,9 +16,19 @@ import { debian } from "../../kernel/distributions/debian.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { Exclusion } from "../../matrix/exclude.ts";
 import { refuseSharedPlaces } from "../../matrix/generate.ts";
+import { Uri } from "../../provenance/slsa.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
 import { GithubConfig } from "./github.ts";
+import {
+  KeysConfig,
+  keyFiles,
+  keySettings,
+  refuseMisleadingNames,
+  refuseOtherKeys,
+  SignaturesConfig,
+  signaturesAt,
+} from "./keys.ts";
 import { Limits } from "./limits.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
@@ -77,6 +87,9 @@ export const Config = z.strictObject({
     .describe(
       "Architecture of the machines that build for an architecture, for example `{aarch64: aarch64}`. It is part of every recipe, so set it if machines of several architectures use one store. Default: this machine's.",
     ),
+  builderId: Uri.optional().describe(
+    "What statements of provenance call this farm: a URI. Default: urn:kmodfarm:builder: and the fingerprint of its key.",
+  ),
   policy: z
     .string()
     .min(1)
@@ -84,6 +97,17 @@ export const Config = z.strictObject({
     .describe(
       "File with the gate's policy, relative to this file (docs/policy.md). Default: the usual checks.",
     ),
+  keys: KeysConfig.default({}).describe(
+    "Private keys by their names (docs/trust.md). Default: keys without passwords, which the first run makes in `keyDirectory`.",
+  ),
+  keyDirectory: z
+    .string()
+    .min(1)
+    .default(".kmodfarm/keys")
+    .describe("Where `kmodfarm keys create` and a first run put keys, relative to this file."),
+  signatures: SignaturesConfig.default([]).describe(
+    "Whose signatures modules get, each in a file beside the module. Default: none.",
+  ),
   archive: ArchivePolicy.default("headers").describe(
     "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
   ),
@@ -114,14 +138,30 @@ export interface ConfigPlaces {
   readonly sandbox?: SandboxName | undefined;
 }
 
-const DEFAULT_FILE = "kmodfarm.yaml";
+export const DEFAULT_FILE = "kmodfarm.yaml";
+const FILES = [DEFAULT_FILE, "kmodfarm.yml"];
+
+/** The configuration of a directory: there, or in the nearest directory above it that has one. */
+export async function findConfig(directory: string): Promise<string | undefined> {
+  for (let at = resolve(directory); ; at = dirname(at)) {
+    for (const name of FILES) {
+      const file = join(at, name);
+      const found = await stat(file).catch(() => undefined);
+      // Above, only files of this user's or root's: anybody may write to a directory such as /tmp.
+      const isOurs = found !== undefined && (found.uid === process.getuid?.() || found.uid === 0);
+      if (found?.isFile() && (isOurs || at === resolve(directory))) return file;
+    }
+    if (at === dirname(at)) return undefined;
+  }
+}
 
 /**
- * Reads the named configuration, else kmodfarm.yaml of this directory, else the defaults; options win.
+ * Reads the named configuration, else that of this directory or of one above it, else the defaults; options win.
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
  */
 export async function loadConfig(places: ConfigPlaces, directory = process.cwd()): Promise<FarmConfig> {
-  const file = resolve(directory, places.config ?? DEFAULT_FILE);
+  const named = places.config ?? (await findConfig(directory)) ?? DEFAULT_FILE;
+  const file = resolve(directory, named);
   const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
     if (places.config === undefined && cause.code === "ENOENT") return "{}";
     throw new FarmError("FILE_UNREADABLE", {
@@ -141,22 +181,34 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
   const store = storeOf(options.store, config.store, base, directory);
   const cache = options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache);
   const policy = config.policy === undefined ? undefined : resolve(base, config.policy);
+  const [keys, keyDirectory] = [keySettings(base, config.keys), resolve(base, config.keyDirectory)];
   return {
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
     ...{ store, cache, policy },
+    keys,
+    keyDirectory,
+    signatures: signaturesAt(base, config.signatures),
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,
-    /** What relative paths of the file are relative to. */
-    base,
+    /** Where it stands, or would, and what its relative paths are relative to. */
+    ...{ file, base },
     /** The farm's own places on this machine. They may be in a driver's directory, and are not its source. */
     own: [
       file,
       cache,
+      keyDirectory,
+      ...keyFiles(keys),
       ...(typeof store === "string" ? [store] : []),
       ...(policy === undefined ? [] : [policy]),
     ],
   };
+}
+
+/** A configuration that no file holds, as if it stood in a directory. */
+export function configIn(directory: string, settings: unknown, options: ConfigPlaces): FarmConfig {
+  const file = join(directory, DEFAULT_FILE);
+  return configAt(parseConfig(JSON.stringify(settings), file), file, options, directory);
 }
 
 /** The settings as the farm uses them. */
@@ -179,6 +231,10 @@ export function parseConfig(text: string, file: string): Config {
     `${file}: `,
   );
   refuseWrongNeeds(parsed.data.drivers, `${file}: `);
+  const { keys, signatures, drivers } = parsed.data;
+  refuseMisleadingNames(keys, `${file}: `);
+  for (const signed of [{ signatures }, ...drivers])
+    refuseOtherKeys(keys, signed.signatures ?? [], `${file}: `);
   return parsed.data;
 }
 

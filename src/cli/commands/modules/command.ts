@@ -1,4 +1,4 @@
-/** `kmodfarm load`, `check`, `audit`: for modules that already exist. */
+/** `kmodfarm load`, `check`, `audit`, `modules attach`, `modules detach`: for modules that already exist. */
 import { declareCommand, flag, one, oneOrMore, required, unless, word, words } from "../../command.ts";
 import { PLACES } from "../../common-options.ts";
 
@@ -54,5 +54,26 @@ export const AUDIT = declareCommand(
       ),
       json: flag("print the result as JSON"),
     },
+  },
+);
+
+export const ATTACH = declareCommand(
+  "attach",
+  "append a signature to a module: what `cat MODULE SIGNATURE` gives",
+  {
+    arguments: [
+      one("module", "an unsigned, uncompressed module"),
+      one("signature", "the file beside it: NAME.ko.KEY.p7s, or a bare CMS signature"),
+    ],
+    options: { to: required(word("<file>", "the signed module to write")) },
+  },
+);
+
+export const DETACH = declareCommand(
+  "detach",
+  "take a signed module apart into the module and its signature",
+  {
+    arguments: [one("module", "a signed, uncompressed module")],
+    options: { to: required(word("<dir>", "where to write the two files")) },
   },
 );

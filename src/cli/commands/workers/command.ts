@@ -10,7 +10,7 @@ import {
   words,
   zeroOrMore,
 } from "../../command.ts";
-import { LOG, OWN_SANDBOX, PLACES, SUMMARY } from "../../common-options.ts";
+import { LOG, NARROWING, OWN_SANDBOX, PLACES, SUMMARY } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
@@ -18,11 +18,9 @@ export const PLAN = declareCommand(
   {
     options: {
       ...PLACES,
+      ...NARROWING,
       out: required(word("<dir>", "directory for the orders, and everything that workers need for them")),
       withPackages: flag("include the kernels' packages, for workers without a network"),
-      distro: word("<list>", "only these of the wanted releases (debian12) or distributions (debian)"),
-      arch: word("<list>", "only these of the wanted architectures"),
-      kernelRelease: word("<expression>", "only wanted kernels of these releases"),
       maxShards: wholeNumber("<n>", "maximum number of shards (default: 256)"),
       targetMinutes: wholeNumber("<n>", "expected time of a shard (default: 10)"),
       readOnly: flag("write nothing to the store; what this plan learns, `take --catalog` learns again"),

@@ -3,13 +3,11 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { defined } from "../../../base/defined.ts";
 import { type PlanReport, planFarm } from "../../../farm/plan.ts";
-import { compileFilter } from "../../../matrix/element-filter.ts";
 import { githubMatrix } from "../../../matrix/shard.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { toArchitecture, toList, withFarm } from "../../options.ts";
+import { narrowedBy, withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
 import { exitOf, problemText, requireDrivers } from "../night/run.ts";
 import type { PLAN } from "./command.ts";
@@ -26,7 +24,7 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
         ...{ ...watched, retry, out, hours, carried, isReadOnly },
         ...(maxShards === undefined ? {} : { maxShards }),
         ...(targetMinutes === undefined ? {} : { targetSeconds: targetMinutes * 60 }),
-        only: compileFilter(filterOf(options)),
+        narrowed: narrowedBy(options),
       }),
     );
     const { orders, shards, handedOut, wanted, generation, problems } = report;
@@ -36,14 +34,6 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
     if (options.json) await printJson({ schema: "kmodfarm.plan/1", out, ...counts, generation, problems });
     else await print(planText(options.out, report));
     return exitOf(report);
-  });
-}
-
-function filterOf({ distro, arch, kernelRelease }: OptionsOf<typeof PLAN>) {
-  return defined({
-    distributions: toList(distro),
-    architectures: toList(arch)?.map(toArchitecture),
-    kernelRelease,
   });
 }
 

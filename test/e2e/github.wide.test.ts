@@ -1,0 +1,159 @@
+/**
+ * Nights on GitHub Actions with a bucket: what is new is built and nothing else, what a lost machine left is made up for,
+ * two nights at once publish both, and no credential leaves the two jobs that have one.
+ */
+import { randomBytes } from "node:crypto";
+import { globSync, readFileSync, statSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { cli, DOORBELL, sharedElement, stableContent, useFarms } from "../support/e2e-farm.ts";
+import { DRIVER_RELEASE, type GithubFarm, NIGHT, ON_DEMAND, useGithubFarm } from "../support/github-farm.ts";
+import { type S3Double, startS3Double } from "../support/s3-double.ts";
+import type { RunnerSettings, WorkflowRun } from "../support/workflow-runner.ts";
+
+const open = useGithubFarm(useFarms());
+const SECRETS = {
+  key: `wJalr${randomBytes(18).toString("hex")}`,
+  reader: `FwoGZXIvYXdzE${randomBytes(30).toString("hex")}`,
+  writer: `FwoGZXIvYXdzE${randomBytes(30).toString("hex")}`,
+};
+const runs: WorkflowRun[] = [];
+let bucket: S3Double;
+let farm: GithubFarm;
+
+beforeAll(async () => {
+  bucket = await startS3Double(afterAll);
+  // A role that only reads.
+  bucket.fault = ({ method, headers }) =>
+    headers["x-amz-security-token"] === SECRETS.reader && !["GET", "HEAD"].includes(method)
+      ? { kind: "answer", status: 403, code: "AccessDenied" }
+      : undefined;
+  farm = await open("s3://farm/registry");
+});
+
+function credentials(token: string) {
+  return {
+    ...{ AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: SECRETS.key, AWS_SESSION_TOKEN: token },
+    ...{ AWS_REGION: "eu-west-1", AWS_ENDPOINT_URL_S3: bucket.endpoint },
+  };
+}
+
+async function run(
+  workflow: string,
+  more: Partial<RunnerSettings> = {},
+  inputs: Readonly<Record<string, string>> = {},
+): Promise<WorkflowRun> {
+  const vars = {
+    ...{ KMODFARM_PLAN_ROLE: "reader", KMODFARM_PUBLISH_ROLE: "writer" },
+    KMODFARM_REGION: "eu-west-1",
+  };
+  const roles = { reader: credentials(SECRETS.reader), writer: credentials(SECRETS.writer) };
+  const done = await farm.run(workflow, { vars, roles, ...more }, inputs);
+  runs.push(done);
+  return done;
+}
+
+const logsOf = ({ jobs }: WorkflowRun) => jobs.map(({ name, log }) => `--- ${name}\n${log}`).join("");
+const failedIn = ({ jobs }: WorkflowRun) =>
+  jobs.filter(({ result }) => result !== "success").map(({ name }) => name);
+const builtIn = ({ jobs }: WorkflowRun) =>
+  jobs.flatMap(({ name }) => (name.startsWith("build ") ? [name.slice(6).replace(/\.\d+-\d+$/, "")] : []));
+
+/** What the bucket has, and what one machine makes of the same configuration. */
+async function expectSameAsAlone(name: string): Promise<void> {
+  const folder = join(farm.directory, `copy-${name}`);
+  const copied = await cli(["store", "copy", "s3://farm/registry", folder], {
+    cwd: farm.directory,
+    env: credentials(SECRETS.writer),
+  });
+  expect(copied.exitCode, copied.stderr).toBe(0);
+  const alone = await farm.runAlone(`alone-${name}`);
+  expect(alone.exitCode, alone.stdout + alone.stderr).toBe(0);
+  expect(await stableContent(folder)).toEqual(await stableContent(join(farm.directory, `alone-${name}`)));
+}
+
+it("publishes a night of three shards", async () => {
+  await farm.configure({ bullseye: ["x86_64"] });
+
+  const done = await run(NIGHT);
+
+  expect(failedIn(done), logsOf(done)).toEqual([]);
+  expect(builtIn(done)).toEqual(["debian11.x86_64", "debian12.aarch64", "debian12.x86_64"]);
+  await expectSameAsAlone("first");
+});
+
+it("builds two for two new kernels, and nothing if there are none", async () => {
+  await farm.configure({ bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] });
+
+  const news = await run(NIGHT);
+  const before = bucket.requests.length;
+  const none = await run(NIGHT);
+
+  expect(failedIn(news), logsOf(news)).toEqual([]);
+  expect(builtIn(news)).toEqual(["debian11.aarch64", "debian13.x86_64"]);
+  expect(none.jobs.map(({ name }) => name)).toEqual(["plan", "publish"]);
+  const writes = bucket.requests
+    .slice(before)
+    .filter(({ method, key }) => method === "PUT" && !key.includes("/probe/"));
+  expect(writes.map(({ key }) => key)).toEqual([]);
+});
+
+it("marks every element when a driver is released; what a lost machine left is made up for by the next night", async () => {
+  const source = join(farm.repository, "driver", "doorbell.c");
+  await writeFile(source, `${await readFile(source, "utf8")}\n/* a fix */\n`);
+  await farm.configure(
+    { bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] },
+    { drivers: [{ ...DOORBELL, versions: ["0.1.1"] }] },
+  );
+  const lost = "build debian12.x86_64.0-1";
+
+  const released = await run(DRIVER_RELEASE, {
+    dies: (job) => (job === lost ? ".kmodfarm/cache/worked/*" : undefined),
+  });
+  const next = await run(NIGHT);
+
+  expect(builtIn(released)).toHaveLength(5);
+  expect(failedIn(released), logsOf(released)).toEqual([lost, "check debian12.x86_64.0-1"]);
+  expect(failedIn(next), logsOf(next)).toEqual([]);
+  expect(builtIn(next)).toEqual(["debian12.x86_64"]);
+  await expectSameAsAlone("released");
+});
+
+it("builds one kernel on demand; two nights at once publish both", async () => {
+  await farm.configure(
+    { bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] },
+    { drivers: [{ ...DOORBELL, versions: ["0.1.2"] }] },
+  );
+  const { kversion: kernel } = await sharedElement("x86_64");
+  const inputs = { kernel, distribution: "debian13", architecture: "" };
+
+  const demanded = await run(ON_DEMAND, {}, inputs);
+  const both = await Promise.all([run(NIGHT), run(NIGHT)]);
+
+  expect(builtIn(demanded), logsOf(demanded)).toEqual(["debian13.x86_64"]);
+  for (const one of both) {
+    expect(failedIn(one), logsOf(one)).toEqual([]);
+    expect(builtIn(one)).toHaveLength(4);
+  }
+  await expectSameAsAlone("both");
+});
+
+it("leaves no credential in a workflow, a log, a summary, an artifact or the bucket", () => {
+  const places = [...runs.map(({ artifacts }) => artifacts), join(farm.repository, ".github")];
+  const files = places
+    .flatMap((place) => globSync("**", { cwd: place }).map((path) => join(place, path)))
+    .filter((file) => statSync(file).isFile());
+  const texts: [string, Buffer | string][] = [
+    ...files.map((file): [string, Buffer] => [file, readFileSync(file)]),
+    ...runs.flatMap(({ jobs }) =>
+      jobs.map(({ name, log, summary }): [string, string] => [name, log + summary]),
+    ),
+    ...[...bucket.objects].map(([key, { body }]): [string, Buffer] => [key, body]),
+  ];
+
+  expect(files.length).toBeGreaterThan(50);
+  for (const [name, text] of texts)
+    for (const secret of [...Object.values(SECRETS), "ghs_", "X-Amz-Signature", "BEGIN PRIVATE KEY"])
+      expect(text.includes(secret), `${secret} in ${name}`).toBe(false);
+});
