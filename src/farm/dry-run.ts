@@ -3,9 +3,10 @@
  */
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
-import type { AttemptNote, Published } from "../registry/documents.ts";
+import type { Published } from "../registry/documents.ts";
 import type { RunOptions } from "./coordinator.ts";
 import type { Executor, LoadWork, Work } from "./executors/executor.ts";
+import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
@@ -15,14 +16,14 @@ export interface PlannedStep {
   /** A build is followed by a load test of what it made. */
   readonly step: "build" | "load";
   readonly why: string;
-  /** By what earlier tries took; absent where nothing of its driver was built yet. */
-  readonly expectedMs?: number;
+  /** By what earlier tries took: build and load test together. */
+  readonly expectedSeconds: number;
 }
 
 export interface DryRunReport extends RunReport {
   readonly planned: readonly PlannedStep[];
-  /** With as many elements at once as this farm works on; absent where the time of none is known. */
-  readonly expectedMs?: number;
+  /** With as many elements at once as this farm works on. */
+  readonly expectedSeconds: number;
 }
 
 /** Keeps what it is given, and does none of it. */
@@ -53,18 +54,18 @@ export async function dryRun(farm: Farm, options: RunOptions): Promise<DryRunRep
       before = published;
     },
   });
+  const notes = new Map(before?.attempts.map((note) => [note.element, note]));
+  const secondsOf = expectedSeconds(before?.matrix ?? [], (key) => notes.get(key));
   const planned = executor.asked
-    .map(({ element, step }) => ({ element, step, why: reasonOf(element, step, before) }))
-    .map((one) => ({ ...one, ...expectedOf(one, before?.attempts ?? []) }))
+    .map(({ element, step }) => ({
+      ...{ element, step, why: reasonOf(element, step, before) },
+      expectedSeconds: secondsOf(element),
+    }))
     .toSorted((a, b) => compare(elementKey(a.element), elementKey(b.element)));
-  const times = planned.flatMap(({ expectedMs }) => expectedMs ?? []);
-  const total = times.reduce((sum, one) => sum + one, 0) / farm.config.jobs;
+  const times = planned.map((one) => one.expectedSeconds);
+  const together = times.reduce((sum, one) => sum + one, 0) / farm.config.jobs;
   // The longest one takes its time, however many there are at once.
-  return {
-    ...report,
-    planned,
-    ...(times.length === 0 ? {} : { expectedMs: Math.max(total, ...times) }),
-  };
+  return { ...report, planned, expectedSeconds: Math.max(together, 0, ...times) };
 }
 
 const compare = (a: string, b: string) => (a < b ? -1 : Number(a > b));
@@ -77,21 +78,4 @@ function reasonOf(element: Element, step: PlannedStep["step"], before: Published
   if (changes.length > 0) return changes.join("; ");
   if (note?.failure !== undefined) return `it failed last time [${note.failure.code}]`;
   return known === undefined ? "it is new" : "the store does not have it as it was built";
-}
-
-/** As it took last time, else as the median of its driver. */
-function expectedOf(
-  { element, step }: Pick<PlannedStep, "element" | "step">,
-  notes: readonly AttemptNote[],
-): { readonly expectedMs?: number } {
-  const timeOf = ({ buildMs = 0, load }: AttemptNote) =>
-    (step === "build" ? buildMs : 0) + (load?.bootMs ?? 0);
-  const own = notes.filter((one) => one.element === elementKey(element)).map(timeOf);
-  const alike = notes.filter((one) => one.element.startsWith(`${element.driver}/`)).map(timeOf);
-  const [time] = [own, alike].map((times) => medianOf(times.filter((ms) => ms > 0))).filter(Boolean);
-  return time === undefined ? {} : { expectedMs: time };
-}
-
-function medianOf(values: readonly number[]): number | undefined {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }

@@ -38,14 +38,14 @@ export async function run(options: RunCommandOptions): Promise<number> {
 async function showDryRun(farm: Farm, options: RunCommandOptions): Promise<number> {
   const [retry, narrowed] = [options.retry ?? false, narrowedBy(options)];
   const report = await withBoard(options, (watched) => dryRun(farm, { ...watched, retry, narrowed }));
-  const { planned, expectedMs, problems, wanted, generation } = report;
+  const { planned, expectedSeconds, problems, wanted, generation } = report;
   if (options.json)
-    await printJson({ schema: "kmodfarm.dry-run/1", generation, wanted, planned, expectedMs, problems });
+    await printJson({ schema: "kmodfarm.dry-run/1", generation, wanted, planned, expectedSeconds, problems });
   else await print(dryRunText(report));
   return exitOf(report, farm.config.allowEmpty);
 }
 
-function dryRunText({ planned, expectedMs, wanted, ...report }: DryRunReport): string {
+function dryRunText({ planned, expectedSeconds, wanted, ...report }: DryRunReport): string {
   const rows = planned.map(({ element, step, why }) => [
     step,
     `${element.distribution}/${element.architecture}`,
@@ -53,8 +53,7 @@ function dryRunText({ planned, expectedMs, wanted, ...report }: DryRunReport): s
     `${element.driver} ${element.driverversion}`,
     why,
   ]);
-  const time =
-    expectedMs === undefined ? "" : `, in about ${Math.max(1, Math.round(expectedMs / 60_000))} min`;
+  const time = `, in about ${Math.max(1, Math.round(expectedSeconds / 60))} min`;
   const builds = planned.filter(({ step }) => step === "build").length;
   const done = wanted - planned.length - report.rows.filter(({ isNew }) => isNew).length;
   const what =
