@@ -113,6 +113,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "farm/config/index.ts": "the configuration",
   "farm/doctor.ts": "places of the configuration",
   "farm/element.ts": "attempts in the cache",
+  "farm/key-findings.ts": "keys that the configuration names",
   "farm/kept-copies.ts": "attempts in the cache",
   "farm/ledger.ts": "logs of attempts in the cache",
   "farm/workers/order-directory.ts": "a directory of orders that a person names",

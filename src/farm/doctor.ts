@@ -20,17 +20,9 @@ import { probeAccelerator } from "../check/guest/qemu.ts";
 import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
 import { openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { FarmConfig } from "./config/index.ts";
+import type { Finding } from "./finding.ts";
 import { keyFindings } from "./key-findings.ts";
 import { catalogSources } from "./sources.ts";
-
-export interface Finding {
-  readonly subject: string;
-  /** A note is a thing that would be good to have, or to know. */
-  readonly state: "good" | "note" | "problem";
-  readonly fact: string;
-  /** What to do; there for each problem. */
-  readonly next?: string;
-}
 
 const LITTLE_SPACE_BYTES = 5 * 1024 ** 3;
 const NODE_WANTED = 24;

@@ -7,7 +7,7 @@ import { open } from "node:fs/promises";
 import { isErrno } from "../base/error.ts";
 import type { KeySetting } from "../signing/open.ts";
 import type { FarmConfig } from "./config/index.ts";
-import type { Finding } from "./doctor.ts";
+import type { Finding } from "./finding.ts";
 import { farmKeys, OWN_ROLES } from "./signing.ts";
 
 /** What can be seen of a key from outside. */

@@ -2,7 +2,8 @@
  * `kmodfarm doctor`: what this machine has and what is missing.
  */
 import { ERRORS } from "../../../base/error-codes.ts";
-import { examine, type Finding } from "../../../farm/doctor.ts";
+import { examine } from "../../../farm/doctor.ts";
+import type { Finding } from "../../../farm/finding.ts";
 import type { OptionsOf } from "../../command.ts";
 import { configOf, stopSignal } from "../../options.ts";
 import { print, printJson, table } from "../../output.ts";
