@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { readSigner, verifySignature } from "../../src/check/signature.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
-import { ALL_DONE, readStable, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { readStable, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
 const PASSWORD = "password-that-nobody-else-has";
@@ -17,8 +17,10 @@ let farm: TestFarm;
 const said: string[] = [];
 
 beforeAll(async () => {
-  // What is built and tested is the same for everybody; what is new here are its signatures.
-  farm = await farms.farm({ mirror: await farms.mirror(), warm: ALL_DONE });
+  const select = { architectures: ["x86_64"], flavours: ["cloud"], newest: 1 };
+  farm = await farms.farm({ mirror: await farms.mirror(), select });
+  // A repository of its own: git 2.39 cannot say what it ignores inside a directory that it ignores.
+  execFileSync("git", ["init", "-q"], { cwd: farm.driver });
   await writeFile(join(farm.directory, "password"), `${PASSWORD}\n`);
   for (const name of ["old", "next"]) {
     const argv = ["keys", "create", name, "--for", "module", "--password-file", "password"];
@@ -67,23 +69,21 @@ async function shownSignatures(): Promise<string[]> {
 
 it("signs what it publishes, and adds another key's signatures without a build", async () => {
   await farm.configure({ keys, signatures: signatures("old") });
-  expect(await run()).toMatch(/2 stable, 0 candidates, 0 failed, 2 of them new/);
+  expect(await run()).toMatch(/1 stable, 0 candidates, 0 failed, 1 of them new/);
   const [before] = await readStable(farm.store);
-  expect(await shownSignatures()).toEqual(
-    ["doorbell", "doorbell", "tally", "tally"].map((name) => `${name}.ko ${name}`),
-  );
+  expect(await shownSignatures()).toEqual(["doorbell", "tally"].map((name) => `${name}.ko ${name}`));
 
   await farm.configure({ keys, signatures: signatures("old", "next") });
   expect(await run()).toMatch(
-    /signatures: 2 published artifacts were signed anew[\s\S]*2 stable.* 0 of them new/,
+    /signatures: 1 published artifacts were signed anew[\s\S]*1 stable.* 0 of them new/,
   );
 
   const [after] = await readStable(farm.store);
-  expect(await shownSignatures()).toHaveLength(8);
+  expect(await shownSignatures()).toHaveLength(4);
   expect([after?.manifest, after?.recipe]).toEqual([before?.manifest, before?.recipe]);
   expect((await farm.cli("fsck", "--full")).exitCode).toBe(0);
   expect(await run()).not.toMatch(/signed anew/);
-});
+}, 1_200_000);
 
 it("leaves keys and passwords nowhere", async () => {
   const needles = [Buffer.from(PASSWORD)];
