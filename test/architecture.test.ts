@@ -77,6 +77,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/sandboxes/shortage.ts": "/proc, control groups",
   "builder/sandboxes/usage.ts": "/proc",
   "inputs/seal.ts": "seals in the cache",
+  "builder/source-archive.ts": "its own temporary file",
   "builder/toolchains/archive.ts": "roots in the cache, archives that a person names",
   "builder/toolchains/emulation.ts": "/proc/sys",
   "builder/toolchains/image.ts": "images/",

@@ -24,7 +24,6 @@ import type { Finding } from "./finding.ts";
 import { keyFindings } from "./key-findings.ts";
 import { catalogSources } from "./sources.ts";
 
-
 const LITTLE_SPACE_BYTES = 5 * 1024 ** 3;
 const NODE_WANTED = 24;
 

@@ -44,7 +44,7 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
   const { out, hours, carried, now } = options;
   const directory = await OrderDirectory.make(out);
   const farm = options.isReadOnly ? await readingOnly(given) : given;
-  const { cache, scratch, privateSources } = farm;
+  const { cache, scratch } = farm;
   const parts: { executor?: OrdersExecutor; noteOf?: NoteOf } = {};
   try {
     await forgetOldOrders(cache, now());
@@ -55,7 +55,7 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
       executor: ({ build, processors, mirrors, guests, noteOf }) => {
         const executor = new OrdersExecutor({
           ...{ build, processors, mirrors, guests, directory, cache, scratch, known },
-          isCarried: ({ source }) => carried === "all" || privateSources.has(source),
+          isCarried: (one) => carried === "all" || build.inputs.isPrivate(one),
           isRetry: options.retry ?? false,
           expires: new Date(now().getTime() + hours * 3600_000),
         });

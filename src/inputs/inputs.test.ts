@@ -65,6 +65,25 @@ async function openWorld(ending: "deb" | "rpm" = "deb") {
 const otherPlace = (url: string) => [`${url}/other/old/a%2Bb.deb`, `${url}/other/old/unrelated.deb`];
 
 describe("a package", () => {
+  test("that was fetched for somebody else brings nothing of what he said along", async () => {
+    const { wanted, machine, server, answers, bytes } = await openWorld();
+    const { inputs } = await machine({ archived: "none" });
+    answers.other = bytes;
+    const evil = {
+      ...wanted,
+      name: "evil",
+      source: "list/debian12",
+      path: `${server.url}/nothing/reads-like-an-accusation/a+b.deb`,
+    };
+    const strange = await inputs.unpack(evil, otherPlace(server.url));
+
+    const honest = await inputs.unpack(wanted);
+
+    expect(strange.record).toMatchObject({ from: "kernelurls", tried: [{}] });
+    expect(honest.record).toMatchObject({ name: wanted.name, from: "cache", tried: [] });
+    expect((await inputs.unpack(evil, otherPlace(server.url))).record).toEqual(strange.record);
+  });
+
   test.each(["deb", "rpm"] as const)(
     "(%s) is fetched and unpacked once, under a name of its format",
     async (ending) => {
@@ -393,14 +412,28 @@ describe("the archive", () => {
 
   test("keeps what may not be passed on where no registry is served, and finds it there", async () => {
     const { wanted, machine, files, answers } = await openWorld();
-    const isPrivate = { privateSources: new Set(["debian/bookworm"]) };
+    const isPrivate = { isPrivate: ({ source }: Package) => source === "debian/bookworm" };
+    const made = async () => (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
+    const hidden = [`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`];
 
     await (await machine(isPrivate)).inputs.unpack(wanted);
 
-    const made = (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
-    expect(made).toEqual([`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`]);
+    expect(await made()).toEqual(hidden);
     answers.mirror = 404;
     expect((await (await machine()).inputs.unpack(wanted)).record.from).toBe("archive");
+    // Somebody else lists the same bytes: a private package stays one.
+    await (await machine(isPrivate)).inputs.unpack({ ...wanted, source: "list/debian12" });
+    expect(await made()).toEqual(hidden);
+  });
+
+  test("takes back what was archived before it was known to be private", async () => {
+    const { wanted, machine, files } = await openWorld();
+    await (await machine()).inputs.unpack(wanted);
+
+    await (await machine({ isPrivate: () => true })).inputs.unpack(wanted);
+
+    const made = (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
+    expect(made).toEqual([`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`]);
   });
 
   test("gets what is in the cache already, as when a store is new", async () => {

@@ -2,10 +2,8 @@
  * `plan`, `work`, `take` and `watch`, killed at random moments and on a disk that is full: nothing is lost, and whoever
  * does the same again ends where an undisturbed farm does.
  */
-import { execFile } from "node:child_process";
 import { cp, mkdir, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import {
   type CliResult,
@@ -18,6 +16,7 @@ import {
 } from "../support/e2e-farm.ts";
 import { killRun, moments, recover, startAnew } from "../support/e2e-kill.ts";
 import type { TestMirror } from "../support/e2e-mirror.ts";
+import { mountSmall, resizeSmall } from "../support/small-disk.ts";
 
 /** Another series of moments: KMODFARM_SEED=7; more of them: KMODFARM_KILLS=10. */
 const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
@@ -107,7 +106,7 @@ describe("kill -9", () => {
 
 describe("a full disk", () => {
   /** What is left of it when the step begins. */
-  const LEFT: readonly number[] = [0, 2 * MIB, 30 * MIB];
+  const LEFT: readonly number[] = [0, 8 * MIB];
   const FULL = /\[DISK_FULL\]|no space left|No space left/;
 
   it.each(LEFT)("with %i bytes left, at each of plan, work and take", async (left) => {
@@ -143,16 +142,12 @@ describe("a full disk", () => {
 
 /** Moves a farm to a file system in memory, whose room can be made less and more. */
 async function onDiskOfItsOwn({ directory }: TestFarm) {
-  const mount = async (...words: string[]) => void (await promisify(execFile)("mount", words));
   const copy = `${directory}-copy`;
   await cp(directory, copy, { recursive: true, verbatimSymlinks: true });
-  await mount("-t", "tmpfs", "-o", "mode=700", "kmodfarm-test", directory);
-  onTestFinished(async () => {
-    await promisify(execFile)("umount", ["--lazy", directory]);
-    await rm(copy, { recursive: true, force: true });
-  });
+  onTestFinished(() => rm(copy, { recursive: true, force: true }));
+  await mountSmall(directory, 8 * 1024 * MIB);
   await cp(copy, directory, { recursive: true, verbatimSymlinks: true });
-  const resize = (bytes: number) => mount("-o", `remount,size=${bytes}`, directory);
+  const resize = (bytes: number) => resizeSmall(directory, bytes);
   return {
     async leave(bytes: number): Promise<void> {
       const { blocks, bfree, bsize } = await statfs(directory);

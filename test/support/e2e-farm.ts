@@ -111,6 +111,8 @@ export interface FarmSettings {
   readonly releases?: readonly string[];
   readonly select?: Readonly<Record<string, unknown>>;
   readonly jobs?: number;
+  readonly keys?: Readonly<Record<string, object>>;
+  readonly signatures?: readonly object[];
   readonly cacheLimit?: string;
   readonly limits?: Readonly<Record<string, number | string>>;
   readonly exclude?: readonly Readonly<Record<string, unknown>>[];
@@ -165,7 +167,8 @@ export class TestFarm {
 
   async configure(changes: Partial<FarmSettings>): Promise<void> {
     this.#settings = { ...this.#settings, ...changes };
-    const { mirror, drivers, releases, select, exclude, jobs, cacheLimit, limits } = this.#settings;
+    const { mirror, drivers, releases, select, exclude, jobs, cacheLimit, limits, keys, signatures } =
+      this.#settings;
     const config = {
       drivers: drivers ?? [DOORBELL],
       sources: [
@@ -183,6 +186,8 @@ export class TestFarm {
       ...(jobs === undefined ? {} : { jobs }),
       ...(cacheLimit === undefined ? {} : { cacheLimit }),
       ...(limits === undefined ? {} : { limits }),
+      ...(keys === undefined ? {} : { keys }),
+      ...(signatures === undefined ? {} : { signatures }),
     };
     await writeFile(this.config, JSON.stringify(config, null, 2));
   }

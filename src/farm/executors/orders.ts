@@ -3,8 +3,10 @@
  * have neither store nor configuration nor credentials. What they make of it comes back as hand-overs.
  */
 import { randomBytes } from "node:crypto";
+import { createWriteStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type PQueue from "p-queue";
 import { z } from "zod";
 import { canonicalJson, type Digest, digestOf, hexOf, parseDocument } from "../../base/json.ts";
@@ -220,9 +222,15 @@ export class OrdersExecutor implements Executor {
   #source(source: SourceTree): Promise<BuildOrder["driver"]["source"]> {
     const known = this.#sources.get(source);
     if (known !== undefined) return known;
-    const made = (async () => ({ tree: source.digest, archive: await this.#put(archiveOfSource(source)) }))();
+    const made = (async () => ({ tree: source.digest, archive: await this.#archived(source) }))();
     this.#sources.set(source, made);
     return made;
+  }
+
+  #archived(source: SourceTree): Promise<Bytes> {
+    return this.#context.directory.putMade((file) =>
+      pipeline(archiveOfSource(source), createWriteStream(file)),
+    );
   }
 
   #toolchain(place: string): Promise<ToolchainBytes> {
