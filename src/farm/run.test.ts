@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
+import { keysOf, makeSigner } from "../../test/support/statements.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { makeVerdict } from "../../test/support/verdicts.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
@@ -18,6 +19,7 @@ import { factsByKernel, factsOf } from "../kernel/facts.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
+import { listAll } from "../registry/standing.ts";
 import { loadConfig } from "./config/index.ts";
 import type { RunOptions } from "./coordinator.ts";
 import type { Work } from "./executors/executor.ts";
@@ -342,6 +344,24 @@ describe("a run that takes what workers made", () => {
     expect(tries).toEqual([1, 2, 3, 3]);
     expect(built).toHaveLength(3);
   });
+});
+
+test("what was built without a statement is tried again once the farm has a key, and no more after that", async () => {
+  const farm = await openTestFarm("unstated", { drivers: [GOOD] });
+  const none = { ...keysOf(makeSigner()), keysFor: async () => new Map() };
+  const nights = [];
+  for (const signing of [none, keysOf(makeSigner()), keysOf(makeSigner())]) {
+    const opened = { ...(await openFarm(farm.config)), steps: farm.steps, signing };
+    const { report } = await night(opened, { without: ["load"] });
+    const [listed] = listAll((await readPublished(farm.store)).indices);
+    nights.push([report.rows.map(({ isNew }) => isNew), listed?.entry.provenance?.length]);
+  }
+
+  expect(nights).toEqual([
+    [[true], undefined],
+    [[true], 1],
+    [[false], 1],
+  ]);
 });
 
 test("an error that cannot be kept as a log is reported all the same", async () => {

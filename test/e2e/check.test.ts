@@ -162,9 +162,10 @@ describe("what people decide", () => {
     const again = await farm.cli("promote", name, "--why", "no oops after all", "--by", "ann");
 
     expect(back.stdout).toMatch(/^withdrawn +doorbell\/.* +withdrawn by ann: an oops$/m);
-    expect(night.stdout).toMatch(/1 stable, 0 candidates, 0 failed, 1 withdrawn, 0 of them new/);
+    const others = artifacts.length - 1;
+    expect(night.stdout).toContain(`${others} stable, 0 candidates, 0 failed, 1 withdrawn, 0 of them new`);
     expect([back.exitCode, night.exitCode, again.exitCode]).toEqual([0, 0, 0]);
-    expect(await readStable(farm.store)).toHaveLength(2);
+    expect(await readStable(farm.store)).toHaveLength(artifacts.length);
     expect(again.stdout).toMatch(/^promoted /m);
   });
 
