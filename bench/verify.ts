@@ -51,7 +51,9 @@ for (let round = 0; round < rounds; round++) {
   ours.push((performance.now() - started) / 1000);
   if (found.breaks.length > 0) throw new Error(JSON.stringify(found.breaks.slice(0, 3)));
   files = found.files;
-  theirs.push((await timed(["sh", "-c", 'find "$1" -type f -exec sha256sum {} + >/dev/null', "sh", place])).seconds);
+  theirs.push(
+    (await timed(["sh", "-c", 'find "$1" -type f -exec sha256sum {} + >/dev/null', "sh", place])).seconds,
+  );
 }
 console.log(`${count} artifacts, ${files} files; SHA-256 in this process: ${hashSpeed().toFixed(0)} MB/s`);
 console.log(`verify     ${spread(ours)}`);
