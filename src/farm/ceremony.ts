@@ -29,7 +29,7 @@ import type { Farm } from "./open.ts";
 
 type Signing = Farm["signing"];
 
-export const ROOT_DAYS = 365;
+const ROOT_DAYS = 365;
 const DAY_MS = 24 * 3600_000;
 
 export interface RootWishes {

@@ -37,7 +37,7 @@ export const LINKS = [
   "signatures",
   "other files",
 ] as const;
-export type Link = (typeof LINKS)[number];
+type Link = (typeof LINKS)[number];
 
 /** Where the chain does not hold. */
 export interface Break {
