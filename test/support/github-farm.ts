@@ -65,11 +65,16 @@ export class GithubFarm {
       await this.#kernels.publish(suite as Suite, architectures);
     await mkdir(this.repository, { recursive: true });
     if (!existsSync(join(this.repository, "driver"))) await copyDriver(join(this.repository, "driver"));
-    await writeFile(join(this.repository, "kmodfarm.yaml"), JSON.stringify(this.#config(), null, 2));
+    const kernelReleases = await Promise.all(
+      (["x86_64", "aarch64"] as const).map(async (one) => (await sharedElement(one)).kversion),
+    );
+    const config = this.#config(kernelReleases);
+    await writeFile(join(this.repository, "kmodfarm.yaml"), JSON.stringify(config, null, 2));
     return cli(["github", "init"], { cwd: this.repository });
   }
 
-  #config(): object {
+  /** One kernel of each release and architecture: a night is slow enough. */
+  #config(kernelReleases: readonly string[]): object {
     const { main: mirror, security: securityMirror } = this.#mirror;
     const { url, key } = this.#kernels;
     const own = this.#suites.map((suite) => ({
@@ -79,7 +84,7 @@ export class GithubFarm {
     return {
       drivers: [DOORBELL],
       sources: [{ kind: "apt", releases: ["debian12"], mirror, securityMirror }, ...own],
-      select: { flavours: ["cloud"], newest: 1 },
+      select: { kernelRelease: kernelReleases.map((one) => one.replaceAll(/[.+]/g, "\\$&")).join("|") },
       toolchains: Object.fromEntries(Object.values(RELEASES).map((release) => [release, "debian12"])),
       privateHosts: ["127.0.0.1"],
       store: this.#store,
