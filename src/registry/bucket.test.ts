@@ -139,6 +139,21 @@ test("without news is neither written to nor listed; what is kept of it is not a
   await scratch.close();
 });
 
+test("that lost a part gets it back from a machine that has read it", async () => {
+  const double = await startS3Double();
+  await publishOne(await open(double), "100");
+  const scratch = await openScratch(`${await temporaryDirectory()}/tmp`);
+  const store = { ...(await open(double)), kept: keptBlobs(await temporaryDirectory(), scratch) };
+  const lost = `farm/${blobPath(partOf(await readPublished(store), "matrix")?.digest ?? "")}`;
+  double.objects.delete(lost);
+
+  const { findings } = await fsck(store, { ...LOOK, isRepair: true });
+
+  expect(findings.map(({ remedy }) => remedy)).toEqual(["repaired"]);
+  expect((await fsck(await open(double), LOOK)).findings).toEqual([]);
+  await scratch.close();
+});
+
 test("holds nothing that its writers are known by to the server", async () => {
   const double = await startS3Double();
   await publishOne(await open(double), "100");

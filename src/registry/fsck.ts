@@ -116,7 +116,10 @@ async function restored(
     return isRepair ? "repaired" : "repairable";
   }
   const bytes =
-    (await fromView(store, file, named)) ?? (await fromIndex(store, file, state)) ?? (await copyOf(file));
+    (await fromView(store, file, named)) ??
+    (await fromIndex(store, file, state)) ??
+    (await fromHere(store, file)) ??
+    (await copyOf(file));
   if (bytes === undefined) return "lost";
   if (!isRepair) return "repairable";
   await store.remove(file.path);
@@ -138,6 +141,11 @@ async function fromView(
     )
       return store.read(other.path);
   return undefined;
+}
+
+/** Parts of generations that this machine has read before. */
+async function fromHere(store: Store, { digest }: NamedFile): Promise<Buffer | undefined> {
+  return digest === undefined ? undefined : store.kept?.read(digest);
 }
 
 /** The node index follows from what is published. */

@@ -3,7 +3,7 @@
  * young stays whatever names it: a writer may be about to publish it.
  */
 import { contentsOf } from "./contents.ts";
-import { readPublished } from "./generations.ts";
+import { pointTo, readPublished } from "./generations.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 
 export interface PruneOptions {
@@ -40,6 +40,8 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
       // A writer may have published meanwhile, and named again what was not named before.
       const newest = await readPublished(store, state);
       if (newest.head?.digest !== state.head?.digest) continue;
+      // Of a writer that was killed: readers that begin at an older generation must not find it gone.
+      if (state.head !== null) await pointTo(store, state.head);
       // Following the parents leads to an end, never to a hole.
       for (const { number } of old) await store.removeAll(`generations/${number}`);
       for (const { path } of gone) await store.remove(path);
