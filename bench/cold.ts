@@ -31,6 +31,10 @@ await writeFile(matrix, JSON.stringify(elements));
 // A store that knows the kernels and has nothing built.
 await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
+const EACH = {
+  extract: 'dpkg-deb --extract "$1" "$2"',
+  open: 'dpkg-deb --fsys-tarfile "$1" >/dev/null',
+} as const;
 const PARTS = ["kmodfarm", "again", "unpack", "open", "container", "make"] as const;
 type Part = (typeof PARTS)[number];
 const seconds = Object.fromEntries(PARTS.map((part) => [part, [] as number[]])) as Record<Part, number[]>;
@@ -86,11 +90,6 @@ async function runFarm(round: number, again?: "again"): Promise<void> {
       await symlink(join(place, `cache-${round}`, room), join(cache, room));
   await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache);
 }
-
-const EACH = {
-  extract: 'dpkg-deb --extract "$1" "$2"',
-  open: 'dpkg-deb --fsys-tarfile "$1" >/dev/null',
-} as const;
 
 /** What Debian's own program does with each package that the round fetched, with every processor busy. */
 async function forEachPackage(round: number, what: keyof typeof EACH): Promise<void> {
