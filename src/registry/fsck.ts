@@ -1,10 +1,8 @@
 /**
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
-import { createHash } from "node:crypto";
 import { FarmError } from "../base/error.ts";
-import { hexOf } from "../base/json.ts";
-import { blobPath } from "./blobs.ts";
+import { blobPath, digestAt } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
@@ -101,19 +99,7 @@ async function factOf(
   if (facts === undefined) return "missing";
   if (size !== undefined && facts.size !== size) return "damaged";
   if (!isFull || digest === undefined) return undefined;
-  return (await digestAt(store, path)) === hexOf(digest) ? undefined : "damaged";
-}
-
-/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
-async function digestAt(store: Store, path: string): Promise<string | undefined> {
-  try {
-    const hash = createHash("sha256");
-    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
-    return hash.digest("hex");
-  } catch (thrown) {
-    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
-    throw thrown;
-  }
+  return (await digestAt(store, path)) === digest ? undefined : "damaged";
 }
 
 /** Writes a file again: the pointer from what it points to, a blob from the view or from what this machine still has. */
@@ -143,11 +129,7 @@ async function fromView(
 ): Promise<Buffer | undefined> {
   if (digest === undefined || path !== blobPath(digest)) return undefined;
   for (const other of named.values())
-    if (
-      other.digest === digest &&
-      other.path !== path &&
-      (await digestAt(store, other.path)) === hexOf(digest)
-    )
+    if (other.digest === digest && other.path !== path && (await digestAt(store, other.path)) === digest)
       return store.read(other.path);
   return undefined;
 }
@@ -185,7 +167,7 @@ async function shownAgain(
 /** Whether the blobs of an artifact are there, byte by byte. */
 async function hasAll(store: Store, entry: IndexEntry): Promise<boolean> {
   for (const { digest } of artifactFiles(entry))
-    if ((await digestAt(store, blobPath(digest))) !== hexOf(digest)) return false;
+    if ((await digestAt(store, blobPath(digest))) !== digest) return false;
   return true;
 }
 
