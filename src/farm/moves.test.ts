@@ -5,10 +5,11 @@ import { mortal } from "../../test/support/mortal-store.ts";
 import { farmWith } from "../../test/support/stored-farm.ts";
 import { makeVerdict as verdict } from "../../test/support/verdicts.ts";
 import { CHECK_NAMES } from "../check/checks/index.ts";
+import { blobPath } from "../registry/blobs.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nodeIndices } from "../registry/node-index.ts";
 import { nextState } from "../registry/publish.ts";
-import type { Listed } from "../registry/standing.ts";
+import { type Listed, listAll } from "../registry/standing.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import type { Store } from "../registry/stores/store.ts";
 import { viewPath } from "../registry/view-path.ts";
@@ -52,6 +53,24 @@ describe("promote", () => {
     for (const { policy, manifest } of decisions)
       expect([policy, manifest].join()).toMatch(/^sha256:.*,sha256:/);
     expect(await store.list(viewPath(ONE))).toContain("manifest.json");
+  });
+
+  test("refuses an artifact whose manifest cannot be read, and nobody else's", async () => {
+    const farm = await farmWith([
+      { element: ONE, verdicts: GOOD },
+      { element: TWO, verdicts: GOOD },
+    ]);
+    const { indices } = await readPublished(farm.store);
+    const { entry } = listAll(indices).find((one) => one.entry.output === ONE.output) as Listed;
+    await farm.store.write(blobPath(entry.manifest), "no manifest");
+
+    const { moves } = await promote(farm, all, ANN, NOW);
+
+    expect(moves.map(({ result, reasons }) => [result, ...reasons]).toSorted()).toEqual([
+      ["promoted"],
+      ["refused", expect.stringContaining(entry.manifest.slice("sha256:".length))],
+    ]);
+    expect((await channelsOf(farm.store)).stable).toEqual([TWO.kversion]);
   });
 
   test("a second time changes nothing", async () => {

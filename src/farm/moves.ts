@@ -274,8 +274,22 @@ async function chosenMoves(
   decide: (listed: Listed) => Promise<Omit<Moving, "listed">>,
 ) {
   const moving: Moving[] = [];
-  for (const listed of choose(listAll(state.indices))) moving.push({ listed, ...(await decide(listed)) });
+  for (const listed of choose(listAll(state.indices)))
+    moving.push({ listed, ...(await decided(listed, decide)) });
   return applyMoves(state, moving);
+}
+
+/** An artifact that the store cannot show is refused alone: nobody else's move waits for its repair. */
+async function decided(
+  listed: Listed,
+  decide: (listed: Listed) => Promise<Omit<Moving, "listed">>,
+): Promise<Omit<Moving, "listed">> {
+  try {
+    return await decide(listed);
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError) || thrown.code !== "STORE_CORRUPT") throw thrown;
+    return { result: "refused", reasons: [thrown.message] };
+  }
 }
 
 function applyMoves(state: Published, moving: readonly Moving[]) {

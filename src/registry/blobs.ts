@@ -1,4 +1,6 @@
 /** Bytes under their digests: with a digest, a reader can verify that the store returned what was put there. */
+import { createHash } from "node:crypto";
+import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf, sha256 } from "../base/json.ts";
 import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
@@ -28,6 +30,21 @@ export async function putBlob(store: Store, content: Buffer | string): Promise<D
   const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
   if (there === undefined || sha256(there) !== digest) await store.write(path, content);
   return digest;
+}
+
+/** SHA-256 of the file at a path, which need not fit in memory. */
+export async function digestAt(store: Store, path: string): Promise<Digest | "missing" | "damaged"> {
+  try {
+    const body = await store.stream(path);
+    if (body === undefined) return "missing";
+    const hash = createHash("sha256");
+    for await (const chunk of body) hash.update(chunk as Buffer);
+    return `sha256:${hash.digest("hex")}`;
+  } catch (thrown) {
+    // What is no file at all is damaged too.
+    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return "damaged";
+    throw thrown;
+  }
 }
 
 /** @throws FarmError STORE_CORRUPT */

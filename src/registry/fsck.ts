@@ -2,8 +2,7 @@
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
 import { FarmError } from "../base/error.ts";
-import { hexOf } from "../base/json.ts";
-import { blobPath } from "./blobs.ts";
+import { blobPath, digestAt } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
@@ -101,7 +100,7 @@ async function factOf(
   if (facts === undefined) return "missing";
   if (size !== undefined && facts.size !== size) return "damaged";
   if (!isFull || digest === undefined) return undefined;
-  return (await digestAt(store, path)) === hexOf(digest) ? undefined : "damaged";
+  return (await digestAt(store, path)) === digest ? undefined : "damaged";
 }
 
 /** Writes a file again: the pointer from what it points to, a blob from the view or from what this machine still has. */
@@ -134,11 +133,7 @@ async function fromView(
 ): Promise<Buffer | undefined> {
   if (digest === undefined || path !== blobPath(digest)) return undefined;
   for (const other of named.values())
-    if (
-      other.digest === digest &&
-      other.path !== path &&
-      (await digestAt(store, other.path)) === hexOf(digest)
-    )
+    if (other.digest === digest && other.path !== path && (await digestAt(store, other.path)) === digest)
       return store.read(other.path);
   return undefined;
 }
@@ -181,7 +176,7 @@ async function shownAgain(
 /** Whether the blobs of an artifact are there, byte by byte. */
 async function hasAll(store: Store, entry: IndexEntry): Promise<boolean> {
   for (const { digest } of artifactFiles(entry))
-    if ((await digestAt(store, blobPath(digest))) !== hexOf(digest)) return false;
+    if ((await digestAt(store, blobPath(digest))) !== digest) return false;
   return true;
 }
 

@@ -9,6 +9,7 @@ import { nextState } from "./publish.ts";
 import { damageOf, refuseDamaged, repairArtifacts } from "./repair.ts";
 import { type Listed, listAll } from "./standing.ts";
 import { openFolderStore } from "./stores/folder.ts";
+import type { Store } from "./stores/store.ts";
 
 const ELEMENT = makeElement();
 const PLACE = "view/doorbell/0.1.0/debian12/x86_64/6.1.0-56-amd64_6.1.170-3";
@@ -44,6 +45,31 @@ test("a whole artifact has no damage, and nothing is written", async () => {
   expect(await damageOf(store, LISTED)).toEqual([]);
   expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 0, lost: [] });
   await expect(refuseDamaged(store, LISTED)).resolves.toBeUndefined();
+});
+
+test("no file of an artifact is held as a whole, and few are open at once", async () => {
+  const store = await openStore();
+  let [open, most] = [0, 0];
+  const watched: Store = {
+    ...store,
+    place: store.place,
+    facts: (path) => store.facts(path),
+    read: () => Promise.reject(new Error("read as a whole")),
+    async stream(path) {
+      most = Math.max(most, ++open);
+      const body = await store.stream(path);
+      if (body === undefined) open--;
+      else body.once("end", () => open--);
+      return body;
+    },
+  };
+  const files = Array.from({ length: 50 }, (_, index) => ({
+    ...{ path: `${index}`, digest: sha256(`${index}`), size: 1 },
+  }));
+  const listed = { channel: "candidate" as const, entry: { ...LISTED.entry, files } };
+
+  expect(await damageOf(watched, listed)).toHaveLength(50);
+  expect(most).toBeLessThanOrEqual(10);
 });
 
 describe.each([
