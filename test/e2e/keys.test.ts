@@ -17,7 +17,7 @@ let farm: TestFarm;
 const said: string[] = [];
 
 beforeAll(async () => {
-  const select = { architectures: ["x86_64"], flavours: ["cloud"], newest: 1 };
+  const select = { architectures: ["x86_64"], flavours: ["cloud"], kernelRelease: "6[.]1[.]0-.*", newest: 1 };
   farm = await farms.farm({ mirror: await farms.mirror(), select });
   // A repository of its own: git 2.39 cannot say what it ignores inside a directory that it ignores.
   execFileSync("git", ["init", "-q"], { cwd: farm.driver });
@@ -75,7 +75,7 @@ it("signs what it publishes, and adds another key's signatures without a build",
 
   await farm.configure({ keys, signatures: signatures("old", "next") });
   expect(await run()).toMatch(
-    /signatures: 1 published artifacts were signed anew[\s\S]*1 stable.* 0 of them new/,
+    /1 stable.* 0 of them new[\s\S]*signatures: 1 published artifacts were signed anew/,
   );
 
   const [after] = await readStable(farm.store);
