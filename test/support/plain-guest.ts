@@ -80,6 +80,15 @@ export async function askNode(
     root,
     initramfs,
   ]);
+  const first = await boot(vmlinuz, initramfs);
+  // Emulated kernels now and then die by themselves, before any program runs.
+  const console = first.includes("MODPROBE ") ? first : await boot(vmlinuz, initramfs);
+  await rm(directory, { recursive: true, force: true });
+  return { ...readAnswer(console, modules.length), console };
+}
+
+/** What a guest wrote to its console until it ended. */
+async function boot(vmlinuz: string, initramfs: string): Promise<string> {
   const { stdout } = await run(
     "qemu-system-x86_64",
     [
@@ -110,8 +119,7 @@ export async function askNode(
     ],
     { timeout: 600_000, maxBuffer: 1 << 26 },
   );
-  await rm(directory, { recursive: true, force: true });
-  return { ...readAnswer(stdout, modules.length), console: stdout };
+  return stdout;
 }
 
 /**

@@ -73,6 +73,28 @@ describe("guestArchive", () => {
     expect(said.split("\n").slice(0, -1)).toEqual([...steps, failed]);
   });
 
+  test.each([
+    ["a step that does not come back", "3 removed tally", "hung removed tally"],
+    ["no step that came back", "3", ""],
+  ])("tells of %s", async (_, state, said) => {
+    const directory = await temporaryDirectory();
+    await writeFile(join(directory, "step"), `${state}\n`);
+    const script = guestArchive(content).toString("latin1");
+    const [watch = ""] = /^watch\(\) \{\n.*?^\}$/ms.exec(script) ?? [];
+    const stubs = `rounds=
+b() { case $1 in sleep) rounds=x$rounds; [ $rounds != xxxx ] ;; poweroff) exit ;; esac; }
+messages() { :; }
+say() { echo "$*"; }
+b=b`;
+
+    const output = execFileSync("sh", [
+      "-c",
+      `${stubs}\n${watch.replaceAll("/tmp/", `${directory}/`)}\nwatch`,
+    ]);
+
+    expect(output.toString().trim()).toBe(said);
+  });
+
   test("takes out before a module what of the kernel's own holds it, and brings that back", async () => {
     const directory = await temporaryDirectory();
     const [sys, log] = [join(directory, "module"), join(directory, "log")];

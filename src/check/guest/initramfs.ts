@@ -267,16 +267,18 @@ step() {
 	echo "<6>kmodfarm: $verb $module" >/dev/kmsg
 	"$@" >/tmp/said 2>&1 </dev/null
 	code=$?
+	echo "$steps" >/tmp/step
 	said=
 	[ -s /tmp/said ] && said=$($b head -c 1000 /tmp/said | $b tr '\\n' ' ')
 	say "$verb" "$module" "$code" "$said"
 }
-# Whatever does not come back is reported, and ends this boot: nothing after it would mean anything.
+# Whatever does not come back is reported, and ends this boot: nothing after it would mean anything. Between two steps a
+# guest may be slow.
 watch() {
 	before=none
 	while $b sleep ${STEP_SECONDS}; do
 		read -r at verb module </tmp/step
-		[ "$at" = "$before" ] && messages && say hung "$verb" "$module" && $b poweroff -f
+		[ -n "$verb" ] && [ "$at" = "$before" ] && messages && say hung "$verb" "$module" && $b poweroff -f
 		before=$at
 	done
 }
