@@ -9,7 +9,8 @@ import { FarmError } from "../base/error.ts";
 import { writeHashed } from "../base/file-digest.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
-import { corruptStore, digestAt } from "./stored.ts";
+import { digestAt } from "./blobs.ts";
+import { corruptStore } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 
 export interface Copied {
@@ -112,7 +113,8 @@ async function copyNamed(
   scratch: Scratch,
 ): Promise<boolean> {
   await using taken = await takeFile(from, path, size, scratch);
-  if ((await to.facts(path))?.size === size && (await digestAt(to, path)) === taken.digest) return false;
+  if ((await to.facts(path))?.size === size && (await digestAt(to, path)) === `sha256:${taken.digest}`)
+    return false;
   await taken.put(to);
   return true;
 }

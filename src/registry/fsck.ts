@@ -8,7 +8,6 @@ import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
 import { indexTexts } from "./head.ts";
 import { artifactFiles } from "./repair.ts";
-import { digestAt } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
 

@@ -1,12 +1,11 @@
 /**
  * Reading documents of a store. Its writers are not trusted: anything that is not a document of its kind is STORE_CORRUPT.
  */
-import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { parseDocument } from "../base/json.ts";
 import type { RegistryReader } from "./reader.ts";
-import { DOCUMENT_LIMIT_BYTES, type Store } from "./stores/store.ts";
+import { DOCUMENT_LIMIT_BYTES } from "./stores/store.ts";
 
 /** None of our documents is nested that deep, recipes included. */
 const DEPTH_LIMIT = 64;
@@ -30,18 +29,6 @@ export function parseStored<T>(
   } catch (thrown) {
     if (thrown instanceof FarmError && thrown.code === "DOCUMENT_INVALID")
       throw corruptStore(store, `${what}: ${thrown.factAbout(source)}`, path, thrown.cause);
-    throw thrown;
-  }
-}
-
-/** SHA-256 of what is at a path, hexadecimal; undefined for what is no file. */
-export async function digestAt(store: Store, path: string): Promise<string | undefined> {
-  try {
-    const hash = createHash("sha256");
-    for await (const chunk of (await store.stream(path)) ?? []) hash.update(chunk as Buffer);
-    return hash.digest("hex");
-  } catch (thrown) {
-    if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return undefined;
     throw thrown;
   }
 }
