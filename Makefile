@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Each installs what is missing by itself.
 
-.PHONY: demo test test-wide check bench setup setup-test clean
+.PHONY: demo test test-wide test-s3 check bench setup setup-test setup-s3 clean
 
 demo: setup
 	@./bin/kmodfarm run --config examples/demo.yaml
@@ -14,6 +14,10 @@ test: setup-test
 test-wide: setup-test
 	@npm run --silent test:wide
 
+# Stores in buckets of real servers: radosgw, Swift, and radosgw with dbstore, which this starts and ends.
+test-s3: setup-s3
+	@npm run --silent test:wide s3
+
 check: setup-test
 	@npm run --silent check
 
@@ -25,6 +29,9 @@ setup:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-s3:
+	@scripts/setup.sh s3
 
 clean:
 	rm -rf .kmodfarm dist

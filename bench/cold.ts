@@ -1,7 +1,8 @@
 /**
  * Elements whose headers nobody has fetched yet, against what is usual instead: for each a container from a ready
  * image, `apt-get install linux-headers-…`, make. Toolchains and package indices are there on both sides, and both
- * work on as many elements at once as there are processors.
+ * work on as many elements at once as there are processors. Then the parts that the time consists of, each beside what it
+ * takes without us.
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
@@ -30,69 +31,89 @@ await writeFile(matrix, JSON.stringify(elements));
 // A store that knows the kernels and has nothing built.
 await farm.kmodfarm("catalog", "update", "--store", join(place, "catalog"));
 
-const seconds: Record<"kmodfarm" | "container" | "make" | "unpack", number[]> = {
-  ...{ kmodfarm: [], container: [], make: [], unpack: [] },
-};
+const PARTS = ["kmodfarm", "again", "unpack", "open", "container", "make"] as const;
+type Part = (typeof PARTS)[number];
+const seconds = Object.fromEntries(PARTS.map((part) => [part, [] as number[]])) as Record<Part, number[]>;
 for (let round = 0; round < rounds; round++) {
-  seconds.kmodfarm.push(await timeFarm(round));
-  seconds.unpack.push(await timeUnpacking(round));
-  const { wall, make } = await timeContainers(round);
-  seconds.container.push(wall);
-  seconds.make.push(make);
-  console.log(
-    `round ${round + 1}: kmodfarm ${seconds.kmodfarm.at(-1)?.toFixed(1)} s, containers ${seconds.container.at(-1)?.toFixed(1)} s`,
-  );
+  seconds.kmodfarm.push(await secondsOf(() => runFarm(round)));
+  seconds.again.push(await secondsOf(() => runFarm(round, "again")));
+  seconds.unpack.push(await secondsOf(() => forEachPackage(round, "extract")));
+  seconds.open.push(await secondsOf(() => forEachPackage(round, "open")));
+  const makes: number[] = [];
+  seconds.container.push(await secondsOf(() => runContainers(round, makes)));
+  seconds.make.push(makes.reduce((sum, one) => sum + one, 0) / cores);
+  const words = PARTS.map((part) => `${part} ${seconds[part].at(-1)?.toFixed(1)}`);
+  console.log(`round ${round + 1}, seconds: ${words.join(", ")}`);
 }
-const ratios = seconds.kmodfarm.map((own, index) => (seconds.container[index] as number) / own);
-const over = seconds.kmodfarm.map((own, index) => own / (seconds.make[index] as number));
-const overBoth = seconds.kmodfarm.map(
-  (own, index) => own / ((seconds.make[index] as number) + (seconds.unpack[index] as number)),
-);
-const limits = seconds.make.map((make, index) => (seconds.container[index] as number) / make);
+/** The median of what each round's seconds come to. */
+const each = (of: (at: Record<Part, number>) => number) =>
+  median(
+    seconds.make.map((_, round) =>
+      of(Object.fromEntries(PARTS.map((part) => [part, seconds[part][round]])) as Record<Part, number>),
+    ),
+  ).toFixed(2);
 console.log(`${elements.length} elements, ${cores} at once, ${rounds} rounds; medians:
   kmodfarm, nothing fetched:  ${spread(seconds.kmodfarm)}
   container + apt + make:     ${spread(seconds.container)}
   make alone of that:         ${spread(seconds.make)}  (nothing that compiles can be quicker)
-  dpkg-deb alone:             ${spread(seconds.unpack)}  (the same packages unpacked to this disk, once each)
-  kmodfarm / make:            ${median(over).toFixed(2)}  (aim 1.25)
-  kmodfarm / (make + dpkg):   ${median(overBoth).toFixed(2)}  (what it adds to what cannot be left out)
-  throughput, times:          ${median(ratios).toFixed(1)}  (aim 10; with make alone ${median(limits).toFixed(1)})`);
+  kmodfarm / make:            ${each(({ kmodfarm, make }) => kmodfarm / make)}  (aim 1.25)
+  throughput, times:          ${each(({ container, kmodfarm }) => container / kmodfarm)}  (aim 10; with make alone ${each(({ container, make }) => container / make)})
+of which, beside what it takes at least:
+  all that is not packages:   ${spread(seconds.again)}  (kmodfarm again, with packages unpacked; ${each(({ again, make }) => again / make)} of make)
+  fetching and unpacking:     ${each(({ kmodfarm, again }) => kmodfarm - again)} s  (each package once: dpkg-deb to this disk ${each(({ unpack }) => unpack)} s, to nowhere ${each(({ open }) => open)} s)
+  make and dpkg-deb / make:   ${each(({ make, open }) => (make + open) / make)} to nowhere, ${each(({ make, unpack }) => (make + unpack) / make)} to this disk  (what cannot be left out)`);
 await rm(place, { recursive: true, force: true });
 
-/** The whole program, from a store that knows the catalog and a cache with nothing but toolchains. */
-async function timeFarm(round: number): Promise<number> {
-  const [store, cache] = [join(place, `store-${round}`), join(place, `cache-${round}`)];
-  await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
-  await mkdir(cache);
-  await symlink(join(farm.cache, "roots"), join(cache, "roots"));
-  return (await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache)).seconds;
-}
-
-/** What Debian's own program takes to unpack each package that the round fetched, with every processor busy. */
-async function timeUnpacking(round: number): Promise<number> {
-  const inputs = join(place, `cache-${round}`, "inputs");
-  const packages = (await readdir(inputs)).filter((name) => name.endsWith(".deb"));
-  const queue = new PQueue({ concurrency: cores });
-  await mkdir(join(place, `unpacked-${round}`));
+/** The clock's seconds of work beside which nothing else is under way here. */
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
-  await queue.addAll(
-    packages.map(
-      (name) => () =>
-        timed(["dpkg-deb", "--extract", join(inputs, name), join(place, `unpacked-${round}`, name)]),
-    ),
-  );
+  await work();
   return (performance.now() - started) / 1000;
 }
 
-/** `make` is what compiling alone would take with every processor busy. */
-async function timeContainers(round: number): Promise<{ wall: number; make: number }> {
+/**
+ * The whole program, from a store that knows the catalog and a cache with nothing but toolchains; `again`: and the
+ * packages of the round.
+ */
+async function runFarm(round: number, again?: "again"): Promise<void> {
+  const name = again === undefined ? `${round}` : `${round}-${again}`;
+  const [store, cache] = [join(place, `store-${name}`), join(place, `cache-${name}`)];
+  await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
+  await mkdir(cache);
+  await symlink(join(farm.cache, "roots"), join(cache, "roots"));
+  if (again !== undefined)
+    for (const room of ["inputs", "trees"])
+      await symlink(join(place, `cache-${round}`, room), join(cache, room));
+  await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache);
+}
+
+const EACH = {
+  extract: 'dpkg-deb --extract "$1" "$2"',
+  open: 'dpkg-deb --fsys-tarfile "$1" >/dev/null',
+} as const;
+
+/** What Debian's own program does with each package that the round fetched, with every processor busy. */
+async function forEachPackage(round: number, what: keyof typeof EACH): Promise<void> {
+  const inputs = join(place, `cache-${round}`, "inputs");
+  const packages = (await readdir(inputs)).filter((name) => name.endsWith(".deb"));
   const queue = new PQueue({ concurrency: cores });
-  const started = performance.now();
-  const made = await Promise.all(
-    elements.map((element, index) => queue.add(() => container(element, `${round}-${index}`))),
+  const target = join(place, `unpacked-${round}`);
+  await mkdir(target, { recursive: true });
+  await queue.addAll(
+    packages.map(
+      (name) => () => timed(["sh", "-c", EACH[what], "sh", join(inputs, name), join(target, name)]),
+    ),
   );
-  const make = made.reduce((sum, one) => sum + one, 0) / cores;
-  return { wall: (performance.now() - started) / 1000, make };
+}
+
+/** `makes` are the seconds of each one's make. */
+async function runContainers(round: number, makes: number[]): Promise<void> {
+  const queue = new PQueue({ concurrency: cores });
+  await queue.addAll(
+    elements.map((element, index) => async () => {
+      makes.push(await container(element, `${round}-${index}`));
+    }),
+  );
 }
 
 /** Returns the seconds of its make. */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what kmodfarm needs and this machine lacks: npm packages in the checkout, Debian packages on the
-# system. Does nothing when everything is there. Usage: setup.sh [test]
+# system. Does nothing when everything is there. Usage: setup.sh [test|s3]
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -44,7 +44,24 @@ mmdebstrap:mmdebstrap
 podman:podman
 runc:runc
 '
-[ "${1-}" = test ] && needs="$needs$test_needs"
+# Real servers of S3, and what stores in them are compared with.
+s3_needs='
+radosgw:radosgw
+ceph-mon:ceph-mon
+ceph-osd:ceph-osd
+ceph-authtool:ceph-common
+swift-proxy-server:swift-proxy
+swift-account-server:swift-account
+swift-container-server:swift-container
+swift-object-server:swift-object
+memcached:memcached
+faketime:faketime
+rclone:rclone
+'
+case ${1-} in
+test) needs="$needs$test_needs" ;;
+s3) needs="$needs$test_needs$s3_needs" ;;
+esac
 
 has() {
 	case $1 in

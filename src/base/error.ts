@@ -49,9 +49,9 @@ export class FarmError extends Error {
   }
 }
 
-/** Whether a program says, in the words of the C library, that it had no room to write. */
+/** Whether a program says that it had no room to write, in the words of the C library, or tar in its own. */
 export function saysDiskFull(words: string): boolean {
-  return /No space left on device|Disk quota exceeded/.test(words);
+  return /No space left on device|Disk quota exceeded|Wrote only \d+ of \d+ bytes/.test(words);
 }
 
 const FULL: ReadonlySet<string | undefined> = new Set(["ENOSPC", "EDQUOT"]);

@@ -1,19 +1,28 @@
 /** A source tree as a tar archive, the same bytes for the same tree; and back. */
+import { createReadStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { Readable } from "node:stream";
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import type { TarEntry } from "../formats/tar-entries.ts";
 import { TAR_END, tarFilling, tarHeaders } from "../formats/tar-write.ts";
-import { unpackTar } from "./origins/unpack-tar.ts";
+import { UNPACKED_LIMIT_BYTES, unpackTar } from "./origins/unpack-tar.ts";
 import { readSourceTree, type SourceTree } from "./source-tree.ts";
 
 const MODES = { file: 0o644, executable: 0o755, link: 0o777 } as const;
 
-/** @throws FarmError SOURCE_CHANGED */
-export function archiveOfSource({ directory, files }: SourceTree): Buffer {
-  const pieces = files.flatMap(({ path, kind, content, sizeBytes }) => {
+/**
+ * The archive in pieces, no more than one file at a time.
+ * @throws FarmError SOURCE_CHANGED; DRIVER_INVALID for a tree that nobody could unpack again
+ */
+export async function* archiveOfSource({ directory, files }: SourceTree): AsyncGenerator<Buffer> {
+  const total = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  if (total > UNPACKED_LIMIT_BYTES)
+    throw new FarmError("DRIVER_INVALID", {
+      detail: `the source ${directory} has ${total} bytes; a worker takes at most ${UNPACKED_LIMIT_BYTES}`,
+      hint: "Remove what is not part of the driver, or name it in the driver's `ignore`.",
+    });
+  for (const { path, kind, content, sizeBytes } of files) {
     const isLink = kind === "link";
     const entry: TarEntry = {
       kind: isLink ? "symlink" : "file",
@@ -23,7 +32,8 @@ export function archiveOfSource({ directory, files }: SourceTree): Buffer {
       size: sizeBytes,
       mtime: 0,
     };
-    if (isLink) return [tarHeaders(entry)];
+    yield tarHeaders(entry);
+    if (isLink) continue;
     // One byte more than there were shows that it grew.
     const bytes = readFileIn(directory, path, sizeBytes + 1);
     if (bytes === undefined || sha256(bytes) !== `sha256:${content}`)
@@ -31,20 +41,21 @@ export function archiveOfSource({ directory, files }: SourceTree): Buffer {
         detail: `the source changed while it was read: ${directory}/${path}`,
         at: { path },
       });
-    return [tarHeaders(entry), bytes, tarFilling(sizeBytes)];
-  });
-  return Buffer.concat([...pieces, TAR_END]);
+    yield bytes;
+    yield tarFilling(sizeBytes);
+  }
+  yield TAR_END;
 }
 
-/** @throws FarmError ORDER_INVALID unless the archive holds the tree of that digest */
+/** @throws FarmError ORDER_INVALID unless the archive, a file, holds the tree of that digest */
 export async function sourceOfArchive(
-  archive: Buffer,
+  archive: string,
   tree: Digest,
   directory: string,
   signal?: AbortSignal,
 ): Promise<SourceTree> {
   await mkdir(directory, { recursive: true });
-  await unpackTar(() => Readable.from([archive]), "the source of an order", directory, signal);
+  await unpackTar(() => createReadStream(archive), "the source of an order", directory, signal);
   const source = await readSourceTree(directory);
   if (source.digest === tree) return source;
   throw new FarmError("ORDER_INVALID", {

@@ -75,7 +75,7 @@ export const CatalogSource = z.object({
   metadataDate: Time.optional(),
   validUntil: Time.optional(),
   digest: z.string().optional(),
-  /** Its metadata is unsigned: its digests prove only that nothing is damaged. */
+  /** Its metadata is unsigned: its digests prove only that nothing was damaged on the way. */
   unsigned: z.literal(true).optional(),
   /** Of a list: a person vouches for its digests. */
   trusted: z.literal(true).optional(),
@@ -89,20 +89,37 @@ export const CatalogSource = z.object({
 export type CatalogSource = z.infer<typeof CatalogSource>;
 
 /**
- * Whether a source's word on packages says where they come from. A list's does not: whoever writes it, or is on the
- * way of it, names any package with a digest that fits.
+ * What a source's word on where packages come from is worth. A claim is that of whoever wrote it, or is on the way of it:
+ * lists, and what others' catalogs say of whatever source. A repository that a person configured is better than any of
+ * them; only one whose metadata is signed vouches for its packages, or a list for which a person does.
  */
-export function isVouching(source: Pick<CatalogSource, "kind" | "trusted"> | undefined): boolean {
-  return source?.kind === "apt" || source?.kind === "rpm-md" || source?.trusted === true;
+const WORDS = ["claim", "repository", "vouching"] as const;
+type Word = (typeof WORDS)[number];
+
+export function wordOf(source: Pick<CatalogSource, "kind" | "trusted" | "unsigned"> | undefined): Word {
+  switch (source?.kind) {
+    case "apt":
+    case "rpm-md":
+      return source.unsigned === true ? "repository" : "vouching";
+    case "kernel-crawler":
+      return source.trusted === true ? "vouching" : "claim";
+    default:
+      return "claim";
+  }
 }
 
-/** Whether all header packages of a kernel, or of an element, are of sources that vouch for them. */
-export function vouchedBy(
+/** How good the poorest word on packages is, from 0; the poorest of all where there is no package. */
+export function worthOf(packages: readonly Package[], wordOn: (one: Package) => Word): number {
+  if (packages.length === 0) return 0;
+  return Math.min(...packages.map((one) => WORDS.indexOf(wordOn(one))));
+}
+
+/** Whether all header packages of a kernel, or of an element, are of repositories, or as good. */
+export function inRepositories(
   sources: readonly CatalogSource[],
 ): (one: { readonly packages: { readonly headers: readonly Package[] } }) => boolean {
-  const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
-  return ({ packages: { headers } }) =>
-    headers.length > 0 && headers.every(({ source }) => vouching.has(source));
+  const known = new Map(sources.map((source) => [source.id, source]));
+  return ({ packages: { headers } }) => worthOf(headers, ({ source }) => wordOf(known.get(source))) > 0;
 }
 
 /** The userland that a release brings for testing its kernels. */

@@ -19,6 +19,15 @@ import {
 } from "./list-entry.ts";
 import { countByArchitecture, type ReleaseReport, SUSPICIOUS_COUNT, SUSPICIOUS_SHARE } from "./merge.ts";
 
+/** The source that a list is for one distribution release. */
+function sourceOfList(list: string, distribution: string): string {
+  return `${list}/${distribution}`;
+}
+
+export function isOfList(list: string, source: string): boolean {
+  return source.startsWith(sourceOfList(list, ""));
+}
+
 export interface KernelList {
   /** The same every night: what was seen under it before is what may be missed now. */
   readonly id: string;
@@ -127,7 +136,7 @@ export class ListCollector {
       entries: this.#entries,
       kernels: [...this.#kernels]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .map(([, kernel]) => ofSource(kernel, `${id}/${kernel.distribution}`)),
+        .map(([, kernel]) => ofSource(kernel, sourceOfList(id, kernel.distribution))),
       dropped: [...this.#dropped]
         .map(([reason, rest]) => ({ reason, ...rest }))
         .toSorted((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
@@ -216,10 +225,10 @@ export function reportsOfList(
   now: string,
   acceptWithdrawals = false,
 ): ReleaseReport[] {
-  const prefix = `${list.id}/`;
-  const before = previous.sources.filter(({ id }) => id.startsWith(prefix));
+  const isOwn = (id: string) => isOfList(list.id, id);
+  const before = previous.sources.filter(({ id }) => isOwn(id));
   const known = Map.groupBy(
-    previous.kernels.filter(({ sources }) => sources.some((id) => id.startsWith(prefix))),
+    previous.kernels.filter(({ sources }) => sources.some(isOwn)),
     ({ distribution }) => distribution,
   );
   const listed = Map.groupBy(list.kernels, ({ distribution }) => distribution);
@@ -227,7 +236,7 @@ export function reportsOfList(
   const releases = new Set([...listed.keys(), ...before.map(({ distribution }) => distribution)]);
   const vanished = acceptWithdrawals ? new Map<string, string>() : vanishedReleases(releases, listed, known);
   return [...releases].toSorted().map((distribution) => {
-    const id = `${prefix}${distribution}`;
+    const id = sourceOfList(list.id, distribution);
     const kernels = withRotatedFlavours(
       listed.get(distribution) ?? [],
       known.get(distribution) ?? [],
@@ -339,7 +348,7 @@ export interface FormatChange {
 /** Half of a release's kernels said otherwise in the same way is a new format, not as many events. */
 export function formatChangesOf(list: KernelList, previous: Catalog): FormatChange[] {
   const known = new Map(previous.kernels.map((kernel) => [kernelName(kernel), kernel]));
-  const groups = Map.groupBy(list.kernels, ({ distribution }) => `${list.id}/${distribution}`);
+  const groups = Map.groupBy(list.kernels, ({ distribution }) => sourceOfList(list.id, distribution));
   return [...groups].flatMap(([source, kernels]) => {
     const pairs = kernels.flatMap((now) => {
       const before = known.get(kernelName(now));

@@ -11,7 +11,7 @@ import { NOTHING_KNOWN } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
-import { type KernelList, reportsOfList } from "./kernel-list.ts";
+import { isOfList, type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
 import { inTime, missingError, type SourceContext } from "./source.ts";
 import {
@@ -169,7 +169,7 @@ function failedReports(
 }
 
 function sourcesOf(catalog: Catalog, id: string): CatalogSource[] {
-  return catalog.sources.filter((source) => source.id.startsWith(`${id}/`));
+  return catalog.sources.filter((source) => isOfList(id, source.id));
 }
 
 /** Bad entries cost the list nothing but themselves, and are reported. */

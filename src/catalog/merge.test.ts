@@ -7,11 +7,12 @@ import {
   makePackage,
   makeSource,
 } from "../../test/support/kernels.ts";
+import { sha256 } from "../base/json.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
-import { factsByKernel, factsOf, fetchingFacts } from "../kernel/facts.ts";
+import { factsByKernel, factsOf, fetchingFacts, idOf } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
-import { type Catalog, type CatalogKernel, type CatalogSource, EMPTY_CATALOG } from "./catalog.ts";
-import { mergeCatalog, mergeImported, type ReleaseReport } from "./merge.ts";
+import { type Catalog, type CatalogKernel, type CatalogSource, EMPTY_CATALOG, wordOf } from "./catalog.ts";
+import { asClaims, mergeCatalog, type ReleaseReport, uniteCatalogs } from "./merge.ts";
 
 const NIGHTS = Array.from({ length: 9 }, (_, night) => `2026-02-0${night + 1}T00:00:00.000Z`);
 const [FIRST, SECOND, THIRD] = NIGHTS as [string, string, string];
@@ -358,7 +359,58 @@ describe("the guest's userland", () => {
   });
 });
 
-describe("mergeImported", () => {
+describe("another farm's catalog", () => {
+  const forged = makeKernel({ kversion: "6.1.0-10-amd64" });
+  const theirs = makeCatalog([forged], [makeSource({ trusted: true })]);
+  const facts = [
+    {
+      ...idOf(forged),
+      headers: { of: sha256("x"), compiler: { family: "gcc", version: "4", source: "header" } },
+    },
+  ] as const;
+  const ours = { catalog: makeCatalog([makeKernel({ kversion: "6.1.0-11-amd64" })]), facts: [] };
+  const imported = uniteCatalogs(
+    ours,
+    asClaims({
+      catalog: { ...theirs, guests: [{ distribution: "debian12", architecture: "x86_64", packages: [] }] },
+      facts,
+    }),
+  );
+
+  test("is what it claims, however it calls its sources", () => {
+    const { sources, kernels, guests } = imported.catalog;
+    const [kernel] = kernels.filter(({ kversion }) => kversion === forged.kversion);
+
+    expect(sources.map((one) => [one.id, wordOf(one)])).toEqual([
+      ["debian/bookworm", "vouching"],
+      ["import:debian/bookworm", "claim"],
+    ]);
+    const named = Object.values(kernel?.packages ?? {})
+      .flat()
+      .map(({ source }) => source);
+    expect(new Set([...named, ...(kernel?.sources ?? [])])).toEqual(new Set(["import:debian/bookworm"]));
+    expect([guests, imported.facts]).toEqual([[], []]);
+    expect(uniteCatalogs(imported, asClaims(imported))).toEqual(imported);
+  });
+
+  test("gives way to our own source", () => {
+    const source = { sources: [makeSource()], guests: [], distribution: "debian12" };
+    const kernels = listed([forged.kversion]);
+
+    const after = mergeCatalog(imported.catalog, [{ ...source, kernels }], { now: SECOND });
+
+    const { packages } = find(after, forged.kversion);
+    expect(
+      new Set(
+        Object.values(packages)
+          .flat()
+          .map((one) => one.source),
+      ),
+    ).toEqual(new Set(["debian/bookworm"]));
+  });
+});
+
+describe("uniteCatalogs", () => {
   test("adds what only the other farm knows, and keeps ours as it is", () => {
     const ours = makeCatalog([makeKernel({ kversion: "6.1.0-11-amd64", firstSeen: FIRST })]);
     const theirs = makeCatalog(
@@ -371,7 +423,7 @@ describe("mergeImported", () => {
 
     const facts = theirs.kernels.map((kernel) => fetchingFacts(kernel, "notFetchable", FIRST));
 
-    const both = mergeImported({ catalog: ours, facts: [] }, { catalog: theirs, facts });
+    const both = uniteCatalogs({ catalog: ours, facts: [] }, { catalog: theirs, facts });
 
     expect(both.catalog.kernels.map(({ kversion, firstSeen }) => [kversion, firstSeen])).toEqual([
       ["6.1.0-10-amd64", SECOND],
@@ -382,7 +434,7 @@ describe("mergeImported", () => {
       ["debian/trixie", "ok"],
     ]);
     expect(both.facts.map(({ kversion }) => kversion)).toEqual(["6.1.0-10-amd64"]);
-    expect(mergeImported(both, { catalog: theirs, facts })).toEqual(both);
+    expect(uniteCatalogs(both, { catalog: theirs, facts })).toEqual(both);
   });
 });
 
@@ -407,6 +459,25 @@ describe("a list beside a repository", () => {
 
   test("is replaced by them, its build tools too, which run in every build", () => {
     expect(digests(nights(strange(), repository))).toEqual(digests(nights(repository)));
+  });
+
+  test("does not replace the packages of a repository that signs none of its metadata", () => {
+    const unsigned = { ...repository, sources: [makeSource({ unsigned: true })] };
+
+    expect(digests(nights(unsigned, strange()))).toEqual(digests(nights(repository)));
+  });
+
+  test("has no say in the compiler of a kernel that a repository lists later", () => {
+    const [own] = strange().kernels as [ListedKernel];
+    const compiler = { family: "gcc", version: "4", source: "package" } as const;
+    const announced = { ...strange(), kernels: [{ ...own, compiler }] };
+    const silent = { ...repository, kernels: listed([kversion], { compiler: undefined }) };
+    const stuck = makeCatalog([makeKernel({ kversion, compiler })]);
+
+    expect(find(nights(announced, silent), kversion)).not.toHaveProperty("compiler");
+    expect(find(nights(announced, silent, announced), kversion)).not.toHaveProperty("compiler");
+    // Earlier versions kept it.
+    expect(find(mergeCatalog(stuck, [silent], { now: SECOND }), kversion)).not.toHaveProperty("compiler");
   });
 
   test("counts as much where a person vouches for it", () => {

@@ -12,7 +12,8 @@ import {
   type CatalogSource,
   compareKernels,
   type GuestTools,
-  isVouching,
+  wordOf,
+  worthOf,
 } from "./catalog.ts";
 
 /** What one night's look at all sources of one distribution release found. */
@@ -84,14 +85,15 @@ function mergeRelease(
   const listed = new Map(report.kernels.map((kernel) => [kernelName({ ...kernel, distribution }), kernel]));
   const sources = report.sources.map((source) => judgeLoss(source, known, listed, options));
   const state = new Map(sources.map((source) => [source.id, source]));
-  const vouches: Vouches = ({ source }) => isVouching(state.get(source) ?? earlier.get(source));
+  const worth: Worth = (packages) =>
+    worthOf(packages, ({ source }) => wordOf(state.get(source) ?? earlier.get(source)));
 
   const merged = [...new Set([...known.keys(), ...listed.keys()])].map((name) => {
     const now = listed.get(name);
     const before = known.get(name);
     return now === undefined
       ? absent(before as CatalogKernel, state, options.now)
-      : present(now, before, { distribution, state, vouches, options });
+      : present(now, before, { distribution, state, worth, options });
   });
   return { sources, kernels: merged, guests: mergeGuests(guests, report) };
 }
@@ -121,30 +123,33 @@ function judgeLoss(
 interface Night {
   readonly distribution: string;
   readonly state: ReadonlyMap<string, CatalogSource>;
-  readonly vouches: Vouches;
+  readonly worth: Worth;
   readonly options: MergeOptions;
 }
 
 function present(
   listed: ListedKernel,
   before: CatalogKernel | undefined,
-  { distribution, state, vouches, options: { now, facts = NOTHING_KNOWN } }: Night,
+  { distribution, state, worth, options: { now, facts = NOTHING_KNOWN } }: Night,
 ): CatalogKernel {
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
   // While one of its suites is out of reach, what was known of its packages is better than half of it.
   const isHalf = listed.missing.length > 0 && before !== undefined && before.missing === undefined;
   // What a list says does not replace packages that somebody vouches for, nor such that have digests if it has none.
-  const isWorse =
-    before !== undefined && reliability(before.packages, vouches) > reliability(listed.packages, vouches);
+  const reliable = reliability(listed.packages, worth);
+  const reliableBefore = before === undefined ? 0 : reliability(before.packages, worth);
+  const isWorse = reliableBefore > reliable;
   const isGone = before !== undefined && factsOf(facts, before).fetching?.notFetchableSince !== undefined;
-  const pinned = isHalf || isWorse ? before.packages : pinTools(listed, isGone ? undefined : before, vouches);
-  const missing = isHalf || isWorse ? (before.missing ?? []) : listed.missing;
+  const isKept = before !== undefined && (isHalf || isWorse);
+  const pinned = isKept ? before.packages : pinTools(listed, isGone ? undefined : before, worth);
+  const missing = isKept ? (before.missing ?? []) : listed.missing;
   const { kversion, packageVersion, architecture, unbuildable } = listed;
   // Who vouches for packages also knows better what they are.
-  const { flavour, inferred } = isWorse ? before : listed;
-  // What this source does not say another one may have said.
-  const compiler = (isWorse ? undefined : listed.compiler) ?? before?.compiler;
+  const { flavour, inferred } = before !== undefined && isWorse ? before : listed;
+  // What this source does not say another one may have said, unless this one is better or vouches: then its headers do.
+  const isFinal = reliable > reliableBefore || reliable === VOUCHED;
+  const compiler = (isWorse ? undefined : listed.compiler) ?? (isFinal ? undefined : before?.compiler);
   const crawler = listed.crawler ?? before?.crawler;
   return {
     ...{ kversion, packageVersion, architecture, flavour, distribution },
@@ -181,7 +186,7 @@ function expiry(listing: readonly CatalogSource[]): { staleSince?: string } {
 function pinTools(
   listed: ListedKernel,
   before: CatalogKernel | undefined,
-  vouches: Vouches,
+  worth: Worth,
 ): CatalogKernel["packages"] {
   const fresh = {
     headers: [...listed.packages.headers],
@@ -198,7 +203,7 @@ function pinTools(
             old.name === one.name &&
             old.architecture === one.architecture &&
             isBuildTool(old) &&
-            (vouches(old) || !vouches(one)),
+            worth([old]) >= worth([one]),
         ) ?? one,
     );
   return {
@@ -208,13 +213,15 @@ function pinTools(
   };
 }
 
-/** Whether the source of a package says where it comes from, and not only what it is. */
-type Vouches = (one: Package) => boolean;
+/** What the sources of packages are worth. */
+type Worth = (packages: readonly Package[]) => number;
 
-/** 0: any bytes could be these packages; 1: only some bytes; 2: those that their distribution made. */
-function reliability({ headers }: { readonly headers: readonly Package[] }, vouches: Vouches): number {
+const VOUCHED = 3;
+
+/** 0: any bytes could be these packages; 1: only some bytes; then what a repository says, and what somebody vouches for. */
+function reliability({ headers }: { readonly headers: readonly Package[] }, worth: Worth): number {
   if (headers.length === 0 || headers.some(({ sha256 }) => sha256 === undefined)) return 0;
-  return headers.every(vouches) ? 2 : 1;
+  return 1 + worth(headers);
 }
 
 function absent(
@@ -251,10 +258,10 @@ export function countByArchitecture(
 }
 
 /**
- * Adds another farm's catalog. What both know stays as we know it; what only they know comes with the
- * sources that tell where its packages are, and with what they learned of it.
+ * Adds another catalog, as it is. What both know stays as the first knows it; what only the other knows comes with the
+ * sources that tell where its packages are, and with what was learned of it.
  */
-export function mergeImported(ours: Described, theirs: Described): Described {
+export function uniteCatalogs(ours: Described, theirs: Described): Described {
   const known = new Set(ours.catalog.kernels.map(kernelName));
   const isFresh = (one: KernelId) => !known.has(kernelName(one));
   const addedBy = <T>(own: readonly T[], other: readonly T[], key: (value: T) => string): T[] => {
@@ -274,4 +281,46 @@ export function mergeImported(ours: Described, theirs: Described): Described {
     kernels: [...ours.catalog.kernels, ...theirs.catalog.kernels.filter(isFresh)].toSorted(compareKernels),
   };
   return { catalog, facts: withAllLearned(ours.facts, theirs.facts.filter(isFresh)) };
+}
+
+/** Stands before the ids of sources that only others' catalogs speak of; no source of our own has such an id. */
+const IMPORTED = "import:";
+
+/**
+ * Another farm's catalog as what it is to us: claims. It names sources as it likes, ours too, so these get ids and a kind of
+ * their own. What it says of guests, and of the content of packages, is left out: it would decide load tests, and which
+ * compiler is used for packages that their repository lists later.
+ */
+export function asClaims({ catalog }: Described): Described {
+  const { sources, kernels } = catalog;
+  const claimed = {
+    ...catalog,
+    sources: sources.map(importedSource),
+    guests: [],
+    kernels: kernels.map(importedKernel),
+  };
+  return { catalog: claimed, facts: [] };
+}
+
+function importedSource({ trusted: _, unsigned: __, id, ...source }: CatalogSource): CatalogSource {
+  return { ...source, id: importedId(id), kind: "import" };
+}
+
+function importedKernel({ packages, sources, ...kernel }: CatalogKernel): CatalogKernel {
+  const { headers, crossTools, image, modules } = packages;
+  const named = (all: readonly Package[]) => all.map((one) => ({ ...one, source: importedId(one.source) }));
+  return {
+    ...kernel,
+    packages: {
+      headers: named(headers),
+      crossTools: named(crossTools),
+      image: named(image),
+      modules: named(modules),
+    },
+    sources: sources.map(importedId),
+  };
+}
+
+function importedId(id: string): string {
+  return id.startsWith(IMPORTED) ? id : `${IMPORTED}${id}`;
 }

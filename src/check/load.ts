@@ -208,7 +208,11 @@ function guestSet({ modules, read, smoke, settings }: ReadySet, hasKmod: boolean
     modules: modules.map((one, index) => ({
       ...fileOf(one),
       parameters: parameters.get(one.name) ?? [],
-      aliases: (read[index]?.modinfo ?? []).flatMap(([key, value]) => (key === "alias" ? [value] : [])),
+      aliases: [
+        ...(read[index]?.modinfo ?? []).flatMap(([key, value]) => (key === "alias" ? [value] : [])),
+        // As depmod lists them: `symbol_request()` asks for the module that exports a name.
+        ...(read[index]?.exports ?? []).map((symbol) => `symbol:${symbol.name}`),
+      ],
       softdeps: {
         pre: [...(read[index]?.depends ?? []), ...(read[index]?.softdeps.pre ?? [])],
         post: read[index]?.softdeps.post ?? [],

@@ -109,7 +109,7 @@ export interface CountingNames {
 }
 
 /** Checks whose result a policy may change by the keys that it names. */
-export const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance"];
+const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance"];
 
 export interface Judged {
   readonly isStable: boolean;

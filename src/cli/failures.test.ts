@@ -49,6 +49,31 @@ describe("failureParagraphs", () => {
     expect(text).toMatch(/kernels: .*6\.1\.0-1-amd64, .*6\.1\.0-4-amd64, and 2 more$/m);
   });
 
+  test("tell of a server that is gone once, whatever was wanted of it", () => {
+    const gone = (n: number, what: string) =>
+      failed(`6.1.0-${n}-amd64`, {
+        code: "REMOTE_UNAVAILABLE",
+        blame: "remote",
+        cause: `${what}: nothing listens there (connection refused)`,
+        line: "",
+      });
+
+    const text = failureParagraphs(
+      [
+        gone(1, "http://mirror.test/pool/linux-headers-1.deb"),
+        gone(2, "http://mirror.test/pool/linux-headers-2.deb"),
+        gone(3, "the toolchain root of debian12 cannot be bootstrapped: E: http://mirror.test/dists/x"),
+        gone(4, "http://other.test/pool/linux-headers-4.deb"),
+      ],
+      STORE,
+    );
+
+    expect(text.match(/\[REMOTE_UNAVAILABLE\]/g)).toHaveLength(2);
+    expect(text).toMatch(
+      / for 3 kernels: http:\/\/mirror\.test\/pool\/linux-headers-1\.deb: nothing listens/,
+    );
+  });
+
   test("do not promise to leave alone what will be tried again", () => {
     const text = failureParagraphs([failed("6.1", { ...FAILURE, code: "TIMED_OUT", blame: "infra" })], STORE);
 

@@ -18,6 +18,7 @@ type Failure = NonNullable<AttemptNote["failure"]>;
 
 /** More kernels of one failure than that are counted, not named. */
 const NAMED_KERNELS = 4;
+const NAMED_DRIVERS = 2;
 
 /** One paragraph for each distinct failure: cause, line, what to do, a log. */
 export function failureParagraphs(failed: readonly FailedElement[], store: Store): string {
@@ -30,6 +31,9 @@ export function failureParagraphs(failed: readonly FailedElement[], store: Store
 export function failureGroups<T extends FailedElement>(failed: readonly T[]): T[][] {
   const groups = Map.groupBy(failed, ({ element, note }) => {
     const { code, cause, file } = failureOf(note);
+    // A server that is gone is one cause, whatever was wanted of it, by which driver.
+    const server = code === "REMOTE_UNAVAILABLE" ? serverIn(cause) : undefined;
+    if (server !== undefined) return JSON.stringify([code, server]);
     return JSON.stringify([element.driver, element.driverversion, code, cause, file]);
   });
   return [...groups.values()];
@@ -69,20 +73,28 @@ function whenAgain({ blame, tries }: Failure): string {
     : ` (tried ${tries} times; not tried again until something changes, or --retry)`;
 }
 
+function serverIn(cause: string): string | undefined {
+  const [url = ""] = /https?:\/\/[^\s/]+/.exec(cause) ?? [];
+  return URL.parse(url)?.origin;
+}
+
 function subjectOf(group: readonly FailedElement[]): string {
   const [{ element }] = group as readonly [FailedElement];
-  return group.length === 1
-    ? elementName(element)
-    : `${element.driver} ${element.driverversion} for ${group.length} kernels`;
+  if (group.length === 1) return elementName(element);
+  const drivers = new Set(group.map((one) => `${one.element.driver} ${one.element.driverversion}`));
+  const kernels = new Set(group.map(kernelOf));
+  const who = drivers.size > NAMED_DRIVERS ? `${drivers.size} driver versions` : [...drivers].join(", ");
+  return `${who} for ${kernels.size === 1 ? "1 kernel" : `${kernels.size} kernels`}`;
 }
 
 function kernelsOf(group: readonly FailedElement[]): string {
-  const names = group.map(({ element }) => {
-    const { distribution, architecture, kversion } = element;
-    return `${distribution}/${architecture}/${kversion}`;
-  });
+  const names = [...new Set(group.map(kernelOf))];
   const more = names.length > NAMED_KERNELS ? [`and ${names.length - NAMED_KERNELS} more`] : [];
   return [...names.slice(0, NAMED_KERNELS), ...more].join(", ");
+}
+
+function kernelOf({ element: { distribution, architecture, kversion } }: FailedElement): string {
+  return `${distribution}/${architecture}/${kversion}`;
 }
 
 function lineOf({ file, lineNumber }: Pick<Failure, "file" | "lineNumber">): string {

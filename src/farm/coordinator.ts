@@ -10,7 +10,7 @@ import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
 import type { InstalledPackage } from "../builder/records.ts";
-import { type Catalog, type GuestTools, vouchedBy } from "../catalog/catalog.ts";
+import { type Catalog, type GuestTools, inRepositories } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
 import type { AttemptNote, Published } from "../registry/documents.ts";
@@ -25,7 +25,14 @@ import { type LocalContext, LocalExecutor } from "./executors/local.ts";
 import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
 import { hasWaited, identityOf, versionOf } from "./needs.ts";
-import { type Farm, type FarmAnswers, type FarmBuild, openBuild, updateFarmCatalog } from "./open.ts";
+import {
+  configuredSources,
+  type Farm,
+  type FarmAnswers,
+  type FarmBuild,
+  openBuild,
+  updateFarmCatalog,
+} from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
@@ -52,6 +59,8 @@ export interface RunOptions {
   readonly choose?: (elements: readonly Element[]) => readonly Element[];
   /** Recipe keys for which the cache has something new, whatever is already known of them. */
   readonly fresh?: ReadonlySet<string>;
+  /** Keys of elements that there is something new about: no other one is planned. Default: all that are wanted. */
+  readonly only?: ReadonlySet<string>;
   /** Where elements are built and booted; default: on this machine. */
   readonly executor?: (parts: ExecutorParts) => Executor;
   /** Plans only: nothing is written to the store. */
@@ -185,19 +194,22 @@ export class Coordinator {
 
   /** Starts every wanted element that is not under way; to be asked again when what is wanted may have changed. */
   want(): void {
-    const { context } = this.#begun;
     this.#wantedLast = this.#wanted();
     this.#wantedBy = new Map(
       this.#wantedLast.map((element) => [identityOf(element, versionOf(element)), element]),
     );
-    const isVouched = vouchedBy(context.sources);
+    const isInRepository = inRepositories(this.ledger.catalog.sources);
     // What only a list names may be slow without end: it must not hold every slot before the others begin.
-    const priority = (element: Element) => 2 * this.#rankOf(element) + Number(isVouched(element));
+    const priority = (element: Element) => 2 * this.#rankOf(element) + Number(isInRepository(element));
     const depth = (element: Element) => this.#needsOf(element).length;
     // Who is needed is started first, so that the others have something to wait for.
     const ordered = this.#wantedLast.toSorted((a, b) => depth(a) - depth(b) || priority(b) - priority(a));
     for (const element of ordered) {
       if (this.#started.has(element) || this.ledger.isOutOfReach(element)) continue;
+      if (this.#options.only?.has(elementKey(element)) === false) {
+        this.#passOver(element);
+        continue;
+      }
       this.#options.progress.element(named(element), "waiting");
       const awaited = this.#needsOf(element).flatMap(
         (need) => this.#wantedBy.get(identityOf(element, need)) ?? [],
@@ -207,6 +219,14 @@ export class Coordinator {
         this.#elements.add(() => this.#goThrough(element), { priority: priority(element) }),
       );
     }
+  }
+
+  /** What the store says of an element is all that is known of one that is not planned. */
+  #passOver(element: Element): void {
+    const key = elementKey(element);
+    const settled = this.ledger.settledAs(element);
+    if (settled === undefined || this.#damaged.has(artifactKey(settled))) this.#handedOut.add(key);
+    else this.#done.set(key, { element: settled, isNew: false });
   }
 
   /** Waits until nothing is under way, and publishes what came of it. @throws FarmError NOT_PUBLISHED, and what `prepare` of the store does */
@@ -453,9 +473,12 @@ export class Coordinator {
       wantedBy: (identity) => this.#wantedBy.get(identity),
       rankOf: (element) => this.#rankOf(element),
       isDone: (planned, needed) => this.#isDone(planned, needed),
+      isRetry: retry ?? false,
     });
     const context: ElementContext = {
-      ...{ build, scratch, cache, store, progress, guests, sources, steps, now, signal },
+      ...{ build, scratch, cache, store, progress, guests, steps, now, signal },
+      sources: configuredSources(this.#farm, this.ledger.catalog),
+      listed: (kernel) => this.ledger.kernelOf(kernel)?.packages,
       isLoaded: isLoaded || isElsewhere,
       executor: made,
       gate: this.#gate,

@@ -9,6 +9,7 @@ import { anyOf, leftOutBy, NEVER_SOURCE } from "../builder/origins/not-source.ts
 import type { OriginContext } from "../builder/origins/origin.ts";
 import { givenModules, type SourceTree } from "../builder/source-tree.ts";
 import type { AptSource } from "../catalog/apt.ts";
+import { EMPTY_CATALOG } from "../catalog/catalog.ts";
 import { plainValues } from "../formats/dkms-conf.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
@@ -41,7 +42,7 @@ export async function loadDrivers(
   configured: readonly DriverConfig[] = farm.config.drivers,
 ): Promise<Drivers> {
   const { config, http, scratch, cache, store } = farm;
-  const inputs = openInputs(farm, { sources: [] }, { say });
+  const inputs = openInputs(farm, EMPTY_CATALOG, { say });
   const suites = (release: string) => packageSuites(release, farm);
   const archive = config.archive === "none" ? undefined : inputArchive(store);
   const { base, own } = config;

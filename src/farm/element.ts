@@ -20,7 +20,9 @@ import type { Stated } from "../check/checks/check.ts";
 import { untested } from "../check/checks/load.ts";
 import { type Verdict, withTexts } from "../check/verdict.ts";
 import { factsOfRecord, type KernelRecord } from "../inputs/kernel-record.ts";
+import type { KernelPackages } from "../kernel/distributions/distribution.ts";
 import { type ImageSays, imageFacts, type KernelFacts } from "../kernel/facts.ts";
+import type { KernelId } from "../kernel/kernel.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
 import {
   type ArtifactContent,
@@ -50,8 +52,10 @@ export interface ElementContext extends LoadTestContext {
   readonly attestor: Attestor | undefined;
   /** Releases whose toolchain is another release's. */
   readonly toolchains: Readonly<Record<string, string>>;
-  /** Of the catalog: who vouches for the packages that an element is built with. */
+  /** The configured ones: who may vouch for the packages that an element is built with. */
   readonly sources: readonly CatalogSource[];
+  /** What the catalog lists for a kernel: an element itself may come from anywhere. */
+  readonly listed: (kernel: KernelId) => KernelPackages | undefined;
   readonly steps: Steps;
   /** A text as it is published. */
   readonly shown: (text: string) => string;
@@ -203,7 +207,7 @@ async function readVerdicts(
   { element, driver }: Work,
   { record, directory }: Attempt,
   { kernel, loaded, stated }: KnownBeside,
-  { gate, sources, steps, build, scratch, cache, learn, signal }: ElementContext,
+  { gate, sources, listed, steps, build, scratch, cache, learn, signal }: ElementContext,
 ): Promise<Verdict[]> {
   const files = await Promise.all(
     record.modules.map(async ({ name, stripped }) => ({
@@ -216,14 +220,21 @@ async function readVerdicts(
     ...{ kernel, packages, files, loaded, stated, signers: gate.signers, needed: neededModules(driver) },
     moduleVersion: driver.moduleVersion,
     learn: (said: ImageSays) => learn(imageFacts(element, said)),
-    origin: { kind: "built" as const, packages, sources },
+    origin: {
+      kind: "built" as const,
+      used: Object.values(packages).flat(),
+      listed: listed(element),
+      sources,
+    },
   };
   return steps.judgeModules(request, { inputs: build.inputs, scratch, cache }, signal);
 }
 
 /** What of an attempt was not as it should be, though it came to something. */
 function oddities({ record: { inputs, mismatch } }: Attempt): Pick<AttemptNote, "inputs" | "mismatch"> {
-  const found = inputs.filter(({ from, tried }) => from !== "mirror" || tried.length > 0);
+  const found = inputs.filter(
+    ({ from, tried }) => (from !== "mirror" && from !== "cache") || tried.length > 0,
+  );
   return {
     ...(found.length === 0 ? {} : { inputs: found }),
     ...(mismatch === undefined ? {} : { mismatch }),

@@ -1,5 +1,4 @@
-/** What `doctor` found out about one thing. */
-
+/** What the doctor found out about one thing of this machine. */
 export interface Finding {
   readonly subject: string;
   /** A note is a thing that would be good to have, or to know. */

@@ -2,6 +2,7 @@
  * The gate at work: the configured policy, applied by every publisher, with what the store and the machine know.
  */
 import type { Digest } from "../base/json.ts";
+import type { Recipe } from "../builder/records.ts";
 import { findKernel } from "../catalog/catalog.ts";
 import { modulesOf, type Origin } from "../check/checks/check.ts";
 import { provenance } from "../check/checks/provenance.ts";
@@ -32,7 +33,7 @@ import type { Decision, IndexEntry, Manifest, Published } from "../registry/docu
 import { type Listed, listAll, type Standing, standingOf } from "../registry/standing.ts";
 import { judgeModules } from "./judge.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
-import { type Farm, readingContext } from "./open.ts";
+import { configuredSources, type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
 import { isImport, ownBuilders, readStated, unsignedModule } from "./statements.ts";
 
@@ -218,16 +219,18 @@ export class Gate {
       files: [],
       kernel: { architecture },
       stated,
-      origin: this.#originOf(index, entry),
+      origin: this.#originOf(index, entry, stated.build.materials?.recipe.headers ?? []),
     });
   }
 
   /** What it was built of, and who lists that by now. */
-  #originOf(index: Listed["index"], entry: IndexEntry): Origin {
+  #originOf(index: Listed["index"], entry: IndexEntry, headers: Recipe["headers"]): Origin {
     const { catalog } = this.#state();
     const name = kernelNameOf(index, entry);
-    const kernel = catalog.kernels.find((one) => kernelName(one) === name);
-    return { kind: "built", packages: kernel?.packages, sources: catalog.sources };
+    const listed = catalog.kernels.find((one) => kernelName(one) === name)?.packages;
+    const booted = [...(listed?.image ?? []), ...(listed?.modules ?? [])];
+    const sources = configuredSources(this.#farm, catalog);
+    return { kind: "built", used: [...headers, ...booted], listed, sources };
   }
 
   async #signatureToday({ index, entry }: Listed, { verdicts }: Manifest): Promise<Verdict | undefined> {

@@ -169,7 +169,7 @@ describe("a store whose disk is full", () => {
       const { failed, message, during, ...rest } = JSON.parse(said);
       expect(rest).toEqual({ after: 0, view: [] });
       expect(failed).toBe("DISK_FULL");
-      expect(during).toBe(message.includes("is published, but the view could not be updated") ? 0 : 1);
+      expect(during).toBe(message.includes(" is published, but ") ? 0 : 1);
     },
   );
 });

@@ -152,6 +152,11 @@ export class Ledger {
     return { note, entry: candidate ?? index?.stable.find(isIts), isStable: candidate === undefined };
   }
 
+  /** An element as it was when it was published, or failed by its own fault. */
+  settledAs(element: Element): Element | undefined {
+    return this.#settled.get(elementKey(element));
+  }
+
   /** Published, or failed by its own fault, with this very recipe. */
   isSettled(planned: Element): boolean {
     const before = this.#settled.get(elementKey(planned));

@@ -17,6 +17,7 @@ import { heldReuse, servedOf, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import { openGate } from "./gate.ts";
+import { authorOf } from "./heads.ts";
 import type { Farm } from "./open.ts";
 
 export interface Move {
@@ -252,17 +253,17 @@ interface Moving {
 
 /** Publishes what a change comes to on whatever state is the newest then. */
 export async function change(
-  { store }: Pick<Farm, "store">,
-  author: Author,
+  farm: Pick<Farm, "store" | "signing">,
+  { who, what, now }: Author,
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
 ): Promise<Moves> {
   const { state, result } = await publish(
-    store,
+    farm.store,
     async (before) => {
       const { state: after, ...found } = await work(before);
       return { state: after, result: found };
     },
-    author,
+    authorOf(farm, who, what, now),
   );
   return { ...result, generation: state.head?.number ?? 0 };
 }

@@ -22,7 +22,7 @@ import { believedKeys } from "../catalog/signing-keys.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
-import { kernelName } from "../kernel/kernel.ts";
+import { kernelName, type Package } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import { keptBlobs } from "../registry/kept.ts";
 import { requireKeepable } from "../registry/readable.ts";
@@ -33,8 +33,8 @@ import { FarmSigning } from "./signing.ts";
 import {
   catalogSources,
   listSources,
+  namedBy,
   ownPlaces,
-  privateSources,
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
@@ -55,8 +55,8 @@ export interface Farm {
   readonly sources: readonly Source[];
   /** Lists that others keep, beside the repositories. */
   readonly lists: readonly ListSource[];
-  /** Ids of sources whose packages may not be passed on. */
-  readonly privateSources: ReadonlySet<string>;
+  /** Whether a source of the catalog is one whose packages may not be passed on. */
+  readonly isPrivate: (source: string) => boolean;
   /** Where a release's toolchain for builders of an architecture comes from. */
   readonly mirrorOf: ToolchainContext["mirrorOf"];
   /** Architectures whose programs this machine runs beside its own. */
@@ -81,6 +81,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   const opened = await openStore(config.store);
   const store = opened.isNear ? opened : { ...opened, kept: keptBlobs(config.cache, scratch) };
   const signing = new FarmSigning(config);
+  const secret = config.sources.filter(({ redistributable }) => redistributable === false);
   return {
     config,
     store,
@@ -93,7 +94,10 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
     images: IMAGES,
     sources: config.sources.flatMap((source) => catalogSources(source, host)),
     lists: config.sources.flatMap(listSources),
-    privateSources: new Set(config.sources.flatMap((source) => privateSources(source, host))),
+    isPrivate: namedBy(
+      secret.flatMap((source) => catalogSources(source, host)),
+      secret.flatMap(listSources),
+    ),
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
@@ -110,18 +114,48 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
 /** The packages of a catalog's kernels; what differs from the configuration may be given. */
 export function openInputs(
   farm: Farm,
-  catalog: Pick<Catalog, "sources">,
+  catalog: Packaged,
   changes: Pick<InputContext, "archived" | "say"> = {},
 ): Inputs {
-  const { http, scratch, cache, store, privateSources, config } = farm;
+  const { http, scratch, cache, store, config } = farm;
   const mirrors = new Map(catalog.sources.map(({ id, url }) => [id, url]));
   const archive = inputArchive(store);
   const { archive: archived } = config;
-  return new Inputs({ http, scratch, cache, mirrors, archive, archived, privateSources, ...changes });
+  const isPrivate = privatePackages(farm, catalog);
+  return new Inputs({ http, scratch, cache, mirrors, archive, archived, isPrivate, ...changes });
+}
+
+/** Those of the catalog's sources that are configured: what others said, they said to somebody else, or long ago. */
+export function configuredSources(
+  { sources, lists }: Pick<Farm, "sources" | "lists">,
+  catalog: Pick<Catalog, "sources">,
+): CatalogSource[] {
+  const isConfigured = namedBy(sources, lists);
+  return catalog.sources.filter(({ id }) => isConfigured(id));
+}
+
+/** What of a catalog packages are fetched by. */
+type Packaged = Pick<Catalog, "sources" | "kernels" | "guests">;
+
+/** A private source's packages are known by their bytes: somebody else may list the same ones as his own. */
+function privatePackages(
+  { isPrivate }: Farm,
+  { sources, kernels, guests }: Packaged,
+): (one: Package) => boolean {
+  const ids = new Set(sources.flatMap(({ id }) => (isPrivate(id) ? [id] : [])));
+  const lists =
+    ids.size === 0
+      ? []
+      : [
+          ...kernels.flatMap(({ packages }) => Object.values(packages)),
+          ...guests.map(({ packages }) => packages),
+        ];
+  const digests = new Set(lists.flat().flatMap(({ source, sha256 }) => (ids.has(source) ? [sha256] : [])));
+  return ({ source, sha256 }) => isPrivate(source) || (sha256 !== undefined && digests.has(sha256));
 }
 
 /** What reading packages of kernels takes, where nothing is built: they are fetched, and not archived. */
-export function readingContext(farm: Farm, catalog: Pick<Catalog, "sources">) {
+export function readingContext(farm: Farm, catalog: Packaged) {
   const { scratch, cache } = farm;
   return { scratch, cache, inputs: openInputs(farm, catalog, { archived: "none" }) };
 }
@@ -147,7 +181,7 @@ export type FarmBuild = BuildContext & { readonly toolchains: Toolchains };
 /** All that a build needs of a farm; `known` remembers what is in its toolchain roots. */
 export function openBuild(
   farm: Farm,
-  catalog: Pick<Catalog, "sources">,
+  catalog: Packaged,
   say: (text: string) => void,
   known?: KnownRoots,
 ): FarmBuild {

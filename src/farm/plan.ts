@@ -8,7 +8,7 @@ import { shardMatrix } from "../matrix/shard.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import { overlayStore } from "../registry/stores/overlay.ts";
 import type { RunOptions } from "./coordinator.ts";
-import { issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
+import { forgetOldOrders, issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
@@ -44,9 +44,10 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
   const { out, hours, carried, now } = options;
   const directory = await OrderDirectory.make(out);
   const farm = options.isReadOnly ? await readingOnly(given) : given;
-  const { cache, scratch, privateSources } = farm;
+  const { cache, scratch } = farm;
   const parts: { executor?: OrdersExecutor; noteOf?: NoteOf } = {};
   try {
+    await forgetOldOrders(cache, now());
     const known = await knownWishes(directory, cache, now());
     const report = await runFarm(farm, {
       ...options,
@@ -54,7 +55,7 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
       executor: ({ build, processors, mirrors, guests, noteOf }) => {
         const executor = new OrdersExecutor({
           ...{ build, processors, mirrors, guests, directory, cache, scratch, known },
-          isCarried: ({ source }) => carried === "all" || privateSources.has(source),
+          isCarried: (one) => carried === "all" || build.inputs.isPrivate(one),
           isRetry: options.retry ?? false,
           expires: new Date(now().getTime() + hours * 3600_000),
         });

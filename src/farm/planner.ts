@@ -4,6 +4,7 @@
 import type PQueue from "p-queue";
 import { FarmError } from "../base/error.ts";
 import type { Progress } from "../base/progress.ts";
+import { findAttempt } from "../builder/attempt.ts";
 import { rootRequest } from "../builder/build.ts";
 import type { LoadedDriver, NeededDriver } from "../builder/driver.ts";
 import { recipeKey } from "../builder/recipe.ts";
@@ -32,6 +33,8 @@ export interface PlanContext {
   /** Whether there is nothing left to do for an element with its recipe: then its root need not be made. */
   readonly rankOf: (element: Element) => number;
   readonly isDone: (planned: Element, needed: readonly NeededDriver[]) => boolean;
+  /** Whether what failed is built again. */
+  readonly isRetry: boolean;
 }
 
 export class Planner {
@@ -97,7 +100,7 @@ export class Planner {
   }
 
   async #recipe(element: Element, driver: LoadedDriver): Promise<Recipe | undefined> {
-    const { farm, build, progress, processors, signal, isDone, isElsewhere, rankOf } = this.#context;
+    const { farm, build, progress, processors, signal, isDone, isElsewhere, isRetry, rankOf } = this.#context;
     const { planRecipe } = farm.steps;
     const plan = () => planRecipe(element, driver, build, signal);
     const wanted = rootRequest(element, driver);
@@ -108,6 +111,8 @@ export class Planner {
       const recipe = await planRecipe(element, driver, build, signal, remembered);
       if (isElsewhere || isDone({ ...element, recipe: recipeKey(recipe) }, driver.needed ?? []))
         return recipe;
+      // Nor does one that was built already, here or by a worker.
+      if (!isRetry && (await findAttempt(recipe, farm.cache)) !== undefined) return recipe;
     }
     if (isElsewhere) return undefined;
     const { family, version } = wanted.compiler;

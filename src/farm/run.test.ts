@@ -9,17 +9,19 @@ import { makeVerdict } from "../../test/support/verdicts.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import { sha256 } from "../base/json.ts";
-import { keepAttempt } from "../builder/attempt.ts";
-import { recipeOf } from "../builder/recipe.ts";
+import { type Attempt, keepAttempt } from "../builder/attempt.ts";
+import { recipeKey, recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
 import { exitOf } from "../cli/commands/night/run.ts";
 import { factsByKernel, factsOf } from "../kernel/facts.ts";
-import type { Element } from "../matrix/element.ts";
+import { type Element, elementKey } from "../matrix/element.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import { loadConfig } from "./config/index.ts";
 import type { RunOptions } from "./coordinator.ts";
+import type { Work } from "./executors/executor.ts";
+import { HandOverExecutor } from "./executors/hand-overs.ts";
 import { type Farm, openFarm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
@@ -290,6 +292,58 @@ function poisoned({ source, read }: ReadList): ReadList {
   };
 }
 
+describe("a run that takes what workers made", () => {
+  const kernels = [1, 2, 3].map((n) => makeKernel({ kversion: `6.1.0-${n}-amd64` }));
+
+  test("plans what was handed over, and nothing else", async () => {
+    const planned: Element[] = [];
+    const open = async (name: string) => {
+      const farm = await openTestFarm(name, { drivers: [GOOD], kernels });
+      const planRecipe: Steps["planRecipe"] = (element, ...more) => {
+        planned.push(element);
+        return farm.steps.planRecipe(element, ...more);
+      };
+      return { ...farm, steps: { ...farm.steps, planRecipe } };
+    };
+    const executor = () => new HandOverExecutor({ load: async () => undefined });
+    await night(await open("all"), { executor });
+    const [one] = planned.splice(0) as [Element];
+
+    const { report } = await night(await open("handed"), { executor, only: new Set([elementKey(one)]) });
+
+    expect(planned.map(elementKey)).toEqual([elementKey(one)]);
+    expect(report).toMatchObject({ wanted: 3, handedOut: 3, rows: [], problems: [] });
+  });
+
+  test("counts a failure that proves nothing as a try, and leaves the element alone after three", async () => {
+    const farm = await openTestFarm("unproven", { drivers: [GOOD], kernels: kernels.slice(0, 1) });
+    const built: string[] = [];
+    const unproven = {
+      name: "handOvers" as const,
+      load: async () => undefined,
+      build: async ({ recipe }: Work): Promise<Attempt> => {
+        built.push(recipeKey(recipe));
+        const record = {
+          schema: "kmodfarm.attempt/2" as const,
+          ...{ recipe, inputs: [], buildMs: 1, modules: [], environment: { compiler: "", packages: [] } },
+          failure: { code: "BUILD_UNEXPLAINED" as const, cause: "it ended", line: "" },
+        };
+        return { recipeKey: recipeKey(recipe), record, directory: "/nowhere", logFile: "/nowhere/build.log" };
+      },
+    };
+
+    const tries: (number | undefined)[] = [];
+    for (let taken = 0; taken < 4; taken++) {
+      const report = await runFarm(farm, { ...WATCHED, executor: () => unproven });
+      tries.push(report.rows[0]?.note.failure?.tries);
+    }
+    await farm.close();
+
+    expect(tries).toEqual([1, 2, 3, 3]);
+    expect(built).toHaveLength(3);
+  });
+});
+
 test("an error that cannot be kept as a log is reported all the same", async () => {
   const farm = await openTestFarm("unkept", { drivers: [GOOD, "raw-error", "tool-failed"] });
   await writeFile(join(farm.cache, "unfinished"), "a file where the directory should be");
@@ -323,18 +377,20 @@ function failuresOf({ rows }: RunReport): ReadonlyMap<string, string | undefined
   );
 }
 
+const WATCHED: RunOptions = {
+  progress: { say() {}, element() {} },
+  signal: new AbortController().signal,
+  now: () => new Date("2026-11-28T00:00:00Z"),
+};
+
 async function night(
   farm: Farm,
   options: Partial<RunOptions> = {},
 ): Promise<{ readonly report: RunReport; readonly said: readonly string[] }> {
   const said: string[] = [];
   try {
-    const report = await runFarm(farm, {
-      progress: { say: (text) => said.push(text), element() {} },
-      signal: new AbortController().signal,
-      now: () => new Date("2026-11-28T00:00:00Z"),
-      ...options,
-    });
+    const progress = { say: (text: string) => said.push(text), element() {} };
+    const report = await runFarm(farm, { ...WATCHED, progress, ...options });
     return { report, said };
   } finally {
     await farm.close();

@@ -3,15 +3,17 @@
  * there, so it may be stopped anywhere and run again.
  */
 import { readPublished } from "../registry/generations.ts";
+import { makeFirstRoot } from "./ceremony.ts";
 import { Coordinator, type RunOptions } from "./coordinator.ts";
 import { loadDrivers } from "./drivers.ts";
 import { openGate } from "./gate.ts";
+import { authorOf } from "./heads.ts";
 import { Ledger } from "./ledger.ts";
 import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
-import { makeMissingKeys } from "./signing.ts";
+import { hasOwnKeys, makeMissingKeys } from "./signing.ts";
 import { openAttestor } from "./statements.ts";
 
 /**
@@ -36,7 +38,11 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   if (!isDry) await makeMissingKeys(farm.config, (text) => progress.say(text));
   const published = await readPublished(farm.store);
   options.opened?.(published);
-  const author = { who: thisPerson(), what, now };
+  const author = authorOf(farm, thisPerson(), what, now);
+  if (!isDry && !hasOwnKeys(farm.config.keys)) {
+    const said = await makeFirstRoot(farm.store, farm.signing, now());
+    if (said !== undefined) progress.say(said);
+  }
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
   for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);

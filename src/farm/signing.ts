@@ -21,7 +21,7 @@ export function farmKeys({ keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyD
   return hasOwnKeys(keys) ? [...keys] : [...keys, ...OWN_ROLES.map((role) => madeKey(keyDirectory, role))];
 }
 
-function hasOwnKeys(keys: FarmConfig["keys"]): boolean {
+export function hasOwnKeys(keys: FarmConfig["keys"]): boolean {
   return keys.some(({ role }) => role !== "module");
 }
 

@@ -5,7 +5,14 @@ import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { parseConfig } from "./config/index.ts";
 import { sourceAt } from "./config/sources.ts";
-import { catalogSources, ownPlaces, readCredentials, toolchainMirror } from "./sources.ts";
+import {
+  catalogSources,
+  listSources,
+  namedBy,
+  ownPlaces,
+  readCredentials,
+  toolchainMirror,
+} from "./sources.ts";
 
 const HOST = { main: "http://host.example/debian" };
 
@@ -322,6 +329,18 @@ describe("what goes over plain http", () => {
     expect(() => parse(list)).toThrow(/trusted.*plain http/);
     expect(() => parse(list.replace("http:", "https:"))).not.toThrow();
     expect(() => parse(list.replace("http://a.example/", ""))).not.toThrow();
+  });
+});
+
+describe("ids of the catalog", () => {
+  test("are those of configured repositories, and of a list for each of its releases", () => {
+    const lists = sourcesOf("{kind: kernel-crawler, list: l.json, name: paid}").flatMap(listSources);
+    const repositories = look(
+      "{kind: rpm-md, release: almalinux9.4, name: vendor, baseurl: 'https://r.example', architectures: [x86_64]}",
+    );
+    const ids = ["paid/debian12", "almalinux9.4/vendor", "paid", "paider/debian12", "import:paid/debian12"];
+
+    expect(ids.filter(namedBy(repositories, lists))).toEqual(["paid/debian12", "almalinux9.4/vendor"]);
   });
 });
 

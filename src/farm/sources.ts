@@ -14,7 +14,7 @@ import type {
 import type { AptSource } from "../catalog/apt.ts";
 import type { HostMirrors } from "../catalog/apt-host.ts";
 import type { Source } from "../catalog/ask.ts";
-import { architectureOfPlace } from "../catalog/kernel-list.ts";
+import { architectureOfPlace, isOfList } from "../catalog/kernel-list.ts";
 import type { ListSource } from "../catalog/list-source.ts";
 import type { RpmSource } from "../catalog/rpm-md.ts";
 import type { PackageTrust } from "../catalog/signing-keys.ts";
@@ -56,10 +56,13 @@ export function listSources(config: SourceConfig): ListSource[] {
   return [{ kind: "kernel-crawler", id, place, architecture, isTrusted }];
 }
 
-/** Ids of a configured source's repositories and lists, if their packages may not be passed on. */
-export function privateSources(config: SourceConfig, host: HostMirrors): string[] {
-  if (config.redistributable !== false) return [];
-  return [...catalogSources(config, host), ...listSources(config)].map(({ id }) => id);
+/** Whether a source of the catalog is one of these: a repository, or a list for one of its distribution releases. */
+export function namedBy(
+  repositories: readonly Pick<Source, "id">[],
+  lists: readonly Pick<ListSource, "id">[],
+): (id: string) => boolean {
+  const ids = new Set(repositories.map(({ id }) => id));
+  return (id) => ids.has(id) || lists.some((list) => isOfList(list.id, id));
 }
 
 /** The suites of every release that a configured source names. */

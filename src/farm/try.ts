@@ -12,6 +12,7 @@ import type { RunOptions } from "./coordinator.ts";
 import { openFarm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
+import { makeMissingKeys } from "./signing.ts";
 
 export interface TryReport extends RunReport {
   /** Where logs lie until the driver is tried again. */
@@ -37,7 +38,13 @@ export async function tryDrivers(
     covering = elements.length;
     return most === undefined ? elements : spread(elements, most);
   };
-  const farm = await openFarm({ ...config, store: place, archive: "none" });
+  // What is thrown away is signed with keys that are thrown away too, and for nobody's kernels.
+  const trial: FarmConfig = {
+    ...config,
+    ...{ store: place, archive: "none", keys: [], keyDirectory: join(place, "keys"), signatures: [] },
+  };
+  await makeMissingKeys(trial, () => {});
+  const farm = await openFarm(trial);
   try {
     return { ...(await runFarm(farm, { ...options, choose })), place, covering };
   } finally {

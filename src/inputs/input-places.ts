@@ -102,9 +102,12 @@ function wordsOf(error: FarmError): string {
 /** One line for people; undefined when the package came from its mirror at once. */
 export function fallbackLine({ name, version, from, tried }: InputRecord): string | undefined {
   if (tried.length === 0 && from === "mirror") return undefined;
-  const source = { mirror: "another mirror", kernelurls: "its earlier location", archive: "the archive" }[
-    from
-  ];
+  const source = {
+    mirror: "another mirror",
+    kernelurls: "its earlier location",
+    archive: "the archive",
+    cache: "the cache",
+  }[from];
   const why = tried.filter(({ place }) => place !== "archive").map(({ place, fault }) => `${place} ${fault}`);
   return `${name} ${version} came from ${source}${why.length === 0 ? "" : `: ${why.join("; ")}`}`;
 }

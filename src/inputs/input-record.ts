@@ -3,7 +3,8 @@
  */
 import { z } from "zod";
 
-export const InputOrigin = z.enum(["mirror", "kernelurls", "archive"]);
+/** `cache`: it was here already, and came from where somebody else said. */
+export const InputOrigin = z.enum(["mirror", "kernelurls", "archive", "cache"]);
 
 /** Where a package came from, and where it was sought in vain before. */
 export const InputRecord = z.object({

@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { lstat, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { makeDeb } from "../../test/support/debs.ts";
 import { makeRpm } from "../../test/support/rpms.ts";
 import { startServer } from "../../test/support/server.ts";
@@ -65,6 +65,25 @@ async function openWorld(ending: "deb" | "rpm" = "deb") {
 const otherPlace = (url: string) => [`${url}/other/old/a%2Bb.deb`, `${url}/other/old/unrelated.deb`];
 
 describe("a package", () => {
+  test("that was fetched for somebody else brings nothing of what he said along", async () => {
+    const { wanted, machine, server, answers, bytes } = await openWorld();
+    const { inputs } = await machine({ archived: "none" });
+    answers.other = bytes;
+    const evil = {
+      ...wanted,
+      name: "evil",
+      source: "list/debian12",
+      path: `${server.url}/nothing/reads-like-an-accusation/a+b.deb`,
+    };
+    const strange = await inputs.unpack(evil, otherPlace(server.url));
+
+    const honest = await inputs.unpack(wanted);
+
+    expect(strange.record).toMatchObject({ from: "kernelurls", tried: [{}] });
+    expect(honest.record).toMatchObject({ name: wanted.name, from: "cache", tried: [] });
+    expect((await inputs.unpack(evil, otherPlace(server.url))).record).toEqual(strange.record);
+  });
+
   test.each(["deb", "rpm"] as const)(
     "(%s) is fetched and unpacked once, under a name of its format",
     async (ending) => {
@@ -285,11 +304,10 @@ describe("a package", () => {
     const { inputs, cache } = await machine();
     const isUnpacking = async () =>
       (await readdir(join(cache, "tmp"), { recursive: true })).some((name) => name.endsWith("usr/large"));
-    const server = await startServer(async (_, response) => {
+    const server = await startServer((_, response) => {
       response.writeHead(200).write(bytes.subarray(0, -1));
       // The last byte waits until something of the package is on the disk.
-      await expect.poll(isUnpacking, { timeout: 20_000 }).toBe(true);
-      response.end(bytes.subarray(-1));
+      void vi.waitUntil(isUnpacking, { timeout: 20_000 }).then(() => response.end(bytes.subarray(-1)));
     });
     const large = {
       ...wanted,
@@ -394,14 +412,28 @@ describe("the archive", () => {
 
   test("keeps what may not be passed on where no registry is served, and finds it there", async () => {
     const { wanted, machine, files, answers } = await openWorld();
-    const isPrivate = { privateSources: new Set(["debian/bookworm"]) };
+    const isPrivate = { isPrivate: ({ source }: Package) => source === "debian/bookworm" };
+    const made = async () => (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
+    const hidden = [`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`];
 
     await (await machine(isPrivate)).inputs.unpack(wanted);
 
-    const made = (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
-    expect(made).toEqual([`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`]);
+    expect(await made()).toEqual(hidden);
     answers.mirror = 404;
     expect((await (await machine()).inputs.unpack(wanted)).record.from).toBe("archive");
+    // Somebody else lists the same bytes: a private package stays one.
+    await (await machine(isPrivate)).inputs.unpack({ ...wanted, source: "list/debian12" });
+    expect(await made()).toEqual(hidden);
+  });
+
+  test("takes back what was archived before it was known to be private", async () => {
+    const { wanted, machine, files } = await openWorld();
+    await (await machine()).inputs.unpack(wanted);
+
+    await (await machine({ isPrivate: () => true })).inputs.unpack(wanted);
+
+    const made = (await files()).filter((path) => path.endsWith(wanted.sha256 ?? "?"));
+    expect(made).toEqual([`private/sha256/${wanted.sha256?.slice(0, 2)}/${wanted.sha256}`]);
   });
 
   test("gets what is in the cache already, as when a store is new", async () => {

@@ -13,7 +13,7 @@ import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import type { Http } from "../base/http.ts";
-import { hexOf } from "../base/json.ts";
+import { digestOf, hexOf } from "../base/json.ts";
 import { streamFile } from "../base/read-stream.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
@@ -46,8 +46,8 @@ export interface InputContext {
   /** Read whenever no other place has a package; written as `archived` says, by default nothing. */
   readonly archive?: InputArchive;
   readonly archived?: ArchivePolicy;
-  /** Catalog source ids whose packages may not be passed on. */
-  readonly privateSources?: ReadonlySet<string>;
+  /** Whether a package may not be passed on. */
+  readonly isPrivate?: (wanted: Package) => boolean;
   /** Told of every package that did not come from its mirror. */
   readonly say?: (text: string) => void;
 }
@@ -116,11 +116,13 @@ export class Inputs {
       });
     });
     await this.#markUsed(wanted, tree, sealOf(tree));
-    const record = await this.#recordOf(wanted);
-    if (record === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
-    // The owner of a cache may have put a tree elsewhere, behind a link; somebody else may have fetched these bytes
-    // under another name.
-    return { tree: await realpath(tree), record: { ...record, name: wanted.name, version: wanted.version } };
+    const kept = await this.#recordOf(wanted);
+    if (kept === undefined) throw new FarmError("BUG", { detail: `${tree} has no record of its origin` });
+    const { by = askedBy(wanted), ...record } = kept;
+    // The owner of a cache may have put a tree elsewhere, behind a link. Somebody else may have fetched these bytes, under
+    // another name and from places of his own: what he said stands in no record but his.
+    const own = by === askedBy(wanted) ? record : { ...record, from: "cache" as const, tried: [] };
+    return { tree: await realpath(tree), record: { ...own, name: wanted.name, version: wanted.version } };
   }
 
   /** Several packages, as `unpack`. When one fails, the others end before that is told: nothing goes on behind it. */
@@ -162,6 +164,11 @@ export class Inputs {
     return taken;
   }
 
+  /** Whether a package may not be passed on, whoever names it. */
+  isPrivate(wanted: Package): boolean {
+    return this.#context.isPrivate?.(wanted) ?? false;
+  }
+
   /** Every place that may have the package, its mirror first. */
   #placesOf(wanted: VerifiedPackage, elsewhere: readonly string[], signal: AbortSignal | undefined): Place[] {
     const { mirrors, http, archive } = this.#context;
@@ -198,7 +205,8 @@ export class Inputs {
         request,
         tree === undefined ? undefined : (body) => this.#unpackInto(unpacked, body, request, ARRIVAL_MS),
       );
-      await scratch.write(this.#recordFile(wanted), JSON.stringify(record));
+      const kept = { ...record, by: askedBy(wanted) } satisfies KeptRecord;
+      await scratch.write(this.#recordFile(wanted), JSON.stringify(kept));
       await rename(file, target);
       if (tree !== undefined && seal !== undefined)
         await this.#once(tree, () => this.#keepTree(tree, unpacked, seal, wanted));
@@ -278,13 +286,13 @@ export class Inputs {
   }
 
   async #archive(file: string, wanted: VerifiedPackage, purpose: InputPurpose): Promise<void> {
-    const { sha256, source } = wanted;
-    const { archive, archived = "none", privateSources } = this.#context;
+    const { sha256 } = wanted;
+    const { archive, archived = "none" } = this.#context;
     const isWanted = archived === "all" || archived === purpose;
     if (archive === undefined || !isWanted || this.#archived.has(sha256) || !(await exists(file))) return;
     // The cache is anybody's disk: what was damaged there must not become what other machines get.
     if (!(await isWhole(file, wanted))) return rm(file);
-    await archive.write(sha256, file, privateSources?.has(source) ?? false);
+    await archive.write(sha256, file, this.isPrivate(wanted));
     this.#archived.add(sha256);
   }
 
@@ -306,9 +314,9 @@ export class Inputs {
     return join(this.#context.cache, "inputs", `${sha256}.json`);
   }
 
-  async #recordOf(wanted: VerifiedPackage): Promise<InputRecord | undefined> {
+  async #recordOf(wanted: VerifiedPackage): Promise<KeptRecord | undefined> {
     try {
-      return InputRecord.parse(JSON.parse(await readFile(this.#recordFile(wanted), "utf8")));
+      return KeptRecord.parse(JSON.parse(await readFile(this.#recordFile(wanted), "utf8")));
     } catch {
       return undefined; // Absent or damaged: the package is fetched anew.
     }
@@ -325,6 +333,14 @@ export class Inputs {
       this.#running.delete(target);
     }
   }
+}
+
+/** In the cache, with what was asked for when it was written; earlier versions left that out. */
+const KeptRecord = InputRecord.extend({ by: z.string().optional() });
+type KeptRecord = z.infer<typeof KeptRecord>;
+
+function askedBy(wanted: VerifiedPackage): string {
+  return digestOf(wanted);
 }
 
 /** Lets two consumers read the same bytes; one that stops early keeps nothing from the other. */

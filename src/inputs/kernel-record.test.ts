@@ -61,6 +61,31 @@ describe("what headers say of their kernel", () => {
     expect(Object.keys((await factsIn({}))?.headers ?? {})).toEqual(["of", "hasVmlinux"]);
   });
 
+  // Each would stand in the manifest of every module, or hold up the one thread that watches all builds.
+  test.each<[string, Record<string, string>, readonly string[]]>([
+    [
+      "a release",
+      { "include/generated/utsrelease.h": `#define UTS_RELEASE "${"\u0001".repeat(5000)}"\n` },
+      ["release", "vermagic"],
+    ],
+    ["a build salt", { ".config": `CONFIG_BUILD_SALT="${"s".repeat(5000)}"\n` }, ["buildSalt"]],
+    [
+      "a seed",
+      { "include/generated/randstruct_hash.h": `#define RANDSTRUCT_HASHED_SEED "${"0".repeat(1024)}"\n` },
+      ["vermagic"],
+    ],
+    [
+      "a configuration",
+      { ".config": "CONFIG_A=y\n".repeat(200_000) },
+      ["config", "configDigest", "vermagic", "buildSalt"],
+    ],
+  ])("is nothing of %s that is longer than any", async (_, files, unknown) => {
+    const record = await fetchKernelRecord(KERNEL, await inputsWith({ ...FILES, ...files }));
+
+    for (const name of unknown) expect(record).not.toHaveProperty(name);
+    expect(record).toHaveProperty("symversDigest");
+  });
+
   test("is left out where it is more than anybody keeps", async () => {
     const facts = await factsIn({
       ...FILES,

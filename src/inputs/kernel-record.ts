@@ -8,7 +8,7 @@ import { type Digest, sha256 } from "../base/json.ts";
 import { kindIn } from "../base/strange-tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
-import { headersFacts, type KernelFacts, type PackagedKernel } from "../kernel/facts.ts";
+import { headersFacts, type KernelFacts, MOST_CHARACTERS, type PackagedKernel } from "../kernel/facts.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
 import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
 import { upstreamOf, VERSION_FILE } from "../kernel/upstream.ts";
@@ -45,8 +45,8 @@ export interface RecordedKernel {
   readonly kernelurls?: readonly string[];
 }
 
-/** The largest Module.symvers has 3 MB, the largest configuration 0.3 MB. */
-const LIMIT_BYTES = 32 * 1024 * 1024;
+/** A few times what the largest kernels have: Module.symvers 3 MB, a configuration 0.3 MB, a header some kilobytes. */
+const LIMITS = { symvers: 32 << 20, configuration: 1 << 20, header: 256 << 10 } as const;
 
 /**
  * Fetches a kernel's headers and reads its record.
@@ -85,24 +85,25 @@ function readKernelRecord(
   architecture: ArchitectureName,
 ): KernelRecord {
   const trees = staged.map(({ tree }) => tree);
-  const read = (file: string) => readInTrees(trees, `${directory}/${file}`, LIMIT_BYTES)?.toString("utf8");
+  const read = (file: string, kind: keyof typeof LIMITS = "header") =>
+    readWhole(trees, `${directory}/${file}`, LIMITS[kind]);
   const shared = nativePaths(staged, kversion).map(([, inside]) => inside);
   const header = readVermagicHeader(trees, [directory, ...shared]);
   const uts = read("include/generated/utsrelease.h");
   const seedFile = read("include/generated/randstruct_hash.h");
-  const exported = read("Module.symvers");
-  const text = read(".config") ?? read("include/config/auto.conf");
+  const exported = read("Module.symvers", "symvers");
+  const text = read(".config", "configuration") ?? read("include/config/auto.conf", "configuration");
   const versions = read(VERSION_FILE);
   const upstream = versions === undefined ? undefined : upstreamOf(versions);
   const release = definition(uts, "UTS_RELEASE");
   const seed = definition(seedFile, "RANDSTRUCT_HASHED_SEED");
   const config = text === undefined ? undefined : readKernelConfig(text);
-  const buildSalt = config?.get("BUILD_SALT");
+  const buildSalt = sayable(config?.get("BUILD_SALT"));
   const compiler = readCompiler(trees, directory);
   const vermagic =
     release === undefined || config === undefined
       ? undefined
-      : vermagicOf(release, config, { architecture, header, seed });
+      : sayable(vermagicOf(release, config, { architecture, header, seed }));
   return {
     architecture,
     hasVmlinux: trees.some((tree) => kindIn(tree, `${directory}/vmlinux`.replace(/^\//, "")) === "file"),
@@ -124,12 +125,23 @@ function readKernelRecord(
 /** Debian keeps what its flavours share in a directory of its own. */
 function readVermagicHeader(trees: readonly string[], places: readonly string[]): string | undefined {
   for (const place of places.filter((one) => one.startsWith("/usr/src/"))) {
-    const found = readInTrees(trees, `${place}/include/linux/vermagic.h`, LIMIT_BYTES);
-    if (found !== undefined) return found.toString("utf8");
+    const found = readWhole(trees, `${place}/include/linux/vermagic.h`, LIMITS.header);
+    if (found !== undefined) return found;
   }
   return undefined;
 }
 
+/** Undefined also for a file that is longer than any: half of one would say something else. */
+function readWhole(trees: readonly string[], path: string, limitBytes: number): string | undefined {
+  const bytes = readInTrees(trees, path, limitBytes + 1);
+  return bytes === undefined || bytes.length > limitBytes ? undefined : bytes.toString("utf8");
+}
+
+/** Undefined also for what is longer than anybody keeps: it would stand in the manifest of every module. */
+function sayable(text: string | undefined): string | undefined {
+  return text === undefined || text.length > MOST_CHARACTERS ? undefined : text;
+}
+
 function definition(header: string | undefined, name: string): string | undefined {
-  return new RegExp(`^#define[ \\t]+${name}[ \\t]+"?([^"\\n]*)"?`, "m").exec(header ?? "")?.[1];
+  return sayable(new RegExp(`^#define[ \\t]+${name}[ \\t]+"?([^"\\n]*)"?`, "m").exec(header ?? "")?.[1]);
 }

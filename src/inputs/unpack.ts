@@ -5,7 +5,7 @@
  */
 import { type Readable, Transform } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, saysDiskFull, toFarmError } from "../base/error.ts";
 import { lastLines, pipeThrough, run, throwIfAborted } from "../base/run.ts";
 import { shutIn } from "../base/shut-in.ts";
 import { TarCopy } from "../formats/tar-copy.ts";
@@ -33,7 +33,7 @@ interface UnpackOptions {
 
 /**
  * Unpacks into an empty directory; `what` names the package in errors. Returns the seal of what is there then.
- * @throws FarmError PACKAGE_MALFORMED quoting the tool or naming what the package must not hold, TIMED_OUT
+ * @throws FarmError PACKAGE_MALFORMED quoting the tool or naming what the package must not hold, TIMED_OUT, DISK_FULL
  */
 export async function unpackPackage(
   source: Readable,
@@ -79,6 +79,8 @@ async function unpackFrom(
     if (result.timedOut) throw new FarmError("TIMED_OUT", { detail: `${what} takes too long to unpack` });
     // An opener that fails leaves tar with half an archive, and has the cause. One that tar left alone may wait for ever.
     await (result.exitCode === 0 ? opened : Promise.race([opened, sleep(LAST_WORDS_MS)]));
+    // A package may hold files whose names say so: it is tried again then, and comes to nothing each time.
+    if (result.exitCode !== 0 && saysDiskFull(result.stderr)) throw diskFull(what);
     if (end.opener !== undefined && end.opener !== 0) throw refuse(lastLines(opener.said(), 3));
     if (result.exitCode !== 0) throw refuse(lastLines(result.stderr, 3));
     if (meter.isCut()) throw refuse("its archive ends in the middle");
@@ -136,6 +138,12 @@ function tarMeter(limits: UnpackLimits) {
     },
   });
   return { stream, fault: () => fault, isCut: () => isCut };
+}
+
+function diskFull(what: string): FarmError {
+  return new FarmError("DISK_FULL", {
+    detail: `${what} cannot be unpacked: there is no space left in the cache's file system`,
+  });
 }
 
 function malformed(what: string, fact: string): FarmError {

@@ -11,7 +11,8 @@ const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]
 type Digest = z.infer<typeof Digest>;
 const Time = z.iso.datetime();
 /** What packages say may be of any length; what is longer than this stays unknown. */
-const Text = z.string().max(1024);
+export const MOST_CHARACTERS = 1024;
+const Text = z.string().max(MOST_CHARACTERS);
 /** Kernels have fewer than ten. */
 const MOST_CERTIFICATES = 100;
 

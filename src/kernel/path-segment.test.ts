@@ -36,6 +36,13 @@ describe("pathSegment", () => {
     expect(PathSegment.safeParse(name).success).toBe(false);
   });
 
+  test("says of an epoch what to write instead", () => {
+    expect(() => pathSegment("1:3.1.0+git20230717~dfsg-10.1", "driver version")).toThrow(
+      /omit the epoch "1:", and write "3\.1\.0\+git20230717~dfsg-10\.1"/,
+    );
+    expect(() => pathSegment("1:../x", "driver version")).not.toThrow(/epoch/);
+  });
+
   test("lets nothing through that leads elsewhere", () => {
     fc.assert(
       fc.property(fc.string(), (name) => {

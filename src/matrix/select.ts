@@ -5,7 +5,7 @@ import { RE2JS } from "re2js";
 import { didYouMean } from "../base/closest.ts";
 import { FarmError } from "../base/error.ts";
 import type { Catalog, CatalogKernel } from "../catalog/catalog.ts";
-import { compareKernels, vouchedBy } from "../catalog/catalog.ts";
+import { compareKernels, inRepositories } from "../catalog/catalog.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { DISTRIBUTIONS, findRelease } from "../kernel/distributions/index.ts";
 import { factsOf, type KnownFacts, NOTHING_KNOWN } from "../kernel/facts.ts";
@@ -80,21 +80,21 @@ export function newestOf(
     (kernel) =>
       factsOf(facts, kernel).fetching?.notFetchableSince === undefined && kernel.withdrawnSince === undefined,
   );
-  const isVouched = vouchedBy(sources);
+  const isInRepository = inRepositories(sources);
   const families = Map.groupBy(fetchable, ({ distribution, architecture, flavour }) =>
     [distribution, architecture, flavour].join("/"),
   );
   return [...families.values()].flatMap((family) => {
-    const { vouched = [], others = [] } = Object.groupBy(family, (one) =>
-      isVouched(one) ? "vouched" : "others",
+    const { listed = [], others = [] } = Object.groupBy(family, (one) =>
+      isInRepository(one) ? "listed" : "others",
     );
-    const groups = Map.groupBy(vouched, groupOf);
+    const groups = Map.groupBy(listed, groupOf);
     const fillers = Map.groupBy(others, groupOf);
     const chosen = [...groups].flatMap(([name, group]) => {
       const taken = firstOf(group, count, isAllowed);
       return [...taken, ...firstOf(fillers.get(name) ?? [], count - taken.length, isAllowed)];
     });
-    return (vouched.length > 0 ? chosen : firstOf(others, count, isAllowed)).toSorted(compareKernels);
+    return (listed.length > 0 ? chosen : firstOf(others, count, isAllowed)).toSorted(compareKernels);
   });
 }
 

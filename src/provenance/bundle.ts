@@ -10,7 +10,7 @@ import { malformed, readStrictJson } from "./strict-json.ts";
 
 const MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /** A statement that names thousands of packages is shorter. */
-export const BUNDLE_LIMIT_BYTES = 1024 * 1024;
+const BUNDLE_LIMIT_BYTES = 1024 * 1024;
 
 /**
  * What a bundle brings to verify it with is a stranger's word, and never used: keys are those that a policy names. Logs

@@ -138,7 +138,7 @@ export const IndexEntry = z.object({
    * Bundles with statements of how it was built. They are not in the manifest: a signature may be another one each time, and
    * the same build has the same manifest.
    */
-  provenance: z.array(Part).optional(),
+  provenance: z.array(Part).max(16).optional(),
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
   /** What each check came to. */

@@ -12,8 +12,14 @@ export function inputArchive(store: Store): InputArchive {
       return (await store.stream(publicPath(digest))) ?? (await store.stream(privatePath(digest)));
     },
     async write(digest, file, isPrivate) {
-      const path = isPrivate ? privatePath(digest) : publicPath(digest);
-      if ((await store.facts(path)) === undefined) await store.writeFile(path, file);
+      const isThere = async (path: string) => (await store.facts(path)) !== undefined;
+      // Private once is private: who names a digest next may say anything of where it comes from.
+      const path =
+        isPrivate || (await isThere(privatePath(digest))) ? privatePath(digest) : publicPath(digest);
+      if (!(await isThere(path))) await store.writeFile(path, file);
+      // It was archived before anybody said that it is private.
+      if (path !== publicPath(digest) && (await isThere(publicPath(digest))))
+        await store.remove(publicPath(digest));
     },
   };
 }

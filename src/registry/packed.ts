@@ -19,7 +19,7 @@ export async function packed(text: string): Promise<Buffer> {
 
 /** @throws FarmError STORE_CORRUPT for what cannot be unpacked, or would be larger than a document may be */
 export async function unpacked(
-  store: RegistryReader,
+  store: Pick<RegistryReader, "place">,
   path: string,
   bytes: Buffer,
   what: string,

@@ -38,7 +38,7 @@ export async function refuseDamaged(store: Store, listed: Pick<Listed, "entry" |
 export function damageError(store: Store, damage: readonly Damage[]): FarmError {
   return new FarmError("STORE_CORRUPT", {
     detail: `${store.place}/${damageWords(damage)}`,
-    hint: "`kmodfarm run` restores it from its other copy, or builds it again.",
+    hint: "`kmodfarm run` restores it from its other copy, or builds it again; in a bucket with --retry.",
   });
 }
 

@@ -15,7 +15,7 @@ const MEMORY_BYTES = 8 * 1024 ** 3;
 /** As long as a farm that keeps watch: days. */
 const CPU_SECONDS = 30 * 24 * 3600;
 /** The packages whose code it runs. */
-const PACKAGES = ["@noble", "packageurl-js", "zod"];
+const PACKAGES = ["@noble", "zod"];
 
 /** The command that starts one. */
 export function signerCommand(

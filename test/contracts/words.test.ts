@@ -7,7 +7,7 @@ import { parseSize } from "../../src/base/size.ts";
 import { archive } from "../../src/builder/origins/archive.ts";
 import type { OriginContext } from "../../src/builder/origins/origin.ts";
 import { changeOf } from "../../src/builder/symptoms/kernel-changes.ts";
-import { isVouching } from "../../src/catalog/catalog.ts";
+import { wordOf } from "../../src/catalog/catalog.ts";
 import { readDriverkit } from "../../src/catalog/driverkit.ts";
 import { readKernelCrawler } from "../../src/catalog/kernel-crawler.ts";
 import { claimOf } from "../../src/check/claims.ts";
@@ -53,7 +53,7 @@ const TABLES: readonly (readonly [string, (word: string) => unknown])[] = [
   ["changes of kernels", (word) => changeOf({ name: word })],
   ["paths of modules", (word) => claimOf(`lib/modules/${word}/${word}.ko.${word}`)],
   ["ways of packing", (word) => packingOf(Buffer.from(word))],
-  ["kinds of sources", (word) => isVouching({ kind: word as never })],
+  ["kinds of sources", (word) => wordOf({ kind: word as never })],
   [
     "policies of distributions",
     (word) =>

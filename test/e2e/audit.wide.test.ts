@@ -63,7 +63,26 @@ const LARGE = { maxBuffer: 64 << 20 };
 interface Finding {
   readonly path: string;
   readonly kind: string;
+  readonly fact: string;
 }
+
+/** Something that was planted, and what is to be said of it. */
+interface Planted {
+  readonly path: string;
+  readonly kind: string;
+  readonly fact: RegExp;
+}
+
+/** What is said of each kind, where nothing more exact is wanted. */
+const FACTS: Readonly<Record<string, RegExp>> = {
+  damaged: /\w/,
+  wrongKernel: /^it was built for \S+, not for /,
+  cannotLoad: /^it expects CRC 0x[0-9a-f]{8} for \w+, but the other modules/,
+  misnamed: /^it is (?:not compressed|compressed as \w+), contrary to its name$/,
+  duplicate: /^it is identical to | is also the module /,
+  unsigned: /^it is not signed, but the other modules of \S+ are/,
+  noKernel: /^there is no kernel \S+$/,
+};
 
 async function audited(directory: string) {
   const started = performance.now();
@@ -99,17 +118,19 @@ describe("an audit", () => {
 
   it("finds forty planted faults, and nothing else", async () => {
     const tree = join(place, "lib/modules", kernel, "kernel");
-    const wanted: Finding[] = [];
-    const spoil = (path: string, kind: string, change: (bytes: Buffer) => Buffer) => {
+    const wanted: Planted[] = [];
+    const want = (path: string, kind: string, fact = FACTS[kind] ?? /^$/) =>
+      wanted.push({ path, kind, fact });
+    const spoil = (path: string, kind: string, change: (bytes: Buffer) => Buffer, fact?: RegExp) => {
       const file = join(tree, path);
       writeFileSync(file, change(readFileSync(file)));
-      wanted.push({ path: `lib/modules/${kernel}/kernel/${path}`, kind });
+      want(`lib/modules/${kernel}/kernel/${path}`, kind, fact);
     };
-    const add = (path: string, kind: string, bytes: Buffer) => {
+    const add = (path: string, kind: string, bytes: Buffer, fact?: RegExp) => {
       const file = join(place, path);
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, bytes);
-      wanted.push({ path, kind });
+      want(path, kind, fact);
     };
     const crc7 = readFileSync(join(tree, "lib/crc7.ko"));
     const [from] = kernel.split("-amd64");
@@ -130,28 +151,42 @@ describe("an audit", () => {
     spoil("drivers/block/nbd.ko", "damaged", (bytes) =>
       without(bytes, ".modinfo", replaced("retpoline=Y", "vermagic=6.")),
     );
-    spoil("drivers/net/dummy.ko", "wrongKernel", (bytes) =>
-      without(bytes, ".modinfo", replaced("SMP preempt mod_unload", "SMP mod_unload preempt")),
+    spoil(
+      "drivers/net/dummy.ko",
+      "wrongKernel",
+      (bytes) => without(bytes, ".modinfo", replaced("SMP preempt mod_unload", "SMP mod_unload preempt")),
+      /^its vermagic is "\S+ SMP mod_unload preempt /,
     );
     spoil("drivers/net/tun.ko", "wrongKernel", (bytes) =>
       without(bytes, ".modinfo", replaced(`vermagic=${from}`, `vermagic=${from?.replace(/.$/, "9")}`)),
     );
-    spoil("drivers/net/veth.ko", "wrongKernel", (bytes) =>
-      without(bytes, ".note.Linux", replaced(from ?? "", from?.replace(/.$/, "9") ?? "")),
+    spoil(
+      "drivers/net/veth.ko",
+      "wrongKernel",
+      (bytes) => without(bytes, ".note.Linux", replaced(from ?? "", from?.replace(/.$/, "9") ?? "")),
+      /^its build salt is /,
     );
     spoil("net/bridge/bridge.ko", "cannotLoad", (bytes) =>
       without(bytes, "__versions", (section) => section.writeUInt8((section[0] ?? 0) ^ 1, 0)),
     );
-    spoil("net/llc/llc.ko", "cannotLoad", (bytes) =>
-      without(bytes, "__versions", (section) => {
-        const at = section.indexOf("__fentry__") - 8;
-        section.writeUInt8((section[at] ?? 0) ^ 0x80, at);
-      }),
+    spoil(
+      "net/llc/llc.ko",
+      "cannotLoad",
+      (bytes) =>
+        without(bytes, "__versions", (section) => {
+          const at = section.indexOf("__fentry__") - 8;
+          section.writeUInt8((section[at] ?? 0) ^ 0x80, at);
+        }),
+      /^it expects CRC 0x[0-9a-f]{8} for __fentry__,/,
     );
-    spoil("lib/crc16.ko", "misnamed", () => readFileSync(join(tree, "lib/crc8.ko")));
-    wanted.push({ path: `lib/modules/${kernel}/kernel/lib/crc16.ko`, kind: "duplicate" });
-    spoil("drivers/net/wan/hdlc.ko", "wrongKernel", () =>
-      without(other, ".modinfo", replaced("name=crc7", "name=hdlc")),
+    const crc8 = readFileSync(join(tree, "lib/crc8.ko"));
+    spoil("lib/crc16.ko", "misnamed", () => crc8, /^it contains the module crc8$/);
+    want(`lib/modules/${kernel}/kernel/lib/crc16.ko`, "duplicate");
+    spoil(
+      "drivers/net/wan/hdlc.ko",
+      "wrongKernel",
+      () => without(other, ".modinfo", replaced("name=crc7", "name=hdlc")),
+      /^it is for aarch64, but the other modules of \S+ are for x86_64$/,
     );
     add(
       `lib/modules/${kernel}/updates/dkms/crc7.ko`,
@@ -163,7 +198,7 @@ describe("an audit", () => {
       "wrongKernel",
       without(crc7, ".modinfo", replaced("intree=", "Intree=")),
     );
-    wanted.push({ path: `lib/modules/${kernel}/updates/dkms/crc7.ko`, kind: "unsigned" });
+    want(`lib/modules/${kernel}/updates/dkms/crc7.ko`, "unsigned");
     add(`lib/modules/${kernel}/updates/own.ko.gz`, "damaged", gzipSync(crc7).subarray(0, 900));
     add(`lib/modules/${kernel}/updates/twice.ko.gz`, "damaged", gzipSync(gzipSync(crc7)));
 
@@ -171,7 +206,7 @@ describe("an audit", () => {
       // Debian 13 has them in /usr.
       const [path = ""] = globSync(`{,usr/}lib/modules/${packed}/kernel/**/${name}.ko.xz`, { cwd: place });
       writeFileSync(join(place, path), change(execFileSync("xz", ["-dc", join(place, path)], LARGE)));
-      wanted.push({ path, kind });
+      want(path, kind);
     };
     const inXz = (bytes: Buffer) =>
       execFileSync("xz", ["-c", "--check=crc32", "--lzma2=dict=1MiB"], { ...LARGE, input: bytes });
@@ -209,13 +244,18 @@ describe("an audit", () => {
     add(`drivers/sysdig-probe-0.26.7-x86_64-${abi}-cloud-amd64-${"0f".repeat(16)}.ko`, "wrongKernel", crc7);
     add(`var/lib/dkms/crc7/1.0/6.1.0-1-amd64/x86_64/module/crc7.ko`, "wrongKernel", crc7);
     // Told once for what a place calls a kernel; the cloud kernel is there.
-    wanted.push({ path: "drivers/2.6.0/collector-6.1.0-1-amd64.ko", kind: "noKernel" });
-    wanted.push({ path: "var/lib/dkms/crc7/1.0/6.1.0-1-amd64/x86_64/module/crc7.ko", kind: "noKernel" });
+    want("drivers/2.6.0/collector-6.1.0-1-amd64.ko", "noKernel");
+    want("var/lib/dkms/crc7/1.0/6.1.0-1-amd64/x86_64/module/crc7.ko", "noKernel");
 
     const { findings } = await audited(place);
 
-    const told = (some: readonly Finding[]) => some.map(({ kind, path }) => `${path}: ${kind}`).toSorted();
+    const told = (some: readonly Pick<Finding, "kind" | "path">[]) =>
+      some.map(({ kind, path }) => `${path}: ${kind}`).toSorted();
     expect(told(findings)).toEqual(told(wanted));
+    for (const { path, kind, fact } of wanted) {
+      const found = findings.find((one) => one.path === path && one.kind === kind);
+      expect([path, kind, found?.fact]).toEqual([path, kind, expect.stringMatching(fact)]);
+    }
     expect(new Set(wanted.map(({ path }) => path)).size).toBe(40);
   });
 });

@@ -3,7 +3,7 @@
  * Kbuild works below the kernel's tree, and on one whose Kbuild works in the driver's.
  */
 import { execFileSync } from "node:child_process";
-import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readSourceTree } from "../../src/builder/source-tree.ts";
@@ -62,6 +62,16 @@ const RIGHT: Readonly<Record<string, { tree: Record<string, string>; settings?: 
         "generated.c": code("generated", "return 0;"),
       },
       settings: { make: "make" },
+    },
+    // Linux 6.13 changed how a namespace is written.
+    namespaces: {
+      tree: {
+        Kbuild: "obj-m := namespaces.o\n",
+        "namespaces.c": `#include <linux/version.h>\n#include <linux/dma-buf.h>\n${code(
+          "namespaces",
+          "struct dma_buf *b = dma_buf_get(-1); return IS_ERR(b) ? 0 : -EINVAL;",
+        )}#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)\nMODULE_IMPORT_NS(DMA_BUF);\n#else\nMODULE_IMPORT_NS("DMA_BUF");\n#endif\n`,
+      },
     },
   };
 
@@ -127,6 +137,16 @@ rm -f t.c conftest.c; : >have.h
     cause: /netif_queue_stopped has a different type .*prototype changed/,
     advice: /Compare with .*include\/linux\/netdevice\.h:\d+/,
     file: "prototype.c",
+  },
+  // As under dkms: this file names the kernel of the machine that builds, which is not there.
+  osrelease: {
+    tree: {
+      Makefile: `ifneq ($(KERNELRELEASE),)\nobj-m := osrelease.o\nelse\nall:\n\t$(MAKE) -C /lib/modules/$(shell cat /proc/sys/kernel/osrelease)/build M=$(CURDIR) modules\nendif\n`,
+      "osrelease.c": HEAD,
+    },
+    settings: { make: "make" },
+    cause: /calls make in \/lib\/modules\/\S+\/build, which does not exist/,
+    advice: /KERNELRELEASE/,
   },
   subdirs: {
     tree: {
@@ -220,17 +240,22 @@ describe.each([
     second = await night(SHIPPED.map((name) => ({ name, source: sources.get(name) as string })));
   }, 1_800_000);
 
-  const SHIPPED = ["shipped", "empty", "unnoted", "leaf", "prebuilt", "carried"] as const;
+  const SHIPPED = [
+    ...["shipped", "empty", "unnoted", "copied", "cleaned", "leaf", "prebuilt", "carried"],
+  ] as const;
 
   /** Trees as vendors ship them, with what the first night's builds left. */
   async function makeShipped(): Promise<void> {
     for (const name of SHIPPED) sources.set(name, name);
-    for (const name of ["shipped", "empty", "unnoted"]) {
+    for (const name of ["shipped", "empty", "unnoted", "copied", "cleaned"]) {
       await cp(place("blob-left"), place(name), { recursive: true });
       await rm(join(place(name), "vendor/engine.c"));
     }
     await writeFile(join(place("empty"), "vendor/.engine.o.cmd"), "");
-    await rm(join(place("unnoted"), "vendor/.engine.o.cmd"));
+    for (const name of ["unnoted", "copied"]) await rm(join(place(name), "vendor/.engine.o.cmd"));
+    await rename(join(place("copied"), "vendor/engine.o"), join(place("copied"), "vendor/engine.o_shipped"));
+    // DKMS cleans before a build up to 3.0 only, and what is followed here is newer.
+    await writeTree(place("cleaned"), { "dkms.conf": dkms("blob", 'CLEAN="rm -f vendor/engine.o"\n') });
     await writeTree(place("leaf"), {
       Kbuild: "obj-m := leaf.o\nKBUILD_EXTRA_SYMBOLS := $(src)/vendor/Module.symvers\n",
       "leaf.c": `int base_answer(int x);\n${code("leaf", "return base_answer(0);")}`,
@@ -273,7 +298,7 @@ describe.each([
     expect(dirty.digest).toBe(clean.digest);
   });
 
-  it.each(["shipped", "empty", "leaf", "prebuilt"])("%s is built", (name) => {
+  it.each(["shipped", "empty", "copied", "cleaned", "leaf", "prebuilt"])("%s is built", (name) => {
     expect(rowOf(second, name).attempt.failure).toBeUndefined();
   });
 

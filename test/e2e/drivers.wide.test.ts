@@ -7,7 +7,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
-import { CHIMES, commitTree, PICKY, SHAPED, writeTree } from "../support/driver-trees.ts";
+import { CHIMES, commitTree, MACHINE, PICKY, SHAPED, writeTree } from "../support/driver-trees.ts";
 import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const run = promisify(execFile);
@@ -51,6 +51,7 @@ beforeAll(async () => {
     drivers: [
       { name: "chimes", source: "chimes", versions: ["20231108git"] },
       { name: "picky", source: "picky", versions: ["0.12.7-2"] },
+      { name: "machine", source: "machine", versions: ["1.0"], make: "make" },
       {
         name: "shaped",
         source: { git: "shaped", revision: "v{version}" },
@@ -77,6 +78,7 @@ beforeAll(async () => {
   });
   await writeTree(join(farm.directory, "chimes"), CHIMES);
   await writeTree(join(farm.directory, "picky"), PICKY);
+  await writeTree(join(farm.directory, "machine"), MACHINE);
   await writeTree(join(farm.directory, "shaped"), SHAPED);
   commit = commitTree(join(farm.directory, "shaped"), "v1.2.3");
   const result = await farm.cli("run", "--json");
@@ -94,6 +96,8 @@ describe("a farm of drivers of every shape", () => {
     expect(outcomes.toSorted()).toEqual([
       "chimes aarch64 stable",
       "chimes x86_64 stable",
+      "machine aarch64 stable",
+      "machine x86_64 stable",
       "picky aarch64 excluded",
       "picky x86_64 stable",
       "scap x86_64 stable",
@@ -106,7 +110,7 @@ describe("a farm of drivers of every shape", () => {
   it("does nothing the second time, excluded or not", async () => {
     const { stdout, exitCode: again } = await farm.cli("run");
 
-    expect(stdout).toMatch(/5 stable, 0 candidates, 0 failed, 2 excluded, 0 of them new/);
+    expect(stdout).toMatch(/7 stable, 0 candidates, 0 failed, 2 excluded, 0 of them new/);
     expect(again).toBe(0);
   });
 });

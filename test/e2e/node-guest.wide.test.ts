@@ -116,6 +116,34 @@ MODULE_LICENSE("GPL");
     },
     says: GOOD,
   },
+  // In place of one of the kernel's own, which others of the kernel's own hold.
+  {
+    name: "stands-in",
+    sources: {
+      cordic: module(
+        "#include <linux/cordic.h>\nstruct cordic_iq cordic_calc_iq(s32 theta) { struct cordic_iq zero = { 0, 0 }; return zero; }\nEXPORT_SYMBOL(cordic_calc_iq);",
+        "return 0;",
+      ),
+      "uses-b43": module('MODULE_SOFTDEP("pre: b43");', "return 0;"),
+    },
+    says: GOOD,
+  },
+  // Asked for by a symbol that it exports.
+  {
+    name: "symbols",
+    sources: {
+      "aaa-caller": module(
+        "#include <linux/kmod.h>\nextern int asked_answer(int x);",
+        "return symbol_request(asked_answer) ? 0 : -ENOENT;",
+        "symbol_put(asked_answer);",
+      ),
+      "zzz-asked": module(
+        "int asked_answer(int x);\nint asked_answer(int x) { return x + 41; }\nEXPORT_SYMBOL_GPL(asked_answer);",
+        "return 0;",
+      ),
+    },
+    says: GOOD,
+  },
   // And one that nobody lets go.
   {
     name: "keeps",

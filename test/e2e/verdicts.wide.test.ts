@@ -67,7 +67,8 @@ beforeAll(async () => {
     releases: ["debian13"],
     select: { architectures: ["x86_64"], newest: 1 },
   });
-  await made.cli("catalog", "update");
+  const updated = await made.cli("catalog", "update");
+  if (updated.exitCode !== 0) throw new Error(updated.stderr);
   kversions = await Promise.all(
     KERNELS.map(async (expression) => {
       const argv = ["matrix", "generate", "--newest", "1", "--kernel-release", expression];

@@ -133,3 +133,21 @@ it("says of orders of another farm, or of none, that they are not its own", asyn
   const known = await elsewhere.cli("take", join(worker, "built"), "--orders", join(worker, "builds"));
   expect(known.stdout).toMatch(/Hand-overs: 0 taken, 2 the same as before, 0 refused/);
 });
+
+it("refuses a hand-over that was cut off at once, in a farm that has built nothing, and makes no toolchain for it", async () => {
+  const fresh = await farms.farm({ mirror: await farms.mirror(), warm: [] });
+  await fresh.forget("roots");
+  await fresh.cli("catalog", "update");
+  const [name] = (await readdir(join(worker, "built"))) as [string];
+  const cut = join(fresh.directory, "cut.tar");
+  await writeFile(cut, (await readFile(join(worker, "built", name))).subarray(0, -20_000));
+
+  const { exitCode, stdout } = await fresh.cli("take", cut, "--orders", join(worker, "builds"));
+
+  expect(exitCode).toBe(4);
+  expect(stdout).toMatch(/^cut\.tar is refused: [^\n]+$/m);
+  expect(stdout).toMatch(
+    /Hand-overs: 0 taken, 1 refused\. 2 elements are still with workers, or to be ordered\.\n$/,
+  );
+  expect(await readdir(join(fresh.cache, "roots")).catch(() => [])).toEqual([]);
+});

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { architecture, hostArchitecture } from "../../src/kernel/architecture.ts";
 import { startMirror, TEST_CACHE } from "./e2e-mirror.ts";
 import { withLock } from "./lock.ts";
 
@@ -25,8 +26,8 @@ export async function cosignOf(suite: CosignSuite): Promise<string> {
     try {
       const read = async (path: string) =>
         Buffer.from(await (await fetch(`${mirror.main}/${path}`)).arrayBuffer());
-      const architecture = execFileSync("dpkg", ["--print-architecture"]).toString().trim();
-      const packed = await read(`dists/${suite}/main/binary-${architecture}/Packages.xz`);
+      const { debian } = architecture(hostArchitecture(process.arch));
+      const packed = await read(`dists/${suite}/main/binary-${debian}/Packages.xz`);
       const index = execFileSync("xz", ["-dc"], { input: packed, maxBuffer: 1 << 30 }).toString();
       const paragraph = /^Package: cosign\n(?:.+\n)+/m.exec(index)?.[0] ?? "";
       const file = /^Filename: (.+)$/m.exec(paragraph)?.[1];

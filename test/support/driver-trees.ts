@@ -93,6 +93,20 @@ endif
   "picky.c": moduleSource("picky"),
 };
 
+/** A makefile that asks the machine what it is, and knows of no other compiler, as many do. */
+export const MACHINE: Readonly<Record<string, string>> = {
+  Makefile: `ifneq ($(KERNELRELEASE),)
+obj-m := machine.o
+else
+ARCH := $(shell uname -m)
+CROSS_COMPILE :=
+all:
+	$(MAKE) ARCH=$(ARCH) CROSS_COMPILE=$(CROSS_COMPILE) -C /lib/modules/$(shell uname -r)/build M=$(CURDIR) modules
+endif
+`,
+  "machine.c": moduleSource("machine"),
+};
+
 /** A tree with configure and a Makefile of its own in a directory, and with firmware. */
 export const SHAPED: Readonly<Record<string, string>> = {
   configure: `#!/bin/sh

@@ -118,9 +118,13 @@ export interface Killed {
   readonly wasRunning: boolean;
 }
 
-/** Starts a run and kills its process, and nothing else, after a while. */
-export async function killRun(farm: TestFarm, atMs: number): Promise<Killed> {
-  const running: RunningCli = farm.start("run");
+/** Starts a run, or whatever else, and kills its process, and nothing else, after a while. */
+export async function killRun(
+  farm: TestFarm,
+  atMs: number,
+  start: (farm: TestFarm) => RunningCli = (one) => one.start("run"),
+): Promise<Killed> {
+  const running = start(farm);
   await Promise.race([sleep(atMs), running.ended]);
   const watched = await descendants(running.pid);
   running.kill("SIGKILL");

@@ -183,8 +183,9 @@ async function byDkms(world: DkmsWorld, tree: DkmsTree): Promise<DkmsOutcome> {
   const outcome = code === 0 ? "built" : code === 77 && !isScript ? "excluded" : "failed";
   const stage = isScript ? "script" : (STAGES[code] ?? `code ${code}`);
   const named = firstFile(log, outcome);
-  // A missing module has words of dkms's own, which our diagnosis does not know: what it then finds is not the cause.
-  const file = stage === "module" && named === "dkms.conf" ? "" : named;
+  // Of a missing module and of a patch dkms has its own words, which our diagnosis does not know: what it then finds is
+  // not the cause.
+  const file = /^(?:module|patch)$/.test(stage) && named === "dkms.conf" ? "" : named;
   return { outcome, stage, ...(await modulesIn(out, outcome)), file, log };
 }
 

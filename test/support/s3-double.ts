@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { startServer } from "./server.ts";
 
 export interface S3Request {
@@ -19,6 +20,8 @@ export type S3Fault =
   | { readonly kind: "answer"; readonly status: number; readonly code: string; readonly isDone?: boolean }
   | { readonly kind: "silent" }
   | { readonly kind: "cut" }
+  /** Answers as it should, after a while. */
+  | { readonly kind: "slow"; readonly ms: number }
   /** Overwrites as if no condition had been named. */
   | { readonly kind: "ignores conditions" };
 
@@ -27,6 +30,8 @@ export interface S3Double {
   readonly bucket: string;
   readonly objects: Map<string, StoredObject>;
   readonly requests: S3Request[];
+  /** Access keys that are good now; any other one has expired. */
+  keys: ReadonlySet<string>;
   /** Asked before each request; the last one that was set counts. */
   fault: (request: S3Request) => S3Fault | undefined;
 }
@@ -55,8 +60,10 @@ export async function startS3Double(atEnd?: (stop: () => void) => void): Promise
     if (fault?.kind === "silent") return;
     if (fault?.kind === "answer" && fault.isDone !== true) return refuse(response, fault.status, fault.code);
     if (bucket !== BUCKET) return refuse(response, 404, "NoSuchBucket");
-    if (!/^AWS4-HMAC-SHA256 Credential=test\//.test(request.headers.authorization ?? ""))
-      return refuse(response, 403, "InvalidAccessKeyId");
+    const [, key = ""] =
+      /^AWS4-HMAC-SHA256 Credential=([\w-]+)\//.exec(request.headers.authorization ?? "") ?? [];
+    if (!double.keys.has(key)) return refuse(response, 400, "ExpiredToken");
+    if (fault?.kind === "slow") await sleep(fault.ms);
     const digest = createHash("sha256").update(body).digest("hex");
     if (request.method === "PUT" && request.headers["x-amz-content-sha256"] !== digest)
       return refuse(response, 400, "XAmzContentSHA256Mismatch");
@@ -68,7 +75,10 @@ export async function startS3Double(atEnd?: (stop: () => void) => void): Promise
     else response.end(request.method === "HEAD" ? undefined : done.body);
   };
   const { url } = await startServer((incoming, response) => void answer(incoming, response), atEnd);
-  const double: S3Double = { endpoint: url, bucket: BUCKET, objects, requests, fault: () => undefined };
+  const double: S3Double = {
+    ...{ endpoint: url, bucket: BUCKET, objects, requests, keys: new Set(["test"]) },
+    fault: () => undefined,
+  };
   return double;
 }
 

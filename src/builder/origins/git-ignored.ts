@@ -26,7 +26,9 @@ export async function ignoredByGit(directory: string, signal: AbortSignal): Prom
   const top = workTreeOf(place);
   if (top === undefined) return () => false;
   const below = relative(top, place).split(sep).join("/");
-  const ignored = await askGit(top, below, signal);
+  // Asked what is ignored below a directory that is ignored itself, git 2.39 ends with an error of its own.
+  if (below !== "" && (await isIgnored(top, below, signal))) return () => false;
+  const ignored = await listIgnored(top, below, signal);
   const inside = below === "" ? ignored : within(ignored, `${below}/`);
   // A directory that is ignored itself, such as one below a build directory, is not what that .gitignore is about.
   if (inside.has("")) return () => false;
@@ -51,7 +53,23 @@ function within(paths: ReadonlySet<string>, prefix: string): ReadonlySet<string>
   );
 }
 
-async function askGit(top: string, below: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+async function isIgnored(top: string, below: string, signal: AbortSignal): Promise<boolean> {
+  const { exitCode } = await runGit(top, ["check-ignore", "--quiet", "--", below], signal);
+  return exitCode === 0;
+}
+
+async function listIgnored(top: string, below: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const words = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
+  const listed = await runGit(top, [...words, "--", below === "" ? "." : below], signal);
+  if (listed.exitCode !== 0 || listed.truncated)
+    throw new FarmError("DRIVER_INVALID", {
+      detail: `git cannot say what it ignores in ${top}: ${listed.truncated ? "the list is too long" : lastLines(listed.stderr, 2)}`,
+      hint: "Repair the repository, or configure a copy of the source that is not in one.",
+    });
+  return new Set(listed.stdout.split("\0").filter((path) => path !== ""));
+}
+
+async function runGit(top: string, words: readonly string[], signal: AbortSignal) {
   const gitDirectory = await gitDirectoryOf(top);
   const shows = Object.fromEntries([
     ["/tree", top],
@@ -60,20 +78,10 @@ async function askGit(top: string, below: string, signal: AbortSignal): Promise<
   const command = [
     ...["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"],
     ...[`--git-dir=${gitDirectory.inside}`, "--work-tree=/tree"],
-    ...["-C", "/tree", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"],
-    ...["--", below === "" ? "." : below],
+    ...["-C", "/tree", ...words],
   ];
-  const listed = await run(
-    shutIn(command, { shows }),
-    { timeoutMs: TIMEOUT_MS, outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true },
-    signal,
-  );
-  if (listed.exitCode !== 0 || listed.truncated)
-    throw new FarmError("DRIVER_INVALID", {
-      detail: `git cannot say what it ignores in ${top}: ${listed.truncated ? "the list is too long" : lastLines(listed.stderr, 2)}`,
-      hint: "Repair the repository, or configure a copy of the source that is not in one.",
-    });
-  return new Set(listed.stdout.split("\0").filter((path) => path !== ""));
+  const limits = { timeoutMs: TIMEOUT_MS, outputLimitBytes: LIST_LIMIT_BYTES, endsAtOutputLimit: true };
+  return run(shutIn(command, { shows }), limits, signal);
 }
 
 interface GitDirectory {

@@ -111,6 +111,8 @@ describe("what git ignores", () => {
     await writeFile(join(top, ".gitignore"), "/out/\n");
     await write(top, "out/driver/Kbuild", "out/driver/x.c");
     expect(await sourceOf(join(top, "out/driver"))).toEqual(["Kbuild", "x.c"]);
+    await write(top, "out/of/sight/driver/Kbuild");
+    expect(await sourceOf(join(top, "out/of/sight/driver"))).toEqual(["Kbuild"]);
   });
 
   test("is asked of a worktree, whose .git is a file", async () => {

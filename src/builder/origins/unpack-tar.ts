@@ -5,7 +5,7 @@
  */
 import { posix } from "node:path";
 import { Readable } from "node:stream";
-import { FarmError } from "../../base/error.ts";
+import { FarmError, saysDiskFull } from "../../base/error.ts";
 import { lastLines, run } from "../../base/run.ts";
 import { shutIn } from "../../base/shut-in.ts";
 import { TarCopy } from "../../formats/tar-copy.ts";
@@ -29,7 +29,7 @@ interface UnpackOptions {
 /**
  * Unpacks a tar archive, or only what is below one of its directories, into an empty directory. `open` is asked
  * for its bytes twice.
- * @throws FarmError DRIVER_INVALID naming the entry
+ * @throws FarmError DRIVER_INVALID naming the entry, DISK_FULL
  */
 export async function unpackTar(
   open: () => AsyncIterable<Buffer>,
@@ -46,6 +46,9 @@ export async function unpackTar(
   const tar = ["tar", "--extract", "--file", "-", "--no-same-owner", modes];
   const input = Readable.from(judgedCopy(open(), { name, only, limitBytes }, new InodeCount()));
   const result = await run(shutIn(tar, { target }), { input, timeoutMs: 300_000 }, signal);
+  // An archive may hold files whose names say so: it is tried again then, and comes to nothing each time.
+  if (result.exitCode !== 0 && saysDiskFull(result.stderr))
+    throw new FarmError("DISK_FULL", { detail: `${name} cannot be unpacked: there is no space left` });
   if (result.exitCode !== 0)
     throw new FarmError(result.timedOut ? "TIMED_OUT" : "DRIVER_INVALID", {
       detail: `${name} cannot be unpacked: ${lastLines(result.stderr, 3)}`,

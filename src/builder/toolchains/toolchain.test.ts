@@ -9,13 +9,8 @@ import { type ToolchainContext, Toolchains } from "./toolchain.ts";
 const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
 const GCC12: Compiler = { family: "gcc", version: "12", source: "package" };
 
-/** Which release's packages a root would be made of, and for which builder. */
-async function planned(
-  release: string,
-  architecture: ArchitectureName,
-  changes: Partial<ToolchainContext> = {},
-  compiler = GCC12,
-): Promise<string> {
+/** Toolchains of an empty cache, and what is asked of whoever knows their mirrors. */
+async function openToolchains(changes: Partial<ToolchainContext> = {}) {
   const cache = await temporaryDirectory();
   const scratch = await openScratch(join(cache, "tmp"));
   onTestFinished(() => scratch.close());
@@ -36,6 +31,17 @@ async function planned(
     },
     ...changes,
   });
+  return { toolchains, asked };
+}
+
+/** Which release's packages a root would be made of, and for which builder. */
+async function planned(
+  release: string,
+  architecture: ArchitectureName,
+  changes: Partial<ToolchainContext> = {},
+  compiler = GCC12,
+): Promise<string> {
+  const { toolchains, asked } = await openToolchains(changes);
   expect(await toolchains.isReady({ release, architecture, compiler })).toBe(false);
   return asked.join();
 }
@@ -100,5 +106,17 @@ describe("the root for a kernel", () => {
     expect(
       await planned("debian12", "x86_64", { compilers: "nearest" }, { ...GCC12, version: "8.5.0" }),
     ).toBe("debian12 on x86_64");
+  });
+
+  test("that cannot be made is tried once, for however many kernels", async () => {
+    const { toolchains } = await openToolchains();
+    const wanted = { release: "debian12", architecture: "x86_64", compiler: GCC12 } as const;
+
+    const first = await toolchains.root(wanted).catch((thrown: unknown) => thrown);
+    const second = await toolchains.root(wanted).catch((thrown: unknown) => thrown);
+
+    expect(first).toMatchObject({ code: "FILE_UNREADABLE" });
+    // The very same fault, and not another of its kind.
+    expect(second).toBe(first);
   });
 });

@@ -117,14 +117,14 @@ export class Toolchains {
   }
 
   /**
-   * The root for a compiler of a distribution release; made when there is none yet, by one caller at a time.
+   * The root for a compiler of a distribution release; made when there is none yet, once for all callers. What keeps it
+   * from being made does so for each of them: a mirror that is gone is not asked again for every kernel.
    * @throws FarmError COMPILER_UNAVAILABLE, ARCHITECTURE_UNAVAILABLE, CONFIG_INVALID, and what making one throws
    */
   async root(wanted: RootRequest, signal?: AbortSignal): Promise<ToolchainRoot> {
     const plan = await this.#plan(wanted);
     const making = this.#roots.get(plan.place) ?? this.#open(plan, signal);
     this.#roots.set(plan.place, making);
-    making.catch(() => this.#roots.delete(plan.place));
     return { ...(await making), ...mismatchOf(wanted.compiler, plan.compiler) };
   }
 

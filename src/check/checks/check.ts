@@ -6,6 +6,7 @@ import type { CatalogSource } from "../../catalog/catalog.ts";
 import type { KernelModule } from "../../formats/kernel-module.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";
 import type { KernelPackages } from "../../kernel/distributions/distribution.ts";
+import type { Package } from "../../kernel/kernel.ts";
 import type { OpenedFile, OpenedModule } from "../opened-modules.ts";
 import type { KnownBuild, TrustedBuilder } from "../provenance.ts";
 import type { KernelKeys, Signer } from "../signature.ts";
@@ -51,8 +52,10 @@ export interface Stated {
 export type Origin =
   | {
       readonly kind: "built";
-      /** The kernel's packages, where the kernel is listed; and who lists packages. */
-      readonly packages: KernelPackages | undefined;
+      /** What it was made of and tried with. Where these packages are said to come from is not asked. */
+      readonly used: readonly Pick<Package, "name" | "sha256">[];
+      /** What the catalog lists for its kernel, if it lists that; and which sources are configured. */
+      readonly listed: KernelPackages | undefined;
       readonly sources: readonly CatalogSource[];
     }
   | { readonly kind: "imported"; readonly by: string; readonly why: string };

@@ -8,6 +8,7 @@ import {
   makeSigner,
   makeStatement,
 } from "../../../test/support/statements.ts";
+import type { Package } from "../../kernel/kernel.ts";
 import type { CheckSubject, Origin, Stated } from "./check.ts";
 import { provenance } from "./provenance.ts";
 
@@ -37,8 +38,11 @@ function judge(origin: Origin | undefined, stated: Partial<Stated> = {}) {
 }
 
 describe("of what was built here", () => {
-  const judgeBuilt = (given: typeof packages, sources: readonly ReturnType<typeof makeSource>[]) =>
-    judge({ kind: "built", packages: given, sources });
+  const judgeBuilt = (
+    listed: typeof packages | undefined,
+    sources: readonly ReturnType<typeof makeSource>[],
+    used: readonly Package[] = Object.values(listed ?? packages).flat(),
+  ) => judge({ kind: "built", used, listed, sources });
 
   test("a statement, and packages of a repository, are known provenance", () => {
     expect(judgeBuilt(packages, [REPOSITORY, list])).toMatchObject({ verdict: "pass" });
@@ -61,12 +65,32 @@ describe("of what was built here", () => {
     expect(judgeBuilt(withStrange, [REPOSITORY, trusted])).toMatchObject({ verdict: "pass" });
   });
 
-  test("a source that the catalog does not know vouches for nothing", () => {
-    expect(judgeBuilt(packages, [])).toMatchObject({ verdict: "unknown" });
+  // What a package says of its source is a claim; who wrote it knows the ids of all sources.
+  test.each<[string, string, ReturnType<typeof judge>]>([
+    [
+      "other bytes than the catalog's",
+      "unlisted",
+      judgeBuilt(packages, [REPOSITORY], [makePackage({ name: "evil" })]),
+    ],
+    [
+      "a package without a digest",
+      "unlisted",
+      judgeBuilt(packages, [REPOSITORY], [{ name: "evil" } as Package]),
+    ],
+    ["a kernel that the catalog does not list", "unlisted", judgeBuilt(undefined, [REPOSITORY])],
+    ["a source that is not configured", "unlisted", judgeBuilt(packages, [])],
+    ["an imported catalog", "unlisted", judgeBuilt(packages, [{ ...REPOSITORY, kind: "import" }])],
+    [
+      "a repository whose metadata nobody signed",
+      "unsignedRepository",
+      judgeBuilt(packages, [{ ...REPOSITORY, kind: "rpm-md", unsigned: true }]),
+    ],
+  ])("is unknown of %s", (_, code, said) => {
+    expect(said).toMatchObject({ verdict: "unknown", reasons: [{ code }] });
   });
 
   test("nothing is known without a statement, whoever says that it was built here", () => {
-    const origin = { kind: "built" as const, packages, sources: [REPOSITORY] };
+    const origin = { kind: "built" as const, used: [], listed: packages, sources: [REPOSITORY] };
 
     expect(judge(origin, { bundles: [] })).toMatchObject({
       verdict: "unknown",

@@ -1,12 +1,15 @@
 /**
  * Whether somebody whose word counts says of what the modules were made, of packages that their distribution vouches for.
  */
-import { isVouching } from "../../catalog/catalog.ts";
+import { type CatalogSource, wordOf } from "../../catalog/catalog.ts";
 import { BUNDLE_FAULTS, judgeBundle } from "../provenance.ts";
 import { type Reason, reason, type Verdict, type VerdictWord, withReasons } from "../verdict.ts";
 import type { Check, Origin, Stated } from "./check.ts";
 
-const CODES = ["stated", "unsignedList", "imported", "noStatement", ...BUNDLE_FAULTS] as const;
+const CODES = [
+  ...["stated", "unsignedList", "unsignedRepository", "unlisted", "imported", "noStatement"],
+  ...BUNDLE_FAULTS,
+] as const;
 type Because = Reason<(typeof CODES)[number]>;
 
 export const provenance = {
@@ -48,19 +51,41 @@ function unstated(origin: Origin | undefined): Because {
   return reason("noStatement", "no signed statement says how it was built");
 }
 
-/** A digest that only a list gives proves no origin. */
-function unvouched({ packages, sources }: Extract<Origin, { kind: "built" }>): Because | undefined {
-  if (packages === undefined)
-    return reason("unsignedList", "the catalog does not list its kernel, so nobody vouches for its packages");
-  const vouching = new Set(sources.filter(isVouching).map(({ id }) => id));
-  const strange = Object.values(packages)
-    .flat()
-    .filter(({ source }) => !vouching.has(source));
+/** A digest that only a claim gives proves no origin, and a package's own word on its source is one. */
+function unvouched({ used, listed, sources }: Extract<Origin, { kind: "built" }>): Because | undefined {
+  if (listed === undefined)
+    return reason("unlisted", "the catalog does not list its kernel, so nobody vouches for its packages");
+  const known = new Map(sources.map((source) => [source.id, source]));
+  const listing = Map.groupBy(Object.values(listed).flat(), ({ sha256 }) => sha256);
+  const listersOf = ({ sha256 }: (typeof used)[number]) =>
+    sha256 === undefined ? [] : (listing.get(sha256) ?? []).map(({ source }) => source);
+  const strange = used.filter((one) => listersOf(one).every((id) => wordOf(known.get(id)) !== "vouching"));
   const [first] = strange;
   if (first === undefined) return undefined;
   const names = [...new Set(strange.map(({ name }) => name))].join(", ");
-  return reason(
-    "unsignedList",
-    `only ${first.source}, an unsigned list, vouches for ${names}: configure the repository itself, or set \`trusted: true\` for the list`,
-  );
+  const [id] = listersOf(first);
+  return id === undefined
+    ? reason("unlisted", `the catalog lists other packages than ${names} for its kernel`)
+    : unvouchedBy(id, known.get(id), names);
+}
+
+function unvouchedBy(id: string, source: CatalogSource | undefined, names: string): Because {
+  switch (source?.kind) {
+    case "kernel-crawler":
+      return reason(
+        "unsignedList",
+        `only ${id}, an unsigned list, vouches for ${names}: configure the repository itself, or set \`trusted: true\` for the list`,
+      );
+    case "apt":
+    case "rpm-md":
+      return reason(
+        "unsignedRepository",
+        `only ${id} lists ${names}, and its metadata is not signed: configure a repository with a signed repomd.xml and its \`keyring\``,
+      );
+    default:
+      return reason(
+        "unlisted",
+        `only ${id}, which is not configured here, lists ${names}: configure the repository as a source`,
+      );
+  }
 }

@@ -57,7 +57,7 @@ describe("guestArchive", () => {
     ["again only as long as others go out", "d", ["c 1", "b 0", "a 0", "c 1"], "yes"],
   ])("takes a module out %s", async (_, holder, steps, failed) => {
     const script = guestArchive(content).toString("latin1");
-    const [remove = ""] = /^remove\(\) \{\n.*?^\}$/ms.exec(script) ?? [];
+    const [remove = ""] = /^take_out\(\) \{ rmmod.*^remove\(\) \{\n.*?^\}$/ms.exec(script) ?? [];
     const step = `step() {
       [ "$2" = c ] && case $out in *${holder}*) code=0 ;; *) code=1 ;; esac || code=0
       [ $code = 0 ] && out=$out$2
@@ -71,6 +71,32 @@ describe("guestArchive", () => {
     );
 
     expect(said.split("\n").slice(0, -1)).toEqual([...steps, failed]);
+  });
+
+  test("takes out before a module what of the kernel's own holds it, and brings that back", async () => {
+    const directory = await temporaryDirectory();
+    const [sys, log] = [join(directory, "module"), join(directory, "log")];
+    for (const [name, holder] of [["tally", "mac"], ["mac", "radio"], ["radio"]] as const) {
+      await mkdir(join(sys, name, "holders"), { recursive: true });
+      await writeFile(join(sys, name, "initstate"), "live\n");
+      if (holder !== undefined) await writeFile(join(sys, name, "holders", holder), "");
+    }
+    const tree = { kind: "whole" as const, names: ["radio", "fs-x"] };
+    const script = guestArchive({ ...content, kmod: [], tree }).toString("latin1");
+    const [functions = ""] = /^gone=\ntake_out\(\) \{\n.*?^bring_back\(\) \{\n.*?^\}$/ms.exec(script) ?? [];
+    const own = functions
+      .replaceAll("/sys/module", sys)
+      .replaceAll("/usr/sbin/modprobe", `echo >>${log} modprobe`);
+    const rmmod = `rmmod() { echo "rmmod $1" >>${log}; rm -r ${sys}/$1; rm -f ${sys}/*/holders/$1; }`;
+
+    execFileSync("sh", [
+      "-c",
+      `${rmmod}\n${own}\nloaded="doorbell tally "\ntake_out tally\nbring_back\nbring_back`,
+    ]);
+
+    expect((await readFile(log, "utf8")).trimEnd().split("\n")).toEqual([
+      ...["rmmod radio", "rmmod mac", "rmmod tally", "modprobe -qa -- radio fs-x"],
+    ]);
   });
 
   test("holds its secret in one file, which the script empties before anything of a driver runs", () => {

@@ -201,11 +201,33 @@ function setLines({ tree, sets }: GuestContent): string[] {
   });
 }
 
+/**
+ * A module may stand in for one of the kernel's own, and others of the kernel's own then hold it: these go out before it,
+ * as with `modprobe -r`, and come in again with the next insertion.
+ */
+function wholeTreeFunctions(tree: GuestTree): string {
+  if (tree.kind === "some") return `take_out() { rmmod "$1"; }\nbring_back() { :; }`;
+  const names = tree.names.map((name) => `'${name}'`).join(" ");
+  return `gone=
+take_out() {
+	for holder in /sys/module/$1/holders/*; do
+		holder=\${holder##*/}
+		case " $loaded" in *" $holder "*) continue ;; esac
+		[ ! -e "/sys/module/$holder/initstate" ] || { gone=yes; take_out "$holder"; }
+	done
+	rmmod "$1"
+}
+bring_back() {
+	[ -z "$gone" ] || /${MODPROBE} -qa -- ${names}
+	gone=
+}`;
+}
+
 /** By a bare name, busybox's shell runs what it has of that name itself, and that finds modules otherwise. */
 const BY_KMOD = ["modprobe", "insmod"].map((name) => `${name}() { /usr/sbin/${name} "$@"; }; `).join("");
 
 function initScript(content: GuestContent): string {
-  const { kmod, sets } = content;
+  const { kmod, sets, tree } = content;
   // How a file is opened is kmod's own affair; removing a module is the same system call from any program.
   const insert = kmod === undefined ? "$b insmod" : "/usr/sbin/insmod";
   return `#!/bin/busybox sh
@@ -269,9 +291,11 @@ insert() {
 	step "$verb" "$module" put_in "$module" "$file" "$@"
 	if [ "$code" = 0 ]; then loaded="$module $loaded"; else failed=yes; fi
 }
+${wholeTreeFunctions(tree)}
 # One that the kernel asked for before its turn is in already. Whether kmod opens a file shows the first time; after that a
 # plain one goes in by the same system call from a program that needs no libraries.
 put_in() {
+	bring_back
 	[ -e "/tmp/in-$1" ] && [ -e "/sys/module/$1/initstate" ] && return 0
 	shift
 	case $verb:$1 in
@@ -284,7 +308,7 @@ remove() {
 	while [ -n "$loaded" ]; do
 		held=
 		for name in $loaded; do
-			step "$1" "$name" rmmod "$name"
+			step "$1" "$name" take_out "$name"
 			if [ "$code" -ge ${SIGNALLED} ]; then failed=yes; elif [ "$code" != 0 ]; then held="$held$name "; fi
 		done
 		if [ "$held" = "$loaded" ]; then failed=yes; break; fi

@@ -14,7 +14,7 @@ import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
 import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
-import { VERIFY } from "./trust/command.ts";
+import { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT, VERIFY } from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
@@ -64,6 +64,11 @@ export const COMMANDS: readonly CommandDefinition[] = [
   group("modules", "modules and their signatures", [
     command(ATTACH, async () => (await import("./modules/signature.ts")).attach),
     command(DETACH, async () => (await import("./modules/signature.ts")).detach),
+  ]),
+  group("root", "which keys nodes trust", [
+    command(NEW_ROOT, async () => (await import("./trust/root.ts")).newDocument),
+    command(SIGN_ROOT, async () => (await import("./trust/root.ts")).sign),
+    command(PUBLISH_ROOT, async () => (await import("./trust/root.ts")).publish),
   ]),
   group("keys", "private keys of the farm", [
     command(CREATE_KEY, async () => (await import("./keys/create.ts")).create),

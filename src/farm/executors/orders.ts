@@ -3,10 +3,14 @@
  * have neither store nor configuration nor credentials. What they make of it comes back as hand-overs.
  */
 import { randomBytes } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import type PQueue from "p-queue";
-import { canonicalJson, type Digest, digestOf, hexOf } from "../../base/json.ts";
-import type { Scratch } from "../../base/scratch.ts";
+import { z } from "zod";
+import { canonicalJson, type Digest, digestOf, hexOf, parseDocument } from "../../base/json.ts";
+import { entriesOf, type Scratch } from "../../base/scratch.ts";
 import { rootRequest } from "../../builder/build.ts";
 import { buildPackages } from "../../builder/recipe.ts";
 import type { InstalledPackage } from "../../builder/records.ts";
@@ -60,6 +64,36 @@ export function wishOf({ nonce: _, expires: __, ...wish }: Order): Digest {
 export function issuedOrder(cache: string, digest: Digest): string {
   return join(cache, "orders", `${hexOf(digest)}.json`);
 }
+
+/** A mark beside it: what a worker made of the order counts as a try. */
+export function countedOrder(cache: string, digest: Digest): string {
+  return join(cache, "orders", `${hexOf(digest)}.tried`);
+}
+
+/** Until then a hand-over that comes too late is told so, and not that nobody ordered it. */
+const REMEMBERED_DAYS = 30;
+
+/** Forgets orders whose hand-overs have not been taken for long. */
+export async function forgetOldOrders(cache: string, now: Date): Promise<void> {
+  const room = join(cache, "orders");
+  const last = now.getTime() - REMEMBERED_DAYS * 86_400_000;
+  for (const name of (await entriesOf(room)).filter((one) => one.endsWith(".json"))) {
+    const file = join(room, name);
+    if (expiryOf(await readFile(file, "utf8"), file) >= last) continue;
+    for (const old of [file, file.replace(/json$/, "tried")]) await rm(old, { force: true });
+  }
+}
+
+/** What cannot be read is no order any more, and was long ago. */
+function expiryOf(text: string, file: string): number {
+  try {
+    return Date.parse(parseDocument(Expiring, text, file).expires);
+  } catch {
+    return 0;
+  }
+}
+
+const Expiring = z.object({ expires: z.iso.datetime() });
 
 export class OrdersExecutor implements Executor {
   readonly name = "orders";
@@ -188,9 +222,15 @@ export class OrdersExecutor implements Executor {
   #source(source: SourceTree): Promise<BuildOrder["driver"]["source"]> {
     const known = this.#sources.get(source);
     if (known !== undefined) return known;
-    const made = (async () => ({ tree: source.digest, archive: await this.#put(archiveOfSource(source)) }))();
+    const made = (async () => ({ tree: source.digest, archive: await this.#archived(source) }))();
     this.#sources.set(source, made);
     return made;
+  }
+
+  #archived(source: SourceTree): Promise<Bytes> {
+    return this.#context.directory.putMade((file) =>
+      pipeline(archiveOfSource(source), createWriteStream(file)),
+    );
   }
 
   #toolchain(place: string): Promise<ToolchainBytes> {

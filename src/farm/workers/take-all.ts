@@ -56,14 +56,19 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
     }
     files = waiting;
   }
+  const used = results.filter((one) => one.kind !== "fault");
+  const unproven = new Map(
+    results.flatMap((one) => (one.kind === "unproven" ? [[one.recipe, one.attempt] as const] : [])),
+  );
   const report = await runFarm(farm, {
     ...options,
+    only: new Set(used.map(({ element }) => element)),
     fresh: new Set(results.flatMap((one) => (one.kind === "taken" ? [one.recipe] : []))),
     what: "take",
     roots: (await context.orders?.roots()) ?? {},
-    executor: (parts) => new HandOverExecutor(parts.isLoaded ? new LocalExecutor(parts) : NOBODY),
+    executor: (parts) => new HandOverExecutor(parts.isLoaded ? new LocalExecutor(parts) : NOBODY, unproven),
   });
   const count = (kind: Taken["kind"]) => results.filter((one) => one.kind === kind).length;
   const faults = results.flatMap((one) => (one.kind === "fault" ? [one] : []));
-  return { ...report, taken: count("taken"), again: count("again"), refused, faults };
+  return { ...report, taken: count("taken") + count("unproven"), again: count("again"), refused, faults };
 }

@@ -107,16 +107,27 @@ describe("an honest hand-over", () => {
     expect(await take(file)).toMatchObject({ kind: "again" });
   });
 
-  test("of a failure that proves nothing is a fault, whose log is kept", async () => {
+  test("of a failure that proves nothing counts as one try, however often it is taken, and its log is kept", async () => {
     const order = makeBuildOrder();
     const failure = { code: "BUILD_UNEXPLAINED" as const, cause: "it ended", line: "" };
 
-    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
+    const file = await handed(order, { modules: [], failure }, honestFiles().slice(0, 1));
 
-    expect(taken).toMatchObject({ kind: "fault", code: "BUILD_UNEXPLAINED", message: "it ended" });
+    expect(await take(file)).toMatchObject({ kind: "unproven", attempt: { record: { failure } } });
+    expect(await take(file)).toMatchObject({ kind: "again" });
     expect(await isUsed(order)).toBe(false);
     const [place = ""] = await readdir(join(cache, "unfinished"));
     expect(await readFile(join(cache, "unfinished", place, "build.log"), "utf8")).toBe("a log\n");
+  });
+
+  test("of a failure of the worker's machine is a fault, and counts for nothing", async () => {
+    const failure = { code: "OUT_OF_MEMORY" as const, cause: "it was killed", line: "" };
+    const order = makeBuildOrder();
+
+    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(taken).toMatchObject({ kind: "fault", code: "OUT_OF_MEMORY", message: "it was killed" });
+    expect(await isUsed(order)).toBe(false);
   });
 
   test("may overrule a failure, if that was ordered again", async () => {
@@ -643,6 +654,16 @@ describe("a load test that was handed over", () => {
     await take(await tested({}));
 
     expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
+  });
+
+  test("of a failure of the worker's machine is a fault, and counts for nothing", async () => {
+    const failure = { code: "OUT_OF_MEMORY" as const, cause: "it was killed", line: "" };
+    const order = makeBuildOrder();
+
+    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
+
+    expect(taken).toMatchObject({ kind: "fault", code: "OUT_OF_MEMORY", message: "it was killed" });
+    expect(await isUsed(order)).toBe(false);
   });
 
   test("may overrule a failure, if that was ordered again", async () => {

@@ -13,7 +13,13 @@ import { writeHashed } from "../../base/file-digest.ts";
 import { canonicalJson, type Digest, parseDocument } from "../../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../../base/strange-tree.ts";
-import { findAttempt, findAttemptOf, keepAttempt, keepFirstAttempt } from "../../builder/attempt.ts";
+import {
+  type Attempt,
+  findAttempt,
+  findAttemptOf,
+  keepAttempt,
+  keepFirstAttempt,
+} from "../../builder/attempt.ts";
 import { compressedPath, modulePath, PACKINGS, strippedPath } from "../../builder/outputs.ts";
 import type { AttemptRecord } from "../../builder/records.ts";
 import { shortened } from "../../check/verdict.ts";
@@ -21,8 +27,8 @@ import { openModule, packingOf } from "../../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../../formats/kernel-module.ts";
 import { checkStripped } from "../../formats/stripped-module.ts";
 import { filesInTar } from "../../formats/tar-files.ts";
-import { elementName } from "../../matrix/element.ts";
-import { issuedOrder } from "../executors/orders.ts";
+import { elementKey, elementName } from "../../matrix/element.ts";
+import { countedOrder, issuedOrder } from "../executors/orders.ts";
 import { LoadMemory, loadSet } from "../load-test.ts";
 import { followingTest } from "./following-test.ts";
 import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
@@ -33,7 +39,21 @@ import { keepRefused } from "./quarantine.ts";
 /** What one hand-over was worth. */
 export type Taken =
   /** Used now, or the same as what was used before. */
-  | { readonly kind: "taken" | "again"; readonly name: string; readonly recipe: string }
+  | {
+      readonly kind: "taken" | "again";
+      readonly name: string;
+      /** The key of its element. */
+      readonly element: string;
+      readonly recipe: string;
+    }
+  /** It did not build, and nothing proves whose fault that is: the order counts as one try. */
+  | {
+      readonly kind: "unproven";
+      readonly name: string;
+      readonly element: string;
+      readonly recipe: string;
+      readonly attempt: Attempt;
+    }
   /** The worker could not carry the order out, and says why. */
   | { readonly kind: "fault"; readonly name: string; readonly code: string; readonly message: string };
 
@@ -116,17 +136,30 @@ async function take(file: string, copy: string, evidence: string, context: TakeC
     throw refused("it is not a plain file any more");
   if ((await stat(copy)).size > limit) throw tooLarge();
   await unpack(copy, handOver, evidence);
+  const about = { name, element: elementKey(order.element), recipe: order.element.recipe ?? "" };
   const failure = handOver.attempt?.failure;
-  if (handOver.attempt !== undefined && failure !== undefined && ERRORS[failure.code].blame !== "source") {
-    // Nothing proves that the driver is at fault: its log is kept, and it is ordered again.
-    await keepAttempt(handOver.attempt, evidence, context.cache);
-    return { kind: "fault", name, code: failure.code, message: failure.cause };
+  const blame = failure === undefined ? undefined : ERRORS[failure.code].blame;
+  if (handOver.attempt !== undefined && failure !== undefined && blame !== "source") {
+    // It is no attempt that counts for good, but its log is kept.
+    const attempt = await keepAttempt(handOver.attempt, evidence, context.cache);
+    if (blame !== "unknown") return { kind: "fault", name, code: failure.code, message: failure.cause };
+    return (await countTry(digest, context))
+      ? { kind: "unproven", ...about, attempt }
+      : { kind: "again", ...about };
   }
   const kind =
     order.kind === "build"
       ? await takeAttempt(order, handOver.attempt as AttemptRecord, evidence, context)
       : await takeVerdict(order, handOver, evidence, context);
-  return { kind, name, recipe: order.element.recipe ?? "" };
+  return { kind, ...about };
+}
+
+/** Whether an order's try was not counted before: one directory may be taken many times. */
+async function countTry(digest: Digest, { cache, scratch }: TakeContext): Promise<boolean> {
+  const mark = countedOrder(cache, digest);
+  if (await exists(mark)) return false;
+  await scratch.write(mark, "");
+  return true;
 }
 
 /** What a hand-over says of itself, and the order that it names. */

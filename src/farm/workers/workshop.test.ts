@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import PQueue from "p-queue";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { craftModule } from "../../../test/support/crafted-module.ts";
@@ -88,7 +89,10 @@ async function source(text: string) {
   await mkdir(tree);
   await writeFile(join(tree, "Kbuild"), `# ${text}\n`);
   const read = await readSourceTree(tree);
-  return { tree: read.digest as Bytes["digest"], archive: await directory.put(archiveOfSource(read)) };
+  return {
+    tree: read.digest as Bytes["digest"],
+    archive: await directory.put(await buffer(archiveOfSource(read))),
+  };
 }
 
 /** An order of which nothing is missing but the kernel's headers: so far does a worker come with it. */
@@ -240,6 +244,22 @@ describe("a workshop", () => {
     await expect(
       workshop.load({ ...order, element: { ...order.element, driver: "another" } }, WATCH),
     ).rejects.toMatchObject({ code: "ORDER_INVALID" });
+  });
+
+  test("reads nothing of an order that names more bytes than any driver has", async () => {
+    const order = await loadOrder(await carriedImage(), "doorbell", "no module");
+    const [module] = order.set.modules;
+    const large = Array.from(
+      { length: 5 },
+      () => ({ ...module, size: 400 << 20 }) as (typeof order.set.modules)[0],
+    );
+
+    await expect(
+      workshop.load({ ...order, set: { ...order.set, modules: large } }, WATCH),
+    ).rejects.toMatchObject({
+      code: "ORDER_INVALID",
+      message: expect.stringContaining("2097152000 bytes"),
+    });
   });
 
   test("boots for each order alone: any of them may claim to be of the same driver", async () => {

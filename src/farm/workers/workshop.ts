@@ -3,7 +3,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type PQueue from "p-queue";
+import PQueue from "p-queue";
 import { markUsed } from "../../base/cache.ts";
 import { defined } from "../../base/defined.ts";
 import { FarmError } from "../../base/error.ts";
@@ -45,9 +45,11 @@ export class Workshop {
   readonly #inputs = new Map<string, Inputs>();
   readonly #sources = new Map<string, Promise<SourceTree>>();
   readonly #roots = new Map<string, Promise<string>>();
+  readonly #loads: PQueue;
 
   constructor(context: WorkshopContext) {
     this.#context = context;
+    this.#loads = new PQueue({ concurrency: context.processors.concurrency });
   }
 
   /**
@@ -83,10 +85,17 @@ export class Workshop {
     watch: Watch,
     own: ReadonlyMap<string, Buffer> = new Map(),
   ): Promise<LoadResult> {
+    const { driver, modules, needs } = order.set;
+    if (driver !== order.element.driver) throw contradiction("its modules are not its element's driver's");
+    refuseLarge([...modules, ...modules.flatMap(({ packed }) => packed ?? []), ...needs]);
+    // What waits for a processor holds its modules: no more than can be booted at once.
+    return this.#loads.add(() => this.#loadSet(order, watch, own));
+  }
+
+  async #loadSet(order: LoadOrder, watch: Watch, own: ReadonlyMap<string, Buffer>): Promise<LoadResult> {
     const bytesOf = async (bytes: Bytes) =>
       own.get(bytes.digest) ?? (await this.#context.directory.bytes(bytes));
-    const { driver, modules, needs, smoke, settings } = order.set;
-    if (driver !== order.element.driver) throw contradiction("its modules are not its element's driver's");
+    const { modules, needs, smoke, settings } = order.set;
     const set = {
       // Whose modules these are, only who planned knows: a stranger's order may name any driver, and what it has run in
       // a kernel could report anything of the others there. So an order shares its boot with no other one.
@@ -148,6 +157,7 @@ export class Workshop {
     const { name, version, modules, build, packageName } = driver;
     if (name !== element.driver || version !== element.driverversion)
       throw contradiction("its driver is not its element's");
+    refuseLarge(driver.needed.flatMap((one) => one.modules));
     const needed = await Promise.all(
       driver.needed.map(
         async (one): Promise<NeededDriver> =>
@@ -179,9 +189,7 @@ export class Workshop {
     const known = this.#sources.get(key);
     if (known !== undefined) return known;
     const { directory, scratch, signal } = this.#context;
-    const read = directory
-      .bytes(archive)
-      .then((bytes) => sourceOfArchive(bytes, tree, scratch.path(), signal));
+    const read = directory.file(archive).then((file) => sourceOfArchive(file, tree, scratch.path(), signal));
     read.catch(() => this.#sources.delete(key));
     this.#sources.set(key, read);
     return read;
@@ -244,6 +252,18 @@ async function readRecord(place: string): Promise<RootRecord> {
 
 /** A build's limits say nothing of a load test, which has its own. */
 const NO_LIMITS = { minutes: 15, memory: 0, processes: 0, disk: 0, output: 0, artifact: 0 };
+
+/** What one order may have held in memory: ten times what the largest drivers have, each module twice. */
+const HELD_LIMIT_BYTES = 512 * 1024 ** 2;
+
+/** Before any of it is read: an order says how much that will be. */
+function refuseLarge(held: readonly Bytes[]): void {
+  const total = held.reduce((sum, { size }) => sum + size, 0);
+  if (total <= HELD_LIMIT_BYTES) return;
+  throw new FarmError("ORDER_INVALID", {
+    detail: `the order's modules have ${total} bytes; a worker takes at most ${HELD_LIMIT_BYTES}`,
+  });
+}
 
 function contradiction(fact: string): FarmError {
   return new FarmError("ORDER_INVALID", { detail: `the order contradicts itself: ${fact}` });

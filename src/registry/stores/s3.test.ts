@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { storeContract } from "../../../test/contracts/store.ts";
 import { inTurn, type S3Double, type S3Fault, startS3Double } from "../../../test/support/s3-double.ts";
+import { startServer } from "../../../test/support/server.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openS3Store } from "./s3.ts";
 
@@ -156,6 +157,7 @@ describe("what a server answers", () => {
     [403, "RequestTimeTooSkewed", "STORE_UNUSABLE", /clock/],
     [404, "NoSuchBucket", "STORE_UNUSABLE", /Create the bucket/],
     [301, "PermanentRedirect", "STORE_UNUSABLE", /region/],
+    [307, "TemporaryRedirect", "STORE_UNUSABLE", /region/],
     [403, "QuotaExceeded", "DISK_FULL", /space/],
     [503, "SlowDown", "REMOTE_UNAVAILABLE", /again later/],
     [418, "Teapot", "STORE_UNUSABLE", /endpoint/],
@@ -176,6 +178,19 @@ describe("what a server answers", () => {
     // The SDK's error may hold what was signed.
     expect(JSON.stringify(thrown)).not.toMatch(/AWS4|testing|StringToSign/);
     expect((thrown as Error).cause).toBeUndefined();
+  });
+
+  test("may be slow, or ask for patience again and again", async () => {
+    const double = await startS3Double();
+    const store = await open(double, { ...QUICK, attempts: 5 });
+    const busy = [answers(503, "SlowDown"), answers(429, "TooManyRequests"), answers(503, "SlowDown")];
+
+    double.fault = inTurn(() => true, ...busy, { kind: "slow", ms: 300 });
+    await store.write("a", "1");
+    double.fault = inTurn(() => true, ...busy, { kind: "slow", ms: 300 });
+    expect(String(await store.read("a"))).toBe("1");
+
+    expect(double.requests).toHaveLength(8);
   });
 
   test("about a bucket that is missing is no missing file", async () => {
@@ -289,4 +304,65 @@ test("the server is asked to encrypt every object as configured, and each body g
   const sent = double.requests.filter(({ method }) => method === "PUT").map(({ headers }) => headers);
   expect(sent.map((headers) => headers["x-amz-content-sha256"])).not.toContain("UNSIGNED-PAYLOAD");
   expect(sent.some((headers) => "x-amz-checksum-crc32" in headers || "x-amz-trailer" in headers)).toBe(false);
+});
+
+describe("credentials that end in the middle of a night", () => {
+  /** As containers get them: a server gives out what is good for some minutes. */
+  async function provider(current: { key: string | undefined }, lifeMs: number) {
+    const { url } = await startServer((_, response) => {
+      if (current.key === undefined) return void response.writeHead(403).end("{}");
+      const Expiration = new Date(Date.now() + lifeMs).toISOString();
+      const given = {
+        AccessKeyId: current.key,
+        SecretAccessKey: "testing",
+        Token: "very-secret-token",
+        Expiration,
+      };
+      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(given));
+    });
+    vi.stubEnv("AWS_ACCESS_KEY_ID", undefined);
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", undefined);
+    vi.stubEnv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
+    vi.stubEnv("AWS_EC2_METADATA_DISABLED", "true");
+    for (const name of ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"]) vi.stubEnv(name, "/dev/null");
+  }
+
+  test("are got anew without anybody's help", async () => {
+    const double = await startS3Double();
+    const current = { key: "test" };
+    const lifeMs = 1000;
+    await provider(current, lifeMs);
+    const store = await open(double);
+    await store.write("a", "1");
+
+    const over = Date.now() + lifeMs;
+    current.key = "fresh";
+    await vi.waitUntil(() => Date.now() > over, 10_000);
+    double.keys = new Set(["fresh"]);
+    await store.write("a", "2");
+
+    expect(String(await store.read("a"))).toBe("2");
+  });
+
+  test("and cannot be got anew are named, with what to do, and without any of them", async () => {
+    const double = await startS3Double();
+    const current: { key: string | undefined } = { key: "test" };
+    await provider(current, 3600_000);
+    const store = await open(double);
+    await store.write("a", "1");
+
+    double.keys = new Set(["fresh"]);
+    const old = await store.write("a", "2").catch((thrown: unknown) => thrown);
+    expect(old).toMatchObject({
+      code: "STORE_UNUSABLE",
+      message: expect.stringContaining("the credentials have expired (400 ExpiredToken)"),
+      hint: expect.stringMatching(/new credentials.*nothing that was published is lost/),
+    });
+    current.key = undefined;
+    const none = await (await openS3Store(placeOf(double), QUICK))
+      .read("a")
+      .catch((thrown: unknown) => thrown);
+    expect(none).toMatchObject({ code: "STORE_UNUSABLE", hint: expect.stringContaining("credentials") });
+    expect(JSON.stringify([old, none]) + String(old) + String(none)).not.toMatch(/very-secret|testing|AWS4/);
+  });
 });

@@ -6,7 +6,7 @@ import { annotatedCatalog, type Described } from "../../../catalog/annotated.ts"
 import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import { exportDriverkit } from "../../../catalog/driverkit.ts";
 import { exportKernelCrawler } from "../../../catalog/kernel-crawler.ts";
-import { mergeImported } from "../../../catalog/merge.ts";
+import { uniteCatalogs } from "../../../catalog/merge.ts";
 import { ArchitectureName } from "../../../kernel/architecture.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
 import { readPublished } from "../../../registry/generations.ts";
@@ -24,7 +24,7 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
     const described: Described =
       options.catalog === undefined
         ? await readPublished(farm.store)
-        : (await Promise.all(options.catalog.map(readCatalog))).reduce<Described>(mergeImported, {
+        : (await Promise.all(options.catalog.map(readCatalog))).reduce<Described>(uniteCatalogs, {
             catalog: EMPTY_CATALOG,
             facts: [],
           });

@@ -38,6 +38,17 @@ async function writtenKernels(): Promise<AnnotatedKernel[]> {
   return found.toSorted((a, b) => (a.kversion < b.kversion ? -1 : 1));
 }
 
+/** Which packages it has, whoever says so; and nothing that somebody learned of them. */
+function withoutClaims({ kversion, packageVersion, packages }: AnnotatedKernel | Element) {
+  return {
+    kversion,
+    packageVersion,
+    digests: Object.values(packages)
+      .flat()
+      .map(({ sha256 }) => sha256),
+  };
+}
+
 describe.each(["annotated", "facts"])("on a store of the form %s", (fixture) => {
   test("catalog list says what was ever said of a kernel", async () => {
     const { run } = await farmOn(fixture);
@@ -51,7 +62,7 @@ describe.each(["annotated", "facts"])("on a store of the form %s", (fixture) => 
     expect(table).toMatch(/6\.1\.0-56-amd64 .* gcc-12 +listed/);
   });
 
-  test("an export tells another farm the same, which lists and builds the same", async () => {
+  test("an export tells another farm which kernels there are, and not whom to believe", async () => {
     const [ours, theirs] = [await farmOn(fixture), await farmOn()];
     const file = join(theirs.directory, "catalog.json");
     await writeFile(file, await ours.run("catalog", "export"));
@@ -59,14 +70,16 @@ describe.each(["annotated", "facts"])("on a store of the form %s", (fixture) => 
     await theirs.run("catalog", "import", file);
 
     const list = ["catalog", "list", "--json"];
-    expect(kernelsIn(await theirs.run(...list))).toEqual(kernelsIn(await ours.run(...list)));
+    expect(kernelsIn(await theirs.run(...list)).map(withoutClaims)).toEqual(
+      kernelsIn(await ours.run(...list)).map(withoutClaims),
+    );
     const wanted = ["matrix", "generate", "--driver", "doorbell", "--driver-version", "0.1.1"];
     const matrices = [
       await ours.run(...wanted),
       await theirs.run(...wanted),
       await ours.run(...wanted, "--catalog", file),
     ].map((text) => JSON.parse(text) as Element[]);
-    expect(matrices[1]).toEqual(matrices[0]);
+    expect(matrices[1]?.map(withoutClaims)).toEqual(matrices[0]?.map(withoutClaims));
     expect(matrices[2]).toEqual(matrices[0]);
     expect(matrices[0]?.map(({ kversion, compiler }) => [kversion, compiler?.version])).toContainEqual([
       "6.1.0-55-amd64",

@@ -4,8 +4,8 @@
 import { FarmError } from "../../../base/error.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog } from "../../../catalog/catalog.ts";
-import { formatChangesOf, reportsOfList } from "../../../catalog/kernel-list.ts";
-import { mergeCatalog, mergeImported } from "../../../catalog/merge.ts";
+import { formatChangesOf, isOfList, reportsOfList } from "../../../catalog/kernel-list.ts";
+import { asClaims, mergeCatalog, uniteCatalogs } from "../../../catalog/merge.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
 import { type AnyCatalog, catalogOfList, readAnyCatalog } from "../../catalog-io.ts";
@@ -46,9 +46,9 @@ function merged(
   read: AnyCatalog,
   { acceptWithdrawals = false }: ImportOptions,
 ): Described {
-  if (read.format === "kmodfarm") return mergeImported(previous, read);
+  if (read.format === "kmodfarm") return uniteCatalogs(previous, asClaims(read));
   if (read.format === "driverkit")
-    return mergeImported(previous, { catalog: catalogOfList(read.list), facts: [] });
+    return uniteCatalogs(previous, asClaims({ catalog: catalogOfList(read.list), facts: [] }));
   const now = new Date().toISOString();
   const { catalog, facts } = previous;
   const reports = reportsOfList(read.list, catalog, now, acceptWithdrawals);
@@ -59,7 +59,7 @@ function merged(
 function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {
   const list = read.format === "kmodfarm" ? undefined : read.list;
   const kernels = read.format === "kmodfarm" ? read.catalog.kernels : read.list.kernels;
-  const mine = list === undefined ? [] : after.sources.filter(({ id }) => id.startsWith(`${list.id}/`));
+  const mine = list === undefined ? [] : after.sources.filter(({ id }) => isOfList(list.id, id));
   const count = (test: (kernel: (typeof kernels)[number]) => boolean) => kernels.filter(test).length;
   return {
     schema: "kmodfarm.catalog-import/1",

@@ -5,6 +5,7 @@ import { FarmError } from "../../../base/error.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "../../../catalog/catalog.ts";
 import type { SourceProblem, SourceWarning, Update } from "../../../catalog/update.ts";
+import { authorOf } from "../../../farm/heads.ts";
 import { thisPerson } from "../../../farm/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
@@ -79,7 +80,7 @@ export async function changeCatalog<T extends { readonly catalog: Catalog } & Pa
   what: string,
   change: (state: Published) => Promise<T>,
 ): Promise<{ before: Catalog; result: T }> {
-  const author = { who: thisPerson(), what, now: () => new Date() };
+  const author = authorOf(farm, thisPerson(), what, () => new Date());
   const { result } = await publish(
     farm.store,
     async (state) => {

@@ -6,7 +6,7 @@ import { ERRORS } from "../../../base/error-codes.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import { EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import type { KernelList } from "../../../catalog/kernel-list.ts";
-import { mergeImported } from "../../../catalog/merge.ts";
+import { uniteCatalogs } from "../../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../../farm/config/index.ts";
 import { unknownSelections, wantedElements } from "../../../farm/wanted.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
@@ -96,7 +96,7 @@ async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<
       return read;
     }),
   );
-  return catalogs.reduce<Described>(mergeImported, { catalog: EMPTY_CATALOG, facts: [] });
+  return catalogs.reduce<Described>(uniteCatalogs, { catalog: EMPTY_CATALOG, facts: [] });
 }
 
 /** The parts of a list that give no element: bad entries and kernels that cannot be built are not passed over in silence. */

@@ -8,7 +8,9 @@ export const RUN = declareCommand(
   {
     options: {
       ...NARROWING,
-      retry: flag("also retry elements that failed through their own fault or could not be fetched"),
+      retry: flag(
+        "also retry elements that failed through their own fault or could not be fetched, and look for damage in a bucket",
+      ),
       dryRun: flag("only print what would be built and load-tested, and why"),
       ...PLACES,
       ...SANDBOX,

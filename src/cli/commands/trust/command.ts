@@ -1,5 +1,6 @@
-/** `kmodfarm verify`. */
-import { declareCommand, flag, one, word } from "../../command.ts";
+/** `kmodfarm verify`, `kmodfarm root new`, `root sign`, `root publish`. */
+import { declareCommand, flag, one, required, wholeNumber, word, words } from "../../command.ts";
+import { PLACES } from "../../common-options.ts";
 
 export const VERIFY = declareCommand(
   "verify",
@@ -18,4 +19,38 @@ export const VERIFY = declareCommand(
       json: flag("print the result as JSON"),
     },
   },
+);
+
+export const NEW_ROOT = declareCommand(
+  "new",
+  "write a root document to be signed: which keys may sign roots and heads",
+  {
+    options: {
+      to: required(word("<file>", "where to write it")),
+      after: word("<file>", "the root before: what is not said here stays as it is there"),
+      origin: word(
+        "<name>",
+        "name of the registry, a host and a path: farm.example.org/drivers (first root only)",
+      ),
+      rootKey: words("<file>", "public key (PEM) that signs roots; may be repeated"),
+      headKey: words("<file>", "public key (PEM) that signs heads; may be repeated"),
+      threshold: wholeNumber("<n>", "root keys that must sign the next root (default: more than half)"),
+      days: wholeNumber("<n>", "days until it expires (default: 365)"),
+    },
+  },
+);
+
+export const SIGN_ROOT = declareCommand(
+  "sign",
+  "add the signatures of this configuration's root keys to a root document",
+  {
+    arguments: [one("file", "the document, which is written anew")],
+    options: { ...PLACES, key: word("<name>", "only this key") },
+  },
+);
+
+export const PUBLISH_ROOT = declareCommand(
+  "publish",
+  "publish a root that enough keys have signed; nodes follow it with their next question",
+  { arguments: [one("file", "the signed document")], options: PLACES },
 );

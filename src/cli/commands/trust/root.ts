@@ -1,0 +1,83 @@
+/** `kmodfarm root new`, `sign`, `publish`: the ceremony, from file to file. */
+import { writeFile } from "node:fs/promises";
+import { FarmError } from "../../../base/error.ts";
+import { newRoot, publishRoot, readRootFile, signRoot, writeRootFile } from "../../../farm/ceremony.ts";
+import { headMaker } from "../../../farm/heads.ts";
+import { type PublicKey, publicKeyFromPem } from "../../../provenance/public-key.ts";
+import { ROOT_LIMIT_BYTES, readTrust, type Trust, writeTrust } from "../../../provenance/trust.ts";
+import { readPublished } from "../../../registry/generations.ts";
+import { publishHead } from "../../../registry/head.ts";
+import type { OptionsOf } from "../../command.ts";
+import { readNamedFile } from "../../named-file.ts";
+import { withFarm } from "../../options.ts";
+import { counted, print } from "../../output.ts";
+import type { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT } from "./command.ts";
+
+export async function newDocument(options: OptionsOf<typeof NEW_ROOT>): Promise<number> {
+  const { to, after, origin, threshold, days, rootKey = [], headKey = [] } = options;
+  const before = after === undefined ? undefined : readTrust((await readRoot(after)).text, after);
+  if (before !== undefined && origin !== undefined)
+    throw new FarmError("USAGE", { detail: "a registry keeps its origin: --origin is for a first root" });
+  const [rootKeys, headKeys] = [await readKeys(rootKey), await readKeys(headKey)];
+  const trust = newRoot({ origin, rootKeys, headKeys, threshold, days }, before, new Date());
+  await write(to, writeTrust(trust));
+  await print(`${wordsOf(trust)}Next: \`kmodfarm root sign ${to}\`, wherever the keys are.\n`);
+  return 0;
+}
+
+export async function sign(file: string, options: OptionsOf<typeof SIGN_ROOT>): Promise<number> {
+  const note = await readRoot(file);
+  const signed = await withFarm(options, ({ signing }) => signRoot(note, signing, options.key));
+  await write(file, writeRootFile(signed));
+  const trust = readTrust(note.text, file);
+  await print(`${wordsOf(trust)}${file} has ${counted(signed.signatures.length, "signature")} now.\n`);
+  return 0;
+}
+
+export async function publish(file: string, options: OptionsOf<typeof PUBLISH_ROOT>): Promise<number> {
+  const note = await readRoot(file);
+  return withFarm(options, async (farm) => {
+    const trust = await publishRoot(farm.store, note, file);
+    await print(wordsOf(trust));
+    // A head by a key that is not trusted any more is worth nothing.
+    const head = await publishHead(
+      farm.store,
+      await readPublished(farm.store),
+      headMaker(farm, () => new Date()),
+    );
+    await print(head === undefined ? "" : `Head ${head.serial} is signed by it.\n`);
+    return 0;
+  });
+}
+
+async function readRoot(file: string) {
+  return readRootFile(await readNamedFile(file, ROOT_LIMIT_BYTES), file);
+}
+
+/** Beside the key the file may say whose it is, as `keys show` does. */
+const PEM = /-----BEGIN PUBLIC KEY-----\n[\s\S]*?-----END PUBLIC KEY-----\n?/g;
+
+function readKeys(files: readonly string[]): Promise<PublicKey[]> {
+  return Promise.all(
+    files.map(async (file) => {
+      const text = (await readNamedFile(file, ROOT_LIMIT_BYTES)).toString("latin1");
+      const [pem = text, ...others] = text.match(PEM) ?? [];
+      if (others.length > 0)
+        throw new FarmError("USAGE", { detail: `${file} holds several keys: give each a file` });
+      return publicKeyFromPem(pem, file);
+    }),
+  );
+}
+
+async function write(file: string, text: string): Promise<void> {
+  await writeFile(file, text).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("PLACE_UNUSABLE", { detail: `${file} cannot be written (${cause.code})`, cause });
+  });
+}
+
+/** What a person should read before signing. */
+function wordsOf({ origin, version, expires, roles }: Trust): string {
+  const keys = ({ threshold, keys: all }: Trust["roles"]["root"]) =>
+    `${threshold} of ${all.length}: ${all.join(", ")}`;
+  return `Root ${version} of ${origin}, until ${expires}\n  root  ${keys(roles.root)}\n  head  ${keys(roles.head)}\n`;
+}
