@@ -4,7 +4,9 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
-import { keysOf, makeSigner } from "../../test/support/statements.ts";
+import { withTestKeys } from "../../test/support/signed-store.ts";
+import { keysOf, keysOf, makeSigner } from "../../test/support/statements.ts";
+import { FARM } from "../../test/support/stored-farm.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { makeVerdict } from "../../test/support/verdicts.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
@@ -142,7 +144,7 @@ test("what headers say of their kernel is kept, and the next night plans without
 
   const options = { without: ["load"] } as const;
   await night({ ...farm, steps }, options);
-  const { report } = await night({ ...(await openFarm(farm.config)), steps }, options);
+  const { report } = await night({ ...(await openFarm(farm.config)), signing: farm.signing, steps }, options);
 
   const { catalog, facts } = await readPublished(farm.store);
   expect(factsOf(factsByKernel(facts), kernels[0])).toEqual({
@@ -442,7 +444,9 @@ async function openTestFarm(
   };
   await writeFile(join(place, "kmodfarm.yaml"), JSON.stringify(config));
   await writeFile(join(place, "policy.yaml"), "require: [provenance, load]\n");
-  const farm = await openFarm(await loadConfig({}, place));
+  const opened = await openFarm(await loadConfig({}, place));
+  // Faults are tried by the hundred: keys that need no process of their own do for that.
+  const farm = { ...opened, signing: withTestKeys(keysOf(FARM)) };
   await writePublished(farm.store, nextState(NOTHING, makeCatalog(kernels, known), []), new Date(0));
   return { ...farm, steps: { ...STEPS, ...effortless(farm) } };
 }

@@ -1,5 +1,6 @@
 /** Stores whose heads are signed, and what a node reads there. */
 import type { Digest } from "../../src/base/json.ts";
+import type { Farm } from "../../src/farm/open.ts";
 import { acceptHead, HEAD_LIMIT_BYTES, HEAD_PATH, type IndexRoot } from "../../src/provenance/head.ts";
 import {
   answerFrom,
@@ -21,6 +22,7 @@ import type { HeadMaker } from "../../src/registry/head.ts";
 import { readTrusts } from "../../src/registry/metadata.ts";
 import type { RegistryReader } from "../../src/registry/reader.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
+import type { Role } from "../../src/signing/roles.ts";
 import { makeTestKey, signature, signed, type TestKey, trustOf } from "./notes.ts";
 
 export const ROOT_KEY = makeTestKey();
@@ -89,4 +91,21 @@ async function askIndex(
   }
   const leaf = await readBlob(reader, digest, NODE_LIMIT_BYTES);
   return answerFrom(readLeaf(leaf, question, leafPrefix(root.widths, key), digest), question);
+}
+
+/** The signing of a farm whose root and head keys are these, without a process for each. */
+export function withTestKeys(others: Farm["signing"]): Farm["signing"] {
+  const own: Readonly<Partial<Record<Role, TestKey>>> = { root: ROOT_KEY, head: HEAD_KEY };
+  return {
+    async keysFor(role) {
+      const key = own[role];
+      return key === undefined ? others.keysFor(role) : new Map([[role, key.publicKey]]);
+    },
+    async sign(role, request, name) {
+      const key = own[role];
+      return key === undefined || !("text" in request)
+        ? others.sign(role, request, name)
+        : signature(request.text, key);
+    },
+  };
 }
