@@ -80,7 +80,7 @@ function unvouchedBy(id: string, source: CatalogSource | undefined, names: strin
     case "rpm-md":
       return reason(
         "unsignedRepository",
-        `only ${id} lists ${names}, and its metadata is not signed: configure a repository with a signed repomd.xml and its \`keyring\``,
+        `only ${id} lists ${names}, and its metadata is not signed: configure a repository whose repomd.xml is, with its \`keyring\`, or waive provenance in the policy`,
       );
     default:
       return reason(
