@@ -61,6 +61,8 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/attempt.ts": "attempts in the cache, taken over by builder/outputs.ts",
   "inputs/inputs.ts": "packages in the cache, by their digests",
   "builder/origins/archive.ts": "an archive that the configuration names",
+  "builder/source-archive.ts":
+    "an archive of an order, whose digest was asked; that of the tree inside is asked after",
   "builder/origins/directory.ts": "a directory that the configuration names: whether it is a file",
   "builder/origins/git-ignored.ts": "a directory that the configuration names: where it is",
   "builder/origins/not-source.ts": "places of the configuration: where they are",
@@ -77,7 +79,6 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/sandboxes/shortage.ts": "/proc, control groups",
   "builder/sandboxes/usage.ts": "/proc",
   "inputs/seal.ts": "seals in the cache",
-  "builder/source-archive.ts": "its own temporary file",
   "builder/toolchains/archive.ts": "roots in the cache, archives that a person names",
   "builder/toolchains/emulation.ts": "/proc/sys",
   "builder/toolchains/image.ts": "images/",

@@ -60,6 +60,18 @@ describe("the modules that a build left", () => {
   });
 
   test.each([
+    ["deeper", Array.from({ length: 33 }, () => "d").join("/")],
+    ["longer", Array.from({ length: 12 }, () => "d".repeat(100)).join("/")],
+  ])("are refused with a file that lies %s than a document takes", async (_, path) => {
+    const { output, evidence } = await leave({ "modules/crc7.ko": CRC7, [`files/${path}`]: "x" });
+    const files = [path.replaceAll(/[^/]+/g, "*")];
+
+    await expect(takeOutputs(output, evidence, wanted({ files }), ROOM)).rejects.toMatchObject({
+      code: "UNSAFE_NAME",
+    });
+  });
+
+  test.each([
     ["dkms", undefined, true],
     ["dkms", false, false],
     ["kbuild", undefined, false],

@@ -11,7 +11,7 @@ import { formatSize } from "../base/size.ts";
 import { readFileIn, walkTree } from "../base/strange-tree.ts";
 import type { Packing } from "../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../formats/kernel-module.ts";
-import { pathSegment } from "../kernel/path-segment.ts";
+import { isFilePath, pathSegment } from "../kernel/path-segment.ts";
 import type { DriverBuild } from "./driver.ts";
 import type { BuiltFile, Compression, Kept } from "./records.ts";
 
@@ -85,6 +85,10 @@ export async function takeOutputs(
   }
   for (const path of files) {
     for (const part of path.split("/")) pathSegment(part, "file");
+    if (!isFilePath(path))
+      throw new FarmError("UNSAFE_NAME", {
+        detail: `file ${path.slice(0, 160)}… is longer or deeper than any path`,
+      });
     const kept = await keep(evidence, `files/${path}`, read(output, `files/${path}`, left));
     keptFiles.push({ path, ...kept });
   }

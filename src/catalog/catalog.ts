@@ -97,15 +97,9 @@ const WORDS = ["claim", "repository", "vouching"] as const;
 type Word = (typeof WORDS)[number];
 
 export function wordOf(source: Pick<CatalogSource, "kind" | "trusted" | "unsigned"> | undefined): Word {
-  switch (source?.kind) {
-    case "apt":
-    case "rpm-md":
-      return source.unsigned === true ? "repository" : "vouching";
-    case "kernel-crawler":
-      return source.trusted === true ? "vouching" : "claim";
-    default:
-      return "claim";
-  }
+  if (source?.kind === "apt" || source?.kind === "rpm-md")
+    return source.unsigned === true ? "repository" : "vouching";
+  return source?.kind === "kernel-crawler" && source.trusted === true ? "vouching" : "claim";
 }
 
 /** How good the poorest word on packages is, from 0; the poorest of all where there is no package. */

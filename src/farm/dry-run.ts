@@ -11,7 +11,7 @@ import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
 
-export interface PlannedStep {
+interface PlannedStep {
   readonly element: Element;
   /** A build is followed by a load test of what it made. */
   readonly step: "build" | "load";

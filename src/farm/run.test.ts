@@ -5,7 +5,7 @@ import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { writePublished } from "../../test/support/published.ts";
 import { withTestKeys } from "../../test/support/signed-store.ts";
-import { keysOf, keysOf, makeSigner } from "../../test/support/statements.ts";
+import { keysOf, makeSigner } from "../../test/support/statements.ts";
 import { FARM } from "../../test/support/stored-farm.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
 import { makeVerdict } from "../../test/support/verdicts.ts";

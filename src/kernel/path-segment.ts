@@ -26,3 +26,11 @@ export function pathSegment(value: string, what: string): string {
   const shown = value.length > 160 ? `${value.slice(0, 160)}…` : value;
   throw new FarmError("UNSAFE_NAME", { detail: `${what} ${JSON.stringify(shown)} is ${faultOf(value)}` });
 }
+
+const MOST = { characters: 1024, parts: 32 } as const;
+
+/** Whether a path of safe names is one that a document of the registry takes. */
+export function isFilePath(path: string): boolean {
+  const parts = path.split("/");
+  return path.length <= MOST.characters && parts.length <= MOST.parts && parts.every(isPathSegment);
+}

@@ -10,7 +10,7 @@ import { VERDICT_WORDS, Verdict } from "../check/verdict.ts";
 import { InputRecord } from "../inputs/input-record.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { KernelFacts } from "../kernel/facts.ts";
-import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
+import { isFilePath, PathSegment } from "../kernel/path-segment.ts";
 import { Element, OutputPath } from "../matrix/element.ts";
 
 /** Stands in the place of a recipe for what was not built here. */
@@ -24,12 +24,7 @@ const Digest = z.templateLiteral(["sha256:", z.string().regex(/^[0-9a-f]{64}$/)]
 const NamedVersion = z.object({ name: z.string(), version: z.string() });
 
 /** A file beside the modules, by its path in the driver's tree. */
-const FilePath = z
-  .string()
-  .max(1024)
-  .refine((path) => path.split("/").length <= 32 && path.split("/").every(isPathSegment), {
-    error: "not a safe path",
-  });
+const FilePath = z.string().refine(isFilePath, { error: "not a safe path" });
 /** A file of a generation: a document, or an index in a folder of its own. */
 const GenerationFile = z.string().regex(/^(index\/)?[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}$/, {
   error: "not a file of a generation",

@@ -10,7 +10,7 @@ import { typeOfPart } from "./parts.ts";
 import { DOCUMENT_LIMIT_BYTES } from "./stores/store.ts";
 
 /** Thousands of items share a part; real ones have 1 to 3 KiB. */
-export const ITEM_LIMIT_BYTES = 60 * 1024;
+const ITEM_LIMIT_BYTES = 60 * 1024;
 /** An artifact of some hundred modules; decisions name all of them in each verdict. */
 export const ENTRY_LIMIT_BYTES = 120 * 1024;
 

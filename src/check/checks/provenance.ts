@@ -70,7 +70,8 @@ function unvouched({ used, listed, sources }: Extract<Origin, { kind: "built" }>
 }
 
 function unvouchedBy(id: string, source: CatalogSource | undefined, names: string): Because {
-  switch (source?.kind) {
+  const kind = source?.kind ?? "import";
+  switch (kind) {
     case "kernel-crawler":
       return reason(
         "unsignedList",
@@ -80,9 +81,9 @@ function unvouchedBy(id: string, source: CatalogSource | undefined, names: strin
     case "rpm-md":
       return reason(
         "unsignedRepository",
-        `only ${id} lists ${names}, and its metadata is not signed: configure a repository with a signed repomd.xml and its \`keyring\``,
+        `only ${id} lists ${names}, and its metadata is not signed: configure a repository whose repomd.xml is, with its \`keyring\`, or waive provenance in the policy`,
       );
-    default:
+    case "import":
       return reason(
         "unlisted",
         `only ${id}, which is not configured here, lists ${names}: configure the repository as a source`,

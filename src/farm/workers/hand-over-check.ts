@@ -18,7 +18,7 @@ import {
 import type { AttemptRecord } from "../../builder/records.ts";
 import { load as loadCheck } from "../../check/checks/load.ts";
 import { moduleName } from "../../formats/kernel-module.ts";
-import { isPathSegment } from "../../kernel/path-segment.ts";
+import { isFilePath, isPathSegment } from "../../kernel/path-segment.ts";
 import type { BuildOrder, Bytes, HandOver, LoadOrder, Order } from "./order.ts";
 
 /** What else an archive may have beside modules and files: its description, the log's marks of what was cut. */
@@ -90,6 +90,9 @@ function expectedOfBuild(order: BuildOrder, attempt: AttemptRecord | undefined):
       ? []
       : [[compressedPath(name, compression), ofKept(compressed)] as const]),
   ]);
+  const stray = attempt.files?.find(({ path }) => !isFilePath(path));
+  if (stray !== undefined)
+    throw refused(`it has a file ${JSON.stringify(stray.path.slice(0, 160))}, which is no safe path`);
   const files = (attempt.files ?? []).map((file) => [`files/${file.path}`, ofKept(file)] as const);
   return new Map<string, Partial<Bytes> & { readonly limit: number }>([
     ["build.log", { limit: 2 * output + ROOM_BYTES }],

@@ -31,6 +31,7 @@ let directory: OrderDirectory;
 let workshop: Workshop;
 let processors: PQueue;
 let builds: number;
+let leaves: "doorbell" | "nothing";
 
 /** Leaves the module that the compiler of its root makes of everything. */
 const compiling: Sandbox = {
@@ -41,7 +42,8 @@ const compiling: Sandbox = {
     const output = join(outputs.find(([, inside]) => inside === "/output")?.[0] ?? "", "modules");
     const comment = await readFile(join(root, "bin", "gcc-12"), "utf8");
     await mkdir(output);
-    await writeFile(join(output, "doorbell.ko"), craftModule("doorbell", { comment }));
+    if (leaves !== "nothing")
+      await writeFile(join(output, "doorbell.ko"), craftModule("doorbell", { comment }));
     await writeFile(logFile, "a log\n");
     return { exitCode: 0, output: "" };
   },
@@ -53,6 +55,7 @@ beforeEach(async () => {
   scratch = await openScratch(join(cache, "tmp"));
   directory = await OrderDirectory.make(join(place, "orders"));
   builds = 0;
+  leaves = "doorbell";
   processors = new PQueue({ concurrency: 2 });
   workshop = new Workshop({
     ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: compiling },
@@ -220,6 +223,19 @@ describe("a workshop", () => {
     expect(builds).toBe(2);
     expect(await findAttempt(honest.recipe, cache)).toBeUndefined();
     expect(await readdir(join(cache, "toolchains"))).toHaveLength(2);
+  });
+
+  test("tries again what failed, if an order says so", async () => {
+    const order = await honestOrder(await carriedHeaders());
+    leaves = "nothing";
+
+    const failed = [await build(order), await build(order)];
+    leaves = "doorbell";
+    const retried = [await build({ ...order, isRetry: true }), await build({ ...order, isRetry: true })];
+
+    expect(failed.map(({ record }) => record.failure?.code)).toEqual(["MODULE_MISSING", "MODULE_MISSING"]);
+    expect(retried.map(({ record }) => record.failure)).toEqual([undefined, undefined]);
+    expect(builds).toBe(2);
   });
 
   test("lets an order with damaged bytes spoil none of the same tree and root", async () => {

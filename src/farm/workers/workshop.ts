@@ -60,7 +60,7 @@ export class Workshop {
     const { element, recipe } = order;
     const attempts = attemptsOf(order, this.#context.cache);
     const known = await findAttempt(recipe, attempts);
-    if (known !== undefined) {
+    if (known !== undefined && !(order.isRetry && known.record.failure !== undefined)) {
       await markUsed(attempts);
       return known;
     }
