@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { NOTHING } from "../../test/support/artifacts.ts";
 import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
@@ -13,20 +13,24 @@ import { FarmError, toFarmError } from "../base/error.ts";
 import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import { sha256 } from "../base/json.ts";
 import { type Attempt, keepAttempt } from "../builder/attempt.ts";
+import { rootRequest } from "../builder/build.ts";
+import type { LoadedDriver } from "../builder/driver.ts";
 import { recipeKey, recipeOf } from "../builder/recipe.ts";
 import type { CatalogKernel, CatalogSource } from "../catalog/catalog.ts";
 import type { ReadList } from "../catalog/list-source.ts";
 import { exitOf } from "../cli/commands/night/run.ts";
 import { factsByKernel, factsOf } from "../kernel/facts.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
+import { generateMatrix } from "../matrix/generate.ts";
 import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import { listAll } from "../registry/standing.ts";
 import { loadConfig } from "./config/index.ts";
 import type { RunOptions } from "./coordinator.ts";
+import { loadDrivers } from "./drivers.ts";
 import type { Work } from "./executors/executor.ts";
 import { HandOverExecutor } from "./executors/hand-overs.ts";
-import { type Farm, openFarm } from "./open.ts";
+import { type Farm, openFarm, openToolchains } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
 import { STEPS, type Steps } from "./steps.ts";
@@ -298,6 +302,12 @@ function poisoned({ source, read }: ReadList): ReadList {
 
 describe("a run that takes what workers made", () => {
   const kernels = [1, 2, 3].map((n) => makeKernel({ kversion: `6.1.0-${n}-amd64` }));
+  /** What the workers' toolchain root contains: who takes hand-overs makes none. */
+  const rootsOf = async (farm: Farm) => {
+    const [driver] = (await loadDrivers(farm)).loaded as [LoadedDriver];
+    const [element] = generateMatrix(makeCatalog(kernels), [driver], [{}]) as [Element];
+    return { [basename(await openToolchains(farm).place(rootRequest(element, driver)))]: [] };
+  };
 
   test("plans what was handed over, and nothing else", async () => {
     const planned: Element[] = [];
@@ -310,10 +320,16 @@ describe("a run that takes what workers made", () => {
       return { ...farm, steps: { ...farm.steps, planRecipe } };
     };
     const executor = () => new HandOverExecutor({ load: async () => undefined });
-    await night(await open("all"), { executor });
+    const all = await open("all");
+    const roots = await rootsOf(all);
+    await night(all, { executor, roots });
     const [one] = planned.splice(0) as [Element];
 
-    const { report } = await night(await open("handed"), { executor, only: new Set([elementKey(one)]) });
+    const { report } = await night(await open("handed"), {
+      executor,
+      roots,
+      only: new Set([elementKey(one)]),
+    });
 
     expect(planned.map(elementKey)).toEqual([elementKey(one)]);
     expect(report).toMatchObject({ wanted: 3, handedOut: 3, rows: [], problems: [] });
@@ -337,8 +353,9 @@ describe("a run that takes what workers made", () => {
     };
 
     const tries: (number | undefined)[] = [];
+    const roots = await rootsOf(farm);
     for (let taken = 0; taken < 4; taken++) {
-      const report = await runFarm(farm, { ...WATCHED, executor: () => unproven });
+      const report = await runFarm(farm, { ...WATCHED, roots, executor: () => unproven });
       tries.push(report.rows[0]?.note.failure?.tries);
     }
     await farm.close();
@@ -352,7 +369,8 @@ test("what was built without a statement is tried again once the farm has a key,
   const farm = await openTestFarm("unstated", { drivers: [GOOD] });
   const none = { ...keysOf(makeSigner()), keysFor: async () => new Map() };
   const nights = [];
-  for (const signing of [none, keysOf(makeSigner()), keysOf(makeSigner())]) {
+  for (const builder of [none, keysOf(makeSigner()), keysOf(makeSigner())]) {
+    const signing = withTestKeys(builder);
     const opened = { ...(await openFarm(farm.config)), steps: farm.steps, signing };
     const { report } = await night(opened, { without: ["load"] });
     const [listed] = listAll((await readPublished(farm.store)).indices);

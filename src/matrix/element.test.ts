@@ -45,7 +45,7 @@ describe("outputOf", () => {
     expect(outputOf("0.1.0", kernel)).toBe("0.1.0/debian12/x86_64/6.12.113+deb12-amd64_6.12.113-1~bpo12+1");
   });
 
-  test.each(["1:6.12", "6.12/../..", "6.12 ", "x".repeat(120)])(
+  test.each(["1:2:6.12", "6.12/../..", "6.12 ", "x".repeat(120)])(
     "refuses the package version %j",
     (packageVersion) => {
       expect(() => outputOf("0.1.0", { ...kernel, packageVersion })).toThrow(
