@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   ALL_DONE,
+  CLOUD,
   type CliResult,
   copyDriver,
   DOORBELL,
@@ -276,7 +277,7 @@ describe("a bad driver beside a good one", () => {
       mirror,
       warm: ALL_DONE,
       drivers: [DOORBELL, { ...DOORBELL, name: "broken", source: "broken", versions: ["1.0.0"] }],
-      select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
     });
     await copyDriver(join(farm.directory, "broken"));
     tally = join(farm.directory, "broken", "tally.c");

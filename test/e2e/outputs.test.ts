@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { sha256Of, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { CLOUD, sha256Of, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
 const CRC7 = join(import.meta.dirname, "../fixtures/modules/crc7.ko");
@@ -55,7 +55,7 @@ describe("what a build left", () => {
   beforeAll(async () => {
     farm = await farms.farm({
       mirror: await farms.mirror(),
-      select: { architectures: ["x86_64"], flavours: ["cloud"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
       drivers: Object.keys(DRIVERS).map((name) => ({
         ...{ name, source: name, versions: ["1.0.0"] },
         ...(name === "given" ? {} : { modules: [name] }),
