@@ -120,6 +120,7 @@ export class Coordinator {
   #wantedLast: readonly Element[] = [];
   #excluded: Wanted["excluded"] = [];
   #ofAll: number | undefined;
+  #isEmpty = false;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -257,6 +258,7 @@ export class Coordinator {
       wanted: this.#wantedLast,
       excluded: this.#excluded,
       ofAll: this.#ofAll,
+      isEmpty: this.#isEmpty,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -327,9 +329,10 @@ export class Coordinator {
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const { ledger } = this;
     const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
-    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    const { elements, excluded, ofAll, isEmpty } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
+    this.#isEmpty = isEmpty;
     return choose(elements);
   }
 

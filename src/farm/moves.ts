@@ -253,7 +253,7 @@ interface Moving {
 
 /** Publishes what a change comes to on whatever state is the newest then. */
 export async function change(
-  farm: Pick<Farm, "store" | "signing">,
+  farm: Pick<Farm, "config" | "store" | "signing">,
   { who, what, now }: Author,
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
 ): Promise<Moves> {

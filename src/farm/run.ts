@@ -7,7 +7,7 @@ import { makeFirstRoot } from "./ceremony.ts";
 import { Coordinator, type RunOptions } from "./coordinator.ts";
 import { loadDrivers } from "./drivers.ts";
 import { openGate } from "./gate.ts";
-import { authorOf } from "./heads.ts";
+import { authorOf, untrustedNote } from "./heads.ts";
 import { Ledger } from "./ledger.ts";
 import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
@@ -40,7 +40,8 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   options.opened?.(published);
   const author = authorOf(farm, thisPerson(), what, now);
   if (!isDry && !hasOwnKeys(farm.config.keys)) {
-    const said = await makeFirstRoot(farm.store, farm.signing, now());
+    const made = await makeFirstRoot(farm.store, farm.signing, now());
+    const said = made ?? (await untrustedNote(farm.store, farm));
     if (said !== undefined) progress.say(said);
   }
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));

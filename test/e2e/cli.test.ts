@@ -180,7 +180,7 @@ describe("kmodfarm matrix", () => {
     expect(exitCode).toBe(2);
     expect(stdout).toBe("");
     expect(stderr).toContain(
-      "--distro: there is no distribution or release 'debian1' (did you mean 'debian11'?)",
+      "--distro: there is no distribution or release 'debian1' (did you mean 'debian'?)",
     );
   });
 
