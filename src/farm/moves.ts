@@ -17,8 +17,8 @@ import { heldReuse, servedOf, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import { openGate } from "./gate.ts";
-import { authorOf } from "./heads.ts";
 import type { Farm } from "./open.ts";
+import { authorOf } from "./signing/heads.ts";
 
 export interface Move {
   readonly entry: IndexEntry;

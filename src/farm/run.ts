@@ -3,18 +3,19 @@
  * there, so it may be stopped anywhere and run again.
  */
 import { readPublished } from "../registry/generations.ts";
-import { makeFirstRoot } from "./ceremony.ts";
-import { Coordinator, type RunOptions } from "./coordinator.ts";
+import { Coordinator } from "./coordinator.ts";
 import { loadDrivers } from "./drivers.ts";
 import { openGate } from "./gate.ts";
-import { authorOf, untrustedNote } from "./heads.ts";
 import { Ledger } from "./ledger.ts";
 import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
-import { hasOwnKeys, makeMissingKeys } from "./signing.ts";
-import { openAttestor } from "./statements.ts";
+import type { RunOptions } from "./run-options.ts";
+import { makeFirstRoot } from "./signing/ceremony.ts";
+import { authorOf, untrustedNote } from "./signing/heads.ts";
+import { hasOwnKeys, makeMissingKeys } from "./signing/keys.ts";
+import { openAttestor } from "./signing/statements.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only

@@ -1,11 +1,11 @@
 /** Who makes a generation, and signs the head that nodes find it by. */
-import type { Digest } from "../base/json.ts";
-import type { Author } from "../registry/commit.ts";
-import { type HeadMaker, trustsAny } from "../registry/head.ts";
-import { readTrusts } from "../registry/metadata.ts";
-import type { Store } from "../registry/stores/store.ts";
-import type { Farm } from "./open.ts";
-import { hasOwnKeys } from "./signing.ts";
+import type { Digest } from "../../base/json.ts";
+import type { Author } from "../../registry/commit.ts";
+import { type HeadMaker, trustsAny } from "../../registry/head.ts";
+import { readTrusts } from "../../registry/metadata.ts";
+import type { Store } from "../../registry/stores/store.ts";
+import type { Farm } from "../open.ts";
+import { hasOwnKeys } from "./keys.ts";
 
 type Signing = { readonly signing: Farm["signing"]; readonly config: Pick<Farm["config"], "keys"> };
 
