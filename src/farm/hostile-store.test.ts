@@ -147,7 +147,7 @@ describe("a store whose disk is full", () => {
     try { for (;;) writeSync(filler, Buffer.alloc(4096, 1)); } catch {}
     closeSync(filler);
     truncateSync(place + "/filler", statSync(place + "/filler").size - freeKib * 1024);
-    const take = () => withdraw({ store }, (listed) => listed, { by: "ann", why: "it panics" }, () => new Date());
+    const take = () => withdraw({ store, config: { keys: [] } }, (listed) => listed, { by: "ann", why: "it panics" }, () => new Date());
     const stable = async () => (await readPublished(store)).indices[0].stable.length;
     const failed = await take().then(() => "withdrawn", ({ code, message }) => ({ code, message }));
     const during = await stable();

@@ -24,7 +24,7 @@ const WRITER = `
   for (let done = 0; done < Number(count); done++) {
     const decision = { at: new Date().toISOString(), action: "withdraw", artifact, by, why: String(done), verdicts: [] };
     const add = async (state) => ({ state: { ...state, decisions: [...state.decisions, decision] }, moves: [] });
-    await change({ store }, { who: by, what: "withdraw", now: () => new Date() }, add);
+    await change({ store, config: { keys: [] } }, { who: by, what: "withdraw", now: () => new Date() }, add);
   }
   await store.close();`;
 
