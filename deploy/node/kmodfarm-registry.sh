@@ -1,6 +1,17 @@
 # Part of kmodfarm-fetch: what a registry says, believed only as far as docs/registry.md lets a node believe it.
 # Sets $value, $word and $why; reads $state, $work, $trust, $mirror, $mirrors, $patience, $loader, $here.
 
+# answer WORD SENTENCE: the only way out. A full disk looks like any other failure, hence the probe.
+answer() {
+  case $1 in integrity | unreachable) { echo x >"$work/probe"; } 2>/dev/null || set -- cannotWrite "$state is full or read-only" ;; esac
+  printf '%s: %s\n' "$1" "$2"
+  case $1 in
+    exact | loadsOn) exit 0 ;; integrity) exit 4 ;;
+    cannotLoad | cannotWrite | unreachable | stale | busy) exit 3 ;; *) exit 1 ;;
+  esac
+}
+refuse() { word=$1 why=$2; return 1; }
+
 # --- Files from registries ----------------------------------------------------------------------------------------------
 # get PATH KIB: into $work/got from $mirror. 0 there, 1 missing, 2 anything else. ulimit counts blocks of 512 bytes.
 get() {
