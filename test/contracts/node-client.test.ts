@@ -1,30 +1,22 @@
 /** The client in POSIX sh, by the shells and tools that nodes have. */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { sha256 } from "../../src/base/json.ts";
 import { readHead, writeHead } from "../../src/provenance/head.ts";
 import { readTrust, writeTrust } from "../../src/provenance/trust.ts";
 import { randomFrom } from "../support/damage.ts";
+import { busyboxClient, CLIENT, SYSTEM_PATH } from "../support/node-clients.ts";
 import { blockOf, faultOfLeaf, leafOf, PLACE, UNAME } from "../support/node-registry.ts";
 import { changedLines, ORIGIN } from "../support/notes.ts";
 import { firstRoot } from "../support/signed-store.ts";
 import { sharedDirectory } from "../support/temporary.ts";
 import { nodeClientContract } from "./node-client.ts";
 
-const CLIENT = join(import.meta.dirname, "../../deploy/node/kmodfarm-fetch");
+nodeClientContract({ name: "dash, curl", argv: ["dash", CLIENT], path: SYSTEM_PATH });
 
-nodeClientContract({ name: "dash, curl", argv: ["dash", CLIENT], path: "/usr/sbin:/usr/bin:/sbin:/bin" });
-
-/** All of busybox, and what it does not have: on Debian flock is of util-linux. */
-const tools = join(sharedDirectory(), "tools");
-mkdirSync(tools);
-for (const name of execFileSync("busybox", ["--list"], { encoding: "utf8" }).trim().split("\n"))
-  symlinkSync("/usr/bin/busybox", join(tools, name.replace("/", "_")));
-for (const name of ["openssl", "flock"]) symlinkSync(join("/usr/bin", name), join(tools, name));
-
-nodeClientContract({ name: "busybox, wget", argv: [join(tools, "sh"), CLIENT], path: tools });
+nodeClientContract({ ...busyboxClient(), isShort: true });
 
 /** Both clients and the farm must understand a file in the same way: what one of them refuses, all do. */
 const denied = [sha256("one"), sha256("two")].toSorted().map((module) => ({ module, why: "a  reason" }));
