@@ -18,13 +18,13 @@ get() {
   rm -f "$work/got"
   case $mirror in
     http://* | https://*)
-      (ulimit -f $(($2 * 2)) && exec timeout "$patience" $loader "$work/got" "$mirror/$1") >/dev/null 2>"$work/said" 9>&- && return
+      { (ulimit -f $(($2 * 2)) && exec timeout "$patience" $loader "$work/got" "$mirror/$1") >/dev/null 9>&-; } 2>"$work/said" && return
       ! grep -q '\(error: \|ERROR \|HTTP/1\.[01] \)4\(04\|10\)' "$work/said" || return 1
       return 2 ;;
   esac
   [ -d "${mirror#file://}" ] || return 2
   [ -e "${mirror#file://}/$1" ] || return 1
-  [ -f "${mirror#file://}/$1" ] && (ulimit -f $(($2 * 2)) && exec cat "${mirror#file://}/$1" >"$work/got") 2>/dev/null || return 2
+  [ -f "${mirror#file://}/$1" ] && { (ulimit -f $(($2 * 2)) && exec cat "${mirror#file://}/$1" >"$work/got"); } 2>/dev/null || return 2
 }
 has_digest() { sum=$(sha256sum <"$1") && [ "${sum%% *}" = "$2" ]; }
 # blob DIGEST KIB: makes sure that $blobs/DIGEST is there and what it should be.

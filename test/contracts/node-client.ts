@@ -40,6 +40,8 @@ export interface NodeClient {
   readonly path: string;
   /** Leaves out what takes long, which is for `npm run test:wide node-client` then. */
   readonly isShort?: boolean;
+  /** More damage, and more kills. */
+  readonly isThorough?: boolean;
 }
 
 interface Said {
@@ -78,7 +80,13 @@ const rootAt = (
 const rootText = (trust: ReturnType<typeof rootAt>, keys: readonly TestKey[]) =>
   writeNote(signed(writeTrust(trust), trust.origin, keys));
 
-export function nodeClientContract({ name, argv, path, isShort = false }: NodeClient): void {
+export function nodeClientContract({
+  name,
+  argv,
+  path,
+  isShort = false,
+  isThorough = false,
+}: NodeClient): void {
   function startClient(host: string, registries: readonly string[], more: readonly string[] = []) {
     const mirrors = registries.flatMap((one) => ["--registry", one]);
     return spawn(
@@ -415,7 +423,10 @@ export function nodeClientContract({ name, argv, path, isShort = false }: NodeCl
       const leaf = leafOf([blockOf(await given(registry, { signatures }), { denied })]);
       const all = [...changedLines(leaf)].filter(({ changed }) => faultOfLeaf(changed) !== undefined);
       const random = randomFrom(20);
-      const some = Array.from({ length: 4 }, () => all[random(all.length)]?.changed.toString("latin1") ?? "");
+      const some = Array.from(
+        { length: isThorough ? 40 : 2 },
+        () => all[random(all.length)]?.changed.toString("latin1") ?? "",
+      );
       for (const changed of [
         ...some,
         leaf.replace("module doorbell.ko", "module ../doorbell.ko"),
@@ -453,7 +464,7 @@ export function nodeClientContract({ name, argv, path, isShort = false }: NodeCl
       const { host, place, registry, url } = await setUp();
       await ask(host, [url]);
       const random = randomFrom(36);
-      for (let turn = 0; turn < 6; turn++) {
+      for (let turn = 0; turn < (isThorough ? 30 : 3); turn++) {
         const next = turn % 2 === 0 ? ALL_OF_TWO : ALL_OF_ONE;
         await registry.publish([blockOf(await given(registry, turn % 2 === 0 ? TWO : {}))]);
         const child = startClient(host, [url]);
