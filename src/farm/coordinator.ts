@@ -9,79 +9,29 @@ import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { NOTHING_CHANGED, type Progress } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
-import type { InstalledPackage } from "../builder/records.ts";
-import { type Catalog, type GuestTools, inRepositories } from "../catalog/catalog.ts";
+import { type Catalog, inRepositories } from "../catalog/catalog.ts";
 import { failureOf, type SourceProblem } from "../catalog/update.ts";
 import { type Element, elementKey, elementName, named } from "../matrix/element.ts";
-import type { AttemptNote, Published } from "../registry/documents.ts";
 import type { Outcome } from "../registry/publish.ts";
 import { damageError, repairArtifacts } from "../registry/repair.ts";
 import { listAll } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import type { Drivers } from "./drivers.ts";
 import { type ElementContext, failedOutcome, type Lesson, tryElement } from "./element.ts";
-import type { Executor, Work } from "./executors/executor.ts";
-import { type LocalContext, LocalExecutor } from "./executors/local.ts";
+import type { Work } from "./executors/executor.ts";
+import { LocalExecutor } from "./executors/local.ts";
 import type { Gate } from "./gate.ts";
 import type { Ledger } from "./ledger.ts";
 import { hasWaited, identityOf, versionOf } from "./needs.ts";
-import {
-  configuredSources,
-  type Farm,
-  type FarmAnswers,
-  type FarmBuild,
-  openBuild,
-  updateFarmCatalog,
-} from "./open.ts";
+import { configuredSources, type Farm, type FarmAnswers, openBuild, updateFarmCatalog } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import { Planner } from "./planner.ts";
 import { artifactKey, type Done, type RunReport, reportRun } from "./report.ts";
-import { ModuleSigning } from "./sign.ts";
+import type { RunOptions } from "./run-options.ts";
+import { ModuleSigning } from "./signing/modules.ts";
+import type { Attestor } from "./signing/statements.ts";
 import { Started } from "./started.ts";
-import type { Attestor } from "./statements.ts";
-import { type Narrowed, unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
-
-export interface RunOptions {
-  readonly progress: Progress;
-  readonly signal: AbortSignal;
-  readonly now: () => Date;
-  /** Try again what failed by its own fault or could not be fetched. */
-  readonly retry?: boolean;
-  /** Build this matrix instead of what the configuration selects from the catalog. */
-  readonly matrix?: readonly Element[];
-  /** What of it the command line asks for; default: all. */
-  readonly narrowed?: Narrowed | undefined;
-  /** Steps of the night to leave out: what is built is then a candidate at most. */
-  readonly without?: readonly ("catalog" | "load")[];
-  /** What goes ahead: the higher, the sooner. Default: all have 0. */
-  readonly rank?: (element: Element) => number;
-  /** Takes some of what is wanted; default: all. */
-  readonly choose?: (elements: readonly Element[]) => readonly Element[];
-  /** Recipe keys for which the cache has something new, whatever is already known of them. */
-  readonly fresh?: ReadonlySet<string>;
-  /** Keys of elements that there is something new about: no other one is planned. Default: all that are wanted. */
-  readonly only?: ReadonlySet<string>;
-  /** Where elements are built and booted; default: on this machine. */
-  readonly executor?: (parts: ExecutorParts) => Executor;
-  /** Plans only: nothing is written to the store. */
-  readonly isDry?: boolean;
-  /** Sees what is published when the run begins. */
-  readonly opened?: (published: Published) => void;
-  /** What toolchain roots of other machines contain, by their names. */
-  readonly roots?: Readonly<Record<string, readonly InstalledPackage[]>>;
-  /** What makes the generations that come of it, for `kmodfarm generations`. Default: run. */
-  readonly what?: string;
-}
-
-/** What executors are made of. */
-interface ExecutorParts extends LocalContext {
-  readonly build: FarmBuild;
-  /** Where each source of packages is: catalog source id → URL. */
-  readonly mirrors: Readonly<Record<string, string>>;
-  /** What is known of earlier attempts, by `elementKey`. */
-  readonly noteOf: (key: string) => AttemptNote | undefined;
-  readonly guests: readonly GuestTools[];
-}
+import { unknownSelections, type Wanted, wantedElements } from "./wanted.ts";
 
 interface Parts {
   readonly ledger: Ledger;
@@ -120,6 +70,7 @@ export class Coordinator {
   #wantedLast: readonly Element[] = [];
   #excluded: Wanted["excluded"] = [];
   #ofAll: number | undefined;
+  #isEmpty = false;
   readonly #started = new Started();
   /** Where a driver version is wanted for a kernel, for those that need it. */
   #wantedBy = new Map<string, Element>();
@@ -257,6 +208,7 @@ export class Coordinator {
       wanted: this.#wantedLast,
       excluded: this.#excluded,
       ofAll: this.#ofAll,
+      isEmpty: this.#isEmpty,
       done: this.#done,
       handedOut: this.#handedOut,
       ledger: this.ledger,
@@ -327,9 +279,10 @@ export class Coordinator {
     const drivers = [...this.#drivers.loaded, ...this.#drivers.absent].map(wantedDriver(this.#farm));
     const { ledger } = this;
     const asked = { select, exclude, narrowed, facts: ledger.facts, now: now() };
-    const { elements, excluded, ofAll } = wantedElements(ledger.catalog, drivers, asked);
+    const { elements, excluded, ofAll, isEmpty } = wantedElements(ledger.catalog, drivers, asked);
     this.#excluded = excluded;
     this.#ofAll = ofAll;
+    this.#isEmpty = isEmpty;
     return choose(elements);
   }
 

@@ -21,7 +21,7 @@ import { ARCHITECTURES, type Architecture } from "../kernel/architecture.ts";
 import { openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { FarmConfig } from "./config/index.ts";
 import type { Finding } from "./finding.ts";
-import { keyFindings } from "./key-findings.ts";
+import { keyFindings } from "./signing/key-findings.ts";
 import { catalogSources } from "./sources.ts";
 
 const LITTLE_SPACE_BYTES = 5 * 1024 ** 3;

@@ -4,12 +4,12 @@
 import { changeReasons } from "../matrix/diff.ts";
 import { type Element, elementKey } from "../matrix/element.ts";
 import type { Published } from "../registry/documents.ts";
-import type { RunOptions } from "./coordinator.ts";
 import type { Executor, LoadWork, Work } from "./executors/executor.ts";
 import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
+import type { RunOptions } from "./run-options.ts";
 
 interface PlannedStep {
   readonly element: Element;

@@ -37,8 +37,8 @@ import type { Watch, Work } from "./executors/executor.ts";
 import type { Gate } from "./gate.ts";
 import type { LoadOutcome, LoadTestContext } from "./load-test.ts";
 import { waitingFor, withWaiting } from "./needs.ts";
-import type { ModuleSigning } from "./sign.ts";
-import { type Attestor, seenModule, statedModule } from "./statements.ts";
+import type { ModuleSigning } from "./signing/modules.ts";
+import { type Attestor, seenModule, statedModule } from "./signing/statements.ts";
 import type { Steps } from "./steps.ts";
 
 export interface ElementContext extends LoadTestContext {

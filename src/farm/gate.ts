@@ -35,7 +35,7 @@ import { judgeModules } from "./judge.ts";
 import { needsIn, waitingToday, withWaiting } from "./needs.ts";
 import { configuredSources, type Farm, readingContext } from "./open.ts";
 import { type ConfiguredPolicy, readPolicy } from "./policy-file.ts";
-import { isImport, ownBuilders, readStated, unsignedModule } from "./statements.ts";
+import { isImport, ownBuilders, readStated, unsignedModule } from "./signing/statements.ts";
 
 /** What an index notes of a judgement. */
 type Note = Pick<IndexEntry, "verdicts" | "judged">;

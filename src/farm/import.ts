@@ -30,7 +30,7 @@ import { checkModules } from "./check.ts";
 import { openGate } from "./gate.ts";
 import { change, type Moves, type Person } from "./moves.ts";
 import { type Farm, readingContext } from "./open.ts";
-import { seenModule, unsignedModule } from "./statements.ts";
+import { seenModule, unsignedModule } from "./signing/statements.ts";
 
 export interface ImportRequest extends Person {
   readonly modules: readonly ModuleFile[];

@@ -17,8 +17,8 @@ import { heldReuse, servedOf, withReuseOf } from "../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
 import { openGate } from "./gate.ts";
-import { authorOf } from "./heads.ts";
 import type { Farm } from "./open.ts";
+import { authorOf } from "./signing/heads.ts";
 
 export interface Move {
   readonly entry: IndexEntry;
@@ -253,7 +253,7 @@ interface Moving {
 
 /** Publishes what a change comes to on whatever state is the newest then. */
 export async function change(
-  farm: Pick<Farm, "store" | "signing">,
+  farm: Pick<Farm, "config" | "store" | "signing">,
   { who, what, now }: Author,
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
 ): Promise<Moves> {

@@ -29,7 +29,7 @@ import { requireKeepable } from "../registry/readable.ts";
 import { openStore } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
-import { FarmSigning } from "./signing.ts";
+import { FarmSigning } from "./signing/keys.ts";
 import {
   catalogSources,
   listSources,

@@ -7,12 +7,12 @@ import { elementKey } from "../matrix/element.ts";
 import { shardMatrix } from "../matrix/shard.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
 import { overlayStore } from "../registry/stores/overlay.ts";
-import type { RunOptions } from "./coordinator.ts";
 import { forgetOldOrders, issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import { expectedSeconds } from "./expected-time.ts";
 import type { Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
+import type { RunOptions } from "./run-options.ts";
 import { OrderDirectory } from "./workers/order-directory.ts";
 import type { Shards } from "./workers/plan-documents.ts";
 

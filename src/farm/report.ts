@@ -61,6 +61,7 @@ interface RunFacts {
   readonly wanted: readonly Element[];
   readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
   readonly ofAll: number | undefined;
+  readonly isEmpty: boolean;
   /** By `elementKey`. */
   readonly done: ReadonlyMap<string, Done>;
   /** By `elementKey` too: what another process builds or tests. */
@@ -113,7 +114,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     outOfReach,
     handedOut: wanted.filter((element) => facts.handedOut.has(elementKey(element))).length,
     excluded: excludedByReason(facts.excluded, published.indices),
-    isEmpty: wanted.length + facts.excluded.length === 0,
+    isEmpty: facts.isEmpty,
     ofAll: facts.ofAll,
     otherStable: otherStable(wanted, published.indices),
     problems,

@@ -26,13 +26,13 @@ import { readPublished } from "../registry/generations.ts";
 import { nextState } from "../registry/publish.ts";
 import { listAll } from "../registry/standing.ts";
 import { loadConfig } from "./config/index.ts";
-import type { RunOptions } from "./coordinator.ts";
 import { loadDrivers } from "./drivers.ts";
 import type { Work } from "./executors/executor.ts";
 import { HandOverExecutor } from "./executors/hand-overs.ts";
 import { type Farm, openFarm, openToolchains } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
+import type { RunOptions } from "./run-options.ts";
 import { STEPS, type Steps } from "./steps.ts";
 
 /**

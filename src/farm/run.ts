@@ -3,18 +3,19 @@
  * there, so it may be stopped anywhere and run again.
  */
 import { readPublished } from "../registry/generations.ts";
-import { makeFirstRoot } from "./ceremony.ts";
-import { Coordinator, type RunOptions } from "./coordinator.ts";
+import { Coordinator } from "./coordinator.ts";
 import { loadDrivers } from "./drivers.ts";
 import { openGate } from "./gate.ts";
-import { authorOf } from "./heads.ts";
 import { Ledger } from "./ledger.ts";
 import { thisPerson } from "./moves.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
-import { hasOwnKeys, makeMissingKeys } from "./signing.ts";
-import { openAttestor } from "./statements.ts";
+import type { RunOptions } from "./run-options.ts";
+import { makeFirstRoot } from "./signing/ceremony.ts";
+import { authorOf, untrustedNote } from "./signing/heads.ts";
+import { hasOwnKeys, makeMissingKeys } from "./signing/keys.ts";
+import { openAttestor } from "./signing/statements.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -40,7 +41,8 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   options.opened?.(published);
   const author = authorOf(farm, thisPerson(), what, now);
   if (!isDry && !hasOwnKeys(farm.config.keys)) {
-    const said = await makeFirstRoot(farm.store, farm.signing, now());
+    const made = await makeFirstRoot(farm.store, farm.signing, now());
+    const said = made ?? (await untrustedNote(farm.store, farm));
     if (said !== undefined) progress.say(said);
   }
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));

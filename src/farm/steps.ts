@@ -13,7 +13,7 @@ import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";
 import { judgeModules } from "./judge.ts";
 import { testLoad } from "./load-test.ts";
-import { attest } from "./statements.ts";
+import { attest } from "./signing/statements.ts";
 
 export const STEPS = {
   askSources,

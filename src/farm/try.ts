@@ -8,11 +8,11 @@ import { removeTree } from "../base/strange-tree.ts";
 import type { Element } from "../matrix/element.ts";
 import { kernelSeries } from "../matrix/select.ts";
 import type { FarmConfig } from "./config/index.ts";
-import type { RunOptions } from "./coordinator.ts";
 import { openFarm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
-import { makeMissingKeys } from "./signing.ts";
+import type { RunOptions } from "./run-options.ts";
+import { makeMissingKeys } from "./signing/keys.ts";
 
 export interface TryReport extends RunReport {
   /** Where logs lie until the driver is tried again. */

@@ -5,11 +5,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../base/error.ts";
 import { kernelName } from "../kernel/kernel.ts";
-import type { Coordinator, RunOptions } from "./coordinator.ts";
+import type { Coordinator } from "./coordinator.ts";
 import { askSourcesOf, type Farm } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { Rhythm } from "./rhythm.ts";
 import { openCoordinator } from "./run.ts";
+import type { RunOptions } from "./run-options.ts";
 
 export interface WatchOptions extends Omit<RunOptions, "matrix" | "without" | "rank" | "fresh"> {
   /** After so long drivers and policy are read anew, and what failed for the machine's sake is tried again. */

@@ -50,6 +50,8 @@ export interface WantedMatrix {
   /** In a fixed order: the same input gives the same matrix, byte for byte. */
   readonly elements: readonly Element[];
   readonly excluded: readonly { readonly element: Element; readonly reason: string }[];
+  /** Whether no kernel at all is what is asked for, whether it can be fetched or not. */
+  readonly isEmpty: boolean;
 }
 
 /** What any of the selections takes, for every driver version. */
@@ -92,7 +94,7 @@ export function wantedMatrix(
         .filter((one) => one.kernels.has(kernel))
         .map(({ driver }) => elementOf(kernel, compilerOf(facts, kernel), driver, mirrors)),
     );
-  return { elements, excluded };
+  return { elements, excluded, isEmpty: !pools.some((pool) => pool.kernels.some(isNarrow)) };
 }
 
 /** All that selections take, with nothing excluded. */

@@ -8,12 +8,12 @@ import { FarmError, toFarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
 import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { putBlob } from "./blobs.ts";
-import type { Generation, Part, Published } from "./documents.ts";
+import { Generation, type Part, type Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
 import { type HeadMaker, publishHead } from "./head.ts";
 import { packed } from "./packed.ts";
 import { differenceOf, hasSame, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
-import { requireReadable } from "./readable.ts";
+import { requireDocument, requireReadable } from "./readable.ts";
 import type { Store } from "./stores/store.ts";
 import { type Announcement, announce, placesOf, readAnnounced, showAnnounced } from "./view.ts";
 
@@ -93,6 +93,7 @@ export async function commit<T>(
       parts,
     };
     const text = toDocument(generation);
+    requireDocument(Generation, generationPath(generation.number), text);
     const head = { number: generation.number, digest: sha256(text) };
     // Said before it is published: a kill in between is made good by the next writer.
     const announcement = await announce(store, head, placesOf(statesShown(before), state));

@@ -33,6 +33,11 @@ export interface HeadMaker {
   readonly sign: (
     text: string,
   ) => Promise<readonly { readonly key: PublicKey; readonly signature: Uint8Array }[]>;
+  /**
+   * Keys of a farm that nobody chose, by their fingerprints: where the root trusts none of them, heads are left to those whose
+   * keys it trusts.
+   */
+  readonly unchosen?: () => Promise<readonly Digest[]>;
 }
 
 /** How long nodes believe a head. It is renewed when half of that is over. */
@@ -57,6 +62,8 @@ export async function publishHead(
   const trusts = await readTrusts(store);
   const trust = trusts.at(-1);
   if (trust === undefined) return undefined;
+  const unchosen = await maker.unchosen?.();
+  if (unchosen !== undefined && !trustsAny(trust, unchosen)) return undefined;
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const last = await newestHead(store, trusts);
     // Read after the head, so that generations never fall from one head to the next.
@@ -70,6 +77,10 @@ export async function publishHead(
   throw new FarmError("STORE_CONFLICT", {
     detail: `${store.place}: other processes published heads first, ${MOST_TRIES} times`,
   });
+}
+
+export function trustsAny({ roles }: Trust, fingerprints: readonly Digest[]): boolean {
+  return roles.head.keys.some((one) => fingerprints.includes(one));
 }
 
 function isAbout({ generation }: Head, state: Published): boolean {

@@ -29,10 +29,15 @@ export function requireKeepable(
 
 /** The last look before a part is stored. @throws FarmError BUG: nothing is published then, and what was stays readable */
 export function requireReadable(name: string, text: string): void {
+  requireDocument(typeOfPart(name), name, text);
+}
+
+/** The same of a whole document. @throws FarmError BUG */
+export function requireDocument(type: z.ZodType, name: string, text: string): void {
   const bytes = Buffer.byteLength(text);
   if (bytes > DOCUMENT_LIMIT_BYTES)
     throw unreadable(name, `it has ${bytes} bytes, and the limit is ${DOCUMENT_LIMIT_BYTES}`);
-  const { error } = typeOfPart(name).safeParse(JSON.parse(text));
+  const { error } = type.safeParse(JSON.parse(text));
   if (error !== undefined) throw unreadable(name, describeIssue(error));
 }
 

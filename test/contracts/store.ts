@@ -41,6 +41,16 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await store.read("empty")).toEqual(Buffer.alloc(0));
     });
 
+    test("refuses what is longer than its reader takes", async () => {
+      const store = await (await make()).open();
+      await store.write("metadata/head", "x".repeat(100));
+
+      await expect(store.read("metadata/head", 10)).rejects.toThrow(
+        expect.objectContaining({ code: "STORE_CORRUPT" }),
+      );
+      expect(String(await store.read("metadata/head", 100))).toHaveLength(100);
+    });
+
     test("takes names as Debian makes them", async () => {
       const store = await (await make()).open();
       const path = "view/doorbell/0.1.0/debian12/x86_64/6.12.113+deb12-amd64_6.12.113-1~bpo12+1/a.ko";

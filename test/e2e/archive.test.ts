@@ -2,11 +2,18 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { DOORBELL, SAME_FOR_EVERYBODY, sharedElement, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import {
+  CLOUD,
+  DOORBELL,
+  SAME_FOR_EVERYBODY,
+  sharedElement,
+  type TestFarm,
+  useFarms,
+} from "../support/e2e-farm.ts";
 import type { TestMirror } from "../support/e2e-mirror.ts";
 
 const farms = useFarms();
-const SELECT = { architectures: ["x86_64"], flavours: ["cloud"], newest: 1 };
+const SELECT = { ...CLOUD, architectures: ["x86_64"] };
 const HEADERS = /\/linux-(headers|kbuild)-[^/]*\.deb$/;
 
 interface Input {

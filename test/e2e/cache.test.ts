@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   ALL_DONE,
+  CLOUD,
   cli,
   copyDriver,
   DOORBELL,
@@ -18,7 +19,7 @@ import {
 import type { TestMirror } from "../support/e2e-mirror.ts";
 
 const farms = useFarms();
-const X86 = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
+const X86 = { ...CLOUD, architectures: ["x86_64"] };
 let mirror: TestMirror;
 
 beforeAll(async () => {

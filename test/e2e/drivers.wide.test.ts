@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { CHIMES, commitTree, MACHINE, PICKY, SHAPED, writeTree } from "../support/driver-trees.ts";
-import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { CLOUD, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const run = promisify(execFile);
 const farms = useFarms();
@@ -46,7 +46,7 @@ beforeAll(async () => {
   farm = await farms.farm({
     mirror,
     releases: ["debian12", "debian13"],
-    select: { distributions: ["debian12"], flavours: ["cloud"], newest: 1 },
+    select: { ...CLOUD, distributions: ["debian12"] },
     exclude: X86_ONLY.map((driver) => ({ driver, architectures: ["aarch64"], reason: "one is enough" })),
     drivers: [
       { name: "chimes", source: "chimes", versions: ["20231108git"] },

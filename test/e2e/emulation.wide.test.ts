@@ -6,7 +6,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { emulatedArchitectures } from "../../src/builder/toolchains/emulation.ts";
 import { hostArchitecture } from "../../src/kernel/architecture.ts";
-import { readBlob, readStable, useFarms } from "../support/e2e-farm.ts";
+import { CLOUD, readBlob, readStable, useFarms } from "../support/e2e-farm.ts";
 
 const FOREIGN = hostArchitecture(process.arch) === "x86_64" ? "aarch64" : "x86_64";
 const emulated = await emulatedArchitectures();
@@ -17,7 +17,7 @@ describe.skipIf(!emulated.has(FOREIGN))(`a kernel of ${FOREIGN} without a cross 
   it("is built in a root of its own architecture, and the recipe says so", async () => {
     const farm = await farms.farm({
       mirror: await farms.mirror(),
-      select: { architectures: [FOREIGN], flavours: ["cloud"], newest: 1 },
+      select: { ...CLOUD, architectures: [FOREIGN] },
     });
     const config = JSON.parse(await readFile(farm.config, "utf8"));
     await writeFile(farm.config, JSON.stringify({ ...config, crossCompile: false }));

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   ALL_DONE,
+  CLOUD,
   type CliResult,
   copyDriver,
   DOORBELL,
@@ -276,7 +277,7 @@ describe("a bad driver beside a good one", () => {
       mirror,
       warm: ALL_DONE,
       drivers: [DOORBELL, { ...DOORBELL, name: "broken", source: "broken", versions: ["1.0.0"] }],
-      select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
     });
     await copyDriver(join(farm.directory, "broken"));
     tally = join(farm.directory, "broken", "tally.c");
@@ -401,9 +402,12 @@ async function finishedFarm(): Promise<TestFarm> {
   return farm;
 }
 
+/** Where readers begin: it follows the newest generation. */
+const MOVES = /^(channels\/|metadata\/head$)/;
+
 /** What no failure may touch: blobs, the view, generations that are there, and what is stable. */
 async function unchanging(farm: TestFarm) {
-  const files = [...(await treeDigests(farm.store))].filter(([path]) => !path.startsWith("channels/"));
+  const files = [...(await treeDigests(farm.store))].filter(([path]) => !MOVES.test(path));
   expect(files.length).toBeGreaterThan(10);
   return { files, stable: await stableContent(farm.store) };
 }
@@ -412,9 +416,9 @@ async function expectKept(farm: TestFarm, before: Awaited<ReturnType<typeof unch
   const now = await treeDigests(farm.store);
   expect(before.files.filter(([path, digest]) => now.get(path) !== digest)).toEqual([]);
   const known = new Set(before.files.map(([path]) => path));
-  const added = [...now.keys()].filter((path) => !known.has(path) && !path.startsWith("channels/"));
-  // Parts of generations and logs are among the blobs.
-  expect(added.filter((path) => !/^(generations|blobs)\//.test(path))).toEqual([]);
+  const added = [...now.keys()].filter((path) => !known.has(path) && !MOVES.test(path));
+  // Parts of generations and logs are among the blobs; each generation has a head.
+  expect(added.filter((path) => !/^(generations|blobs|metadata\/heads)\//.test(path))).toEqual([]);
   expect(await stableContent(farm.store)).toEqual(before.stable);
 }
 

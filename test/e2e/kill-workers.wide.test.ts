@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import {
+  CLOUD,
   type CliResult,
   leftovers,
   type RunningCli,
@@ -22,7 +23,7 @@ import { mountSmall, resizeSmall } from "../support/small-disk.ts";
 /** Another series of moments: KMODFARM_SEED=7; more of them: KMODFARM_KILLS=10. */
 const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
 const KILLS = Number(process.env.KMODFARM_KILLS ?? 3);
-const X86 = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
+const X86 = { ...CLOUD, architectures: ["x86_64"] };
 const MIB = 1024 ** 2;
 
 const farms = useFarms();

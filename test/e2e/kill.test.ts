@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   ALL_DONE,
+  CLOUD,
   leftovers,
   readGeneration,
   readStable,
@@ -32,7 +33,7 @@ import type { TestMirror } from "../support/e2e-mirror.ts";
 const SEED = Number(process.env.KMODFARM_SEED ?? 20221124);
 /** As many as a few minutes allow; kill.wide.test.ts has more. */
 const KILLS = 3;
-const X86 = { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 };
+const X86 = { ...CLOUD, architectures: ["x86_64"] };
 
 const farms = useFarms();
 let mirror: TestMirror;

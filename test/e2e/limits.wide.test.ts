@@ -9,6 +9,7 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  CLOUD,
   type CliResult,
   DOORBELL,
   leftovers,
@@ -83,7 +84,7 @@ describe("a farm with drivers that misbehave", () => {
     const farm = await farms.farm({
       mirror,
       limits: LIMITS,
-      select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
       drivers: [
         ...MISDEEDS.map(([name]) => ({ name, source: name, versions: ["1.0.0"], modules: [name] })),
         DOORBELL,

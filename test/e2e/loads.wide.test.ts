@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type CliResult, leftovers, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { CLOUD, type CliResult, leftovers, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
 
@@ -106,7 +106,7 @@ describe("a farm with drivers that misbehave in the kernel", () => {
   beforeAll(async () => {
     const farm = await farms.farm({
       mirror: await farms.mirror(),
-      select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
       drivers: DRIVERS.map(({ name, smoke, compress }) => ({
         ...{ name, source: name, versions: ["1.0.0"], modules: [name], compress },
         ...(smoke === undefined ? {} : { smoke: "try.sh" }),

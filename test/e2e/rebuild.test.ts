@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { ModuleComparison } from "../../src/check/compare-modules.ts";
 import {
   ALL_DONE,
+  CLOUD,
   DOORBELL,
   readGeneration,
   readIndices,
@@ -36,7 +37,7 @@ beforeAll(async () => {
     mirror,
     warm: ALL_DONE,
     drivers: [DOORBELL, restless],
-    select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+    select: { ...CLOUD, architectures: ["x86_64"] },
   });
   await writeRestless(join(farm.directory, "restless"));
   expect((await farm.cli("catalog", "update")).exitCode).toBe(0);

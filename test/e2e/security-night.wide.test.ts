@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { exitOf } from "../../src/cli/commands/night/run.ts";
 import {
   ALL_DONE,
+  CLOUD,
   type CliResult,
   DOORBELL,
   leftovers,
@@ -32,7 +33,7 @@ beforeAll(async () => {
   server = await hostileRepository();
   farm = await farms.farm({
     mirror: await farms.mirror(),
-    select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+    select: { ...CLOUD, architectures: ["x86_64"] },
     warm: ALL_DONE,
     drivers: [
       DOORBELL,

@@ -4,7 +4,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type CliResult, DOORBELL, useFarms } from "../support/e2e-farm.ts";
+import { CLOUD, type CliResult, DOORBELL, useFarms } from "../support/e2e-farm.ts";
 
 const farms = useFarms();
 
@@ -152,7 +152,7 @@ describe("a farm of drivers that are wrong", () => {
     const farm = await farms.farm({
       mirror: await farms.mirror(),
       limits: { minutes: 0.5 },
-      select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+      select: { ...CLOUD, architectures: ["x86_64"] },
       drivers: [
         ...[...WRONG, ...RIGHT].map(({ name, settings }) => ({
           name,

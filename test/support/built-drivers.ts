@@ -6,7 +6,7 @@ import { loadConfig } from "../../src/farm/config/index.ts";
 import { openFarm, openInputs } from "../../src/farm/open.ts";
 import { readModules } from "../../src/registry/artifact.ts";
 import { readPublished } from "../../src/registry/generations.ts";
-import type { Farms } from "./e2e-farm.ts";
+import { CLOUD, type Farms } from "./e2e-farm.ts";
 import { type LyingDriver, writeDriver } from "./lying-drivers.ts";
 
 export interface BuiltDrivers {
@@ -23,7 +23,7 @@ type CatalogImage = Parameters<typeof loadModules>[0]["kernel"]["packages"]["ima
 export async function buildDrivers(farms: Farms, drivers: readonly LyingDriver[]): Promise<BuiltDrivers> {
   const made = await farms.farm({
     mirror: await farms.mirror(),
-    select: { flavours: ["cloud"], architectures: ["x86_64"], newest: 1 },
+    select: { ...CLOUD, architectures: ["x86_64"] },
   });
   await made.configure({
     drivers: await Promise.all(drivers.map((driver) => writeDriver(made.directory, driver))),

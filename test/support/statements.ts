@@ -1,7 +1,7 @@
 /** A build of a made-up driver, what is said of it, and keys to say it with. */
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { sha256 } from "../../src/base/json.ts";
-import { attest, openAttestor, type Speaker, statedModule } from "../../src/farm/statements.ts";
+import { attest, openAttestor, type Speaker, statedModule } from "../../src/farm/signing/statements.ts";
 import { provenanceOf, type WatchedBuild } from "../../src/provenance/build.ts";
 import { writeBundle } from "../../src/provenance/bundle.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../../src/provenance/dsse.ts";

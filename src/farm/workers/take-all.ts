@@ -3,12 +3,12 @@
  */
 import { type FarmError, toFarmError } from "../../base/error.ts";
 import { untested } from "../../check/checks/load.ts";
-import type { RunOptions } from "../coordinator.ts";
 import { HandOverExecutor } from "../executors/hand-overs.ts";
 import { LocalExecutor } from "../executors/local.ts";
 import type { Farm } from "../open.ts";
 import type { RunReport } from "../report.ts";
 import { runFarm } from "../run.ts";
+import type { RunOptions } from "../run-options.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import { handOversIn, type Taken, takeHandOver } from "./take.ts";
 

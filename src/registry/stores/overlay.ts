@@ -9,7 +9,7 @@ export function overlayStore(lower: Store, upper: Store): Store {
     place: lower.place,
     isNear: lower.isNear,
     ...(lower.kept === undefined ? {} : { kept: lower.kept }),
-    read: async (path) => (await upper.read(path)) ?? lower.read(path),
+    read: async (path, limitBytes) => (await upper.read(path, limitBytes)) ?? lower.read(path, limitBytes),
     stream: async (path) => (await upper.stream(path)) ?? lower.stream(path),
     facts: async (path) => (await upper.facts(path)) ?? lower.facts(path),
     write: (path, content) => upper.write(path, content),

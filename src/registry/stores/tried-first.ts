@@ -16,7 +16,7 @@ export function triedFirst(kind: Store): Store {
   return {
     place: kind.place,
     isNear: kind.isNear,
-    read: (path) => kind.read(path),
+    read: (path, limitBytes) => kind.read(path, limitBytes),
     stream: (path) => kind.stream(path),
     facts: (path) => kind.facts(path),
     list: (path) => kind.list(path),

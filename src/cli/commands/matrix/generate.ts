@@ -40,7 +40,7 @@ export async function generate(options: GenerateOptions): Promise<number> {
   if (unknown.length > 0) throw new FarmError("CONFIG_INVALID", { detail: unknown.join("; ") });
   const now = new Date();
   const asked = { select, exclude, narrowed, facts: factsByKernel(facts), now };
-  const { elements, excluded, ofAll } = wantedElements(catalog, drivers, asked);
+  const { elements, excluded, ofAll, isEmpty } = wantedElements(catalog, drivers, asked);
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
     say(`${members.length} elements excluded: ${reason}`);
   }
@@ -48,7 +48,6 @@ export async function generate(options: GenerateOptions): Promise<number> {
     say(`an exclusion ended on ${until} and no longer applies: ${reason}`);
   }
   if (ofAll !== undefined) say(`${elements.length} of ${ofAll} elements are left by the options`);
-  const isEmpty = elements.length + excluded.length === 0;
   if (isEmpty) say(nothingSelected(catalog.kernels.length, narrowed));
   await printMatrix(elements);
   return isEmpty && !(options.allowEmpty ?? config.allowEmpty) ? ERRORS.CATALOG_SUSPECT.exit : 0;

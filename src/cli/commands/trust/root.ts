@@ -1,8 +1,14 @@
 /** `kmodfarm root new`, `sign`, `publish`: the ceremony, from file to file. */
 import { writeFile } from "node:fs/promises";
 import { FarmError } from "../../../base/error.ts";
-import { newRoot, publishRoot, readRootFile, signRoot, writeRootFile } from "../../../farm/ceremony.ts";
-import { headMaker } from "../../../farm/heads.ts";
+import {
+  newRoot,
+  publishRoot,
+  readRootFile,
+  signRoot,
+  writeRootFile,
+} from "../../../farm/signing/ceremony.ts";
+import { headMaker } from "../../../farm/signing/heads.ts";
 import { type PublicKey, publicKeyFromPem } from "../../../provenance/public-key.ts";
 import { ROOT_LIMIT_BYTES, readTrust, type Trust, writeTrust } from "../../../provenance/trust.ts";
 import { readPublished } from "../../../registry/generations.ts";

@@ -3,22 +3,22 @@
  * published, whoever made them.
  */
 
-import { FarmError } from "../base/error.ts";
-import { hexOf, sha256 } from "../base/json.ts";
-import type { Stated } from "../check/checks/check.ts";
-import type { OpenedModule } from "../check/opened-modules.ts";
-import type { TrustedBuilder } from "../check/provenance.ts";
-import type { Subject } from "../check/verdict.ts";
-import { splitSignature } from "../formats/module-signature.ts";
-import { BuildMaterials, provenanceOf, type WatchedBuild } from "../provenance/build.ts";
-import { writeBundle } from "../provenance/bundle.ts";
-import type { PublicKey } from "../provenance/public-key.ts";
-import { type StatedModule, statementOf, writeStatement } from "../provenance/statement.ts";
-import { readBlob } from "../registry/blobs.ts";
-import type { IndexEntry, Manifest } from "../registry/documents.ts";
-import { corruptStore } from "../registry/stored.ts";
-import type { Store } from "../registry/stores/store.ts";
-import type { FarmSigning } from "./signing.ts";
+import { FarmError } from "../../base/error.ts";
+import { hexOf, sha256 } from "../../base/json.ts";
+import type { Stated } from "../../check/checks/check.ts";
+import type { OpenedModule } from "../../check/opened-modules.ts";
+import type { TrustedBuilder } from "../../check/provenance.ts";
+import type { Subject } from "../../check/verdict.ts";
+import { splitSignature } from "../../formats/module-signature.ts";
+import { BuildMaterials, provenanceOf, type WatchedBuild } from "../../provenance/build.ts";
+import { writeBundle } from "../../provenance/bundle.ts";
+import type { PublicKey } from "../../provenance/public-key.ts";
+import { type StatedModule, statementOf, writeStatement } from "../../provenance/statement.ts";
+import { readBlob } from "../../registry/blobs.ts";
+import type { IndexEntry, Manifest } from "../../registry/documents.ts";
+import { corruptStore } from "../../registry/stored.ts";
+import type { Store } from "../../registry/stores/store.ts";
+import type { FarmSigning } from "./keys.ts";
 
 /** What of a farm speaks for it. */
 export interface Speaker {

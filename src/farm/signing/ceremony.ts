@@ -2,10 +2,10 @@
  * Making, signing and publishing roots: documents go from machine to machine as files, so that the keys of a root need
  * never be where the farm is.
  */
-import { FarmError } from "../base/error.ts";
-import { hexOf } from "../base/json.ts";
-import { toTime } from "../provenance/lines.ts";
-import type { PublicKey } from "../provenance/public-key.ts";
+import { FarmError } from "../../base/error.ts";
+import { hexOf } from "../../base/json.ts";
+import { toTime } from "../../provenance/lines.ts";
+import type { PublicKey } from "../../provenance/public-key.ts";
 import {
   isOrigin,
   type NoteSignature,
@@ -13,7 +13,7 @@ import {
   readNote,
   type SignedNote,
   writeNote,
-} from "../provenance/signed-note.ts";
+} from "../../provenance/signed-note.ts";
 import {
   firstTrust,
   nextTrust,
@@ -22,10 +22,10 @@ import {
   rootPath,
   type Trust,
   writeTrust,
-} from "../provenance/trust.ts";
-import { readTrusts } from "../registry/metadata.ts";
-import type { Store } from "../registry/stores/store.ts";
-import type { Farm } from "./open.ts";
+} from "../../provenance/trust.ts";
+import { readTrusts } from "../../registry/metadata.ts";
+import type { Store } from "../../registry/stores/store.ts";
+import type { Farm } from "../open.ts";
 
 type Signing = Farm["signing"];
 

@@ -4,14 +4,14 @@
  */
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { FarmError, isErrno } from "../base/error.ts";
-import { exists } from "../base/scratch.ts";
-import { type PublicKey, publicKeyFromPem } from "../provenance/public-key.ts";
-import { createKey } from "../signing/create.ts";
-import { type KeySetting, openSigner } from "../signing/open.ts";
-import { ROLES, type Role } from "../signing/roles.ts";
-import type { Signer, SigningRequest } from "../signing/signer.ts";
-import type { FarmConfig } from "./config/index.ts";
+import { FarmError, isErrno } from "../../base/error.ts";
+import { exists } from "../../base/scratch.ts";
+import { type PublicKey, publicKeyFromPem } from "../../provenance/public-key.ts";
+import { createKey } from "../../signing/create.ts";
+import { type KeySetting, openSigner } from "../../signing/open.ts";
+import { ROLES, type Role } from "../../signing/roles.ts";
+import type { Signer, SigningRequest } from "../../signing/signer.ts";
+import type { FarmConfig } from "../config/index.ts";
 
 /** Those that a farm cannot do without. Modules are signed only for certificates that somebody enrols. */
 export const OWN_ROLES = ["root", "head", "builder"] as const satisfies readonly Role[];

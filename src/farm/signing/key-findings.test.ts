@@ -1,13 +1,13 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { Secret } from "../base/secret.ts";
-import { createKey } from "../signing/create.ts";
-import { parseConfig } from "./config/index.ts";
-import { keySettings } from "./config/keys.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { Secret } from "../../base/secret.ts";
+import { createKey } from "../../signing/create.ts";
+import { parseConfig } from "../config/index.ts";
+import { keySettings } from "../config/keys.ts";
 import { keyFindings } from "./key-findings.ts";
-import { makeMissingKeys } from "./signing.ts";
+import { makeMissingKeys } from "./keys.ts";
 
 const shown = async (config: Parameters<typeof keyFindings>[0]) =>
   (await keyFindings(config)).map(({ subject, state, fact }) => `${state} ${subject}: ${fact}`);

@@ -4,11 +4,11 @@
  */
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
-import { isErrno } from "../base/error.ts";
-import type { KeySetting } from "../signing/open.ts";
-import type { FarmConfig } from "./config/index.ts";
-import type { Finding } from "./finding.ts";
-import { farmKeys, OWN_ROLES } from "./signing.ts";
+import { isErrno } from "../../base/error.ts";
+import type { KeySetting } from "../../signing/open.ts";
+import type { FarmConfig } from "../config/index.ts";
+import type { Finding } from "../finding.ts";
+import { farmKeys, OWN_ROLES } from "./keys.ts";
 
 /** What can be seen of a key from outside. */
 type Look = "token" | "absent" | "plain" | "encrypted" | "open to others" | "unreadable";

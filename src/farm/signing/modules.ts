@@ -2,16 +2,16 @@
  * Signs modules for the certificates that are configured, each once. Only digests go to the signer, so that another key
  * never means another build: what is published gets the signatures that it does not have yet.
  */
-import { FarmError } from "../base/error.ts";
-import { hexOf } from "../base/json.ts";
-import { putBlob } from "../registry/blobs.ts";
-import type { IndexEntry, ModuleSignature } from "../registry/documents.ts";
-import type { Store } from "../registry/stores/store.ts";
-import { type ModuleCertificate, moduleCertificate, sidecarOf } from "../signing/sidecar.ts";
-import type { FarmConfig } from "./config/index.ts";
-import { signaturesAt } from "./config/keys.ts";
-import { readCertificates } from "./policy-file.ts";
-import type { FarmSigning } from "./signing.ts";
+import { FarmError } from "../../base/error.ts";
+import { hexOf } from "../../base/json.ts";
+import { putBlob } from "../../registry/blobs.ts";
+import type { IndexEntry, ModuleSignature } from "../../registry/documents.ts";
+import type { Store } from "../../registry/stores/store.ts";
+import { type ModuleCertificate, moduleCertificate, sidecarOf } from "../../signing/sidecar.ts";
+import type { FarmConfig } from "../config/index.ts";
+import { signaturesAt } from "../config/keys.ts";
+import { readCertificates } from "../policy-file.ts";
+import type { FarmSigning } from "./keys.ts";
 
 /** A certificate, and the name of the key that signs for it. */
 interface Wanted {

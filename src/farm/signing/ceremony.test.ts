@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { makeTestKey, ORIGIN, signature, type TestKey } from "../../test/support/notes.ts";
-import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { writeTrust } from "../provenance/trust.ts";
-import { readTrusts } from "../registry/metadata.ts";
-import { openFolderStore } from "../registry/stores/folder.ts";
-import type { Role } from "../signing/roles.ts";
+import { makeTestKey, ORIGIN, signature, type TestKey } from "../../../test/support/notes.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { writeTrust } from "../../provenance/trust.ts";
+import { readTrusts } from "../../registry/metadata.ts";
+import { openFolderStore } from "../../registry/stores/folder.ts";
+import type { Role } from "../../signing/roles.ts";
+import type { Farm } from "../open.ts";
 import {
   makeFirstRoot,
   newRoot,
@@ -14,7 +15,6 @@ import {
   signRoot,
   writeRootFile,
 } from "./ceremony.ts";
-import type { Farm } from "./open.ts";
 
 const NOW = new Date("2026-11-28T00:00:00Z");
 const [a, b, c, head, newHead] = Array.from({ length: 5 }, makeTestKey) as [

@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
-import { BUILDER, IDENTITY, keysOf, MODULES, makeBuild, makeSigner } from "../../test/support/statements.ts";
-import { FarmError } from "../base/error.ts";
-import { judgeBundle } from "../check/provenance.ts";
+import {
+  BUILDER,
+  IDENTITY,
+  keysOf,
+  MODULES,
+  makeBuild,
+  makeSigner,
+} from "../../../test/support/statements.ts";
+import { FarmError } from "../../base/error.ts";
+import { judgeBundle } from "../../check/provenance.ts";
 import { attest, openAttestor, ownBuilders } from "./statements.ts";
 
 const signer = makeSigner();
