@@ -14,7 +14,12 @@ import type { NodeBlock } from "../../src/provenance/node-index.ts";
 import { writeNote } from "../../src/provenance/signed-note.ts";
 import { writeTrust } from "../../src/provenance/trust.ts";
 import { blobPath } from "../../src/registry/blobs.ts";
+import { nextState } from "../../src/registry/publish.ts";
+import { openFolderStore } from "../../src/registry/stores/folder.ts";
+import { makeEntry, makeOutcome, NOTHING, putBlobs } from "../support/artifacts.ts";
 import { randomFrom } from "../support/damage.ts";
+import { makeElement } from "../support/elements.ts";
+import { makeCatalog, makeKernel } from "../support/kernels.ts";
 import {
   blockOf,
   daysFromNow,
@@ -31,7 +36,8 @@ import {
 } from "../support/node-registry.ts";
 import { changedLines, makeTestKey, ORIGIN, signed, type TestKey, trustOf } from "../support/notes.ts";
 import { startServer } from "../support/server.ts";
-import { HEAD_KEY, putRoot, ROOT_KEY } from "../support/signed-store.ts";
+import { firstRoot, HEAD_KEY, publishSigned, putRoot, ROOT_KEY } from "../support/signed-store.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
 
 export interface NodeClient {
   readonly name: string;
@@ -132,6 +138,24 @@ export function nodeClientContract({
       expect(await ask(host, [url])).toEqual(says("exact", 0, expect.stringContaining("does not answer")));
       expect(await ask(host, [], "--offline")).toEqual(says("exact", 0));
       expect(await readlink(join(place, "doorbell"))).toBe(slot);
+    });
+
+    test("reads what a farm publishes, and knows the kernel by the words of its package", async () => {
+      const store = await openFolderStore(await temporaryDirectory());
+      await putRoot(store, firstRoot());
+      const kernel = makeKernel({ kversion: UNAME.release, architecture: UNAME.machine as "x86_64" });
+      const { kversion, packageVersion, architecture } = kernel;
+      const element = makeElement({ kversion, packageVersion, architecture });
+      const content = `\0vermagic=${UNAME.release} SMP \0`;
+      await putBlobs(store, element, content);
+      const outcome = makeOutcome(element, {
+        artifact: { entry: makeEntry(element, content), isStable: true },
+      });
+      await publishSigned(store, nextState(NOTHING, makeCatalog([kernel]), [outcome]), { now: new Date() });
+      const host = await makeHost();
+
+      expect(await ask(host, [store.place], "--to", join(host, "to"))).toEqual(says("exact", 0));
+      expect(await inPlace(join(host, "to"))).toEqual({ "doorbell.ko": Buffer.from(`module ${content}`) });
     });
 
     test("takes a newer version in place of the one before, over HTTP and from the mirror that has it", async () => {
