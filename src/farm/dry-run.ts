@@ -6,7 +6,7 @@ import { type Element, elementKey } from "../matrix/element.ts";
 import type { Published } from "../registry/documents.ts";
 import type { Executor, LoadWork, Work } from "./executors/executor.ts";
 import { expectedSeconds } from "./expected-time.ts";
-import type { Farm } from "./open.ts";
+import { type Farm, readingOnly } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -46,7 +46,8 @@ class NotingExecutor implements Executor {
 export async function dryRun(farm: Farm, options: RunOptions): Promise<DryRunReport> {
   const executor = new NotingExecutor();
   let before: Published | undefined;
-  const report = await runFarm(farm, {
+  // Packages that are fetched to plan with would be archived.
+  const report = await runFarm(await readingOnly(farm), {
     ...options,
     isDry: true,
     executor: () => executor,

@@ -26,7 +26,9 @@ import { kernelName, type Package } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import { keptBlobs } from "../registry/kept.ts";
 import { requireKeepable } from "../registry/readable.ts";
+import { openFolderStore } from "../registry/stores/folder.ts";
 import { openStore } from "../registry/stores/index.ts";
+import { overlayStore } from "../registry/stores/overlay.ts";
 import type { Store } from "../registry/stores/store.ts";
 import type { FarmConfig } from "./config/index.ts";
 import { FarmSigning } from "./signing/keys.ts";
@@ -291,4 +293,9 @@ function requireKept(previous: Catalog, { sources, guests, kernels }: Catalog): 
   check(CatalogSource, sources, ({ id }: CatalogSource) => id);
   check(GuestTools, guests, ({ distribution }: GuestTools) => distribution);
   check(CatalogKernel, kernels, kernelName);
+}
+
+/** What would be published stays on this machine, and goes away with everything temporary. */
+export async function readingOnly(farm: Farm): Promise<Farm> {
+  return { ...farm, store: overlayStore(farm.store, await openFolderStore(farm.scratch.path())) };
 }

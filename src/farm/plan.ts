@@ -5,11 +5,9 @@ import type { Digest } from "../base/json.ts";
 import { exists } from "../base/scratch.ts";
 import { elementKey } from "../matrix/element.ts";
 import { shardMatrix } from "../matrix/shard.ts";
-import { openFolderStore } from "../registry/stores/folder.ts";
-import { overlayStore } from "../registry/stores/overlay.ts";
 import { forgetOldOrders, issuedOrder, type Ordered, OrdersExecutor, wishOf } from "./executors/orders.ts";
 import { expectedSeconds } from "./expected-time.ts";
-import type { Farm } from "./open.ts";
+import { type Farm, readingOnly } from "./open.ts";
 import type { RunReport } from "./report.ts";
 import { runFarm } from "./run.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -74,11 +72,6 @@ export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanR
   } finally {
     await directory.close();
   }
-}
-
-/** What would be published stays on this machine, and goes away with everything temporary. */
-async function readingOnly(farm: Farm): Promise<Farm> {
-  return { ...farm, store: overlayStore(farm.store, await openFolderStore(farm.scratch.path())) };
 }
 
 function shardsOf(

@@ -27,6 +27,7 @@ import { nextState } from "../registry/publish.ts";
 import { listAll } from "../registry/standing.ts";
 import { loadConfig } from "./config/index.ts";
 import { loadDrivers } from "./drivers.ts";
+import { dryRun } from "./dry-run.ts";
 import type { Work } from "./executors/executor.ts";
 import { HandOverExecutor } from "./executors/hand-overs.ts";
 import { type Farm, openFarm, openToolchains } from "./open.ts";
@@ -363,6 +364,28 @@ describe("a run that takes what workers made", () => {
     expect(tries).toEqual([1, 2, 3, 3]);
     expect(built).toHaveLength(3);
   });
+});
+
+test("a dry run plans all that a run would do, says why, and writes nothing to the store", async () => {
+  const farm = await openTestFarm("dry", { drivers: [GOOD] });
+  const filesOf = async () => {
+    const paths = [];
+    for await (const { path } of farm.store.walk("")) paths.push(path);
+    return paths.toSorted();
+  };
+  const before = await filesOf();
+
+  const { planned, rows, wanted } = await dryRun(farm, WATCHED);
+  const after = await filesOf();
+  const { report } = await night(farm);
+  const again = await dryRun({ ...(await openFarm(farm.config)), steps: farm.steps }, WATCHED);
+
+  expect(planned.map(({ element, step, why }) => [element.driver, step, why])).toEqual([
+    [GOOD, "build", "it is new"],
+  ]);
+  expect([rows, wanted, after]).toEqual([[], 1, before]);
+  expect(report.rows).toHaveLength(1);
+  expect(again.planned).toEqual([]);
 });
 
 test("what was built without a statement is tried again once the farm has a key, and no more after that", async () => {
