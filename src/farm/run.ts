@@ -16,6 +16,7 @@ import { makeFirstRoot } from "./signing/ceremony.ts";
 import { authorOf, untrustedNote } from "./signing/heads.ts";
 import { hasOwnKeys, makeMissingKeys } from "./signing/keys.ts";
 import { openAttestor } from "./signing/statements.ts";
+import { leftOutSuites } from "./sources.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -45,6 +46,7 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
     const said = made ?? (await untrustedNote(farm.store, farm));
     if (said !== undefined) progress.say(said);
   }
+  for (const note of leftOutSuites(farm.config.sources)) progress.say(note);
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
   if (retry) ledger.forgetLessons();
   for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);

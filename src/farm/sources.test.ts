@@ -7,6 +7,7 @@ import { parseConfig } from "./config/index.ts";
 import { sourceAt } from "./config/sources.ts";
 import {
   catalogSources,
+  leftOutSuites,
   listSources,
   namedBy,
   ownPlaces,
@@ -70,6 +71,23 @@ describe("apt sources", () => {
 
     expect(words(yaml)).toEqual(["ubuntu/focal-infra-security https://esm.example/infra x86_64+aarch64"]);
     expect(look(yaml)).toMatchObject([{ keyring: "/etc/farm/esm.gpg", release: "ubuntu20.04" }]);
+  });
+});
+
+describe("named suites", () => {
+  test("keep their archives, and security is not left out in silence", () => {
+    const both = "{kind: apt, releases: [debian12], suites: [bookworm, bookworm-security]}";
+    const one = "{kind: apt, releases: [debian12], suites: [bookworm]}";
+
+    expect(words(both)).toEqual([
+      "debian/bookworm http://host.example/debian x86_64+aarch64",
+      "debian/bookworm-security http://security.debian.org/debian-security x86_64+aarch64",
+    ]);
+    expect(leftOutSuites(sourcesOf(both))).toEqual([]);
+    expect(leftOutSuites(sourcesOf(one))).toEqual([
+      "sources: the suites of debian12 leave out bookworm-security, where fixed kernels appear first",
+    ]);
+    expect(leftOutSuites(sourcesOf("{kind: apt, releases: [debian12]}"))).toEqual([]);
   });
 });
 

@@ -69,7 +69,7 @@ export function namedBy(
 function aptSources(config: AptSourceConfig, host: HostMirrors): AptSource[] {
   return config.releases.flatMap((key) => {
     const { distribution, release } = debRelease(key);
-    const suites = config.suites?.map((name): Suite => ({ name, archive: "main" })) ?? release.suites;
+    const suites = suitesOf(config, release);
     return suites.flatMap((suite): AptSource[] => {
       const wanted = config.architectures ?? ArchitectureName.options;
       const architectures = wanted.filter((name) => suite.architectures?.includes(name) ?? true);
@@ -92,6 +92,28 @@ function aptSources(config: AptSourceConfig, host: HostMirrors): AptSource[] {
           ...(configured === undefined ? {} : { place: configured }),
         },
       ];
+    });
+  });
+}
+
+/** The release's own suites keep their archives, whoever names them. */
+function suitesOf({ suites }: Pick<AptSourceConfig, "suites">, release: DebRelease): readonly Suite[] {
+  const own = (name: string) => release.suites.find((suite) => suite.name === name);
+  return suites?.map((name): Suite => own(name) ?? { name, archive: "main" }) ?? release.suites;
+}
+
+/** What a person should know who names suites: security is where fixed kernels appear first. */
+export function leftOutSuites(sources: readonly SourceConfig[]): string[] {
+  return sources.flatMap((config) => {
+    if (config.kind !== "apt" || config.suites === undefined) return [];
+    return config.releases.flatMap((key) => {
+      const { release } = debRelease(key);
+      const isRead = (name: string) => config.suites?.includes(name);
+      return release.suites
+        .filter(({ name, archive }) => archive === "security" && !isRead(name))
+        .map(
+          ({ name }) => `sources: the suites of ${key} leave out ${name}, where fixed kernels appear first`,
+        );
     });
   });
 }
