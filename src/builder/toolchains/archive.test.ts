@@ -78,6 +78,24 @@ describe("a toolchain root", () => {
     await scratch.close();
   });
 
+  test("takes its place once, however many bring it there at the same time, and replaces half of one", async () => {
+    const scratch = await openScratch(join(directory, "tmp"));
+    const archive = join(directory, "raced.tar");
+    await exportRoot(await makePlace("raced"), archive, scratch);
+    const target = join(directory, "raced-target");
+    await mkdir(join(target, "root/half"), { recursive: true });
+
+    await importRoot(archive, target, scratch);
+    const both = await Promise.all(
+      Array.from({ length: 4 }, () => importRoot(archive, join(directory, "raced-new"), scratch)),
+    );
+
+    expect(new Set(both.map(({ digest }) => digest)).size).toBe(1);
+    for (const place of [target, join(directory, "raced-new")])
+      expect(JSON.parse(await readFile(join(place, "root.json"), "utf8"))).toEqual(RECORD);
+    await scratch.close();
+  });
+
   test("is an image to container tools", async () => {
     const scratch = await openScratch(join(directory, "tmp"));
     const file = join(directory, "image.tar");

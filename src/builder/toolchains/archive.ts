@@ -136,17 +136,29 @@ export async function importRoot(
       throw new FarmError("TOOL_FAILED", { detail: `the root cannot be written: ${synced.stderr.trim()}` });
     await scratch.write(join(made, ROOT_RECORD), JSON.stringify(root.record));
     await mkdir(dirname(target), { recursive: true, mode: 0o700 });
-    if (await exists(join(target, ROOT_RECORD))) {
-      // What is built in it may be under way: it stays. Only what it says of itself is compared.
-      if (canonicalJson(await readRecord(target)) === canonicalJson(root.record)) return root;
+    if (await isPlaced(made, target)) return root;
+    // What is built in it may be under way: it stays. Only what it says of itself is compared.
+    if (canonicalJson(await readRecord(target)) !== canonicalJson(root.record))
       throw invalid(file, `${target} is there already, and is another root of that name`);
-    }
-    await removeTree(target);
-    await rename(made, target);
     return root;
   } finally {
     await removeTree(made);
   }
+}
+
+/** Whether a root took its place; false if a whole one is there, perhaps since a moment ago. Half of one goes. */
+async function isPlaced(made: string, target: string): Promise<boolean> {
+  for (const isLast of [false, true]) {
+    try {
+      await rename(made, target);
+      return true;
+    } catch (thrown) {
+      if (await exists(join(target, ROOT_RECORD))) return false;
+      if (isLast) throw thrown;
+      await removeTree(target);
+    }
+  }
+  return false;
 }
 
 async function readRecord(place: string): Promise<RootRecord> {
