@@ -48,7 +48,9 @@ const AptSourceConfig = z
     ),
     securityMirror: Url.optional().describe("Security archive; same default."),
     portsMirror: Url.optional().describe("Archive of Ubuntu's kernels for architectures other than x86_64."),
-    suites: Names.optional().describe("Suites to read instead of all of the release. Those that are its own keep their archive, security included; others are looked for in the main archive."),
+    suites: Names.optional().describe(
+      "Suites to read instead of all of the release. Those that are its own keep their archive, security included; others are looked for in the main archive.",
+    ),
     architectures: Architectures.describe(
       "Architectures whose indices to read. Default: all. Cross builds for Debian also need the builder's own.",
     ),
