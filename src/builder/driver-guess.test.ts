@@ -49,3 +49,13 @@ test.each<[string, Record<string, string>, Partial<DriverGuess> | undefined]>([
   if (guess === undefined) expect(found).toBeUndefined();
   else expect(found).toMatchObject(guess);
 });
+
+test("takes no time over files that are all blank lines", async () => {
+  const blank = "\n".repeat(250_000);
+  const began = performance.now();
+
+  expect(await guessOf({ Kbuild: blank, Makefile: "obj-m := x.o\n", "x.c": blank })).toMatchObject({
+    name: "x",
+  });
+  expect(performance.now() - began).toBeLessThan(5_000);
+});

@@ -52,8 +52,8 @@ export function guessDriver(source: SourceTree): DriverGuess | undefined {
   };
 }
 
-const OBJECTS = /^\s*obj-(?:m|\$[({]\w+[)}])\s*[:+]?=\s*(?<words>[^\n#]*)/m;
-const MODULE_VERSION = /^\s*MODULE_VERSION\(\s*"(?<version>[^"\n]{1,100})"\s*\)/m;
+const OBJECTS = /^[ \t]*obj-(?:m|\$[({]\w+[)}])[ \t]*[:+]?=(?<words>[^\n#]*)/m;
+const MODULE_VERSION = /^[ \t]*MODULE_VERSION\([ \t]*"(?<version>[^"\n]{1,100})"/m;
 
 /** `obj-m += one.o two.o`: objects become modules, directories do not. */
 function objectsIn(makefile: string): string[] {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
+import { KERNELS, makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import { type CatalogKernel, compareKernels } from "../catalog/catalog.ts";
 import { factsByKernel, headersFacts, type KernelFacts } from "../kernel/facts.ts";
 import { Element } from "./element.ts";
@@ -8,16 +8,6 @@ import { generateMatrix, wantedMatrix } from "./generate.ts";
 
 const READ = { family: "gcc", version: "12.2.0", source: "config" } as const;
 const DRIVER = { name: "doorbell", version: "0.1.1" };
-const KERNELS = [
-  makeKernel({ kversion: "5.10.0-35-amd64", distribution: "debian11" }),
-  makeKernel({ kversion: "6.1.0-55-amd64", packageVersion: "6.1.160-1" }),
-  makeKernel({ kversion: "6.1.0-56-amd64" }),
-  makeKernel({ kversion: "6.1.0-56-cloud-amd64", flavour: "cloud" }),
-  makeKernel({ kversion: "6.1.0-56-arm64", architecture: "aarch64" }),
-  makeKernel({ kversion: "6.12.30-amd64", distribution: "debian13" }),
-  makeKernel({ kversion: "7.1.3-amd64", distribution: "debiansid" }),
-  makeKernel({ kversion: "5.10.230-1.amzn2.x86_64", distribution: "amazonlinux2" }),
-];
 describe("generateMatrix", () => {
   test("makes an element as the original pipeline reads it", () => {
     const catalog = makeCatalog([makeKernel()]);

@@ -1,19 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
+import { KERNELS, makeCatalog, makeKernel, makeSource } from "../../test/support/kernels.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
 import { factsByKernel, fetchingFacts } from "../kernel/facts.ts";
 import { type Selection, selectKernels, unknownWords } from "./select.ts";
 
-const KERNELS = [
-  makeKernel({ kversion: "5.10.0-35-amd64", distribution: "debian11" }),
-  makeKernel({ kversion: "6.1.0-55-amd64", packageVersion: "6.1.160-1" }),
-  makeKernel({ kversion: "6.1.0-56-amd64" }),
-  makeKernel({ kversion: "6.1.0-56-cloud-amd64", flavour: "cloud" }),
-  makeKernel({ kversion: "6.1.0-56-arm64", architecture: "aarch64" }),
-  makeKernel({ kversion: "6.12.30-amd64", distribution: "debian13" }),
-  makeKernel({ kversion: "7.1.3-amd64", distribution: "debiansid" }),
-  makeKernel({ kversion: "5.10.230-1.amzn2.x86_64", distribution: "amazonlinux2" }),
-];
 const select = (selection: Selection, kernels = KERNELS) =>
   selectKernels(makeCatalog(kernels), selection).map(
     ({ distribution, kversion }) => `${distribution}/${kversion}`,

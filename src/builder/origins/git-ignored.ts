@@ -2,7 +2,7 @@
  * What git ignores in a directory, as git itself says it. Nothing that a repository can configure runs: git sees the
  * work tree and its own directory, and nothing else, in a box without network.
  */
-import { realpath } from "node:fs/promises";
+import { lstat, realpath } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { lastLines, run } from "../../base/run.ts";
@@ -23,7 +23,7 @@ const POINTER_LIMIT_BYTES = 4200;
  */
 export async function ignoredByGit(directory: string, signal: AbortSignal): Promise<LeftOut> {
   const place = await realpath(directory).catch(() => directory);
-  const top = workTreeOf(place);
+  const top = await workTreeOf(place);
   if (top === undefined) return () => false;
   const below = relative(top, place).split(sep).join("/");
   // Asked what is ignored below a directory that is ignored itself, git 2.39 ends with an error of its own.
@@ -35,10 +35,16 @@ export async function ignoredByGit(directory: string, signal: AbortSignal): Prom
   return (path, isDirectory) => inside.has(isDirectory ? `${path}/` : path);
 }
 
-/** The closest directory with a `.git`, the given one or one above it. */
-function workTreeOf(directory: string): string | undefined {
+/**
+ * The closest directory with a `.git`: the given one, or one above it whose `.git` is of the directory's owner, of this user
+ * or of root. Anybody may put one into a directory such as /tmp, and so leave files out of what lies below it.
+ */
+async function workTreeOf(directory: string): Promise<string | undefined> {
+  const uidOf = async (path: string) => (await lstat(path).catch(() => undefined))?.uid;
+  const trusted = new Set([await uidOf(directory), process.getuid?.(), 0]);
   for (let at = directory; ; at = dirname(at)) {
-    if (kindIn(at, ".git") !== undefined) return at;
+    const uid = await uidOf(join(at, ".git"));
+    if (uid !== undefined && (at === directory || trusted.has(uid))) return at;
     if (at === dirname(at)) return undefined;
   }
 }
@@ -100,7 +106,9 @@ async function gitDirectoryOf(top: string): Promise<GitDirectory> {
   const [, target] = /^gitdir: ([^\n\0]+)\n?$/.exec(pointer ?? "") ?? [];
   const directory =
     kind === "link" ? await realpath(place).catch(() => undefined) : resolve(top, target ?? "");
-  if (directory === undefined || (kind !== "link" && target === undefined))
+  // What is shown to git must be git's own, and nothing else of this machine.
+  const isGits = directory !== undefined && kindIn(directory, "HEAD") === "file";
+  if (!isGits || (kind !== "link" && target === undefined))
     throw new FarmError("DRIVER_INVALID", { detail: `${place} does not lead to git's own directory` });
   const common = readFileIn(directory, "commondir", POINTER_LIMIT_BYTES)?.toString().trim();
   return {

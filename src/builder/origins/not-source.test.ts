@@ -1,4 +1,4 @@
-import { mkdir, symlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { gitIn } from "../../../test/support/git-trees.ts";
@@ -146,7 +146,19 @@ describe("what git ignores", () => {
     await write(top, "Kbuild");
     await writeFile(join(top, ".git"), "gitdir: /nowhere\n");
     await expect(sourceOf(top)).rejects.toThrow(expect.objectContaining({ code: "DRIVER_INVALID" }));
-    await writeFile(join(top, ".git"), "");
-    await expect(sourceOf(top)).rejects.toThrow(/\.git does not lead to git's own directory/);
+    for (const pointer of ["", "gitdir: /\n", `gitdir: ${top}\n`]) {
+      await writeFile(join(top, ".git"), pointer);
+      await expect(sourceOf(top)).rejects.toThrow(/\.git does not lead to git's own directory/);
+    }
+  });
+
+  test("is not what a stranger's .git above says", async () => {
+    const top = await temporaryDirectory();
+    gitIn(top, "", "init", "--quiet");
+    await writeFile(join(top, ".gitignore"), "*.c\n");
+    await write(top, "driver/Kbuild", "driver/x.c");
+    expect(await sourceOf(join(top, "driver"))).toEqual(["Kbuild"]);
+    await chown(join(top, ".git"), 12345, 12345);
+    expect(await sourceOf(join(top, "driver"))).toEqual(["Kbuild", "x.c"]);
   });
 });

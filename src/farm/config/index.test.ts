@@ -1,10 +1,10 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { debian } from "../../kernel/distributions/debian.ts";
-import { loadConfig, parseConfig } from "./index.ts";
+import { findConfig, loadConfig, parseConfig } from "./index.ts";
 
 const FILE = "kmodfarm.yaml";
 const DRIVER = "name: doorbell\n    source: src\n    versions: [0.1.1]";
@@ -273,3 +273,29 @@ test.each(["gs://bucket", "https://example.org/store"])(
     await expect(loadConfig({ store }, directory)).rejects.toThrow(refused);
   },
 );
+
+describe("the configuration above a directory", () => {
+  test("is found, as .yaml and as .yml, and the nearest first", async () => {
+    const top = await temporaryDirectory();
+    await mkdir(join(top, "a/b"), { recursive: true });
+    await writeFile(join(top, "kmodfarm.yaml"), "");
+    expect(await findConfig(join(top, "a/b"))).toBe(join(top, "kmodfarm.yaml"));
+    await writeFile(join(top, "a/kmodfarm.yml"), "");
+    expect(await findConfig(join(top, "a/b"))).toBe(join(top, "a/kmodfarm.yml"));
+  });
+
+  test("is none that a stranger may have put there", async () => {
+    const top = await temporaryDirectory();
+    await mkdir(join(top, "open/below"), { recursive: true });
+    await mkdir(join(top, "linked/below"), { recursive: true });
+    await writeFile(join(top, "open/kmodfarm.yaml"), "");
+    await writeFile(join(top, "ours.yaml"), "");
+    await symlink(join(top, "ours.yaml"), join(top, "linked/kmodfarm.yaml"));
+    await chmod(join(top, "open"), 0o1777);
+
+    expect(await findConfig(join(top, "open/below"))).toBeUndefined();
+    expect(await findConfig(join(top, "linked/below"))).toBeUndefined();
+    // Who stands in the directory itself has chosen it.
+    expect(await findConfig(join(top, "open"))).toBe(join(top, "open/kmodfarm.yaml"));
+  });
+});

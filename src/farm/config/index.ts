@@ -2,7 +2,7 @@
  * The configuration: one strict schema for the YAML file, read once at the edge. The only place besides the
  * command line that knows where things are on this machine.
  */
-import { readFile, stat } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
@@ -146,13 +146,23 @@ export async function findConfig(directory: string): Promise<string | undefined>
   for (let at = resolve(directory); ; at = dirname(at)) {
     for (const name of FILES) {
       const file = join(at, name);
-      const found = await stat(file).catch(() => undefined);
-      // Above, only files of this user's or root's: anybody may write to a directory such as /tmp.
-      const isOurs = found !== undefined && (found.uid === process.getuid?.() || found.uid === 0);
-      if (found?.isFile() && (isOurs || at === resolve(directory))) return file;
+      const isHere = at === resolve(directory);
+      if (isHere ? (await stat(file).catch(() => undefined))?.isFile() : await isOwnFile(file)) return file;
     }
     if (at === dirname(at)) return undefined;
   }
+}
+
+/**
+ * Whether only this user or root can have put a file where it is. A link may lead to a file of theirs, and would have its
+ * relative paths begin in a directory such as /tmp, where anybody writes.
+ */
+async function isOwnFile(file: string): Promise<boolean> {
+  const found = await lstat(file).catch(() => undefined);
+  if (!found?.isFile()) return false;
+  const directory = await stat(dirname(file));
+  const isOurs = ({ uid }: { readonly uid: number }) => uid === process.getuid?.() || uid === 0;
+  return isOurs(found) && isOurs(directory) && (directory.mode & 0o002) === 0;
 }
 
 /**

@@ -656,16 +656,6 @@ describe("a load test that was handed over", () => {
     expect(await refusalOf(await tested({ verdict: "fail" }))).toMatch(/a test before it said pass/);
   });
 
-  test("of a failure of the worker's machine is a fault, and counts for nothing", async () => {
-    const failure = { code: "OUT_OF_MEMORY" as const, cause: "it was killed", line: "" };
-    const order = makeBuildOrder();
-
-    const taken = await take(await handed(order, { modules: [], failure }, honestFiles().slice(0, 1)));
-
-    expect(taken).toMatchObject({ kind: "fault", code: "OUT_OF_MEMORY", message: "it was killed" });
-    expect(await isUsed(order)).toBe(false);
-  });
-
   test("may overrule a failure, if that was ordered again", async () => {
     await take(await tested({ verdict: "fail" }));
     const again = { ...load, isRetry: true as const };

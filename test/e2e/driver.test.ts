@@ -1,0 +1,65 @@
+import { existsSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/farm/config/index.ts";
+import { ALL_DONE, cli, copyDriver, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { temporaryDirectory } from "../support/temporary.ts";
+
+const BROKEN = "static int __init tally_init(void)\n{\n\treturn nonsense();\n";
+
+async function driverIn(directory: string): Promise<string> {
+  const place = join(directory, "own");
+  await copyDriver(place);
+  return place;
+}
+
+describe("kmodfarm init", () => {
+  it("writes what a farm can read, once, and nothing where there is no driver", async () => {
+    const place = await driverIn(await temporaryDirectory());
+    const empty = await temporaryDirectory();
+
+    const first = await cli(["init", place, "--yes"]);
+    const again = await cli(["init", place, "--yes", "--name", "other"]);
+    const none = await cli(["init", empty, "--yes"]);
+
+    expect(first.exitCode, first.stderr).toBe(0);
+    const file = join(place, "kmodfarm.yaml");
+    const text = await readFile(file, "utf8");
+    expect(parseConfig(text, file).drivers).toMatchObject([{ source: ".", modules: ["tally", "doorbell"] }]);
+    expect([again.exitCode, none.exitCode]).toEqual([2, 2]);
+    expect(again.stderr).toContain("there is a configuration already");
+    expect(text).not.toContain("other");
+    expect(await readdir(empty)).toEqual([]);
+  });
+});
+
+describe("kmodfarm try", () => {
+  const farms = useFarms();
+  let farm: TestFarm;
+
+  beforeAll(async () => {
+    farm = await farms.farm({ mirror: await farms.mirror(), warm: ALL_DONE });
+  });
+
+  it("builds and loads a driver as it lies there, publishes nothing, and names the guilty line", async () => {
+    const place = await driverIn(farm.directory);
+    const argv = ["try", place, "--config", farm.config, "--arch", "x86_64", "--kernels", "1"];
+
+    const good = await cli([...argv, "--json"]);
+    const source = join(place, "tally.c");
+    const text = await readFile(source, "utf8");
+    await writeFile(source, `${BROKEN}}\n${text}`);
+    const bad = await cli(argv, { env: { GITHUB_ACTIONS: "true" } });
+
+    expect(good.exitCode, good.stderr).toBe(0);
+    expect(JSON.parse(good.stdout)).toMatchObject({
+      schema: "kmodfarm.try/1",
+      kernels: [{ architecture: "x86_64", built: true, loaded: "pass" }],
+    });
+    expect(bad.exitCode, bad.stdout).toBe(1);
+    expect(bad.stdout).toMatch(/0 of 1 kernel: built and loaded\. 1 failed/);
+    expect(bad.stdout).toMatch(/^::error .*title=kmodfarm%3A 1 kernel::/m);
+    expect(existsSync(farm.store)).toBe(false);
+  });
+});
