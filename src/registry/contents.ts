@@ -1,5 +1,5 @@
 /** What a store should hold: every file that its newest generations name, and what these files name in turn. */
-import { type FarmError, toFarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { HEAD_PATH } from "../provenance/head.ts";
 import { rootPath } from "../provenance/trust.ts";
@@ -89,7 +89,10 @@ export async function contentsOf(store: GenerationPlace, count: number): Promise
 async function* ofMetadata(store: GenerationPlace): AsyncGenerator<NamedFile> {
   const trusts = await readTrusts(store);
   for (const { version } of trusts) yield { path: rootPath(version), by: "the registry" };
-  const found = await readHeadAt(store, trusts);
+  const found = await readHeadAt(store, trusts).catch((thrown) => {
+    const { code, message } = toFarmError(thrown);
+    throw new FarmError(code, { detail: message, at: { path: HEAD_PATH }, cause: thrown });
+  });
   if (found === undefined) return;
   const by = `head ${found.head.serial}`;
   yield { path: HEAD_PATH, by: "the registry" };

@@ -2,11 +2,13 @@
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
 import { FarmError } from "../base/error.ts";
+import { HEAD_PATH } from "../provenance/head.ts";
+import { writeNote } from "../provenance/signed-note.ts";
 import { blobPath, digestAt } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
-import { indexTexts } from "./head.ts";
+import { headBySerial, indexTexts } from "./head.ts";
 import { artifactFiles } from "./repair.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 import { showStable } from "./view.ts";
@@ -63,7 +65,11 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
   findings.push(...(await shownAgain(store, wrong, options)));
   for (const fault of contents.faults)
     if (!findings.some(({ path }) => path === fault.at.path))
-      findings.push({ path: fault.factAbout(store.place), fact: "damaged", remedy: "lost" });
+      findings.push({
+        path: fault.factAbout(store.place),
+        fact: "damaged",
+        remedy: fault.at.path === HEAD_PATH ? await headAgain(store, options) : "lost",
+      });
   const others = [...there.values()].filter(({ path }) => !contents.named.has(path));
   // If not everything could be read, it is unknown what is named.
   if (contents.faults.length === 0)
@@ -76,6 +82,15 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
     findings,
     unnamed: { files: unnamed.length, bytes: unnamed.reduce((sum, { size }) => sum + size, 0) },
   };
+}
+
+/** Shows nodes again the newest head, which lies under its serial too. */
+async function headAgain(store: Store, { isRepair }: FsckOptions): Promise<Finding["remedy"]> {
+  const last = await headBySerial(store).catch(() => undefined); // What is wrong with that one cannot be repaired here.
+  if (last === undefined) return "lost";
+  if (!isRepair) return "repairable";
+  await store.write(HEAD_PATH, writeNote(last.note));
+  return "repaired";
 }
 
 function isShown(path: string): boolean {

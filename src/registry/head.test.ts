@@ -17,6 +17,7 @@ import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { HEAD_PATH } from "../provenance/head.ts";
 import { publish } from "./commit.ts";
 import type { Published } from "./documents.ts";
+import { fsck } from "./fsck.ts";
 import { publishHead, serialPath } from "./head.ts";
 import { readHeadAt, readTrusts } from "./metadata.ts";
 import { nextState } from "./publish.ts";
@@ -181,3 +182,23 @@ test("a lost head does not begin serials anew; a forged one is no ground to stan
     coded("METADATA_UNSIGNED"),
   );
 });
+
+test.each(["kmodfarm head v1\n", ""])(
+  "a damaged head is shown again from its serial: %j",
+  async (damaged) => {
+    const { store, clock } = await openSigned();
+    await publishSigned(store, stateOf(["6.1.0-56-amd64"]), clock);
+    const whole = String(await store.read(HEAD_PATH));
+    await store.write(HEAD_PATH, damaged);
+    const look = { isFull: true, isRepair: false, copyOf: async () => undefined };
+    const remedies = async (isRepair: boolean) => {
+      const { findings } = await fsck(store, { ...look, isRepair });
+      return findings.filter(({ path }) => path.includes(HEAD_PATH)).map(({ remedy }) => remedy);
+    };
+
+    expect(await remedies(false)).toEqual(["repairable"]);
+    expect(await remedies(true)).toEqual(["repaired"]);
+    expect(String(await store.read(HEAD_PATH))).toBe(whole);
+    expect(await remedies(false)).toEqual([]);
+  },
+);

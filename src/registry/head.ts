@@ -127,6 +127,11 @@ async function fromSerials(store: Store, trusts: readonly Trust[]): Promise<Foun
   return serials.length === 0 ? undefined : headOf(store, trusts, Math.max(...serials));
 }
 
+/** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */
+export async function headBySerial(store: Store): Promise<FoundHead | undefined> {
+  return fromSerials(store, await readTrusts(store));
+}
+
 interface Making {
   readonly trust: Trust;
   readonly last: Head | undefined;
