@@ -1,6 +1,6 @@
 # Two commands: `make demo` and `make test`. Each installs what is missing by itself.
 
-.PHONY: demo test test-wide test-s3 check bench setup setup-test setup-s3 clean
+.PHONY: demo test install test-wide test-s3 test-kubernetes check bench setup setup-test setup-wide setup-s3 setup-kubernetes clean
 
 demo: setup
 	@./bin/kmodfarm run --config examples/demo.yaml
@@ -11,12 +11,23 @@ demo: setup
 test: setup-test
 	@npm test --silent
 
-test-wide: setup-test
+# The package as npm would have it, for this machine: `kmodfarm` and `matrix-gen` on PATH. PREFIX=… puts it elsewhere.
+# It compiles with the packages that `npm ci` or `make setup` installed, and installs none in the checkout.
+install:
+	@[ -x node_modules/.bin/tsc ] || { echo "make install: packages are missing; run 'make setup' or 'npm ci' first" >&2; exit 3; }
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && npm pack --silent --pack-destination "$$place" >/dev/null && \
+		npm install --global --no-audit --no-fund --loglevel=error $(if $(PREFIX),--prefix "$(PREFIX)") "$$place"/kmodfarm-*.tgz
+
+test-wide: setup-wide
 	@npm run --silent test:wide
 
 # Stores in buckets of real servers: radosgw, Swift, and radosgw with dbstore, which this starts and ends.
 test-s3: setup-s3
 	@npm run --silent test:wide s3
+
+# deploy/arc on an API server of Kubernetes, which it builds once, starts and ends.
+test-kubernetes: setup-kubernetes
+	@npm run --silent test:wide kubernetes
 
 check: setup-test
 	@npm run --silent check
@@ -30,8 +41,14 @@ setup:
 setup-test:
 	@scripts/setup.sh test
 
+setup-wide:
+	@scripts/setup.sh wide
+
 setup-s3:
 	@scripts/setup.sh s3
+
+setup-kubernetes:
+	@scripts/setup.sh kubernetes
 
 clean:
 	rm -rf .kmodfarm dist

@@ -7,6 +7,12 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 900_000,
     maxWorkers: 2,
+    tags: [
+      {
+        name: "wide",
+        description: "not in `npm test`: further cases of what that shows, `npm run test:faults`",
+      },
+    ],
     // Both share the workers, in the order of their names: what takes minutes comes first, and many small files fill
     // what is left. Those keep one process between them: to start one for each takes longer than what it tests.
     projects: [

@@ -13,6 +13,7 @@ import type { CatalogKernel } from "../src/catalog/catalog.ts";
 import { diffFiles } from "../src/cli/matrix-io.ts";
 import { elementsOf } from "../src/matrix/generate.ts";
 import { matrixLines } from "../src/matrix/stream.ts";
+import { peakMiB } from "./peak.ts";
 
 const DRIVERS = [{ name: "driver", version: "0.1.1" }];
 const MIRRORS = new Map([["fedora/updates", "https://mirror.example/fedora"]]);
@@ -83,11 +84,11 @@ async function measure(count: number): Promise<void> {
       } else found[change.kind]++;
     }
     const ended = performance.now();
-    const peakMiB = process.resourceUsage().maxRSS / 1024;
+    const peak = peakMiB();
     const seconds = (ended - started) / 1000;
     console.log(
       `${count} kernels: generate twice ${((generated - started) / 1000).toFixed(2)} s, diff ${((ended - generated) / 1000).toFixed(2)} s, ` +
-        `${((seconds / count) * 1e6).toFixed(1)} µs and ${((peakMiB / count) * 1024).toFixed(2)} KiB a kernel, peak ${peakMiB.toFixed(0)} MiB, ` +
+        `${((seconds / count) * 1e6).toFixed(1)} µs and ${((peak / count) * 1024).toFixed(2)} KiB a kernel, peak ${peak.toFixed(0)} MiB, ` +
         `${(statSync(after).size / 2 ** 20).toFixed(0)} MiB a file; ${JSON.stringify(found)}`,
     );
   } finally {

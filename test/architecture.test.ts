@@ -15,11 +15,15 @@ const ORDER = [
   "provenance",
   "check",
   "registry",
+  "gap",
   "signing",
   "farm",
   "ci",
+  "agent",
   "cli",
 ] as const;
+/** What runs on nodes, in one file: nothing of what builds and publishes is in it. */
+const AGENT_IMPORTS = ["agent", "base", "formats", "kernel", "provenance"];
 /** What reads bytes and documents, and decides, without a machine: with all that it imports. */
 const PURE = [
   ...[
@@ -29,10 +33,12 @@ const PURE = [
     "catalog/catalog.ts",
     "catalog/annotated.ts",
     "inputs/input-record.ts",
+    "inputs/package-signature.ts",
     "builder/records.ts",
     "provenance/",
     "check/checks/",
     "check/policy.ts",
+    "gap/",
     "ci/",
   ],
   ...["documents", "decisions", "element-state", "publish", "reuse", "standing"].map(
@@ -40,27 +46,35 @@ const PURE = [
   ),
 ];
 const IO = /^node:(fs|child_process|net|tls|dgram|dns|http|https|http2|worker_threads|cluster)(\/|$)/;
-const MAY_READ_ENVIRONMENT = /^(cli|farm\/config)\//;
+/** Who became root by sudo is known from there alone. */
+const MAY_READ_ENVIRONMENT = /^(cli|farm\/config)\/|^base\/own-place\.ts$/;
 
 /** Calls that go down a path part by part; what only makes files and directories of our own is no matter. */
 const BY_PATH =
   /^(access|chown|cp|copyFile|createReadStream|existsSync|lchown|lstat|open|opendir|readdir|readFile|readlink|realpath|rm|rmdir|stat|truncate|watch)(Sync)?$/;
 /** What each file that calls them has there: places of ours, or what a person names on the command line. */
 const OWN_PLACES: Readonly<Record<string, string>> = {
+  "agent/mirrors.ts": "a registry's directory that a person names",
+  "agent/place.ts": "the node's own modules",
+  "agent/state.ts": "the node's own state and settings",
   "base/cache.ts": "entries of the cache",
+  "base/decompress.ts": "a file without a name that it unpacks to",
   "base/descriptors.ts": "/proc/self/fd",
   "base/ending.ts": "/proc",
   "base/http.ts": "its own temporary file",
   "base/file-digest.ts": "a file whose digest is asked",
+  "base/own-place.ts": "asks who owns the farm's own places",
   "base/process-name.ts": "/proc",
+  "base/read-at-most.ts": "a file that a person or a setting names",
   "base/read-stream.ts": "files of ours",
-  "base/run.ts": "programs on the path",
+  "base/programs.ts": "programs on the path",
   "base/scratch.ts": "the scratch directory, looked at before it is used",
   "base/strange-directory.ts": "the descriptor walk itself",
   "base/strange-tree.ts": "descriptors",
   "builder/attempt.ts": "attempts in the cache, taken over by builder/outputs.ts",
   "inputs/inputs.ts": "packages in the cache, by their digests",
   "builder/origins/archive.ts": "an archive that the configuration names",
+  "builder/origins/git-access.ts": "a key and a password that the configuration names",
   "builder/source-archive.ts":
     "an archive of an order, whose digest was asked; that of the tree inside is asked after",
   "builder/origins/directory.ts": "a directory that the configuration names: whether it is a file",
@@ -85,24 +99,31 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/toolchains/roots/box.ts": "the place of a new root",
   "builder/toolchains/roots/dnf.ts": "this machine's rpm, packages that dnf fetched",
   "builder/toolchains/roots/apt.ts": "this machine's keyrings",
+  "builder/toolchains/roots/root-method.ts": "packages that were copied out of the box",
   "builder/toolchains/toolchain.ts": "records of roots",
   "catalog/apt-host.ts": "this machine's apt sources",
   "catalog/list-source.ts": "a list that the configuration names, or that was fetched",
-  "catalog/rpm-md.ts": "its own temporary files",
   "catalog/signing-keys.ts": "a key that the configuration names",
   "catalog/source.ts": "what was remembered of servers",
   "check/guest/boot-image.ts": "boot images in the cache, by their digests",
   "check/guest/box.ts": "the files of one guest",
+  "check/guest/firmware.ts": "this machine's firmware, the files of one guest",
   "check/guest/tools.ts": "this machine's busybox",
   "check/guest/kept.ts": "single files in the cache, by their digests",
   "check/load.ts": "the files of one guest",
   "check/guest/qemu.ts": "the console of one guest",
 
   "cli/catalog-io.ts": "lists that a person names",
-  "cli/commands/github/init.ts": "where it writes workflows",
+  "cli/commands/driver/try.ts": "where a driver and a configuration lie",
+  "cli/commands/driver/init.ts": "whether a farm is in the tree already",
+  "cli/commands/github/written.ts": "where it writes workflows",
+  "cli/commands/help/help.ts": "our own documentation",
   "cli/commands/modules/check.ts": "modules that a person names",
+  "cli/commands/modules/prove.ts": "a set that a person names: whether it is a directory",
   "cli/commands/catalog/find.ts": "a catalog that a person names",
+  "cli/commands/node/fetch.ts": "the node's settings",
   "cli/commands/night/rebuild.ts": "a manifest that a person names",
+  "cli/feed-input.ts": "feeds that a person names",
   "cli/input.ts": "files that a person names",
   "cli/main.ts": "package.json",
   "cli/matrix-io.ts": "matrices that a person names",
@@ -110,25 +131,30 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "cli/commands/trust/verify.ts": "what a person names: what kind it is",
   "cli/named-file.ts": "files that a person names",
   "cli/options.ts": "the configured store and cache: whether they are there",
+  "farm/sets/hash-thread.ts": "a directory of modules that a person names: whether it changes",
+  "farm/sets/module-order.ts": "a directory of modules that a person names",
+  "cli/run-log.ts": "our own logs, in the cache or where the command line says",
   "farm/audit/local-file.ts": "modules that a person names, and what lies beside them",
   "farm/audit/place.ts": "a directory of modules that a person names",
   "farm/config/index.ts": "the configuration",
   "farm/doctor.ts": "places of the configuration",
-  "farm/element.ts": "attempts in the cache",
+  "farm/night/element.ts": "attempts in the cache",
   "farm/executors/orders.ts": "orders that this farm gave, in the cache",
+  "farm/gap/feed-files.ts": "files and directories that the configuration names, what was fetched",
   "farm/kept-copies.ts": "attempts in the cache",
   "farm/signing/key-findings.ts": "files of keys that the configuration names",
-  "farm/ledger.ts": "logs of attempts in the cache",
+  "farm/night/ledger.ts": "logs of attempts in the cache",
   "farm/workers/order-directory.ts": "a directory of orders that a person names",
-  "farm/load-test.ts": "attempts, and verdicts in the cache",
-  "farm/policy-file.ts": "the policy",
-  "farm/rebuild.ts": "attempts in the cache",
+  "farm/night/load-test.ts": "attempts, and verdicts in the cache",
+  "farm/rebuild/kept-inputs.ts": "its own temporary files",
+  "farm/rebuild/rebuild.ts": "attempts in the cache",
+  "farm/rebuild/inputs.ts": "records of roots in the cache",
+  "farm/rebuild/statements.ts": "the log of an attempt in the cache",
   "farm/workers/quarantine.ts": "what was refused, in the cache",
   "farm/workers/take.ts": "hand-overs that a person names, and what of them was checked",
   "farm/workers/work.ts": "attempts in the cache",
   "farm/workers/workshop.ts": "records of roots",
   "farm/signing/keys.ts": "public keys that the configuration names",
-  "farm/sources.ts": "credentials and keyrings that the configuration names",
   "cli/commands/keys/create.ts": "a password's file, the terminal",
   "registry/artifact-content.ts": "attempts in the cache",
   "registry/copy.ts": "its own temporary file",
@@ -240,6 +266,16 @@ describe("the source", () => {
     );
 
     expect(upward).toEqual([]);
+  });
+
+  test("keeps what runs on nodes free of what builds and publishes", () => {
+    const found = FILES.filter(({ path }) => folderOf(path) === "agent").flatMap(({ path, imports }) =>
+      imports
+        .filter((target) => target.endsWith(".ts") && !AGENT_IMPORTS.includes(folderOf(target)))
+        .map((target) => `${path} → ${target}`),
+    );
+
+    expect(found).toEqual([]);
   });
 
   test("has no circle of imports", () => {

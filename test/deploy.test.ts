@@ -73,7 +73,7 @@ describe.each(WORKFLOWS)("%s", (file) => {
 
 test("each image has a Dockerfile of its own name and a compiler that it offers", () => {
   const folders = readdirSync(join(ROOT, "images"), { withFileTypes: true }).filter(
-    (entry) => entry.isDirectory() && entry.name !== "container",
+    (entry) => entry.isDirectory() && !["container", "kmodfarm"].includes(entry.name),
   );
   for (const { name } of folders) {
     const text = readFileSync(join(ROOT, "images", name, "Dockerfile"), "utf8");
@@ -88,6 +88,18 @@ test("each image has a Dockerfile of its own name and a compiler that it offers"
     );
   }
   expect(folders.length).toBeGreaterThan(15);
+});
+
+test("the image of kmodfarm has every package that getting-started.md names, but npm and what make is for", () => {
+  const text = readFileSync(join(ROOT, "images/kmodfarm/Dockerfile"), "utf8");
+  const page = readFileSync(join(ROOT, "docs/getting-started.md"), "utf8");
+  const [, line = ""] = /apt-get install --no-install-recommends ([\s\S]*?)\n\n/.exec(page) ?? [];
+  const packages = line.split(/[\s\\]+/).filter((word) => !["", "make", "npm"].includes(word));
+
+  const [, own = ""] =
+    /FROM \$\{BASE\}\nRUN ([\s\S]*?)\nCOPY/.exec(text.split("npm stays behind.")[1] ?? "") ?? [];
+  expect(own.split(/[\s\\]+/)).toEqual(expect.arrayContaining(packages));
+  expect(packages).toContain("qemu-system-x86");
 });
 
 describe.each(globSync("deploy/systemd/*.service", { cwd: ROOT }))("%s", (file) => {

@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { ERRORS } from "../src/base/error-codes.ts";
+import { readDriverkit } from "../src/catalog/driverkit.ts";
 import { CHECK_NAMES, CHECKS } from "../src/check/checks/index.ts";
-import { Config } from "../src/farm/config/index.ts";
+import { COMMANDS } from "../src/cli/commands/index.ts";
+import { Config, parseConfig } from "../src/farm/config/index.ts";
 
 const read = (file: string) => readFileSync(join(import.meta.dirname, "..", file), "utf8");
 
@@ -91,6 +93,53 @@ describe("README.md", () => {
 
     expect(named).toEqual(expect.arrayContaining(["demo", "test"]));
     expect([...new Set(named)].filter((target) => !targets.includes(target))).toEqual([]);
+  });
+});
+
+describe("docs/README.md", () => {
+  const index = read("docs/README.md");
+  const links = [...index.matchAll(/\]\(([^)#]+)[^)]*\)/g)].map(([, target = ""]) => target);
+
+  test("leads to every page, and to none that is missing", () => {
+    const pages = globSync("*.md", { cwd: join(import.meta.dirname, "../docs") });
+
+    expect(links.filter((target) => !existsSync(join(import.meta.dirname, "../docs", target)))).toEqual([]);
+    expect(pages.filter((page) => page !== "README.md" && !links.includes(page))).toEqual([]);
+  });
+});
+
+describe("docs/commands.md", () => {
+  test("names every command and every group of commands", () => {
+    const rows = [...read("docs/commands.md").matchAll(/^\| (`(?:\\\||[^|])+`) +\|/gm)].map(
+      ([, first = ""]) => first,
+    );
+    const named = rows.flatMap((row) => [...row.matchAll(/`([a-z]+)/g)].map(([, name]) => name));
+    const missing = COMMANDS.map(({ name }) => name).filter((name) => !named.includes(name));
+
+    expect(missing).toEqual([]);
+  });
+});
+
+describe("docs/migrate.md", () => {
+  const examples = [...read("docs/migrate.md").matchAll(/^```yaml\n(# .*)\n([\s\S]*?)^```$/gm)].map(
+    ([, title = "", text = ""]) => ({ title, text }),
+  );
+
+  test("has configurations that a farm reads", () => {
+    const ours = examples.filter(({ title }) => title.startsWith("# kmodfarm.yaml"));
+
+    expect(ours.length).toBe(4);
+    for (const { text } of ours) expect(parseConfig(text, "migrate.md").drivers.length).toBeGreaterThan(0);
+  });
+
+  test("has a configuration of driverkit that `catalog import` reads", () => {
+    const theirs = examples.filter(({ title }) => title.startsWith("# config/"));
+    const { kernels, dropped } = readDriverkit(
+      theirs.map(({ title, text }) => ({ name: title.slice(2), text })),
+      { url: "config" },
+    );
+
+    expect([kernels.length, dropped]).toEqual([1, []]);
   });
 });
 

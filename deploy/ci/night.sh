@@ -4,11 +4,12 @@
 #   night.sh plan             then, for each id in orders/shards.json, on as many machines as there are:
 #   night.sh build SHARD
 #   night.sh check SHARD      then:
-#   night.sh publish
+#   PLAN=sha256:… night.sh publish
 #
 # SHARED  a directory of this night that every machine sees, or the address of one in a bucket
 # COPY    copies a directory's content: `COPY FROM TO` (default: cp -R; for a bucket: aws s3 cp --recursive, rclone copy)
 # CONFIG  the configuration (default: kmodfarm.yaml); only plan and publish read it, and only they know the store
+# PLAN    what `plan` printed at its end; publish believes no other orders, whoever could write to SHARED
 # WORK    more options for `kmodfarm work`, like --private-host mirror.lan
 set -eu
 : "${SHARED:?the directory of this night}" "${CONFIG:=kmodfarm.yaml}" "${WORK:=}"
@@ -30,6 +31,7 @@ plan)
 	# What is wrong with a source or an element is reported by publish.
 	kmodfarm plan --config "$CONFIG" --read-only --out orders || test -s orders/matrix.json
 	$COPY orders "$SHARED/orders"
+	cat orders/plan.digest
 	;;
 build)
 	$COPY "$SHARED/orders" orders
@@ -48,6 +50,7 @@ check)
 	exit $status
 	;;
 publish)
+	: "${PLAN:?what the plan of this night printed at its end}"
 	$COPY "$SHARED/orders" orders
 	mkdir -p handovers
 	$COPY "$SHARED/built" handovers/built || echo "no build was handed over" >&2
@@ -56,7 +59,7 @@ publish)
 	for handed in handovers/*/*/*.tar; do
 		[ ! -e "$handed" ] || set -- "$@" "${handed%/*}"
 	done
-	kmodfarm take --config "$CONFIG" --orders orders --catalog --no-load "$@"
+	kmodfarm take --config "$CONFIG" --orders orders --plan "$PLAN" --catalog --no-load "$@"
 	;;
 *)
 	echo "night.sh: no task $task" >&2

@@ -4,7 +4,10 @@
 # answer WORD SENTENCE: the only way out. A full disk looks like any other failure, hence the probe.
 answer() {
   case $1 in integrity | unreachable) { echo x >"$work/probe"; } 2>/dev/null || set -- cannotWrite "$state is full or read-only" ;; esac
-  printf '%s: %s\n' "$1" "$2"
+  if [ -z "$json" ]; then printf '%s: %s\n' "$1" "$2"
+  else
+    printf '%s' "$2" | tr -c ' -~' '?' | sed 's/["\\]/\\&/g; 1s/^/{"schema":"kmodfarm.fetched\/1","answer":"'"$1"'","sentence":"/; $s/$/"}/' && echo
+  fi
   case $1 in
     exact | loadsOn) exit 0 ;; integrity) exit 4 ;;
     cannotLoad | cannotWrite | unreachable | stale | busy) exit 3 ;; *) exit 1 ;;
@@ -122,9 +125,18 @@ ask() {
     save "$work/got" "$state/root"
     mv -f "$work/text" "$trust" || answer cannotWrite "$work cannot be written"
   done
-  get metadata/head 16 || { refuse unreachable "$mirror gives no head"; return; }
+  get metadata/head 768 || { refuse unreachable "$mirror gives no head"; return; }
   head_note "$work/got" || { refuse integrity "the head of $mirror is malformed, or its root does not trust who signed it"; return; }
+  ! grep -q '^role log ' "$trust" || field log "$work/text" ||
+    { refuse integrity "the head of $mirror names no log, and its root says who signs that"; return; }
   if [ -s "$work/last" ]; then
+    if field log "$work/last"; then
+      before=$value
+      field log "$work/text" || value="0 none"
+      both="seen before: ${before%% *} entries, root ${before#* }; shown now: ${value%% *} entries, root ${value#* }"
+      [ "${value%% *}" -ge "${before%% *}" ] || { refuse integrity "the log of $mirror shrank ($both)"; return; }
+      [ "${value%% *}" -gt "${before%% *}" ] || [ "$value" = "$before" ] || { refuse integrity "the log of $mirror forked ($both)"; return; }
+    fi
     for one in serial generation; do
       field $one "$work/last" && before=${value%% *} && field $one "$work/text" || return
       [ "${value%% *}" -ge "$before" ] || { refuse integrity "$mirror was rolled back: $one ${value%% *} after $before"; return; }

@@ -1,5 +1,17 @@
 import { spawn } from "node:child_process";
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  chown,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -40,6 +52,20 @@ describe("chooseEvictions", () => {
     lastUse: fc.nat(50).map((seconds) => new Date(seconds * 1000)),
   });
   const sum = (entries: readonly CacheEntry[]) => entries.reduce((all, { sizeBytes }) => all + sizeBytes, 0);
+
+  test("leaves what workers were asked for, however old it is and however small the limit", () => {
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 10 }), fc.array(entry, { maxLength: 10 }), (some, others) => {
+        const orders = some.map((one) => ({ ...one, room: "orders" }));
+
+        expect(chooseEvictions([...orders, ...others], 0).filter(({ room }) => room === "orders")).toEqual(
+          [],
+        );
+        const chosen = chooseEvictions([...orders, ...others], sum(orders));
+        expect(sum(others) - sum(chosen)).toBe(0);
+      }),
+    );
+  });
 
   test("leaves what is within the limit, takes the oldest, and not one more than it must", () => {
     fc.assert(
@@ -105,7 +131,12 @@ describe("evict", () => {
 
   test("takes nothing from a directory that is not a cache alone, and says what is in it", async () => {
     const { cache, scratch } = await makeCache({ "inputs/a.deb": 100, "precious/x": 50 });
-    await openCache(cache);
+    await chmod(cache, 0o755);
+    await expect(openCache(cache)).rejects.toMatchObject({
+      code: "PLACE_UNUSABLE",
+      message: expect.stringContaining("it holds precious"),
+    });
+    expect((await stat(cache)).mode & 0o777).toBe(0o755);
 
     expect(await evict(cache, 0, scratch)).toEqual({ kind: "shared", stranger: "precious" });
 
@@ -114,6 +145,30 @@ describe("evict", () => {
     expect(sharedCache(cache, "precious").message).toContain(
       "contains files that are not part of a cache, such as precious",
     );
+    await scratch.close();
+  });
+
+  test("is none if a room of it is a link, or somebody else's", async () => {
+    const { cache, scratch } = await makeCache({ "inputs/a.deb": 100 });
+    await openCache(cache);
+    await mkdir(join(cache, "..", "victim"));
+    const other = async () => {
+      await mkdir(join(cache, "roots"));
+      if (process.getuid?.() === 0) await chown(join(cache, "roots"), 65534, 65534);
+      else await chmod(join(cache, "roots"), 0o777);
+    };
+    for (const make of [() => symlink("../victim", join(cache, "roots")), other]) {
+      await make();
+      await expect(openCache(cache)).rejects.toMatchObject({
+        code: "PLACE_UNUSABLE",
+        message: expect.stringContaining(join(cache, "roots")),
+      });
+      await rm(join(cache, "roots"), { recursive: true });
+    }
+    await rm(join(cache, "CACHEDIR.TAG"));
+    await symlink("../victim/made", join(cache, "CACHEDIR.TAG"));
+    await expect(openCache(cache)).rejects.toMatchObject({ code: "PLACE_UNUSABLE" });
+    expect(await readdir(join(cache, "..", "victim"))).toEqual([]);
     await scratch.close();
   });
 

@@ -1,6 +1,6 @@
 /**
  * The local cache as a whole: rooms (`inputs`, `trees`, `roots`, …) of entries that are made once, used often, and
- * may be removed whenever they are not in use. Least recently used goes first.
+ * may be removed whenever they are not in use. Least recently used goes first. Only what a worker was asked for stays.
  */
 import {
   chmod,
@@ -19,6 +19,7 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { FarmError, isErrno } from "./error.ts";
+import { ownUsersAnd, strangerAbove, strangerAt } from "./own-place.ts";
 import { ownerOf, processName } from "./process-name.ts";
 import { entriesOf, exists, makePlace, type Scratch, scratchOwners } from "./scratch.ts";
 import { removeTree } from "./strange-tree.ts";
@@ -39,11 +40,15 @@ const TAG = "CACHEDIR.TAG";
 const TAG_TEXT = `Signature: 8a477f597d28d172789f06886806bc55
 # This is a cache of kmodfarm, and may be removed when none is running.
 `;
-/** Rooms of caches that were made before there was a tag. */
+/** Rooms of caches that were made before there was a tag, or are brought to where none is yet. */
 const UNTAGGED_ROOMS: ReadonlySet<string> = new Set([
   ...["attempts", "boot", "git", "indices", "inputs", "loads", "rebuilds", "remembered"],
-  ...["roots", "sources", "trees", "unfinished", "verified"],
+  ...["roots", "sources", "toolchains", "trees", "unfinished", "verified", "worked"],
 ]);
+/** Rooms of what others work on and bring back: it cannot be made again, and whoever put it there removes it. */
+const UNFINISHED: ReadonlySet<string> = new Set(["orders"]);
+/** What a file system of its own has at its top. */
+const LOST_FOUND = "lost+found";
 /** Rooms of large trees that never change once they are made: their sizes are remembered. */
 const MEASURED_ONCE = ["roots", "trees"];
 
@@ -67,20 +72,49 @@ const GATE_POLL_MS = 50;
 
 /**
  * Makes a cache, or takes one over. Only this user may enter it: a package or a root in it may hold programs that are
- * dangerous in other hands.
+ * dangerous in other hands. What is in it is believed, and removed when it is old, so it must be a cache, and must belong to
+ * this user, to root, or to an owner of the paths in `trusts`.
  * @throws FarmError PLACE_UNUSABLE
  */
-export async function openCache(cache: string): Promise<void> {
+export async function openCache(cache: string, trusts: readonly string[] = []): Promise<void> {
   await makePlace(cache);
-  const [stranger] = await strangersIn(cache);
-  if (stranger === undefined && !(await exists(join(cache, TAG))))
-    await writeFile(join(cache, TAG), TAG_TEXT);
+  await requireCache(cache, trusts);
+  // Another process may be faster.
+  await writeFile(join(cache, TAG), TAG_TEXT, { flag: "wx" }).catch((thrown) => {
+    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+  });
   if (((await stat(cache)).mode & 0o077) === 0) return;
   await chmod(cache, 0o700).catch((cause: unknown) => {
     if (!isErrno(cause)) throw cause;
     const detail = `${cache} belongs to another user, and its permissions let others in (${cause.code})`;
     throw new FarmError("PLACE_UNUSABLE", { detail, cause });
   });
+}
+
+/**
+ * Refuses a directory that holds anything but rooms of a cache, a room that is a link, and a place that another user owns or may
+ * write to: a driver's author may have put a cache into the tree, and an application's own `logs` would be taken for ours.
+ * @throws FarmError PLACE_UNUSABLE
+ */
+export async function requireCache(cache: string, trusts: readonly string[]): Promise<void> {
+  const trusted = await ownUsersAnd(trusts);
+  const refuse = (detail: string) => {
+    throw new FarmError("PLACE_UNUSABLE", {
+      detail,
+      hint: "Name another directory for the cache: one of its own, which nobody else can write to. Remove it if it came with a driver.",
+    });
+  };
+  const [stranger] = await strangersIn(cache);
+  if (stranger !== undefined) refuse(`${cache} is no cache: it holds ${stranger}`);
+  const above = (await strangerAbove(cache, trusted)) ?? (await strangerAt(cache, trusted));
+  if (above !== undefined) refuse(above);
+  for (const name of await entriesOf(cache)) {
+    const found = await lstat(join(cache, name)).catch(() => undefined);
+    const isPlain = found === undefined || found.isDirectory() || found.isFile();
+    if (!isPlain) refuse(`${join(cache, name)} is a link, or no file and no directory`);
+    const fact = await strangerAt(join(cache, name), trusted);
+    if (fact !== undefined) refuse(fact);
+  }
 }
 
 /** Removes a cache that nothing was put into, and the directory made for it. One in use stays. */
@@ -102,7 +136,10 @@ export async function removeUnused(cache: string): Promise<void> {
 async function strangersIn(cache: string): Promise<string[]> {
   const names = await entriesOf(cache);
   if (names.includes(TAG)) return [];
-  return names.filter((name) => name !== TEMPORARY && !name.startsWith(SIZES) && !UNTAGGED_ROOMS.has(name));
+  return names.filter(
+    (name) =>
+      name !== TEMPORARY && name !== LOST_FOUND && !name.startsWith(SIZES) && !UNTAGGED_ROOMS.has(name),
+  );
 }
 
 /** Remembers that an entry was used just now. Where that fails it goes a little earlier than it should. */
@@ -150,17 +187,18 @@ async function roomsOf(cache: string): Promise<string[]> {
   const rooms: string[] = [];
   const strangers = new Set(await strangersIn(cache));
   for (const name of await entriesOf(cache)) {
-    const isRoom = name !== TEMPORARY && !strangers.has(name);
+    const isRoom = name !== TEMPORARY && name !== LOST_FOUND && !strangers.has(name);
     if (isRoom && (await lstat(join(cache, name))).isDirectory()) rooms.push(name);
   }
   return rooms;
 }
 
-/** The least recently used entries that must go so that the others are within the limit. */
+/** The least recently used entries that must go so that the others are within the limit; unfinished work stays. */
 export function chooseEvictions(entries: readonly CacheEntry[], limitBytes: number): CacheEntry[] {
   let excess = entries.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) - limitBytes;
   const chosen: CacheEntry[] = [];
-  const byAge = entries.toSorted((a, b) => a.lastUse.getTime() - b.lastUse.getTime());
+  const finished = entries.filter(({ room }) => !UNFINISHED.has(room));
+  const byAge = finished.toSorted((a, b) => a.lastUse.getTime() - b.lastUse.getTime());
   for (const entry of byAge) {
     if (excess <= 0) break;
     chosen.push(entry);

@@ -22,6 +22,8 @@ export interface Connections {
     url: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    /** What is sent; without, something is asked for. */
+    posted?: Buffer,
   ): Promise<Dispatcher.ResponseData>;
   close(): Promise<void>;
 }
@@ -53,7 +55,11 @@ export function openConnections(own: OwnServers, limits: ConnectionLimits): Conn
     return dispatch(options, withDeadline(handler, `${origin}${options.path}`, answerMs));
   });
   return {
-    ask: (url, headers, signal) => request(url, { headers, dispatcher, signal }),
+    ask: (url, headers, signal, posted) =>
+      request(url, {
+        ...{ headers, dispatcher, signal },
+        ...(posted === undefined ? {} : { method: "POST", body: posted }),
+      }),
     close: () => agent.close(),
   };
 }

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
-import { decompressed } from "./decompress.ts";
+import { decompressed, Unpacker } from "./decompress.ts";
 
 const TEXT = Buffer.alloc(3_000_000, "what is inside, over and over\n");
 const PACKED = {
@@ -66,4 +66,30 @@ describe.each(["gz", "bz2", "xz", "zst"] as const)("decompressed (.%s)", (compre
 
 test("knows no other compression", async () => {
   await expect(unpack(TEXT, "Packages.lzma")).rejects.toThrow(/compressed in an unsupported format/);
+});
+
+describe("an unpacker", () => {
+  const xz = (text: string) => execFileSync("xz", ["-c"], { input: text });
+
+  test("gives what is in one file after the other, in the same memory, and nothing of the one before", async () => {
+    using unpacker = new Unpacker();
+    const long = await unpacker.unpack(PACKED.xz, "xz", LIMIT_BYTES);
+    expect(long.equals(TEXT)).toBe(true);
+    // Zeros are what xz would leave out of a file.
+    const zeros = Buffer.alloc(1_000_000);
+    const short = await unpacker.unpack(xz(zeros.toString("latin1")), "xz", LIMIT_BYTES);
+
+    expect(short.equals(zeros)).toBe(true);
+    expect(long.subarray(0, zeros.length).equals(zeros)).toBe(true);
+    expect(await unpacker.unpack(xz(""), "xz", LIMIT_BYTES)).toHaveLength(0);
+  });
+
+  test("refuses what is damaged, cut off or too much, and goes on", async () => {
+    using unpacker = new Unpacker();
+
+    await expect(unpacker.unpack(PACKED.xz, "xz", LIMIT_BYTES - 1)).rejects.toThrow(RangeError);
+    for (const bad of [PACKED.xz.subarray(0, -8), Buffer.from("not packed"), Buffer.alloc(0)])
+      await expect(unpacker.unpack(bad, "xz", LIMIT_BYTES)).rejects.toThrow(/^xz: /);
+    expect(String(await unpacker.unpack(xz("good"), "xz", 4))).toBe("good");
+  });
 });

@@ -1,6 +1,10 @@
 /**
  * Compressed bytes from outside, unpacked as they come and never beyond a limit.
  */
+import { randomUUID } from "node:crypto";
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statfsSync, unlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { FarmError } from "./error.ts";
@@ -88,6 +92,59 @@ export const unpackWhole: UnpackWhole = async (bytes, compression, limitBytes) =
   }
   return Buffer.concat(chunks);
 };
+
+/**
+ * The same for one file after the other, each into the same memory: what it returns is good until the next call. Fresh
+ * memory, and an answer by a pipe in pieces of 64 KiB, take longer than to unpack what comes.
+ */
+export class Unpacker implements Disposable {
+  readonly #file = openUnnamed();
+  #memory = Buffer.alloc(0);
+
+  readonly unpack: UnpackWhole = async (bytes, compression, limitBytes) => {
+    // Another opening of the same file: it begins at the first byte again.
+    const answer = openSync(`/proc/self/fd/${this.#file}`, "r+");
+    try {
+      ftruncateSync(answer);
+      const filter = pipeThrough(shutIn(PROGRAMS[compression], { answerBytes: limitBytes + 1 }), { answer });
+      filter.stdin.end(bytes);
+      const exitCode = await filter.exit.finally(() => filter.stop());
+      const { size } = fstatSync(answer);
+      if (size > limitBytes) throw new RangeError(`more than ${limitBytes} bytes`);
+      if (exitCode !== 0) throw new Error(filter.said().trim());
+      if (this.#memory.length < size) this.#memory = Buffer.allocUnsafeSlow(size);
+      for (let at = 0, read = -1; at < size && read !== 0; at += read)
+        read = readSync(answer, this.#memory, at, size - at, at);
+      return this.#memory.subarray(0, size);
+    } finally {
+      closeSync(answer);
+    }
+  };
+
+  [Symbol.dispose](): void {
+    closeSync(this.#file);
+  }
+}
+
+/** In memory where the system has files there: a container may have too few of it. */
+function openUnnamed(): number {
+  const place = hasRoom("/dev/shm") ? "/dev/shm" : tmpdir();
+  const path = join(place, `kmodfarm-${randomUUID()}`);
+  const file = openSync(path, "wx+", 0o600);
+  unlinkSync(path);
+  return file;
+}
+
+const ROOM_BYTES = 1024 ** 3;
+
+function hasRoom(place: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(place);
+    return bavail * bsize >= ROOM_BYTES;
+  } catch {
+    return false;
+  }
+}
 
 type Filter = Omit<Pipe, "said">;
 

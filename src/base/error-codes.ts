@@ -174,6 +174,12 @@ export const ERRORS = {
     exit: 3,
     hint: "Each of these sources is named above, with the next step. All kernels already known were kept.",
   },
+  FEED_SUSPECT: {
+    summary: "A feed failed, or says what cannot be",
+    blame: "remote",
+    exit: 3,
+    hint: "What it said before was kept. If it is right now, run `kmodfarm gap ingest --accept-suspect`.",
+  },
   SIGNATURE_INVALID: {
     summary: "A repository's signature is not valid",
     blame: "integrity",
@@ -270,6 +276,12 @@ export const ERRORS = {
     exit: 4,
     hint: "Nothing of it was used. Compare the root that you trust with the registry's: docs/trust.md.",
   },
+  GENERATION_UNVOUCHED: {
+    summary: "Nobody with a key of the farm vouches for the newest generation",
+    blame: "integrity",
+    exit: 4,
+    hint: "Nothing was signed or published. `kmodfarm generations accept N --dry-run` says what the generation changed.",
+  },
   METADATA_ROLLED_BACK: {
     summary: "Metadata is older than what was seen before",
     blame: "integrity",
@@ -281,6 +293,12 @@ export const ERRORS = {
     blame: "integrity",
     exit: 4,
     hint: "The last good state stays. Either the head key signs elsewhere too, or it was stolen: docs/trust.md.",
+  },
+  LOG_INCONSISTENT: {
+    summary: "A registry's log is not the one that it was, or does not hold what it should",
+    blame: "integrity",
+    exit: 4,
+    hint: "Keep both checkpoints, they are the evidence: whoever signs this log shows different histories. docs/log.md says what to do.",
   },
   METADATA_EXPIRED: {
     summary: "Metadata has expired, or this machine's clock is wrong",
@@ -329,6 +347,12 @@ export const ERRORS = {
     blame: "source",
     exit: 1,
     hint: "The output of the kernel or of the driver's own script is quoted above; the log has all of it.",
+  },
+  INPUTS_MISSING: {
+    summary: "The registry does not have what a rebuild needs",
+    blame: "input",
+    exit: 2,
+    hint: "Whoever runs the farm sets `archive: all` and builds it anew; docs/rebuild.md says what is kept.",
   },
   STORE_CONFLICT: {
     summary: "Other writers kept publishing to this store in the meantime",
@@ -383,6 +407,12 @@ export const ERRORS = {
     blame: "infra",
     exit: 3,
     hint: "Check the mount, its permissions and the disk. Nothing that was published is lost.",
+  },
+  REGISTRY_TOO_LARGE: {
+    summary: "What would be published is more than nodes can read",
+    blame: "input",
+    exit: 2,
+    hint: "What was published before stays, and so do withdrawals. Publish some of the drivers into another registry.",
   },
   BUG: {
     summary: "kmodfarm has a bug",

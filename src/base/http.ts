@@ -12,6 +12,7 @@ import type { Dispatcher } from "undici";
 import type { Connections } from "./connections.ts";
 import { Deadline } from "./deadline.ts";
 import { FarmError } from "./error.ts";
+import { requireSpeed } from "./least-speed.ts";
 import {
   CutOff,
   type Patience,
@@ -78,9 +79,9 @@ export interface Traffic {
 
 const MOST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** With them, what was sent to one place is sent to the next. */
+const KEEPING_REDIRECTS = new Set([307, 308]);
 const CONNECT_MS = 10_000;
-/** What a server must give on average while we wait for it: 10 kB a second. */
-const LEAST_BYTES_PER_MS = 10;
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
@@ -127,6 +128,26 @@ export class Http {
    */
   async get(url: string, validators: Validators = {}, signal?: AbortSignal): Promise<Answer> {
     return this.#retrying(url, signal, (until) => this.#ask(url, validators, until), true);
+  }
+
+  /**
+   * Sends a document, until a server takes it. A redirect that does not keep what is sent is an answer like any other.
+   * @throws FarmError REMOTE_UNAVAILABLE, INTERRUPTED
+   */
+  async post(
+    url: string,
+    posted: Buffer,
+    headers: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    await this.#retrying(url, signal, async (until) => {
+      const sent = { "user-agent": "kmodfarm", ...headers };
+      const { statusCode, headers: answered, body } = await this.#follow(url, sent, until, posted);
+      // Its status is all that a server has to say, and words may never end.
+      body.on("error", () => {}).destroy();
+      if (statusCode < 200 || statusCode > 299)
+        throw new StatusError(url, statusCode, retryAfterMs(one(answered["retry-after"])));
+    });
   }
 
   /** Fetches a whole small document, at most `limitBytes` long. */
@@ -214,7 +235,10 @@ export class Http {
     if (validators.lastModified !== undefined) headers["if-modified-since"] = validators.lastModified;
     const { statusCode, headers: answered, body } = await this.#follow(url, headers, signal);
     if (statusCode === 200) {
-      watch(body, url, this.#slowMs, this.traffic);
+      const tooSlow = (bytes: number, waitedMs: number) => new TooSlow(url, bytes, waitedMs);
+      requireSpeed(body, this.#slowMs, tooSlow, (bytes) => {
+        this.traffic.bytes += bytes;
+      });
       return {
         kind: "ok",
         body,
@@ -242,7 +266,9 @@ export class Http {
     url: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    posted?: Buffer,
   ): Promise<Dispatcher.ResponseData> {
+    const followed = posted === undefined ? REDIRECTS : KEEPING_REDIRECTS;
     if (this.#isAskerTrusted) this.#own.add(url);
     const visited: string[] = [];
     for (let place = url; ; ) {
@@ -256,9 +282,9 @@ export class Http {
         credentials === undefined
           ? headers
           : { ...headers, authorization: credentials.authorization.reveal() };
-      const answer = await connections.ask(place, sent, signal);
+      const answer = await connections.ask(place, sent, signal, posted);
       const location = one(answer.headers.location);
-      if (!REDIRECTS.has(answer.statusCode) || location === undefined) return answer;
+      if (!followed.has(answer.statusCode) || location === undefined) return answer;
       await answer.body.dump();
       place = nextPlace(location, visited);
     }
@@ -309,30 +335,6 @@ function nextPlace(location: string, visited: readonly string[]): string {
   if (visited.includes(next.href)) throw refused(`redirects in a circle: ${next.href} comes again`);
   if (visited.length > MOST_REDIRECTS) throw refused(`redirects more than ${MOST_REDIRECTS} times`);
   return next.href;
-}
-
-/**
- * Counts a body's bytes, and ends it when it would take for ever. Time in which bytes wait for their reader is
- * not the server's.
- */
-function watch(body: Readable, url: string, windowMs: number, traffic: Traffic): void {
-  const tickMs = Math.min(1000, windowMs / 4);
-  let [waitedMs, bytes] = [0, 0];
-  body.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    traffic.bytes += chunk.length;
-  });
-  body.pause();
-  // Ticks instead of a clock: none pass while this process is busy or asleep.
-  const timer = setInterval(() => {
-    if (body.readableLength > 0) return;
-    waitedMs += tickMs;
-    if (waitedMs < windowMs) return;
-    if (bytes < windowMs * LEAST_BYTES_PER_MS) body.destroy(new TooSlow(url, bytes, waitedMs));
-    [waitedMs, bytes] = [0, 0];
-  }, tickMs);
-  timer.unref();
-  body.once("close", () => clearInterval(timer));
 }
 
 async function readAll(body: Readable, url: string, limitBytes: number, limitMs: number): Promise<Buffer> {

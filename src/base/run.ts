@@ -3,19 +3,19 @@
  * ended, output capped, and children that do not outlive us.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream, existsSync, type WriteStream } from "node:fs";
-import { join } from "node:path";
+import { createWriteStream, type WriteStream } from "node:fs";
 import { type Readable, Writable } from "node:stream";
 import { finished, pipeline } from "node:stream/promises";
 import { closeInherited } from "./descriptors.ts";
 import { endingOfGroup, endingOfNamespace, killGroup } from "./ending.ts";
 import { FarmError, isErrno } from "./error.ts";
 import { KeptBytes } from "./kept-bytes.ts";
+import { isInstalled, searchPath } from "./programs.ts";
 import type { Secret } from "./secret.ts";
 
 export interface RunOptions {
   readonly cwd?: string;
-  /** The child's whole environment; default: a small fixed one with our PATH. */
+  /** The child's whole environment; default: a small fixed one, and where programs are. */
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: Uint8Array | string | Readable;
   readonly timeoutMs?: number;
@@ -35,6 +35,8 @@ export interface RunOptions {
    */
   readonly contained?: boolean;
   readonly descriptors?: readonly Descriptor[];
+  /** A file that is open here, which its answer goes to; default: a pipe to us. */
+  readonly answer?: number;
 }
 
 /**
@@ -63,13 +65,13 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
 const SAID_LIMIT = 4096;
 const DEFAULT_OUTPUT_LIMIT_BYTES = 8 * 1024 * 1024;
 
-/** The environment every program gets unless told otherwise: no locale, no time zone, nothing of the user's. */
-const PLAIN_ENVIRONMENT: Readonly<Record<string, string>> = {
-  PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+/** The environment every program gets unless told otherwise: no locale, no time zone, of the user's only the PATH. */
+const plainEnvironment = () => ({
+  PATH: searchPath(),
   LC_ALL: "C.UTF-8",
   TZ: "UTC",
   HOME: "/nonexistent",
-};
+});
 
 /**
  * Runs a program to its end and returns what it said, whatever its exit code.
@@ -129,7 +131,7 @@ export interface Pipe {
 /** Starts a filter program (`xz -dc`) whose two ends the caller holds. */
 export function pipeThrough(
   argv: readonly string[],
-  options: Pick<RunOptions, "descriptors" | "env"> = {},
+  options: Pick<RunOptions, "answer" | "descriptors" | "env"> = {},
 ): Pipe {
   const child = start(argv, options);
   let said = "";
@@ -174,8 +176,13 @@ function start(argv: readonly string[], options: RunOptions): ChildProcess {
   const { descriptors = [] } = options;
   const child: ChildProcess = spawn(program as string, args, {
     cwd: options.cwd ?? "/",
-    env: { ...(options.env ?? PLAIN_ENVIRONMENT) },
-    stdio: ["pipe", "pipe", "pipe", ...descriptors.map((one) => (typeof one === "number" ? one : "pipe"))],
+    env: { ...(options.env ?? plainEnvironment()) },
+    stdio: [
+      "pipe",
+      options.answer ?? "pipe",
+      "pipe",
+      ...descriptors.map((one) => (typeof one === "number" ? one : "pipe")),
+    ],
     detached: true,
   });
   for (const [index, one] of descriptors.entries())
@@ -215,12 +222,6 @@ function exitOf(child: ChildProcess, program: string, stop: () => void): Promise
       else resolve(code ?? 128 + (SIGNAL_NUMBERS[signalName ?? ""] ?? 0));
     });
   });
-}
-
-/** Whether `run` would find a program of this name. */
-export function isInstalled(program: string): boolean {
-  const directories = program.includes("/") ? ["/"] : (PLAIN_ENVIRONMENT.PATH ?? "").split(":");
-  return directories.some((directory) => existsSync(join(directory, program)));
 }
 
 async function collect(

@@ -7,7 +7,7 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { killNow, startChild } from "../../test/support/children.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { processName } from "./process-name.ts";
-import { entriesOf, exists, makePlace, openScratch, scratchOwners } from "./scratch.ts";
+import { entriesOf, exists, makePlace, openScratch, scratchOwners, writeWhole } from "./scratch.ts";
 
 const SCRATCH = pathToFileURL(join(import.meta.dirname, "scratch.ts")).href;
 
@@ -129,7 +129,8 @@ describe("openScratch", () => {
 
   test("sweeps what is too deep for any path", async () => {
     const directory = await temporaryDirectory();
-    const leave = 'mkdir $ARGV[0]; chdir $ARGV[0]; for (1..3000) { mkdir "d"; chdir "d" }';
+    // No path may have more than 4096 bytes.
+    const leave = '$_ = "d" x 250; mkdir $ARGV[0]; chdir $ARGV[0]; for my $at (1..20) { mkdir $_; chdir $_ }';
     execFileSync("perl", ["-e", leave, `${DEAD}-deep`], { cwd: directory });
 
     await openScratch(directory);
@@ -189,7 +190,7 @@ describe("write", () => {
     const reader = (async () => {
       while (!writing.isDone) seen.add(await readFile(target, "utf8"));
     })();
-    for (let turn = 0; turn < 20; turn++) await scratch.write(target, turn % 2 === 0 ? fresh : old);
+    for (let turn = 0; turn < 8; turn++) await scratch.write(target, turn % 2 === 0 ? fresh : old);
     writing.isDone = true;
     await reader;
 
@@ -274,5 +275,21 @@ describe("makePlace", () => {
     await makePlace(place);
 
     expect(await entriesOf(place)).toEqual([]);
+  });
+});
+
+describe("writeWhole", () => {
+  test("replaces a file, and leaves nothing beside it where it cannot", async () => {
+    const directory = await temporaryDirectory();
+    const target = join(directory, "new", "list.json");
+    for (const text of ["one", "two"]) await writeWhole(target, text);
+    await mkdir(join(directory, "taken"));
+
+    await expect(writeWhole(join(directory, "taken"), "three")).rejects.toThrow();
+
+    expect(await readFile(target, "utf8")).toBe("two");
+    expect((await stat(target)).mode & 0o777).toBe(0o644);
+    expect(await readdir(directory)).toEqual(["new", "taken"]);
+    expect(await readdir(join(directory, "new"))).toEqual(["list.json"]);
   });
 });

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, rename, rmdir, stat } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "./error.ts";
 import { ownerOf, processName, stateOfProcess } from "./process-name.ts";
@@ -35,24 +35,15 @@ const MARK = "alive";
 export async function openScratch(directory: string): Promise<Scratch> {
   const own = `${processName() ?? process.pid}-${randomBytes(6).toString("hex")}-`;
   let count = 0;
-  const path = () => join(directory, `${own}${count++}`);
+  // Nobody who sees one name can foretell the next, and lay a link there.
+  const path = () => join(directory, `${own}${count++}-${randomBytes(6).toString("hex")}`);
   const mark = await keepMark(directory, own);
   await sweep(directory);
   return {
     path,
     async write(target, content, mode = 0o644) {
-      const temporary = path();
       await mkdir(directory, { recursive: true });
-      const file = await open(temporary, "wx", mode);
-      try {
-        await file.writeFile(content);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await mkdir(dirname(target), { recursive: true });
-      await rename(temporary, target);
-      await syncDirectory(dirname(target));
+      await writeBy(path(), target, content, mode);
     },
     async close() {
       await mark.end();
@@ -60,6 +51,39 @@ export async function openScratch(directory: string): Promise<Scratch> {
       await rmdir(directory).catch(() => {}); // Not empty: another process is at work.
     },
   };
+}
+
+/**
+ * Writes a whole file in the same way, where a person named it: others may write there too, and a directory for temporary
+ * files could be theirs. A name beside it that nobody can foretell cannot.
+ */
+export async function writeWhole(target: string, content: string | Uint8Array): Promise<void> {
+  await makePlace(dirname(target));
+  const temporary = join(dirname(target), `.kmodfarm-${randomBytes(12).toString("hex")}`);
+  try {
+    await writeBy(temporary, target, content, 0o644);
+  } catch (thrown) {
+    await unlink(temporary).catch(() => {}); // What went wrong first is reported.
+    throw thrown;
+  }
+}
+
+async function writeBy(
+  temporary: string,
+  target: string,
+  content: string | Uint8Array,
+  mode: number,
+): Promise<void> {
+  const file = await open(temporary, "wx", mode);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await mkdir(dirname(target), { recursive: true });
+  await rename(temporary, target);
+  await syncDirectory(dirname(target));
 }
 
 /**

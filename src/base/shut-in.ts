@@ -3,7 +3,7 @@
  * limits of memory and time. A fault in one of them then reaches nothing but the answer that it gives us.
  */
 import { FarmError } from "./error.ts";
-import { isInstalled } from "./run.ts";
+import { boxedProgram, isInstalled, searchPath } from "./programs.ts";
 
 export interface Box {
   /** The one directory that the program may write to: `/target` to it, and where it starts. */
@@ -15,6 +15,8 @@ export interface Box {
   /** Whether it starts programs, and needs /proc for that: of its own box. */
   readonly startsPrograms?: boolean;
   readonly memoryBytes?: number;
+  /** The most that it may write where its answer is a file of ours. */
+  readonly answerBytes?: number;
   /** Of computing; default: ten minutes. */
   readonly cpuSeconds?: number;
 }
@@ -37,20 +39,30 @@ const TOOLS = ["bwrap", "prlimit"];
 export function shutIn(argv: readonly string[], box: Box = {}): string[] {
   for (const program of [...TOOLS, argv[0] ?? ""]) requireInstalled(program);
   const { target, shows = {}, writes = [], startsPrograms = false } = box;
-  const { memoryBytes = MEMORY_BYTES, cpuSeconds = CPU_SECONDS } = box;
+  const { memoryBytes = MEMORY_BYTES, cpuSeconds = CPU_SECONDS, answerBytes = 0 } = box;
+  const { path, shows: place } = boxedProgram(argv[0] ?? "");
   const writesNothing = target === undefined && writes.length === 0;
   return [
     ["prlimit", `--as=${memoryBytes}`, `--cpu=${cpuSeconds}`, `--nofile=${OPEN_FILES}`],
-    ["--core=0", ...(writesNothing ? ["--fsize=0"] : []), "--"],
+    ["--core=0", ...(writesNothing ? [`--fsize=${answerBytes}`] : []), "--"],
     ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"],
-    ["--setenv", "PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
-    ["--setenv", "LC_ALL", "C", ...SYSTEM, "--dev", "/dev", ...(startsPrograms ? ["--proc", "/proc"] : [])],
+    ["--setenv", "PATH", searchPath()],
+    [
+      "--setenv",
+      "LC_ALL",
+      "C",
+      ...SYSTEM,
+      ...place,
+      "--dev",
+      "/dev",
+      ...(startsPrograms ? ["--proc", "/proc"] : []),
+    ],
     Object.entries(shows).flatMap(([inside, ours]) => ["--ro-bind", ours, inside]),
     writes.flatMap((path) => ["--bind", path, path]),
     target === undefined
       ? ["--remount-ro", "/"]
       : ["--tmpfs", "/tmp", "--bind", target, "/target", "--chdir", "/target"],
-    ["--", ...argv],
+    ["--", path, ...argv.slice(1)],
   ].flat();
 }
 

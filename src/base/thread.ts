@@ -20,7 +20,9 @@ interface Thread {
 export async function inThread<Result>({ script, base, work, timeoutMs }: Thread): Promise<Result> {
   const { promise, resolve, reject } = Promise.withResolvers<Result>();
   const extension = base.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`${script}.${extension}`, base), { workerData: work });
+  // What a thread closes may have been open before it: files that our parent left open are closed where programs start.
+  const options = { workerData: work, trackUnmanagedFds: false };
+  const worker = new Worker(new URL(`${script}.${extension}`, base), options);
   const failed = (code: "TIMED_OUT" | "BUG", fact: string) =>
     reject(new FarmError(code, { detail: `${script}: ${fact}` }));
   const timer =

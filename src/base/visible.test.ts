@@ -2,10 +2,18 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { visible, visibleJson } from "./visible.ts";
 
-const STEERING = /[\p{Cc}\p{Bidi_Control}]/u;
+const STEERING = /[\p{Cc}\p{Bidi_Control}]|##\[/u;
 
 test("spells out what steers a terminal and leaves the rest", () => {
   expect(visible("a\u001b[31mb\u009bc\u202ed\rä\n\te")).toBe("a\\u{1b}[31mb\\u{9b}c\\u{202e}d\\u{d}ä\n\te");
+});
+
+test("gives a runner that reads the log no command", () => {
+  expect(visible("a ##[set-output name=x]b ###[c] #[d] ##e")).toBe(
+    "a #\\u{23}[set-output name=x]b ##\\u{23}[c] #[d] ##e",
+  );
+  expect(JSON.parse(visibleJson('{"a":"##[b]"}'))).toEqual({ a: "##[b]" });
+  expect(visibleJson('{"a":"##[b]"}')).not.toContain("##[");
 });
 
 /** Any code unit, what steers a terminal more often than not, and halves of characters. */
@@ -29,6 +37,8 @@ const text = fc
         0xdc00,
         0x22,
         0x5c,
+        0x23,
+        0x5b,
       ),
     ),
   )

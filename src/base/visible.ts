@@ -1,9 +1,9 @@
 /**
- * Words of strangers on a terminal: what would steer it is shown, and not obeyed.
+ * Words of strangers on a terminal, or in a log: what would steer it is shown, and not obeyed.
  */
 
-/** What steers a terminal, or turns lines around. */
-const STEERING = /[\p{Cc}\p{Bidi_Control}]/gu;
+/** What steers a terminal, turns lines around, or is a command to a CI runner that reads the log: `##[`, anywhere. */
+const STEERING = /[\p{Cc}\p{Bidi_Control}]|(?<=#)#(?=\[)/gu;
 
 /** As `visible`, for what is one line, or one cell: line ends are spelled out too. */
 export function oneLine(text: string): string {
@@ -21,7 +21,7 @@ export function visible(text: string): string {
 
 /**
  * JSON as a terminal may show it, with the same meaning for every parser: inside of strings JSON has escapes of
- * its own, and outside of them it has no such characters but line ends.
+ * its own, and outside of them it has none of that but line ends.
  */
 export function visibleJson(json: string): string {
   return json.replace(STEERING, (character) =>

@@ -130,6 +130,14 @@ export function rootRequest(
   return { release, compiler, architecture: target, packages, optional };
 }
 
+/** The same for every build, wherever it happens. */
+export const FIXED_ENVIRONMENT: Readonly<Record<string, string>> = {
+  SOURCE_DATE_EPOCH: "0",
+  KBUILD_BUILD_TIMESTAMP: "Thu Jan  1 00:00:00 UTC 1970",
+  KBUILD_BUILD_USER: "kmodfarm",
+  KBUILD_BUILD_HOST: "kmodfarm",
+};
+
 async function sandboxSpec(
   element: Element,
   driver: LoadedDriver,
@@ -168,10 +176,7 @@ async function sandboxSpec(
       HOME: buildDirectory(driver, surroundings),
       LC_ALL: locale,
       TZ: timeZone,
-      SOURCE_DATE_EPOCH: "0",
-      KBUILD_BUILD_TIMESTAMP: "Thu Jan  1 00:00:00 UTC 1970",
-      KBUILD_BUILD_USER: "kmodfarm",
-      KBUILD_BUILD_HOST: "kmodfarm",
+      ...FIXED_ENVIRONMENT,
       KVERSION: element.kversion,
       KBUILD_ARCH: target.kbuild,
       JOBS: String(jobs),

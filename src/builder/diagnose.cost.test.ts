@@ -13,6 +13,7 @@ const UNCONFIRMED = [
   "make: x: No such file or directory",
   "/a: Read-only file system",
   "Could not resolve host",
+  "make M=/",
   "a.sh: 1: syntax error",
   "can't find file to patch",
   "error: 'x' undeclared here",
@@ -69,6 +70,7 @@ describe("a long log of a stranger", () => {
     ["", "/.a.o", ".cmd"],
     ["", "a/configure.ac", ":1: error: x"],
     ["make: *** [", "a:1: ", "a.o] Error 1"],
+    ["make ", "M=/a ", "x"],
     ["", "In file included from a", ""],
     ["", "make[1]: Entering directory '/", ""],
   ])("costs the same in long lines as in short ones: %j, %j, %j", (begin, middle, end) => {

@@ -403,6 +403,18 @@ const KNOWN: readonly (readonly [
     /produced neither .* nor any other module/,
   ],
   [
+    "a directory that dkms.conf takes from where it is read",
+    "kmodfarm: make -j1 KERNELRELEASE=6.12.118+deb13-amd64 -C /lib/modules/6.12.118+deb13-amd64/build M=/ modules\nmkdir: cannot create directory '//.tmp_41': Read-only file system\nmake[2]: *** No rule to make target 'Makefile'.  Stop.\nmake[1]: *** [/usr/src/linux-headers-6.12.118+deb13-common/Makefile:1946: /] Error 2\n",
+    "BUILD_FAILED",
+    /^make is called with `M=\/`, which is not the driver's directory$/,
+  ],
+  [
+    "a directory that a makefile takes from a variable that is empty",
+    "make -C /lib/modules/6.1.0-57-amd64/build M= modules\nmake[1]: *** No rule to make target 'arch/x86/tools/relocs.c'.  Stop.\n",
+    "BUILD_FAILED",
+    /^make is called with `M=`, which/,
+  ],
+  [
     "a place that is not the driver's",
     "mkdir: cannot create directory '/lib/modules/extra': Read-only file system\nmake: *** [Makefile:12: install] Error 1\n",
     "BUILD_FAILED",

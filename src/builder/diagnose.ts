@@ -19,6 +19,8 @@ export interface Diagnosis extends Partial<Place> {
   readonly line: string;
   /** What to do about it. */
   readonly advice: string;
+  /** What of the kernel it is about: a function, a type, a member, a macro, a header. */
+  readonly name?: string;
 }
 
 /** A build that failed, and what is known of it beside its own words. */
@@ -172,6 +174,7 @@ function isConfirmed(
   return last > index;
 }
 
+/** `name` and `header` are the kernel's; `thing` is anybody else's. */
 type Groups = Readonly<Record<string, string | undefined>>;
 
 /** What a compiler adds to a message stands within so many lines after it. */
@@ -207,7 +210,13 @@ function tell(symptom: Symptom, groups: Groups, index: number, { lines, director
     ...place,
     line: clean(lines[index] ?? "", directory),
     advice: changeOf(groups) ?? fill(symptom.advice),
+    ...nameOf(groups, directory),
   };
+}
+
+function nameOf({ name, header }: Groups, directory: string): Pick<Diagnosis, "name"> {
+  const found = name ?? header;
+  return found === undefined ? {} : { name: clean(found, directory, SHOWN_WORD_LIMIT) };
 }
 
 /** As the driver's author knows it, and harmless on a terminal. */

@@ -1,6 +1,6 @@
 /**
- * Words that describe a driver's build, wherever they are written: in a configuration, or in an order. They become paths,
- * patterns, and words of commands.
+ * Words that describe a driver's build, wherever they are written: in a configuration, in an order, or in a registry. They
+ * become paths, patterns, and words of commands.
  */
 import { z } from "zod";
 
@@ -26,3 +26,16 @@ export const FilePattern = z
   .refine((pattern) => isInside(pattern) && !pattern.startsWith("-"), {
     error: "must be a pattern inside the tree",
   });
+
+/** How a driver is built, where that travels: in orders, and in what a registry keeps for rebuilds. */
+export const BuildWords = z.strictObject({
+  kind: z.enum(["kbuild", "dkms"]),
+  directory: TreePath.optional(),
+  prepare: z.array(z.string()).optional(),
+  make: z.array(z.string()).optional(),
+  packages: z.array(PackageName),
+  depends: z.array(PackageName).optional(),
+  files: z.array(FilePattern),
+  strip: z.boolean().optional(),
+  compress: z.enum(["xz", "zstd", "gz"]).optional(),
+});

@@ -46,6 +46,8 @@ export interface NeededDriver extends Need {
   /** What its dkms.conf calls it. */
   readonly packageName?: string;
   readonly source: SourceTree;
+  /** Its source may not be passed on. */
+  readonly isPrivate?: boolean;
   readonly modules: readonly NeededModule[];
   /** Whether nodes get those modules. */
   readonly isStable: boolean;
@@ -65,6 +67,8 @@ export interface LoadedDriver {
   readonly name: string;
   readonly version: string;
   readonly source: SourceTree;
+  /** Its source may not be passed on: registries name it, and keep it where nobody else reads. */
+  readonly isPrivate?: boolean;
   /** Where it came from; no part of any recipe. */
   readonly origin: OriginRecord;
   /** Modules it must give; empty: all it gives. */

@@ -15,6 +15,24 @@ export interface BuildLimits {
   readonly artifact: number;
 }
 
+/** Of each the lesser: what one build wants, and what somebody gives at most. */
+export function lesserLimits(wanted: BuildLimits, most: BuildLimits): BuildLimits {
+  const { minutes, memory, processes, disk, output, artifact } = wanted;
+  return {
+    minutes: Math.min(minutes, most.minutes),
+    memory: Math.min(memory, most.memory),
+    processes: Math.min(processes, most.processes),
+    disk: Math.min(disk, most.disk),
+    output: Math.min(output, most.output),
+    artifact: Math.min(artifact, most.artifact),
+  };
+}
+
+/** Whether one gives less than another of anything. */
+export function areLess(limits: BuildLimits, than: BuildLimits): boolean {
+  return (Object.keys(than) as (keyof BuildLimits)[]).some((name) => limits[name] < than[name]);
+}
+
 type SandboxLimits = Pick<
   SandboxSpec,
   "timeoutMs" | "memoryBytes" | "processLimit" | "writableBytes" | "outputLimitBytes"

@@ -121,6 +121,8 @@ export const Failure = z.object({
   line: z.string(),
   /** What the driver's author can do; older records have none. */
   advice: z.string().optional(),
+  /** What of the kernel it is about, where the log names it: a function, a type, a member, a macro, a header. */
+  name: z.string().optional(),
 });
 
 /** A try at building an element, as it is kept. `environment` is what the farm itself saw of the toolchain root. */

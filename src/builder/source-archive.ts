@@ -47,18 +47,25 @@ export async function* archiveOfSource({ directory, files }: SourceTree): AsyncG
   yield TAR_END;
 }
 
-/** @throws FarmError ORDER_INVALID unless the archive, a file, holds the tree of that digest */
+/** Who names an archive of a source. */
+interface SourceGiver {
+  readonly what: "order" | "registry";
+  readonly code: "ORDER_INVALID" | "STORE_CORRUPT";
+}
+
+/** @throws FarmError of the giver's code unless the archive, a file, holds the tree of that digest */
 export async function sourceOfArchive(
   archive: string,
   tree: Digest,
   directory: string,
+  { what, code }: SourceGiver,
   signal?: AbortSignal,
 ): Promise<SourceTree> {
   await mkdir(directory, { recursive: true });
-  await unpackTar(() => createReadStream(archive), "the source of an order", directory, signal);
+  await unpackTar(() => createReadStream(archive), `the source of the ${what}`, directory, signal);
   const source = await readSourceTree(directory);
   if (source.digest === tree) return source;
-  throw new FarmError("ORDER_INVALID", {
-    detail: `the source of an order is ${source.digest}, but the order says ${tree}`,
+  throw new FarmError(code, {
+    detail: `the source of the ${what} is ${source.digest}, but the ${what} says ${tree}`,
   });
 }

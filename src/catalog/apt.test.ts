@@ -160,6 +160,16 @@ describe("readAptSource", () => {
     expect(new Set(sources)).toEqual(new Set(["debian/bookworm-security"]));
   });
 
+  test("a suite may call itself otherwise, as experimental does", async () => {
+    const repository = await startRepository(KEY);
+    repository.publish("experimental", { packages: PACKAGES, codename: "rc-buggy" });
+    repository.publish("bookworm", { packages: PACKAGES, codename: "rc-buggy" });
+    const read = async (suite: string) =>
+      (await readAptSource(sourceAt(repository.url, { suite }), await openContext())).kind;
+
+    expect([await read("experimental"), await read("bookworm")]).toEqual(["read", "failed"]);
+  });
+
   test("a suite that the server does not have is not served, and no failure", async () => {
     const repository = await startRepository(KEY);
 

@@ -102,8 +102,10 @@ type ReleaseFile = z.infer<typeof ReleaseFile>;
 
 function parseRelease(text: string, source: AptSource): ReleaseFile {
   const fields = parseParagraph(text);
-  const name = fields.get(source.distribution.suiteField);
-  if (name !== source.suite) {
+  const { suiteField, suiteAliases = {} } = source.distribution;
+  const name = fields.get(suiteField);
+  const expected = Object.hasOwn(suiteAliases, source.suite) ? suiteAliases[source.suite] : source.suite;
+  if (name !== expected) {
     throw new FarmError("SIGNATURE_INVALID", {
       about: source.id,
       detail: `the mirror serves the suite '${name}' under this name`,

@@ -39,8 +39,17 @@ export const CatalogKernel = KernelId.extend({
   missing: z.array(z.string()).optional(),
   /** Ids of the sources that list it now, or listed it last. */
   sources: z.array(z.string()),
-  /** When we first saw it. */
+  /** When we first saw it: in a repository, or as good, where one lists it. */
   firstSeen: Time,
+  /**
+   * The last look at its sources in which they did not list it, so that it was published between this and `firstSeen`.
+   * Absent where one of them listed it at its first answer: then nobody knows how long it was there.
+   */
+  unseenAt: Time.optional(),
+  /** The suite's own date when it was first listed; absent where `unseenAt` is. */
+  firstListed: Time.optional(),
+  /** Of a kernel that only upcoming sources had listed: the date of the first other one that did. */
+  arrived: Time.optional(),
   /** Date of the newest metadata that listed it. */
   lastSeen: Time,
   /** Its sources are healthy and no longer list it. */
@@ -72,6 +81,8 @@ export const CatalogSource = z.object({
   detail: z.string().optional(),
   /** When we last asked. The only clock in this document that moves on a night without news. */
   checkedAt: Time,
+  /** Its first good answer to us. */
+  since: Time.optional(),
   metadataDate: Time.optional(),
   validUntil: Time.optional(),
   digest: z.string().optional(),
@@ -79,6 +90,8 @@ export const CatalogSource = z.object({
   unsigned: z.literal(true).optional(),
   /** Of a list: a person vouches for its digests. */
   trusted: z.literal(true).optional(),
+  /** Configuration says that its kernels are still to come: no user has them yet. */
+  upcoming: z.literal(true).optional(),
   /** The advisories that came with its metadata, below `url`. */
   updateinfo: z.object({ path: z.string(), sha256: z.string() }).optional(),
   /** Kernels it lists, by architecture. */
@@ -114,6 +127,21 @@ export function inRepositories(
 ): (one: { readonly packages: { readonly headers: readonly Package[] } }) => boolean {
   const known = new Map(sources.map((source) => [source.id, source]));
   return ({ packages: { headers } }) => worthOf(headers, ({ source }) => wordOf(known.get(source))) > 0;
+}
+
+/** Whether some source's word counts for every one of some packages; false where there is no package. */
+export function vouchedBy(sources: readonly CatalogSource[]): (packages: readonly Package[]) => boolean {
+  const known = new Map(sources.map((source) => [source.id, source]));
+  return (packages) =>
+    packages.length > 0 && packages.every(({ source }) => wordOf(known.get(source)) === "vouching");
+}
+
+/** Whether no user has a kernel yet: only sources list it whose kernels are still to come. */
+export function upcomingIn(
+  sources: readonly Pick<CatalogSource, "id" | "upcoming">[],
+): (kernel: Pick<CatalogKernel, "sources">) => boolean {
+  const upcoming = new Set(sources.flatMap((source) => (source.upcoming === true ? [source.id] : [])));
+  return (kernel) => kernel.sources.length > 0 && kernel.sources.every((id) => upcoming.has(id));
 }
 
 /** The userland that a release brings for testing its kernels. */

@@ -59,6 +59,8 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   };
   delete base.detail;
   delete base.accepted;
+  delete base.upcoming;
+  if (source.isUpcoming === true) base.upcoming = true;
   if (answer.kind === "failed") return { ...base, status: "failed", detail: answer.error.message };
   if (answer.kind === "notServed") return { ...base, status: "notServed" };
   const { date, validUntil } = answer.metadata;
@@ -69,10 +71,23 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   const { validUntil: _, unsigned: __, updateinfo: ___, ...rest } = base;
   const { date: metadataDate, ...facts } = answer.metadata;
   const cadence = [...new Set([...base.cadence, date])].slice(-REMEMBERED_DATES);
-  const fresh = { ...rest, ...facts, metadataDate, cadence };
+  const since = sinceOf(source.id, before, previous, now.toISOString());
+  const fresh = { ...rest, ...facts, metadataDate, cadence, since };
   const late = lateness(date, validUntil, cadence, now);
   if (late === undefined) return { ...fresh, status: "ok" };
   return { ...fresh, status: "expired", detail: late, ...(source.acceptExpired ? { accepted: true } : {}) };
+}
+
+/** Its first good answer; of one that answered before that was kept, when we first saw a kernel of it. */
+export function sinceOf(
+  id: string,
+  before: CatalogSource | undefined,
+  { kernels }: Pick<Catalog, "kernels">,
+  now: string,
+): string {
+  if (before?.since !== undefined) return before.since;
+  const own = kernels.filter(({ sources }) => sources.includes(id)).map(({ firstSeen }) => firstSeen);
+  return own.toSorted()[0] ?? now;
 }
 
 /** What the source's paths are relative to; for one that lists mirrors, the mirror that answered last. */

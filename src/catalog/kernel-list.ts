@@ -10,6 +10,7 @@ import { type KernelId, kernelName } from "../kernel/kernel.ts";
 import { nameFault } from "../kernel/nameable.ts";
 import { distributionOfTarget, partsOfRelease } from "../kernel/release-rules.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "./catalog.ts";
+import { sinceOf } from "./judge.ts";
 import {
   ARCHITECTURE_UNKNOWN,
   keepingUrls,
@@ -231,6 +232,7 @@ export function reportsOfList(
     previous.kernels.filter(({ sources }) => sources.some(isOwn)),
     ({ distribution }) => distribution,
   );
+  const earlier = new Map(before.map((source) => [source.id, source]));
   const listed = Map.groupBy(list.kernels, ({ distribution }) => distribution);
   const keys = new Set(list.kernels.map(({ crawler }) => stableKey(crawler)));
   const releases = new Set([...listed.keys(), ...before.map(({ distribution }) => distribution)]);
@@ -253,6 +255,7 @@ export function reportsOfList(
       ...(list.isTrusted ? { trusted: true as const } : {}),
       ...(loss === undefined ? {} : { detail: loss }),
       checkedAt: now,
+      since: sinceOf(id, earlier.get(id), { kernels: known.get(distribution) ?? [] }, now),
       kernels: countByArchitecture(kernels),
       cadence: [],
     };

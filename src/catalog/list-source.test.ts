@@ -209,7 +209,9 @@ describe("a list that is larger than any", () => {
     expect(catalog.kernels).toHaveLength(249_999);
   });
 
-  test("in the catalog too, from many nights, is laid over it in time that grows with it", async () => {
+  test("in the catalog too, from many nights, is laid over it in time that grows with it", {
+    timeout: 30_000,
+  }, async () => {
     const releases = Array.from({ length: 130_000 }, (_, at) =>
       makeSource({ id: `kernel-crawler-x86_64/old${at}`, kind: "kernel-crawler", distribution: `old${at}` }),
     );

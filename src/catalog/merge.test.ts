@@ -11,7 +11,14 @@ import { sha256 } from "../base/json.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
 import { factsByKernel, factsOf, fetchingFacts, idOf } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
-import { type Catalog, type CatalogKernel, type CatalogSource, EMPTY_CATALOG, wordOf } from "./catalog.ts";
+import {
+  type Catalog,
+  type CatalogKernel,
+  type CatalogSource,
+  EMPTY_CATALOG,
+  upcomingIn,
+  wordOf,
+} from "./catalog.ts";
 import { asClaims, mergeCatalog, type ReleaseReport, uniteCatalogs } from "./merge.ts";
 
 const NIGHTS = Array.from({ length: 9 }, (_, night) => `2026-02-0${night + 1}T00:00:00.000Z`);
@@ -118,6 +125,100 @@ describe("the union", () => {
       lastSeen: "2026-01-07T00:00:00.000Z",
       sources: [old.id, fresh.id],
     });
+  });
+});
+
+describe("a kernel that is new", () => {
+  const look = (night: number, changes: Partial<CatalogSource> = {}) =>
+    makeSource({
+      checkedAt: NIGHTS[night] as string,
+      metadataDate: `2026-01-0${night + 1}T00:00:00.000Z`,
+      ...changes,
+    });
+  const [old, fresh] = names as [string, string];
+
+  test("was published between the look that did not list it and this one, by the suite's own date", () => {
+    const catalog = nights(report(listed([old]), [look(0)]), report(listed([old, fresh]), [look(1)]));
+
+    expect(find(catalog, fresh)).toMatchObject({
+      ...{ firstSeen: SECOND, unseenAt: FIRST, firstListed: "2026-01-02T00:00:00.000Z" },
+    });
+  });
+
+  test("keeps both", () => {
+    const both = listed([old, fresh]);
+    const catalog = nights(
+      report(listed([old]), [look(0)]),
+      report(both, [look(1)]),
+      report(both, [look(2)]),
+    );
+
+    expect(find(catalog, fresh)).toMatchObject({ unseenAt: FIRST, firstListed: "2026-01-02T00:00:00.000Z" });
+  });
+
+  test("has neither where a source lists it at its first answer", () => {
+    const other = look(1, { id: "debian/bookworm-backports" });
+    const catalog = nights(
+      report(listed([old]), [look(0)]),
+      report(listed([fresh], { sources: ["debian/bookworm", other.id] }).concat(listed([old])), [
+        look(1),
+        other,
+      ]),
+    );
+
+    for (const kversion of [old, fresh]) {
+      expect(find(catalog, kversion)).not.toHaveProperty("unseenAt");
+      expect(find(catalog, kversion)).not.toHaveProperty("firstListed");
+    }
+  });
+
+  test("was not in the last metadata that was read, where the last look failed", () => {
+    const { metadataDate } = look(0);
+    const failed = look(1, { status: "failed", metadataDate: metadataDate as string });
+    const catalog = nights(
+      report(listed([old]), [look(0)]),
+      report([], [failed]),
+      report(listed([old, fresh]), [look(2)]),
+    );
+
+    expect(find(catalog, fresh)).toMatchObject({ unseenAt: metadataDate });
+  });
+
+  describe("of an upcoming source", () => {
+    const PROPOSED = "debian/bookworm-proposed-updates";
+    const proposed = (night: number, changes: Partial<CatalogSource> = {}) =>
+      look(night, { id: PROPOSED, upcoming: true, ...changes });
+    const before = report(listed([old], { sources: [PROPOSED] }), [look(0), proposed(0)]);
+    const both = listed([old], { sources: ["debian/bookworm", PROPOSED] });
+
+    test("arrives with the first metadata of another source that lists it, and keeps that date", () => {
+      const arrived = nights(before, report(both, [look(1), proposed(1)]));
+      const later = mergeCatalog(arrived, [report(listed([old]), [look(2), proposed(2)])], { now: THIRD });
+
+      expect(find(nights(before), old)).not.toHaveProperty("arrived");
+      for (const catalog of [arrived, later])
+        expect(find(catalog, old).arrived).toBe("2026-01-02T00:00:00.000Z");
+      expect(upcomingIn(arrived.sources)(find(arrived, old))).toBe(false);
+    });
+
+    test("does not arrive because its source is not called upcoming any more", () => {
+      const { upcoming: _, ...plain } = proposed(1);
+      const catalog = nights(before, report(listed([old], { sources: [PROPOSED] }), [look(1), plain]));
+
+      expect(find(catalog, old)).not.toHaveProperty("arrived");
+      expect(upcomingIn(catalog.sources)(find(catalog, old))).toBe(false);
+    });
+  });
+
+  test("of another farm has no times of ours", () => {
+    const theirs = nights(
+      report(listed([old]), [look(0, { since: FIRST })]),
+      report(listed([old, fresh]), [look(1)]),
+    );
+
+    const { catalog } = asClaims({ catalog: theirs, facts: [] });
+
+    expect(JSON.stringify(catalog)).not.toMatch(/unseenAt|firstListed|since"/);
   });
 });
 
@@ -478,6 +579,19 @@ describe("a list beside a repository", () => {
     expect(find(nights(announced, silent, announced), kversion)).not.toHaveProperty("compiler");
     // Earlier versions kept it.
     expect(find(mergeCatalog(stuck, [silent], { now: SECOND }), kversion)).not.toHaveProperty("compiler");
+  });
+
+  test("does not decide since when a kernel is there that a repository lists later", () => {
+    const unsigned = { ...repository, sources: [makeSource({ unsigned: true })] };
+    const seen = (...reports: readonly ReleaseReport[]) => find(nights(...reports), kversion).firstSeen;
+
+    expect(seen(strange(), repository)).toBe(SECOND);
+    expect(seen(strange(), unsigned)).toBe(SECOND);
+    expect(seen(strange(), repository, strange())).toBe(SECOND);
+    expect(seen(strange(), strange())).toBe(FIRST);
+    expect(seen(repository, strange(), repository)).toBe(FIRST);
+    expect(seen(unsigned, repository)).toBe(FIRST);
+    expect(seen(strange({ trusted: true }), repository)).toBe(FIRST);
   });
 
   test("counts as much where a person vouches for it", () => {

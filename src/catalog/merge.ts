@@ -1,6 +1,7 @@
 /**
  * The append-only union: what sources say tonight, laid over everything ever seen. No kernel ever leaves.
  */
+import { defined } from "../base/defined.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedKernel } from "../kernel/distributions/distribution.ts";
 import { factsOf, type KnownFacts, NOTHING_KNOWN, withAllLearned } from "../kernel/facts.ts";
@@ -12,6 +13,7 @@ import {
   type CatalogSource,
   compareKernels,
   type GuestTools,
+  upcomingIn,
   wordOf,
   worthOf,
 } from "./catalog.ts";
@@ -93,7 +95,7 @@ function mergeRelease(
     const before = known.get(name);
     return now === undefined
       ? absent(before as CatalogKernel, state, options.now)
-      : present(now, before, { distribution, state, worth, options });
+      : present(now, before, { distribution, earlier, state, worth, options });
   });
   return { sources, kernels: merged, guests: mergeGuests(guests, report) };
 }
@@ -122,6 +124,7 @@ function judgeLoss(
 
 interface Night {
   readonly distribution: string;
+  readonly earlier: ReadonlyMap<string, CatalogSource>;
   readonly state: ReadonlyMap<string, CatalogSource>;
   readonly worth: Worth;
   readonly options: MergeOptions;
@@ -130,7 +133,7 @@ interface Night {
 function present(
   listed: ListedKernel,
   before: CatalogKernel | undefined,
-  { distribution, state, worth, options: { now, facts = NOTHING_KNOWN } }: Night,
+  { distribution, earlier, state, worth, options: { now, facts = NOTHING_KNOWN } }: Night,
 ): CatalogKernel {
   const listing = listed.sources.flatMap((id) => state.get(id) ?? []);
   const dates = listing.flatMap((source) => source.metadataDate ?? []);
@@ -151,6 +154,9 @@ function present(
   const isFinal = reliable > reliableBefore || reliable === VOUCHED;
   const compiler = (isWorse ? undefined : listed.compiler) ?? (isFinal ? undefined : before?.compiler);
   const crawler = listed.crawler ?? before?.crawler;
+  // Who announces a kernel before its repository has it would else decide how old it is.
+  const wasAnnounced =
+    before !== undefined && worth(before.packages.headers) === 0 && worth(listed.packages.headers) > 0;
   return {
     ...{ kversion, packageVersion, architecture, flavour, distribution },
     ...(compiler === undefined ? {} : { compiler }),
@@ -162,10 +168,49 @@ function present(
     sources: [
       ...new Set([...listed.sources, ...(before?.sources ?? []).filter((id) => !state.has(id))]),
     ].sort(),
-    firstSeen: before?.firstSeen ?? now,
+    firstSeen: before === undefined || wasAnnounced ? now : before.firstSeen,
+    ...(before === undefined || wasAnnounced ? appearance(listing, earlier) : keptAppearance(before)),
+    ...arrival(listing, before, earlier, now),
     lastSeen: dates.sort().at(-1) ?? now,
     ...expiry(listing),
   };
+}
+
+type Appearance = Pick<CatalogKernel, "unseenAt" | "firstListed">;
+
+function keptAppearance({ unseenAt, firstListed }: CatalogKernel): Appearance {
+  return defined({ unseenAt, firstListed });
+}
+
+/** Since when a new kernel can have been listed, and by which metadata. Of a source that answers for the first time nobody knows. */
+function appearance(
+  listing: readonly CatalogSource[],
+  earlier: ReadonlyMap<string, CatalogSource>,
+): Appearance {
+  const looks = listing.flatMap(({ id }) => {
+    const before = earlier.get(id);
+    // Of a failed look only the metadata before it says what was not there.
+    return (before?.status === "ok" ? before.checkedAt : before?.metadataDate) ?? [];
+  });
+  const unseenAt = looks.length < listing.length ? undefined : looks.toSorted()[0];
+  if (unseenAt === undefined) return {};
+  const firstListed = listing.flatMap(({ metadataDate }) => metadataDate ?? []).toSorted()[0];
+  return defined({ unseenAt, firstListed });
+}
+
+/** When a source that is not upcoming first listed a kernel of upcoming ones. One that is only called otherwise by now is no news. */
+function arrival(
+  listing: readonly CatalogSource[],
+  before: CatalogKernel | undefined,
+  earlier: ReadonlyMap<string, CatalogSource>,
+  now: string,
+): Pick<CatalogKernel, "arrived"> {
+  if (before === undefined) return {};
+  if (before.arrived !== undefined) return { arrived: before.arrived };
+  if (!upcomingIn([...earlier.values()])(before)) return {};
+  const reached = listing.filter(({ id, upcoming }) => upcoming !== true && !before.sources.includes(id));
+  const [first] = reached.map(({ metadataDate }) => metadataDate ?? now).toSorted();
+  return defined({ arrived: first });
 }
 
 /** A kernel that only expired metadata lists is stale since the day that metadata ran out. */
@@ -302,11 +347,19 @@ export function asClaims({ catalog }: Described): Described {
   return { catalog: claimed, facts: [] };
 }
 
-function importedSource({ trusted: _, unsigned: __, id, ...source }: CatalogSource): CatalogSource {
+/** When another farm looked says nothing of when we did. */
+function importedSource({
+  trusted: _,
+  unsigned: __,
+  since: ___,
+  id,
+  ...source
+}: CatalogSource): CatalogSource {
   return { ...source, id: importedId(id), kind: "import" };
 }
 
-function importedKernel({ packages, sources, ...kernel }: CatalogKernel): CatalogKernel {
+function importedKernel(imported: CatalogKernel): CatalogKernel {
+  const { packages, sources, unseenAt: _, firstListed: __, arrived: ___, ...kernel } = imported;
   const { headers, crossTools, image, modules } = packages;
   const named = (all: readonly Package[]) => all.map((one) => ({ ...one, source: importedId(one.source) }));
   return {

@@ -3,14 +3,11 @@
  * read as it streams by, nothing fetched twice that did not change.
  */
 import { createHash } from "node:crypto";
-import { rm } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import type { Expected } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
-import { run } from "../base/run.ts";
-import { shutIn } from "../base/shut-in.ts";
 import { urlOf } from "../base/url.ts";
 import {
   type PrimaryPackage,
@@ -23,7 +20,7 @@ import {
 } from "../formats/rpm-md.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedPackage, RpmDistribution, RpmLocation } from "../kernel/distributions/distribution.ts";
-import { believedKeys, type KeySource } from "./signing-keys.ts";
+import { askGpgv, believedKeys, type KeySource } from "./signing-keys.ts";
 import {
   type AnySource,
   answering,
@@ -153,30 +150,10 @@ async function verifySignature(
       about: source.id,
       detail: `there is no signature ${url}.asc`,
     });
-  const [text, detached, keys] = [scratch.path(), scratch.path(), scratch.path()];
-  try {
-    await scratch.write(text, document.text);
-    await scratch.write(detached, signature.bytes);
-    await scratch.write(keys, dearmored(trusted));
-    const argv = shutIn(["gpgv", "--quiet", "--keyring", "/keyring", "/signature", "/document"], {
-      shows: { "/keyring": keys, "/signature": detached, "/document": text },
-    });
-    const result = await run(argv, { timeoutMs: 60_000 }, signal);
-    if (result.exitCode !== 0)
-      throw signatureFault(source.id, "repomd.xml", source.keys?.fingerprints.join(" or ") ?? "", result);
-  } finally {
-    await Promise.all([text, detached, keys].map((path) => rm(path, { force: true })));
-  }
-}
-
-/** gpgv reads bare keys; distributions with rpm publish theirs in ASCII armour, several in one file. */
-function dearmored(bytes: Buffer): Buffer {
-  const text = bytes.toString("latin1");
-  const blocks = text.matchAll(
-    /-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n([A-Za-z0-9+/=\s]+?)(?:\r?\n=[^\r\n]{4})?\r?\n-----END/g,
-  );
-  const keys = [...blocks].map(([, key = ""]) => Buffer.from(key, "base64"));
-  return keys.length === 0 ? bytes : Buffer.concat(keys);
+  const asked = { keys: trusted, signature: signature.bytes, document: document.text };
+  const result = await askGpgv(asked, { scratch }, signal);
+  if (result.exitCode !== 0)
+    throw signatureFault(source.id, "repomd.xml", source.keys?.fingerprints.join(" or ") ?? "", result);
 }
 
 function metadataOf({ revision, entries }: Repomd, digest: string, source: RpmSource): SourceMetadata {

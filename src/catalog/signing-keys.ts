@@ -2,12 +2,13 @@
  * Whose signature a repository's packages need, and how keys come to be believed: by their fingerprints, wherever the
  * keys themselves were found.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Http } from "../base/http.ts";
 import { digestOf } from "../base/json.ts";
-import { lastLines, run } from "../base/run.ts";
+import { readAtMost } from "../base/read-at-most.ts";
+import { lastLines, type RunResult, run } from "../base/run.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { shutIn } from "../base/shut-in.ts";
 import { removeTree } from "../base/strange-tree.ts";
@@ -75,7 +76,7 @@ async function readKeys(
   signal?: AbortSignal,
 ): Promise<FoundKeys> {
   if (file !== undefined) {
-    const bytes = await readFile(file).catch((cause: NodeJS.ErrnoException) => {
+    const bytes = await readAtMost(file, LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
       throw new FarmError("FILE_UNREADABLE", {
         detail: `the keyring ${file} cannot be read (${cause.code})`,
         cause,
@@ -160,4 +161,43 @@ function notBelieved(
     detail: `${what} is signed with ${fingerprints.join(" or ") || "unknown keys"}, and ${place} ${fact}`,
     hint: "If its owner has a new key, compare its fingerprint with the one they publish, and add it to the source's `fingerprints`.",
   });
+}
+
+/**
+ * Asks gpgv for a detached signature over a document, by any of the keys; its words for programs are what it prints.
+ * Ends with 0 only if every signature there is good.
+ */
+export async function askGpgv(
+  {
+    keys,
+    signature,
+    document,
+  }: Readonly<Record<"keys" | "signature", Buffer>> & { document: Buffer | string },
+  { scratch }: Pick<KeyContext, "scratch">,
+  signal?: AbortSignal,
+): Promise<RunResult> {
+  const shown = [
+    ["/keyring", dearmored(keys)],
+    ["/signature", signature],
+    ["/document", document],
+  ] as const;
+  const files = shown.map(([inside, content]) => ({ inside, content, path: scratch.path() }));
+  try {
+    for (const { path, content } of files) await scratch.write(path, content);
+    const shows = Object.fromEntries(files.map(({ inside, path }) => [inside, path]));
+    const argv = ["gpgv", "--quiet", "--status-fd", "1", "--keyring", ...shown.map(([inside]) => inside)];
+    return await run(shutIn(argv, { shows }), { timeoutMs: 60_000 }, signal);
+  } finally {
+    await Promise.all(files.map(({ path }) => rm(path, { force: true })));
+  }
+}
+
+/** gpgv reads bare keys; distributions with rpm publish theirs in ASCII armour, several in one file. */
+function dearmored(bytes: Buffer): Buffer {
+  const text = bytes.toString("latin1");
+  const blocks = text.matchAll(
+    /-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n([A-Za-z0-9+/=\s]+?)(?:\r?\n=[^\r\n]{4})?\r?\n-----END/g,
+  );
+  const keys = [...blocks].map(([, key = ""]) => Buffer.from(key, "base64"));
+  return keys.length === 0 ? bytes : Buffer.concat(keys);
 }

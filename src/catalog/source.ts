@@ -25,6 +25,8 @@ export interface AnySource {
   readonly isRequired: boolean;
   /** A place that the configuration names: where nothing that should be there is, the place is wrong. */
   readonly place?: string;
+  /** Its kernels are still to come: no user has them yet. */
+  readonly isUpcoming?: true;
 }
 
 export interface SourceContext {

@@ -59,12 +59,14 @@ export function unjudged(files: readonly AuditedFile[]): Unjudged[] {
   return files.flatMap(({ path, claim, facts }) => {
     if (facts === undefined) return [];
     if (claim === undefined) return [{ path, why: "the path does not show which kernel the module is for" }];
+    if (facts.isUnproven) return [{ path, why: UNPROVEN }];
     return fitOf(claim, builtFor(facts)) === "possible" && !isOtherArchitecture(claim, facts)
       ? [{ path, why: POSSIBLE }]
       : [];
   });
 }
 
+const UNPROVEN = "it has a Merkle proof, and the root that this leads to is in no boot image next to it";
 const POSSIBLE =
   "the path does not give the kernel's release as `uname -r` does; what it does give is consistent";
 

@@ -3,6 +3,7 @@ import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
+import { growTree, leafOf, writeProof } from "../provenance/trees/linux-merkle.ts";
 import { type AuditedFile, type AuditInput, auditFiles, type ModuleFacts, unread } from "./audit.ts";
 import { findings, unjudged } from "./audit-findings.ts";
 
@@ -250,4 +251,24 @@ describe("audit", () => {
     expect(await found([at("crc7.ko")])).toEqual([]);
     expect(await found([at("crc8.ko")])).toEqual([["misnamed", "crc8.ko", "it contains the module crc7"]]);
   });
+});
+
+test("a module with a Merkle proof is judged by the root in its kernel's boot image, and by nothing else", async () => {
+  const { content } = splitSignature(CRC7, "crc7.ko");
+  const tree = growTree([leafOf(0, content), leafOf(1, Buffer.from("another"))]);
+  const proven = Buffer.concat([content, writeProof(tree.proof(0))]);
+  const astray = Buffer.concat([content, writeProof(tree.proof(1))]);
+  const path = `${KERNEL}/lib/crc7.ko`;
+  const wordsOf = async (bytes: Buffer, root?: typeof tree.root) => {
+    const trustedBy = () => (root === undefined ? undefined : { signers: [], root });
+    const audited = await auditFiles([at(path, bytes)], trustedBy);
+    const context = { builtin: new Map(), exports: new Map() };
+    return [...findings(audited, context), ...unjudged(audited)].map((one) =>
+      "fact" in one ? one.fact : one.why,
+    );
+  };
+
+  expect(await wordsOf(proven, tree.root)).toEqual([]);
+  expect(await wordsOf(astray, tree.root)).toEqual([expect.stringContaining("does not lead to the root")]);
+  expect(await wordsOf(proven)).toEqual([expect.stringContaining("in no boot image next to it")]);
 });

@@ -4,11 +4,13 @@
  */
 
 import { createHash } from "node:crypto";
-import { unpackWhole } from "../base/decompress.ts";
+import { Unpacker } from "../base/decompress.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { openedModules, type Packing, packingOf } from "../formats/compressed-module.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
 import { splitSignature } from "../formats/module-signature.ts";
+import type { Vmlinuz } from "../formats/vmlinuz.ts";
+import { type LinuxRoot, rootOfKernel } from "../provenance/trees/linux-merkle.ts";
 import { type Claim, claimOf } from "./claims.ts";
 import { readSigner, type Signer, verifySignature } from "./signature.ts";
 
@@ -36,6 +38,8 @@ export interface ModuleFacts {
   /** Whether it says that it is part of the kernel's own tree. */
   readonly isInTree: boolean;
   readonly isSigned: boolean;
+  /** It has a Merkle proof, and the root of its kernel is not known. */
+  readonly isUnproven?: boolean;
   /** Who signed it, as it says. */
   readonly signer?: string | undefined;
   readonly versions?: ReadonlyMap<string, number> | undefined;
@@ -43,8 +47,16 @@ export interface ModuleFacts {
   readonly exports: readonly string[];
 }
 
-/** Certificates (DER) of the kernels that lie beside their modules, by release. */
-export type KernelKeys = ReadonlyMap<string, readonly Uint8Array[]>;
+/** What the boot images of kernels that lie beside their modules say, by release. */
+export type KernelKeys = ReadonlyMap<string, Pick<Vmlinuz, "certificates" | "moduleHashes">>;
+
+/** What modules of a kernel are judged by. */
+interface Trusted {
+  /** Undefined where not all of its certificates can be read. */
+  readonly signers: readonly Signer[] | undefined;
+  readonly root: LinuxRoot | undefined;
+}
+type TrustedBy = (release: string) => Trusted | undefined;
 
 export interface AuditInput {
   readonly path: string;
@@ -57,20 +69,21 @@ export interface AuditInput {
  */
 export async function auditFiles(
   inputs: readonly AuditInput[],
-  signersOf: (release: string) => readonly Signer[] | undefined,
+  trustedBy: TrustedBy,
   place = "",
 ): Promise<AuditedFile[]> {
   const files = inputs.map(({ path, bytes }) => ({ bytes, what: path }));
   const audited: AuditedFile[] = [];
-  for await (const [index, plain] of openedModules(files, unpackWhole))
-    audited[index] = auditedFile(inputs[index] as AuditInput, plain, signersOf, place);
+  using unpacker = new Unpacker();
+  for await (const [index, plain] of openedModules(files, unpacker.unpack))
+    audited[index] = auditedFile(inputs[index] as AuditInput, plain, trustedBy, place);
   return audited;
 }
 
 function auditedFile(
   { path, bytes }: AuditInput,
   plain: Buffer | FarmError,
-  signersOf: (release: string) => readonly Signer[] | undefined,
+  trustedBy: TrustedBy,
   place: string,
 ): AuditedFile {
   const claim = claimOf(path) ?? claimOf(`${place}/${path}`);
@@ -83,7 +96,7 @@ function auditedFile(
   };
   try {
     if (plain instanceof FarmError) throw plain;
-    return { ...base, ...readFacts(path, plain, signersOf(claim?.release ?? "")) };
+    return { ...base, ...readFacts(path, plain, trustedBy(claim?.release ?? "")) };
   } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.code !== "MODULE_MALFORMED") throw error;
@@ -105,16 +118,15 @@ export function unread(path: string, why: string): AuditedFile {
 function readFacts(
   path: string,
   bytes: Buffer,
-  signers: readonly Signer[] | undefined,
+  { signers, root }: Trusted = { signers: undefined, root: undefined },
 ): Pick<AuditedFile, "facts" | "fault"> {
   const { name, architecture, vermagic, buildSalt, depends, versions, signature, imports, exports, modinfo } =
     readKernelModule(bytes, path);
   const cms = signature?.kind === "pkcs7" ? signature.cms.signer : undefined;
-  if (cms !== undefined && signers !== undefined) {
-    const found = verifySignature(splitSignature(bytes, path), signers);
-    // A different signer is compared with the others of its kernel.
-    if (found.kind === "bad" && found.code !== "unknownKey") return { fault: found.fact };
-  }
+  const isJudged = cms !== undefined ? signers !== undefined : signature !== undefined;
+  const found = isJudged ? verifySignature(splitSignature(bytes, path), signers ?? [], root) : undefined;
+  // A different signer is compared with the others of its kernel.
+  if (found?.kind === "bad" && found.code !== "unknownKey") return { fault: found.fact };
   const signer =
     cms === undefined ? undefined : "serial" in cms ? cms.serial : Buffer.from(cms.keyId).toString("hex");
   return {
@@ -122,27 +134,30 @@ function readFacts(
       ...{ name, architecture, vermagic, buildSalt, versions, signer, imports },
       isInTree: modinfo.some(([key]) => key === "intree"),
       isSigned: signature !== undefined,
+      ...(found?.kind === "unjudged" ? { isUnproven: true } : {}),
       depends: [...depends],
       exports: exports.map((one) => one.name),
     },
   };
 }
 
-/** Signers of each release's keys, made once; undefined where they are not known, or not all of them can be read. */
-export function signersByRelease(keys: KernelKeys): (release: string) => readonly Signer[] | undefined {
-  const known = new Map<string, readonly Signer[] | undefined>();
+/** What each release's kernel trusts, made once; undefined where its boot image is not known. */
+export function trustedByRelease(keys: KernelKeys): TrustedBy {
+  const known = new Map<string, Trusted | undefined>();
   return (release) => {
-    if (!known.has(release)) known.set(release, signersOf(keys.get(release), release));
+    const said = keys.get(release);
+    if (!known.has(release))
+      known.set(
+        release,
+        said && { signers: signersOf(said.certificates, release), root: rootOfKernel(said.moduleHashes) },
+      );
     return known.get(release);
   };
 }
 
-function signersOf(
-  certificates: ReturnType<KernelKeys["get"]>,
-  release: string,
-): readonly Signer[] | undefined {
+function signersOf(certificates: readonly Uint8Array[], release: string): readonly Signer[] | undefined {
   try {
-    return certificates?.map((der) => readSigner(Buffer.from(der), release));
+    return certificates.map((der) => readSigner(Buffer.from(der), release));
   } catch (thrown) {
     // An image whose keys are none says nothing about modules.
     if (thrown instanceof FarmError && thrown.code === "MODULE_MALFORMED") return undefined;

@@ -25,13 +25,14 @@ const STEPS: readonly Step[] = [
 const GOOD: SetReport = { taintBefore: 0, taint: OUT_OF_TREE, steps: STEPS, log: [] };
 const REPORT: GuestReport = {
   release: KVERSION,
+  livePatches: [],
   tree: [],
   sets: new Map(),
   log: [],
   ended: true,
   lastWords: [],
 };
-const BOOT = { timedOut: false, isFlooded: false, said: "" };
+const BOOT = { timedOut: false, isSlow: false, isFlooded: false, said: "" };
 const { taint: _, ...DEAD } = GOOD;
 
 /** The verdict in words: their codes are looked at in a test of their own. */
@@ -55,6 +56,36 @@ test("a driver's own script that fails is told from a kernel that refuses, whate
   ).toEqual(["refused"]);
 });
 
+describe("with Secure Boot", () => {
+  const locked = { lockdown: { mode: "integrity", enforcesSignatures: true } };
+  const OUT_OF_TREE_ALONE = 1 << 12;
+
+  test("passes what a kernel took that knows its signer", () => {
+    const found = { ...GOOD, taint: OUT_OF_TREE_ALONE };
+
+    expect(coded(found, locked, {}, { isLocked: true })?.verdict).toBe("pass");
+  });
+
+  test("fails what makes the kernel say that nobody signed it", () => {
+    const said = judged(GOOD, locked, {}, { isLocked: true });
+
+    expect([said?.verdict, ...(said?.reasons ?? [])]).toEqual([
+      "fail",
+      expect.stringMatching(/took a module that nobody it knows signed/),
+    ]);
+  });
+
+  test.each([
+    ["does not say so", {}],
+    ["takes others", { lockdown: { mode: "none", enforcesSignatures: false } }],
+    ["takes others in spite of a lockdown", { lockdown: { mode: "integrity", enforcesSignatures: false } }],
+  ])("knows nothing if the kernel %s", (_, report) => {
+    const said = coded({ ...GOOD, taint: OUT_OF_TREE_ALONE }, report, {}, { isLocked: true });
+
+    expect([said?.verdict, said?.reasons[0]?.code]).toEqual(["unknown", "notLocked"]);
+  });
+});
+
 describe("judgeSet", () => {
   test("passes what went in and out twice", () => {
     expect(judged(GOOD)).toEqual({
@@ -64,9 +95,24 @@ describe("judgeSet", () => {
     });
   });
 
+  test("is unknown while a guest that is merely slow is still at work, unless a step failed before", () => {
+    const boot = { timedOut: true, isSlow: true };
+    const at = (steps: SetReport["steps"]) => judged({ ...DEAD, steps }, { ended: false }, boot);
+    const [first] = STEPS as [Step];
+
+    expect(at(STEPS.slice(0, 2))).toMatchObject({
+      verdict: "unknown",
+      reasons: [expect.stringMatching(/^the guest was still at work after 600 s/)],
+    });
+    expect(at([{ ...first, exitCode: 1, message: "no" }])?.verdict).toBe("fail");
+    expect(
+      judged({ ...DEAD, steps: [], log: ["WARNING: CPU: 0 PID: 1 at a.c:1"] }, { ended: false }, boot),
+    ).toMatchObject({ verdict: "fail" });
+  });
+
   test.each([
     ["nothing", { release: undefined }, {}, /the guest reported nothing before it ended/],
-    ["nothing in its time", { release: undefined }, { timedOut: true }, /nothing before its time was over/],
+    ["nothing in its time", { release: undefined }, { timedOut: true }, /reported nothing for 120 s/],
     [
       "nothing but a flood",
       { release: undefined },
@@ -137,6 +183,17 @@ describe("judgeSet", () => {
     expect(refused([], message)).toEqual([`tally is refused, ${why}: ${message}`]);
   });
 
+  test("names firmware that a module asks for and cannot do without", () => {
+    const line = "[ 1.0] chip 1-0: Direct firmware load for tally/a.bin failed with error -2";
+    const message = "insmod: ERROR: could not insert module /sets/0/tally.ko: Unknown symbol in module";
+
+    expect(refused([line], message)).toEqual([
+      `tally is refused, its firmware is missing: ${message}`,
+      line.slice("[ 1.0] ".length),
+    ]);
+    expect(refused([line], "No such device")[0]).toContain("it finds no device of its own");
+  });
+
   test("shows the kernel's own lines", () => {
     expect(refused(["[ 1.0] other: x", "[    1.0] tally: Unknown symbol gone (err -2)"])).toEqual([
       "tally is refused, a symbol is missing: Invalid module format",
@@ -175,7 +232,7 @@ describe("judgeSet", () => {
       { ...DEAD, steps: STEPS.slice(0, 2), hung: { verb: "removed", module: "doorbell" } },
       {},
       {},
-      /^unloading doorbell does not return$/,
+      /^unloading doorbell has not returned after 30 s$/,
     ],
     [
       "a flood",
@@ -276,7 +333,7 @@ describe("the reason of a failure", () => {
     const found = { ...DEAD, steps: STEPS.slice(0, 2), hung, log: [PRESENCE, "[ 1.1] tally: ready"] };
 
     expect(judged(found, {}, {}, { hasSmoke: true })?.reasons).toEqual([
-      "the driver's own script does not return",
+      "the driver's own script has not returned after 30 s",
     ]);
   });
 });
@@ -419,6 +476,39 @@ describe("a module of the kernel's own that is not in", () => {
     expect(judged(undefined, { taints })).toMatchObject({
       verdict: "unknown",
       reasons: ["the kernel printed a warning before any module of the driver was loaded"],
+    });
+  });
+
+  describe("and live patches before them", () => {
+    const patched = (exitCode: number, message = "enabled=1 transition=0") => ({
+      livePatches: [{ module: "short_version", exitCode, message }],
+      taints: { begin: 0, ready: OUT_OF_TREE | (1 << 15) },
+    });
+    const beside = { ...GOOD, taintBefore: OUT_OF_TREE | (1 << 15), taint: OUT_OF_TREE | (1 << 15) };
+
+    test("are named by a pass beside them", () => {
+      expect(judged(beside, patched(0))).toMatchObject({
+        verdict: "pass",
+        reasons: [expect.stringMatching(/unloaded, twice, beside the live patch short_version$/)],
+      });
+    });
+
+    test("prove nothing of a driver where they are not applied", () => {
+      expect(judged(beside, patched(1, "enabled=1 transition=1"))).toMatchObject({
+        verdict: "unknown",
+        reasons: [
+          "the live patch short_version is not applied, so nothing was tested beside it: enabled=1 transition=1",
+        ],
+      });
+    });
+
+    test("excuse no other harm, and no patch by the driver", () => {
+      const taints = { begin: 0, ready: (1 << 15) | 512 };
+
+      expect(judged(undefined, { ...patched(0), taints })).toMatchObject({
+        reasons: ["the kernel printed a warning before any module of the driver was loaded"],
+      });
+      expect(judged({ ...GOOD, taint: OUT_OF_TREE | (1 << 15) })?.verdict).toBe("fail");
     });
   });
 

@@ -14,9 +14,11 @@ import {
   REQUEST_FAILED,
   type SetPlan,
   SIGNALLED,
+  STEP_SECONDS,
   TAINTS_BY_PRESENCE,
+  withLivePatches,
 } from "./guest/plan.ts";
-import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES } from "./guest/qemu.ts";
+import { BOOT_LIMIT_MS, type Boot, CONSOLE_LIMIT_BYTES, QUIET_LIMIT_MS } from "./guest/qemu.ts";
 import { type GuestReport, printable, type SetReport } from "./guest/report.ts";
 import { type Reason, type Verdict, verdict, withReasons } from "./verdict.ts";
 
@@ -36,9 +38,11 @@ export interface LoadedSet {
   readonly unheld?: readonly string[];
   /** Modules of other drivers that it depends on. */
   readonly needs?: readonly string[];
+  /** Whether its kernel is to take signed modules only. */
+  readonly isLocked?: boolean;
 }
 
-type Ending = Pick<Boot, "timedOut" | "isFlooded" | "said">;
+type Ending = Pick<Boot, "timedOut" | "isSlow" | "isFlooded" | "said">;
 
 /**
  * What a boot proved of a set; undefined when it never came to it, or came to it in a kernel that was harmed before. A
@@ -58,16 +62,31 @@ export function judgeSet(
     return unknown("otherKernel", `the guest runs ${report.release}, not ${kversion}`);
   if (report.strange !== undefined)
     return unknown("strangeReport", `the guest's report does not follow the plan: ${report.strange}`);
-  const { taints } = report;
-  if (taints !== undefined && isHarmed(taints.ready, taints.begin))
+  if (set.isLocked === true && report.lockdown?.enforcesSignatures !== true)
+    return unknown("notLocked", "the kernel takes unsigned modules too: Secure Boot had no effect on it");
+  const { taints, livePatches } = report;
+  const clean = withLivePatches(taints?.begin ?? 0, livePatches);
+  if (taints !== undefined && isHarmed(taints.ready, clean))
     return unknown(
       "harmedBefore",
-      `the kernel ${taintWords(taints.ready & ~taints.begin)} before any module of the driver was loaded`,
+      `the kernel ${taintWords(taints.ready & ~clean)} before any module of the driver was loaded`,
       ...quoted(evidenceIn(report.log)),
+    );
+  const missing = livePatches.find(({ exitCode }) => exitCode !== 0);
+  if (missing !== undefined)
+    return unknown(
+      "livePatch",
+      `the live patch ${missing.module} is not applied, so nothing was tested beside it: ${missing.message}`,
+      ...quoted(linesAbout(missing.module, report.log).map(messageOf)),
     );
   if (found === undefined) return undefined;
   const owed = treeGap(set, found, report) ?? expectedRefusal(set, found);
   if (owed !== undefined) return owed;
+  if (boot.isSlow && found.taint === undefined && isWell(set, found))
+    return unknown(
+      "slow",
+      `the guest was still at work after ${BOOT_LIMIT_MS / 1000} s, when it was stopped, which proves nothing about the modules`,
+    );
   const stopped = found.hung === undefined ? endFailure(set, found, report, boot) : [];
   const [first, ...rest] = [...stepFailure(set, found), ...stopped];
   const failure = first === undefined ? kernelFailure(set, found) : [first, ...rest];
@@ -75,8 +94,20 @@ export function judgeSet(
   if (!isWhole(setPlan(set), found.steps))
     return unknown("strangeReport", "the guest's report does not have each step once and in order");
   const names = set.modules.map(({ name }) => name).join(", ");
-  const how = `${names} loaded with ${set.by}${set.hasSmoke ? ", tried out" : ""} and unloaded, twice`;
+  const how = `${names} loaded with ${set.by}${set.hasSmoke ? ", tried out" : ""} and unloaded, twice${besideWords(livePatches)}`;
   return verdict("load", "pass", loadReason("loaded", how));
+}
+
+function besideWords(livePatches: GuestReport["livePatches"]): string {
+  if (livePatches.length === 0) return "";
+  const names = livePatches.map(({ module }) => module).join(", ");
+  return `, beside the live ${livePatches.length === 1 ? "patch" : "patches"} ${names}`;
+}
+
+/** Whether nothing is wrong so far. */
+function isWell(set: LoadedSet, found: SetReport): boolean {
+  const isGood = actsOf(found).every(({ exitCode }) => exitCode === 0);
+  return isGood && kernelFailure(set, found) === undefined;
 }
 
 /** The first step that failed, where it is a refusal and all else is as it should be. */
@@ -138,7 +169,7 @@ function silence({ timedOut, isFlooded, said }: Ending): string {
   const when = isFlooded
     ? ` about the modules before it was stopped because it ${FLOOD}`
     : timedOut
-      ? " before its time was over"
+      ? ` for ${QUIET_LIMIT_MS / 1000} s, after which it was stopped`
       : " before it ended";
   const words = said === "" ? "" : ` (QEMU: ${printable(said)})`;
   return `the guest reported nothing${when}, which proves nothing about the modules${words}`;
@@ -183,7 +214,10 @@ function troubleOf(act: Happening, set: LoadedSet): Because[] {
     return [loadReason("oops", `the kernel oopsed: ${blamed(act)}`), ...quoted(faults)];
   if (exitCode === undefined) {
     const said = verb === "smoke" ? faults : lines.filter(isTelling).slice(-EVIDENCE_LINES);
-    return [loadReason("noReturn", `${actOf(act)} does not return`), ...quoted(said.map(messageOf))];
+    return [
+      loadReason("noReturn", `${actOf(act)} has not returned after ${STEP_SECONDS} s`),
+      ...quoted(said.map(messageOf)),
+    ];
   }
   if (exitCode !== 0) {
     const about = linesAbout(module, lines).map(messageOf);
@@ -224,7 +258,10 @@ function endFailure(
   if (last.length === 0 && timedOut)
     return [
       loadReason("hang", `the kernel hangs: ${act}`),
-      loadReason("ended", `the guest was stopped after ${BOOT_LIMIT_MS / 1000} s`),
+      loadReason(
+        "ended",
+        `the guest was stopped after it had reported nothing for ${QUIET_LIMIT_MS / 1000} s`,
+      ),
       ...quoted(words),
     ];
   const isStopped = last.length === 0 && next?.verb === "smoke";
@@ -252,10 +289,11 @@ function kernelFailure(set: LoadedSet, found: SetReport): Because[] | undefined 
 }
 
 /** What is explained by licences, and by the kernel's own modules that come along. */
-function allowedTaints({ modules }: LoadedSet): number {
+function allowedTaints({ modules, isLocked }: LoadedSet): number {
   const isFree = modules.every(({ license }) => isGplCompatible(license));
   const isStaging = modules.some(({ modinfo }) => modinfo?.some(([key]) => key === "staging"));
-  return TAINTS_BY_PRESENCE & ~((isFree ? PROPRIETARY_TAINT : 0) | (isStaging ? STAGING_TAINT : 0));
+  const free = (isFree ? PROPRIETARY_TAINT : 0) | (isStaging ? STAGING_TAINT : 0);
+  return TAINTS_BY_PRESENCE & ~(free | (isLocked === true ? UNSIGNED_TAINT : 0));
 }
 
 function evidenceIn(lines: readonly string[]): string[] {
@@ -309,6 +347,7 @@ const PRESENCE = /: loading out-of-tree module taints|: module verification fail
 const PROPRIETARY_TAINT = 1 << 0;
 /** Modules of the kernel's own from drivers/staging. */
 const STAGING_TAINT = 1 << 10;
+const UNSIGNED_TAINT = 1 << 13;
 const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [0, "was tainted as proprietary by modules that declare a GPL-compatible licence"],
   [1, "was forced to load a module"],
@@ -317,9 +356,13 @@ const TAINT_WORDS: ReadonlyMap<number, string> = new Map([
   [7, "oopsed"],
   [9, "printed a warning"],
   [10, "was tainted by a staging driver"],
+  [13, "took a module that nobody it knows signed"],
   [14, "had a soft lockup"],
   [15, "was live-patched"],
 ]);
+
+/** What the kernel says of it begins with the name of a device, which may be any. */
+const FIRMWARE = /: Direct firmware load for \S+ failed with error -2$/;
 
 /** Why a kernel refuses a module, from its own words, which say more than those of insmod; and whether whatever else is there. */
 const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
@@ -346,6 +389,7 @@ const REFUSALS: readonly (readonly [RegExp, string, "itself"?])[] = [
   [/Exec format error|[Ii]nvalid module format/, "its format is not the kernel's"],
   [/File exists|already loaded/, "a module of that name is already loaded"],
   [/No such device/, "it finds no device of its own"],
+  [FIRMWARE, "its firmware is missing"],
   // What insmod says of -ENOENT, whether the kernel missed a symbol or the module something else.
   [/Unknown symbol in module|No such file or directory/, "something it asks for is missing"],
 ];
@@ -374,7 +418,8 @@ function whyRefused({ module, lines, message }: Pick<Happening, "module" | "line
 }
 
 function linesAbout(module: string, log: readonly string[]): string[] {
-  return log.filter((line) => line.includes(`${module}: `) && isTelling(line)).slice(-EVIDENCE_LINES);
+  const isAbout = (line: string) => line.includes(`${module}: `) || FIRMWARE.test(line);
+  return log.filter((line) => isAbout(line) && isTelling(line)).slice(-EVIDENCE_LINES);
 }
 
 function isTelling(line: string): boolean {

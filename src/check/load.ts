@@ -13,9 +13,11 @@ import type { Packed } from "../formats/compressed-module.ts";
 import { insertionOrder, type KernelModule, moduleName, readKernelModule } from "../formats/kernel-module.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { Package } from "../kernel/kernel.ts";
+import { LivePatchAttributes, type LivePatchState, livePatchState } from "../kernel/live-patch.ts";
 import { pathSegment } from "../kernel/path-segment.ts";
 import { loadReason } from "./checks/load.ts";
 import { type BootContext, fetchBootImage, fetchBusybox, fetchTreeModules } from "./guest/boot-image.ts";
+import { type SecureBoot, withFirmware } from "./guest/firmware.ts";
 import {
   type GuestContent,
   type GuestModule,
@@ -26,9 +28,9 @@ import {
 } from "./guest/initramfs.ts";
 import { fetchKernelTree } from "./guest/kernel-tree.ts";
 import { fetchKmod, unopenedBy } from "./guest/kmod.ts";
-import { askedFor } from "./guest/plan.ts";
-import { type Accelerator, type Boot, bootGuest } from "./guest/qemu.ts";
-import { type GuestReport, readGuestReport } from "./guest/report.ts";
+import { askedFor, reportMark } from "./guest/plan.ts";
+import { type Accelerator, type Boot, bootGuest, commandLineOf } from "./guest/qemu.ts";
+import { type GuestReport, type Lockdown, readGuestReport } from "./guest/report.ts";
 import { fellAlone, harmsKernel, judgeSet } from "./load-verdict.ts";
 import { SetBudget } from "./set-budget.ts";
 import { type Subject, type Verdict, verdict } from "./verdict.ts";
@@ -63,6 +65,10 @@ export interface LoadRequest {
   /** Packages with a userland for the guest, the likeliest first. */
   readonly guest: readonly Package[];
   readonly sets: readonly LoadSet[];
+  /** Go in before all else, in this order, and stay. */
+  readonly livePatches?: readonly LoadModule[];
+  /** Boots with firmware that starts signed kernels only, whose kernel then takes signed modules only. */
+  readonly secureBoot?: SecureBoot | undefined;
 }
 
 export interface LoadReport {
@@ -72,6 +78,17 @@ export interface LoadReport {
   readonly accelerator: Accelerator;
   /** The kernel's messages while modules went in and out, and what the guest said last. */
   readonly log: string;
+  /** What the kernel said of each live patch once it was in. */
+  readonly livePatches: readonly AppliedLivePatch[];
+  /** What the kernel demanded of modules, if it was booted with Secure Boot and said so. */
+  readonly lockdown?: Lockdown;
+}
+
+export interface AppliedLivePatch {
+  readonly patch: string;
+  readonly state: LivePatchState;
+  /** Undefined if it did not go in. */
+  readonly attributes?: LivePatchAttributes;
 }
 
 interface ReadySet {
@@ -99,17 +116,19 @@ export async function loadModules(
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<LoadReport[]> {
-  const { kernel, guest } = request;
+  const { kernel, guest, secureBoot } = request;
   const image = kernel.packages.image[0];
   if (image === undefined)
     throw new FarmError("NOT_FETCHABLE", { detail: `no index lists a boot image for ${kernel.kversion}` });
   const sets = request.sets.map(readySet);
+  const livePatches = (request.livePatches ?? []).map(plainFile);
+  for (const { name } of livePatches) pathSegment(name, "module");
   const [vmlinuz, busybox, kmod] = await Promise.all([
     fetchBootImage(image, context, signal),
     fetchBusybox(guest, kernel.architecture, context, signal),
     fetchKmod(guest, context, signal),
   ]);
-  const userland = { kernel, vmlinuz, busybox, kmod };
+  const userland = { kernel, vmlinuz, busybox, kmod, secureBoot };
   const reports = new Map<ReadySet, LoadReport>();
   // What one set needs from the kernel's tree must not be there for another that brings its own.
   for (const alike of Map.groupBy(sets, ({ driver, wanted, needs, settings: { devices } }) =>
@@ -117,7 +136,7 @@ export async function loadModules(
   ).values()) {
     const { wanted = [], needs = [] } = alike[0] ?? {};
     const tree = await fetchTree(wanted, userland, context, signal);
-    const loading = { ...userland, tree, needs: needs.map(plainFile) };
+    const loading = { ...userland, livePatches, tree, needs: needs.map(plainFile) };
     for (let rest = alike; rest.length > 0; ) {
       const boot = await bootSets(rest, loading, context, signal);
       for (const [index, report] of boot.entries()) reports.set(rest[index] as ReadySet, report);
@@ -234,7 +253,9 @@ interface Loading {
   readonly busybox: Buffer;
   readonly kmod: Awaited<ReturnType<typeof fetchKmod>>;
   readonly tree: GuestTree | (GuestTree & { readonly kind: "whole"; readonly archive: string });
+  readonly livePatches: readonly GuestModule[];
   readonly needs: readonly GuestModule[];
+  readonly secureBoot: SecureBoot | undefined;
 }
 
 /** One boot; reports of as many sets, from the first on, as it proved something of. At least one. */
@@ -246,7 +267,9 @@ async function bootSets(
 ): Promise<LoadReport[]> {
   const { kernel, kmod, tree } = loading;
   const inside = sets.map((set) => guestSet(set, kmod !== undefined));
-  const content = { ...loading, sets: inside, secret: randomBytes(16).toString("hex") };
+  const isLocked = loading.secureBoot !== undefined;
+  const secret = randomBytes(16).toString("hex");
+  const content = { ...loading, sets: inside, secret, saysLockdown: isLocked };
   const { boot, report } = await bootContent(content, sets[0], loading, context, signal);
   // Which of them made the report worthless cannot be said, so each gets a boot of its own.
   if (report.strange !== undefined && sets.length > 1)
@@ -258,6 +281,7 @@ async function bootSets(
   }
   return reportsOf(sets, report, boot, {
     kversion: kernel.kversion,
+    isLocked,
     by: kmod === undefined ? "busybox" : "kmod",
     unopened: kmod === undefined ? [] : unopenedBy(kmod),
     subjects: inside.map(({ modules }) => modules.map(subjectOf)),
@@ -270,14 +294,22 @@ async function bootSets(
 async function bootContent(
   content: GuestContent,
   first: ReadySet | undefined,
-  { kernel: { architecture }, vmlinuz, tree }: Loading,
+  { kernel: { architecture }, vmlinuz, tree, secureBoot }: Loading,
   { scratch }: BootContext,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly boot: Boot; readonly report: GuestReport }> {
   const [initramfs, console] = [scratch.path(), scratch.path()];
   const once = async () => {
     const devices = first?.settings.devices ?? [];
-    const boot = await bootGuest({ architecture, vmlinuz, initramfs, console, devices }, signal);
+    const mark = reportMark(content.secret);
+    const guest = { architecture, vmlinuz, initramfs, console, devices, mark };
+    const starting = { vmlinuz, initramfs, commandLine: commandLineOf(architecture) };
+    const boot =
+      secureBoot === undefined
+        ? await bootGuest(guest, signal)
+        : await withFirmware(secureBoot, starting, scratch, (firmware) =>
+            bootGuest({ ...guest, firmware }, signal),
+          );
     return { boot, report: readGuestReport(boot.console, content.secret, planOf(content)) };
   };
   try {
@@ -287,7 +319,7 @@ async function bootContent(
     await chmod(initramfs, 0o644);
     await scratch.write(console, "");
     const { boot, report } = await once();
-    // Emulated kernels now and then die by themselves: no module has a part in that.
+    // Emulated kernels now and then die or hang by themselves: no module has a part in that.
     return diedAlone(report, boot, first) ? await once() : { boot, report };
   } finally {
     await rm(initramfs, { force: true });
@@ -300,8 +332,8 @@ function subjectOf({ name, bytes }: GuestModule): Subject {
 }
 
 /** Before any program ran, or before any module was in. */
-function diedAlone(report: GuestReport, { timedOut, isFlooded }: Boot, set: ReadySet | undefined): boolean {
-  if (report.release === undefined) return !timedOut && !isFlooded;
+function diedAlone(report: GuestReport, { isFlooded }: Boot, set: ReadySet | undefined): boolean {
+  if (report.release === undefined) return !isFlooded;
   const first = report.sets.get(0);
   return first !== undefined && set !== undefined && fellAlone(set.read, first, report.lastWords);
 }
@@ -309,6 +341,7 @@ function diedAlone(report: GuestReport, { timedOut, isFlooded }: Boot, set: Read
 /** Where sets are inserted, and by what. */
 interface Inserting {
   readonly kversion: string;
+  readonly isLocked: boolean;
   readonly by: "kmod" | "busybox";
   readonly unopened: readonly Packed["packing"][];
   /** The bytes that went into the guest, for each set. */
@@ -317,24 +350,33 @@ interface Inserting {
   readonly missing: readonly string[];
 }
 
+function appliedLivePatch({ module, message: said }: GuestReport["livePatches"][0]): AppliedLivePatch {
+  const attributes = said.split(" ").map((word) => word.split("="));
+  const read = LivePatchAttributes.safeParse(Object.fromEntries(attributes));
+  if (!read.success) return { patch: module, state: "not_applied" };
+  return { patch: module, state: livePatchState(read.data), attributes: read.data };
+}
+
 function reportsOf(
   sets: readonly ReadySet[],
   report: GuestReport,
   boot: Boot,
-  { kversion, by, unopened, subjects, missing }: Inserting,
+  { kversion, isLocked, by, unopened, subjects, missing }: Inserting,
 ): LoadReport[] {
   const { bootMs, accelerator } = boot;
+  const livePatches = report.livePatches.map(appliedLivePatch);
   const reports: LoadReport[] = [];
   for (const [index, { modules, read, smoke, settings, needs }] of sets.entries()) {
     const found = report.sets.get(index);
     const packings = modules.map(({ packed }) => packed?.packing);
     const set = {
       ...{ modules: read, hasSmoke: smoke !== undefined, by, noDevice: settings.noDevice, unheld: missing },
-      needs: needs.map(({ name }) => name),
+      ...{ isLocked, needs: needs.map(({ name }) => name) },
       unopened: unopened.find((packing) => packings.includes(packing)),
     };
     // It gets another boot, as the first one there.
-    if (index > 0 && found !== undefined && fellAlone(read, found, report.lastWords)) return reports;
+    const isAlone = found !== undefined && fellAlone(read, found, report.lastWords);
+    if (index > 0 && (isAlone || (boot.isSlow && found?.taint === undefined))) return reports;
     const judged = judgeSet(set, found, report, boot, kversion);
     if (judged === undefined && index > 0) return reports;
     const log = [
@@ -347,7 +389,11 @@ function reportsOf(
       loadReason("silent", "the guest ended before it reached the modules"),
     );
     const said = { ...(judged ?? silent), of: [...(subjects[index] ?? [])] };
-    reports.push({ verdict: said, bootMs, accelerator, log });
+    const { lockdown } = report;
+    reports.push({
+      ...{ verdict: said, bootMs, accelerator, log, livePatches },
+      ...(lockdown === undefined ? {} : { lockdown }),
+    });
     if (found === undefined || harmsKernel(found)) return reports;
   }
   return reports;

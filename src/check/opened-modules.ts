@@ -36,6 +36,17 @@ export async function openModuleFile({ name, bytes }: ModuleFile): Promise<Opene
   return { file: name, bytes: opened, packed, module: readKernelModule(opened, name) };
 }
 
+/** What is in a file that may be compressed, a module or not; undefined for what cannot be opened. @throws FarmError TOOL_MISSING */
+export async function plainBytes({ name, bytes }: ModuleFile): Promise<Buffer | undefined> {
+  try {
+    return await openModule(bytes, name, unpackWhole);
+  } catch (thrown) {
+    const error = toFarmError(thrown);
+    if (error.code !== "MODULE_MALFORMED") throw error;
+    return undefined;
+  }
+}
+
 /** Opens what can be opened, in the order of the files. @throws FarmError TOOL_MISSING */
 export async function openModuleFiles(files: readonly ModuleFile[]): Promise<OpenedFile[]> {
   const found: OpenedFile[] = [];

@@ -119,7 +119,7 @@ describe("judge", () => {
   });
 });
 
-const NOBODY = { signers: [], builders: [] };
+const NOBODY = { signers: [], builders: [], rebuilds: { of: 1, by: [], notTheBuilder: false } };
 
 test("every setting of a policy is in its digest, and every key that counts", () => {
   const policies = [
@@ -131,6 +131,11 @@ test("every setting of a policy is in its digest, and every key that counts", ()
     { builders: [{ id: "urn:x:a", key: "a.pem" }] },
     { builders: [{ id: "urn:x:b", key: "a.pem" }] },
     { builders: [{ id: "urn:x:a", key: "b.pem" }] },
+    { rebuilders: ["a.pem"] },
+    { reproducible: {} },
+    { reproducible: { of: 2 } },
+    { reproducible: { by: ["a.pem"] } },
+    { reproducible: { notTheBuilder: true } },
     { exceptions: [exception()] },
     { exceptions: [exception({ until: "2027-01-01" })] },
   ].map((policy) => policyDigest(Policy.parse(policy), NOBODY));

@@ -7,9 +7,10 @@ import { type Digest, digestOf } from "../base/json.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
+import { builderName, type TrustedBuilder } from "../provenance/judge.ts";
 import { Uri } from "../provenance/slsa.ts";
 import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
-import { builderName, type TrustedBuilder } from "./provenance.ts";
+import type { RebuildRule } from "./rebuilds.ts";
 import type { Signer } from "./signature.ts";
 import {
   boundedReasons,
@@ -73,6 +74,36 @@ export const Policy = z.strictObject({
     .describe(
       "Whose statements of provenance count: a builder together with the key that signs for it. Default: this farm's own.",
     ),
+  rebuilders: z
+    .array(z.string().min(1))
+    .optional()
+    .describe(
+      "Public keys (PEM, relative to the policy file) of those who build artifacts again: `kmodfarm statement add` keeps what they state. Default: the keys of `reproducible`.",
+    ),
+  reproducible: z
+    .strictObject({
+      of: z
+        .int()
+        .positive()
+        .max(100)
+        .default(1)
+        .describe("How many of them must have built the same bytes, told apart by their public keys."),
+      by: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe(
+          "Public keys (PEM, relative to the policy file) of those who count. Default: the rebuilders and this farm.",
+        ),
+      notTheBuilder: z
+        .boolean()
+        .default(false)
+        .describe("Whether a key that signed how the artifact was built first counts no more."),
+    })
+    .optional()
+    .describe(
+      "What the check `reproducible` asks for. Default: one second build, by a rebuilder or this farm.",
+    ),
   loadsOn: z
     .array(
       PathSegment.refine(keepsAbi, {
@@ -94,22 +125,26 @@ export type Policy = z.infer<typeof Policy>;
 export const DEFAULT_POLICY: Policy = Policy.parse({});
 
 /** Changes with whatever may change a decision: the rules, and the keys that they name. */
-export function policyDigest(policy: Policy, { signers, builders }: CountingNames): Digest {
+export function policyDigest(policy: Policy, { signers, builders, rebuilds }: CountingNames): Digest {
+  const { of, by, notTheBuilder } = rebuilds;
+  const isUsual = policy.reproducible === undefined && policy.rebuilders === undefined;
   return digestOf([
     policy,
     signers.map(({ certificate }) => certificate.fingerprint256),
     builders.map(builderName),
+    ...(isUsual ? [] : [[of, by.map(({ fingerprint }) => fingerprint).toSorted(), notTheBuilder]]),
   ]);
 }
 
-/** Whose word counts: signatures of modules, and statements of how they were built. */
+/** Whose word counts: signatures of modules, statements of how they were built, and of how they were built again. */
 export interface CountingNames {
   readonly signers: readonly Signer[];
   readonly builders: readonly TrustedBuilder[];
+  readonly rebuilds: RebuildRule;
 }
 
 /** Checks whose result a policy may change by the keys that it names. */
-const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance"];
+const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance", "reproducible"];
 
 export interface Judged {
   readonly isStable: boolean;

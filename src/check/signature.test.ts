@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { readCms } from "../formats/cms.ts";
+import { splitSignature } from "../formats/module-signature.ts";
+import { growTree, leafOf, writeProof } from "../provenance/trees/linux-merkle.ts";
 import type { OpenedModule } from "./opened-modules.ts";
 import { readSigner, signatureAnswer, verifySignature } from "./signature.ts";
 
@@ -85,11 +87,15 @@ describe.each([
   });
 });
 
-test("a module without a signature is unsigned, one with a Merkle proof is not for certificates", () => {
-  const proof = { kind: "merkle" as const, bytes: CONTENT, position: 0, siblings: [] };
+test("a module without a signature is unsigned, one with a Merkle proof is judged by the kernel's root alone", () => {
+  const tree = growTree([leafOf(0, CONTENT), leafOf(1, Buffer.from("another"))]);
+  const proven = splitSignature(Buffer.concat([CONTENT, writeProof(tree.proof(0))]), "a.ko");
+  const other = growTree([leafOf(0, CONTENT), leafOf(1, Buffer.from("one more"))]);
 
   expect(verifySignature({ content: CONTENT }, [own])).toEqual({ kind: "unsigned" });
-  expect(verifySignature({ content: CONTENT, signature: proof }, [own]).kind).toBe("bad");
+  expect(verifySignature(proven, [own]).kind).toBe("unjudged");
+  expect(verifySignature(proven, [own], tree.root)).toEqual({ kind: "proven" });
+  expect(verifySignature(proven, [own], other.root)).toMatchObject({ kind: "bad", code: "otherRoot" });
 });
 
 describe("a kernel", () => {
@@ -129,6 +135,20 @@ describe("a kernel", () => {
 
   test("that looks at no signatures minds none", () => {
     expect(counts(SPOILT, { own: [own] }, { config: new Map() })).toEqual([0, 0]);
+  });
+
+  test("minds no proof, unless it knows proofs and takes nothing else", () => {
+    const tree = growTree([leafOf(0, CONTENT)]);
+    const proven = module(Buffer.concat([CONTENT, writeProof(tree.proof(0))]));
+    const astray = module(Buffer.concat([Buffer.from("other"), writeProof(tree.proof(0))]));
+    const hashes = (given: typeof STRICT) => ({ config: new Map([...given.config, ["MODULE_HASHES", "y"]]) });
+
+    expect(counts(proven, { own: [own] }, LAX)).toEqual([0, 0]);
+    expect(counts(proven, { own: [own] }, STRICT)).toEqual([1, 0]);
+    expect(counts(proven, { own: [own], root: tree.root }, hashes(STRICT))).toEqual([0, 0]);
+    expect(counts(astray, { own: [own], root: tree.root }, hashes(STRICT))).toEqual([1, 0]);
+    expect(counts(astray, { own: [own], root: tree.root }, hashes(LAX))).toEqual([0, 0]);
+    expect(counts(proven, { own: [own] }, hashes(STRICT))).toEqual([0, 1]);
   });
 
   test("whose keys nobody has seen may refuse what is signed", () => {

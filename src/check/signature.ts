@@ -7,6 +7,7 @@ import { DER, readDerValues, readPositiveInteger } from "../formats/der.ts";
 import { malformed } from "../formats/elf.ts";
 import { type SplitModule, splitSignature } from "../formats/module-signature.ts";
 import type { KernelRecord } from "../inputs/kernel-record.ts";
+import { judgeSplit, type LinuxRoot } from "../provenance/trees/linux-merkle.ts";
 import type { OpenedModule } from "./opened-modules.ts";
 
 /** A certificate with what signatures name it by. */
@@ -18,10 +19,14 @@ export interface Signer {
 }
 
 /** What can be wrong with a signature. */
-type SignatureFault = "merkle" | "unknownKey" | "otherDigest" | "wrongSignature" | "unusableKey";
+type SignatureFault = "otherRoot" | "unknownKey" | "otherDigest" | "wrongSignature" | "unusableKey";
 
 export type SignatureVerdict =
   | { readonly kind: "good"; readonly signer: Signer }
+  /** By a Merkle proof that leads to the root in the kernel. */
+  | { readonly kind: "proven" }
+  /** A Merkle proof, and no root to judge it by. */
+  | { readonly kind: "unjudged"; readonly fact: string }
   | { readonly kind: "bad"; readonly code: SignatureFault; readonly fact: string }
   | { readonly kind: "unsigned" };
 
@@ -51,14 +56,26 @@ function readCertificate(der: Uint8Array, what: string): X509Certificate {
   }
 }
 
-/** Names do not decide: every kernel's key has the same one. Issuer and number find the key, the key decides. */
+/**
+ * Names do not decide: every kernel's key has the same one. Issuer and number find the key, the key decides. Proofs are
+ * judged by `root`, that of the kernel.
+ */
 export function verifySignature(
   { content, signature }: SplitModule,
   signers: readonly Signer[],
+  root?: LinuxRoot,
 ): SignatureVerdict {
   if (signature === undefined) return { kind: "unsigned" };
-  if (signature.kind === "merkle")
-    return bad("merkle", "it has a Merkle proof, which cannot be verified with a certificate");
+  if (signature.kind === "merkle") {
+    if (root === undefined)
+      return {
+        kind: "unjudged",
+        fact: "it has a Merkle proof, and no root of its kernel to judge that by is known",
+      };
+    return judgeSplit(content, signature.bytes, root) === "authenticated"
+      ? { kind: "proven" }
+      : bad("otherRoot", "its Merkle proof does not lead to the root that is in the kernel");
+  }
   const { cms } = signature;
   const signer = signers.find((one) => isNamedBy(one, cms));
   if (signer === undefined) return bad("unknownKey", `it is signed with an unknown key (${nameOf(cms)})`);
@@ -118,6 +135,8 @@ function holdsDigest({ attributes = new Uint8Array(), digest }: CmsSignature, co
 /** What a kernel's own keys are, and why they are not all known, where that is so. */
 export interface KernelKeys {
   readonly own: readonly Signer[];
+  /** The root of its own modules; undefined where it has none, or none that can be seen. */
+  readonly root?: LinuxRoot | undefined;
   readonly gap?: string | undefined;
 }
 
@@ -135,21 +154,22 @@ export interface SignatureAnswer {
  */
 export function signatureAnswer(
   modules: readonly OpenedModule[],
-  { own, gap }: KernelKeys,
+  { own, root, gap }: KernelKeys,
   { config }: Pick<KernelRecord, "config">,
 ): SignatureAnswer {
   const [faults, gaps] = [[], []] as [string[], string[]];
-  if (config?.get("MODULE_SIG") === undefined) return { faults, gaps };
-  const isForced = config.get("MODULE_SIG_FORCE") === "y";
+  const hasProofs = config?.get("MODULE_HASHES") === "y";
+  if (config?.get("MODULE_SIG") === undefined && !hasProofs) return { faults, gaps };
+  const isForced = config?.get("MODULE_SIG_FORCE") === "y";
   for (const { file, bytes } of modules) {
     const split = splitSignature(bytes, file);
-    const found = verifySignature(split, own);
-    if (found.kind === "good") continue;
-    const isLikeNone =
-      found.kind === "unsigned" || found.code === "unknownKey" || split.signature?.kind === "merkle";
+    const found = verifySignature(split, own, root);
+    if (found.kind === "good" || found.kind === "proven") continue;
+    const isLikeNone = found.kind !== "bad" || found.code === "unknownKey" || found.code === "otherRoot";
     if (!isLikeNone) faults.push(`${file}: ${found.fact}; no kernel with that key loads it`);
     else if (gap !== undefined && split.signature?.kind === "pkcs7")
       gaps.push(`${file} is signed, but ${gap}`);
+    else if (found.kind === "unjudged" && hasProofs) gaps.push(`${file}: ${found.fact}`);
     else if (isForced)
       faults.push(
         `${file}: ${found.kind === "unsigned" ? "unsigned" : found.fact}; this kernel loads only modules signed with its own keys`,

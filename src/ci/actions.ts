@@ -25,6 +25,16 @@ export const ACTIONS = {
     commit: "3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c",
     version: "v8.0.1",
   },
+  restoreCache: {
+    name: "actions/cache/restore",
+    commit: "55cc8345863c7cc4c66a329aec7e433d2d1c52a9",
+    version: "v6.1.0",
+  },
+  saveCache: {
+    name: "actions/cache/save",
+    commit: "55cc8345863c7cc4c66a329aec7e433d2d1c52a9",
+    version: "v6.1.0",
+  },
   awsCredentials: {
     name: "aws-actions/configure-aws-credentials",
     commit: "e6de054238d6b7531b4efff3b6587d9aade6a06c",

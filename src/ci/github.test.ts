@@ -15,17 +15,24 @@ const SETTINGS: GithubSettings = {
   schedule: "17 2 * * *",
   environment: "kmodfarm",
   store: { kind: "roles", region: "eu-west-1" },
+  keys: [],
   privateHosts: ["mirror.lan", "10.0.0.5:8080"],
   config: "kmodfarm.yaml",
   package: "kmodfarm@0.1.0",
   isPublic: true,
 };
 
+const KEYS = [
+  { secret: "KMODFARM_PRIVATE_KEY_HEAD", file: ".kmodfarm/keys/head.pem", password: "HEAD_PASSWORD" },
+  { secret: "KMODFARM_PRIVATE_KEY_BUILDER", file: ".kmodfarm/keys/builder.pem", password: undefined },
+];
+
 const VARIANTS: readonly (readonly [string, Partial<GithubSettings>])[] = [
   ["a bucket of AWS", {}],
   ["a bucket elsewhere", { store: { kind: "keys" } }],
   ["a directory", { store: { kind: "directory" } }],
   ["an Enterprise Server", { isPublic: false }],
+  ["a farm that signs there", { keys: KEYS }],
 ];
 
 interface Lint {
@@ -131,6 +138,21 @@ describe.each(VARIANTS)("workflows for %s", (_, changes) => {
     expect(mayAsk.map(([name]) => name)).toEqual(isByRole ? ["plan", "publish"] : []);
     expect([...jobs].filter(([, { environment }]) => environment !== undefined)).toHaveLength(1);
     expect(jobs.get("publish")?.environment).toBe("kmodfarm");
+  });
+
+  test("bring keys and their passwords to the job that publishes, and to no other", () => {
+    const keys = changes.keys ?? [];
+    for (const [, text] of workflowsOf(changes))
+      for (const [name, job] of jobsOf(text)) {
+        const words = JSON.stringify(job.steps ?? []);
+        for (const { secret, file, password } of keys) {
+          expect(words.includes(`secrets.${secret}`)).toBe(name === "publish");
+          expect(words.includes(`install -D -m 600 /dev/null ${file}`)).toBe(name === "publish");
+          if (password !== undefined)
+            expect(words.includes(`--preserve-env=`) && words.includes(password)).toBe(name === "publish");
+        }
+        if (keys.length === 0) expect(words).not.toContain("KMODFARM_PRIVATE_KEY_");
+      }
   });
 
   test("leave no token in a checkout", () => {

@@ -3,7 +3,17 @@
  * artifacts, so the jobs that run strangers' code need no grant at all.
  */
 import { ACTIONS, pinned } from "./actions.ts";
-import { type CompositeAction, type Inputs, type Job, type Step, toYaml, type Workflow } from "./workflow.ts";
+import { installSteps } from "./install.ts";
+import {
+  type CompositeAction,
+  expression,
+  type Inputs,
+  type Job,
+  lines,
+  type Step,
+  toYaml,
+  type Workflow,
+} from "./workflow.ts";
 
 type RunsOn = string | readonly string[];
 
@@ -16,6 +26,15 @@ export type StoreAccess =
   /** A directory that the coordinator's machine has. */
   | { readonly kind: "directory" };
 
+export interface GithubKey {
+  /** The secret of the environment that holds it. */
+  readonly secret: string;
+  /** Where it is put, relative to the repository. */
+  readonly file: string;
+  /** The environment variable, and the secret, that holds its password. */
+  readonly password: string | undefined;
+}
+
 export interface GithubSettings {
   /** By the architecture of the machine. */
   readonly runners: Readonly<Record<string, RunsOn>>;
@@ -23,6 +42,8 @@ export interface GithubSettings {
   readonly schedule: string;
   readonly environment: string;
   readonly store: StoreAccess;
+  /** Private keys that lie in files of the repository's directory, where only the job that publishes has them. */
+  readonly keys: readonly GithubKey[];
   /** The configuration, relative to the repository. */
   readonly config: string;
   /** Hosts without public addresses that workers may ask, as `kmodfarm work` takes them. */
@@ -100,6 +121,7 @@ function planJob(settings: GithubSettings): Job {
     outputs: {
       matrix: expression("steps.plan.outputs.matrix"),
       "orders-id": expression("steps.orders.outputs.artifact-id"),
+      plan: expression("steps.plan.outputs.plan"),
     },
     steps: [
       ...begin(),
@@ -125,6 +147,7 @@ function planJob(settings: GithubSettings): Job {
           "  test -s orders/matrix.json",
           owned("orders"),
           `echo "matrix=$(cat orders/matrix.json)" >>"$GITHUB_OUTPUT"`,
+          `echo "plan=$(cat orders/plan.digest)" >>"$GITHUB_OUTPUT"`,
         ),
       },
       upload("orders", "orders", "orders", "!orders/blobs"),
@@ -215,17 +238,40 @@ function publishJob(settings: GithubSettings): Job {
       download({ pattern: "built-*", path: "handovers" }),
       download({ pattern: "checked-*", path: "handovers" }),
       ...accessSteps(settings, "vars.KMODFARM_PUBLISH_ROLE"),
+      ...settings.keys.map(keyStep),
       {
         name: "Publish",
-        ...(settings.store.kind === "keys" ? { env: accessEnvironment(settings) } : {}),
+        env: {
+          ...accessEnvironment(settings),
+          ...passwordEnvironment(settings),
+          PLAN: expression("needs.plan.outputs.plan"),
+        },
         run: lines(
           "shopt -s nullglob",
-          `${kmodfarm(settings)} take --config ${config} --orders orders --catalog --no-load \\`,
+          `${kmodfarm(settings, Object.keys(passwordEnvironment(settings)))} take --config ${config} --orders orders --plan "$PLAN" --catalog --no-load \\`,
           `  --summary "$GITHUB_STEP_SUMMARY" handovers/*/`,
         ),
       },
     ],
   };
+}
+
+/** Keys are of the farm's user, and nobody else's. */
+function keyStep({ secret, file }: GithubKey): Step {
+  return {
+    name: `Bring ${secret}`,
+    env: { KEY: expression(`secrets.${secret}`) },
+    run: lines(
+      `if [ -z "$KEY" ]; then echo "::error::the environment has no secret ${secret}"; exit 1; fi`,
+      `sudo install -D -m 600 /dev/null ${file}`,
+      `printf '%s\\n' "$KEY" | sudo tee ${file} >/dev/null`,
+    ),
+  };
+}
+
+function passwordEnvironment({ keys }: GithubSettings): Record<string, string> {
+  const names = keys.flatMap(({ password }) => password ?? []);
+  return Object.fromEntries(names.map((name) => [name, expression(`secrets.${name}`)]));
 }
 
 /** A driver's new version is a change of the configuration, or of what it names; another repository says so by an event. */
@@ -280,7 +326,7 @@ function callNight(settings: GithubSettings): Job {
   return {
     permissions: permissionsOf(settings),
     uses: `./${WORKFLOWS}/kmodfarm-night.yml`,
-    ...(settings.store.kind === "keys" ? { secrets: "inherit" } : {}),
+    ...(settings.store.kind === "keys" || settings.keys.length > 0 ? { secrets: "inherit" } : {}),
   };
 }
 
@@ -288,35 +334,9 @@ function installAction(settings: GithubSettings): CompositeAction {
   return {
     name: "kmodfarm",
     description: "Installs kmodfarm and what it needs on a runner of Debian or Ubuntu",
-    runs: {
-      using: "composite",
-      steps: [
-        {
-          name: "Install what kmodfarm needs",
-          shell: "bash",
-          run: lines(
-            "sudo apt-get update",
-            "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\",
-            `  ${PACKAGES.join(" ")}`,
-          ),
-        },
-        {
-          name: "Install kmodfarm",
-          shell: "bash",
-          env: { PACKAGE: settings.package },
-          run: 'sudo npm install --global --no-audit --no-fund "$PACKAGE"',
-        },
-      ],
-    },
+    runs: { using: "composite", steps: installSteps(settings.package) },
   };
 }
-
-/** As scripts/setup.sh, for runners whose image has less than a machine of one's own. */
-const PACKAGES = [
-  ...["bubblewrap", "busybox-static", "bzip2", "debian-archive-keyring", "dnf", "git", "gpgv", "lz4"],
-  ...["mmdebstrap", "npm", "qemu-system-arm", "qemu-system-x86", "rpm", "rpm2cpio", "ubuntu-keyring"],
-  ...["util-linux", "xz-utils", "zstd"],
-];
 
 function begin(): Step[] {
   return [
@@ -356,9 +376,10 @@ const AWS_NAMES = [
   ...["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"],
 ];
 
-/** Toolchain roots and sandboxes want root; nothing but the store's credentials goes there. */
-function kmodfarm({ store }: GithubSettings): string {
-  return store.kind === "directory" ? "sudo kmodfarm" : `sudo --preserve-env=${AWS_NAMES.join(",")} kmodfarm`;
+/** Toolchain roots and sandboxes want root; nothing but credentials of the store and passwords of keys goes there. */
+function kmodfarm({ store }: GithubSettings, more: readonly string[] = []): string {
+  const names = [...(store.kind === "directory" ? [] : AWS_NAMES), ...more];
+  return names.length === 0 ? "sudo kmodfarm" : `sudo --preserve-env=${names.join(",")} kmodfarm`;
 }
 
 /** What root made is the runner's, which reads it for an artifact. */
@@ -387,13 +408,4 @@ function download(inputs: Record<string, string>): Step {
 
 function withoutDefault<T extends { readonly default: unknown }>({ default: _, ...input }: T) {
   return input;
-}
-
-/** What GitHub fills in. */
-function expression(text: string): string {
-  return `\${{ ${text} }}`;
-}
-
-function lines(...all: readonly string[]): string {
-  return `${all.join("\n")}\n`;
 }

@@ -55,6 +55,7 @@ export interface Workflow {
 export interface CompositeAction {
   readonly name: string;
   readonly description: string;
+  readonly inputs?: Readonly<Record<string, { readonly description: string; readonly default: string }>>;
   readonly runs: { readonly using: "composite"; readonly steps: readonly Step[] };
 }
 
@@ -74,4 +75,14 @@ export function toYaml(content: Workflow | CompositeAction, head: string): strin
     },
   });
   return document.toString({ lineWidth: 0 });
+}
+
+/** What GitHub fills in. */
+export function expression(text: string): string {
+  return `\${{ ${text} }}`;
+}
+
+/** A script of several lines. */
+export function lines(...all: readonly string[]): string {
+  return `${all.join("\n")}\n`;
 }

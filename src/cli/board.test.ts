@@ -1,7 +1,10 @@
 import { PassThrough } from "node:stream";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { NOTHING_CHANGED } from "../base/progress.ts";
 import { openBoard } from "./board.ts";
+
+beforeEach(() => void vi.stubEnv("GITHUB_ACTIONS", ""));
+afterEach(() => void vi.unstubAllEnvs());
 
 const HOSTILE = "red\u001b[31m\u009b2K\u202e\nsecond line";
 
@@ -24,11 +27,11 @@ describe("a board", () => {
 
     expect(text.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
     // What is said may have lines; an element has one.
-    expect(text.split("\n").filter((line) => line.startsWith("second line"))).toHaveLength(1);
+    expect(text.split("\n").filter((line) => line.trimStart().startsWith("second line"))).toHaveLength(1);
   });
 
   test("on a terminal has no codes but its own", async () => {
-    const own = new RegExp(`\\r${"\u001b"}\\[\\d+A${"\u001b"}\\[J`, "g");
+    const own = new RegExp(`\\r?${"\u001b"}\\[(\\d+A|K|\\d+m)`, "g");
 
     expect((await written("text", true)).replaceAll(own, "").replaceAll("\n", "")).not.toMatch(
       /[\p{Cc}\p{Bidi_Control}]/u,
@@ -46,7 +49,7 @@ describe("a board", () => {
     stream.end();
 
     const text = (await stream.toArray()).join("");
-    expect(text).toMatch(/── 3 as before, 1 done, 0 failed, 1 to do/);
+    expect(text).toMatch(/── 1 done, 0 failed, 1 to do, 3 as before/);
     expect(text).not.toMatch(/4 done/);
   });
 
@@ -60,4 +63,56 @@ describe("a board", () => {
     ]);
     expect(lines.join("")).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
   });
+
+  test("in a log has the time, what takes long, and how it ends", async () => {
+    expect(await plain("usual")).toBe(`\
+12:00:00 catalog: 3 kernels
+         and 2 suites
+12:00:00 building    a
+12:00:00 published   a
+12:00:00 failed      b: no
+`);
+  });
+
+  test("that is quiet has only what failed, and one that is loud every stage", async () => {
+    expect(await plain("quiet")).toBe("12:00:00 failed      b: no\n");
+    expect((await plain("verbose")).split("\n").map((line) => line.slice(9, 20).trim())).toEqual([
+      ...[
+        "asking",
+        "catalog: 3",
+        "and 2 suite",
+        "fetching",
+        "building",
+        "published",
+        "published",
+        "failed",
+        "",
+      ],
+    ]);
+  });
+
+  test("is a group on GitHub's runners", async () => {
+    vi.stubEnv("GITHUB_ACTIONS", "true");
+
+    expect(await plain("usual")).toMatch(/^::group::Progress\n12:00:00 [\s\S]*\n::endgroup::\n$/);
+  });
 });
+
+async function plain(loudness: "quiet" | "usual" | "verbose"): Promise<string> {
+  const stream = new PassThrough() as unknown as NodeJS.WriteStream;
+  const now = () => new Date("2026-11-28T12:00:00Z");
+  const board = await openBoard({ format: "text", stream, loudness, now });
+  board.task?.("asking", "");
+  board.task?.("asking", "3 of 4");
+  board.task?.("asking", undefined);
+  board.say("catalog: 3 kernels\nand 2 suites");
+  board.element(of("a"), "fetching", "headers");
+  board.element(of("a"), "building");
+  board.element(of("a"), "building");
+  board.element(of("a"), "published");
+  board.element(of("c"), "published", NOTHING_CHANGED);
+  board.element(of("b"), "failed", "no");
+  board.close();
+  stream.end();
+  return (await (stream as unknown as PassThrough).toArray()).join("");
+}

@@ -2,6 +2,7 @@
  * What a command is: its words, arguments and options. Its code takes their types from here, and loads when it is called.
  */
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
+import { TAUGHT } from "./examples.ts";
 
 /** One option. Its key in the declaration is its name: `driverVersion` stands for `--driver-version`. */
 export interface OptionKind<Value> {
@@ -18,6 +19,19 @@ export interface ArgumentKind<Value> {
 const option = <Value>(make: (name: string) => Option): OptionKind<Value> => ({ make });
 const argument = <Value>(make: () => Argument): ArgumentKind<Value> => ({ make });
 
+/** The heading of options that nearly every command has. */
+export const COMMON = "Common options:";
+
+/** Options that `--help` shows under a heading of their own, below those that only the command has. */
+export function under<O extends Options>(heading: string, options: O): O {
+  const grouped = Object.entries(options).map(([key, { make }]) => [
+    key,
+    option((name) => make(name).helpGroup(heading)),
+  ]);
+  // The same options, each with a heading.
+  return Object.fromEntries(grouped) as O;
+}
+
 const MOST = 999_999;
 
 /** Commander adds which option or argument it is of. */
@@ -26,9 +40,10 @@ function toNumber(value: string): number {
   return Number(value);
 }
 
-/** `--name` */
-export function flag(text: string) {
-  return option<boolean | undefined>((name) => new Option(`--${name}`, text));
+/** `--name`, or `-n, --name` with a letter. */
+export function flag(text: string, letter?: string) {
+  const short = letter === undefined ? "" : `-${letter}, `;
+  return option<boolean | undefined>((name) => new Option(`${short}--${name}`, text));
 }
 
 /** `--no-name`: true unless it is given. */
@@ -58,7 +73,11 @@ export function choice<const Name extends string>(shape: string, names: readonly
 }
 
 export function required<Value>({ make }: OptionKind<Value>) {
-  return option<NonNullable<Value>>((name) => make(name).makeOptionMandatory());
+  return option<NonNullable<Value>>((name) => {
+    const made = make(name).makeOptionMandatory();
+    made.description += " (required)";
+    return made;
+  });
 }
 
 export function byDefault<Value>({ make }: OptionKind<Value>, value: NonNullable<Value>) {
@@ -151,17 +170,36 @@ export function group(name: string, text: string, commands: readonly CommandDefi
 }
 
 /** Adds a command, and those below it, to what commander knows. */
-export function addCommand(parent: Command, definition: CommandDefinition, setExit: (exit: number) => void) {
+export function addCommand(
+  parent: Command,
+  definition: CommandDefinition,
+  setExit: (exit: number) => void,
+  above: readonly string[] = [],
+) {
   const { name, text, options, run, commands = [] } = definition;
-  const added = parent.command(name).description(text);
-  for (const [key, { make }] of Object.entries(options)) added.addOption(make(kebab(key)));
+  const words = [...above, name];
+  const added = parent.command(name).description(text).helpCommand(false);
+  added.addHelpText("after", () => taughtText(words.join(" ")));
+  const made = Object.entries(options).map(([key, { make }]) => make(kebab(key)));
+  // Its own first: what all commands have is known by then.
+  const rank = ({ helpGroupHeading }: Option) =>
+    helpGroupHeading === undefined ? 0 : helpGroupHeading === COMMON ? 2 : 1;
+  for (const one of made.toSorted((a, b) => rank(a) - rank(b))) added.addOption(one);
   for (const { make } of definition.arguments) added.addArgument(make());
   if (run !== undefined)
     added.action(async () => setExit(await run(added.processedArgs, added.optsWithGlobals())));
-  for (const below of commands) addCommand(added, below, setExit);
+  for (const below of commands) addCommand(added, below, setExit, words);
 }
 
-function kebab(key: string): string {
+/** What `--help` says below the options. */
+function taughtText(command: string): string {
+  const taught = TAUGHT[command];
+  if (taught === undefined) return "";
+  const examples = taught.examples.map(([line, what]) => `  $ kmodfarm ${line}\n      ${what}\n`);
+  return `\nExamples:\n${examples.join("")}\nMore: docs/${taught.page}.md, or \`kmodfarm help ${taught.page}\``;
+}
+
+export function kebab(key: string): string {
   return key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

@@ -5,7 +5,7 @@ import { sha256 } from "../base/json.ts";
 import { oneLine } from "../base/visible.ts";
 import { checkNamed } from "../check/checks/index.ts";
 import type { ModuleFile } from "../check/opened-modules.ts";
-import type { CheckReport } from "../farm/check.ts";
+import type { CheckReport } from "../farm/gate/check.ts";
 import { type Standing, standingWords } from "../registry/standing.ts";
 
 /** All that one check tells. */

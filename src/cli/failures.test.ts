@@ -5,7 +5,7 @@ import { elementKey } from "../matrix/element.ts";
 import { placeOf } from "../registry/blobs.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
-import { failureParagraphs, shortFailure } from "./failures.ts";
+import { failureOf, failureParagraphs, shortFailure } from "./failures.ts";
 
 const STORE = await openFolderStore("/store");
 const FAILURE = {
@@ -23,6 +23,24 @@ function failed(kversion: string, failure: AttemptNote["failure"] = FAILURE) {
   const note = { element: elementKey(element), at: "2026-02-07T00:00:00.000Z", compiler: "gcc-12", failure };
   return { element, note: { ...note, log: { digest: sha256(kversion), size: 9 } } };
 }
+
+test("a driver that finds no device is the policy's affair, and not this machine's", () => {
+  const { note } = failed("6.1.0-1-amd64");
+  const { failure: _, ...built } = note;
+  const load = (verdict: "notApplicable" | "unknown" | "pass") => ({
+    ...built,
+    load: { verdict: { check: "load" as const, verdict, reasons: [{ code: "noDevice", text: "no bell" }] } },
+    refusals: [`load: ${verdict}`],
+  });
+
+  expect(failureOf(load("notApplicable"))).toMatchObject({
+    code: "GATE_REFUSED",
+    blame: "source",
+    cause: "load: notApplicable",
+  });
+  expect(failureOf(load("pass")).code).toBe("GATE_REFUSED");
+  expect(failureOf(load("unknown"))).toMatchObject({ code: "LOAD_FAILED", blame: "infra" });
+});
 
 describe("failureParagraphs", () => {
   test("tell of one failure what happened where, and what to do, and end with the code", () => {

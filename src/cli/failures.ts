@@ -3,11 +3,12 @@
  */
 import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
 import { textsOf } from "../check/verdict.ts";
-import { MOST_TRIES } from "../farm/ledger.ts";
+import { MOST_TRIES } from "../farm/night/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";
 import { placeOf } from "../registry/blobs.ts";
 import type { AttemptNote } from "../registry/documents.ts";
 import type { Store } from "../registry/stores/store.ts";
+import { shortest } from "./run-log.ts";
 
 export interface FailedElement {
   readonly element: Element;
@@ -52,7 +53,7 @@ function paragraph(group: readonly FailedElement[], store: Store): string {
     ...(file === undefined ? [] : [`  at: ${lineOf({ file, lineNumber })} of ${element.driver}`]),
     ...(line === "" ? [] : [`  said: ${line}`]),
     ...(group.length === 1 ? [] : [`  kernels: ${kernelsOf(group)}`]),
-    `  log: ${logPlace(note, store) ?? "none"}`,
+    `  log: ${shortest(logPlace(note, store) ?? "none")}`,
     `  ${advice} [${code}]`,
   ];
   return `${lines.join("\n")}\n`;
@@ -110,7 +111,9 @@ export function failureOf({
   if (failure !== undefined) {
     return { ...failure, advice: failure.advice ?? ERRORS[failure.code as ErrorCode]?.hint ?? "" };
   }
-  if (load?.verdict.verdict === "pass" && refusals.length > 0) {
+  // A test that found nothing wrong, or found its device missing, finds the same again: the policy decides.
+  const isTested = load !== undefined && !["fail", "unknown"].includes(load.verdict.verdict);
+  if (isTested && refusals.length > 0) {
     const { blame, hint } = ERRORS.GATE_REFUSED;
     return { code: "GATE_REFUSED", blame, cause: refusals.join("; "), line: "", advice: hint };
   }

@@ -10,6 +10,9 @@ if (started.length === 1 && (started[0] === "--version" || started[0] === "-V"))
   };
   process.stdout.write(`${version}\n`);
 } else {
+  const { searchFirst } = await import("../base/programs.ts");
+  searchFirst(process.env.PATH);
   const { runProgram } = await import("./program.ts");
-  process.exitCode = await runProgram(started);
+  const { COMMANDS } = await import("./commands/index.ts");
+  process.exitCode = await runProgram(started, COMMANDS);
 }

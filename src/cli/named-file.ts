@@ -1,6 +1,7 @@
 /** Files that a person names, whatever they are. */
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { FarmError } from "../base/error.ts";
+import { readAtMost } from "../base/read-at-most.ts";
 
 /** @throws FarmError FILE_UNREADABLE */
 export async function readNamedFile(file: string, limitBytes: number): Promise<Buffer> {
@@ -10,10 +11,11 @@ export async function readNamedFile(file: string, limitBytes: number): Promise<B
     const status = await stat(file);
     // Opening a pipe waits for its other end.
     if (!status.isFile()) throw unreadable("is not a regular file");
-    if (status.size > limitBytes) throw unreadable(`has more than ${limitBytes} bytes`);
-    return await readFile(file);
+    return await readAtMost(file, limitBytes);
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
+    if ((thrown as NodeJS.ErrnoException).code === "EFBIG")
+      throw unreadable(`has more than ${limitBytes} bytes`);
     throw unreadable(`cannot be read (${(thrown as NodeJS.ErrnoException).code})`, thrown);
   }
 }

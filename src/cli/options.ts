@@ -7,11 +7,12 @@ import { dirname } from "node:path";
 import { removeUnused } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/index.ts";
-import { type Farm, openFarm } from "../farm/open.ts";
-import type { Narrowed } from "../farm/wanted.ts";
+import type { Narrowed } from "../farm/night/wanted.ts";
+import type { Farm } from "../farm/open.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/select.ts";
 import { hasFiles, openStore, type StorePlace } from "../registry/stores/index.ts";
+import type { Store } from "../registry/stores/store.ts";
 import type { NarrowingOptions, SelectionOptions } from "./common-options.ts";
 import { say } from "./output.ts";
 
@@ -75,6 +76,7 @@ export async function withFarm<T>(options: ConfigPlaces, work: (farm: Farm) => P
   // Found above: which one it is may be a surprise.
   if (options.config === undefined && dirname(config.file) !== process.cwd())
     say(`configuration: ${config.file}`);
+  const { openFarm } = await import("../farm/open.ts");
   const farm = await openFarm(config);
   try {
     return await work(farm);
@@ -92,12 +94,30 @@ export async function withStoredFarm<T>(options: ConfigPlaces, work: (farm: Farm
   const { cache } = config;
   await requireStore(config, options);
   const isNew = !existsSync(cache);
+  const { openFarm } = await import("../farm/open.ts");
   const farm = await openFarm(config);
   try {
     return await work(farm);
   } finally {
     await farm.close();
     if (isNew) await removeUnused(cache);
+  }
+}
+
+/**
+ * The same for commands that read nothing but the store: a near one is opened alone, which is most of what such a command
+ * would wait for. @throws FarmError STORE_MISSING
+ */
+export async function withStore<T>(options: ConfigPlaces, work: (store: Store) => Promise<T>): Promise<T> {
+  const config = await loadConfig(options);
+  // What a bucket has said before is in the farm's cache.
+  if (typeof config.store !== "string") return withStoredFarm(options, ({ store }) => work(store));
+  await requireStore(config, options);
+  const store = await openStore(config.store);
+  try {
+    return await work(store);
+  } finally {
+    await store.close();
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * What became of an element, in one word.
  */
-import type { RunRow } from "../farm/report.ts";
+import type { RunRow } from "../farm/night/report.ts";
 
 export type OutcomeWord = "stable" | "candidate" | "failed" | "excluded" | "unfetchable" | "withdrawn";
 

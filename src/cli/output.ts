@@ -2,10 +2,17 @@
  * What goes to standard output: documents for programs, tables for people.
  */
 
-import { oneLine, visible, visibleJson } from "../base/visible.ts";
+import { visible, visibleJson } from "../base/visible.ts";
 import { textsOf, type Verdict } from "../check/verdict.ts";
+import type { TableFormat } from "./common-options.ts";
+import type { DocumentName, HeldToDocument } from "./documents.ts";
+import { type Layout, tableText, tsvText } from "./table.ts";
+import { isColourful, painted, type Shown, sizeOf, wrapped } from "./terminal.ts";
 
-export function printJson(value: unknown): Promise<void> {
+/** Prints a document of documents.ts, and nothing that its type does not have. */
+export function printJson<const T extends { readonly schema: DocumentName }>(
+  value: T & HeldToDocument<T>,
+): Promise<void> {
   return printDocument(`${JSON.stringify(value, null, 2)}\n`);
 }
 
@@ -16,7 +23,8 @@ export function printDocument(json: string): Promise<void> {
 
 /** Writes for people. Names of files, lines of logs and words of others are in it, and none of them steers the terminal. */
 export function print(text: string): Promise<void> {
-  return write(visible(text));
+  const shown = fitted(visible(text), process.stdout);
+  return write(isColourful(process.stdout) ? painted(shown) : shown);
 }
 
 /** Waits until it is taken: the process may end right after. */
@@ -28,18 +36,37 @@ function write(text: string): Promise<void> {
 
 /** One line, or several, beside the result: on standard error, as harmless as what `print` writes. */
 export function say(text: string): void {
-  process.stderr.write(`${visible(text)}\n`);
+  process.stderr.write(`${fitted(visible(text), process.stderr)}\n`);
 }
 
-/** Columns as wide as their widest cell; the last one is left as it is. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows].map((row) => row.map(oneLine));
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? "").length)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) => (column === row.length - 1 ? cell : cell.padEnd(widths[column] ?? 0)))
-      .join("  ");
-  return `${all.map((row) => line(row).trimEnd()).join("\n")}\n`;
+/** Sentences as wide as the terminal; as they are where nobody looks. */
+function fitted(text: string, stream: Shown): string {
+  return stream.isTTY ? wrapped(text, sizeOf(stream).columns) : text;
+}
+
+/** A table for people: as wide as the terminal at most. Whole where it is piped. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  layout: Omit<Layout, "width"> = {},
+): string {
+  return tableText(head, rows, {
+    ...layout,
+    width: process.stdout.isTTY ? sizeOf(process.stdout).columns : undefined,
+  });
+}
+
+/** A table, and what is said below it; as TSV the table alone. */
+export function printTable(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  {
+    format,
+    below = "",
+    ...layout
+  }: Omit<Layout, "width"> & { readonly format: TableFormat; readonly below?: string },
+): Promise<void> {
+  return print(format === "tsv" ? tsvText(head, rows) : `${table(head, rows, layout)}${below}`);
 }
 
 /** `1 file`, `3 files` */

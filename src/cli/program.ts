@@ -2,15 +2,19 @@
  * Runs one command line: reports errors, and decides the exit code. `--help` loads nothing of the farm.
  */
 import { Command, CommanderError } from "commander";
-import { addCommand, asksForJson, type CommandDefinition } from "./command.ts";
-import { COMMANDS } from "./commands/index.ts";
+import { addCommand, asksForJson, type CommandDefinition, command } from "./command.ts";
+import { COMPLETION, HELP } from "./commands/help/command.ts";
 
 /** Returns the exit code. */
-export async function runProgram(argv: readonly string[], commands = COMMANDS): Promise<number> {
+export async function runProgram(
+  argv: readonly string[],
+  commands: readonly CommandDefinition[],
+): Promise<number> {
   const outcome = { exit: 0, asJson: false };
+  const everything = [...commands, ...builtIn(commands)];
   // Where one command is named, the others need not be known.
-  const named = commands.filter(({ name }) => name === argv[0]);
-  const program = defineProgram(named.length > 0 ? named : commands, outcome);
+  const named = everything.filter(({ name }) => name === argv[0]);
+  const program = defineProgram(named.length > 0 ? named : everything, outcome);
   outcome.asJson = asksForJson(program, argv);
   // A command may hear of the same fault as its stream.
   let ending: Promise<number> | undefined;
@@ -37,13 +41,34 @@ interface Outcome {
   readonly asJson: boolean;
 }
 
+/** Commands that show what all commands are. */
+function builtIn(commands: readonly CommandDefinition[]): CommandDefinition[] {
+  const whole = () => wholeProgram(commands);
+  return [
+    command(HELP, async () => {
+      const { help } = await import("./commands/help/help.ts");
+      return (topic, options) => help(whole(), topic, options);
+    }),
+    command(COMPLETION, async () => {
+      const { completion } = await import("./commands/help/completion.ts");
+      return (shell) => completion(whole(), shell);
+    }),
+  ];
+}
+
+/** Every command, to be looked at and not run. */
+export function wholeProgram(commands: readonly CommandDefinition[]): Command {
+  return defineProgram([...commands, ...builtIn(commands)], { exit: 0, asJson: false });
+}
+
 function defineProgram(commands: readonly CommandDefinition[], outcome: Outcome): Command {
   const program = new Command("kmodfarm")
     .description(
       "Builds, tests and publishes an out-of-tree Linux driver for every kernel that its fleet may boot.",
     )
     .option("-V, --version", "print the version")
-    .configureHelp({ sortSubcommands: false, showGlobalOptions: true })
+    .helpCommand(false)
+    .configureHelp({ sortSubcommands: false })
     // Errors are reported in one place, as all others are.
     .configureOutput({
       outputError() {},
@@ -71,7 +96,8 @@ async function refuseRemovedDirectory(): Promise<void> {
 /** Prints what is wrong, three lines for a person, one document for a program; returns the exit code. */
 async function report(thrown: unknown, { asJson }: Outcome): Promise<number> {
   const { FarmError, toFarmError, traceOf } = await import("../base/error.ts");
-  const { visible, visibleJson } = await import("../base/visible.ts");
+  const { visibleJson } = await import("../base/visible.ts");
+  const { say } = await import("./output.ts");
   const error =
     thrown instanceof CommanderError
       ? new FarmError("USAGE", { detail: thrown.message.replace(/^error: /, "") })
@@ -79,12 +105,8 @@ async function report(thrown: unknown, { asJson }: Outcome): Promise<number> {
   const { code, message, blame, at, hint, exit } = error;
   const places = Object.entries(at).map(([name, value]) => `  ${name}: ${value}\n`);
   const trace = traceOf(error);
-  process.stderr.write(
-    asJson
-      ? `${visibleJson(JSON.stringify({ error: { code, message, blame, at, hint } }))}\n`
-      : visible(
-          `${trace === "" ? "" : `${trace}\n`}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]\n`,
-        ),
-  );
+  if (asJson)
+    process.stderr.write(`${visibleJson(JSON.stringify({ error: { code, message, blame, at, hint } }))}\n`);
+  else say(`${trace === "" ? "" : `${trace}\n`}kmodfarm: ${message}\n${places.join("")}  ${hint} [${code}]`);
   return exit;
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { makeElement } from "../../test/support/elements.ts";
 import { FarmError } from "../base/error.ts";
-import type { RunRow } from "../farm/report.ts";
-import { SUMMARY_LIMIT_BYTES, type SummarizedReport, summaryOf } from "./summary.ts";
+import type { RunRow } from "../farm/night/report.ts";
+import { SUMMARY_LIMIT_BYTES, type SummarizedReport, summaryOf, trySummaryOf } from "./summary.ts";
 
 const DONE = { at: "2026-03-01T00:00:00.000Z", compiler: "gcc-12" };
 
@@ -100,6 +100,21 @@ describe("the summary of a run", () => {
     const text = summaryOf(reportOf(rows));
 
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(SUMMARY_LIMIT_BYTES);
-    expect(text).toMatch(/\n\n\d+ more lines are left out; `kmodfarm matrix show` has all of it\.\n$/);
+    expect(text).toMatch(/\n\n\d+ more lines are left out; the log of the command has all of it\.\n$/);
   });
+});
+
+test("a trial's summary has its table, and each cause once", () => {
+  const rows = [failed("a prototype changed"), failed("a prototype changed", "6.1.0-57-amd64")];
+
+  const text = trySummaryOf(
+    "0 of 2 kernels",
+    ["RELEASE", "BUILT"],
+    [["6.1.0-56-amd64", "failed | <b>"]],
+    rows,
+  );
+
+  expect(text).toMatch(/^## kmodfarm try\n\n0 of 2 kernels\n\n### Kernels\n\n\| RELEASE \| BUILT \|\n/);
+  expect(text).not.toMatch(/<b>|failed \| {2}</);
+  expect(text.match(/a prototype changed/g)).toHaveLength(1);
 });

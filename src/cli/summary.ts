@@ -4,9 +4,9 @@
 import { appendFile } from "node:fs/promises";
 import { FarmError, isErrno } from "../base/error.ts";
 import { visible } from "../base/visible.ts";
-import type { RunReport, RunRow } from "../farm/report.ts";
+import type { RunReport, RunRow } from "../farm/night/report.ts";
 import { elementName } from "../matrix/element.ts";
-import { failureGroups, failureOf } from "./failures.ts";
+import { type FailedElement, failureGroups, failureOf } from "./failures.ts";
 import { isFailed, type OutcomeWord, outcomeOf } from "./outcomes.ts";
 import { counted } from "./output.ts";
 
@@ -17,9 +17,9 @@ const ROOM_BYTES = 200;
 const LONGEST_CELL = 300;
 
 /** @throws FarmError FILE_UNREADABLE naming the file if it cannot be written */
-export async function addSummary(file: string, report: SummarizedReport): Promise<void> {
+export async function addSummary(file: string, text: string): Promise<void> {
   try {
-    await appendFile(file, summaryOf(report));
+    await appendFile(file, text);
   } catch (cause) {
     const why = isErrno(cause) ? cause.code : String(cause);
     throw new FarmError("FILE_UNREADABLE", {
@@ -47,13 +47,30 @@ export function summaryOf(report: SummarizedReport): string {
   ];
   return joined(head, [
     section("Coverage", ["release", "architecture", ...WORDS, "new"], coverage(rows)),
-    section("Failures", ["driver", "kernels", "cause", "where", "next step"], failures(rows)),
+    section("Failures", FAILURE_HEAD, failures(rows.filter(isFailed))),
     section("Changed", ["element", "is now"], changes(rows)),
     section(
       "Problems",
       ["code", "what", "next step"],
       faults.map((fault) => fault.map(cell)),
     ),
+  ]);
+}
+
+/** A trial's: its table, whose rows are as `head` says, and what failed. */
+export function trySummaryOf(
+  result: string,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  failed: readonly FailedElement[],
+): string {
+  return joined(`## kmodfarm try\n\n${cell(result)}\n`, [
+    section(
+      "Kernels",
+      head,
+      rows.map((row) => row.map(cell)),
+    ),
+    section("Failures", FAILURE_HEAD, failures(failed)),
   ]);
 }
 
@@ -72,9 +89,11 @@ function coverage(rows: readonly RunRow[]): string[][] {
   });
 }
 
-function failures(rows: readonly RunRow[]): string[][] {
-  return failureGroups(rows.filter(isFailed)).map((group) => {
-    const [{ element, note }] = group as [RunRow];
+const FAILURE_HEAD = ["driver", "kernels", "cause", "where", "next step"];
+
+function failures(failed: readonly FailedElement[]): string[][] {
+  return failureGroups(failed).map((group) => {
+    const [{ element, note }] = group as [FailedElement];
     const { code, cause, file, lineNumber, advice } = failureOf(note);
     const where = file === undefined ? "" : `${file}${lineNumber === undefined ? "" : `:${lineNumber}`}`;
     const driver = `${element.driver} ${element.driverversion}`;
@@ -99,7 +118,7 @@ function joined(head: string, sections: readonly (readonly string[])[]): string 
   const lines = sections.flat();
   for (const [index, line] of lines.entries()) {
     if (text.length + line.length > SUMMARY_LIMIT_BYTES - ROOM_BYTES)
-      return `${text}\n${lines.length - index} more lines are left out; \`kmodfarm matrix show\` has all of it.\n`;
+      return `${text}\n${lines.length - index} more lines are left out; the log of the command has all of it.\n`;
     text += line;
   }
   return text;

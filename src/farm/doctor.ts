@@ -6,9 +6,11 @@ import { constants } from "node:fs";
 import { access, mkdtemp, rmdir, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { requireCache } from "../base/cache.ts";
 import { toFarmError } from "../base/error.ts";
-import { isInstalled } from "../base/run.ts";
+import { isInstalled } from "../base/programs.ts";
 import { formatSize } from "../base/size.ts";
+import { isSsh } from "../builder/origins/origin.ts";
 import { groupPlaces } from "../builder/sandboxes/cgroup.ts";
 import { SANDBOXES } from "../builder/sandboxes/index.ts";
 import { GUARDED, proveSandbox } from "../builder/sandboxes/prove.ts";
@@ -36,7 +38,7 @@ export async function examine(config: FarmConfig, signal?: AbortSignal): Promise
     ...programFindings(sources, config),
     ...(await Promise.all(wantedArchitectures(config).map(guestFinding))),
     await storeFinding(config.store),
-    await placeFinding("cache", config.cache),
+    await cacheFinding(config),
     ...(await Promise.all(keyringFindings(sources))),
     sourcesFinding(sources, config),
     ...(await keyFindings(config)),
@@ -70,7 +72,9 @@ interface Tool {
 
 function programFindings(sources: readonly Source[], config: FarmConfig): Finding[] {
   const has = (kind: Source["kind"]) => sources.some((source) => source.kind === kind);
-  const isGit = config.drivers.some(({ source }) => typeof source === "object" && "git" in source);
+  const repositories = config.drivers.flatMap(({ source }) =>
+    typeof source === "object" && "git" in source ? [source.git] : [],
+  );
   const always = [
     ["bwrap", "bubblewrap"],
     ["setpriv", "util-linux"],
@@ -99,7 +103,8 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
     ...list(always, true),
     ...list(forDeb, has("apt")),
     ...list(forRpm, has("rpm-md")),
-    ...list([["git", "git"]], isGit),
+    ...list([["git", "git"]], repositories.length > 0),
+    ...(repositories.some(isSsh) ? list([["ssh", "openssh-client"]], true) : []),
   ].map(toolFinding);
 }
 
@@ -148,6 +153,18 @@ async function placeFinding(subject: string, place: string): Promise<Finding> {
     const { code, message } = thrown as NodeJS.ErrnoException;
     const next = `Choose another directory with --${subject}, or fix its permissions.`;
     return { subject, state: "problem", fact: `${place} cannot be written to (${code ?? message})`, next };
+  }
+}
+
+async function cacheFinding({ cache, file, base }: FarmConfig): Promise<Finding> {
+  const finding = await placeFinding("cache", cache);
+  if (finding.state === "problem") return finding;
+  try {
+    await requireCache(cache, [file, base]);
+    return finding;
+  } catch (thrown) {
+    const { message, hint } = toFarmError(thrown);
+    return { subject: "cache", state: "problem", fact: message, next: hint };
   }
 }
 

@@ -14,6 +14,7 @@ import { plainValues } from "../formats/dkms-conf.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import type { DriverConfig } from "./config/driver.ts";
+import { sshOfUser } from "./config/ssh.ts";
 import { allNeeds, type Needing, resolvedNeeds } from "./needs.ts";
 import { type Farm, openInputs } from "./open.ts";
 import { catalogSources } from "./sources.ts";
@@ -46,7 +47,10 @@ export async function loadDrivers(
   const suites = (release: string) => packageSuites(release, farm);
   const archive = config.archive === "none" ? undefined : inputArchive(store);
   const { base, own } = config;
-  const context: OriginContext = { http, scratch, cache, inputs, archive, base, own, suites, say, signal };
+  const ssh = sshOfUser();
+  const context: OriginContext = {
+    ...{ http, scratch, cache, inputs, archive, base, own, ssh, suites, say, signal },
+  };
   const read = new Map<string, ReturnType<typeof readSource>>();
   const sourceOf = (driver: DriverConfig, version: string) => {
     const { source, ignore } = driver;
@@ -65,6 +69,7 @@ export async function loadDrivers(
         const build = driverBuild(source, driver, depends);
         return {
           ...{ name, version, modules, source, origin, build, ...packageNameIn(source, build) },
+          ...(driver.redistributable === false ? { isPrivate: true } : {}),
           ...(moduleVersion === undefined ? {} : { moduleVersion }),
           ...(driver.smoke === undefined ? {} : { smoke: fileIn(source, driver.smoke) }),
           ...(driver.load === undefined ? {} : { load: driver.load }),

@@ -2,12 +2,14 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hexOf, sha256 } from "../base/json.ts";
+import { PACKAGES } from "../builder/toolchains/toolchain.ts";
 import type { NamedFile } from "../registry/contents.ts";
 
 /** Finds a file of an artifact in the attempt that gave it; by its digest, whatever its name is. */
 export function keptCopies(cache: string): (file: NamedFile) => Promise<Buffer | undefined> {
   return async ({ digest, entry }) => {
-    if (digest === undefined || entry === undefined) return undefined;
+    if (digest === undefined) return undefined;
+    if (entry === undefined) return packageIn(cache, digest);
     const place = join(cache, "attempts", hexOf(entry.recipe));
     // Evicted, or built elsewhere.
     const names = await readdir(place, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -17,4 +19,19 @@ export function keptCopies(cache: string): (file: NamedFile) => Promise<Buffer |
     }
     return undefined;
   };
+}
+
+/** A package that a build or a toolchain root was made of. */
+async function packageIn(cache: string, digest: string): Promise<Buffer | undefined> {
+  const hex = hexOf(digest);
+  const roots = await readdir(join(cache, "roots")).catch(() => []);
+  const places = [
+    ...[".deb", ".rpm"].map((ending) => join(cache, "inputs", `${hex}${ending}`)),
+    ...roots.map((name) => join(cache, "roots", name, PACKAGES, hex)),
+  ];
+  for (const place of places) {
+    const bytes = await readFile(place).catch(() => undefined);
+    if (bytes !== undefined && sha256(bytes) === digest) return bytes;
+  }
+  return undefined;
 }

@@ -2,6 +2,7 @@
  * Drivers that need drivers: which ones, in which version, and their modules for a kernel.
  */
 
+import { defined } from "../base/defined.ts";
 import { FarmError } from "../base/error.ts";
 import type { LoadedDriver, Need, NeededDriver } from "../builder/driver.ts";
 import type { RecipeNeed } from "../builder/records.ts";
@@ -187,7 +188,7 @@ export async function neededFor(
 
 /** A driver with some modules of it as nodes insert them. @throws FarmError STORE_CORRUPT */
 async function withModules(
-  { name, version, source, packageName }: LoadedDriver,
+  { name, version, source, packageName, isPrivate }: LoadedDriver,
   listed: IndexEntry["modules"],
   isStable: boolean,
   store: Store,
@@ -199,8 +200,7 @@ async function withModules(
       bytes: await readBlob(store, stripped),
     })),
   );
-  const called = packageName === undefined ? {} : { packageName };
-  return { name, version, source, modules, isStable, ...called };
+  return defined({ name, version, source, modules, isStable, packageName, isPrivate });
 }
 
 /**

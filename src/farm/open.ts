@@ -9,6 +9,7 @@ import { type FarmError, ownError, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
 import { canonicalJson } from "../base/json.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
+import { formatSize } from "../base/size.ts";
 import type { BuildContext } from "../builder/build.ts";
 import { sandboxOf } from "../builder/sandboxes/index.ts";
 import type { Sandbox } from "../builder/sandboxes/sandbox.ts";
@@ -18,7 +19,7 @@ import { type HostMirrors, readHostMirrors } from "../catalog/apt-host.ts";
 import type { Answered, Source } from "../catalog/ask.ts";
 import { type Catalog, CatalogKernel, CatalogSource, GuestTools } from "../catalog/catalog.ts";
 import { type ListSource, type ReadList, updateFromLists } from "../catalog/list-source.ts";
-import { believedKeys } from "../catalog/signing-keys.ts";
+import { believedKeys, type KeySource } from "../catalog/signing-keys.ts";
 import { type Update, type UpdateOptions, updateCatalog } from "../catalog/update.ts";
 import { type InputContext, Inputs } from "../inputs/inputs.ts";
 import { type ArchitectureName, hostArchitecture } from "../kernel/architecture.ts";
@@ -37,6 +38,7 @@ import {
   listSources,
   namedBy,
   ownPlaces,
+  packageSigners,
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
@@ -59,6 +61,8 @@ export interface Farm {
   readonly lists: readonly ListSource[];
   /** Whether a source of the catalog is one whose packages may not be passed on. */
   readonly isPrivate: (source: string) => boolean;
+  /** Whose signatures of packages count for the kernels of a release, where packages have signatures of their own. */
+  readonly signersOf: (release: string) => KeySource | undefined;
   /** Where a release's toolchain for builders of an architecture comes from. */
   readonly mirrorOf: ToolchainContext["mirrorOf"];
   /** Architectures whose programs this machine runs beside its own. */
@@ -75,9 +79,9 @@ export const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();
-  const credentials = await readCredentials(config.sources);
+  const credentials = await readCredentials(config);
   const http = new Http({ credentials, own: ownPlaces(config, host) });
-  await openCache(config.cache);
+  await openCache(config.cache, [config.file, config.base]);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
   const opened = await openStore(config.store);
@@ -100,6 +104,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
       secret.flatMap((source) => catalogSources(source, host)),
       secret.flatMap(listSources),
     ),
+    signersOf: (release) => packageSigners(config.sources, release),
     mirrorOf: (release, builder) => toolchainMirror(config.sources, host, release, builder),
     emulated: await emulatedArchitectures(),
     steps: STEPS,
@@ -124,7 +129,34 @@ export function openInputs(
   const archive = inputArchive(store);
   const { archive: archived } = config;
   const isPrivate = privatePackages(farm, catalog);
-  return new Inputs({ http, scratch, cache, mirrors, archive, archived, isPrivate, ...changes });
+  const signersOf = packageSignersIn(farm, catalog);
+  return new Inputs({ http, scratch, cache, mirrors, archive, archived, isPrivate, signersOf, ...changes });
+}
+
+/** By a package's bytes: the signers of every release for whose kernels the catalog lists it. */
+function packageSignersIn(
+  { signersOf }: Pick<Farm, "signersOf">,
+  { kernels }: Pick<Packaged, "kernels">,
+): (one: Package) => readonly KeySource[] {
+  let known: ReadonlyMap<string | undefined, ReadonlySet<KeySource>> | undefined;
+  return ({ sha256 }) => {
+    known ??= signersByDigest(signersOf, kernels);
+    return [...(known.get(sha256) ?? [])];
+  };
+}
+
+function signersByDigest(
+  signersOf: Farm["signersOf"],
+  kernels: Packaged["kernels"],
+): ReadonlyMap<string | undefined, ReadonlySet<KeySource>> {
+  const found = new Map<string | undefined, Set<KeySource>>();
+  for (const [release, its] of Map.groupBy(kernels, ({ distribution }) => distribution)) {
+    const signers = signersOf(release);
+    if (signers === undefined) continue;
+    for (const { sha256 } of its.flatMap(({ packages }) => Object.values(packages).flat()))
+      if (sha256 !== undefined) found.set(sha256, (found.get(sha256) ?? new Set()).add(signers));
+  }
+  return found;
 }
 
 /** Those of the catalog's sources that are configured: what others said, they said to somebody else, or long ago. */
@@ -172,6 +204,7 @@ export function openToolchains(farm: Farm, say?: (text: string) => void, known?:
     substitutes: new Map(Object.entries(config.toolchains)),
     compilers: config.compilers,
     isCrossWanted: config.crossCompile,
+    keepsPackages: config.archive === "all",
     ...(say === undefined ? {} : { say }),
     ...(known === undefined ? {} : { known }),
   });
@@ -210,15 +243,19 @@ export async function askSourcesOf(
   farm: Pick<Farm, "http" | "scratch" | "cache" | "sources" | "lists" | "steps">,
   previous: Catalog,
   signal: AbortSignal,
+  note: (detail: string) => void = () => {},
 ): Promise<FarmAnswers> {
   const { http, scratch, cache, sources, lists, steps } = farm;
   const context = { http, scratch, cache, signal };
+  let answered = 0;
   const repositories = await Promise.all(
-    sources.map((source) =>
-      steps
+    sources.map(async (source) => {
+      const answer = await steps
         .askSources([source], previous, context)
-        .catch((thrown) => [failedRepository({ source }, ownError(thrown, signal))]),
-    ),
+        .catch((thrown) => [failedRepository({ source }, ownError(thrown, signal))]);
+      note(`${++answered} of ${sources.length} answered, ${formatSize(http.traffic.bytes)}`);
+      return answer;
+    }),
   );
   const read: ReadList[] = [];
   // One after the other: each may be large.

@@ -11,6 +11,7 @@ import {
   listSources,
   namedBy,
   ownPlaces,
+  packageSigners,
   readCredentials,
   toolchainMirror,
 } from "./sources.ts";
@@ -88,6 +89,7 @@ describe("named suites", () => {
       "sources: the suites of debian12 leave out bookworm-security, where fixed kernels appear first",
     ]);
     expect(leftOutSuites(sourcesOf("{kind: apt, releases: [debian12]}"))).toEqual([]);
+    expect(leftOutSuites(sourcesOf(one.replace("}", ", upcoming: true}")))).toEqual([]);
   });
 });
 
@@ -112,6 +114,20 @@ describe("toolchains", () => {
     expect(mirrorFor("{kind: rpm-md, release: fedora40}", "debian12")).toEqual({
       ...rest,
       lines: [{ ...main, url: "http://host.example/debian" }],
+      acceptExpired: false,
+    });
+  });
+
+  test("of Debian come from the source whose suites begin with the release, and not from one of others", () => {
+    const sid =
+      "{kind: apt, releases: [debiansid], mirror: 'http://m.example', acceptExpired: true, suites: SUITES}";
+
+    expect(mirrorFor(sid.replace("SUITES", "[experimental, sid]"), "debiansid")).toMatchObject({
+      lines: [{ suite: "sid", url: "http://m.example" }],
+      acceptExpired: true,
+    });
+    expect(mirrorFor(sid.replace("SUITES", "[experimental]"), "debiansid")).toMatchObject({
+      lines: [{ suite: "sid", url: "http://host.example/debian" }],
       acceptExpired: false,
     });
   });
@@ -189,6 +205,32 @@ describe("toolchains", () => {
     const source = `{kind: rpm-md, release: ${release}${words === "" ? "" : `, ${words}`}}`;
 
     expect(mirrorFor(source, release)).toMatchObject({ trust });
+  });
+
+  test.each<[string, string, readonly string[] | undefined]>([
+    ["almalinux9.4", "{kind: apt, releases: [debian12]}", ["BF18AC2876178908D6E71267D36CB86CB86B3716"]],
+    ["rhel9.4", "{kind: apt, releases: [debian12]}", ["567E347AD0044ADE55BA8A5F199E2F91FD431D51"]],
+    [
+      "almalinux9.4",
+      `{kind: rpm-md, release: almalinux9.4, fingerprints: ['${"ab12".repeat(10)}']}`,
+      ["AB12".repeat(10)],
+    ],
+    [
+      "almalinux9.5",
+      `{kind: rpm-md, release: almalinux9.4, fingerprints: ['${"ab12".repeat(10)}']}`,
+      ["BF18AC2876178908D6E71267D36CB86CB86B3716"],
+    ],
+    ["fedora36", "{kind: rpm-md, release: fedora36}", undefined],
+    ["fedora36", "{kind: rpm-md, release: fedora36, keyUrl: 'https://m.example/key'}", undefined],
+    [
+      "almalinux9.4",
+      "{kind: rpm-md, release: almalinux9.4, allowUnsigned: true, baseurl: 'https://m.example/'}",
+      undefined,
+    ],
+    ["debian12", "{kind: apt, releases: [debian12]}", undefined],
+    ["unknown", "{kind: apt, releases: [debian12]}", undefined],
+  ])("of kernels of %s count with %s by whose signatures of packages", (release, source, fingerprints) => {
+    expect(packageSigners(sourcesOf(source), release)?.fingerprints).toEqual(fingerprints);
   });
 
   test("of a release that only subscribers may read must be configured", () => {
@@ -286,7 +328,7 @@ describe("readCredentials", () => {
   const read = async (yaml: string, files: Record<string, string>) => {
     const base = await temporaryDirectory();
     for (const [name, text] of Object.entries(files)) await writeFile(join(base, name), text);
-    return readCredentials(sourcesOf(yaml, base));
+    return readCredentials({ sources: sourcesOf(yaml, base), drivers: [], base });
   };
   const RPM = "kind: rpm-md, release: rhel9.4, baseurl: 'https://cdn.example/content/$basearch/os'";
 

@@ -1,9 +1,9 @@
 /**
  * From configured sources to what a catalog looks at: suites and repositories, where each lies, and who may ask.
  */
-import { readFile } from "node:fs/promises";
 import { assertNever, FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
+import { readAtMost } from "../base/read-at-most.ts";
 import { type Credentials, Secret } from "../base/secret.ts";
 import type {
   AptLine,
@@ -17,7 +17,7 @@ import type { Source } from "../catalog/ask.ts";
 import { architectureOfPlace, isOfList } from "../catalog/kernel-list.ts";
 import type { ListSource } from "../catalog/list-source.ts";
 import type { RpmSource } from "../catalog/rpm-md.ts";
-import type { PackageTrust } from "../catalog/signing-keys.ts";
+import type { KeySource, PackageTrust } from "../catalog/signing-keys.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import type {
   Archive,
@@ -27,8 +27,8 @@ import type {
   RpmRepository,
   Suite,
 } from "../kernel/distributions/distribution.ts";
-import { requireRelease } from "../kernel/distributions/index.ts";
-import type { CredentialsConfig } from "./config/credentials.ts";
+import { findRelease, requireRelease } from "../kernel/distributions/index.ts";
+import { type CredentialsConfig, credentialsAt } from "./config/credentials.ts";
 import type { FarmConfig } from "./config/index.ts";
 import { type AptSourceConfig, isHttp, type RpmSourceConfig, type SourceConfig } from "./config/sources.ts";
 
@@ -90,6 +90,7 @@ function aptSources(config: AptSourceConfig, host: HostMirrors): AptSource[] {
           // Without its first suite a release has no toolchain; the others come and go with its age.
           isRequired: config.suites !== undefined || suite.name === release.suites[0]?.name,
           ...(configured === undefined ? {} : { place: configured }),
+          ...(config.upcoming === true ? { isUpcoming: true as const } : {}),
         },
       ];
     });
@@ -105,7 +106,7 @@ function suitesOf({ suites }: Pick<AptSourceConfig, "suites">, release: DebRelea
 /** What a person should know who names suites: security is where fixed kernels appear first. */
 export function leftOutSuites(sources: readonly SourceConfig[]): string[] {
   return sources.flatMap((config) => {
-    if (config.kind !== "apt" || config.suites === undefined) return [];
+    if (config.kind !== "apt" || config.suites === undefined || config.upcoming === true) return [];
     return config.releases.flatMap((key) => {
       const { release } = debRelease(key);
       const isRead = (name: string) => config.suites?.includes(name);
@@ -145,6 +146,7 @@ function rpmSources(config: RpmSourceConfig): RpmSource[] {
       // One repository for each architecture: a place may well have only one of them, unless they are named.
       isRequired: configured !== undefined && config.architectures !== undefined,
       ...(configured === undefined ? {} : { place: configured.location.urls.join() }),
+      ...(config.upcoming === true ? { isUpcoming: true as const } : {}),
       ...(trust.kind === "signed" && trust.signsMetadata ? { keys: trust.keys } : {}),
     }));
   });
@@ -186,10 +188,12 @@ function debMirror(
   release: DebRelease,
   builder: ArchitectureName,
 ): DebMirror {
+  // One whose suites are others, such as ESM's or backports, has more kernels and no whole distribution.
+  const [base] = release.suites;
+  const isWhole = ({ suites }: AptSourceConfig) => suites === undefined || suites.includes(base?.name ?? "");
   const configured = sources.find(
-    // One with suites of its own, such as ESM's, has more kernels and no whole distribution.
     (source): source is AptSourceConfig =>
-      source.kind === "apt" && source.suites === undefined && source.releases.includes(release.key),
+      source.kind === "apt" && isWhole(source) && source.releases.includes(release.key),
   );
   const config: AptSourceConfig = configured ?? { kind: "apt", releases: [release.key] };
   const { components, isUpdated } = distribution.toolchain;
@@ -204,6 +208,7 @@ function debMirror(
     lines: lines as [AptLine, ...AptLine[]],
     keyring: config.keyring ?? distribution.keyring.path,
     acceptExpired: config.acceptExpired ?? false,
+    ...(config.redistributable === false ? { isPrivate: true } : {}),
   };
 }
 
@@ -212,9 +217,7 @@ function rpmMirror(
   release: RpmRelease,
   builder: ArchitectureName,
 ): RpmMirror {
-  const own = sources.filter(
-    (source): source is RpmSourceConfig => source.kind === "rpm-md" && source.release === release.key,
-  );
+  const own = repositoriesOf(sources, release.key);
   const configured = own.flatMap((source) => configuredRepository(source) ?? []);
   const repositories = configured.length > 0 ? configured : release.repositories;
   if (repositories.length === 0) {
@@ -231,7 +234,25 @@ function rpmMirror(
       location: { ...location, urls: location.urls.map((url) => url.replaceAll(BASEARCH, builder)) },
     })),
     trust: packageTrust(own, release),
+    ...(own.some(({ redistributable }) => redistributable === false) ? { isPrivate: true } : {}),
   };
+}
+
+/**
+ * Whose signatures of their own packages' count for the kernels of a release, wherever those were listed; undefined where
+ * packages have none, or no key is known.
+ */
+export function packageSigners(sources: readonly SourceConfig[], key: string): KeySource | undefined {
+  const known = findRelease(key);
+  if (known?.format !== "rpm") return undefined;
+  const trust = packageTrust(repositoriesOf(sources, key), known.release);
+  return trust.kind === "signed" && trust.keys.fingerprints.length > 0 ? trust.keys : undefined;
+}
+
+function repositoriesOf(sources: readonly SourceConfig[], key: string): RpmSourceConfig[] {
+  return sources.filter(
+    (source): source is RpmSourceConfig => source.kind === "rpm-md" && source.release === key,
+  );
 }
 
 /** What a person said of whose signature counts goes before what is known of the distribution. */
@@ -281,28 +302,44 @@ function configuredMirror(config: AptSourceConfig, archive: Archive): string | u
 }
 
 /**
- * Reads the secrets of all configured sources, each for the servers of its own source.
+ * Reads the secrets of all configured sources and archives, each for its own servers.
  * @throws FarmError FILE_UNREADABLE, CONFIG_INVALID; never with a secret in it
  */
-export async function readCredentials(sources: readonly SourceConfig[]): Promise<Credentials[]> {
-  const read = sources.map(async (source) => {
-    if (source.credentials === undefined) return [];
-    const authorization = await authorizationOf(source.credentials);
-    return placesOf(source).map((url) => ({ url, authorization }));
+export async function readCredentials({
+  sources,
+  drivers,
+  base,
+}: Pick<FarmConfig, "sources" | "drivers" | "base">): Promise<Credentials[]> {
+  const ofSources = sources.map((source) => ({ ...source, urls: placesOf(source) }));
+  const ofDrivers = drivers.flatMap(({ source }) =>
+    typeof source === "object" && "url" in source
+      ? [{ credentials: credentialsAt(base, source.credentials), urls: [source.url.split("{")[0] as string] }]
+      : [],
+  );
+  const read = [...ofSources, ...ofDrivers].map(async ({ credentials, urls }) => {
+    if (credentials === undefined) return [];
+    const authorization = await authorizationOf(credentials);
+    return urls.map((url) => ({ url, authorization }));
   });
   return (await Promise.all(read)).flat();
 }
 
 /** What a person named, here or in the host's apt configuration: only those servers may lie on private addresses. */
 export function ownPlaces(
-  { sources, drivers, privateHosts }: Pick<FarmConfig, "sources" | "drivers" | "privateHosts">,
+  {
+    sources,
+    drivers,
+    feeds,
+    privateHosts,
+  }: Pick<FarmConfig, "sources" | "drivers" | "feeds" | "privateHosts">,
   host: HostMirrors,
 ): string[] {
   const ofDrivers = drivers.flatMap(({ source }) =>
     typeof source === "object" && "url" in source ? [source.url] : [],
   );
+  const ofFeeds = feeds.flatMap(({ from }) => (typeof from === "string" && isHttp(from) ? [from] : []));
   const ofHost = [host.main, host.security].filter((url) => url !== undefined);
-  return [...privateHosts, ...sources.flatMap(placesOf), ...ofDrivers, ...ofHost];
+  return [...privateHosts, ...sources.flatMap(placesOf), ...ofDrivers, ...ofFeeds, ...ofHost];
 }
 
 function placesOf(source: SourceConfig): string[] {
@@ -324,16 +361,17 @@ function urlsOf(source: SourceConfig): (string | undefined)[] {
   }
 }
 
+const SECRET_LIMIT_BYTES = 64 * 1024;
+
 async function authorizationOf({ user, passwordFile, tokenFile }: CredentialsConfig): Promise<Secret> {
   const file = tokenFile ?? passwordFile ?? "";
-  const secret = (
-    await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
-      throw new FarmError("FILE_UNREADABLE", {
-        detail: `the credentials file ${file} cannot be read (${cause.code})`,
-        cause,
-      });
-    })
-  ).trim();
+  const text = await readAtMost(file, SECRET_LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", {
+      detail: `the credentials file ${file} cannot be read (${cause.code})`,
+      cause,
+    });
+  });
+  const secret = String(text).trim();
   const isLine = tokenFile === undefined ? !/^$|\p{Cc}/u.test(secret) : /^[!-~]+$/.test(secret);
   if (!isLine)
     throw new FarmError("CONFIG_INVALID", { detail: `the credentials file ${file} must hold one line` });

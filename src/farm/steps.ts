@@ -11,8 +11,8 @@ import { fetchBootImage } from "../check/guest/boot-image.ts";
 import { learnCompiler } from "../inputs/compiler.ts";
 import { fetchKernelRecord } from "../inputs/kernel-record.ts";
 import { storeArtifact } from "../registry/artifact.ts";
-import { judgeModules } from "./judge.ts";
-import { testLoad } from "./load-test.ts";
+import { judgeModules } from "./gate/judge.ts";
+import { testLoad } from "./night/load-test.ts";
 import { attest } from "./signing/statements.ts";
 
 export const STEPS = {

@@ -66,9 +66,9 @@ interface PackedFile {
 export type OpenedModule = readonly [index: number, plain: Buffer | FarmError];
 
 /**
- * Many files, as `openModule`, in no particular order; what is wrong with one stands in its place. Those in xz share a
- * program: to start one costs more than a module. However many there are, and whatever they unpack to, no more of it is
- * held at one time than one module or one batch.
+ * Many files, as `openModule`, in no particular order, each good until the next is asked for; what is wrong with one stands
+ * in its place. Those in xz share a program: to start one costs more than a module. However many there are, and whatever
+ * they unpack to, no more of it is held at one time than one module or one batch.
  * @throws what `unpack` throws without xz
  */
 export async function* openedModules(
@@ -114,15 +114,17 @@ async function* openBatch(
   unpack: UnpackWhole,
 ): AsyncGenerator<OpenedModule, void, undefined> {
   const packed = Buffer.concat(batch.map(({ file }) => file.bytes));
-  // If one is damaged, each is opened for itself.
+  // If one is damaged, each is opened for itself: after the others, because `unpack` may use its memory again.
   const plain = await unpack(packed, "xz", size).catch(() => Buffer.alloc(0));
+  const others: InBatch[] = [];
   let at = 0;
-  for (const { index, file, plainBytes } of batch) {
-    const part = plain.subarray(at, at + plainBytes);
-    const isGood = plain.length === size && packingOf(part) === undefined;
-    yield [index, isGood ? part : await openedOrFault(file, unpack)];
-    at += plainBytes;
+  for (const one of batch) {
+    const part = plain.subarray(at, at + one.plainBytes);
+    if (plain.length === size && packingOf(part) === undefined) yield [one.index, part];
+    else others.push(one);
+    at += one.plainBytes;
   }
+  for (const { index, file } of others) yield [index, await openedOrFault(file, unpack)];
 }
 
 async function openedOrFault({ bytes, what }: PackedFile, unpack: UnpackWhole): Promise<Buffer | FarmError> {

@@ -1,8 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type JsonListItem, type JsonListLimits, readJsonLists } from "./json-lists.ts";
+import {
+  type JsonListItem,
+  type JsonListLimits,
+  type JsonMember,
+  readJsonLists,
+  readJsonMembers,
+} from "./json-lists.ts";
 
-const LIMITS: JsonListLimits = { totalBytes: 1 << 20, elementBytes: 1000, depth: 8 };
+const LIMITS: JsonListLimits = { totalBytes: 1 << 20, elementBytes: 1000, depth: 8, values: 100 };
 
 async function* inPieces(text: string, size: number): AsyncGenerator<Uint8Array> {
   const bytes = Buffer.from(text);
@@ -63,14 +69,18 @@ describe("readJsonLists", () => {
     expect(values(await read(text, 3))).toEqual(expected);
   });
 
-  test("drops what is too long or too deep, and nothing else", async () => {
+  test("drops what is too long, too deep or too much, and nothing else", async () => {
     const long = JSON.stringify("x".repeat(2000));
     const deep = `${"[".repeat(5000)}${"]".repeat(5000)}`;
+    const many = `[${"1,".repeat(100)}1]`;
+    const much = `[${"{},".repeat(100)}{}]`;
+    const words = `["${",".repeat(300)}"]`;
 
-    const items = await read(`{"a":[1,${long},2,${deep},3,{"b":${long}},4]}`, 100);
+    const items = await read(`{"a":[1,${long},2,${deep},3,{"b":${long}},4,${many},${much},${words}]}`, 100);
 
     expect(values(items)).toEqual([
       ...[1, "is longer than 1000 bytes", 2, "is nested more than 8 deep", 3, "is longer than 1000 bytes", 4],
+      ...["has more than 100 values", "has more than 100 values", [",".repeat(300)]],
     ]);
   });
 
@@ -128,4 +138,44 @@ describe("readJsonLists", () => {
     expect(given).toBeLessThan(520);
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
   });
+});
+
+describe("readJsonMembers", () => {
+  async function members(text: string, size = 65_536): Promise<JsonMember[]> {
+    const found: JsonMember[] = [];
+    const wants = (name: string) => name.startsWith("k");
+    for await (const one of readJsonMembers(inPieces(text, size), "it", LIMITS, wants)) found.push(one);
+    return found;
+  }
+
+  test("gives the members that are wanted as they stand, and passes over the others", async () => {
+    const text = `{"a":${"[".repeat(50)}1${"]".repeat(50)}, "k1" : {"x": [1, "}"]} ,"b":{}, "k2":[7], "k3":8,"k3":"x"}`;
+
+    for (const size of [1, 3, 1000])
+      expect(
+        (await members(text, size)).map((one) => [one.name, "text" in one && one.text.toString()]),
+      ).toEqual([
+        ["k1", '{"x": [1, "}"]}'],
+        ["k2", "[7]"],
+        ["k3", "8"],
+        ["k3", '"x"'],
+      ]);
+  });
+
+  test("names what is wanted and too much, and reads on", async () => {
+    const [long, many] = [JSON.stringify("x".repeat(2000)), `[${"1,".repeat(100)}1]`];
+
+    expect(await members(`{"a":${long},"k1":${long},"k2":${many},"k3":1}`)).toEqual([
+      { kind: "bad", name: "k1", reason: "is longer than 1000 bytes" },
+      { kind: "bad", name: "k2", reason: "has more than 100 values" },
+      { kind: "member", name: "k3", text: Buffer.from("1") },
+    ]);
+  });
+
+  test.each(["", "[1]", '{"k":', '{"k":1', '{"k" 1}', '{"k":1} x'])(
+    "refuses %j with one clear error",
+    async (text) => {
+      await expect(members(text)).rejects.toMatchObject({ code: "DOCUMENT_INVALID" });
+    },
+  );
 });

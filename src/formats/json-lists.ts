@@ -1,7 +1,8 @@
 /**
- * JSON objects of arrays (`{"debian": [{…}, …], …}`), read as they come: only one array element is held at a
- * time, so neither the size of the file nor a hostile element in it costs memory. Elements are cut out by the
- * structure of RFC 8259 and parsed one by one; one that is bad is reported in its place and the rest goes on.
+ * Large JSON objects, read as they come: those of arrays (`{"debian": [{…}, …], …}`) of which only one element is held at a
+ * time, or any of which only some members are wanted. So neither the size of the file nor a hostile value in it costs
+ * memory. Values are cut out by the structure of RFC 8259 and parsed one by one; one that is bad is reported in its place
+ * and the rest goes on.
  */
 import { FarmError } from "../base/error.ts";
 
@@ -9,13 +10,24 @@ export type JsonListItem =
   | { readonly kind: "element"; readonly list: string; readonly index: number; readonly value: unknown }
   | { readonly kind: "bad"; readonly list: string; readonly index: number; readonly reason: string };
 
+/** A member that was wanted, as it stands in the file. */
+export type JsonMember =
+  | { readonly kind: "member"; readonly name: string; readonly text: Buffer }
+  | { readonly kind: "bad"; readonly name: string; readonly reason: string };
+
 export interface JsonListLimits {
   readonly totalBytes: number;
+  /** Of one element, or of one member that is wanted. */
   readonly elementBytes: number;
   readonly depth: number;
+  /** Of one of them: two bytes can be a value, and each costs memory. */
+  readonly values: number;
 }
 
-const DEFAULT_LIMITS: JsonListLimits = { totalBytes: 2 ** 26, elementBytes: 2 ** 22, depth: 32 };
+const DEFAULT_LIMITS: JsonListLimits = {
+  ...{ totalBytes: 2 ** 26, elementBytes: 2 ** 22 },
+  ...{ depth: 32, values: 10_000 },
+};
 const NAME_LIMIT_BYTES = 256;
 
 type State =
@@ -36,28 +48,64 @@ export async function* readJsonLists(
   source: string,
   limits: JsonListLimits = DEFAULT_LIMITS,
 ): AsyncGenerator<JsonListItem> {
-  const reader = new JsonListReader(source, limits);
+  const reader = new JsonReader<JsonListItem>(source, limits, { wants: undefined, toItem });
   for await (const chunk of chunks) yield* reader.push(chunk);
   reader.end();
 }
 
-class JsonListReader {
+function toItem(list: string, index: number | undefined, text: Text): JsonListItem {
+  if (index === undefined) return { kind: "bad", list, index: 0, reason: "is not a list" };
+  const parsed = text.kind === "text" ? parse(text.text) : text;
+  return parsed.kind === "value"
+    ? { kind: "element", list, index, value: parsed.value }
+    : { kind: "bad", list, index, reason: parsed.reason };
+}
+
+/**
+ * The members of an object whose names are wanted; what others hold is passed over unread.
+ * @throws FarmError DOCUMENT_INVALID as above
+ */
+export async function* readJsonMembers(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  source: string,
+  limits: JsonListLimits,
+  wants: (name: string) => boolean,
+): AsyncGenerator<JsonMember> {
+  const reader = new JsonReader<JsonMember>(source, limits, { wants, toItem: toMember });
+  for await (const chunk of chunks) yield* reader.push(chunk);
+  reader.end();
+}
+
+function toMember(name: string, _: number | undefined, text: Text): JsonMember {
+  return text.kind === "text" ? { kind: "member", name, text: text.text } : { ...text, name };
+}
+
+/** What a reader is after: without `wants` the elements of lists, else whole members. */
+interface Wanted<Item> {
+  readonly wants: ((name: string) => boolean) | undefined;
+  /** `index` is undefined for a whole member. */
+  readonly toItem: (name: string, index: number | undefined, text: Text) => Item;
+}
+
+class JsonReader<Item> {
   readonly #source: string;
   readonly #limits: JsonListLimits;
+  readonly #wanted: Wanted<Item>;
   readonly #value: ValueScanner;
   #state: State = "start";
   #list = "";
   #index = 0;
   #total = 0;
 
-  constructor(source: string, limits: JsonListLimits) {
+  constructor(source: string, limits: JsonListLimits, wanted: Wanted<Item>) {
     this.#source = source;
     this.#limits = limits;
+    this.#wanted = wanted;
     this.#value = new ValueScanner(limits);
   }
 
-  push(chunk: Uint8Array): JsonListItem[] {
-    const items: JsonListItem[] = [];
+  push(chunk: Uint8Array): Item[] {
+    const items: Item[] = [];
     for (let at = 0; at < chunk.length; ) {
       const byte = chunk[at] as number;
       if (this.#value.isOpen) {
@@ -92,7 +140,9 @@ class JsonListReader {
         return this.#expect(byte, at, { ":": "list" });
       case "list":
         this.#index = 0;
-        if (byte === OPEN_LIST) return this.#expect(byte, at, { "[": "elementOrEnd" });
+        if (this.#wanted.wants?.(this.#list)) return this.#open("list", at, this.#limits.elementBytes);
+        if (this.#wanted.wants === undefined && byte === OPEN_LIST)
+          return this.#expect(byte, at, { "[": "elementOrEnd" });
         return this.#open("list", at, 0);
       case "elementOrEnd":
         if (byte === CLOSE_LIST) return this.#expect(byte, at, { "]": "afterList" });
@@ -124,9 +174,9 @@ class JsonListReader {
     return at;
   }
 
-  #close(items: JsonListItem[], at: number): void {
+  #close(items: Item[], at: number): void {
     const text = this.#value.take();
-    const [list, index] = [this.#list, this.#index];
+    const { wants, toItem } = this.#wanted;
     if (this.#state === "name") {
       const name = text.kind === "text" ? parse(text.text) : text;
       if (name.kind !== "value" || typeof name.value !== "string")
@@ -134,14 +184,11 @@ class JsonListReader {
       this.#list = name.value;
       this.#state = "colon";
     } else if (this.#state === "list") {
-      items.push({ kind: "bad", list, index, reason: "is not a list" });
+      if (wants?.(this.#list) ?? true) items.push(toItem(this.#list, undefined, text));
       this.#state = "afterList";
     } else {
-      const parsed = text.kind === "text" ? parse(text.text) : text;
-      this.#index++;
+      items.push(toItem(this.#list, this.#index++, text));
       this.#state = "afterElement";
-      if (parsed.kind === "value") items.push({ kind: "element", list, index, value: parsed.value });
-      else items.push({ kind: "bad", list, index, reason: parsed.reason });
     }
   }
 
@@ -150,12 +197,12 @@ class JsonListReader {
   }
 }
 
-type Text = { readonly kind: "text"; readonly text: string } | Bad;
+type Text = { readonly kind: "text"; readonly text: Buffer } | Bad;
 type Bad = { readonly kind: "bad"; readonly reason: string };
 
-function parse(text: string): { readonly kind: "value"; readonly value: unknown } | Bad {
+function parse(text: Buffer): { readonly kind: "value"; readonly value: unknown } | Bad {
   try {
-    return { kind: "value", value: JSON.parse(text) };
+    return { kind: "value", value: JSON.parse(text.toString("utf8")) };
   } catch {
     return { kind: "bad", reason: "is not JSON" };
   }
@@ -170,6 +217,7 @@ class ValueScanner {
   #size = 0;
   #depth = 0;
   #deepest = 0;
+  #values = 1; // At most so many: each but the first comes after a bracket or a comma, or after a name that does.
   #inString = false;
   #escaped = false;
 
@@ -181,6 +229,7 @@ class ValueScanner {
     this.isOpen = true;
     this.#keepBytes = keepBytes;
     [this.#kept, this.#size, this.#depth, this.#deepest] = [[], 0, 0, 0];
+    this.#values = 1;
     [this.#inString, this.#escaped] = [false, false];
   }
 
@@ -190,7 +239,8 @@ class ValueScanner {
     while (at < chunk.length && this.isOpen)
       at = this.#inString ? this.#string(chunk, at) : this.#plain(chunk, at, start);
     this.#size += at - start;
-    if (this.#size > this.#keepBytes || this.#deepest > this.#limits.depth) this.#kept = [];
+    const { depth, values } = this.#limits;
+    if (this.#size > this.#keepBytes || this.#deepest > depth || this.#values > values) this.#kept = [];
     else this.#kept.push(chunk.subarray(start, at));
     return at;
   }
@@ -202,7 +252,9 @@ class ValueScanner {
       return { kind: "bad", reason: `is nested more than ${this.#limits.depth} deep` };
     if (this.#size > this.#keepBytes)
       return { kind: "bad", reason: `is longer than ${this.#keepBytes} bytes` };
-    return { kind: "text", text: Buffer.concat(kept).toString("utf8") };
+    if (this.#values > this.#limits.values)
+      return { kind: "bad", reason: `has more than ${this.#limits.values} values` };
+    return { kind: "text", text: Buffer.concat(kept) };
   }
 
   #string(chunk: Uint8Array, start: number): number {
@@ -224,11 +276,13 @@ class ValueScanner {
     const byte = chunk[at] as number;
     if (byte === QUOTE) this.#inString = true;
     else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+      this.#values++;
       this.#deepest = Math.max(this.#deepest, ++this.#depth);
     } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
       if (this.#depth === 0) return this.#ended(at, start);
       if (--this.#depth === 0) this.isOpen = false;
-    } else if (this.#depth === 0 && (byte === COMMA || isSpace(byte))) return this.#ended(at, start);
+    } else if (this.#depth > 0 && byte === COMMA) this.#values++;
+    else if (this.#depth === 0 && (byte === COMMA || isSpace(byte))) return this.#ended(at, start);
     return at + 1;
   }
 

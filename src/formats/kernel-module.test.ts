@@ -113,7 +113,7 @@ describe("readKernelModule", () => {
       replaced(CRC7, "__ksymtab_crc7_be\0", "__xsymtab_crc7_be\0"),
       "1 symbols name the 24 bytes",
     ],
-    ["a cut signature", CRC7.subarray(-28), "its signature is cut off"],
+    ["a cut signature", CRC7.subarray(-30), "its signature is cut off"],
     ["an unknown signature", spoiledRecord(2, 1), "the unknown type 1"],
     ["a malformed signature", spoiledRecord(5, 1), "a malformed record"],
     ["a signature of no bytes", spoiledRecord(8, 0, 0, 0, 0), "claims 0 bytes"],

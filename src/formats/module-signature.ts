@@ -26,18 +26,66 @@ export interface SplitModule {
 const MARKER = Buffer.from("~Module signature appended~\n", "latin1");
 const RECORD_BYTES = 12;
 const PKCS7 = 2;
-const MERKLE = 3;
+export const MERKLE = 3;
 const POSITION_BYTES = 4;
 const HASH_BYTES = 32;
 /** A tree of 2^32 leaves. */
 const MOST_LEVELS = 32;
 
 /** What follows the signature, so that the three behind a module are the signed module. */
-export function signatureTrailer(signature: Uint8Array): Buffer {
+export function signatureTrailer(signature: Uint8Array, kind: ModuleSignature["kind"] = "pkcs7"): Buffer {
   const record = Buffer.alloc(RECORD_BYTES);
-  record[2] = PKCS7;
+  record[2] = kind === "pkcs7" ? PKCS7 : MERKLE;
   record.writeUInt32BE(signature.length, 8);
   return Buffer.concat([record, MARKER]);
+}
+
+/** A record as it stands, good or not. */
+export interface TrailerRecord {
+  readonly type: number;
+  /** What it says of the signature before it. */
+  readonly length: number;
+  /** Whether the fields that no kind of signature uses are zero. */
+  readonly isClean: boolean;
+  /** Where it begins in the file. */
+  readonly at: number;
+}
+
+/** The record before the marker. `cut` is a marker with nothing before it that could be a record behind something. */
+export function readRecord(bytes: Uint8Array): TrailerRecord | "unsigned" | "cut" {
+  if (bytes.length === MARKER.length || !endsWithMarker(bytes)) return "unsigned";
+  const at = bytes.length - MARKER.length - RECORD_BYTES;
+  if (at <= 0) return "cut";
+  const record = new DataView(bytes.buffer, bytes.byteOffset + at, RECORD_BYTES);
+  return {
+    type: record.getUint8(2),
+    length: record.getUint32(8, false),
+    isClean: [0, 1, 3, 4, 5, 6, 7].every((field) => record.getUint8(field) === 0),
+    at,
+  };
+}
+
+interface CutModule {
+  /** What is signed: everything before the signature. */
+  readonly content: Uint8Array;
+  readonly trailer?: { readonly type: number; readonly signature: Uint8Array };
+}
+
+/**
+ * Parts a module from its signature, whatever kind that is.
+ * @throws FarmError MODULE_MALFORMED
+ */
+export function cutSignature(bytes: Uint8Array, what: string): CutModule {
+  const record = readRecord(bytes);
+  if (record === "unsigned") return { content: bytes };
+  if (record === "cut") throw malformed(what, "its signature is cut off");
+  const { type, length, isClean, at } = record;
+  if (!isClean) throw malformed(what, "its signature has a malformed record");
+  if (length === 0 || length >= at) throw malformed(what, `its signature claims ${length} bytes of ${at}`);
+  const content = bytes.subarray(0, at - length);
+  // The kernel looks at the last signature only; the first would be unexplained bytes behind the ELF file.
+  if (endsWithMarker(content)) throw malformed(what, "it is signed twice");
+  return { content, trailer: { type, signature: bytes.subarray(at - length, at) } };
 }
 
 /**
@@ -45,19 +93,10 @@ export function signatureTrailer(signature: Uint8Array): Buffer {
  * @throws FarmError MODULE_MALFORMED
  */
 export function splitSignature(bytes: Uint8Array, what: string): SplitModule {
-  if (!endsWithMarker(bytes)) return { content: bytes };
-  const end = bytes.length - MARKER.length - RECORD_BYTES;
-  if (end < 0) throw malformed(what, "its signature is cut off");
-  const record = new DataView(bytes.buffer, bytes.byteOffset + end, RECORD_BYTES);
-  const mustBeZero = [0, 1, 3, 4, 5, 6, 7];
-  if (mustBeZero.some((at) => record.getUint8(at) !== 0))
-    throw malformed(what, "its signature has a malformed record");
-  const length = record.getUint32(8, false);
-  if (length === 0 || length >= end) throw malformed(what, `its signature claims ${length} bytes of ${end}`);
-  const content = bytes.subarray(0, end - length);
-  // The kernel looks at the last signature only; the first would be unexplained bytes behind the ELF file.
-  if (endsWithMarker(content)) throw malformed(what, "it is signed twice");
-  return { content, signature: readSignature(record.getUint8(2), bytes.subarray(end - length, end), what) };
+  const { content, trailer } = cutSignature(bytes, what);
+  return trailer === undefined
+    ? { content }
+    : { content, signature: readSignature(trailer.type, trailer.signature, what) };
 }
 
 function readSignature(type: number, bytes: Uint8Array, what: string): ModuleSignature {
@@ -84,7 +123,7 @@ function readProof(bytes: Uint8Array, what: string) {
   };
 }
 
-function endsWithMarker(bytes: Uint8Array): boolean {
+export function endsWithMarker(bytes: Uint8Array): boolean {
   const start = bytes.length - MARKER.length;
   return start >= 0 && MARKER.equals(bytes.subarray(start));
 }

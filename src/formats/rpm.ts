@@ -16,8 +16,17 @@ const MAX_STORE_BYTES = 16 * 1024 * 1024;
 /** Values of one tag: files, most of the time. */
 const MAX_VALUES = 500_000;
 
-const TYPE = { int16: 3, int32: 4, int64: 5, string: 6, stringArray: 8 } as const;
+const TYPE = { int16: 3, int32: 4, int64: 5, string: 6, bytes: 7, stringArray: 8 } as const;
 const TAG = {
+  name: 1000,
+  version: 1001,
+  release: 1002,
+  epoch: 1003,
+  architecture: 1022,
+  provideNames: 1047,
+  provideVersions: 1113,
+  payloadDigests: 5092,
+  payloadDigestAlgorithm: 5093,
   payloadCompressor: 1125,
   payloadFormat: 1124,
   fileSizes: 1028,
@@ -28,6 +37,13 @@ const TAG = {
   baseNames: 1117,
   directoryNames: 1118,
 } as const;
+/** Of the signature header. `openpgp` is how rpm 6 keeps several, in base64; `legacy` are over header and payload. */
+const SIGNATURE_TAG = { overHeader: [268, 267], openpgp: 278, legacy: [1002, 1005] } as const;
+/** Real ones have a few hundred bytes. */
+const MAX_SIGNATURE_BYTES = 64 * 1024;
+const MAX_SIGNATURES = 16;
+/** A kernel package has one such name, and one more for each flavour that it stands in for. */
+const MAX_RELEASES = 16;
 
 export interface RpmFile {
   readonly path: string;
@@ -42,6 +58,26 @@ export interface RpmHeader {
   readonly compressor: string;
   /** Its files in the order of their numbers, by which payloads of large packages name them. */
   readonly files: readonly RpmFile[];
+}
+
+/** What a package says of itself in its header, which is what it is signed over. */
+export interface RpmIdentity {
+  readonly name: string;
+  /** `[epoch:]version-release`; an epoch of 0 is none. */
+  readonly version: string;
+  /** rpm's word: `x86_64`, `noarch`. */
+  readonly architecture: string;
+  /** Each `uname -r` that it says it is for. */
+  readonly releases: readonly string[];
+  /** Of the payload as it is in the package, that is compressed; packages made before rpm 4.14 have none. */
+  readonly payload: { readonly algorithm: number; readonly digest: string } | undefined;
+}
+
+export interface RpmSignatures {
+  /** OpenPGP signatures over the header; one that is there under two tags is one. */
+  readonly overHeader: readonly Buffer[];
+  /** Whether there are some over header and payload, as rpm made them before its headers had digests of payloads. */
+  readonly areLegacy: boolean;
 }
 
 /** @throws FarmError PACKAGE_MALFORMED when the bytes are not the beginning of an rpm package */
@@ -65,6 +101,44 @@ export function readRpmHeader(entries: number, body: Buffer): RpmHeader {
   const format = header.string(TAG.payloadFormat) ?? "cpio";
   if (format !== "cpio") throw malformed(`its payload is ${JSON.stringify(format.slice(0, 40))}, not cpio`);
   return { compressor: header.string(TAG.payloadCompressor) ?? "gzip", files: filesOf(header) };
+}
+
+/** Likewise what it says that the package is. @throws FarmError PACKAGE_MALFORMED */
+export function readRpmIdentity(entries: number, body: Buffer): RpmIdentity {
+  const header = new Header(entries, body);
+  const [name, version, release, architecture] = [TAG.name, TAG.version, TAG.release, TAG.architecture].map(
+    (tag) => header.string(tag),
+  );
+  if (name === undefined || version === undefined || release === undefined || architecture === undefined)
+    throw malformed("its header does not say what it is");
+  const [epoch = 0] = header.numbers(TAG.epoch);
+  const versions = header.strings(TAG.provideVersions);
+  const releases = header
+    .strings(TAG.provideNames)
+    .flatMap((provided, index) => (provided.endsWith("-uname-r") ? (versions[index] ?? []) : []));
+  const [digest] = header.strings(TAG.payloadDigests);
+  const [algorithm] = header.numbers(TAG.payloadDigestAlgorithm);
+  return {
+    ...{ name, architecture, version: `${epoch === 0 ? "" : `${epoch}:`}${version}-${release}` },
+    releases: [...new Set(releases)].slice(0, MAX_RELEASES),
+    payload: digest === undefined || algorithm === undefined ? undefined : { algorithm, digest },
+  };
+}
+
+/** Reads what follows the intro of a package's signature header. @throws FarmError PACKAGE_MALFORMED */
+export function readRpmSignatures(entries: number, body: Buffer): RpmSignatures {
+  const header = new Header(entries, body);
+  const packed = header.strings(SIGNATURE_TAG.openpgp).slice(0, MAX_SIGNATURES);
+  const found = [
+    ...SIGNATURE_TAG.overHeader.flatMap((tag) => header.bytes(tag) ?? []),
+    ...packed.map((text) => Buffer.from(text, "base64")),
+  ];
+  if (found.some(({ length }) => length > MAX_SIGNATURE_BYTES))
+    throw malformed("a signature is longer than any");
+  return {
+    overHeader: found.filter((one, index) => found.findIndex((other) => other.equals(one)) === index),
+    areLegacy: SIGNATURE_TAG.legacy.some((tag) => header.bytes(tag) !== undefined),
+  };
 }
 
 function filesOf(header: Header): RpmFile[] {
@@ -124,6 +198,14 @@ class Header {
   strings(tag: number): string[] {
     const entry = this.#entries.get(tag);
     return entry?.type === TYPE.stringArray ? this.#strings(entry) : [];
+  }
+
+  bytes(tag: number): Buffer | undefined {
+    const entry = this.#entries.get(tag);
+    if (entry?.type !== TYPE.bytes) return undefined;
+    const { offset, count } = entry;
+    if (count > this.#store.length - offset) throw malformed("a header's values lead out of it");
+    return this.#store.subarray(offset, offset + count);
   }
 
   numbers(tag: number): number[] {

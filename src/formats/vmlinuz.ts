@@ -7,6 +7,7 @@ import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import type { UnpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { DER } from "./der.ts";
+import { type ModuleHashes, readModuleHashes } from "./module-hashes-root.ts";
 
 export interface Vmlinuz {
   /** `Linux version 6.1.0-56-amd64 (…) (gcc-12 …) #1 SMP …`, without its line end. */
@@ -15,6 +16,8 @@ export interface Vmlinuz {
   readonly certificates: readonly Uint8Array[];
   /** Whether the first of them is the key that signed its own modules. */
   readonly hasModuleKey: boolean;
+  /** Whether it holds a root of its modules, by which it knows those that were built with it. */
+  readonly moduleHashes: ModuleHashes;
 }
 
 /** Three times what Debian's largest has. */
@@ -30,11 +33,38 @@ export async function readVmlinuz(bytes: Uint8Array, what: string, unpack: Unpac
   const kernel = await unpackKernel(file, what, unpack);
   const banner = bannerOf(kernel);
   if (banner === undefined) throw bad(what, "it greets with no kernel's words");
-  return { banner, ...findCertificates(kernel, what) };
+  return { banner, ...findCertificates(kernel, what), moduleHashes: readModuleHashes(kernel, what) };
 }
 
-/** The kernel proper: what a boot loader would let loose. */
-async function unpackKernel(file: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
+/**
+ * The words alone. On x86 they also stand outside of what is compressed, at an offset that the header has, without their
+ * beginning. Undefined for what has none, or cannot be unpacked.
+ */
+export async function readBanner(
+  bytes: Uint8Array,
+  what: string,
+  unpack: UnpackWhole,
+): Promise<string | undefined> {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (file.length >= 0x250 && file.toString("latin1", 0x202, 0x206) === "HdrS") {
+    const at = file.readUInt16LE(0x20e) + 0x200;
+    const [words = ""] = file.toString("latin1", at, at + MAX_BANNER_BYTES).split("\0", 1);
+    return `Linux version ${words}`;
+  }
+  try {
+    return bannerOf(await unpackKernel(file, what, unpack));
+  } catch (thrown) {
+    if (!(thrown instanceof FarmError)) throw thrown;
+    return bannerOf(file);
+  }
+}
+
+/**
+ * The kernel proper: what a boot loader would let loose. On x86 it is the ELF file `vmlinux`, which is taken as it is too.
+ * @throws FarmError MODULE_MALFORMED; what `unpack` throws without its programs
+ */
+export async function unpackKernel(file: Buffer, what: string, unpack: UnpackWhole): Promise<Buffer> {
+  if (file.toString("latin1", 0, 4) === "\x7fELF") return file;
   if (file.length >= 0x250 && file.toString("latin1", 0x202, 0x206) === "HdrS") {
     const start = (file.readUInt8(0x1f1) + 1) * 512 + file.readUInt32LE(0x248);
     return decompress(partOf(file, start, file.readUInt32LE(0x24c), what), what, unpack);

@@ -6,18 +6,19 @@
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, realpath, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { PassThrough, type Readable } from "node:stream";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
-import { FarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { fileDigest } from "../base/file-digest.ts";
 import type { Http } from "../base/http.ts";
 import { digestOf, hexOf } from "../base/json.ts";
-import { streamFile } from "../base/read-stream.ts";
+import { both, streamFile } from "../base/read-stream.ts";
 import { exists, type Scratch } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import { urlOf } from "../base/url.ts";
+import type { KeySource } from "../catalog/signing-keys.ts";
 import { type Package, type VerifiedPackage, verified } from "../kernel/kernel.ts";
 import {
   archivePlace,
@@ -29,7 +30,9 @@ import {
 } from "./input-places.ts";
 import { InputRecord } from "./input-record.ts";
 import { packageFormat } from "./package-format.ts";
+import { type PackageSignature, refused } from "./package-signature.ts";
 import { readSeal, sealOf, writeSeal } from "./seal.ts";
+import { PackageSignatures } from "./signatures.ts";
 import { inspectTree } from "./tree.ts";
 import { unpackPackage } from "./unpack.ts";
 
@@ -48,6 +51,8 @@ export interface InputContext {
   readonly archived?: ArchivePolicy;
   /** Whether a package may not be passed on. */
   readonly isPrivate?: (wanted: Package) => boolean;
+  /** Whose signature of a package may count; default: nobody asks for one. */
+  readonly signersOf?: (wanted: Package) => readonly KeySource[];
   /** Told of every package that did not come from its mirror. */
   readonly say?: (text: string) => void;
 }
@@ -82,9 +87,11 @@ export class Inputs {
   readonly #intact = new Set<string>();
   /** Digests that are known to be in the archive. */
   readonly #archived = new Set<string>();
+  readonly #signatures: PackageSignatures;
 
   constructor(context: InputContext) {
     this.#context = context;
+    this.#signatures = new PackageSignatures({ signersOf: () => [], ...context });
   }
 
   /**
@@ -125,6 +132,35 @@ export class Inputs {
     return { tree: await realpath(tree), record: { ...own, name: wanted.name, version: wanted.version } };
   }
 
+  /**
+   * Whether everybody can have a package from the archive. A build that was found finished fetched nothing now, and what it was
+   * made of may be in no archive, because a try made it: then it is archived from the cache, or fetched once more.
+   * @throws FarmError INTERRUPTED
+   */
+  async isArchived(listed: Package, signal?: AbortSignal): Promise<boolean> {
+    const wanted = verified(listed);
+    const { archive } = this.#context;
+    if (archive === undefined) return false;
+    if (!this.#archived.has(wanted.sha256)) {
+      const known = await archive.open(wanted.sha256);
+      known?.destroy();
+      if (known !== undefined) this.#archived.add(wanted.sha256);
+      else if (!(await this.#isFetched(wanted, signal))) return false;
+    }
+    return this.#archived.has(wanted.sha256) && !this.isPrivate(wanted);
+  }
+
+  async #isFetched(wanted: VerifiedPackage, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      await this.#fetched({ wanted, elsewhere: [], signal, purpose: "headers" });
+      return true;
+    } catch (thrown) {
+      const error = toFarmError(thrown);
+      if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+      return false;
+    }
+  }
+
   /** Several packages, as `unpack`. When one fails, the others end before that is told: nothing goes on behind it. */
   async unpackAll(
     listed: readonly Package[],
@@ -157,11 +193,28 @@ export class Inputs {
         await rm(file, { force: true });
       }
     }
-    const { taken, record } = await takeFirst(wanted, this.#placesOf(wanted, [], signal), (place) =>
-      place.take(consume),
-    );
+    const { taken, record } = await this.#takeFirst({ wanted, elsewhere: [], signal }, consume);
     this.#tell(record);
     return taken;
+  }
+
+  /**
+   * What the package's own signature is worth; read when the package was, or now.
+   * @throws as `fetch`
+   */
+  async signatureOf(listed: Package, signal?: AbortSignal): Promise<PackageSignature> {
+    const wanted = verified(listed);
+    const keys = await this.#keysFor(wanted, signal);
+    if (!Buffer.isBuffer(keys)) return keys;
+    const known = await this.#signatures.recall(wanted, keys);
+    if (known !== undefined) return known;
+    const read = (body: Readable) => this.#signatures.read(body, keys, signal);
+    const file = this.#fileOf(wanted);
+    const answer = (await isWhole(file, wanted))
+      ? await streamFile(file, read)
+      : (await takeFirst(wanted, this.#placesOf(wanted, [], signal), (place) => place.take(read))).taken;
+    await this.#signatures.remember(wanted, keys, answer);
+    return answer;
   }
 
   /** Whether a package may not be passed on, whoever names it. */
@@ -180,6 +233,40 @@ export class Inputs {
       ...[...new Set(others)].map((url) => urlPlace(url, "kernelurls", wanted, http, signal)),
       ...(archive === undefined ? [] : [archivePlace(archive, wanted)]),
     ];
+  }
+
+  /** Keys by which a signature is judged, or why it cannot be. */
+  async #keysFor(
+    wanted: VerifiedPackage,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer | PackageSignature> {
+    if (!this.#signatures.areAsked(wanted)) return refused("noKeys", "nobody's signature of it counts");
+    try {
+      return await this.#signatures.keysFor(wanted, signal);
+    } catch (thrown) {
+      const error = toFarmError(thrown);
+      if (error.code === "INTERRUPTED" || error.blame === "bug") throw error;
+      return refused("noKeys", error.message);
+    }
+  }
+
+  /** What `consume` makes of the package. Its signature is read as it comes, if one is asked that is not known yet. */
+  async #takeFirst<T>(
+    { wanted, elsewhere, signal }: Omit<Request, "purpose">,
+    consume: (body: Readable) => Promise<T>,
+  ): Promise<{ readonly taken: T; readonly record: InputRecord }> {
+    const places = this.#placesOf(wanted, elsewhere, signal);
+    const keys = this.#signatures.areAsked(wanted) ? await this.#keysFor(wanted, signal) : undefined;
+    if (!Buffer.isBuffer(keys) || (await this.#signatures.recall(wanted, keys)) !== undefined)
+      return takeFirst(wanted, places, (place) => place.take(consume));
+    // Where it cannot be read now, whoever asks for it hears why.
+    const read = (body: Readable) => this.#signatures.read(body, keys, signal).catch(() => undefined);
+    const { taken, record } = await takeFirst(wanted, places, (place) =>
+      place.take((body) => both(body, read, consume)),
+    );
+    const [answer, made] = taken;
+    if (answer !== undefined) await this.#signatures.remember(wanted, keys, answer);
+    return { taken: made, record };
   }
 
   /** Has the file in the cache. If it had to come from a place, it was unpacked to `tree` on its way. */
@@ -217,18 +304,14 @@ export class Inputs {
   }
 
   /** `besides` reads the same bytes as they come; what it throws counts only if they were right. */
-  async #save<T>(
-    file: string,
-    { wanted, elsewhere, signal }: Request,
-    besides?: (body: Readable) => Promise<T>,
-  ) {
+  async #save<T>(file: string, request: Request, besides?: (body: Readable) => Promise<T>) {
     await mkdir(dirname(file), { recursive: true });
-    return takeFirst(wanted, this.#placesOf(wanted, elsewhere, signal), (place) =>
-      place.take((body) => {
-        const save = (bytes: Readable) => pipeline(bytes, createWriteStream(file));
-        return besides === undefined ? save(body).then(() => undefined) : both(body, save, besides);
-      }),
-    );
+    const save = (bytes: Readable) => pipeline(bytes, createWriteStream(file));
+    return this.#takeFirst(request, async (body) => {
+      if (besides === undefined) return save(body).then(() => undefined);
+      const [, made] = await both(body, save, besides);
+      return made;
+    });
   }
 
   async #unpackFile(tree: string, wanted: VerifiedPackage, signal: AbortSignal | undefined): Promise<void> {
@@ -341,26 +424,6 @@ type KeptRecord = z.infer<typeof KeptRecord>;
 
 function askedBy(wanted: VerifiedPackage): string {
   return digestOf(wanted);
-}
-
-/** Lets two consumers read the same bytes; one that stops early keeps nothing from the other. */
-async function both<T>(
-  body: Readable,
-  save: (bytes: Readable) => Promise<void>,
-  besides: (bytes: Readable) => Promise<T>,
-): Promise<T> {
-  const copy = new PassThrough();
-  copy.on("error", () => {}); // Whoever reads it hears of it too.
-  const second = besides(copy).finally(() => copy.destroy());
-  body.pipe(copy);
-  const saved = save(body).catch((fault: Error) => {
-    copy.destroy(fault);
-    throw fault;
-  });
-  const [first, other] = await Promise.allSettled([saved, second]);
-  if (first.status === "rejected") throw first.reason;
-  if (other.status === "rejected") throw other.reason;
-  return other.value;
 }
 
 /** Whether a file is there and is what was fetched. */

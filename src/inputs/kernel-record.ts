@@ -8,10 +8,10 @@ import { type Digest, sha256 } from "../base/json.ts";
 import { kindIn } from "../base/strange-tree.ts";
 import { readSymvers, type Symvers } from "../formats/module-symvers.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
+import { upstreamOfHeader, upstreamOfMakefile, VERSION_FILE } from "../kernel/base.ts";
 import { headersFacts, type KernelFacts, MOST_CHARACTERS, type PackagedKernel } from "../kernel/facts.ts";
 import { type Compiler, isBuildTool, type Package } from "../kernel/kernel.ts";
 import { type KernelConfig, readKernelConfig, vermagicOf } from "../kernel/kernel-config.ts";
-import { upstreamOf, VERSION_FILE } from "../kernel/upstream.ts";
 import { readCompiler } from "./compiler.ts";
 import type { Inputs } from "./inputs.ts";
 import { packageFormat } from "./package-format.ts";
@@ -33,6 +33,8 @@ export interface KernelRecord {
   readonly symversDigest?: Digest;
   /** The release of kernel.org that it was made from: 6.1.170. */
   readonly upstream?: string;
+  /** The same as the Makefile at the top of its source says it. */
+  readonly makefile?: string;
   /** Whether its headers have the image that type information (BTF) of modules is made from. */
   readonly hasVmlinux?: boolean;
 }
@@ -69,11 +71,21 @@ export async function fetchKernelRecord(
 
 /** The small part of a record, to be kept; undefined where nothing tells these headers from others. */
 export function factsOfRecord(kernel: PackagedKernel, record: KernelRecord): KernelFacts | undefined {
-  const { compiler, release, vermagic, buildSalt, upstream, hasVmlinux } = record;
+  const { compiler, release, vermagic, buildSalt, upstream, makefile, hasVmlinux } = record;
   const { configDigest: configuration, symversDigest: symvers } = record;
   return headersFacts(
     kernel,
-    defined({ compiler, release, vermagic, buildSalt, configuration, symvers, upstream, hasVmlinux }),
+    defined({
+      compiler,
+      release,
+      vermagic,
+      buildSalt,
+      configuration,
+      symvers,
+      upstream,
+      makefile,
+      hasVmlinux,
+    }),
   );
 }
 
@@ -94,7 +106,8 @@ function readKernelRecord(
   const exported = read("Module.symvers", "symvers");
   const text = read(".config", "configuration") ?? read("include/config/auto.conf", "configuration");
   const versions = read(VERSION_FILE);
-  const upstream = versions === undefined ? undefined : upstreamOf(versions);
+  const upstream = versions === undefined ? undefined : upstreamOfHeader(versions);
+  const makefile = readMakefile(trees, [directory, ...shared]);
   const release = definition(uts, "UTS_RELEASE");
   const seed = definition(seedFile, "RANDSTRUCT_HASHED_SEED");
   const config = text === undefined ? undefined : readKernelConfig(text);
@@ -112,7 +125,7 @@ function readKernelRecord(
     ...(vermagic === undefined ? {} : { vermagic }),
     ...(buildSalt === undefined ? {} : { buildSalt }),
     ...(compiler === undefined ? {} : { compiler }),
-    ...(upstream === undefined ? {} : { upstream }),
+    ...defined({ upstream, makefile }),
     ...(exported === undefined
       ? {}
       : {
@@ -127,6 +140,16 @@ function readVermagicHeader(trees: readonly string[], places: readonly string[])
   for (const place of places.filter((one) => one.startsWith("/usr/src/"))) {
     const found = readWhole(trees, `${place}/include/linux/vermagic.h`, LIMITS.header);
     if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Debian's flavours have a Makefile that only leads to the one of the common headers. */
+function readMakefile(trees: readonly string[], places: readonly string[]): string | undefined {
+  for (const place of places.filter((one) => one.startsWith("/usr/src/"))) {
+    const text = readWhole(trees, `${place}/Makefile`, LIMITS.header);
+    const said = text === undefined ? undefined : upstreamOfMakefile(text);
+    if (said !== undefined) return said;
   }
   return undefined;
 }

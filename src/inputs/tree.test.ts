@@ -113,7 +113,7 @@ describe("reading in several trees", () => {
 
     expect(readInTrees([tree], "l", 100)).toBeUndefined();
     expect(readInTrees([tree], `${deep}y`, 100)?.toString()).toBe("");
-    expect(performance.now() - before).toBeLessThan(3000);
+    expect(performance.now() - before).toBeLessThan(30_000);
   });
 
   test("follows a link of one into another", async () => {

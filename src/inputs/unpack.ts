@@ -45,6 +45,8 @@ export async function unpackPackage(
   source.on("error", () => {}); // It ends the opener, which ends tar.
   try {
     throwIfAborted(signal);
+    // What befell it before anybody listened is not said again.
+    if (source.errored !== null) throw source.errored;
     await unpackFrom(source, what, format, { target, signal, limits, timeoutMs });
   } finally {
     source.destroy();

@@ -11,6 +11,8 @@ import {
   idOf,
   imageFacts,
   KernelFacts,
+  type SignedFact,
+  signatureFacts,
   withAllLearned,
   withLearned,
   withoutFetching,
@@ -201,4 +203,34 @@ test("what strangers' packages say is kept only as far as a reader takes it", ()
   expect(headers?.headers).toEqual({ of: headers?.headers?.of, vermagic: "6.1 SMP " });
   expect(image?.image).toEqual({ of: image?.image?.of });
   for (const one of [headers, image]) expect(KernelFacts.parse(one)).toEqual(one);
+});
+
+describe("who signed the packages of a kernel", () => {
+  const fact = (changes: Partial<SignedFact> = {}): SignedFact => ({
+    ...{ name: "kernel-devel", version: "1", sha256: KERNEL.packages.headers[0]?.sha256 ?? "" },
+    ...{ key: "A".repeat(40), header: "0".repeat(64), payload: "0".repeat(64) },
+    ...changes,
+  });
+
+  test("holds as long as all of them are the same, wherever they lie", () => {
+    const known = factsByKernel([signatureFacts(KERNEL, [fact()]) as KernelFacts]);
+    const [image] = KERNEL.packages.image;
+    const moved = {
+      ...KERNEL,
+      packages: { ...KERNEL.packages, image: [{ ...image, path: "elsewhere" } as typeof image & {}] },
+    };
+    const other = { ...KERNEL, packages: { ...KERNEL.packages, image: [makePackage({ name: "other" })] } };
+
+    expect(factsOf(known, KERNEL).signatures?.packages).toEqual([fact()]);
+    expect(factsOf(known, moved).signatures?.packages).toEqual([fact()]);
+    expect(factsOf(known, other).signatures).toBeUndefined();
+  });
+
+  test("is nothing where nothing of it is known, and leaves out what no reader would take", () => {
+    expect(signatureFacts(KERNEL, [])).toBeUndefined();
+    expect(signatureFacts(KERNEL, [fact({ sha256: "f".repeat(64) })])).toBeUndefined();
+    const some = signatureFacts(KERNEL, [fact(), fact({ name: "x".repeat(2000) }), fact({ key: "no key" })]);
+    expect(some?.signatures?.packages).toEqual([fact()]);
+    expect(KernelFacts.parse(some)).toEqual(some);
+  });
 });

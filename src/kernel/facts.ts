@@ -33,6 +33,11 @@ const HeadersFacts = z.object({
     .string()
     .regex(/^\d{1,3}\.\d{1,3}\.\d{1,5}$/)
     .optional(),
+  /** The same as the Makefile of the common headers says it, which knows candidates: 6.1.170, 7.3.0-rc7. */
+  makefile: z
+    .string()
+    .regex(/^\d{1,3}(\.\d{1,5}){2,3}(-rc\d{1,3})?$/)
+    .optional(),
   hasVmlinux: z.boolean().optional(),
 });
 type HeadersFacts = z.infer<typeof HeadersFacts>;
@@ -48,6 +53,41 @@ const ImageFacts = z.object({
 });
 /** What a boot image says of its kernel. */
 export type ImageSays = Omit<z.infer<typeof ImageFacts>, "of">;
+
+/** What the changelog of its source package says of it. */
+const ChangelogFacts = z.object({
+  /** `headersDigest` of the packages. */
+  of: Digest,
+  /** The source package whose changelog has its version, and the feed with that changelog; absent if none has it. */
+  source: Text.optional(),
+  feed: Text.optional(),
+  /** When that version was uploaded, as its trailer says: no earlier than that was it published. */
+  uploaded: z.iso.date().optional(),
+});
+
+/** A kernel has fewer than ten packages. */
+const MOST_PACKAGES = 100;
+const Hex = z.string().regex(/^[0-9a-f]{64,128}$/);
+
+/** Who signed a package, and what of it: the header, and by the header the payload. */
+const SignedFact = z.object({
+  name: Text,
+  version: Text,
+  sha256: Hex,
+  /** Fingerprint of the primary key. */
+  key: z.string().regex(/^(?:[0-9A-F]{40}|[0-9A-F]{64})$/),
+  /** Digests. */
+  header: Hex,
+  payload: Hex,
+});
+export type SignedFact = z.infer<typeof SignedFact>;
+
+/** The signatures that its packages bear themselves, where no signed metadata lists them. A record: they are read anew. */
+const SignatureFacts = z.object({
+  /** `contentDigest` of the packages. */
+  of: Digest,
+  packages: z.array(SignedFact).max(MOST_PACKAGES),
+});
 
 /** What came of fetching its packages. */
 const FetchingFacts = z.object({
@@ -65,6 +105,8 @@ type FetchingFacts = z.infer<typeof FetchingFacts>;
 export const KernelFacts = KernelId.extend({
   headers: HeadersFacts.optional(),
   image: ImageFacts.optional(),
+  changelog: ChangelogFacts.optional(),
+  signatures: SignatureFacts.optional(),
   fetching: FetchingFacts.optional(),
 });
 export type KernelFacts = z.infer<typeof KernelFacts>;
@@ -92,11 +134,13 @@ export function factsByKernel(facts: readonly KernelFacts[]): KnownFacts {
 export function factsOf(known: KnownFacts, kernel: PackagedKernel): Learned {
   const facts = known.get(kernelName(kernel));
   if (facts === undefined) return {};
-  const { headers, image, fetching } = facts;
+  const { headers, image, changelog, signatures, fetching } = facts;
   const { packages } = kernel;
   return {
     ...(headers !== undefined && headers.of === headersDigest(packages) ? { headers } : {}),
+    ...(changelog !== undefined && changelog.of === headersDigest(packages) ? { changelog } : {}),
     ...(image !== undefined && image.of === imageDigest(packages) ? { image } : {}),
+    ...(signatures !== undefined && signatures.of === contentDigest(packages) ? { signatures } : {}),
     ...(fetching !== undefined && fetching.of === placesDigest(packages) ? { fetching } : {}),
   };
 }
@@ -122,6 +166,14 @@ export const headersDigest = remembered(({ headers }: Packages) => {
 /** Undefined where nothing lists its boot image with a digest. */
 function imageDigest({ image: [image] }: Packages): Digest | undefined {
   return image?.sha256 === undefined ? undefined : `sha256:${image.sha256}`;
+}
+
+/** What tells all packages of a kernel from any others, wherever they lie. */
+const contentDigest = remembered((packages: Packages) => digestOf(digestsOf(packages)));
+
+function digestsOf({ headers, crossTools, image, modules }: Packages): string[] {
+  const all = [headers, crossTools, image, modules].flat().map(({ sha256 = "" }) => sha256);
+  return [...new Set(all)].toSorted();
 }
 
 /** What a failed fetch was about: every package, and where it lies. */
@@ -155,6 +207,8 @@ export function withLearned(before: KernelFacts, learned: Learned): KernelFacts 
     ...defined({
       headers: section(before.headers, learned.headers),
       image: section(before.image, learned.image),
+      changelog: section(before.changelog, learned.changelog),
+      signatures: section(before.signatures, learned.signatures),
       fetching: fetchingSince(before.fetching, learned.fetching),
     }),
   };
@@ -218,6 +272,27 @@ export function imageFacts(kernel: PackagedKernel, said: ImageSays): KernelFacts
   const of = imageDigest(kernel.packages);
   if (of === undefined) return undefined;
   return { ...idOf(kernel), image: { of, ...keepable(ImageFacts.omit({ of: true }), said) } };
+}
+
+/** What a changelog said, likewise. */
+export function changelogFacts(
+  kernel: PackagedKernel,
+  said: Omit<z.infer<typeof ChangelogFacts>, "of">,
+): KernelFacts | undefined {
+  const of = headersDigest(kernel.packages);
+  if (of === undefined) return undefined;
+  return { ...idOf(kernel), changelog: { of, ...keepable(ChangelogFacts.omit({ of: true }), said) } };
+}
+
+/** Who signed its packages, likewise; undefined where nothing is known of that. */
+export function signatureFacts(
+  kernel: PackagedKernel,
+  signed: readonly SignedFact[],
+): KernelFacts | undefined {
+  const own = new Set(digestsOf(kernel.packages));
+  const packages = signed.filter((one) => own.has(one.sha256) && SignedFact.safeParse(one).success);
+  if (packages.length === 0 || packages.length > MOST_PACKAGES) return undefined;
+  return { ...idOf(kernel), signatures: { of: contentDigest(kernel.packages), packages } };
 }
 
 /** Without what no reader would take: strangers wrote the packages. */

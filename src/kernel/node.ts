@@ -87,7 +87,7 @@ export function resolveNode<K extends KnownKernel>(kernels: Iterable<K>, node: N
   return breakTie(built, node);
 }
 
-function isThatBuild(kernel: KernelId, { version }: Node): boolean {
+function isThatBuild(kernel: KernelId, { version }: Pick<Node, "version">): boolean {
   // If the kernel's origin is unknown, the node's own words say which rule to apply.
   const rule = VERSION_RULES.find(({ distribution, expression }) =>
     kernel.distribution === "unknown"
@@ -97,6 +97,18 @@ function isThatBuild(kernel: KernelId, { version }: Node): boolean {
   if (rule === undefined) return true; // An rpm kernel's release names its build.
   const said = rule.expression.exec(version)?.[1];
   return said !== undefined && rule.fits(kernel.packageVersion, said);
+}
+
+/** Whether a node's own words are those of a kernel, as far as its distribution puts builds into them. */
+export function isSaidBy(kernel: KernelId, node: Pick<Node, "release" | "version" | "machine">): boolean {
+  return (
+    kernel.kversion === node.release && kernel.architecture === node.machine && isThatBuild(kernel, node)
+  );
+}
+
+/** Whether `uname -v` is that of a distribution whose releases do not name the build. */
+export function saysItsBuild({ version }: Pick<Node, "version">): boolean {
+  return VERSION_RULES.some(({ expression }) => expression.test(version));
 }
 
 /** Words of `uname -v` that only this build of its release says; undefined where no rule knows any. */

@@ -80,6 +80,15 @@ export function elementKey(element: Element): string {
   ].join("/");
 }
 
+/** What the key of an element says: the driver's series, and the kernel by its name. Undefined for what is no key. */
+export function ofElementKey(
+  key: string,
+): { readonly driver: string; readonly series: string; readonly kernel: string } | undefined {
+  const [driver, series, distribution, architecture, kversion, ...rest] = key.split("/");
+  if (driver === undefined || series === undefined || kversion === undefined) return undefined;
+  return { driver, series, kernel: `${distribution}/${architecture}/${kversion}_${rest.join("/")}` };
+}
+
 /** An element's name for people. */
 export function elementName(element: Pick<Element, keyof KernelId | "driver" | "driverversion">): string {
   return `${element.driver} ${element.driverversion} ${element.distribution}/${element.architecture}/${element.kversion}`;

@@ -35,6 +35,9 @@ export const BuildMaterials = z.object({
     toolchain: z.array(Named).readonly(),
   }),
   recipeKey: TreeDigest,
+  /** The document of all that a rebuild needs, and the bill of materials, where they were kept. */
+  inputs: TreeDigest.optional(),
+  sbom: TreeDigest.optional(),
   log: TreeDigest,
 });
 export type BuildMaterials = z.infer<typeof BuildMaterials>;
@@ -43,6 +46,9 @@ export type BuildMaterials = z.infer<typeof BuildMaterials>;
 export interface WatchedBuild {
   readonly recipe: Pick<Recipe, "driver" | "headers" | "toolchain">;
   readonly log: Digest;
+  /** The document of all that a rebuild needs, and the bill of materials. */
+  readonly inputs?: Digest | undefined;
+  readonly sbom?: Digest | undefined;
   readonly identity: BuiltIdentity;
   readonly recipeKey: Digest;
   /** Where the driver's source came from. */
@@ -51,16 +57,27 @@ export interface WatchedBuild {
   readonly toolchain: string;
 }
 
-/** Holds no clock, like the manifest: the same build is the same statement. */
-export function provenanceOf(builder: string, build: WatchedBuild): BuildProvenance {
-  const { identity, recipe, recipeKey, origin, toolchain, log } = build;
+/** What a build sees of where it happens. */
+export type Surrounding = Readonly<Record<string, string | number>>;
+
+/**
+ * Holds no clock, like the manifest: the same build is the same statement. Whoever built something again says in which
+ * surroundings: it is another build, and nobody can take the first one's statement for it.
+ */
+export function provenanceOf(
+  builder: string,
+  build: WatchedBuild,
+  surroundings?: Surrounding,
+): BuildProvenance {
+  const { identity, recipe, recipeKey, inputs, origin, toolchain, log, sbom } = build;
   return {
     buildDefinition: {
       buildType: BUILD_TYPE,
       externalParameters: externalParametersOf(identity),
-      internalParameters: { recipe: recipeKey },
+      internalParameters: { recipe: recipeKey, ...(surroundings === undefined ? {} : { surroundings }) },
       resolvedDependencies: [
         { name: "source", digest: digestSet(recipe.driver.source) },
+        ...(inputs === undefined ? [] : [{ name: INPUTS, digest: digestSet(inputs) }]),
         ...originOf(origin),
         ...(recipe.driver.needs ?? []).flatMap(({ name, modules }) =>
           modules.map((module) => ({
@@ -76,12 +93,19 @@ export function provenanceOf(builder: string, build: WatchedBuild): BuildProvena
     },
     runDetails: {
       builder: { id: builder },
-      byproducts: [{ name: LOG, digest: digestSet(log), mediaType: "text/plain" }],
+      byproducts: [
+        { name: LOG, digest: digestSet(log), mediaType: "text/plain" },
+        ...(sbom === undefined
+          ? []
+          : [{ name: SBOM, digest: digestSet(sbom), mediaType: "application/vnd.cyclonedx+json" }]),
+      ],
     },
   };
 }
 
 const LOG = "build.log";
+const SBOM = "sbom.cdx.json";
+const INPUTS = "inputs";
 
 function moduleOfNeed(driver: string, module: string): string {
   return `${driver}/${module}.ko`;
@@ -103,7 +127,7 @@ function originOf(origin: OriginRecord | undefined): Descriptor[] {
 }
 
 /** A package of a distribution release: `pkg:deb/debian/gcc-12@12.2.0-14?distro=debian-12`. */
-function purl(release: string, name: string, version: string): string {
+export function purl(release: string, name: string, version: string): string {
   const { id, version: distributionVersion, format } = partsOfRelease(release);
   const distro = { distro: `${id}-${distributionVersion}` };
   const [, epoch, rest = version] = /^(\d+):(.*)$/s.exec(version) ?? [];
@@ -115,25 +139,65 @@ function purl(release: string, name: string, version: string): string {
 
 /** What a build was made of that its statement does not name, in words; none if it names all of it. */
 export function unnamedMaterials(
-  { recipe, recipeKey, log }: BuildMaterials,
+  build: BuildMaterials,
   { buildDefinition, runDetails }: BuildProvenance,
 ): string[] {
-  const { resolvedDependencies = [], internalParameters = {} } = buildDefinition;
-  const named = new Set(resolvedDependencies.map(materialOf));
+  const { internalParameters = {} } = buildDefinition;
   const made = new Set((runDetails.byproducts ?? []).map(materialOf));
+  return [
+    ...unnamedDependencies(build, buildDefinition),
+    ...(made.has(materialKey({ name: LOG, sha256: hexOf(build.log) })) ? [] : [LOG]),
+    ...(build.sbom === undefined || made.has(materialKey({ name: SBOM, sha256: hexOf(build.sbom) }))
+      ? []
+      : [SBOM]),
+    ...unnamedRecipe(build, internalParameters),
+  ];
+}
+
+/** The same of another build by the same recipe: its log is its own, and it may say where it happened. */
+export function unnamedByRebuild(build: BuildMaterials, { buildDefinition }: BuildProvenance): string[] {
+  const { surroundings: _, ...internalParameters } = buildDefinition.internalParameters ?? {};
+  return [...unnamedDependencies(build, buildDefinition), ...unnamedRecipe(build, internalParameters)];
+}
+
+/** Whether a statement says that it is of another build than the first. */
+export function saysRebuilt({ buildDefinition: { internalParameters = {} } }: BuildProvenance): boolean {
+  return internalParameters.surroundings !== undefined;
+}
+
+function unnamedRecipe(
+  { recipeKey }: BuildMaterials,
+  internalParameters: NonNullable<BuildProvenance["buildDefinition"]["internalParameters"]>,
+): string[] {
+  return canonicalJson(internalParameters) === canonicalJson({ recipe: recipeKey }) ? [] : ["its recipe"];
+}
+
+function unnamedDependencies(
+  { recipe, inputs }: BuildMaterials,
+  { resolvedDependencies = [] }: BuildProvenance["buildDefinition"],
+): string[] {
+  const named = new Set(resolvedDependencies.map(materialOf));
   const { driver, headers, toolchain } = recipe;
   const materials = [
     { name: "source", sha256: hexOf(driver.source) },
+    ...(inputs === undefined ? [] : [{ name: INPUTS, sha256: hexOf(inputs) }]),
     ...(driver.needs ?? []).flatMap(({ name, modules }) =>
       modules.map((module) => ({ name: moduleOfNeed(name, module.name), sha256: hexOf(module.sha256) })),
     ),
     ...headers,
     ...toolchain,
   ];
+  return materials.filter((one) => !named.has(materialKey(one))).map(({ name }) => name);
+}
+
+/** What a test was of, as a test result names it: the recipe and the inputs. */
+export function testedBuild({
+  recipeKey,
+  inputs,
+}: Pick<BuildMaterials, "recipeKey" | "inputs">): Descriptor[] {
   return [
-    ...materials.filter((one) => !named.has(materialKey(one))).map(({ name }) => name),
-    ...(made.has(materialKey({ name: LOG, sha256: hexOf(log) })) ? [] : [LOG]),
-    ...(canonicalJson(internalParameters) === canonicalJson({ recipe: recipeKey }) ? [] : ["its recipe"]),
+    { name: "recipe", digest: digestSet(recipeKey) },
+    ...(inputs === undefined ? [] : [{ name: INPUTS, digest: digestSet(inputs) }]),
   ];
 }
 

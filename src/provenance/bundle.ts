@@ -9,8 +9,6 @@ import type { PublicKey } from "./public-key.ts";
 import { malformed, readStrictJson } from "./strict-json.ts";
 
 const MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json";
-/** A statement that names thousands of packages is shorter. */
-const BUNDLE_LIMIT_BYTES = 1024 * 1024;
 
 /**
  * What a bundle brings to verify it with is a stranger's word, and never used: keys are those that a policy names. Logs
@@ -29,7 +27,7 @@ const Bundle = z.strictObject({
 
 /** @throws FarmError PROVENANCE_MALFORMED */
 export function readBundle(bytes: Uint8Array, what: string): Envelope {
-  const parsed = Bundle.safeParse(readStrictJson(bytes, what, { bytes: BUNDLE_LIMIT_BYTES, depth: 32 }));
+  const parsed = Bundle.safeParse(readStrictJson(bytes, what));
   if (!parsed.success) throw malformed(what, describeIssue(parsed.error));
   const envelope = envelopeOf(parsed.data.dsseEnvelope, what);
   const { payloadType, signatures } = envelope;

@@ -9,7 +9,8 @@ import {
 } from "../../test/support/notes.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
-import { acceptHead, type Head, readHead, writeHead } from "./head.ts";
+import { acceptHead, HEAD_LIMIT_BYTES, type Head, readHead, writeHead } from "./head.ts";
+import { readNote, writeNote } from "./signed-note.ts";
 
 const [root, key, oldKey] = [makeTestKey(), makeTestKey(), makeTestKey()];
 const trust = trustOf([root], [key]);
@@ -44,6 +45,20 @@ test("reads what was written, in the order of the grammar", () => {
     `index doorbell x86_64 2+1 ${sha256("b").slice(7)} floor -`,
     "",
   ]);
+});
+
+test("2,000 drivers and machines fit, whatever their names, with every signature that a note may have", () => {
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, at) => ({
+      driver: `d${at}`.padEnd(128, "x"),
+      ...{ machine: "aarch64", widths: "2+2+1", top: sha256("a"), floor: "1".repeat(128) },
+    }));
+  const indices = many(2000);
+  const large = signed(writeHead({ ...head, indices }), ORIGIN, Array<typeof key>(16).fill(key));
+
+  const again = readNote(Buffer.from(writeNote(large)), HEAD_LIMIT_BYTES, "a head");
+  expect(readHead(again.text, "a head").indices).toHaveLength(2000);
+  expect(() => writeHead({ ...head, indices: many(2300) })).toThrow(coded("NOTE_MALFORMED"));
 });
 
 test("a head is taken that a trusted key signed, once and again", () => {

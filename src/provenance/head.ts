@@ -4,9 +4,11 @@
  */
 import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf } from "../base/json.ts";
-import { Lines, toText } from "./lines.ts";
+import { logHashText, readLogHash, wordsOf } from "./checkpoint.ts";
+import { Lines, malformed, toText } from "./lines.ts";
 import { isWidths } from "./node-index.ts";
 import type { SignedNote } from "./signed-note.ts";
+import { isSameHash, type LogState } from "./trees/rfc6962.ts";
 import { checkNotExpired, checkSigned, otherOrigin, readOrigin, type Trust } from "./trust.ts";
 
 /** Where nodes find what a driver has for a machine. */
@@ -27,18 +29,25 @@ export interface Head {
   readonly issued: string;
   readonly expires: string;
   readonly generation: { readonly number: number; readonly digest: Digest };
+  /** How far the log is, where the registry has one. */
+  readonly log?: LogState;
   readonly indices: readonly IndexRoot[];
 }
 
-export const HEAD_LIMIT_BYTES = 16 << 10;
+/** Of 2,000 drivers and machines, whatever their names, with all signatures. */
+export const HEAD_LIMIT_BYTES = 768 << 10;
+/** What is left of it for lines of signatures. */
+const SIGNATURES_BYTES = 8 << 10;
 export const HEAD_PATH = "metadata/head";
-const HEADING = "kmodfarm head v1";
+/** Heads of registries without a log are as they ever were. */
+const [HEADING, HEADING_WITH_LOG] = ["kmodfarm head v1", "kmodfarm head v2"];
 const NO_FLOOR = "-";
 
 /** Reads what is signed, without asking by whom. @throws FarmError NOTE_MALFORMED */
 export function readHead(text: string, what: string): Head {
   const lines = new Lines(text, HEAD_LIMIT_BYTES, what);
-  lines.exactly(HEADING);
+  const hasLog = lines.takes(HEADING_WITH_LOG);
+  if (!hasLog) lines.exactly(HEADING);
   const origin = readOrigin(lines);
   const serial = lines.number(lines.fields("serial", 1)[0]);
   if (serial === 0) throw lines.fault("serials begin with 1");
@@ -47,6 +56,7 @@ export function readHead(text: string, what: string): Head {
   if (expires <= issued) throw lines.fault("it expires before it is issued");
   const [number, digest] = lines.fields("generation", 2);
   const generation = { number: lines.number(number), digest: lines.digest(digest) };
+  const log = hasLog ? readLogState(lines) : undefined;
   const indices: IndexRoot[] = [];
   for (let last = ""; !lines.isAtEnd; ) {
     const index = readIndexRoot(lines);
@@ -55,7 +65,12 @@ export function readHead(text: string, what: string): Head {
     last = placeOf(index);
     indices.push(index);
   }
-  return { origin, serial, issued, expires, generation, indices };
+  return { origin, serial, issued, expires, generation, ...(log === undefined ? {} : { log }), indices };
+}
+
+function readLogState(lines: Lines): LogState {
+  const [size, root] = lines.fields("log", 2);
+  return { size: lines.number(size), root: readLogHash(lines, root) };
 }
 
 function readIndexRoot(lines: Lines): IndexRoot {
@@ -72,14 +87,15 @@ function readIndexRoot(lines: Lines): IndexRoot {
 }
 
 /** The text to sign. @throws FarmError NOTE_MALFORMED for what no reader would take */
-export function writeHead({ origin, serial, issued, expires, generation, indices }: Head): string {
+export function writeHead({ origin, serial, issued, expires, generation, log, indices }: Head): string {
   const text = toText([
-    HEADING,
+    log === undefined ? HEADING : HEADING_WITH_LOG,
     `origin ${origin}`,
     `serial ${serial}`,
     `issued ${issued}`,
     `expires ${expires}`,
     `generation ${generation.number} ${hexOf(generation.digest)}`,
+    ...(log === undefined ? [] : [`log ${log.size} ${logHashText(log.root)}`]),
     ...indices
       .toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
       .map(
@@ -88,6 +104,8 @@ export function writeHead({ origin, serial, issued, expires, generation, indices
       ),
   ]);
   readHead(text, "the new head");
+  if (text.length > HEAD_LIMIT_BYTES - SIGNATURES_BYTES)
+    throw malformed("the new head", `it has ${text.length} bytes, which leave no room for signatures`);
   return text;
 }
 
@@ -104,6 +122,11 @@ export function acceptHead(
   what: string,
 ): Head {
   const head = verifiedHead(trust, note, what);
+  if (trust.roles.log !== undefined && head.log === undefined)
+    throw new FarmError("METADATA_UNSIGNED", {
+      about: what,
+      detail: `it names no log, and root ${trust.version} says who signs that`,
+    });
   const before = last === undefined ? undefined : readHead(last.text, `the last head of ${what}`);
   if (before !== undefined) refuseOlder(head, before, note.text === last?.text, what);
   if (before !== undefined && now.getTime() < Date.parse(before.issued))
@@ -137,6 +160,16 @@ function refuseOlder(head: Head, last: Head, isSame: boolean, what: string): voi
     });
   if (head.generation.number < last.generation.number)
     throw older(`its generation is ${head.generation.number}, and ${last.generation.number} was seen before`);
+  if (last.log === undefined) return;
+  const seen = `seen before: ${wordsOf(last.log)}`;
+  if (head.log === undefined) throw older(`its log is gone (${seen})`);
+  const both = `${seen}; shown now: ${wordsOf(head.log)}`;
+  if (head.log.size < last.log.size) throw older(`its log shrank (${both})`);
+  if (head.log.size === last.log.size && !isSameHash(head.log.root, last.log.root))
+    throw new FarmError("METADATA_FORKED", {
+      about: what,
+      detail: `its log forked: two roots over as many entries (${both})`,
+    });
 }
 
 /** Blanks sort before everything that names may hold. */

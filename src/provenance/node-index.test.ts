@@ -11,10 +11,9 @@ import {
   type NodeQuestion,
   readLeaf,
   readNode,
-  type WrittenIndex,
   wayTo,
-  writeIndex,
 } from "./node-index.ts";
+import { type WrittenIndex, writeIndex } from "./write-node-index.ts";
 
 const PLACE = { driver: "doorbell", machine: "x86_64" };
 const sized = (text: string) => ({ digest: sha256(text), size: text.length });

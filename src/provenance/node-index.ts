@@ -4,8 +4,9 @@
  * a line of the top node, the next ones a line of the node below, and so on to a leaf. A leaf has a block for each kernel.
  */
 import { createHash } from "node:crypto";
-import { type Digest, hexOf, sha256 } from "../base/json.ts";
-import { Lines, toText } from "./lines.ts";
+import type { Digest } from "../base/json.ts";
+import { Lines } from "./lines.ts";
+import { asLinuxHash, type LinuxRoot, levelsFor, proofBytes } from "./trees/linux-merkle.ts";
 
 /** A file among the blobs. */
 export interface Sized {
@@ -13,16 +14,37 @@ export interface Sized {
   readonly size: number;
 }
 
-interface NodeModule extends Sized {
+export interface NodeModule extends Sized {
   /** `doorbell.ko`: what a node inserts, unsigned and uncompressed. */
   readonly file: string;
 }
 
-interface NodeSignature extends Sized {
+export interface NodeSignature extends Sized {
   /** The module that it is of: appended to that, it makes the signed module. */
   readonly file: string;
   /** Subject key id of the certificate, as /proc/keys shows it. */
   readonly keyId: string;
+}
+
+/** An edition of the set of a driver's version (docs/sets.md), by whose root modules are proven. */
+interface NodeSet {
+  readonly version: string;
+  readonly edition: number;
+  /** Modules of the set so far. */
+  readonly count: number;
+  readonly root: LinuxRoot;
+}
+
+interface NodeProof extends Sized {
+  /** The module that it is of: what is beside that as `doorbell.ko.merkle`. */
+  readonly file: string;
+}
+
+/** By which sets modules are proven. */
+export interface Proven {
+  /** The editions that brought them, oldest first. */
+  readonly sets: readonly NodeSet[];
+  readonly proofs: readonly NodeProof[];
 }
 
 /** What a node gets. */
@@ -33,6 +55,8 @@ export interface NodeArtifact {
   /** In the order in which they are inserted. */
   readonly modules: readonly NodeModule[];
   readonly signatures: readonly NodeSignature[];
+  /** Absent where no set has them: in an index of format 1, or where their bytes were missing when they became stable. */
+  readonly proven?: Proven | undefined;
 }
 
 export type NodeAnswer =
@@ -89,20 +113,21 @@ export type FoundAnswer =
   | { readonly kind: "ambiguous"; readonly near: readonly NodeBlock[] };
 
 export const NODE_LIMIT_BYTES = 64 << 10;
-const HEADING = "kmodfarm index v1";
+/** Only leaves that name sets are of format 2: clients that know format 1 alone read all others. */
+export const [HEADING, HEADING_WITH_SETS] = ["kmodfarm index v1", "kmodfarm index v2"];
 const MOST_MODULES = 64;
 const MOST_SIGNATURES = 512;
 const MOST_BUNDLES = 16;
-const MOST_DENIED = 256;
+/** Each module may have come with another edition. */
+const MOST_SETS = MOST_MODULES;
+export const MOST_DENIED = 256;
 const MODULE_FILE = /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,124}\.ko$/;
 const KEY_ID = /^[0-9a-f]{8,128}$/;
-const BUILDING = "answer building";
+export const BUILDING = "answer building";
 const WHYS = ["failed", "excluded", "withheld"] as const;
 
 /** Digits of the hash that each level takes, from the fewest files to the most. */
-const WIDTHS = ["1", "2", "2+1", "2+2", "2+2+1"] as const;
-/** Leaves are kept well below their limit, so that few nodes fetch much of what concerns others. */
-const LEAF_GOAL_BYTES = 12 << 10;
+export const WIDTHS = ["1", "2", "2+1", "2+2", "2+2+1"] as const;
 
 export function isWidths(text: string): boolean {
   return (WIDTHS as readonly string[]).includes(text);
@@ -175,11 +200,12 @@ export function readLeaf(
   what: string,
 ): readonly NodeBlock[] {
   const lines = new Lines(bytes, NODE_LIMIT_BYTES, what);
-  lines.exactly(HEADING);
+  const hasSets = lines.takes(HEADING_WITH_SETS);
+  if (!hasSets) lines.exactly(HEADING);
   lines.exactly(`leaf ${place.driver} ${place.machine} ${prefix}`);
   const blocks: NodeBlock[] = [];
   for (let last = ""; !lines.isAtEnd; ) {
-    const block = readBlock(lines, place);
+    const block = readBlock(lines, place, hasSets);
     if (!keyOf({ ...place, release: block.release }).startsWith(prefix))
       throw lines.fault(`the kernel ${block.release} belongs into another leaf`);
     if (orderOf(block) <= last) throw lines.fault("kernels are in their order, each once");
@@ -189,13 +215,13 @@ export function readLeaf(
   return blocks;
 }
 
-function readBlock(lines: Lines, place: IndexPlace): NodeBlock {
+function readBlock(lines: Lines, place: IndexPlace, hasSets: boolean): NodeBlock {
   const [driver, machine, release, distribution, packageVersion = ""] = lines.fields("kernel", 5);
   if (driver !== place.driver || machine !== place.machine)
     throw lines.fault(`it is not of ${place.driver} for ${place.machine}`);
   const kernel = { release: lines.name(release), distribution: lines.name(distribution), packageVersion };
   const uname = readUname(lines);
-  const answer = readAnswer(lines);
+  const answer = readAnswer(lines, hasSets);
   const denied: Denial[] = [];
   for (let last = ""; lines.has("deny"); ) {
     const [[digest], why] = lines.fieldsAndText("deny", 1);
@@ -207,13 +233,18 @@ function readBlock(lines: Lines, place: IndexPlace): NodeBlock {
   return { ...kernel, ...(uname === undefined ? {} : { uname }), answer, denied };
 }
 
+/** Blanks sort before everything that a field may hold. */
+export function orderOf({ release, distribution, packageVersion }: NodeBlock): string {
+  return `${release} ${distribution} ${packageVersion}`;
+}
+
 function readUname(lines: Lines): UnameRule | undefined {
   for (const kind of ["uname", "unameword"] as const)
     if (lines.has(kind)) return { kind, text: lines.textOf(kind) };
   return undefined;
 }
 
-function readAnswer(lines: Lines): NodeAnswer {
+export function readAnswer(lines: Lines, hasSets: boolean): NodeAnswer {
   if (lines.takes(BUILDING)) return { kind: "building" };
   const [[kind], rest] = lines.fieldsAndText("answer", 1);
   const whyKind = WHYS.find((one) => one === kind);
@@ -223,13 +254,13 @@ function readAnswer(lines: Lines): NodeAnswer {
   if ((!isExact && (kind !== "loadsOn" || builtFor === undefined)) || more.length > 0)
     throw lines.fault("it is not an answer");
   const name = lines.name(version);
-  const artifact = readArtifact(lines, name);
+  const artifact = readArtifact(lines, name, hasSets);
   return isExact
     ? { kind: "exact", artifact }
     : { kind: "loadsOn", artifact, builtFor: lines.word(builtFor) };
 }
 
-function readArtifact(lines: Lines, version: string): NodeArtifact {
+function readArtifact(lines: Lines, version: string, hasSets: boolean): NodeArtifact {
   const sized = ([digest, size]: string[]): Sized => ({
     digest: lines.digest(digest),
     size: lines.number(size),
@@ -248,7 +279,36 @@ function readArtifact(lines: Lines, version: string): NodeArtifact {
     if (modules.push({ file, ...sized(one) }) > MOST_MODULES) throw lines.fault("there are too many modules");
   }
   if (modules.length === 0) throw lines.fault("no module follows");
-  return { version, manifest, provenance, modules, signatures: readSignatures(lines, modules) };
+  const signatures = readSignatures(lines, modules);
+  const proven = hasSets && lines.has("set") ? readProven(lines, modules) : undefined;
+  return { version, manifest, provenance, modules, signatures, ...(proven === undefined ? {} : { proven }) };
+}
+
+function readProven(lines: Lines, modules: readonly NodeModule[]): Proven {
+  const sets: NodeSet[] = [];
+  while (lines.has("set")) {
+    const [version, edition, count, levels, root] = lines.fields("set", 5);
+    const of = { version: lines.name(version), edition: lines.number(edition), count: lines.number(count) };
+    if (of.edition <= (sets.at(-1)?.edition ?? 0))
+      throw lines.fault("editions are in their order, each once");
+    if (of.count === 0 || lines.number(levels) !== levelsFor(of.count))
+      throw lines.fault(`${of.count} modules have no tree of ${levels} levels`);
+    const hash = asLinuxHash(Buffer.from(lines.digest(root).slice("sha256:".length), "hex"));
+    if (sets.push({ ...of, root: { levels: Number(levels), hash } }) > MOST_SETS)
+      throw lines.fault("there are too many sets");
+  }
+  const proofs: NodeProof[] = [];
+  while (lines.has("proof")) {
+    const [file = "", digest, size] = lines.fields("proof", 3);
+    if (!modules.some((one) => one.file === file)) throw lines.fault(`there is no module ${file}`);
+    if (proofs.some((one) => one.file === file)) throw lines.fault(`${file} has two proofs`);
+    const proof = { file, digest: lines.digest(digest), size: lines.number(size) };
+    if (!sets.some(({ root }) => proofBytes(root) === proof.size))
+      throw lines.fault("no set has proofs of that size");
+    proofs.push(proof);
+  }
+  if (proofs.length === 0) throw lines.fault("no proof follows");
+  return { sets, proofs };
 }
 
 function readSignatures(lines: Lines, modules: readonly NodeModule[]): readonly NodeSignature[] {
@@ -278,115 +338,18 @@ export function answerFrom(blocks: readonly NodeBlock[], { release, version }: N
 }
 
 function isSaid({ kind, text }: UnameRule, version: string): boolean {
-  return kind === "uname" ? version === text : ` ${version} `.includes(` ${text} `);
+  return kind === "uname" ? version === text : hasWords(version, text);
 }
 
-// --- Writing --------------------------------------------------------------------------------------------------------
-
-export interface WrittenIndex {
-  readonly widths: string;
-  readonly top: Digest;
-  /** By their digests. Files that did not change have the digests that they had. */
-  readonly files: ReadonlyMap<Digest, string>;
+/** Whether words stand in a text, between blanks. */
+export function hasWords(text: string, words: string): boolean {
+  return ` ${text} `.includes(` ${words} `);
 }
 
-/**
- * The tree of some blocks, as deep as they need.
- * @throws FarmError NOTE_MALFORMED for blocks that no reader would take; LIMIT_EXCEEDED if a leaf is too large however deep
- */
-export function writeIndex(place: IndexPlace, blocks: readonly NodeBlock[]): WrittenIndex {
-  const texts = blocks
-    .map((block) => ({ key: keyOf({ ...place, release: block.release }), order: orderOf(block), block }))
-    .toSorted((a, b) => (a.order < b.order ? -1 : 1))
-    .map(({ key, block }) => ({ key, text: blockText(place, block) }));
-  const widths =
-    WIDTHS.find((one) => largestLeaf(texts, one) <= LEAF_GOAL_BYTES) ?? WIDTHS[WIDTHS.length - 1];
-  return plantTree(place, texts, widths as string);
-}
-
-interface KeyedText {
-  readonly key: string;
-  readonly text: string;
-}
-
-function largestLeaf(texts: readonly KeyedText[], widths: string): number {
-  const sizes = new Map<string, number>();
-  for (const { key, text } of texts) {
-    const prefix = leafPrefix(widths, key);
-    sizes.set(prefix, (sizes.get(prefix) ?? 0) + text.length);
-  }
-  return Math.max(0, ...sizes.values());
-}
-
-function plantTree(
-  { driver, machine }: IndexPlace,
-  texts: readonly KeyedText[],
-  widths: string,
-): WrittenIndex {
-  const files = new Map<Digest, string>();
-  const add = (text: string): Digest => {
-    const digest = sha256(text);
-    files.set(digest, text);
-    return digest;
-  };
-  const grow = (
-    some: readonly KeyedText[],
-    prefix: string,
-    [width, ...deeper]: readonly number[],
-  ): Digest => {
-    if (width === undefined)
-      return add(
-        `${toText([HEADING, `leaf ${driver} ${machine} ${prefix}`])}${some.map(({ text }) => text).join("")}`,
-      );
-    const end = prefix.length + width;
-    const children = [...Map.groupBy(some, ({ key }) => key.slice(prefix.length, end))]
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([digits, below]) => `${digits} ${hexOf(grow(below, `${prefix}${digits}`, deeper))}`);
-    return add(toText([HEADING, `node ${driver} ${machine} ${prefix === "" ? "-" : prefix}`, ...children]));
-  };
-  return { widths, top: grow(texts, "", levelsOf(widths)), files };
-}
-
-function blockText({ driver, machine }: IndexPlace, block: NodeBlock): string {
-  const { release, distribution, packageVersion, uname, answer, denied } = block;
-  return toText([
-    `kernel ${driver} ${machine} ${release} ${distribution} ${packageVersion}`,
-    ...(uname === undefined ? [] : [`${uname.kind} ${uname.text}`]),
-    ...answerLines(answer),
-    ...denied
-      .toSorted((a, b) => (a.module < b.module ? -1 : 1))
-      .map(({ module, why }) => `deny ${hexOf(module)} ${why}`),
-  ]);
-}
-
-function answerLines(answer: NodeAnswer): string[] {
-  if (answer.kind === "building") return [BUILDING];
-  if (answer.kind !== "exact" && answer.kind !== "loadsOn") return [`answer ${answer.kind} ${answer.why}`];
-  const { version, manifest, provenance, modules, signatures } = answer.artifact;
-  const sized = ({ digest, size }: Sized) => `${hexOf(digest)} ${size}`;
-  return [
-    answer.kind === "exact" ? `answer exact ${version}` : `answer loadsOn ${version} ${answer.builtFor}`,
-    `manifest ${sized(manifest)}`,
-    ...provenance.map((one) => `provenance ${sized(one)}`),
-    ...modules.map((one) => `module ${one.file} ${sized(one)}`),
-    ...signatures.map((one) => `signature ${one.file} ${one.keyId} ${sized(one)}`),
-  ];
-}
-
-/** Blanks sort before everything that a field may hold. */
-function orderOf({ release, distribution, packageVersion }: NodeBlock): string {
-  return `${release} ${distribution} ${packageVersion}`;
-}
-
-/** An artifact that readers take, or undefined: it has too much of something, or names that files may not have. */
-export function writableArtifact(artifact: NodeArtifact): NodeArtifact | undefined {
-  const text = toText(answerLines({ kind: "exact", artifact }));
-  try {
-    const lines = new Lines(text, NODE_LIMIT_BYTES, "an artifact");
-    readAnswer(lines);
-    lines.end();
-    return artifact;
-  } catch {
-    return undefined;
-  }
+/** What a node of that release must not load, whichever of its blocks answers, and if none does. */
+export function denialsOf(
+  blocks: readonly NodeBlock[],
+  { release }: Pick<NodeQuestion, "release">,
+): readonly Denial[] {
+  return blocks.filter((block) => block.release === release).flatMap(({ denied }) => denied);
 }

@@ -1,8 +1,9 @@
 /**
- * C2SP signed notes (c2sp.org/signed-note): a text, a blank line, and signatures of the text, one a line. Signatures here
- * are ECDSA (type 0x02) over P-256 and SHA-256, which `openssl dgst` verifies since 1.0.2.
+ * C2SP signed notes (c2sp.org/signed-note): a text, a blank line, and signatures of the text, one a line. Those that nodes
+ * verify are ECDSA (type 0x02) over P-256 and SHA-256, which `openssl dgst` does since 1.0.2; those of logs and their
+ * witnesses are Ed25519 (0x01), and cosignatures with a time (0x04, c2sp.org/tlog-cosignature).
  */
-import { verify } from "node:crypto";
+import { createHash, verify } from "node:crypto";
 import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf } from "../base/json.ts";
 import { malformed, readText } from "./lines.ts";
@@ -12,7 +13,7 @@ export interface NoteSignature {
   /** The origin, as the signer wrote it. Key ids and names only say which signatures need not be tried. */
   readonly name: string;
   readonly keyId: Uint8Array;
-  /** ECDSA, in DER. */
+  /** ECDSA in DER, Ed25519 in 64 bytes; a cosignature's time before it in eight. */
   readonly signature: Uint8Array;
 }
 
@@ -78,11 +79,28 @@ export function writeNote({ text, signatures }: SignedNote): string {
 
 /** A signature as a note carries it. */
 export function noteSignature(origin: string, key: PublicKey, signature: Uint8Array): NoteSignature {
-  return { name: origin, keyId: keyIdOf(key), signature };
+  return { name: origin, keyId: keyIdOf(key, origin), signature };
 }
 
-function keyIdOf({ fingerprint }: PublicKey): Uint8Array {
-  return Buffer.from(hexOf(fingerprint), "hex").subarray(0, KEY_ID_BYTES);
+const [ED25519, COSIGNATURE] = [0x01, 0x04];
+const ED25519_BYTES = 32;
+
+/** Of ECDSA it is the beginning of the fingerprint, of Ed25519 that of the name, the type and the key itself. */
+function keyIdOf(key: PublicKey, name: string, type = ED25519): Uint8Array {
+  if (key.kind !== "ed25519") return Buffer.from(hexOf(key.fingerprint), "hex").subarray(0, KEY_ID_BYTES);
+  const bytes = Buffer.concat([Buffer.from(`${name}\n`), typedKey(key, type)]);
+  return createHash("sha256").update(bytes).digest().subarray(0, KEY_ID_BYTES);
+}
+
+/** An SPKI of Ed25519 ends with the key. */
+function typedKey({ spki }: PublicKey, type: number): Buffer {
+  return Buffer.concat([Buffer.of(type), Buffer.from(spki).subarray(-ED25519_BYTES)]);
+}
+
+/** An Ed25519 key as programs for logs take it: `NAME+KEYID+BASE64`. */
+export function verifierKey(key: PublicKey, name: string): string {
+  const id = Buffer.from(keyIdOf(key, name)).toString("hex");
+  return `${name}+${id}+${typedKey(key, ED25519).toString("base64")}`;
 }
 
 /**
@@ -99,7 +117,7 @@ export function signersOf(
   const message = Buffer.from(text);
   for (const { name, keyId, signature } of signatures) {
     const claimed = keys.filter(
-      (key) => name === origin && keyIdOf(key).every((byte, at) => byte === keyId[at]),
+      (key) => name === origin && keyIdOf(key, name).every((byte, at) => byte === keyId[at]),
     );
     if (claimed.length === 0) continue;
     const signer = claimed.find((key) => isSignature(message, key, signature));
@@ -113,7 +131,59 @@ export function signersOf(
   return signers;
 }
 
+const TIME_BYTES = 8;
+
+/** What a witness signs: the note, and when it saw that. */
+export function cosignedText(text: string, seconds: number): string {
+  return `cosignature/v1\ntime ${seconds}\n${text}`;
+}
+
+/** A cosignature as a note carries it, under the witness's own name. */
+export function noteCosignature(
+  name: string,
+  key: PublicKey,
+  seconds: number,
+  signature: Uint8Array,
+): NoteSignature {
+  const time = Buffer.alloc(TIME_BYTES);
+  time.writeBigUInt64BE(BigInt(seconds));
+  return { name, keyId: keyIdOf(key, name, COSIGNATURE), signature: Buffer.concat([time, signature]) };
+}
+
+/**
+ * Which of some keys cosigned a note, whatever name they did it under: each counts once.
+ * @throws FarmError METADATA_UNSIGNED for a line that claims to be of one of the keys and is not
+ */
+export function cosignersOf(
+  { text, signatures }: SignedNote,
+  keys: readonly PublicKey[],
+  what: string,
+): ReadonlySet<Digest> {
+  const cosigners = new Set<Digest>();
+  for (const { name, keyId, signature } of signatures) {
+    const claimed = keys.filter((key) =>
+      keyIdOf(key, name, COSIGNATURE).every((byte, at) => byte === keyId[at]),
+    );
+    if (claimed.length === 0) continue;
+    const bytes = Buffer.from(signature);
+    const time = bytes.length > TIME_BYTES ? bytes.readBigUInt64BE(0) : 0n;
+    const message = Buffer.from(cosignedText(text, Number(time)));
+    const signer = claimed.find(
+      (key) =>
+        time <= BigInt(Number.MAX_SAFE_INTEGER) && isSignature(message, key, bytes.subarray(TIME_BYTES)),
+    );
+    if (signer === undefined)
+      throw new FarmError("METADATA_UNSIGNED", {
+        about: what,
+        detail: `a cosignature of the witness ${claimed[0]?.fingerprint} is wrong`,
+      });
+    cosigners.add(signer.fingerprint);
+  }
+  return cosigners;
+}
+
 function isSignature(message: Uint8Array, { kind, key }: PublicKey, signature: Uint8Array): boolean {
+  if (kind === "ed25519") return signature.length === 64 && verify(null, message, key, signature);
   if (kind !== "p256") return false;
   try {
     return verify("sha256", message, { key, dsaEncoding: "der" }, signature);

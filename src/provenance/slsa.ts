@@ -11,7 +11,7 @@ export const PREDICATE_TYPE = "https://slsa.dev/provenance/v1";
 export const BUILD_TYPE = "urn:kmodfarm:buildtype:v1";
 
 /** Of one line, and not endless: it is shown to people. */
-const Text = z
+export const Text = z
   .string()
   .min(1)
   .max(2048)
@@ -41,7 +41,7 @@ const Descriptor = z
     error: "has neither uri nor digest nor content",
   });
 export type Descriptor = z.infer<typeof Descriptor>;
-const Descriptors = z.array(Descriptor).max(MOST_DESCRIPTORS);
+export const Descriptors = z.array(Descriptor).max(MOST_DESCRIPTORS);
 
 /** What was asked for. A reader compares all of it, so nothing else may stand here. */
 const ExternalParameters = z.strictObject({

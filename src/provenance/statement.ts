@@ -1,12 +1,13 @@
 /**
- * The in-toto statement: who signs it says of some modules how they were built. Version 1, with SLSA's predicate, and
- * nothing beside. Source: github.com/in-toto/attestation, spec/v1.
+ * The in-toto statement: who signs it says of some modules how they were built, or that they came out otherwise when they
+ * were built again. Version 1, with SLSA's predicate or a test result. Source: github.com/in-toto/attestation, spec/v1.
  */
 import { z } from "zod";
 import { canonicalJson, type Digest, describeIssue, hexOf } from "../base/json.ts";
 import { isPathSegment } from "../kernel/path-segment.ts";
 import { BuildProvenance, PREDICATE_TYPE } from "./slsa.ts";
 import { malformed, readStrictJson } from "./strict-json.ts";
+import { TEST_RESULT_TYPE, TestResult } from "./test-result.ts";
 
 const STATEMENT_TYPE = "https://in-toto.io/Statement/v1";
 const MOST_SUBJECTS = 1000;
@@ -25,7 +26,7 @@ const Subject = z.strictObject({
 });
 export type Subject = z.infer<typeof Subject>;
 
-const Statement = z.strictObject({
+const common = {
   _type: z.literal(STATEMENT_TYPE),
   subject: z
     .array(Subject)
@@ -34,9 +35,25 @@ const Statement = z.strictObject({
     .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, {
       error: "two subjects have one name",
     }),
+};
+
+const BuildStatement = z.strictObject({
+  ...common,
   predicateType: z.literal(PREDICATE_TYPE),
   predicate: BuildProvenance,
 });
+/** How something was built. */
+export type BuildStatement = z.infer<typeof BuildStatement>;
+
+const FailureStatement = z.strictObject({
+  ...common,
+  predicateType: z.literal(TEST_RESULT_TYPE),
+  predicate: TestResult,
+});
+/** That something came out otherwise when it was built again. */
+export type FailureStatement = z.infer<typeof FailureStatement>;
+
+const Statement = z.discriminatedUnion("predicateType", [BuildStatement, FailureStatement]);
 export type Statement = z.infer<typeof Statement>;
 
 /** What a statement is about: modules without signature and compression. */
@@ -60,8 +77,12 @@ export function subjectsOf(modules: readonly StatedModule[]): Subject[] {
     .toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-export function statementOf(modules: readonly StatedModule[], predicate: BuildProvenance): Statement {
+export function statementOf(modules: readonly StatedModule[], predicate: BuildProvenance): BuildStatement {
   return { _type: STATEMENT_TYPE, subject: subjectsOf(modules), predicateType: PREDICATE_TYPE, predicate };
+}
+
+export function failureOf(modules: readonly StatedModule[], predicate: TestResult): FailureStatement {
+  return { _type: STATEMENT_TYPE, subject: subjectsOf(modules), predicateType: TEST_RESULT_TYPE, predicate };
 }
 
 /** The bytes that are signed: one statement has one form. */

@@ -45,6 +45,8 @@ describe("strict JSON", () => {
     ["a name that is none", "{1:2}"],
     ["a colon without a name", "{:2}"],
     ["a bomb of depth", "[".repeat(100_000)],
+    ["too many values", `[${"1,".repeat(250_000)}1]`],
+    ["too many objects", `[${"{},".repeat(250_000)}{}]`],
     ["too many bytes", `"${"a".repeat(1024 * 1024)}"`],
   ])("refuses %s", (_, text) => {
     expect(() => read(text)).toThrow(expect.objectContaining({ code: "PROVENANCE_MALFORMED" }));

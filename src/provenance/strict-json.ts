@@ -10,25 +10,32 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 interface JsonLimits {
   readonly bytes: number;
   readonly depth: number;
+  /** Two bytes can be a value, and each costs memory, and more of it once a schema refuses it. */
+  readonly values: number;
 }
 
-const LIMITS: JsonLimits = { bytes: 1024 * 1024, depth: 32 };
+/** A statement that names thousands of packages, and the bundle around it, are shorter. */
+const LIMITS: JsonLimits = { bytes: 1024 * 1024, depth: 32, values: 200_000 };
 
 /** @throws FarmError PROVENANCE_MALFORMED */
-export function readStrictJson(bytes: Uint8Array, what: string, limits: JsonLimits = LIMITS): Json {
+export function readStrictJson(bytes: Uint8Array, what: string): Json {
+  const value = parseOnceNamed(bytes, what, LIMITS);
+  const fault = faultIn(value);
+  if (fault !== undefined) throw malformed(what, fault);
+  return value;
+}
+
+/** JSON in which no name occurs twice in one object; its strings and numbers are as they come. @throws FarmError PROVENANCE_MALFORMED */
+export function parseOnceNamed(bytes: Uint8Array, what: string, limits: JsonLimits): Json {
   if (bytes.length > limits.bytes)
     throw malformed(what, `it has ${bytes.length} bytes, but ${limits.bytes} are allowed`);
   const text = decode(bytes, what);
   refuseDoubles(text, what, limits);
-  let value: Json;
   try {
-    value = JSON.parse(text);
+    return JSON.parse(text) as Json;
   } catch {
     throw malformed(what, "it is not JSON");
   }
-  const fault = faultIn(value);
-  if (fault !== undefined) throw malformed(what, fault);
-  return value;
 }
 
 export function malformed(what: string, detail: string): FarmError {
@@ -48,11 +55,14 @@ function decode(bytes: Uint8Array, what: string): string {
  * JSON.parse keeps the last of two equal names without a word, and goes as deep as it is led. What this misreads, because
  * it is not JSON at all, JSON.parse refuses afterwards.
  */
-function refuseDoubles(text: string, what: string, { depth }: JsonLimits): void {
+function refuseDoubles(text: string, what: string, { depth, values }: JsonLimits): void {
   const open: Set<string>[] = [];
   let last = "";
+  let most = 1; // Each but the first comes after a bracket or a comma, or after a name that does.
   for (let at = 0; at < text.length; at++) {
     const character = text[at];
+    if ((character === "{" || character === "[" || character === ",") && ++most > values)
+      throw malformed(what, `it has more than ${values} values`);
     if (character === "{" || character === "[") {
       open.push(new Set());
       if (open.length > depth) throw malformed(what, `it is nested more than ${depth} deep`);

@@ -6,7 +6,7 @@ import { FarmError } from "../base/error.ts";
 import { type Digest, hexOf } from "../base/json.ts";
 import { Lines, toText } from "./lines.ts";
 import { type PublicKey, publicKeyFromSpki } from "./public-key.ts";
-import { isOrigin, type SignedNote, signersOf } from "./signed-note.ts";
+import { cosignersOf, isOrigin, type SignedNote, signersOf } from "./signed-note.ts";
 
 interface Role {
   /** How many distinct keys must sign. */
@@ -20,15 +20,24 @@ export interface Trust {
   readonly version: number;
   readonly expires: string;
   readonly keys: ReadonlyMap<Digest, PublicKey>;
-  readonly roles: { readonly root: Role; readonly head: Role };
+  readonly roles: {
+    readonly root: Role;
+    readonly head: Role;
+    /** Who signs the log; a registry without has no log, and its heads name none. */
+    readonly log?: Role;
+    /** Who watches that the log only grows. */
+    readonly witness?: Role;
+  };
 }
 
 export const ROOT_LIMIT_BYTES = 64 << 10;
-const HEADING = "kmodfarm root v1";
+/** The first version has no log; readers of it still read it. */
+const [HEADING, HEADING_WITH_LOG] = ["kmodfarm root v1", "kmodfarm root v2"];
 const MOST_KEYS = 64;
-/** In their order. */
-const ROLES = ["root", "head"] as const;
-type RoleName = (typeof ROLES)[number];
+/** In their order; what signs which nodes verify with `openssl`, and what programs for logs do. */
+const ROLES = { root: "p256", head: "p256", log: "ed25519", witness: "ed25519" } as const;
+type RoleName = keyof typeof ROLES;
+const ROLE_NAMES = Object.keys(ROLES) as RoleName[];
 
 export function rootPath(version: number): string {
   return `metadata/root/${version}`;
@@ -37,17 +46,26 @@ export function rootPath(version: number): string {
 /** Reads what is signed, without asking by whom. @throws FarmError NOTE_MALFORMED */
 export function readTrust(text: string, what: string): Trust {
   const lines = new Lines(text, ROOT_LIMIT_BYTES, what);
-  lines.exactly(HEADING);
+  const hasLog = lines.takes(HEADING_WITH_LOG);
+  if (!hasLog) lines.exactly(HEADING);
   const origin = readOrigin(lines);
   const version = lines.number(lines.fields("version", 1)[0]);
   if (version === 0) throw lines.fault("versions begin with 1");
   const expires = lines.time(lines.fields("expires", 1)[0]);
   const keys = readKeys(lines, what);
-  const [root, head] = ROLES.map((name) => readRole(lines, name, keys)) as [Role, Role];
+  const read = (name: RoleName) => readRole(lines, name, keys);
+  const roles = {
+    ...{ root: read("root"), head: read("head") },
+    ...(hasLog ? { log: read("log") } : {}),
+    ...(hasLog && !lines.isAtEnd ? { witness: read("witness") } : {}),
+  };
   lines.end();
-  const used = new Set([...root.keys, ...head.keys]);
+  const used = new Set(Object.values(roles).flatMap((role) => role.keys));
   if (used.size !== keys.size) throw lines.fault("a key has no role");
-  return { origin, version, expires, keys, roles: { root, head } };
+  // Who watches himself is no witness.
+  if (roles.witness?.keys.some((one) => roles.log?.keys.includes(one)))
+    throw lines.fault("a key of the log cannot be its witness");
+  return { origin, version, expires, keys, roles };
 }
 
 export function readOrigin(lines: Lines): string {
@@ -67,7 +85,8 @@ function readKeys(lines: Lines, what: string): ReadonlyMap<Digest, PublicKey> {
     if (spki.toString("base64") !== encoded) throw lines.fault("its key is not base64");
     const key = readKey(spki, lines, what);
     if (key.fingerprint !== fingerprint) throw lines.fault("its fingerprint is of another key");
-    if (key.kind !== "p256") throw lines.fault("nodes verify P-256 alone");
+    if (key.kind !== "p256" && key.kind !== "ed25519")
+      throw lines.fault("its key is neither P-256 nor Ed25519");
     keys.set(fingerprint, key);
     if (keys.size > MOST_KEYS) throw lines.fault(`there are more than ${MOST_KEYS} keys`);
   }
@@ -90,6 +109,10 @@ function readRole(lines: Lines, name: RoleName, keys: ReadonlyMap<Digest, Public
     throw lines.fault("keys are in the order of their fingerprints, each once");
   if (!role.keys.every((one) => keys.has(one)))
     throw lines.fault("it names a key that is not in this document");
+  if (!role.keys.every((one) => keys.get(one)?.kind === ROLES[name]))
+    throw lines.fault(
+      ROLES[name] === "p256" ? "nodes verify P-256 alone" : `keys of the role ${name} are Ed25519`,
+    );
   if (role.threshold < 1 || role.threshold > role.keys.length)
     throw lines.fault(`its threshold is ${role.threshold} of ${role.keys.length} keys`);
   return role;
@@ -98,16 +121,17 @@ function readRole(lines: Lines, name: RoleName, keys: ReadonlyMap<Digest, Public
 /** The text to sign. @throws FarmError NOTE_MALFORMED for what no reader would take */
 export function writeTrust({ origin, version, expires, keys, roles }: Trust): string {
   const text = toText([
-    HEADING,
+    roles.log === undefined ? HEADING : HEADING_WITH_LOG,
     `origin ${origin}`,
     `version ${version}`,
     `expires ${expires}`,
     ...[...keys.values()]
       .toSorted((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1))
       .map(({ fingerprint, spki }) => `key ${hexOf(fingerprint)} ${Buffer.from(spki).toString("base64")}`),
-    ...ROLES.map((name) => {
-      const { threshold, keys: some } = roles[name];
-      return ["role", name, threshold, ...some.map(hexOf).toSorted()].join(" ");
+    ...ROLE_NAMES.flatMap((name) => {
+      const role = roles[name];
+      if (role === undefined) return [];
+      return [["role", name, role.threshold, ...role.keys.map(hexOf).toSorted()].join(" ")];
     }),
   ]);
   readTrust(text, "the new root document");
@@ -140,9 +164,10 @@ export function nextTrust(current: Trust, note: SignedNote, what: string): Trust
 
 /** @throws FarmError METADATA_UNSIGNED unless enough distinct keys of a role signed */
 export function checkSigned(trust: Trust, name: RoleName, note: SignedNote, what: string): void {
-  const { threshold, keys } = trust.roles[name];
+  const { threshold, keys } = trust.roles[name] ?? { threshold: 1, keys: [] };
   const trusted = keys.flatMap((one) => trust.keys.get(one) ?? []);
-  const { size } = signersOf(note, trust.origin, trusted, what);
+  const { size } =
+    name === "witness" ? cosignersOf(note, trusted, what) : signersOf(note, trust.origin, trusted, what);
   if (size < threshold)
     throw new FarmError("METADATA_UNSIGNED", {
       about: what,

@@ -21,7 +21,7 @@ describe("putManifest", () => {
   test("stores what can be read again", async () => {
     const store = await openFolderStore(await temporaryDirectory());
 
-    const manifest = await putManifest(store, GOOD);
+    const { digest: manifest } = await putManifest(store, GOOD);
 
     expect(await readManifest(store, { ...makeEntry(makeElement()), manifest })).toEqual(
       Manifest.parse(GOOD),

@@ -27,9 +27,10 @@ import type { Store } from "./stores/store.ts";
  * could not be read again must not get in.
  * @throws FarmError UNSAFE_NAME
  */
-export function putManifest(store: Store, manifest: Manifest): Promise<Digest> {
+export async function putManifest(store: Store, manifest: Manifest): Promise<Part> {
   const { error } = Manifest.safeParse(manifest);
-  if (error === undefined) return putBlob(store, toDocument(manifest));
+  const text = toDocument(manifest);
+  if (error === undefined) return { digest: await putBlob(store, text), size: Buffer.byteLength(text) };
   const { driver, kernel } = manifest.identity;
   throw new FarmError("UNSAFE_NAME", {
     detail: `the artifact of ${driver.name} for ${kernel.release} cannot be stored: ${describeIssue(error)}`,
@@ -75,13 +76,15 @@ function contradiction(entry: IndexEntry, manifest: Manifest): string | undefine
     modules: [listed, built],
     files: [entry.files ?? [], manifest.files ?? []],
     logs: [entry.log, manifest.log.digest],
+    inputs: [entry.inputs ?? null, manifest.inputs ?? null],
+    bills: [entry.sbom ?? null, manifest.sbom ?? null],
   };
   return Object.entries(parts).find(([, [a, b]]) => canonicalJson(a) !== canonicalJson(b))?.[0];
 }
 
 /** An artifact's modules as nodes get them. @throws FarmError STORE_CORRUPT */
 export async function readModules(
-  store: Store,
+  store: RegistryReader,
   { modules }: Pick<IndexEntry, "modules">,
 ): Promise<{ readonly name: string; readonly bytes: Buffer }[]> {
   return Promise.all(
@@ -101,6 +104,9 @@ export interface Evidence {
   readonly kernel: KernelRecord;
   /** What is stated of its build, each signed. */
   readonly bundles?: readonly Buffer[];
+  /** The document of all that a rebuild needs. */
+  readonly inputs?: Part | undefined;
+  readonly sbom?: Part | undefined;
   /** What the index notes of that. */
   readonly noted?: Pick<IndexEntry, "verdicts" | "judged">;
 }
@@ -115,22 +121,35 @@ export async function storeArtifact(
   content: ArtifactContent,
   evidence: Evidence,
 ): Promise<IndexEntry> {
-  const modules: Manifest["modules"] = [];
+  const modules: StoredModule[] = [];
   for (const module of content.modules) modules.push(await storeModule(store, module));
   for (const file of content.files) await putPiece(store, file);
   await putBlob(store, content.log);
   const provenance: Part[] = [];
   for (const bundle of evidence.bundles ?? [])
     provenance.push({ digest: await putBlob(store, bundle), size: bundle.length });
-  const manifest = manifestOf(element, content, evidence, modules);
+  const described = modules.map(({ described: one }) => one);
+  const manifest = manifestOf(element, content, evidence, described);
   const entry = entryOf(element, content, evidence, await putManifest(store, manifest));
-  return provenance.length === 0 ? entry : { ...entry, provenance };
+  const listed = {
+    ...entry,
+    modules: entry.modules.map((one, at) =>
+      one.stripped === undefined ? one : { ...one, strippedSize: modules[at]?.insertedSize },
+    ),
+  };
+  return provenance.length === 0 ? listed : { ...listed, provenance };
+}
+
+interface StoredModule {
+  readonly described: Manifest["modules"][number];
+  /** Of what nodes insert. */
+  readonly insertedSize: number;
 }
 
 async function storeModule(
   store: Store,
   { name, size, built, stripped, compressed }: ModuleContent,
-): Promise<Manifest["modules"][number]> {
+): Promise<StoredModule> {
   // One shape after the other: modules with all their debugging information may be large.
   const digests = {
     unsigned: await putPiece(store, built),
@@ -138,7 +157,8 @@ async function storeModule(
     ...(compressed === undefined ? {} : { compressed: await putPiece(store, compressed) }),
   };
   const bytes = await readBlob(store, digests.stripped ?? digests.unsigned);
-  return { name, digests, size, witnesses: witnessesOf(bytes, `${name}.ko`) };
+  const witnesses = witnessesOf(bytes, `${name}.ko`);
+  return { described: { name, digests, size, witnesses }, insertedSize: bytes.length };
 }
 
 /** Verdicts are about what was taken over, and so is everything that is published. @throws FarmError DIGEST_MISMATCH */
@@ -187,7 +207,7 @@ function targetOf(
 function manifestOf(
   element: Element,
   { driver, recipe, recipeKey, files, environment, remarks, log }: ArtifactContent,
-  { verdicts, kernel }: Evidence,
+  { verdicts, kernel, inputs, sbom }: Evidence,
   modules: Manifest["modules"],
 ): Manifest {
   const target = targetOf(element, kernel);
@@ -203,6 +223,8 @@ function manifestOf(
       ...(mismatch === undefined ? {} : { mismatch }),
     },
     ...(remarks === undefined ? {} : { remarks }),
+    ...(inputs === undefined ? {} : { inputs }),
+    ...(sbom === undefined ? {} : { sbom }),
     verdicts: [...verdicts],
     log: { digest: sha256(log), size: log.length },
   };
@@ -211,8 +233,8 @@ function manifestOf(
 function entryOf(
   { kversion, packageVersion, flavour, output }: Element,
   content: ArtifactContent,
-  { refusals, noted = {} }: Evidence,
-  manifest: Digest,
+  { refusals, noted = {}, inputs, sbom }: Evidence,
+  manifest: Part,
 ): IndexEntry {
   const { driver, recipeKey, files, log } = content;
   return {
@@ -220,9 +242,12 @@ function entryOf(
     driverVersion: driver.version,
     series: output.split("/")[0] ?? "",
     ...{ kversion, packageVersion, flavour, output },
-    ...{ recipe: recipeKey, manifest, modules: listedModules(content) },
+    ...{ recipe: recipeKey, manifest: manifest.digest, manifestSize: manifest.size },
+    modules: listedModules(content),
     ...namedFiles(files),
     log: sha256(log),
+    ...(inputs === undefined ? {} : { inputs }),
+    ...(sbom === undefined ? {} : { sbom }),
     ...(refusals.length === 0 ? {} : { reasons: [...refusals] }),
     ...noted,
   };

@@ -1,15 +1,13 @@
 /** Bytes under their digests: with a digest, a reader can verify that the store returned what was put there. */
 import { createHash } from "node:crypto";
 import { FarmError } from "../base/error.ts";
-import { type Digest, hexOf, sha256 } from "../base/json.ts";
+import { type Digest, sha256 } from "../base/json.ts";
+import { blobPath } from "../provenance/blob-path.ts";
 import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
 import { BLOB_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
-export function blobPath(digest: string): string {
-  const hex = hexOf(digest);
-  return `blobs/sha256/${hex.slice(0, 2)}/${hex}`;
-}
+export { blobPath };
 
 /** Where people find it. */
 export function placeOf(store: Store, digest: string): string {

@@ -13,6 +13,7 @@ import { history, readPublished } from "./generations.ts";
 import { keptBlobs } from "./kept.ts";
 import { nextState } from "./publish.ts";
 import { openS3Store } from "./stores/s3.ts";
+import { PATIENCE } from "./stores/s3-bucket.ts";
 import type { Store } from "./stores/store.ts";
 
 const KEYS = {
@@ -21,7 +22,7 @@ const KEYS = {
   AWS_SESSION_TOKEN: "very-secret-token",
 };
 const AUTHOR = { who: "somebody", what: "run", now: () => new Date() };
-const QUICK = { connectMs: 30_000, silenceMs: 30_000, attempts: 3 };
+const QUICK = { ...PATIENCE, connectMs: 30_000, silenceMs: 30_000, attempts: 3 };
 const LOOK = { isFull: true, isRepair: false, copyOf: async () => undefined };
 
 beforeEach(() => {

@@ -7,15 +7,33 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
 import { type Catalog, sameFacts } from "../catalog/catalog.ts";
+import { historyBefore, lacksHistory } from "./backfill.ts";
 import { putBlob } from "./blobs.ts";
 import { Generation, type Part, type Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
-import { type HeadMaker, publishHead } from "./head.ts";
+import { publishHead } from "./head.ts";
+import { historyAfter } from "./history.ts";
 import { packed } from "./packed.ts";
 import { differenceOf, hasSame, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
-import { requireDocument, requireReadable } from "./readable.ts";
+import {
+  requireDocument,
+  requireHeadable,
+  requireIndexable,
+  requireReadable,
+  requireStanding,
+} from "./readable.ts";
+import { withEditions } from "./sets.ts";
 import type { Store } from "./stores/store.ts";
-import { type Announcement, announce, placesOf, readAnnounced, showAnnounced } from "./view.ts";
+import {
+  type Announcement,
+  announce,
+  clientPlacesOf,
+  hasClientView,
+  placesOf,
+  readAnnounced,
+  showAnnounced,
+} from "./view.ts";
+import { type HeadMaker, openVoucher, readVouched, type Voucher, vouchFor } from "./vouched.ts";
 
 /**
  * What to say, computed anew from whatever state it is applied to; the same state when there is nothing to say. It may be
@@ -25,6 +43,8 @@ export type Change<T> = (state: Published) => Changed<T> | Promise<Changed<T>>;
 
 export interface Changed<T> {
   readonly state: Published;
+  /** The state with what is no news by itself: it is published instead, where there is news. */
+  readonly beside?: Published;
   readonly result: T;
 }
 
@@ -35,6 +55,8 @@ export interface Author {
   readonly now: () => Date;
   /** Who signs the head; without one nodes do not hear of what is published. */
   readonly head?: HeadMaker;
+  /** Whether the registry is to have the view for others' clients. One that has it keeps it, whoever publishes. */
+  readonly wantsClientView?: boolean;
 }
 
 export interface Committed<T> extends Changed<T> {
@@ -70,7 +92,8 @@ async function afterwards<T>(number: number, what: string, work: () => Promise<T
 
 /**
  * Publishes a change. `known` is what the caller read before: only what is new is read again.
- * @throws FarmError STORE_CONFLICT after many losses; STORE_CORRUPT, and what the change itself throws
+ * @throws FarmError STORE_CONFLICT after many losses; STORE_CORRUPT, GENERATION_UNVOUCHED, METADATA_ROLLED_BACK,
+ * REGISTRY_TOO_LARGE, and what the change itself throws
  */
 export async function commit<T>(
   store: Store,
@@ -78,11 +101,34 @@ export async function commit<T>(
   author: Author,
   known?: Published,
 ): Promise<Committed<T>> {
-  let before = await readPublished(store, known);
+  const voucher = author.head === undefined ? undefined : await openVoucher(store, author.head);
+  const read = (from?: Published) =>
+    voucher === undefined ? readPublished(store, from) : readVouched(store, voucher, from);
+  let before = await read(known);
   for (let tries = 1; ; tries++) {
-    const { state, result } = await change(before);
-    const parts = await storeParts(store, before, state);
-    if (parts === undefined) return { state: before, result, show: () => showLeft(store, before, author) };
+    const { state: news, result, beside } = await change(before);
+    const since = async (said: Published, past: Published["history"]) => {
+      const grown = await withEditions(store, before, said);
+      return { ...grown, history: historyAfter(past, before, grown) };
+    };
+    let state = await since(news, news.history);
+    let fresh = await freshParts(before, state);
+    if (fresh === undefined) {
+      const show = () => showLeft(store, before, voucher, author.wantsClientView === true);
+      return { state: before, result, show };
+    }
+    if (beside !== undefined || lacksHistory(before)) {
+      const said = beside ?? news;
+      state = await since(said, lacksHistory(before) ? await historyBefore(store, before) : said.history);
+      fresh = (await freshParts(before, state)) ?? fresh;
+    }
+    requireStanding(before, state);
+    if (voucher?.counting !== undefined) {
+      requireHeadable(state, voucher.counting.origin);
+      requireIndexable(state);
+    }
+    const { parts, bytes } = fresh;
+    await storeParts(store, bytes);
     const generation: Generation = {
       schema: "kmodfarm.generation/2",
       number: (before.head?.number ?? 0) + 1,
@@ -96,13 +142,17 @@ export async function commit<T>(
     requireDocument(Generation, generationPath(generation.number), text);
     const head = { number: generation.number, digest: sha256(text) };
     // Said before it is published: a kill in between is made good by the next writer.
-    const announcement = await announce(store, head, placesOf(statesShown(before), state));
+    const places = placesOf(statesShown(before), state);
+    if (await hasClientView(store)) places.push(...clientPlacesOf(before, state));
+    else if (author.wantsClientView === true) places.push(...clientPlacesOf(undefined, state));
+    const announcement = await announce(store, head, places);
+    if (voucher !== undefined) await vouchFor(store, head, before.head, voucher);
     // What follows a generation that is gone would never be found.
     if (before.head !== null) await requireGeneration(store, before.head);
     if (await isCreated(store, generation.number, text)) {
       await afterwards(head.number, "the pointer", () => pointTo(store, head));
       const published = { ...state, head, parts };
-      return { state: published, result, show: () => showAll(store, published, author, announcement) };
+      return { state: published, result, show: () => showAll(store, published, voucher, announcement) };
     }
     if (announcement.places.length > 0) await store.remove(announcement.path);
     if (tries === MOST_TRIES)
@@ -111,7 +161,7 @@ export async function commit<T>(
       });
     // Of those that lost together each waits for another time.
     await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, 10 * tries));
-    before = await readPublished(store, before);
+    before = await read(before);
   }
 }
 
@@ -119,12 +169,12 @@ export async function commit<T>(
 async function showAll(
   store: Store,
   state: Published,
-  { head: maker }: Author,
+  voucher: Voucher | undefined,
   announcement: Announcement | undefined,
 ): Promise<number> {
   if (state.head === null) return 0;
   const { number } = state.head;
-  if (maker !== undefined) await afterwards(number, "the head", () => publishHead(store, state, maker));
+  if (voucher !== undefined) await afterwards(number, "the head", () => publishHead(store, state, voucher));
   if (announcement === undefined) return 0;
   return afterwards(number, "the view", () => showAnnounced(store, announcement, state));
 }
@@ -133,14 +183,21 @@ async function showAll(
  * Where there was nothing to say: what the writer of the newest generation announced and did not live to show. Whoever
  * publishes next looks for what those before left.
  */
-async function showLeft(store: Store, state: Published, author: Author): Promise<number> {
+async function showLeft(
+  store: Store,
+  state: Published,
+  voucher: Voucher | undefined,
+  wantsClientView: boolean,
+): Promise<number> {
   const { head } = state;
   if (head === null) return 0;
-  const left = isWhole(state)
+  let left = isWhole(state)
     ? await announce(store, head, placesOf(statesShown(state), state))
     : await readAnnounced(store, head);
+  if (wantsClientView && !(await hasClientView(store)))
+    left = await announce(store, head, [...(left?.places ?? []), ...clientPlacesOf(undefined, state)]);
   if (left !== undefined) await afterwards(head.number, "the pointer", () => pointTo(store, head));
-  return showAll(store, state, author, left);
+  return showAll(store, state, voucher, left);
 }
 
 /** What the view may show of. An earlier version announced nothing, and may have been killed before it showed what it published. */
@@ -165,12 +222,14 @@ async function isCreated(store: Store, number: number, text: string): Promise<bo
   }
 }
 
-/** Stores the parts that changed, and says where all are; undefined when none did. */
-async function storeParts(
-  store: Store,
-  before: Published,
-  after: Published,
-): Promise<Record<string, Part> | undefined> {
+interface FreshParts {
+  readonly parts: Record<string, Part>;
+  /** What is not stored yet. */
+  readonly bytes: readonly Buffer[];
+}
+
+/** Where all parts are once those that changed are stored; undefined when none did. */
+async function freshParts(before: Published, after: Published): Promise<FreshParts | undefined> {
   const [then, now] = [partsOf(before), partsOf(after)];
   const parts: Record<string, Part> = {};
   const fresh: Buffer[] = [];
@@ -189,13 +248,15 @@ async function storeParts(
     if (parts[name].digest !== stored?.digest) fresh.push(bytes);
     isNews ||= !isOld && (old === undefined || !saysTheSame(name, old, text));
   }
-  if (!isNews) return undefined;
+  return isNews ? { parts, bytes: fresh } : undefined;
+}
+
+async function storeParts(store: Store, parts: readonly Buffer[]): Promise<void> {
   const put = async (bytes: Buffer) => {
     const digest = await putBlob(store, bytes);
     await store.kept?.keep(digest, bytes);
   };
-  await Promise.all(fresh.map(put));
-  return parts;
+  await Promise.all(parts.map(put));
 }
 
 /** Whether a part written down says what the old one does. When sources were asked last is no news. */

@@ -2,9 +2,13 @@
 import { FarmError, toFarmError } from "../base/error.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { HEAD_PATH } from "../provenance/head.ts";
+import { CHECKPOINT_PATH, logPath, logProofPath } from "../provenance/shown-log.ts";
+import { proofBytes } from "../provenance/trees/linux-merkle.ts";
+import { newBundles, newTiles } from "../provenance/trees/tiles.ts";
 import { rootPath } from "../provenance/trust.ts";
 import { blobPath } from "./blobs.ts";
-import type { IndexEntry, Published } from "./documents.ts";
+import { AMBIGUOUS_NAMES, CLIENT_VIEW, clientFiles } from "./client-view.ts";
+import type { IndexEntry, Part, Published } from "./documents.ts";
 import {
   type Found,
   type GenerationPlace,
@@ -14,11 +18,15 @@ import {
   POINTER,
   readGeneration,
 } from "./generations.ts";
-import { serialPath } from "./head.ts";
+import { BuildInputs, inputBlobs, keptPackages, readInput, ToolchainInputs } from "./inputs.ts";
+import { promotionsIn } from "./log.ts";
 import { indexFiles, readHeadAt, readTrusts } from "./metadata.ts";
 import { NOTHING_PUBLISHED } from "./parts.ts";
 import { artifactFiles } from "./repair.ts";
+import { serialPath } from "./serials.ts";
+import { leavesOf, rootOfEdition } from "./sets.ts";
 import { listAll } from "./standing.ts";
+import { sizeLimitOf } from "./stores/store.ts";
 import { viewFiles } from "./view.ts";
 import { viewPath } from "./view-path.ts";
 
@@ -56,6 +64,11 @@ export async function contentsOf(store: GenerationPlace, count: number): Promise
   };
   const [generations, faults]: [number[], FarmError[]] = [[], []];
   const states = new Map<number, Published>();
+  const fault = (thrown: unknown) => {
+    const error = toFarmError(thrown);
+    if (error.blame !== "integrity") throw error;
+    faults.push(error);
+  };
   for await (const found of history(store, newest?.head ?? null)) {
     if (generations.length === count) break;
     const { number } = found.head;
@@ -64,29 +77,28 @@ export async function contentsOf(store: GenerationPlace, count: number): Promise
       const known = states.get(generations.at(-1) ?? 0) ?? NOTHING_PUBLISHED;
       states.set(number, await readGeneration(store, found, known));
     } catch (thrown) {
-      const error = toFarmError(thrown);
-      if (error.blame !== "integrity") throw error;
-      faults.push(error);
+      fault(thrown);
     }
     for (const file of ofState(states.get(number) ?? NOTHING_PUBLISHED, number)) name(file);
     generations.push(number);
   }
-  try {
-    for await (const file of ofMetadata(store)) name(file);
-  } catch (thrown) {
-    const error = toFarmError(thrown);
-    if (error.blame !== "integrity") throw error;
-    faults.push(error);
-  }
+  for await (const file of ofInputs(store, [...states.values()], fault)) name(file);
   const state = states.get(newest?.head.number ?? 0) ?? NOTHING_PUBLISHED;
+  try {
+    for await (const file of ofMetadata(store, state)) name(file);
+  } catch (thrown) {
+    fault(thrown);
+  }
   if (newest !== undefined) name({ path: POINTER, by: "the registry" });
   for (const { entry, channel } of listAll(state.indices))
     if (channel === "stable") for (const file of viewed(entry)) name(file);
+  if ((await store.read(AMBIGUOUS_NAMES, sizeLimitOf(AMBIGUOUS_NAMES))) !== undefined)
+    for (const file of forClients(state)) name(file);
   return { state, generations, faults, named, inputs: inputsOf(state) };
 }
 
 /** What nodes read. An index of an earlier head has files that no node asks for any more. */
-async function* ofMetadata(store: GenerationPlace): AsyncGenerator<NamedFile> {
+async function* ofMetadata(store: GenerationPlace, state: Published): AsyncGenerator<NamedFile> {
   const trusts = await readTrusts(store);
   for (const { version } of trusts) yield { path: rootPath(version), by: "the registry" };
   const found = await readHeadAt(store, trusts).catch((thrown) => {
@@ -97,8 +109,17 @@ async function* ofMetadata(store: GenerationPlace): AsyncGenerator<NamedFile> {
   const by = `head ${found.head.serial}`;
   yield { path: HEAD_PATH, by: "the registry" };
   yield { path: serialPath(found.head.serial), by };
+  if (found.head.log !== undefined) yield* ofLog(found.head.log.size, state, by);
   for (const root of found.head.indices)
     for await (const { digest } of indexFiles(store, root)) yield { path: blobPath(digest), digest, by };
+}
+
+/** Partial tiles of a shorter log may still be there, and need not be. */
+function* ofLog(size: number, state: Published, by: string): Generator<NamedFile> {
+  yield { path: CHECKPOINT_PATH, by: "the registry" };
+  for (const tile of [...newTiles(0, size), ...newBundles(0, size)]) yield { path: logPath(tile), by };
+  for (const [manifest, index] of promotionsIn(state))
+    if (index < size) yield { path: logProofPath(manifest), by };
 }
 
 /** What the view shows of an artifact. */
@@ -107,6 +128,13 @@ function viewed(entry: IndexEntry): NamedFile[] {
   return [...viewFiles(entry)].map(([path, digest]) => {
     const size = sizes.get(digest);
     return { path, digest, by: viewPath(entry), entry, ...(size === undefined ? {} : { size }) };
+  });
+}
+
+function forClients(state: Published): NamedFile[] {
+  return [...clientFiles(state)].map(([path, file]) => {
+    const size = file.kind === "names" ? Buffer.byteLength(file.text) : file.size;
+    return { path, digest: file.digest, by: CLIENT_VIEW, ...(size === undefined ? {} : { size }) };
   });
 }
 
@@ -124,7 +152,7 @@ function ofGeneration({ head, generation }: Found): NamedFile[] {
   return [own, ...parts.map(([part, one]) => ({ ...one, path: blobPath(one.digest), by: `${by}, ${part}` }))];
 }
 
-function ofState({ indices, attempts, decisions }: Published, number: number): NamedFile[] {
+function ofState({ indices, attempts, decisions, feeds, editions }: Published, number: number): NamedFile[] {
   const by = `generation ${number}`;
   const blob = (digest: string) => ({ path: blobPath(digest), digest });
   return [
@@ -139,11 +167,49 @@ function ofState({ indices, attempts, decisions }: Published, number: number): N
         one === undefined ? [] : [{ ...blob(one.digest), size: one.size, by: `the attempt at ${element}` }],
       ),
     ),
+    ...feeds.map(({ name, content: { digest, size } }) => ({
+      ...{ ...blob(digest), size, by: `${by}, feed ${name}` },
+    })),
+    ...[...leavesOf(editions)].map(({ place, edition }) => ({
+      ...{ ...blob(place.proof), by: `edition ${edition.edition} of ${edition.driver} ${edition.version}` },
+      size: proofBytes(rootOfEdition(edition)),
+    })),
     // What a decision rested on stays as long as the decision does.
     ...decisions.flatMap(({ manifest, by: who }) =>
       manifest === undefined ? [] : [{ ...blob(manifest), by: `${by}, a decision of ${who}` }],
     ),
   ];
+}
+
+/** What artifacts can be built again from: documents that many of them share are read once. */
+async function* ofInputs(
+  store: GenerationPlace,
+  states: readonly Published[],
+  fault: (thrown: unknown) => void,
+): AsyncGenerator<NamedFile> {
+  const entries = states.flatMap(({ indices }) => listAll(indices).map(({ entry }) => entry));
+  const documents = new Map(entries.map((entry) => [entry.inputs?.digest, entry]));
+  const toolchains = new Map<string, Part>();
+  for (const entry of documents.values()) {
+    const { inputs } = entry;
+    if (inputs === undefined) continue;
+    try {
+      const found = await readInput(store, inputs, BuildInputs);
+      toolchains.set(found.toolchain.digest, found.toolchain);
+      for (const part of inputBlobs(found))
+        yield { ...part, path: blobPath(part.digest), by: `inputs of ${viewPath(entry)}` };
+    } catch (thrown) {
+      fault(thrown);
+    }
+  }
+  for (const toolchain of toolchains.values())
+    try {
+      const { release, compiler, packages } = await readInput(store, toolchain, ToolchainInputs);
+      const by = `the toolchain ${release} ${compiler.family}-${compiler.version}`;
+      for (const part of keptPackages(packages)) yield { ...part, path: blobPath(part.digest), by };
+    } catch (thrown) {
+      fault(thrown);
+    }
 }
 
 function inputsOf({ catalog, matrix }: Published): Set<string> {

@@ -9,6 +9,7 @@ import { FarmError } from "../base/error.ts";
 import { writeHashed } from "../base/file-digest.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
+import { VOUCHES_PLACE } from "../provenance/vouch.ts";
 import { digestAt } from "./blobs.ts";
 import { corruptStore } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
@@ -35,7 +36,9 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
     }
   };
   // What is published meanwhile comes with the next copy: the pointer that was read first leads to nothing newer.
-  const pointers = [...(await filesOf(from, "channels")), ...(await filesOf(from, "metadata"))];
+  const pointers = [...(await filesOf(from, "channels")), ...(await filesOf(from, "metadata"))].filter(
+    ({ file }) => !file.path.startsWith(`${VOUCHES_PLACE}/`),
+  );
   const generations = await generationsOf(from);
   await refuseAnother(from, to, generations);
   for (const top of ["blobs", "private"]) {
@@ -48,6 +51,10 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
       count(file.size, isNew);
     });
   }
+  // Whoever finds a generation finds the note that vouches for it.
+  await inParallel(from.walk(VOUCHES_PLACE), async (file) =>
+    count(file.size, await copyNamed(from, to, file, scratch)),
+  );
   for (const { path, size } of generations) {
     const bytes = await readThere(from, path);
     const isNew = await to.create(path, bytes);

@@ -47,6 +47,17 @@ export function withDecision(decisions: readonly Decision[], decision: Decision)
   return log.all.length === decisions.length ? decisions : log.all;
 }
 
+/** Decisions that keep something from nodes, and are no longer among some others. They only grow: a later one takes them back. */
+export function droppedDecisions(before: readonly Decision[], after: readonly Decision[]): Decision[] {
+  const kept = new Set<unknown>(after);
+  const lost = before.filter(
+    (one) => (one.denied !== undefined || one.floor !== undefined) && !kept.has(one),
+  );
+  if (lost.length === 0) return [];
+  const texts = new Set(after.map((one) => canonicalJson(one)));
+  return lost.filter((one) => !texts.has(canonicalJson(one)));
+}
+
 /** The last decision that moved an artifact, or kept it where it is. */
 export function latestMove(decisions: readonly Decision[], artifact: ArtifactName): Decision | undefined {
   return lastMove(byArtifact(decisions).get(keyOf(artifact)) ?? []);
@@ -65,11 +76,14 @@ export function takenBackWords(last: Decision | undefined): string | undefined {
   return `${act} by ${by} on ${at.slice(0, 10)}: ${why}`;
 }
 
-/** What was found out about an artifact after its manifest was written. */
+/**
+ * What was found out about an artifact after its manifest was written. Earlier versions noted a second build so: a bare word,
+ * which counts no more since there are statements.
+ */
 export function laterEvidence(decisions: readonly Decision[], artifact: ArtifactName): readonly Verdict[] {
   return (byArtifact(decisions).get(keyOf(artifact)) ?? [])
     .filter(({ action }) => action === "evidence")
-    .flatMap(({ verdicts }) => verdicts);
+    .flatMap(({ verdicts }) => verdicts.filter(({ check }) => check !== "reproducible"));
 }
 
 /** Lists never change, so each is gone through once, however many artifacts are asked for. */

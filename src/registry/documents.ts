@@ -32,6 +32,10 @@ const GenerationFile = z.string().regex(/^(index\/)?[A-Za-z0-9][A-Za-z0-9._+~-]{
 const GenerationNumber = z.int().positive().max(999_999_999);
 const NamedFile = z.object({ path: FilePath, digest: Digest, size: z.int() });
 
+/** Something among the blobs. */
+export const Part = z.object({ digest: Digest, size: z.int() });
+export type Part = z.infer<typeof Part>;
+
 /** All that is known of one artifact. Holds no clock: the same build gives the same manifest. */
 export const Manifest = z.object({
   /** The first version had reasons of verdicts without codes, as texts alone. */
@@ -85,14 +89,14 @@ export const Manifest = z.object({
   }),
   /** What the build said of it that cannot be seen in the modules. */
   remarks: BuildRemarks.optional(),
+  /** All that a rebuild needs (registry/inputs.ts); earlier versions kept no such document. */
+  inputs: Part.optional(),
+  /** The same as a software bill of materials. */
+  sbom: Part.optional(),
   verdicts: z.array(Verdict),
   log: z.object({ digest: Digest, size: z.int() }),
 });
 export type Manifest = z.infer<typeof Manifest>;
-
-/** Something among the blobs. */
-const Part = z.object({ digest: Digest, size: z.int() });
-export type Part = z.infer<typeof Part>;
 
 /** A signature for one of the keys that nodes enrol, in a file beside the module: what `sign-file` would append. */
 const ModuleSignature = z.object({
@@ -105,6 +109,9 @@ const ModuleSignature = z.object({
 });
 export type ModuleSignature = z.infer<typeof ModuleSignature>;
 
+/** More people than that need not say the same of one artifact. */
+export const MOST_REBUILDS = 64;
+
 /** One published artifact in an index: enough to find and check everything else. */
 export const IndexEntry = z.object({
   driver: PathSegment,
@@ -116,12 +123,15 @@ export const IndexEntry = z.object({
   output: OutputPath,
   recipe: Digest,
   manifest: Digest,
+  /** What an earlier version wrote has no size of its manifest, nor of stripped modules. */
+  manifestSize: z.int().optional(),
   modules: z.array(
     z.object({
       name: PathSegment,
       digest: Digest,
       size: z.int(),
       stripped: Digest.optional(),
+      strippedSize: z.int().optional(),
       compressed: z.object({ file: PathSegment, digest: Digest }).optional(),
       /** Over the bytes that nodes insert: without debugging information, where there is such a one. */
       signatures: z.array(ModuleSignature).max(16).optional(),
@@ -129,11 +139,15 @@ export const IndexEntry = z.object({
   ),
   files: z.array(NamedFile).optional(),
   log: Digest,
+  inputs: Part.optional(),
+  sbom: Part.optional(),
   /**
    * Bundles with statements of how it was built. They are not in the manifest: a signature may be another one each time, and
    * the same build has the same manifest.
    */
   provenance: z.array(Part).max(16).optional(),
+  /** Bundles with what others stated who built it again. */
+  rebuilds: z.array(Part).max(MOST_REBUILDS).optional(),
   /** Why a candidate is not stable. */
   reasons: z.array(z.string()).optional(),
   /** What each check came to. */
@@ -209,6 +223,8 @@ export const AttemptNote = z.object({
   refusals: z.array(z.string()).optional(),
   /** Drivers that it needs and that were not stable; of what needs others and is not stable itself. */
   waitsFor: z.array(z.string()).optional(),
+  /** Its kernel was still to come: it is judged again once users have it. */
+  upcoming: z.literal(true).optional(),
   failure: Failure.extend({
     code: z.string(),
     blame: z.string(),
@@ -288,11 +304,131 @@ export const Facts = z.object({ schema: z.literal("kmodfarm.facts/1"), facts: z.
 /** Elements of one distribution release and architecture. */
 export const Elements = z.object({ schema: z.literal("kmodfarm.elements/1"), elements: z.array(Element) });
 
+/**
+ * When something first happened to a driver series on a kernel. Nothing is ever taken out, and a time that is there stays:
+ * attempts keep the last try alone.
+ */
+export const HistoryEntry = z.object({
+  driver: PathSegment,
+  series: PathSegment,
+  /** `kernelName` */
+  kernel: z.string(),
+  built: z.iso.datetime().optional(),
+  loaded: z.iso.datetime().optional(),
+  stable: z.iso.datetime().optional(),
+  /** Withdrawn, rolled back, or not served to this kernel any more. */
+  takenBack: z.iso.datetime().optional(),
+  /** A node was seen that runs the kernel. */
+  node: z.iso.datetime().optional(),
+});
+export type HistoryEntry = z.infer<typeof HistoryEntry>;
+
+export const History = z.object({
+  schema: z.literal("kmodfarm.history/1"),
+  history: z.array(HistoryEntry),
+});
+
+const BadRecords = z.object({ reason: z.string(), count: z.int(), first: z.string() });
+
+/** What a feed said when it last said something else than before. */
+export const FeedNote = z.object({
+  name: z.string().min(1).max(200),
+  kind: z.string().min(1).max(50),
+  from: z.string().max(2000),
+  /** What tells its bytes from any others: nothing is read again as long as this is the same. */
+  source: z.string().max(200),
+  /** When it was read. */
+  at: z.iso.datetime(),
+  /** The feed's own date: what happened later it cannot know. */
+  date: z.iso.date().optional(),
+  licence: z.string().max(500),
+  records: z.int(),
+  bad: z.array(BadRecords).max(100),
+  /** Its records, one a line. */
+  content: Part,
+});
+export type FeedNote = z.infer<typeof FeedNote>;
+
+export const Feeds = z.object({ schema: z.literal("kmodfarm.feeds/1"), feeds: z.array(FeedNote) });
+
+const ToldMessage = z.object({
+  /** What whoever receives it knows it by: it comes again as it is, or not at all. */
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  lane: z.enum(["urgent", "digest"]),
+  day: z.iso.date(),
+  at: z.iso.datetime(),
+  /** Who has not had it yet. */
+  waits: z.array(z.string().max(200)).max(100),
+  /** Who is delivering it, and for how long others leave it alone. */
+  claim: z.object({ by: z.string().max(100), until: z.iso.datetime() }).optional(),
+  /** What is delivered, as long as somebody waits for it. */
+  body: z
+    .string()
+    .max(4 << 20)
+    .optional(),
+});
+export type ToldMessage = z.infer<typeof ToldMessage>;
+
+/** What people were told, and what is on its way to them. */
+export const Told = z.object({
+  schema: z.literal("kmodfarm.told/1"),
+  /** Of everything that was put into a message. */
+  keys: z.array(z.string().max(1000)),
+  /** Oldest first. */
+  messages: z.array(ToldMessage),
+});
+export type Told = z.infer<typeof Told>;
+
+export const NOTHING_TOLD: Told = { schema: "kmodfarm.told/1", keys: [], messages: [] };
+
 /** What the catalog knows beside kernels: who was asked, and the userland of guests. */
 export const Sources = z.object({
   schema: z.literal("kmodfarm.sources/1"),
   sources: z.array(CatalogSource),
   guests: z.array(GuestTools),
+});
+
+/** SHA-256 of a tree of modules, hexadecimal. */
+const TreeHash = z.string().regex(/^[0-9a-f]{64}$/);
+
+/**
+ * Modules that the set of a driver's release gained at once. Its root is over these and all before them; their proofs are
+ * made for it and never change.
+ */
+export const Edition = z.object({
+  driver: PathSegment,
+  version: PathSegment,
+  /** From 1. */
+  edition: z.int().positive(),
+  /** How many decisions there were: where it stands in the log. */
+  after: z.int().nonnegative(),
+  /** Modules of the set so far. */
+  count: z.int().positive(),
+  levels: z.int().positive().max(32),
+  root: TreeHash,
+  /** In their order, which goes on from the edition before. */
+  places: z
+    .array(
+      z.object({
+        manifest: Digest,
+        module: PathSegment,
+        /** Of the bytes that nodes insert. */
+        digest: Digest,
+        leaf: TreeHash,
+        /** The file NAME.ko.merkle. */
+        proof: Digest,
+      }),
+    )
+    .min(1),
+});
+export type Edition = z.infer<typeof Edition>;
+
+export const Sets = z.object({
+  schema: z.literal("kmodfarm.set/1"),
+  format: z.literal("linux-merkle-v5"),
+  /** As nodes insert them: without debugging information, where there are such ones. */
+  form: z.literal("inserted"),
+  editions: z.array(Edition),
 });
 
 /**
@@ -302,7 +438,7 @@ export const Sources = z.object({
 const PartName = z
   .string()
   .regex(
-    /^((index|indices|matrix|attempts|kernels|facts)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|decisions\/\d{1,9}|sources|roots)$/,
+    /^((index|indices|matrix|attempts|kernels|facts|history)\/[A-Za-z0-9][A-Za-z0-9._+~-]{0,199}|(decisions|sets)\/\d{1,9}|sources|roots|feeds|told)$/,
     {
       error: "not a part of a generation",
     },
@@ -320,6 +456,8 @@ const Difference = z.object({
   /** Kernels of which something was learned; the first generations with parts did not say. */
   facts: z.int().optional(),
   decisions: z.int(),
+  /** Feeds that say something else. */
+  feeds: z.int().optional(),
 });
 export type Difference = z.infer<typeof Difference>;
 
@@ -378,4 +516,11 @@ export interface Published {
   readonly indices: readonly Index[];
   readonly roots: Readonly<Roots>;
   readonly decisions: readonly Decision[];
+  /** In the order of drivers, series and kernels. */
+  readonly history: readonly HistoryEntry[];
+  /** In the order of their names. */
+  readonly feeds: readonly FeedNote[];
+  readonly told: Told;
+  /** Of every driver's releases, oldest first; nothing is ever taken out. */
+  readonly editions: readonly Edition[];
 }

@@ -3,15 +3,23 @@
  */
 import { FarmError } from "../base/error.ts";
 import { HEAD_PATH } from "../provenance/head.ts";
+import { writeLogProof } from "../provenance/log-proof.ts";
+import { LOG_PLACE, logProofPath, readCheckpointAt } from "../provenance/shown-log.ts";
 import { writeNote } from "../provenance/signed-note.ts";
+import { isSameHash, type LogState } from "../provenance/trees/rfc6962.ts";
 import { blobPath, digestAt } from "./blobs.ts";
+import { CLIENT_VIEW, clientFiles } from "./client-view.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Published } from "./documents.ts";
 import { POINTER, pointTo, readPointer } from "./generations.ts";
-import { headBySerial, indexTexts } from "./head.ts";
+import { indexTexts } from "./head.ts";
+import { logFiles, logOf, promotionsIn, proofIn, stateOf } from "./log.ts";
+import { readTrusts } from "./metadata.ts";
 import { artifactFiles } from "./repair.ts";
+import { headBySerial } from "./serials.ts";
+import { proofsOf } from "./sets.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
-import { showStable } from "./view.ts";
+import { bytesOfClientFile, showStable } from "./view.ts";
 
 interface Finding {
   readonly path: string;
@@ -97,9 +105,13 @@ function isShown(path: string): boolean {
   return path.startsWith("view/");
 }
 
-/** What is in the view is ours to take away; the owner of anything else is unknown. */
+function isForClients(path: string): boolean {
+  return path.startsWith(`${CLIENT_VIEW}/`);
+}
+
+/** What is in a view is ours to take away; the owner of anything else is unknown. */
 async function removed(store: Store, path: string, { isRepair }: FsckOptions): Promise<Finding["remedy"]> {
-  if (!isShown(path)) return "leave";
+  if (!isShown(path) && !isForClients(path)) return "leave";
   if (!isRepair) return "repairable";
   await store.remove(path);
   return "repaired";
@@ -129,6 +141,9 @@ async function restored(
     return isRepair ? "repaired" : "repairable";
   }
   const bytes =
+    (await fromLog(store, file, state)) ??
+    fromSets(file, state) ??
+    (await fromClientView(store, file, state)) ??
     (await fromView(store, file, named)) ??
     (await fromIndex(store, file, state)) ??
     (await fromHere(store, file)) ??
@@ -138,6 +153,41 @@ async function restored(
   await store.remove(file.path);
   await store.write(file.path, bytes);
   return "repaired";
+}
+
+/** The log follows from what was decided; proofs are by its checkpoint, if that is of just this log. */
+async function fromLog(store: Store, { path }: NamedFile, state: Published): Promise<Buffer | undefined> {
+  if (!path.startsWith(LOG_PLACE)) return undefined;
+  const log = logOf(state);
+  for (const file of logFiles(log)) if (file.path === path) return file.bytes;
+  const [, index] = [...promotionsIn(state)].find(([manifest]) => logProofPath(manifest) === path) ?? [];
+  const trust = (await readTrusts(store)).at(-1);
+  const found = trust?.roles.log === undefined ? undefined : await readCheckpointAt(store, trust);
+  if (index === undefined || found === undefined || !isSame(found.checkpoint, await stateOf(log)))
+    return undefined;
+  return Buffer.from(writeLogProof(await proofIn(log, index, found.note)));
+}
+
+function isSame(a: LogState, b: LogState): boolean {
+  return a.size === b.size && isSameHash(a.root, b.root);
+}
+
+/** Proofs of a set follow from its leaves. */
+function fromSets({ digest }: NamedFile, { editions }: Published): Buffer | undefined {
+  for (const one of proofsOf(editions)) if (one.digest === digest) return one.proof;
+  return undefined;
+}
+
+/** The view for others' clients follows from what is stable. */
+async function fromClientView(
+  store: Store,
+  { path, digest }: NamedFile,
+  state: Published,
+): Promise<Buffer | undefined> {
+  const file = isForClients(path) ? clientFiles(state).get(path) : undefined;
+  if (file === undefined) return undefined;
+  if (file.kind === "module" && (await digestAt(store, blobPath(file.digest))) !== digest) return undefined;
+  return bytesOfClientFile(store, file);
 }
 
 async function fromView(
@@ -199,9 +249,9 @@ function isUnnamed(path: string, { named, inputs }: Contents): boolean {
   return /^blobs\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}$/.test(path) && !named.has(path) && !inputs.has(path);
 }
 
-/** Packages that may not be passed on, marks of writers, earlier heads, and what an earlier version left are known, and not looked at. */
+/** Packages that may not be passed on, marks of writers, earlier heads, notes for generations, and what an earlier version left are known, and not looked at. */
 const KNOWN =
-  /^(metadata\/heads\/\d+|private\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}|marks\/[0-9a-f]{16}\.json|channels\/candidate|generations\/\d+\/.+)$/;
+  /^(metadata\/heads\/\d+|metadata\/generations\/[0-9a-f]{64}|metadata\/log\/tile\/\w+\/[x\d/]+(\.p\/\d+)?|metadata\/log\/proof\/[0-9a-f]{64}\.tlog-proof|private\/sha256\/[0-9a-f]{2}\/[0-9a-f]{64}|marks\/[0-9a-f]{16}\.json|channels\/candidate|generations\/\d+\/.+)$/;
 
 function isStray(path: string, contents: Contents): boolean {
   return (

@@ -16,6 +16,7 @@ import {
   type Head,
   Index,
   indexName,
+  NOTHING_TOLD,
   type Part,
   type Published,
   Roots,
@@ -63,16 +64,19 @@ export async function readPublished(
 }
 
 /** A published state without what is known of kernels, and so nothing that could be published upon. */
-export type Listing = Omit<Published, "head" | "parts" | "catalog" | "facts">;
+export type Listing = Omit<
+  Published,
+  "head" | "parts" | "catalog" | "facts" | "history" | "feeds" | "told" | "editions"
+>;
 
 /** What is published now, for commands that only report it: kernels are a third of all that there is to read. */
 export async function readListing(store: GenerationPlace): Promise<Listing> {
   const found = await newestGeneration(store);
-  const isListed = (name: string) => !name.startsWith("kernels/") && !name.startsWith("facts/");
+  const isListed = (name: string) => !/^(kernels|facts|history|feeds|told)(\/|$)/.test(name);
   const state =
     found === undefined ? NOTHING_PUBLISHED : await readGeneration(store, found, NOTHING_PUBLISHED, isListed);
-  const { head: _, parts: __, catalog: ___, facts: ____, ...listing } = state;
-  return listing;
+  const { matrix, attempts, indices, roots, decisions } = state;
+  return { matrix, attempts, indices, roots, decisions };
 }
 
 /**
@@ -264,6 +268,10 @@ async function readWhole(store: GenerationPlace, { number, files }: z.infer<type
     indices: await Promise.all(indices),
     roots,
     decisions,
+    history: [],
+    feeds: [],
+    told: NOTHING_TOLD,
+    editions: [],
   };
 }
 

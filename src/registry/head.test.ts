@@ -18,11 +18,13 @@ import { HEAD_PATH } from "../provenance/head.ts";
 import { publish } from "./commit.ts";
 import type { Published } from "./documents.ts";
 import { fsck } from "./fsck.ts";
-import { publishHead, serialPath } from "./head.ts";
+import { publishHead } from "./head.ts";
 import { readHeadAt, readTrusts } from "./metadata.ts";
 import { nextState } from "./publish.ts";
+import { serialPath } from "./serials.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
+import { openVoucher } from "./vouched.ts";
 
 const KERNELS = ["6.1.0-56-amd64", "6.1.0-57-amd64", "6.1.0-58-amd64"].map((kversion) =>
   makeKernel({ kversion }),
@@ -131,8 +133,9 @@ test("only files of the index that changed are written", async () => {
   const texts = await Promise.all(
     written.filter((path) => path.startsWith("blobs/")).map((path) => store.read(path)),
   );
-  const [nodes, leaves] = ["node", "leaf"].map((kind) =>
-    texts.filter((text) => String(text).startsWith(`kmodfarm index v1\n${kind} `)),
+  // A leaf that names a set is of format 2.
+  const [nodes, leaves] = ["v1\nnode", "v2\nleaf"].map((kind) =>
+    texts.filter((text) => String(text).startsWith(`kmodfarm index ${kind} `)),
   );
   expect([nodes?.length, leaves?.length]).toEqual([1, 1]);
 });
@@ -174,13 +177,17 @@ test("a lost head does not begin serials anew; a forged one is no ground to stan
   const state = await publishSigned(store, stateOf(["6.1.0-56-amd64"]), clock);
   await store.remove(HEAD_PATH);
 
-  expect(await publishHead(store, state, headMaker(clock))).toMatchObject({ serial: 1 });
+  expect(await publishHead(store, state, await openVoucher(store, headMaker(clock)))).toMatchObject({
+    serial: 1,
+  });
   expect(await newestOf(store)).toMatchObject({ serial: 1 });
   const other = makeTestKey();
   await store.write(HEAD_PATH, String(await store.read(HEAD_PATH)).replace("serial 1", "serial 900"));
-  await expect(publishHead(store, state, headMaker(clock, [other, HEAD_KEY]))).rejects.toThrow(
-    coded("METADATA_UNSIGNED"),
-  );
+  await expect(
+    openVoucher(store, headMaker(clock, [other, HEAD_KEY])).then((voucher) =>
+      publishHead(store, state, voucher),
+    ),
+  ).rejects.toThrow(coded("METADATA_UNSIGNED"));
 });
 
 test.each(["kmodfarm head v1\n", ""])(

@@ -7,70 +7,51 @@ import { FarmError } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
 import { HEAD_PATH, type Head, type IndexRoot, writeHead } from "../provenance/head.ts";
 import { toTime } from "../provenance/lines.ts";
-import {
-  type IndexPlace,
-  levelsOf,
-  NODE_LIMIT_BYTES,
-  readNode,
-  type WrittenIndex,
-  writeIndex,
-} from "../provenance/node-index.ts";
-import type { PublicKey } from "../provenance/public-key.ts";
+import { type IndexPlace, levelsOf, NODE_LIMIT_BYTES, readNode } from "../provenance/node-index.ts";
 import { noteSignature, writeNote } from "../provenance/signed-note.ts";
 import { checkSigned, type Trust } from "../provenance/trust.ts";
+import { type WrittenIndex, writeIndex } from "../provenance/write-node-index.ts";
 import { blobPath, putBlob, readBlob } from "./blobs.ts";
 import type { Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
-import { type FoundHead, readHeadAt, readTrusts } from "./metadata.ts";
+import { publishLog, showCheckpoint } from "./log.ts";
+import { type FoundHead, readHeadAt } from "./metadata.ts";
 import { nodeIndices, unsizedBlobs } from "./node-index.ts";
-import { corruptStore } from "./stored.ts";
+import { headOf, newestHead, serialPath } from "./serials.ts";
 import type { Store } from "./stores/store.ts";
-
-/** Who signs heads. */
-export interface HeadMaker {
-  readonly now: () => Date;
-  /** Signatures of the text of a head, by every key that may sign one. */
-  readonly sign: (
-    text: string,
-  ) => Promise<readonly { readonly key: PublicKey; readonly signature: Uint8Array }[]>;
-  /**
-   * Keys of a farm that nobody chose, by their fingerprints: where the root trusts none of them, heads are left to those whose
-   * keys it trusts.
-   */
-  readonly unchosen?: () => Promise<readonly Digest[]>;
-}
+import { type HeadMaker, isSignedBy, requireVouched, type Voucher } from "./vouched.ts";
 
 /** How long nodes believe a head. It is renewed when half of that is over. */
 const LIFETIME_MS = 7 * 24 * 3600_000;
 const MOST_TRIES = 40;
 const AT_ONCE = 8;
 
-export function serialPath(serial: number): string {
-  return `metadata/heads/${serial}`;
-}
-
 /**
  * Sees to it that nodes find what is published: signs a head if the newest one is of an earlier generation, or would expire
  * soon. Returns the newest head; undefined for a store without a root, which nodes cannot read.
- * @throws FarmError METADATA_UNSIGNED where the farm's key is not one that the root trusts; STORE_CONFLICT, STORE_CORRUPT
+ * @throws FarmError METADATA_UNSIGNED where the farm's key is not one that the root trusts; GENERATION_UNVOUCHED,
+ * METADATA_ROLLED_BACK, STORE_CONFLICT, STORE_CORRUPT
  */
 export async function publishHead(
   store: Store,
   known: Published,
-  maker: HeadMaker,
+  { maker, trusts, counting }: Voucher,
 ): Promise<Head | undefined> {
-  const trusts = await readTrusts(store);
   const trust = trusts.at(-1);
-  if (trust === undefined) return undefined;
-  const unchosen = await maker.unchosen?.();
-  if (unchosen !== undefined && !trustsAny(trust, unchosen)) return undefined;
+  if (trust === undefined || (counting === undefined && !maker.isChosen)) return undefined;
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const last = await newestHead(store, trusts);
     // Read after the head, so that generations never fall from one head to the next.
     const state = await readPublished(store, known);
     if (state.head === null) return undefined;
-    const isGood = last !== undefined && isAbout(last.head, state) && isFresh(last, trust, maker.now());
-    const made = isGood ? last : await makeHead(store, state, { trust, last: last?.head, maker });
+    // Of another's head nothing is signed again, whatever the root in the store says of his key.
+    const isOurs =
+      last !== undefined && isSignedBy(counting ?? trust, last.note) && isAbout(last.head, state);
+    const isGood = isOurs && isFresh(last, trust, maker.now());
+    if (isGood && last.head.log !== undefined)
+      await showCheckpoint(store, last.head.log, trust, maker.signCheckpoint);
+    if (!isGood && counting !== undefined) await requireVouched(store, state.head, counting, last);
+    const made = isGood ? last : await makeHead(store, state, { trust, last: last?.head, isOurs, maker });
     if (made === undefined) continue;
     if (await isShown(store, made, trusts)) return made.head;
   }
@@ -79,62 +60,21 @@ export async function publishHead(
   });
 }
 
-export function trustsAny({ roles }: Trust, fingerprints: readonly Digest[]): boolean {
-  return roles.head.keys.some((one) => fingerprints.includes(one));
-}
-
 function isAbout({ generation }: Head, state: Published): boolean {
   return generation.digest === state.head?.digest;
 }
 
-/** Signed by a key that is trusted now, and not half over. */
-function isFresh({ head, note }: FoundHead, trust: Trust, now: Date): boolean {
-  try {
-    checkSigned(trust, "head", note, "the last head");
-  } catch {
-    return false;
-  }
+/** With a log if the registry has one, and not half over. */
+function isFresh({ head }: FoundHead, trust: Trust, now: Date): boolean {
+  if ((head.log === undefined) !== (trust.roles.log === undefined)) return false;
   return Date.parse(head.expires) - now.getTime() > LIFETIME_MS / 2;
-}
-
-/** The newest head that any root trusts. @throws FarmError STORE_CORRUPT, NOTE_MALFORMED, METADATA_UNSIGNED */
-async function newestHead(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
-  let newest = (await readHeadAt(store, trusts)) ?? (await fromSerials(store, trusts));
-  for (;;) {
-    const serial = (newest?.head.serial ?? 0) + 1;
-    const next = await headOf(store, trusts, serial);
-    if (next === undefined) return newest;
-    newest = next;
-  }
-}
-
-async function headOf(
-  store: Store,
-  trusts: readonly Trust[],
-  serial: number,
-): Promise<FoundHead | undefined> {
-  const path = serialPath(serial);
-  const found = await readHeadAt(store, trusts, path);
-  if (found !== undefined && found.head.serial !== serial)
-    throw corruptStore(store, `${path} has the serial ${found.head.serial}`, path);
-  return found;
-}
-
-/** The head itself may be lost; serials must not begin anew. */
-async function fromSerials(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
-  const names = await store.list("metadata/heads");
-  const serials = names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
-  return serials.length === 0 ? undefined : headOf(store, trusts, Math.max(...serials));
-}
-
-/** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */
-export async function headBySerial(store: Store): Promise<FoundHead | undefined> {
-  return fromSerials(store, await readTrusts(store));
 }
 
 interface Making {
   readonly trust: Trust;
   readonly last: Head | undefined;
+  /** Whether the last head is of the same generation, and signed by a key of ours. */
+  readonly isOurs: boolean;
   readonly maker: HeadMaker;
 }
 
@@ -142,11 +82,16 @@ interface Making {
 async function makeHead(
   store: Store,
   state: Published,
-  { trust, last, maker }: Making,
+  { trust, last, isOurs, maker }: Making,
 ): Promise<FoundHead | undefined> {
   const generation = state.head as NonNullable<Published["head"]>;
-  const isSame = last !== undefined && isAbout(last, state);
-  const indices = isSame ? last.indices : await publishIndices(store, state, last?.indices ?? []);
+  const indices =
+    isOurs && last !== undefined ? last.indices : await publishIndices(store, state, last?.indices ?? []);
+  const before = last?.log?.size ?? 0;
+  const log =
+    trust.roles.log === undefined
+      ? undefined
+      : await publishLog(store, state, { trust, before, sign: maker.signCheckpoint });
   const now = toTime(maker.now());
   const issued = last === undefined || last.issued < now ? now : last.issued;
   const head: Head = {
@@ -154,7 +99,7 @@ async function makeHead(
     serial: (last?.serial ?? 0) + 1,
     issued,
     expires: toTime(new Date(Date.parse(issued) + LIFETIME_MS)),
-    ...{ generation, indices },
+    ...{ generation, ...(log === undefined ? {} : { log }), indices },
   };
   const text = writeHead(head);
   const signed = await maker.sign(text);
@@ -182,7 +127,7 @@ async function publishIndices(
   before: readonly IndexRoot[],
 ): Promise<IndexRoot[]> {
   const roots: IndexRoot[] = [];
-  for (const { files, ...root } of await writtenIndices(store, state)) {
+  for (const { files, cut: _, ...root } of await writtenIndices(store, state)) {
     const old = before.find(({ driver, machine }) => driver === root.driver && machine === root.machine);
     await putFiles(store, await newFiles(store, root, { ...root, files }, old));
     roots.push(root);
@@ -201,12 +146,19 @@ export function indexTexts(store: Store, state: Published): Promise<ReadonlyMap<
   return known;
 }
 
+/** How many answers about kernels that nobody vouches for nodes do not get, so that they can read the others. */
+export async function leftOut(store: Store, state: Published): Promise<number> {
+  return (await writtenIndices(store, state)).reduce((sum, { cut }) => sum + cut, 0);
+}
+
 async function writtenIndices(store: Store, state: Published) {
   const sizes = await sizesOf(store, unsizedBlobs(state));
-  return nodeIndices(state, (digest) => sizes.get(digest)).map(({ driver, machine, floor, blocks }) => ({
-    ...{ driver, machine, ...(floor === undefined ? {} : { floor }) },
-    ...writeIndex({ driver, machine }, blocks),
-  }));
+  return nodeIndices(state, (digest) => sizes.get(digest)).map(
+    ({ driver, machine, floor, blocks, claims }) => ({
+      ...{ driver, machine, ...(floor === undefined ? {} : { floor }) },
+      ...writeIndex({ driver, machine }, blocks, claims),
+    }),
+  );
 }
 
 async function putFiles(store: Store, files: readonly string[]): Promise<void> {
@@ -218,7 +170,7 @@ async function putFiles(store: Store, files: readonly string[]): Promise<void> {
 async function newFiles(
   store: Store,
   place: IndexPlace,
-  { files, top, widths }: WrittenIndex,
+  { files, top, widths }: Omit<WrittenIndex, "cut">,
   before: IndexRoot | undefined,
 ): Promise<string[]> {
   const found = new Map<Digest, string>();

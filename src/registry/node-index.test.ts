@@ -1,14 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { makeEntry, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
-import { makeCatalog, makeKernel } from "../../test/support/kernels.ts";
+import { makeCatalog, makeKernel, makePackage } from "../../test/support/kernels.ts";
 import { sha256 } from "../base/json.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
 import { imageFacts } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { answerFrom, type NodeBlock } from "../provenance/node-index.ts";
 import type { AttemptNote, Decision, Published } from "./documents.ts";
-import { nodeIndices } from "./node-index.ts";
+import { nodeIndices, unsizedBlobs } from "./node-index.ts";
 import { nextState } from "./publish.ts";
 import { loadsOnOf, withReuse } from "./reuse.ts";
 
@@ -57,6 +57,26 @@ function decisionOf(state: Published, changes: Partial<Decision>): Decision {
 }
 
 describe("what nodes are told", () => {
+  test("sizes stand in the index; only those that an earlier version did not write are asked for", () => {
+    const stripped = sha256("stripped");
+    const plain = makeEntry(makeElement());
+    const older = { ...plain, modules: plain.modules.map((one) => ({ ...one, stripped })) };
+    const newer = {
+      ...older,
+      ...{ manifestSize: 9, modules: older.modules.map((one) => ({ ...one, strippedSize: 5 })) },
+    };
+    const stateWith = (entry: typeof plain) => stateOf([DEBIAN], { artifact: { entry, isStable: true } });
+    const told = (entry: typeof plain) =>
+      nodeIndices(stateWith(entry), () => undefined)[0]?.blocks[0]?.answer;
+
+    expect(unsizedBlobs(stateWith(newer))).toEqual(new Set());
+    expect(told(newer)).toMatchObject({
+      artifact: { manifest: { size: 9 }, modules: [{ digest: stripped, size: 5 }] },
+    });
+    expect(unsizedBlobs(stateWith(older))).toEqual(new Set([plain.manifest, stripped]));
+    expect(told(older)?.kind).toBe("withheld");
+  });
+
   test("a stable artifact: its modules, with the size of what a node inserts", () => {
     const state = stateOf([DEBIAN]);
 
@@ -105,7 +125,8 @@ describe("what nodes are told", () => {
 
   test("a kernel that several releases publish alike has one block; one that only says the same is ambiguous", () => {
     const alike = makeKernel({ distribution: "debiansid" });
-    const other = makeKernel({ distribution: "debiansid", packages: { ...DEBIAN.packages, headers: [] } });
+    const headers = [makePackage({ name: "other-headers" })];
+    const other = makeKernel({ distribution: "debiansid", packages: { ...DEBIAN.packages, headers } });
     const ask = (kernels: readonly CatalogKernel[]) =>
       answerFrom(nodeIndices(stateOf(kernels), sizeOf)[0]?.blocks ?? [], {
         ...{ driver: "doorbell", machine: "x86_64", release: DEBIAN.kversion, version: SAID },
@@ -113,6 +134,82 @@ describe("what nodes are told", () => {
 
     expect(ask([DEBIAN, alike])).toMatchObject({ kind: "found", block: { answer: { kind: "exact" } } });
     expect(ask([DEBIAN, other])).toMatchObject({ kind: "ambiguous" });
+  });
+
+  describe("of a kernel that only a list names", () => {
+    const strange = (changes: Partial<CatalogKernel> = {}) =>
+      makeKernel({ distribution: "debian99", sources: ["strangers"], ...changes });
+    const answered = (state: Published, version = SAID) => {
+      const [{ blocks, claims } = { blocks: [], claims: [] }] = nodeIndices(state, sizeOf);
+      const question = { driver: "doorbell", machine: "x86_64", release: DEBIAN.kversion, version };
+      const found = answerFrom([...blocks, ...claims], question);
+      return found.kind === "found" ? found.block.distribution : found.kind;
+    };
+    const withImage = (state: Published, kernel: CatalogKernel, version: string): Published => ({
+      ...state,
+      facts: [imageFacts(kernel, { version }) ?? []].flat(),
+    });
+
+    test("its words do not stand beside the same words of one that is vouched for", () => {
+      const state = { ...stateOf([DEBIAN, strange()]), facts: [] };
+      const other = strange({ packageVersion: "6.6.6-1" });
+      const both = stateOf([DEBIAN, other]);
+
+      expect(answered(state)).toBe("debian12");
+      expect(answered(withImage(both, other, SAID))).toBe("debian12");
+      expect(answered(withImage(both, other, "#1 SMP other"))).toBe("debian12");
+      expect(answered(withImage(both, other, "#1 SMP other"), "#1 SMP other")).toBe("debian99");
+      // The catalog's word counts before the driver has an answer.
+      const alone = { ...stateOf([strange()]), catalog: makeCatalog([DEBIAN, strange()]), facts: [] };
+      expect(answered(alone)).toBe("neverSeen");
+    });
+
+    test("what passes the check provenance is worth more than what nobody says anything of", () => {
+      const headers = [makePackage({ name: "other-headers", source: "strangers" })];
+      const other = strange({ distribution: "debian98", packages: { ...DEBIAN.packages, headers } });
+      const state = { ...stateOf([strange(), other]), facts: [] };
+      const indices = state.indices.map((index) => ({
+        ...index,
+        stable: index.stable.map((entry) =>
+          index.distribution === "debian99" ? { ...entry, verdicts: { provenance: "pass" as const } } : entry,
+        ),
+      }));
+
+      expect(answered(state)).toBe("ambiguous");
+      expect(answered({ ...state, indices })).toBe("debian99");
+    });
+
+    test("a boot image that nobody vouches for does not speak for a kernel that is vouched for", () => {
+      const image = [makePackage({ name: "linux-image", source: "strangers" })];
+      const half = makeKernel({ packages: { ...DEBIAN.packages, image } });
+      const state = withImage(stateOf([half]), half, "#1 SMP another kernel");
+
+      expect(onlyBlock(state).uname).toEqual({ kind: "unameword", text: "Debian 6.1.170-3" });
+    });
+
+    test("it is a claim, the best first, unless something of it is denied", () => {
+      const state = stateOf([DEBIAN, strange(), strange({ packageVersion: "1" })]);
+      const name = kernelName(strange());
+      const denied = { modules: [sha256("m")], kernels: [name] };
+      const [index] = nodeIndices({ ...state, decisions: [decisionOf(state, { denied })] }, sizeOf);
+
+      expect(index?.blocks.map(({ distribution }) => distribution)).toEqual(["debian12", "debian99"]);
+      expect(index?.claims.map(({ packageVersion }) => packageVersion)).toEqual(["1"]);
+    });
+  });
+
+  test("what is denied of one build is given to no other of its release", () => {
+    const other = makeKernel({ packageVersion: "6.1.170-4" });
+    const state = stateOf([DEBIAN, other]);
+    const module = state.indices[0]?.stable.find((one) => one.packageVersion === "6.1.170-4")?.modules[0]
+      ?.digest;
+    const denied = { modules: [module ?? sha256("")], kernels: [kernelName(DEBIAN)] };
+    const [index] = nodeIndices({ ...state, decisions: [decisionOf(state, { denied })] }, sizeOf);
+
+    expect(index?.blocks.map(({ packageVersion, answer }) => [packageVersion, answer.kind])).toEqual([
+      ["6.1.170-3", "exact"],
+      ["6.1.170-4", "withheld"],
+    ]);
   });
 
   test("why there is nothing", () => {

@@ -5,7 +5,7 @@ import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
 import { DOCUMENT_LIMIT_BYTES } from "./stores/store.ts";
 
-const PLAIN_BYTES = 64 << 10;
+const PLAIN_BYTES = 16 << 10;
 /** No JSON begins so. */
 const ZSTD = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
 const PARAMS = { [constants.ZSTD_c_compressionLevel]: 9 };

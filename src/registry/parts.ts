@@ -10,27 +10,37 @@ import { compareKernels, EMPTY_CATALOG } from "../catalog/catalog.ts";
 import { withAllLearned } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { elementKey } from "../matrix/element.ts";
+import { LINUX_MERKLE } from "../provenance/trees/linux-merkle.ts";
 import {
   Attempts,
   type Decision,
   Decisions,
   type Difference,
+  type Edition,
   Elements,
   emptyIndex,
   Facts,
+  Feeds,
+  History,
   Index,
   type IndexEntry,
   Indices,
   indexName,
   Kernels,
   type LoadsOn,
+  NOTHING_TOLD,
   type Published,
   Roots,
+  Sets,
   Sources,
+  Told,
 } from "./documents.ts";
+import { historyKey } from "./history.ts";
 
 /** Decisions that share a part: once it is full it never changes. */
 const DECISIONS_PER_PART = 1000;
+/** Modules whose places share a part. */
+const PLACES_PER_PART = 128;
 /** How many items a piece has on average, and half of what it has at most. Entries of indices are mostly digests. */
 const ITEMS = 2048;
 const ENTRIES = 1024;
@@ -48,6 +58,10 @@ export const NOTHING_PUBLISHED: Published = {
   indices: [],
   roots: {},
   decisions: [],
+  history: [],
+  feeds: [],
+  told: NOTHING_TOLD,
+  editions: [],
 };
 
 export interface PartContent {
@@ -73,6 +87,9 @@ export function partsOf(state: Content): ReadonlyMap<string, PartContent> {
     ...pieces("attempts", state.attempts, attemptKey, ITEMS, (some) => ({
       ...{ schema: "kmodfarm.attempts/2", attempts: some },
     })),
+    ...pieces("history", state.history, historyKey, ITEMS, (some) => ({
+      ...{ schema: "kmodfarm.history/1", history: some },
+    })),
     ...listedPieces(state.indices),
     ...fullPieces(state.decisions).map((some, piece) =>
       part(`decisions/${piece}`, some, () => ({ schema: "kmodfarm.decisions/2", decisions: some })),
@@ -82,6 +99,17 @@ export function partsOf(state: Content): ReadonlyMap<string, PartContent> {
       sources,
       guests,
     })),
+    ...(state.feeds.length === 0
+      ? []
+      : [part("feeds", state.feeds, () => ({ schema: "kmodfarm.feeds/1", feeds: state.feeds }))]),
+    ...(state.told === NOTHING_TOLD
+      ? []
+      : [part("told", [state.told.keys, state.told.messages], () => state.told)]),
+    ...setPieces(state.editions).map((editions, piece) =>
+      part(`sets/${piece}`, editions, () => ({
+        ...{ schema: "kmodfarm.set/1", format: LINUX_MERKLE, form: "inserted", editions },
+      })),
+    ),
     part("roots", [state.roots], () => ({ schema: "kmodfarm.roots/1", roots: state.roots })),
   ]);
 }
@@ -109,8 +137,12 @@ const TYPES = {
   /** An earlier version had one for each release and architecture. */
   index: Index,
   decisions: Decisions,
+  history: History,
   sources: Sources,
   roots: Roots,
+  feeds: Feeds,
+  told: Told,
+  sets: Sets,
 } as const;
 
 /**
@@ -147,6 +179,13 @@ export function assemble(documents: ReadonlyMap<string, unknown>): {
     indices: joined([...all("index"), ...all("indices").flatMap(({ indices }) => indices)]),
     roots: all("roots")[0]?.roots ?? {},
     decisions: all("decisions").flatMap(({ decisions }) => decisions),
+    history: sortedBy(
+      all("history").flatMap(({ history }) => history),
+      historyKey,
+    ),
+    feeds: all("feeds")[0]?.feeds ?? [],
+    told: all("told")[0] ?? NOTHING_TOLD,
+    editions: all("sets").flatMap(({ editions }) => editions),
   };
   const wanted = partsOf(content);
   const current = [...documents].filter(([name, document]) => {
@@ -164,9 +203,16 @@ function itemsOf(name: string, document: unknown): readonly unknown[] {
     return [...sources, "guests", ...guests];
   }
   if (kind === "roots") return [(document as z.infer<typeof Roots>).roots];
+  if (kind === "told") {
+    const { keys, messages } = document as Told;
+    return [keys, messages];
+  }
   if (kind === "indices") return listed((document as Indices).indices).map(({ item }) => item);
-  const { kernels, facts, elements, attempts, decisions } = document as Record<string, readonly unknown[]>;
-  return kernels ?? facts ?? elements ?? attempts ?? decisions ?? [];
+  const { kernels, facts, elements, attempts, decisions, history, feeds, editions } = document as Record<
+    string,
+    readonly unknown[]
+  >;
+  return kernels ?? facts ?? elements ?? attempts ?? decisions ?? history ?? feeds ?? editions ?? [];
 }
 
 /** Whether nothing was replaced, so that it need not be serialised to find out. */
@@ -178,7 +224,7 @@ export function hasSame(a: readonly unknown[], b: readonly unknown[]): boolean {
 function comparePartNames(a: string, b: string): number {
   const [[kindA = "", restA = ""], [kindB = "", restB = ""]] = [a.split("/"), b.split("/")];
   if (kindA !== kindB) return kindA < kindB ? -1 : 1;
-  return kindA === "decisions" ? Number(restA) - Number(restB) : restA < restB ? -1 : 1;
+  return kindA === "decisions" || kindA === "sets" ? Number(restA) - Number(restB) : restA < restB ? -1 : 1;
 }
 
 /** What two states have otherwise, in numbers. */
@@ -209,6 +255,7 @@ export function differenceOf(before: Content, after: Content): Difference {
     kernels: others(before.catalog.kernels, after.catalog.kernels, kernelName),
     facts: others(before.facts, after.facts, kernelName),
     decisions: after.decisions.length - before.decisions.length,
+    feeds: others(before.feeds, after.feeds, ({ name }) => name),
   };
 }
 
@@ -323,6 +370,21 @@ function fullPieces(decisions: readonly Decision[]): (readonly Decision[])[] {
   return Array.from({ length: count }, (_, piece) =>
     decisions.slice(piece * DECISIONS_PER_PART, (piece + 1) * DECISIONS_PER_PART),
   );
+}
+
+/** Small ones, since each night adds to the last; one that is full never changes. */
+function setPieces(editions: readonly Edition[]): (readonly Edition[])[] {
+  const pieces: Edition[][] = [];
+  let places = PLACES_PER_PART;
+  for (const edition of editions) {
+    if (places >= PLACES_PER_PART) {
+      pieces.push([]);
+      places = 0;
+    }
+    pieces.at(-1)?.push(edition);
+    places += edition.places.length;
+  }
+  return pieces;
 }
 
 /** In the order of code units, as keys are sorted wherever we sort them. */

@@ -2,7 +2,9 @@
  * Removing what is no longer needed: generations beyond the newest, and blobs that none of those left names. What is
  * young stays whatever names it: a writer may be about to publish it.
  */
-import { contentsOf } from "./contents.ts";
+import type { Digest } from "../base/json.ts";
+import { VOUCHES_PLACE, vouchPath } from "../provenance/vouch.ts";
+import { contentsOf, type NamedFile } from "./contents.ts";
 import { pointTo, readPublished } from "./generations.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 
@@ -30,12 +32,14 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
     // What cannot be read may name anything.
     const [fault] = faults;
     if (fault !== undefined) throw fault;
+    const notes = new Set([...named.values()].flatMap(noteOf));
     const isKept = ({ path, modified }: FileFacts) =>
-      named.has(path) || inputs.has(path) || now.getTime() - modified.getTime() < graceMs;
+      named.has(path) || notes.has(path) || inputs.has(path) || now.getTime() - modified.getTime() < graceMs;
     const gone: FileFacts[] = [];
     for await (const file of store.walk("blobs")) if (!isKept(file)) gone.push(file);
     const old = await oldGenerations(store, generations, isKept);
-    for await (const file of store.walk("metadata/heads")) if (!isKept(file)) gone.push(file);
+    for (const place of ["metadata/heads", VOUCHES_PLACE])
+      for await (const file of store.walk(place)) if (!isKept(file)) gone.push(file);
     if (!isDryRun) {
       // A writer may have published meanwhile, and named again what was not named before.
       const newest = await readPublished(store, state);
@@ -55,6 +59,13 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
     };
   }
 }
+
+/** Where somebody vouched for a generation, if anybody did. */
+function noteOf({ path, digest }: NamedFile): string[] {
+  return digest !== undefined && GENERATION.test(path) ? [vouchPath(digest as Digest)] : [];
+}
+
+const GENERATION = /^generations\/\d+\/generation\.json$/;
 
 /** Generations before those that stay, oldest first, all of whose files are old enough. */
 async function oldGenerations(

@@ -97,9 +97,10 @@ export class OpenIndices {
   }
 
   /** A new candidate leaves what is stable alone: nodes keep the last good one. */
-  put(place: Pick<Index, "distribution" | "architecture">, entry: IndexEntry, isStable: boolean): void {
+  put(place: Pick<Index, "distribution" | "architecture">, given: IndexEntry, isStable: boolean): void {
     const { stable, candidate } = this.#opened(place);
-    const key = sortKey(entry);
+    const key = sortKey(given);
+    const entry = withRebuilds(given, [stable.get(key), candidate.get(key)]);
     if (!isStable) candidate.set(key, entry);
     else {
       const { reasons: _, ...plain } = entry;
@@ -138,6 +139,13 @@ export class OpenIndices {
     this.#open.set(name, open);
     return open;
   }
+}
+
+/** The same artifact stored anew keeps what others stated of it. */
+function withRebuilds(entry: IndexEntry, before: readonly (IndexEntry | undefined)[]): IndexEntry {
+  const known = before.flatMap((one) => (one?.recipe === entry.recipe ? (one.rebuilds ?? []) : []));
+  const all = new Map([...(entry.rebuilds ?? []), ...known].map((part) => [part.digest, part]));
+  return all.size === (entry.rebuilds ?? []).length ? entry : { ...entry, rebuilds: [...all.values()] };
 }
 
 interface OpenIndex {

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import { CATALOG, NOTHING } from "../../test/support/artifacts.ts";
+import { firstRoot, publishSigned, putRoot } from "../../test/support/signed-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import type { CatalogKernel } from "../catalog/catalog.ts";
+import { HEAD_PATH } from "../provenance/head.ts";
 import { commit } from "./commit.ts";
 import type { Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
@@ -23,4 +25,28 @@ test.each<[string, Partial<CatalogKernel>]>([
     /could not be read back/,
   );
   expect((await readPublished(store)).head).toEqual(before.head);
+});
+
+test("what no head could name is not published: nodes would hear of no withdrawal any more", async () => {
+  const store = await openFolderStore(await temporaryDirectory());
+  await putRoot(store, firstRoot());
+  const clock = { now: AUTHOR.now() };
+  const { head } = await publishSigned(store, { ...NOTHING, catalog: CATALOG }, clock);
+  const before = String(await store.read(HEAD_PATH));
+  const failed = (count: number): Published => ({
+    ...NOTHING,
+    catalog: CATALOG,
+    attempts: Array.from({ length: count }, (_, at) => ({
+      element: `${`d${at}`.padEnd(120, "x")}/1/debian12/x86_64/6.1.0-56-amd64/6.1.170-3`,
+      ...{ at: clock.now.toISOString(), compiler: "gcc-12" },
+    })),
+  });
+
+  await expect(publishSigned(store, failed(4000), clock)).rejects.toMatchObject({
+    code: "REGISTRY_TOO_LARGE",
+    message: expect.stringContaining("4000 drivers and machines"),
+  });
+  expect((await readPublished(store)).head).toEqual(head);
+  expect(String(await store.read(HEAD_PATH))).toBe(before);
+  expect((await publishSigned(store, failed(2000), clock)).head?.number).toBe(2);
 });

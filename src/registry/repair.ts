@@ -139,13 +139,17 @@ export function artifactFiles({
   modules,
   files = [],
   log,
+  inputs,
+  sbom,
   provenance = [],
+  rebuilds = [],
   manifest,
+  manifestSize,
 }: IndexEntry): { readonly digest: string; readonly size?: number }[] {
   return [
-    ...modules.flatMap(({ digest, size, stripped, compressed, signatures = [] }) => [
+    ...modules.flatMap(({ digest, size, stripped, strippedSize, compressed, signatures = [] }) => [
       { digest, size },
-      ...(stripped === undefined ? [] : [{ digest: stripped }]),
+      ...(stripped === undefined ? [] : [sized(stripped, strippedSize)]),
       ...(compressed === undefined ? [] : [{ digest: compressed.digest }]),
       ...signatures.flatMap(({ certificate, digest: signature, size: length }) => [
         { digest: signature, size: length },
@@ -154,9 +158,19 @@ export function artifactFiles({
     ]),
     ...files.map(({ digest, size }) => ({ digest, size })),
     { digest: log },
+    ...(inputs === undefined ? [] : [inputs]),
+    ...(sbom === undefined ? [] : [sbom]),
     ...provenance,
-    { digest: manifest },
+    ...rebuilds,
+    sized(manifest, manifestSize),
   ];
+}
+
+function sized(
+  digest: string,
+  size: number | undefined,
+): { readonly digest: string; readonly size?: number } {
+  return size === undefined ? { digest } : { digest, size };
 }
 
 /** Undefined also where something else is in the way, which reading it tells. */

@@ -3,6 +3,7 @@
 import { FarmError } from "../base/error.ts";
 import { type Digest, sha256 } from "../base/json.ts";
 import { PACKINGS } from "../builder/outputs.ts";
+import { plainBytes } from "../check/opened-modules.ts";
 import { splitSignature } from "../formats/module-signature.ts";
 import type { Published } from "./documents.ts";
 import { Manifest } from "./documents.ts";
@@ -50,9 +51,10 @@ export async function verifyArtifact(folder: Store, state: Published | undefined
   };
 }
 
-/** A module's file, with or without a signature, packed or not. */
-export function verifyModule(bytes: Buffer, what: string, state: Published): FoundArtifact {
-  const found = byDigest(state, [sha256(bytes), ...unsigned(bytes, what)]);
+/** A module's file, with or without a signature, compressed or not, by whomever. */
+export async function verifyModule(bytes: Buffer, what: string, state: Published): Promise<FoundArtifact> {
+  const plain = (await plainBytes({ name: what, bytes })) ?? bytes;
+  const found = byDigest(state, [sha256(bytes), sha256(plain), ...unsigned(plain, what)]);
   const breaks =
     found.length === 0
       ? [
@@ -67,12 +69,13 @@ export function verifyModule(bytes: Buffer, what: string, state: Published): Fou
 }
 
 /** Sidecars are added and taken away without a new manifest. */
-const SIDECAR = /\.(p7s|sigstore\.json)$/;
+const SIDECAR = /\.(p7s|merkle|sigstore\.json|tlog-proof)$/;
 
 /** Which file has which bytes; how a module is packed its manifest does not say. */
 function filesOf({
   modules,
   files = [],
+  sbom,
   log,
 }: Manifest): readonly { readonly paths: string[]; readonly digest: Digest }[] {
   return [
@@ -83,6 +86,7 @@ function filesOf({
         : [{ paths: Object.values(PACKINGS).map((packing) => `${name}.ko.${packing}`), digest: compressed }]),
     ]),
     ...files.map(({ path, digest }) => ({ paths: [`files/${path}`], digest })),
+    ...(sbom === undefined ? [] : [{ paths: ["sbom.cdx.json"], digest: sbom.digest }]),
     { paths: ["build.log"], digest: log.digest },
   ];
 }

@@ -1,9 +1,20 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
+import { CATALOG, makeEntry, makeManifest, makeOutcome, NOTHING } from "../../test/support/artifacts.ts";
 import { ELEMENT, NOW, published, unnoticedChanges } from "../../test/support/changed-registry.ts";
 import { makeTestKey, ORIGIN, trustOf } from "../../test/support/notes.ts";
-import { firstRoot } from "../../test/support/signed-store.ts";
+import { firstRoot, publishSigned, putRoot } from "../../test/support/signed-store.ts";
+import { BUILDER, makeBuild, makeSigner, makeStatement } from "../../test/support/statements.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
+import { type Digest, sha256 } from "../base/json.ts";
+import { splitSignature } from "../formats/module-signature.ts";
+import { putManifest } from "./artifact.ts";
+import { putBlob } from "./blobs.ts";
+import type { Manifest } from "./documents.ts";
 import { readPublished } from "./generations.ts";
+import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
 import { LINKS, verifyRegistry } from "./verify.ts";
@@ -19,6 +30,7 @@ test("a registry that holds together is good", async () => {
 
   expect(found.breaks).toEqual([]);
   expect(found).toMatchObject({ origin: ORIGIN, serial: 3, generation: 3 });
+  expect(found.remarks).toContain(`nobody states how these artifacts were built: ${viewPath(ELEMENT)}`);
 });
 
 test("every byte that is changed is reported, wherever it is", async () => {
@@ -60,7 +72,7 @@ test("the first broken link is named, and what rests on it comes after", async (
   expect(
     (await breaksOf((store) => store.write(`${viewPath(ELEMENT)}/doorbell.ko`, "module siX")))[0]?.[0],
   ).toBe("files");
-  expect(LINKS.length).toBe(9);
+  expect(LINKS.length).toBe(11);
 });
 
 test("expiry and another root than the trusted one are broken links too", async () => {
@@ -97,11 +109,78 @@ test("D31: an artifact's folder has what its manifest names, no more and no less
 test("a module is one that the registry published, or it is none of its", async () => {
   const state = await readPublished(await published());
 
-  expect(verifyModule(Buffer.from("module six"), "doorbell.ko", state)).toMatchObject({
+  expect(await verifyModule(Buffer.from("module six"), "doorbell.ko", state)).toMatchObject({
     breaks: [],
     remarks: [`${viewPath(ELEMENT)}: stable`],
   });
-  expect(verifyModule(Buffer.from("module siX"), "doorbell.ko", state).breaks).toMatchObject([
-    { link: "artifacts" },
+  const other = await verifyModule(Buffer.from("module siX"), "doorbell.ko", state);
+  expect(other.breaks).toMatchObject([{ link: "artifacts" }]);
+  expect((await verifyModule(gzipSync("module six"), "doorbell.ko.gz", state)).breaks).toEqual([]);
+});
+
+/** As whoever built it gave it away: with a signature, which no statement is about. */
+const SIGNED = readFileSync(join(import.meta.dirname, "../../test/fixtures/modules/crc7.ko"));
+const UNSIGNED = sha256(splitSignature(SIGNED, "crc7.ko").content);
+
+/** A registry with one module: imported or built, compressed or not, and with a statement about a digest. */
+async function withModule({
+  isImport = false,
+  packed = SIGNED,
+  about = sha256(SIGNED) as Digest,
+  recipe: made = sha256("recipe") as Digest,
+}) {
+  const signer = makeSigner();
+  const plain = makeManifest(ELEMENT, []);
+  const compressed = { file: "crc7.ko.gz", digest: sha256(packed) };
+  const shape = { name: "crc7", digest: sha256(SIGNED), size: SIGNED.length };
+  const modules = [packed === SIGNED ? shape : { ...shape, compressed }];
+  const digests = { unsigned: shape.digest, ...(packed === SIGNED ? {} : { compressed: compressed.digest }) };
+  const log = { digest: sha256("log"), size: 3 };
+  const recipe = { schema: "kmodfarm.import/1" as const, element: ELEMENT.output, modules: [] };
+  const manifest: Manifest = {
+    ...{ ...plain, log, recipe: isImport ? recipe : plain.recipe, recipeKey: sha256("recipe") },
+    modules: plain.modules.map((one) => ({ ...one, name: "crc7", size: shape.size, digests })),
+  };
+  const built = makeBuild({ identity: manifest.identity, recipeKey: made, log: log.digest });
+  const of = { ...built, recipe: { ...built.recipe, headers: [], toolchain: [] } };
+  const bundle = signer.sign(makeStatement([{ name: "crc7", digest: about }], of));
+  const store = await openFolderStore(await temporaryDirectory());
+  await putRoot(store, firstRoot());
+  for (const bytes of [SIGNED, packed, "log", bundle]) await putBlob(store, bytes);
+  const { digest, size } = await putManifest(store, manifest);
+  const entry = {
+    ...makeEntry(ELEMENT),
+    ...{ modules, recipe: manifest.recipeKey, log: log.digest, manifest: digest, manifestSize: size },
+    provenance: [{ digest: sha256(bundle), size: bundle.length }],
+  };
+  const outcome = makeOutcome(ELEMENT, { artifact: { entry, isStable: true } });
+  await publishSigned(store, nextState(NOTHING, CATALOG, [outcome]), { now: NOW });
+  const builders = [{ id: BUILDER, key: signer.key }];
+  const { breaks, remarks } = await verifyRegistry(store, { now: NOW, builders });
+  expect(remarks.join()).not.toContain("nobody states");
+  return breaks.map(({ link, fact }) => `${link}: ${fact}`);
+}
+
+test("a statement about a module of others is about what it was before its signature", async () => {
+  expect(await withModule({ isImport: true, about: UNSIGNED })).toEqual([]);
+  expect(await withModule({ isImport: true, about: sha256("another") })).toEqual([
+    expect.stringMatching(/^statements: .*not about this crc7\.ko$/),
   ]);
+});
+
+test("a statement of what was built here names all that it was made of", async () => {
+  expect(await withModule({})).toEqual([]);
+  expect(await withModule({ recipe: sha256("another") })).toEqual([
+    expect.stringMatching(/^statements: .*what it was made of: its recipe$/),
+  ]);
+});
+
+test("a compressed module is opened: it is the one that the index lists", async () => {
+  const others = { isImport: true, about: UNSIGNED };
+
+  expect(await withModule({ ...others, packed: gzipSync(SIGNED) })).toEqual([]);
+  for (const packed of [gzipSync("another"), Buffer.from("no gzip at all")])
+    expect(await withModule({ ...others, packed })).toEqual([
+      expect.stringMatching(/^artifacts: .*crc7\.ko\.gz is not the module/),
+    ]);
 });

@@ -6,22 +6,39 @@ import { createHash } from "node:crypto";
 import { type FarmError, toFarmError } from "../base/error.ts";
 import type { ErrorCode } from "../base/error-codes.ts";
 import { type Digest, sha256, toDocument } from "../base/json.ts";
-import { judgeBundle, type TrustedBuilder } from "../check/provenance.ts";
+import { plainBytes } from "../check/opened-modules.ts";
 import { readSigner, verifySignature } from "../check/signature.ts";
-import { splitSignature } from "../formats/module-signature.ts";
-import { acceptHead, HEAD_PATH, type Head } from "../provenance/head.ts";
-import { writeIndex } from "../provenance/node-index.ts";
-import { signersOf } from "../provenance/signed-note.ts";
-import { ROOT_LIMIT_BYTES, rootPath, type Trust } from "../provenance/trust.ts";
+import { cutSignature, splitSignature } from "../formats/module-signature.ts";
+import { type Checkpoint, readCheckpoint, signedCheckpoint, wordsOf } from "../provenance/checkpoint.ts";
+import { acceptHead, HEAD_LIMIT_BYTES, HEAD_PATH, type Head } from "../provenance/head.ts";
+import { judgeBundle, type TrustedBuilder } from "../provenance/judge.ts";
+import { LOG_PROOF_LIMIT_BYTES, readLogProof } from "../provenance/log-proof.ts";
+import {
+  CHECKPOINT_PATH,
+  type FoundCheckpoint,
+  inconsistent,
+  logProofPath,
+  requireCheckpoint,
+  requireGrown,
+} from "../provenance/shown-log.ts";
+import { type SignedNote, signersOf, writeNote } from "../provenance/signed-note.ts";
+import { leafOf } from "../provenance/trees/linux-merkle.ts";
+import { entryHash, isIncluded, isSameHash, type LogState, rootAt } from "../provenance/trees/rfc6962.ts";
+import { checkSigned, ROOT_LIMIT_BYTES, rootPath, type Trust } from "../provenance/trust.ts";
+import { VOUCH_LIMIT_BYTES, verifiedVouch } from "../provenance/vouch.ts";
+import { writeIndex } from "../provenance/write-node-index.ts";
 import { readManifest } from "./artifact.ts";
 import { blobPath, readBlob } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Manifest } from "./documents.ts";
 import { type GenerationPlace, POINTER, readPointer } from "./generations.ts";
-import { serialPath } from "./head.ts";
+import { logFiles, logOf, placeInLog, promotionsIn, type RegistryLog, stateOf } from "./log.ts";
 import { readHeadAt, readNoteAt, readTrusts } from "./metadata.ts";
 import { nodeIndices } from "./node-index.ts";
+import { serialPath } from "./serials.ts";
+import { faultsOfSets, leavesOf } from "./sets.ts";
 import { type Listed, listAll } from "./standing.ts";
+import { readStated } from "./stated.ts";
 import { type Store, sizeLimitOf } from "./stores/store.ts";
 import { viewPath } from "./view-path.ts";
 
@@ -30,9 +47,11 @@ export const LINKS = [
   "root",
   "head",
   "generation",
+  "log",
   "files",
   "node index",
   "artifacts",
+  "sets",
   "statements",
   "signatures",
   "other files",
@@ -57,6 +76,8 @@ export interface Verified {
   readonly breaks: readonly Break[];
   /** What was believed, and what could not be looked at. */
   readonly remarks: readonly string[];
+  /** The log's checkpoint, if the registry has a log and it only grew: to be kept for the next time. */
+  readonly checkpoint?: FoundCheckpoint;
 }
 
 /** A registry to verify. One that can list its files is also searched for what does not belong there. */
@@ -67,6 +88,8 @@ export interface VerifyOptions {
   readonly trusted?: Trust | undefined;
   /** Whose statements count; without any their content is not judged. */
   readonly builders?: readonly TrustedBuilder[];
+  /** The text of the log's last checkpoint that was seen here. */
+  readonly seen?: ((origin: string) => Promise<string | undefined>) | undefined;
   readonly now: Date;
 }
 
@@ -81,6 +104,8 @@ class Verifier {
   readonly #options: VerifyOptions;
   readonly #breaks: Break[] = [];
   readonly #remarks: string[] = [];
+  /** Artifacts without any statement of how they were built. */
+  readonly #unstated: string[] = [];
   /** By path; undefined where there is none. */
   readonly #hashed = new Map<string, Hashed | undefined>();
 
@@ -93,10 +118,13 @@ class Verifier {
     const trusts = (await this.#holds("root", () => this.#roots())) ?? [];
     const head = await this.#holds("head", () => this.#head(trusts));
     const contents = await this.#holds("generation", () => this.#contents(head));
+    const checkpoint = await this.#holds("log", () => this.#log(trusts, head, contents));
     if (contents !== undefined) {
       await this.#files(contents);
       await this.#holds("node index", () => this.#index(contents, head));
       for (const listed of listAll(contents.state.indices)) await this.#artifact(listed);
+      this.#remarkUnstated();
+      await this.#sets(contents);
       await this.#others(contents, trusts);
     }
     const sizes = [...this.#hashed.values()].map((one) => one?.size ?? 0);
@@ -108,6 +136,7 @@ class Verifier {
       bytes: sizes.reduce((sum, size) => sum + size, 0),
       breaks: this.#breaks.toSorted((a, b) => rank(a) - rank(b)),
       remarks: this.#remarks,
+      ...(checkpoint === undefined ? {} : { checkpoint }),
     };
   }
 
@@ -148,7 +177,11 @@ class Verifier {
 
   /** Nodes pass over signatures of keys that they do not know; here each must be somebody's. */
   async #unexplained(link: Link, path: string, trusts: readonly Trust[]): Promise<void> {
-    const note = await readNoteAt(this.#place, path, ROOT_LIMIT_BYTES);
+    const note = await readNoteAt(
+      this.#place,
+      path,
+      path === HEAD_PATH ? HEAD_LIMIT_BYTES : ROOT_LIMIT_BYTES,
+    );
     const keys = trusts.flatMap((trust) => [...trust.keys.values()]);
     const origin = trusts[0]?.origin ?? "";
     for (const one of note?.signatures ?? [])
@@ -199,6 +232,85 @@ class Verifier {
     return contents;
   }
 
+  /** The log only grew, is the one that the head names, and is what was decided. */
+  async #log(
+    trusts: readonly Trust[],
+    head: Head | undefined,
+    contents: Contents | undefined,
+  ): Promise<FoundCheckpoint | undefined> {
+    const trust = trusts.at(-1);
+    const of = head?.log;
+    if (trust?.roles.log === undefined || of === undefined) return undefined;
+    const found = await requireCheckpoint(this.#place, trust);
+    const { checkpoint, note } = found;
+    // First of all: what is shown now may have been made up for this.
+    const seen = await this.#options.seen?.(trust.origin);
+    if (seen !== undefined)
+      await requireGrown(
+        this.#place,
+        readCheckpoint(seen, "the checkpoint that was seen before"),
+        checkpoint,
+      );
+    if (trust.roles.witness !== undefined)
+      await this.#holds("log", async () => checkSigned(trust, "witness", note, this.#at(CHECKPOINT_PATH)));
+    await requireGrown(this.#place, { origin: trust.origin, ...of }, checkpoint);
+    if (contents !== undefined) await this.#decided(contents, of, found, trusts);
+    return found;
+  }
+
+  async #decided(
+    { state }: Contents,
+    of: LogState,
+    { checkpoint }: FoundCheckpoint,
+    trusts: readonly Trust[],
+  ): Promise<void> {
+    const log = logOf(state);
+    const { size, root } = await stateOf(log);
+    if (size !== of.size || !isSameHash(root, of.root))
+      throw inconsistent(
+        this.#place.place,
+        `its log is not what was decided (head: ${wordsOf(of)}; decisions: ${wordsOf({ size, root })})`,
+      );
+    // A log that is longer by now is of a later generation.
+    if (checkpoint.size === size)
+      for (const { path, bytes } of logFiles(log))
+        if ((await this.#hash(path))?.digest !== sha256(bytes))
+          this.#broken("log", "LOG_INCONSISTENT", `${this.#at(path)} is missing, or not what was decided`);
+    await this.#proofs(log, promotionsIn(state), trusts);
+    for (const { entry, channel } of listAll(state.indices))
+      if (channel === "stable" && placeInLog(state, entry) === undefined)
+        this.#remarks.push(`${viewPath(entry)} became stable before decisions were logged`);
+  }
+
+  /** The proof beside each promotion is one: of that entry, by a checkpoint of this log. Files that are missing are told as such. */
+  async #proofs(
+    log: RegistryLog,
+    promotions: ReadonlyMap<Digest, number>,
+    trusts: readonly Trust[],
+  ): Promise<void> {
+    const known = new Map<string, Promise<LogState>>();
+    const logAt = async (note: SignedNote): Promise<LogState> => {
+      const { size, root } = trustedCheckpoint(trusts, note, "the checkpoint of a proof");
+      const isOurs = size <= log.entries.length && isSameHash(await rootAt(size, log.nodeAt), root);
+      if (isOurs) return { size, root };
+      throw inconsistent(this.#place.place, `a proof is by another log (${wordsOf({ size, root })})`);
+    };
+    for (const [manifest, index] of promotions)
+      await this.#holds("log", async () => {
+        const path = logProofPath(manifest);
+        const bytes = await this.#place.read(path, LOG_PROOF_LIMIT_BYTES);
+        if (bytes === undefined) return;
+        const { entry, hashes, checkpoint, ...said } = readLogProof(bytes, this.#at(path));
+        const text = writeNote(checkpoint);
+        const by = known.get(text) ?? logAt(checkpoint);
+        known.set(text, by);
+        const { size, root } = await by;
+        const isOf = said.index === index && log.entries[index]?.bytes.equals(entry) === true;
+        if (!isOf || !isIncluded(entryHash(entry), { index, size, proof: hashes }, root))
+          this.#broken("log", "LOG_INCONSISTENT", `${this.#at(path)} does not prove what it should`);
+      });
+  }
+
   async #files({ named }: Contents): Promise<void> {
     for (const file of named.values()) {
       const found = await this.#hash(file.path);
@@ -208,12 +320,31 @@ class Verifier {
     }
   }
 
+  /** Editions are over what they name, in itself and by the bytes that are still there. */
+  async #sets({ state: { editions, indices } }: Contents): Promise<void> {
+    for (const fault of faultsOfSets(editions)) this.#broken("sets", "STORE_CORRUPT", fault);
+    const there = new Set(
+      listAll(indices).flatMap(({ entry }) =>
+        entry.modules.map(({ digest, stripped }) => stripped ?? digest),
+      ),
+    );
+    for (const { position, place, edition } of leavesOf(editions)) {
+      if (!there.has(place.digest)) continue;
+      const what = `${edition.driver} ${edition.version}, place ${position}`;
+      await this.#holds("sets", async () => {
+        const { content } = cutSignature(await readBlob(this.#place, place.digest), what);
+        if (Buffer.from(leafOf(position, content)).toString("hex") !== place.leaf)
+          this.#broken("sets", "STORE_CORRUPT", `${what}: its leaf is of another module`);
+      });
+    }
+  }
+
   /** What nodes are told follows from what is published. */
   async #index({ state }: Contents, head: Head | undefined): Promise<void> {
     if (head === undefined) return;
     const sizeOf = (digest: string) => this.#hashed.get(blobPath(digest))?.size;
-    const expected = nodeIndices(state, sizeOf).map(({ driver, machine, floor, blocks }) => {
-      const { widths, top } = writeIndex({ driver, machine }, blocks);
+    const expected = nodeIndices(state, sizeOf).map(({ driver, machine, floor, blocks, claims }) => {
+      const { widths, top } = writeIndex({ driver, machine }, blocks, claims);
       return { driver, machine, widths, top, ...(floor === undefined ? {} : { floor }) };
     });
     if (toDocument(expected) !== toDocument(head.indices))
@@ -234,27 +365,48 @@ class Verifier {
       identity.architecture === listed.index.architecture;
     if (!isPlaced)
       this.#broken("artifacts", "STORE_CORRUPT", `${viewPath(entry)} is in the index of another release`);
-    for (const { digest } of entry.provenance ?? [])
-      await this.#holds("statements", () => this.#statement(entry, manifest, digest));
-    for (const module of entry.modules)
+    await this.#holds("statements", () => this.#statements(entry, manifest));
+    for (const module of entry.modules) {
+      await this.#holds("artifacts", () => this.#packed(entry, module));
       for (const signature of module.signatures ?? [])
         await this.#holds("signatures", () => this.#signature(entry, module, signature));
+    }
   }
 
-  async #statement(entry: IndexEntry, { identity }: Manifest, digest: Digest): Promise<void> {
+  #remarkUnstated(): void {
+    const [first, ...others] = this.#unstated;
+    if (first === undefined) return;
+    const more = others.length === 0 ? "" : `, and ${others.length} more`;
+    this.#remarks.push(`nobody states how these artifacts were built: ${first}${more}`);
+  }
+
+  /** Anybody can put a bad statement beside a good one: that takes nothing from it. */
+  async #statements(entry: IndexEntry, manifest: Manifest): Promise<void> {
     const { builders = [] } = this.#options;
-    if (builders.length === 0) return;
-    const bundle = await readBlob(this.#place, digest);
-    const verdict = judgeBundle(bundle, { identity, modules: entry.modules }, builders);
-    if (verdict.kind !== "good")
-      this.#broken("statements", "STORE_CORRUPT", `${viewPath(entry)}: ${verdict.because.text}`);
+    if (entry.provenance === undefined) this.#unstated.push(viewPath(entry));
+    if (builders.length === 0 || entry.provenance === undefined) return;
+    const { bundles, build } = await readStated(this.#place, entry, manifest, builders);
+    const [first, ...others] = bundles.map((bundle) => judgeBundle(bundle, build, builders));
+    if (first === undefined || [first, ...others].some(({ kind }) => kind === "good")) return;
+    const fact = first.kind === "good" ? "" : first.because.text;
+    this.#broken("statements", "STORE_CORRUPT", `${viewPath(entry)}: ${fact}`);
   }
 
-  async #signature(
-    entry: IndexEntry,
-    module: IndexEntry["modules"][number],
-    signature: Sidecar,
-  ): Promise<void> {
+  /** A module in its compressed shape is the same module. */
+  async #packed(entry: IndexEntry, { digest, stripped, compressed }: ListedModule): Promise<void> {
+    if (compressed === undefined) return;
+    const what = `${viewPath(entry)}/${compressed.file}`;
+    const bytes = await readBlob(this.#place, compressed.digest);
+    const plain = await plainBytes({ name: what, bytes });
+    if (plain === undefined || sha256(plain) !== (stripped ?? digest))
+      this.#broken(
+        "artifacts",
+        "STORE_CORRUPT",
+        `${what} is not the module that the index lists, compressed`,
+      );
+  }
+
+  async #signature(entry: IndexEntry, module: ListedModule, signature: Sidecar): Promise<void> {
     const what = `${viewPath(entry)}/${module.name}.ko.${signature.keyId}.p7s`;
     const read = (digest: Digest) => readBlob(this.#place, digest);
     const [bytes, sidecar] = [await read(module.stripped ?? module.digest), await read(signature.digest)];
@@ -293,9 +445,29 @@ class Verifier {
       return found === undefined || serialPath(found.head.serial) === path ? undefined : "has another serial";
     }
     const [, version] = ROOTS.exec(path) ?? [];
+    const [, generation] = VOUCHES.exec(path) ?? [];
+    if (generation !== undefined && trusts.length === 0) return undefined;
+    if (generation !== undefined) return this.#strangeVouch(path, `sha256:${generation}`, trusts);
     const isRoot = version !== undefined && Number(version) <= (trusts.at(-1)?.version ?? Number(version));
-    if (isRoot || MARKS.test(path) || path === HEAD_PATH) return undefined;
+    if (isRoot || MARKS.test(path) || path === HEAD_PATH || TILES.test(path) || PROOFS.test(path))
+      return undefined;
     return "belongs to nothing";
+  }
+
+  /** The note for a generation that was published once, or lost a race. */
+  async #strangeVouch(path: string, digest: Digest, trusts: readonly Trust[]): Promise<string | undefined> {
+    const note = await this.#holds("other files", () => readNoteAt(this.#place, path, VOUCH_LIMIT_BYTES));
+    if (note === undefined) return undefined;
+    const found = trusts.map((trust) => {
+      try {
+        return verifiedVouch(trust, note, path).generation.digest === digest;
+      } catch (thrown) {
+        if (toFarmError(thrown).blame !== "integrity") throw thrown;
+        return undefined;
+      }
+    });
+    if (found.includes(true)) return undefined;
+    return found.includes(false) ? "is of another generation" : "is of no key that a root names";
   }
 
   #at(path: string): string {
@@ -309,7 +481,8 @@ class Verifier {
   }
 }
 
-type Sidecar = NonNullable<IndexEntry["modules"][number]["signatures"]>[number];
+type ListedModule = IndexEntry["modules"][number];
+type Sidecar = NonNullable<ListedModule["signatures"]>[number];
 
 interface Hashed {
   readonly digest: Digest;
@@ -318,9 +491,26 @@ interface Hashed {
 
 const BLOBS = /^(?:blobs|private)\/sha256\/[0-9a-f]{2}\/([0-9a-f]{64})$/;
 const HEADS = /^metadata\/heads\/(\d+)$/;
+const VOUCHES = /^metadata\/generations\/([0-9a-f]{64})$/;
 const ROOTS = /^metadata\/root\/(\d+)$/;
+/** Of a shorter log; what the log needs of them is compared with what was decided. */
+const TILES = /^metadata\/log\/tile\/(?:\d|entries)\/(?:x\d{3}\/)*\d{3}(?:\.p\/\d{1,3})?$/;
 /** Of writers that are at work. */
+/** Of promotions that no head names yet. */
+const PROOFS = /^metadata\/log\/proof\/[0-9a-f]{64}\.tlog-proof$/;
 const MARKS = /^marks\/[0-9a-f]{16}\.json$/;
+
+/** By whichever root: keys of logs change, and what was signed before does not. @throws FarmError NOTE_MALFORMED, METADATA_UNSIGNED */
+function trustedCheckpoint(trusts: readonly Trust[], note: SignedNote, what: string): Checkpoint {
+  let fault: unknown;
+  for (const trust of trusts.toReversed())
+    try {
+      return signedCheckpoint(trust, note, what);
+    } catch (thrown) {
+      fault ??= thrown;
+    }
+  throw fault;
+}
 
 function faultOf({ digest, size }: NamedFile, found: Hashed): string | undefined {
   if (digest !== undefined && found.digest !== digest) return "is not what its digest promises";

@@ -7,10 +7,11 @@ import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { hexOf, toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
-import { PathSegment } from "../kernel/path-segment.ts";
+import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { OutputPath } from "../matrix/element.ts";
 import { manifestFrom } from "./artifact.ts";
 import { readBlob } from "./blobs.ts";
+import { AMBIGUOUS_NAMES, CLIENT_VIEW, type ClientFile, clientFiles } from "./client-view.ts";
 import type { Head, IndexEntry, Manifest, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
@@ -18,13 +19,29 @@ import type { Store } from "./stores/store.ts";
 import { sidecarName, viewPath } from "./view-path.ts";
 
 const Place = z.object({ driver: PathSegment, output: OutputPath });
-type Place = z.infer<typeof Place>;
+type ArtifactPlace = z.infer<typeof Place>;
+/** Of an artifact, or of a single file of the view for others' clients. */
+type Place = ArtifactPlace | { readonly file: string };
+
+/** Below the view for others' clients: nothing else is written or removed because a mark names it. */
+const ClientPath = z.string().refine(isClientPath, { error: "is no file of the view for clients" });
 
 /** Places of the view that a writer is working on. */
-const Mark = z.object({ schema: z.literal("kmodfarm.viewMark/1"), places: z.array(Place) });
+const Mark = z.object({
+  schema: z.literal("kmodfarm.viewMark/1"),
+  places: z.array(Place),
+  files: z.array(ClientPath).default([]),
+});
 const MARKS = "marks";
 /** Whose mark is older than that does not live any more. */
 const MARK_LIMIT_MS = 15 * 60_000;
+
+function isClientPath(path: string): boolean {
+  const [top, ...names] = path.split("/");
+  return (
+    path === AMBIGUOUS_NAMES || (top === CLIENT_VIEW && names.length === 4 && names.every(isPathSegment))
+  );
+}
 
 /** A note in the store of the places that a writer is about to write, before it publishes what is there. */
 export interface Announcement {
@@ -40,7 +57,9 @@ function markPath({ digest }: Head): string {
 /** Says which places a generation will have otherwise, before it is published. */
 export async function announce(store: Store, head: Head, places: readonly Place[]): Promise<Announcement> {
   const path = markPath(head);
-  if (places.length > 0) await store.write(path, toDocument({ schema: "kmodfarm.viewMark/1", places }));
+  const [artifacts, files] = [places.filter((one) => "output" in one), places.flatMap(fileOf)];
+  const mark: z.infer<typeof Mark> = { schema: "kmodfarm.viewMark/1", places: artifacts, files };
+  if (places.length > 0) await store.write(path, toDocument(mark));
   return { path, places };
 }
 
@@ -48,13 +67,38 @@ export async function announce(store: Store, head: Head, places: readonly Place[
 export async function readAnnounced(store: Store, head: Head): Promise<Announcement | undefined> {
   const path = markPath(head);
   const bytes = await store.read(path);
-  return bytes === undefined ? undefined : { path, places: parseStored(store, path, bytes, Mark).places };
+  return bytes === undefined ? undefined : { path, places: placesIn(parseStored(store, path, bytes, Mark)) };
+}
+
+function placesIn({ places, files }: z.infer<typeof Mark>): Place[] {
+  return [...places, ...files.map((file) => ({ file }))];
+}
+
+function pathOf(place: Place): string {
+  return "file" in place ? place.file : viewPath(place);
+}
+
+function fileOf(place: Place): string[] {
+  return "file" in place ? [place.file] : [];
+}
+
+/** Whether a registry has the view for others' clients. */
+export async function hasClientView(store: Pick<Store, "read">): Promise<boolean> {
+  return (await store.read(AMBIGUOUS_NAMES)) !== undefined;
 }
 
 /** Places that are otherwise than in any of some states. */
 export function placesOf(before: readonly Published[], after: Published): Place[] {
   const others = before.flatMap((state) => otherPlaces(state, after));
   return [...new Map(others.map((place) => [viewPath(place), place])).values()];
+}
+
+/** Files of the view for others' clients that are otherwise than before; all of them where it was not there. */
+export function clientPlacesOf(before: Published | undefined, after: Published): Place[] {
+  const [then, now] = [before === undefined ? undefined : clientFiles(before), clientFiles(after)];
+  const gone = [...(then?.keys() ?? [])].filter((file) => !now.has(file));
+  const other = [...now].filter(([file, { digest }]) => then?.get(file)?.digest !== digest);
+  return [...gone, ...other.map(([file]) => file)].map((file) => ({ file }));
 }
 
 /**
@@ -67,14 +111,17 @@ export async function showAnnounced(
   state: Published,
 ): Promise<number> {
   const left = (await leftMarks(store)).filter(({ path }) => path !== mark);
-  const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [viewPath(one), one]));
+  const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [pathOf(one), one]));
+  const hasFiles = [...places.values()].some((one) => "file" in one);
   let [shown, written, todo] = [state, 0, [...places.values()]];
   const faults: FarmError[] = [];
   while (todo.length > 0) {
     const stable = stablePlaces(shown);
+    const clients = hasFiles ? clientFiles(shown) : new Map<string, ClientFile>();
     for (const place of todo)
       try {
-        if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
+        if ("file" in place) await showFile(store, place.file, clients.get(place.file));
+        else if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
       } catch (thrown) {
         // A file in the way at one place does not affect the others.
         const error = toFarmError(thrown);
@@ -82,7 +129,9 @@ export async function showAnnounced(
         faults.push(error);
       }
     const newest = await readPublished(store, shown);
-    todo = otherPlaces(shown, newest).filter((place) => places.has(viewPath(place)));
+    const since: Place[] = otherPlaces(shown, newest);
+    if (hasFiles) since.push(...clientPlacesOf(shown, newest));
+    todo = since.filter((place) => places.has(pathOf(place)));
     shown = newest;
   }
   const [first] = faults;
@@ -100,8 +149,23 @@ export async function showStable(store: Store, entry: IndexEntry): Promise<void>
   await showPlace(store, entry, entry);
 }
 
+/** Writes a file of the view for others' clients, or takes away what is there. */
+async function showFile(store: Store, path: string, file: ClientFile | undefined): Promise<void> {
+  if (file === undefined) await store.remove(path);
+  else await store.write(path, await bytesOfClientFile(store, file));
+}
+
+/** @throws FarmError STORE_CORRUPT */
+export async function bytesOfClientFile(store: Store, file: ClientFile): Promise<Buffer> {
+  return file.kind === "names" ? Buffer.from(file.text) : readBlob(store, file.digest);
+}
+
 /** Writes an artifact where it is shown, or takes away what is shown there. Returns whether it wrote one. */
-async function showPlace(store: Store, place: Place, entry: IndexEntry | undefined): Promise<boolean> {
+async function showPlace(
+  store: Store,
+  place: ArtifactPlace,
+  entry: IndexEntry | undefined,
+): Promise<boolean> {
   const folder = viewPath(place);
   if (entry === undefined) {
     await store.removeAll(folder);
@@ -121,7 +185,7 @@ async function showPlace(store: Store, place: Place, entry: IndexEntry | undefin
 }
 
 /** Places at which another artifact is stable, or none any more. */
-function otherPlaces(before: Published, after: Published): Place[] {
+function otherPlaces(before: Published, after: Published): ArtifactPlace[] {
   const [then, now] = [stablePlaces(before), stablePlaces(after)];
   return [
     ...[...now].filter(([path, entry]) => !isShownAlike(entry, then.get(path))),
@@ -131,8 +195,8 @@ function otherPlaces(before: Published, after: Published): Place[] {
 
 /** The manifest names everything but statements and signatures: these may come later. */
 function isShownAlike(a: IndexEntry, b: IndexEntry | undefined): boolean {
-  const besideManifest = ({ modules, provenance = [] }: IndexEntry) =>
-    [provenance, ...modules.map(({ signatures = [] }) => signatures)]
+  const besideManifest = ({ modules, provenance = [], rebuilds = [] }: IndexEntry) =>
+    [provenance, rebuilds, ...modules.map(({ signatures = [] }) => signatures)]
       .map((files) => files.map(({ digest }) => digest).join())
       .join(";");
   return b !== undefined && a.manifest === b.manifest && besideManifest(a) === besideManifest(b);
@@ -151,7 +215,7 @@ async function leftMarks(store: Store) {
     const [bytes, facts] = [await store.read(path), await store.facts(path)];
     // Its writer is done.
     if (bytes === undefined || facts === undefined) return [];
-    const { places } = parseStored(store, path, bytes, Mark);
+    const places = placesIn(parseStored(store, path, bytes, Mark));
     return [{ path, places, isDead: Date.now() - facts.modified.getTime() > MARK_LIMIT_MS }];
   });
   return (await Promise.all(marks)).flat();
@@ -179,7 +243,15 @@ function certificatesOf(modules: IndexEntry["modules"]): [string, string][] {
 }
 
 /** What a node may want of an artifact: `.ko` is what it inserts, without debugging information if there is such a one. */
-function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexEntry): [string, string][] {
+function filesOf({
+  modules,
+  files = [],
+  log,
+  provenance = [],
+  rebuilds = [],
+  sbom,
+  manifest,
+}: IndexEntry): [string, string][] {
   return [
     ...modules.flatMap(({ name, digest, stripped, compressed, signatures = [] }): [string, string][] => [
       [`${name}.ko`, stripped ?? digest],
@@ -189,10 +261,12 @@ function filesOf({ modules, files = [], log, provenance = [], manifest }: IndexE
     ...certificatesOf(modules),
     ...files.map(({ path, digest }): [string, string] => [`files/${path}`, digest]),
     ["build.log", log],
+    ...(sbom === undefined ? [] : [["sbom.cdx.json", sbom.digest] as [string, string]]),
     ...provenance.map(({ digest }, at): [string, string] => [
       `provenance${at === 0 ? "" : `.${at + 1}`}.sigstore.json`,
       digest,
     ]),
+    ...rebuilds.map(({ digest }, at): [string, string] => [`rebuild.${at + 1}.sigstore.json`, digest]),
     // Last: who sees the manifest finds everything that it names.
     ["manifest.json", manifest],
   ];

@@ -2,11 +2,14 @@
  * Makes private keys, by OpenSSL's own programs: PKCS #8, with scrypt if there is a password (what Node.js writes itself
  * has PBKDF2 of 2,048 rounds). A key that is there is never replaced.
  */
-import { chmod, link, mkdir, open, unlink } from "node:fs/promises";
+import { chmod, link, lstat, mkdir, mkdtemp, open, readdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../base/error.ts";
+import { ownUsersAnd, strangerAbove, strangerAt } from "../base/own-place.ts";
+import { ownerOf, processName, stateOfProcess } from "../base/process-name.ts";
 import { type Descriptor, lastLines, type RunOptions, run } from "../base/run.ts";
-import { exists, makePlace, openScratch, type Scratch } from "../base/scratch.ts";
+import { exists, makePlace } from "../base/scratch.ts";
+import { removeTree } from "../base/strange-tree.ts";
 import type { KeyKind } from "../provenance/public-key.ts";
 
 export interface NewKey {
@@ -17,6 +20,8 @@ export interface NewKey {
   readonly password?: () => Descriptor;
   /** Modules are signed for a certificate. */
   readonly hasCertificate: boolean;
+  /** Places whose owners may own the directory too. */
+  readonly trusts?: readonly string[];
 }
 
 export interface MadeKey {
@@ -43,12 +48,13 @@ export function publicKeyFile(file: string): string {
 /** @throws FarmError KEY_EXISTS, PLACE_UNUSABLE, TOOL_MISSING, TOOL_FAILED */
 export async function createKey(key: NewKey): Promise<MadeKey> {
   const { directory, name } = key;
-  await makeDirectory(directory);
+  await makeDirectory(key);
   const [file, certificate] = [join(directory, `${name}.pem`), join(directory, `${name}.der`)];
   const publicFile = publicKeyFile(file);
   for (const path of [file, publicFile, ...(key.hasCertificate ? [certificate] : [])])
     if (await exists(path)) throw keyExists(path);
-  const scratch = await openScratch(join(directory, "tmp"));
+  await sweep(directory);
+  const scratch = await mkdtemp(join(directory, `${UNFINISHED}${processName() ?? process.pid}-`));
   try {
     const made = await makeKey(key, scratch);
     const publicKey = await makePublicKey(key, made, scratch);
@@ -61,12 +67,15 @@ export async function createKey(key: NewKey): Promise<MadeKey> {
     await place(itsCertificate, certificate);
     return { file, certificate };
   } finally {
-    await scratch.close();
+    await removeTree(scratch);
   }
 }
 
-/** Those above it may be everybody's: the store is often beside it. */
-async function makeDirectory(directory: string): Promise<void> {
+/**
+ * Everybody may create in those above it: the store is often beside it. Who can swap files in it, or the directory itself,
+ * would have the key.
+ */
+async function makeDirectory({ directory, trusts = [] }: NewKey): Promise<void> {
   await makePlace(dirname(directory));
   await mkdir(directory, { mode: OWNER_ONLY_DIRECTORY }).catch((cause) => {
     if (isErrno(cause) && cause.code === "EEXIST") return;
@@ -74,11 +83,31 @@ async function makeDirectory(directory: string): Promise<void> {
       ? new FarmError("PLACE_UNUSABLE", { detail: `${directory} cannot be created (${cause.code})`, cause })
       : cause;
   });
+  const trusted = await ownUsersAnd(trusts);
+  const fact = (await strangerAt(directory, trusted)) ?? (await strangerAbove(directory, trusted));
+  if (fact !== undefined)
+    throw new FarmError("PLACE_UNUSABLE", {
+      detail: fact,
+      hint: "Keys are made where nobody else can replace them: name another directory, or change its owner and permissions.",
+    });
 }
 
-async function makeKey({ kind, password }: NewKey, scratch: Scratch): Promise<string> {
+/** What keys that are made lie in until they are whole, before the name of the process that makes them. */
+const UNFINISHED = ".new-key-";
+
+/** What was killed here leaves nothing behind; what is another user's stays. */
+async function sweep(directory: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const owner = name.startsWith(UNFINISHED) ? ownerOf(name.slice(UNFINISHED.length)) : undefined;
+    if (owner === undefined || stateOfProcess(owner) !== "dead") continue;
+    const status = await lstat(join(directory, name)).catch(() => undefined);
+    if (status?.isDirectory() && status.uid === process.getuid?.()) await removeTree(join(directory, name));
+  }
+}
+
+async function makeKey({ kind, password }: NewKey, scratch: string): Promise<string> {
   const generate = ["openssl", "genpkey", ...(GENERATED[kind] ?? [])];
-  const made = await emptyFile(scratch);
+  const made = await emptyFile(join(scratch, "key"));
   if (password === undefined) await openssl([...generate, "-out", made]);
   else
     await openssl(["openssl", "pkcs8", "-topk8", "-scrypt", "-passout", "fd:3", "-out", made], {
@@ -88,8 +117,8 @@ async function makeKey({ kind, password }: NewKey, scratch: Scratch): Promise<st
   return made;
 }
 
-async function makePublicKey({ password }: NewKey, keyFile: string, scratch: Scratch): Promise<string> {
-  const made = await emptyFile(scratch);
+async function makePublicKey({ password }: NewKey, keyFile: string, scratch: string): Promise<string> {
+  const made = await emptyFile(join(scratch, "public"));
   await openssl(
     ["openssl", "pkey", "-in", keyFile, "-pubout", "-out", made, ...passedIn(password)],
     password === undefined ? {} : { descriptors: [password()] },
@@ -105,9 +134,9 @@ function passedIn(password: NewKey["password"]): string[] {
 async function makeCertificate(
   { name, password }: NewKey,
   keyFile: string,
-  scratch: Scratch,
+  scratch: string,
 ): Promise<string> {
-  const made = await emptyFile(scratch);
+  const made = await emptyFile(join(scratch, "certificate"));
   await openssl(
     [
       ...["openssl", "req", "-new", "-x509", "-utf8", "-sha256", "-batch", "-config", "/dev/null"],
@@ -131,8 +160,7 @@ async function openssl(argv: readonly string[], options: RunOptions = {}) {
 }
 
 /** What OpenSSL writes to keeps the mode that it has. */
-async function emptyFile(scratch: Scratch): Promise<string> {
-  const path = scratch.path();
+async function emptyFile(path: string): Promise<string> {
   await (await open(path, "wx", OWNER_ONLY)).close();
   return path;
 }
@@ -148,7 +176,6 @@ async function place(made: string, target: string): Promise<void> {
     if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
     throw keyExists(target);
   }
-  await unlink(made);
 }
 
 function keyExists(path: string): FarmError {

@@ -17,7 +17,8 @@ import type { Answer, Greeting } from "./wire.ts";
 /** Where the password of a key comes from. */
 export type PasswordPlace =
   | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "given"; readonly secret: Secret }
+  /** In the environment, under the variable's name. */
+  | { readonly kind: "given"; readonly secret: Secret; readonly variable: string }
   /** On the terminal, if there is one and the key needs a password. */
   | { readonly kind: "asked" };
 

@@ -52,7 +52,7 @@ async function openKey({ name, role, place }: Start): Promise<SigningKey> {
 async function signLine(line: string, opened: SigningKey): Promise<Uint8Array> {
   const request = JSON.parse(line) as SigningRequest;
   const { signs } = ROLES[start.role];
-  if (request.kind !== signs)
+  if (!signs.includes(request.kind))
     throw refused(`the key ${start.name}`, `is for ${start.role}: it signs no ${request.kind}`);
   const bytes = readRequest(request);
   return request.kind === "module" ? opened.signDigest(bytes) : opened.sign(bytes);

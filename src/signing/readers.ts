@@ -2,10 +2,13 @@
  * Reads what is to be signed as what it claims to be. What cannot be read is not signed, whoever asks.
  */
 import { FarmError } from "../base/error.ts";
+import { readCheckpoint } from "../provenance/checkpoint.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../provenance/dsse.ts";
 import { readHead } from "../provenance/head.ts";
+import { cosignedText } from "../provenance/signed-note.ts";
 import { readStatement, writeStatement } from "../provenance/statement.ts";
 import { readTrust } from "../provenance/trust.ts";
+import { readVouch } from "../provenance/vouch.ts";
 import type { SigningRequest } from "./signer.ts";
 
 type Reader<Kind extends SigningRequest["kind"]> = (
@@ -21,6 +24,19 @@ const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
   head({ text }) {
     readHead(string(text), "the head");
     return Buffer.from(text);
+  },
+  generation({ text }) {
+    readVouch(string(text), "the generation's note");
+    return Buffer.from(text);
+  },
+  checkpoint({ text }) {
+    readCheckpoint(string(text), "the checkpoint");
+    return Buffer.from(text);
+  },
+  cosignature({ text, seconds }) {
+    readCheckpoint(string(text), "the checkpoint");
+    if (!Number.isSafeInteger(seconds) || seconds <= 0) throw refused("the cosignature", "has no time");
+    return Buffer.from(cosignedText(text, seconds));
   },
   statement({ payload }) {
     // One statement has one text: another one of it could say something else to another reader.

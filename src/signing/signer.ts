@@ -5,6 +5,12 @@ import type { PublicKey } from "../provenance/public-key.ts";
 export type SigningRequest =
   /** The text of a C2SP signed note, to its last newline: provenance/trust.ts, provenance/head.ts. */
   | { readonly kind: "root" | "head"; readonly text: string }
+  /** The text of a note that vouches for a generation: provenance/vouch.ts. */
+  | { readonly kind: "generation"; readonly text: string }
+  /** The text of a log's checkpoint: provenance/checkpoint.ts. */
+  | { readonly kind: "checkpoint"; readonly text: string }
+  /** The same, seen by a witness at a time in seconds since 1970. */
+  | { readonly kind: "cosignature"; readonly text: string; readonly seconds: number }
   /** An in-toto statement, canonical JSON: provenance/statement.ts. What is signed is its DSSE encoding (PAE). */
   | { readonly kind: "statement"; readonly payload: string }
   /** A module's SHA-256, hexadecimal, as the kernel's sign-file would sign it. */

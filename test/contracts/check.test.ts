@@ -1,7 +1,7 @@
 /** Every check on one real module, signed by a key of ours; and on bytes that nobody wrote. */
 import { describe, expect, test } from "vitest";
 import { sha256 } from "../../src/base/json.ts";
-import type { CheckSubject, Rebuilt, Stated } from "../../src/check/checks/check.ts";
+import type { CheckSubject, Rebuilds, Stated } from "../../src/check/checks/check.ts";
 import { CHECK_NAMES, CHECKS, type CheckName, checkNamed, verdictsOn } from "../../src/check/checks/index.ts";
 import { openModuleFiles } from "../../src/check/opened-modules.ts";
 import { readSigner } from "../../src/check/signature.ts";
@@ -11,7 +11,15 @@ import { readKernelConfig } from "../../src/kernel/kernel-config.ts";
 import { damaged, randomFrom } from "../support/damage.ts";
 import { makeListedKernel, makeSource } from "../support/kernels.ts";
 import { MODULES, signedModule } from "../support/readers.ts";
-import { BUILDER, IDENTITY, makeBuild, makeSigner, makeStatement } from "../support/statements.ts";
+import {
+  BUILDER,
+  IDENTITY,
+  makeBuild,
+  makeFailure,
+  makeRebuild,
+  makeSigner,
+  makeStatement,
+} from "../support/statements.ts";
 import { makeVerdict } from "../support/verdicts.ts";
 import { type CheckTruths, checkContract, type NamedSubject } from "./check.ts";
 
@@ -49,11 +57,6 @@ function kernelOf({
 }
 
 const KERNEL = kernelOf(MODULE);
-const REBUILT: Rebuilt = {
-  result: "equal",
-  different: [],
-  of: [{ module: MODULE.name, sha256: `sha256:${"0".repeat(64)}` }],
-};
 const BUILDS = makeSigner();
 const BUILD = {
   identity: IDENTITY,
@@ -65,6 +68,13 @@ const STATED: Stated = {
   builders: [{ id: BUILDER, key: BUILDS.key }],
   build: BUILD,
   of: [{ module: MODULE.name, sha256: sha256(bytes) }],
+};
+const AGAIN = makeSigner();
+const REBUILDS: Rebuilds = {
+  bundles: [Buffer.from(AGAIN.sign(makeRebuild("urn:example:again", BUILD.modules)))],
+  artifact: { ...BUILD, builders: STATED.builders, firstKeys: new Set([BUILDS.key.fingerprint]) },
+  rule: { of: 1, by: [AGAIN.key], notTheBuilder: true },
+  of: STATED.of,
 };
 const GOOD: CheckSubject = {
   files: await openModuleFiles([{ name: NAME, bytes }]),
@@ -78,7 +88,7 @@ const GOOD: CheckSubject = {
   },
   stated: STATED,
   loaded: makeVerdict("load", "pass", "inserted and removed, twice"),
-  rebuilt: REBUILT,
+  rebuilds: REBUILDS,
 };
 
 const withKernel = (name: string, changes: Partial<Record<keyof KernelRecord, unknown>>): NamedSubject => ({
@@ -173,10 +183,16 @@ const TRUTHS: Readonly<Record<CheckName, Pick<CheckTruths, "bad" | "open">>> = {
   },
   reproducible: {
     bad: [
-      withOther("other bytes", { rebuilt: { ...REBUILT, result: "different", different: [NAME] } }),
-      withOther("the second build failed", { rebuilt: { ...REBUILT, result: "failed" } }),
+      withOther("other bytes", {
+        rebuilds: { ...REBUILDS, bundles: [Buffer.from(AGAIN.sign(makeFailure(BUILD.modules)))] },
+      }),
     ],
-    open: [withOther("nobody built it again", { rebuilt: undefined })],
+    open: [
+      withOther("nobody built it again", { rebuilds: undefined }),
+      withOther("nobody who counts did", { rebuilds: { ...REBUILDS, rule: { ...REBUILDS.rule, by: [] } } }),
+      withOther("too few did", { rebuilds: { ...REBUILDS, rule: { ...REBUILDS.rule, of: 2 } } }),
+      withOther("damaged", { rebuilds: { ...REBUILDS, bundles: [Buffer.from("{}")] } }),
+    ],
   },
 };
 

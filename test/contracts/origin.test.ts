@@ -308,19 +308,21 @@ describe("a hostile archive", () => {
     );
   });
 
-  test("of a kind that is not read is no missing directory", async () => {
-    const context = await originContext();
-    await writeFile(join(context.base, "vendor.zip"), "PK");
+  test.each(["vendor.zip", "absent.zip"])(
+    "of a kind that is not read is no missing directory: %s",
+    async (name) => {
+      const context = await originContext();
+      await writeFile(join(context.base, "vendor.zip"), "PK");
 
-    await expect(digestOf("vendor.zip", context)).rejects.toThrow(
-      expect.objectContaining({
-        code: "DRIVER_INVALID",
-        message: expect.stringMatching(
-          /vendor\.zip is a file, but by its name neither a \.tar archive nor a \.deb/,
-        ),
-      }),
-    );
-  });
+      await expect(digestOf(name, context)).rejects.toThrow(
+        expect.objectContaining({
+          code: "DRIVER_INVALID",
+          message: expect.stringContaining(`${name} is a .zip archive, and sources are .tar archives`),
+          hint: expect.stringContaining("Unpack it"),
+        }),
+      );
+    },
+  );
 
   test("that its server has lost comes from the farm's own archive", async () => {
     const context = await originContext();
@@ -784,14 +786,19 @@ test("versions of one git repository that are fetched at once are each what they
 
 describe("a git repository on a web server", () => {
   /** A clone that git can fetch from a plain web server. */
-  async function served() {
+  async function served(password?: string) {
     const context = await originContext();
+    const authorization = `Basic ${Buffer.from(`me:${password}`).toString("base64")}`;
     const tree = await makeTree(join(context.base, "tree"));
     await makeGit(tree);
     execFileSync("git", ["clone", "--quiet", "--bare", tree, join(context.base, "bare")]);
     execFileSync("git", ["update-server-info"], { cwd: join(context.base, "bare") });
     let isUp = true;
     const server = await startServer((request, response) => {
+      if (isUp && password !== undefined && request.headers.authorization !== authorization) {
+        response.writeHead(401, { "www-authenticate": 'Basic realm="x"' }).end();
+        return;
+      }
       const path = new URL(request.url ?? "", "http://x").pathname;
       const bytes = readFile(join(context.base, "bare", path)).catch(() => undefined);
       void bytes.then((found) => {
@@ -801,7 +808,8 @@ describe("a git repository on a web server", () => {
     const stop = () => {
       isUp = false;
     };
-    return { context, place: { git: server.url, revision: "main" }, stop };
+    const commit = execFileSync("git", ["rev-parse", "main"], { cwd: tree, encoding: "utf8" }).trim();
+    return { context, place: { git: server.url, revision: "main" }, stop, commit };
   }
 
   test("is fetched, and as last seen while it is down", async () => {
@@ -812,6 +820,22 @@ describe("a git repository on a web server", () => {
 
     expect(await digestOf(place, { ...context, say: (text) => said.push(text) })).toBe(before);
     expect(said.join()).toMatch(/main: as last seen/);
+  });
+
+  test("that somebody's password opened is not there for who knows only its commit", async () => {
+    const { context, place, stop, commit } = await served("secret");
+    await writeFile(join(context.base, "password"), "secret\n");
+    const opened = { ...place, credentials: { user: "me", passwordFile: "password" } };
+    await digestOf(opened, context);
+
+    await expect(digestOf({ ...place, revision: commit }, context)).rejects.toThrow(
+      expect.objectContaining({ hint: expect.stringContaining("passwordFile") }),
+    );
+    await expect(digestOf({ ...opened, revision: commit }, context)).resolves.toBeDefined();
+    // Nor is what was last seen with the password, while the server is down.
+    stop();
+    await expect(digestOf(place, context)).rejects.toThrow();
+    await expect(digestOf(opened, context)).resolves.toBeDefined();
   });
 
   test("that was never seen is a fault of its server", async () => {

@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isInstalled } from "../../src/base/run.ts";
+import { isInstalled } from "../../src/base/programs.ts";
 import { copyStore } from "../../src/registry/copy.ts";
 import { fsck } from "../../src/registry/fsck.ts";
 import { history, readPublished } from "../../src/registry/generations.ts";

@@ -39,7 +39,7 @@ export function signingKeyContract({ name, kinds, make }: KeyMember): void {
     };
     const setting = async (kind: KeyKind, role: Role, password = PASSWORD): Promise<KeySetting> => ({
       ...{ name: "mine", role, place: await placeOf(kind) },
-      password: { kind: "given", secret: new Secret(password) },
+      password: { kind: "given", secret: new Secret(password), variable: "PASSWORD" },
     });
     const cases = kinds.flatMap((kind) => ROLE_OF[kind].map((role) => ({ kind, role })));
 

@@ -164,6 +164,18 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect([...seen].filter((text) => !contents.includes(text))).toEqual([]);
     });
 
+    // Who empties a directory removes it, perhaps while another one enters it.
+    test("keeps what is written while another process removes the last other file of its directory", async () => {
+      const { open, openElsewhere } = await make();
+
+      const writers = await Promise.all(
+        [1, 2, 3, 4].map((index) => startChild(`${openElsewhere}${writeAndRemove(index)}`)),
+      );
+
+      expect(writers.map(({ said }) => said)).toEqual(Array(4).fill("kept all"));
+      expect(await (await open()).list("view")).toEqual([]);
+    });
+
     test("lets one of several processes create a file, and forgets what a killed one was writing", async () => {
       const { open, openElsewhere } = await make();
       const { child } = await startChild(
@@ -229,4 +241,21 @@ export function storeContract(name: string, make: () => Promise<StoreUnderTest>)
       expect(await found("none")).toEqual([]);
     });
   });
+}
+
+function writeAndRemove(index: number): string {
+  return `
+    const path = "view/a/b/${index}";
+    let said = "kept all";
+    try {
+      for (let turn = 0; turn < 30; turn++) {
+        await store.write(path, String(turn));
+        if (String(await store.read(path)) !== String(turn)) said = "lost one";
+        await store.removeAll(path);
+      }
+    } catch (thrown) {
+      said = String(thrown);
+    }
+    console.log(said);
+    await store.close();`;
 }

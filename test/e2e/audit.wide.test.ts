@@ -23,7 +23,7 @@ let packed: string;
 
 beforeAll(async () => {
   const mirror = await farms.mirror();
-  farm = await farms.farm({ mirror, releases: ["debian12", "debian13"] });
+  farm = await farms.farm({ mirror, releases: ["debian12", "debian13"], warm: [] });
   await farm.cli("catalog", "update");
   const { stdout } = await farm.cli("catalog", "export", "--format", "kmodfarm");
   const kernels = (JSON.parse(stdout) as { kernels: CatalogKernel[] }).kernels.filter(

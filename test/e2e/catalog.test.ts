@@ -1,14 +1,14 @@
 /**
  * The catalog of the live mirror, against a count of its indices that shares no code with us.
  */
-import { execFile } from "node:child_process";
+import { execFile, execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parse, stringify } from "yaml";
-import { leftovers, type TestFarm, treeDigests, useFarms } from "../support/e2e-farm.ts";
+import { cli, leftovers, type TestFarm, treeDigests, useFarms } from "../support/e2e-farm.ts";
 import { CHECKOUT, type TestMirror } from "../support/e2e-mirror.ts";
 
 const execute = promisify(execFile);
@@ -107,6 +107,30 @@ describe("kmodfarm catalog update", () => {
       );
       expect(packages.headers[0]?.sha256, key).toBe(counted.digests.get(key));
     }
+  });
+
+  it("selects the kernel that a stock Debian boots, by the demo, by getting-started.md and by what init writes", async () => {
+    const demo = await readFile(farm.config, "utf8");
+    const page = await readFile(join(CHECKOUT, "docs/getting-started.md"), "utf8");
+    const { select: ofPage } = parse(/```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? "") as { select: object };
+    await cp(join(CHECKOUT, "examples/driver"), join(farm.directory, "own"), { recursive: true });
+    const written = await cli(["init", "--yes", join(farm.directory, "own")]);
+    const { select: ofInit } = parse(written.stdout.split("\nWritten to")[0] ?? "") as { select: object };
+    const stock = new Set<string>();
+    for (const release of ["debian12", "debian13"])
+      for (const [debian, architecture] of Object.entries(ARCHITECTURES))
+        stock.add(`${release}/${architecture}/${await stockKernel(release, debian)}`);
+    expect(stock.size).toBe(4);
+
+    for (const select of [undefined, ofPage, ofInit]) {
+      if (select !== undefined) await writeFile(farm.config, stringify({ ...parse(demo), select }));
+      const matrix = JSON.parse((await farm.cli("matrix", "generate")).stdout) as Kernel[];
+      const names = matrix.map(({ distribution, architecture, kversion }) =>
+        [distribution, architecture, kversion].join("/"),
+      );
+      expect(names, JSON.stringify(select)).toEqual(expect.arrayContaining([...stock]));
+    }
+    await writeFile(farm.config, demo);
   });
 
   it("asks for nothing but each suite's InRelease when nothing changed", async () => {
@@ -214,6 +238,28 @@ async function countKernels(): Promise<Counted> {
     }
   }
   return { kernels, digests, expired, served };
+}
+
+/** What the newest `linux-image-amd64` of a release, with its updates, depends on: the kernel of who installs nothing else. */
+async function stockKernel(release: string, debian: string): Promise<string> {
+  const found: { readonly version: string; readonly kversion: string }[] = [];
+  for (const place of SUITES[release] ?? []) {
+    if (place.includes("backports")) continue;
+    const [archive, suite] = place.split("/") as [string, string];
+    const url = `${archive === "debian" ? mirror.main : mirror.security}/dists/${suite}/main/binary-${debian}/Packages.xz`;
+    const index = join(farm.directory, "Packages.xz");
+    if ((await curl(url, index)) === undefined) continue;
+    const text = execFileSync("xz", ["-dc", index], { maxBuffer: 1 << 28 }).toString();
+    for (const paragraph of text.split("\n\n")) {
+      if (!paragraph.startsWith(`Package: linux-image-${debian}\n`)) continue;
+      const version = /^Version: (.+)$/m.exec(paragraph)?.[1] ?? "";
+      const kversion = /^Depends: linux-image-(\S+)/m.exec(paragraph)?.[1] ?? "";
+      found.push({ version, kversion });
+    }
+  }
+  const isNewer = (a: string, b: string) =>
+    spawnSync("dpkg", ["--compare-versions", a, "gt", b]).status === 0;
+  return found.reduce((best, one) => (isNewer(one.version, best.version) ? one : best)).kversion;
 }
 
 async function curl(url: string, file: string): Promise<Buffer | undefined> {

@@ -10,6 +10,8 @@ import { CHECKOUT } from "../support/e2e-mirror.ts";
 const farms = useFarms();
 let farm: TestFarm;
 let alone: TestFarm;
+/** What a CI system hands from the job that plans to the one that publishes. */
+const plans = new Map<string, string>();
 
 beforeAll(async () => {
   const mirror = await farms.mirror();
@@ -28,8 +30,11 @@ async function night(shared: string, machine: string, ...argv: string[]): Promis
       ...{ HOME: place, NO_COLOR: "1", NO_PROXY: "127.0.0.1", SHARED: join(farm.directory, shared) },
       ...(/^(plan|publish)$/.test(argv[0] ?? "") ? { CONFIG: farm.config } : {}),
       WORK: "--private-host 127.0.0.1",
+      PLAN: plans.get(shared) ?? "",
     },
   });
+  const plan = /^sha256:[0-9a-f]{64}$/m.exec(stdout)?.[0];
+  if (argv[0] === "plan" && plan !== undefined) plans.set(shared, plan);
   return stdout;
 }
 

@@ -256,7 +256,9 @@ describe("kmodfarm matrix", () => {
 
     expect(exitCode).toBe(0);
     expect(stdout.match(/^doorbell +0\.1\.0 +\S+ +stable$/gm)).toHaveLength(2);
-    expect(JSON.parse(json).map(({ status }: { status: string }) => status)).toEqual(["stable", "stable"]);
+    expect(JSON.parse(json).elements.map(({ status }: { status: string }) => status)).toEqual([
+      ...["stable", "stable"],
+    ]);
   });
 });
 

@@ -3,7 +3,7 @@
  * accepts beyond that is known by name.
  */
 import { afterAll, describe, expect, test } from "vitest";
-import { judgeBundle } from "../../src/check/provenance.ts";
+import { judgeBundle } from "../../src/provenance/judge.ts";
 import type { Statement } from "../../src/provenance/statement.ts";
 import { askCosign, COSIGNS, type CosignSuite } from "../support/cosign.ts";
 import { BUILDER, IDENTITY, MODULES, makeBuild, makeSigner, makeStatement } from "../support/statements.ts";

@@ -59,7 +59,18 @@ describe("kmodfarm try", () => {
     });
     expect(bad.exitCode, bad.stdout).toBe(1);
     expect(bad.stdout).toMatch(/0 of 1 kernel: built and loaded\. 1 failed/);
-    expect(bad.stdout).toMatch(/^::error .*title=kmodfarm%3A 1 kernel::/m);
+    expect(bad.stderr).toMatch(/^::error file=\S*tally\.c,line=1,title=tally%3A 1 kernel::/m);
     expect(existsSync(farm.store)).toBe(false);
+  });
+
+  it("leaves a run with the same cache to publish what it built, with all that a rebuild needs", async () => {
+    // A try archives nothing, and a build that is found finished fetches nothing.
+    await farm.forget("inputs");
+
+    const run = await farm.cli("run", "--arch", "x86_64");
+    const verified = await cli(["verify", farm.store]);
+
+    expect(run.exitCode, run.stdout + run.stderr).toBe(0);
+    expect(verified.exitCode, verified.stdout + verified.stderr).toBe(0);
   });
 });

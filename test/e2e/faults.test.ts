@@ -2,7 +2,7 @@
  * What goes wrong on mirrors and in drivers: one clear error, and everything else as it was.
  */
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   ALL_DONE,
@@ -36,36 +36,40 @@ beforeAll(async () => {
 afterEach(() => mirror.behave());
 
 describe("a package that is not what the index promised", () => {
-  const cases: [Fault["kind"], number, RegExp][] = [
-    ["short", 4, /_arm64\.deb ended after \d+ of \d+ bytes[\s\S]*\[DIGEST_MISMATCH\]/],
+  type Case = [Fault["kind"], number, RegExp];
+  const cases: Case[] = [
     [
       "flipped",
       4,
       /_arm64\.deb: its sha256 is not [0-9a-f]{64}, as the index says[\s\S]*\[DIGEST_MISMATCH\]/,
     ],
-    ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
     ["cut", 3, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
+  ];
+  const moreCases: Case[] = [
+    ["short", 4, /_arm64\.deb ended after \d+ of \d+ bytes[\s\S]*\[DIGEST_MISMATCH\]/],
+    ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
     ["broken", 3, /_arm64\.deb answers with status 500[\s\S]*\[REMOTE_UNAVAILABLE\]/],
   ];
 
-  it.each(cases)(
-    "headers that come %s: exit %i, the other architecture is published",
-    async (kind, exit, fact) => {
-      const farm = await farmWithout("aarch64", "headers");
-      mirror.misbehave({ match: nameOf(arm.packages.headers[0]), kind });
+  const WORDS = "headers that come %s: exit %i, the other architecture is published";
+  const isSeen = async (...[kind, exit, fact]: Case) => {
+    const farm = await farmWithout("aarch64", "headers");
+    mirror.misbehave({ match: nameOf(arm.packages.headers[0]), kind });
 
-      const result = await farm.cli("run");
+    const result = await farm.cli("run");
 
-      expect(mirror.misdeeds).toBeGreaterThan(0);
-      expect(result.exitCode).toBe(exit);
-      expectOneError(result, `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `, fact);
-      expect(await stableArchitectures(farm)).toEqual(["x86_64"]);
-      expect(await candidateReasons(farm)).toEqual([]);
-      expect(await leftovers(farm)).toEqual([]);
-    },
-  );
+    expect(mirror.misdeeds).toBeGreaterThan(0);
+    expect(result.exitCode).toBe(exit);
+    expectOneError(result, `doorbell 0.1.0 debian12/aarch64/${arm.kversion}: `, fact);
+    expect(await stableArchitectures(farm)).toEqual(["x86_64"]);
+    expect(await candidateReasons(farm)).toEqual([]);
+    expect(await leftovers(farm)).toEqual([]);
+  };
 
-  it("is fetched again, and built, when the mirror has recovered", async () => {
+  it.each(cases)(WORDS, isSeen);
+  it.each(moreCases)(WORDS, { tags: ["wide"] }, isSeen);
+
+  it("is fetched again, and built, when the mirror has recovered", { tags: ["wide"] }, async () => {
     const farm = await farmWithout("aarch64", "headers");
     mirror.misbehave({ match: nameOf(arm.packages.headers[0]), kind: "flipped" });
     expect((await farm.cli("run")).exitCode).toBe(4);
@@ -131,7 +135,9 @@ describe("a package that the index lists and the mirror lacks", () => {
     expect(mirror.misdeeds).toBe(0);
   });
 
-  it("a boot image: the modules stay a candidate, remembered as not loadable, exit 0", async () => {
+  it("a boot image: the modules stay a candidate, remembered as not loadable, exit 0", {
+    tags: ["wide"],
+  }, async () => {
     const farm = await farmWithout("aarch64", "image", ["attempts", "loads"]);
     mirror.misbehave({ match: nameOf(arm.packages.image[0]), kind: "missing" });
 
@@ -199,7 +205,7 @@ describe("a mirror that goes away", () => {
     expect(await kernelNames(farm)).toEqual(kernels);
   });
 
-  it("slowly: nothing but patience is needed", async () => {
+  it("slowly: nothing but patience is needed", { tags: ["wide"] }, async () => {
     const farm = await farmWithout("aarch64", "headers");
     mirror.misbehave({ match: nameOf(arm.packages.headers[0]), kind: "slow" });
 
@@ -237,7 +243,7 @@ describe("metadata that is not what its owner signed", () => {
     await expectKept(farm, before);
   });
 
-  it("a package index: exit 4, everything is kept", async () => {
+  it("a package index: exit 4, everything is kept", { tags: ["wide"] }, async () => {
     const farm = await finishedFarm();
     const before = await unchanging(farm);
     const kernels = await kernelNames(farm);
@@ -264,7 +270,11 @@ describe("a bad driver beside a good one", () => {
   let source: string;
   /** The log of the build that failed. */
   let kept = "";
-  const log = () => new RegExp(`log: (${farm.store}/blobs/\\S+)`);
+  /** A place is short where people read it: relative to where they are. */
+  const logIn = (text: string) => {
+    const [, path] = /log: (\S+\/blobs\/\S+)/.exec(text) ?? [];
+    return path === undefined ? "" : resolve(farm.directory, path);
+  };
   /** What tells a file of the cache from one that was made again. */
   const made = async (room: "attempts" | "loads", file: string) => {
     const names = await readdir(join(farm.cache, room));
@@ -293,19 +303,19 @@ describe("a bad driver beside a good one", () => {
     const fact =
       /API changed[\s\S]*tally\.c:14:\d+: error: implicit declaration[\s\S]*log: [\s\S]*\[BUILD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
-    kept = log().exec(result.stdout)?.[1] ?? "";
+    kept = logIn(result.stdout);
     expect(await readFile(kept, "utf8")).toMatch(/implicit declaration of function .atomic64_ad_return/);
     expect(await stableDrivers(farm)).toEqual(["doorbell"]);
     expect(await candidateReasons(farm)).toEqual([]);
   });
 
-  it("is not tried again, but with --retry it is", async () => {
+  it("is not tried again, but with --retry it is", { tags: ["wide"] }, async () => {
     const before = await treeDigests(farm.store);
     const first = await made("attempts", "build.log");
 
     const again = await farm.cli("run");
 
-    const file = log().exec(again.stdout)?.[1] ?? "";
+    const file = logIn(again.stdout);
     expect(file).toBe(kept);
     expect(again.exitCode).toBe(1);
     expect(again.stdout).toMatch(/1 stable, 0 candidates, 1 failed, 0 of them new/);
@@ -331,10 +341,12 @@ describe("a bad driver beside a good one", () => {
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
     expect(await stableDrivers(farm)).toEqual(["doorbell"]);
     expect(await candidateReasons(farm)).toEqual([expect.stringMatching(/^load: fail: tally is refused/)]);
-    expect(await readFile(log().exec(result.stdout)?.[1] ?? "", "utf8")).toContain("counting from zero");
+    expect(await readFile(logIn(result.stdout), "utf8")).toContain("counting from zero");
   });
 
-  it("that breaks the kernel: a candidate with the kernel's own words, exit 1; loaded again by --retry only", async () => {
+  it("that breaks the kernel: a candidate with the kernel's own words, exit 1; loaded again by --retry only", {
+    tags: ["wide"],
+  }, async () => {
     await writeFile(tally, replaced(source, "\treturn 0;\n", "\t*(volatile int *)8 = 1;\n\treturn 0;\n"));
 
     const result = await farm.cli("run");
@@ -353,7 +365,7 @@ describe("a bad driver beside a good one", () => {
     expect(await leftovers(farm)).toEqual([]);
   });
 
-  it("lacks a module that it should give: exit 1, named", async () => {
+  it("lacks a module that it should give: exit 1, named", { tags: ["wide"] }, async () => {
     await writeFile(tally, source);
     await farm.configure({
       drivers: [
@@ -403,7 +415,7 @@ async function finishedFarm(): Promise<TestFarm> {
 }
 
 /** Where readers begin: it follows the newest generation. */
-const MOVES = /^(channels\/|metadata\/head$)/;
+const MOVES = /^(channels\/|metadata\/(head|log\/checkpoint)$)/;
 
 /** What no failure may touch: blobs, the view, generations that are there, and what is stable. */
 async function unchanging(farm: TestFarm) {
@@ -417,8 +429,8 @@ async function expectKept(farm: TestFarm, before: Awaited<ReturnType<typeof unch
   expect(before.files.filter(([path, digest]) => now.get(path) !== digest)).toEqual([]);
   const known = new Set(before.files.map(([path]) => path));
   const added = [...now.keys()].filter((path) => !known.has(path) && !MOVES.test(path));
-  // Parts of generations and logs are among the blobs; each generation has a head.
-  expect(added.filter((path) => !/^(generations|blobs|metadata\/heads)\//.test(path))).toEqual([]);
+  // Parts of generations and logs are among the blobs; each generation has a head, and a place in the log.
+  expect(added.filter((path) => !/^(generations|blobs|metadata)\//.test(path))).toEqual([]);
   expect(await stableContent(farm.store)).toEqual(before.stable);
 }
 

@@ -136,7 +136,9 @@ describe("a farm with drivers that misbehave", () => {
   });
 
   it("remembers those whose fault it was, and tries the others again", () => {
-    const tried = [...(night.text?.stderr ?? "").matchAll(/^failed +(\w+) /gm)].map(([, name]) => name);
+    const tried = [...(night.text?.stderr ?? "").matchAll(/^[\d:]{8} failed +(\w+) /gm)].map(
+      ([, name]) => name,
+    );
 
     expect(tried).toEqual(["sleeper"]);
     expect(night.text?.exitCode).toBe(1);

@@ -50,7 +50,7 @@ const DRIVERS: readonly Driver[] = [
     before: "static DECLARE_COMPLETION(never);",
     init: "return 0;",
     exit: "wait_for_completion(&never);",
-    fault: /^unloading stays does not return/,
+    fault: /^unloading stays has not returned after 30 s/,
   },
   {
     name: "floods",

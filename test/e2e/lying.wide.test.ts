@@ -52,4 +52,14 @@ describe("versions of one driver", () => {
       false,
     ]);
   });
+
+  it("that are slow together are not taken for one that hangs", async () => {
+    const slow = { ...SPY, driver: "one", smoke: "sleep 27\n" };
+
+    const reports = await built.load(slow, slow, slow, slow, slow);
+
+    expect(reports.map(({ verdict }) => verdict.verdict)).toEqual(["pass", "pass", "pass", "pass", "pass"]);
+    expect(reports[4]?.bootMs).toBe(reports[0]?.bootMs);
+    expect(reports[0]?.bootMs).toBeGreaterThan(130_000);
+  });
 });

@@ -46,7 +46,7 @@ const DRIVERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What every artifact is published with. */
-const AROUND = ["build.log", "manifest.json", "provenance.sigstore.json"];
+const AROUND = ["build.log", "manifest.json", "provenance.sigstore.json", "sbom.cdx.json"];
 
 describe("what a build left", () => {
   let farm: TestFarm;
@@ -96,9 +96,7 @@ describe("what a build left", () => {
   it("gets its shapes from the farm: every file that nodes get is the module that was checked", async () => {
     const files = await shown("shapes");
 
-    expect([...files.keys()].toSorted()).toEqual([
-      ...["build.log", "manifest.json", "provenance.sigstore.json", "shapes.ko", "shapes.ko.xz"],
-    ]);
+    expect([...files.keys()].toSorted()).toEqual([...[...AROUND, "shapes.ko", "shapes.ko.xz"]]);
     const plain = execFileSync("xz", ["-dc"], { input: files.get("shapes.ko.xz") as Buffer });
     expect(plain).toEqual(files.get("shapes.ko"));
     const manifest = JSON.parse(String(files.get("manifest.json")));

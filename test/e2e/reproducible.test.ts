@@ -57,7 +57,7 @@ it("gives the same modules and the same recipe from two checkouts", async () => 
   expect(elsewhere).toEqual(here);
 });
 
-it("gives other bytes when the source is another one", async () => {
+it("gives other bytes when the source is another one", { tags: ["wide"] }, async () => {
   const mirror = await farms.mirror();
   const farm = await farms.farm({ mirror, drivers: [{ ...DOORBELL, versions: ["0.1.7"] }] });
 

@@ -69,6 +69,7 @@ describe("kmodfarm run", () => {
         "doorbell.ko",
         "manifest.json",
         "provenance.sigstore.json",
+        "sbom.cdx.json",
         "tally.ko",
       ]);
       for (const { name, digest } of modules)
@@ -223,7 +224,9 @@ describe("kmodfarm run", () => {
     expect(await stableContent(farm.store)).toEqual(before);
   });
 
-  it("publishes a patch release of the driver at the same path, with its version in the modules", async () => {
+  it("publishes a patch release of the driver at the same path, with its version in the modules", {
+    tags: ["wide"],
+  }, async () => {
     const paths = await viewFiles();
     await farm.configure({ drivers: [{ ...DOORBELL, versions: ["0.1.1"] }] });
 

@@ -8,7 +8,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { exitOf } from "../../src/cli/commands/night/run.ts";
+import { exitOf } from "../../src/cli/faults.ts";
 import {
   ALL_DONE,
   CLOUD,

@@ -70,7 +70,9 @@ async function make(mirror: ReleaseMirror, what: string, names: readonly string[
   const context = {
     keysOf: (source: Parameters<typeof believedKeys>[0]) => believedKeys(source, { http, scratch, cache }),
   };
-  const made = await makeRoot({ ...spec, work: join(place, "work") }, mirror, context);
+  const [work, kept] = [join(place, "work"), join(place, "kept")];
+  await mkdir(kept);
+  const made = await makeRoot({ ...spec, work, kept }, mirror, context);
   return { root, made };
 }
 

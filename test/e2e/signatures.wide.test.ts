@@ -6,8 +6,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { fetchTreeModules } from "../../src/check/guest/boot-image.ts";
 import { guestPackages } from "../../src/check/guest/tools.ts";
 import { loadModules } from "../../src/check/load.ts";
-import { checkModules } from "../../src/farm/check.ts";
 import { loadConfig } from "../../src/farm/config/index.ts";
+import { checkModules } from "../../src/farm/gate/check.ts";
 import { type Farm, openFarm, openInputs } from "../../src/farm/open.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
 import type { Published } from "../../src/registry/documents.ts";
@@ -22,7 +22,7 @@ let farm: Farm;
 let published: Published;
 
 beforeAll(async () => {
-  const made = await farms.farm({ mirror: await farms.mirror(), releases: ["debian12"] });
+  const made = await farms.farm({ mirror: await farms.mirror(), releases: ["debian12"], warm: [] });
   await made.cli("catalog", "update");
   farm = await openFarm(await loadConfig({ config: made.config }));
   published = await readPublished(farm.store);

@@ -1,10 +1,16 @@
 /**
- * Real drivers out of Debian's archive: what we make of each, for two kernels, is what the release's own dkms makes of
- * it on a machine with their headers (outcome, names of modules, first file that a failed build complains of), and what
- * the load test says of it is what a plain guest's `modprobe` says.
+ * Real drivers out of Debian's archive, and made-up ones: what we make of each, for two kernels, is what the release's own
+ * dkms makes of it on a machine with their headers (outcome, names of modules, first file that a failed build complains
+ * of), and what the load test says of it is what a plain guest's `modprobe` says.
  *
- *     KMODFARM_PACKAGES=apfs-dkms,ddcci-dkms KMODFARM_KERNELS='7\..*[0-9]-amd64' npm run test:wide verdicts
+ *     KMODFARM_DRIVERS=apfs,ddcci,needy KMODFARM_KERNELS='7\..*[0-9]-amd64' npm run test:wide verdicts
+ *
+ * All of them take hours on a small machine, so a run that was ended is gone on with by the next one: the farm is kept
+ * as long as the code is the same (KMODFARM_CONTINUE=1: whatever it is now), and answers of the real tools by what they
+ * were asked. After KMODFARM_MINUTES no further driver is begun.
  */
+import { createHash } from "node:crypto";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { loadConfig } from "../../src/farm/config/index.ts";
@@ -14,7 +20,10 @@ import { readPublished } from "../../src/registry/generations.ts";
 import { type Listed, listAll } from "../../src/registry/standing.ts";
 import { buildByDkms, dkmsMachine, type RealBuild } from "../support/dkms-machine.ts";
 import { type DkmsPackage, dkmsPackages } from "../support/dkms-packages.ts";
-import { type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { writeTree } from "../support/driver-trees.ts";
+import { codeDigest, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { keptAnswer } from "../support/kept-answers.ts";
+import { MADE_UP } from "../support/made-up-drivers.ts";
 import { askNode, type PlainKernel, plainKernel } from "../support/plain-guest.ts";
 
 const farms = useFarms();
@@ -53,12 +62,33 @@ interface Compared {
 
 let made: TestFarm;
 let farm: Farm;
-let rows: readonly Row[];
-let packages: readonly DkmsPackage[];
+let drivers: readonly Driver[];
 let kversions: readonly string[];
 let machine: string;
 
-const driverOf = ({ name }: DkmsPackage) => name.replace(/-dkms$/, "");
+interface Driver {
+  readonly name: string;
+  readonly version: string;
+  readonly source: unknown;
+  /** What the machine with dkms gets: a package, or the directory of a tree. */
+  readonly given: DkmsPackage;
+  readonly files?: Readonly<Record<string, string>>;
+}
+
+function packaged(given: DkmsPackage): Driver {
+  return {
+    name: given.name.replace(/-dkms$/, ""),
+    // Names of paths have no colon, so an epoch is not written.
+    version: given.version.replace(/^\d+:/, ""),
+    source: { package: given.name, release: "debian13" },
+    given,
+  };
+}
+
+function madeUp(name: string, files: Readonly<Record<string, string>>, directory: string): Driver {
+  const source = join(directory, "made-up", name);
+  return { name, version: "1.0", source, given: { name: source, version: "1.0" }, files };
+}
 
 beforeAll(async () => {
   const mirror = await farms.mirror();
@@ -66,7 +96,10 @@ beforeAll(async () => {
     mirror,
     releases: ["debian13"],
     select: { architectures: ["x86_64"], newest: 1 },
+    keptAs: "verdicts",
+    warm: [],
   });
+  await forgetOtherCode();
   const updated = await made.cli("catalog", "update");
   if (updated.exitCode !== 0) throw new Error(updated.stderr);
   kversions = await Promise.all(
@@ -78,76 +111,143 @@ beforeAll(async () => {
       return element.kversion;
     }),
   );
-  const narrowed = process.env.KMODFARM_PACKAGES?.split(",");
-  packages = (await dkmsPackages(mirror.main, "trixie")).filter(
-    ({ name }) => narrowed?.includes(name) ?? true,
-  );
+  const narrowed = process.env.KMODFARM_DRIVERS?.split(",");
+  const all = [
+    ...(await dkmsPackages(mirror.main, "trixie")).map(packaged),
+    ...[...MADE_UP].map(([name, files]) => madeUp(name, files, made.directory)),
+  ];
+  drivers = narrowed?.flatMap((wanted) => all.filter(({ name }) => name === wanted)) ?? all;
+  await rm(join(made.directory, "made-up"), { recursive: true, force: true });
+  for (const { given, files = {} } of drivers) await writeTree(given.name, files);
   machine = await dkmsMachine(mirror, kversions);
   await made.configure({
-    drivers: packages.map((one) => ({
-      name: driverOf(one),
-      source: { package: one.name, release: "debian13" },
-      // Names of paths have no colon, so an epoch is not written.
-      versions: [one.version.replace(/^\d+:/, "")],
-    })),
+    drivers: drivers.map(({ name, version, source }) => ({ name, source, versions: [version] })),
     select: {
       architectures: ["x86_64"],
       kernelRelease: kversions.map((one) => one.replaceAll(/[.+]/g, "\\$&")).join("|"),
     },
   });
-  const { stdout, stderr } = await made.cli("run", "--json");
-  rows = JSON.parse(stdout || stderr).elements;
   farm = await openFarm(await loadConfig({ config: made.config }));
 });
 afterAll(() => farm?.close());
 
+/** What other code made of the drivers is not what is asked here. */
+async function forgetOtherCode(): Promise<void> {
+  const stamp = join(made.directory, "code");
+  const code = await codeDigest(["src", "images"]);
+  const before = await readFile(stamp, "utf8").catch(() => "");
+  if (before === code || process.env.KMODFARM_CONTINUE === "1") return;
+  await rm(made.store, { recursive: true, force: true });
+  await made.forget("attempts", "loads", "unfinished");
+  await writeFile(stamp, code);
+}
+
+/** Elements of some drivers; one that is done is only looked at. */
+async function rowsOf(some: readonly Driver[]): Promise<readonly Row[]> {
+  const names = some.map(({ name }) => name).join(",");
+  const { stdout, stderr } = await made.cli("run", "--driver", names, "--jobs", "1", "--json");
+  if (stdout === "") throw new Error(stderr);
+  return JSON.parse(stdout).elements;
+}
+
 it("makes of each driver what dkms and modprobe make of it", async () => {
-  const { catalog, indices } = await readPublished(farm.store);
+  const { catalog } = await readPublished(farm.store);
   const inputs = openInputs(farm, catalog, { archived: "none" });
-  const standings = listAll(indices);
-  const kernels = new Map<string, PlainKernel>();
+  const kernels = new Map<string, NodeKernel>();
   for (const kversion of kversions) {
     const { image, modules } = catalog.kernels.find((one) => one.kversion === kversion)?.packages ?? {};
-    const debs = await Promise.all([...(image ?? []), ...(modules ?? [])].map((one) => inputs.fetch(one)));
+    const listed = [...(image ?? []), ...(modules ?? [])];
+    const debs = await Promise.all(listed.map((one) => inputs.fetch(one)));
     const place = join(made.directory, "kernels", kversion);
-    kernels.set(kversion, await plainKernel([...new Set(debs)], kversion, place, machine));
+    await rm(place, { recursive: true, force: true });
+    const plain = await plainKernel([...new Set(debs)], kversion, place, machine);
+    kernels.set(kversion, { ...plain, packages: listed.map(({ sha256 = "" }) => sha256) });
   }
 
-  const nodesOf = async (driver: string) => {
-    const nodes = new Map<string, OnNode>();
-    for (const { entry } of standings.filter(({ entry }) => entry.driver === driver))
-      nodes.set(entry.kversion, await onNode(entry, kernels.get(entry.kversion) as PlainKernel));
-    return nodes;
-  };
   const table: Compared[] = [];
   const differences: object[] = [];
-  const compareOne = async (one: DkmsPackage) => {
-    const driver = driverOf(one);
-    const [builds, nodes] = await Promise.all([
-      buildByDkms(machine, one, kversions, join(made.directory, "machine", driver)),
-      nodesOf(driver),
-    ]);
+  const compareOne = async (one: Driver, rows: readonly Row[]) => {
+    const driver = one.name;
+    const [builds, nodes] = [await asked.get(one)?.promise, await nodesOf(one, kernels)];
     for (const kversion of kversions) {
       const row = rows.find((each) => each.driver === driver && each.kversion === kversion);
-      const [real, node] = [builds.get(kversion) as RealBuild, nodes.get(kversion)];
+      const [real, node] = [builds?.[kversion] as RealBuild, nodes.get(kversion)];
       const compared = compare(driver, kversion, real, row, node);
       table.push(compared);
+      console.log(JSON.stringify(compared));
       if (isDifferent(compared))
         differences.push({ ...compared, ...row?.attempt, steps: node?.steps, log: real.log.slice(-1500) });
     }
   };
-  const waiting = [...packages];
-  const compareAll = async () => {
-    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) await compareOne(one);
+  // One processor for dkms, and one for us and the nodes.
+  const asked = new Map(drivers.map((one) => [one, Promise.withResolvers<Builds>()]));
+  const askDkms = async () => {
+    for (const [one, { promise, resolve, reject }] of asked) {
+      promise.catch(() => {}); // Whoever compares hears of it.
+      if (Date.now() > DEADLINE) reject(new Error("its time was over before dkms was asked"));
+      else await buildsOf(one, kernels).then(resolve, reject);
+    }
   };
-  await Promise.all([compareAll(), compareAll()]);
+  const compareAll = async () => {
+    for (let at = 0; at < drivers.length && Date.now() < DEADLINE; at += SOME) {
+      const some = drivers.slice(at, at + SOME);
+      const rows = await rowsOf(some);
+      // One that cannot be compared keeps no other from it.
+      for (const one of some)
+        await compareOne(one, rows).catch(({ message }: Error) =>
+          differences.push({ driver: one.name, fault: message }),
+        );
+    }
+  };
+  await Promise.all([askDkms(), compareAll()]);
   table.sort((a, b) => (a.driver < b.driver ? -1 : a.driver > b.driver ? 1 : 0));
   console.table(table);
 
   expect(differences).toEqual([]);
-  expect(table.length).toBe(packages.length * kversions.length);
+  expect(table.length).toBe(drivers.length * kversions.length);
   expect(table.length).toBeGreaterThan(0);
 });
+
+interface NodeKernel extends PlainKernel {
+  /** Digests of what it was unpacked from. */
+  readonly packages: readonly string[];
+}
+
+type NodeKernels = ReadonlyMap<string, NodeKernel>;
+type Builds = Readonly<Record<string, RealBuild>>;
+
+const DEADLINE = Date.now() + Number(process.env.KMODFARM_MINUTES ?? 24 * 60) * 60_000;
+
+/** How many drivers a run is asked for at once: what it did is compared, and shown, before the next ones. */
+const SOME = 4;
+
+const BUILDING_TOOLS = ["dkms-machine.ts", "dkms-machine.sh"].map((name) => `test/support/${name}`);
+const NODE_TOOLS = ["test/support/plain-guest.ts"];
+
+/** What dkms makes of a driver, by kernel. */
+function buildsOf(one: Driver, kernels: NodeKernels): Promise<Builds> {
+  const question = {
+    ...(one.files === undefined ? one.given : one.files),
+    kernels: [...kernels.values()].map(({ kversion, packages }) => [kversion, packages]),
+  };
+  return keptAnswer(question, BUILDING_TOOLS, async () => {
+    const layer = join(made.directory, "machine", one.name);
+    await rm(layer, { recursive: true, force: true });
+    return Object.fromEntries(await buildByDkms(machine, one.given, [...kernels.keys()], layer));
+  });
+}
+
+/** What nodes make of the modules that we built of a driver, by kernel. */
+async function nodesOf(
+  { name, version }: Driver,
+  kernels: NodeKernels,
+): Promise<ReadonlyMap<string, OnNode>> {
+  const nodes = new Map<string, OnNode>();
+  for (const { entry } of listAll((await readPublished(farm.store)).indices))
+    if (entry.driver === name && entry.driverVersion === version)
+      nodes.set(entry.kversion, await onNode(entry, kernels.get(entry.kversion) as NodeKernel));
+  return nodes;
+}
 
 interface OnNode {
   readonly modules: readonly string[];
@@ -156,12 +256,17 @@ interface OnNode {
   readonly steps: readonly string[];
 }
 
-async function onNode(entry: Listed["entry"], kernel: PlainKernel): Promise<OnNode> {
+async function onNode(entry: Listed["entry"], kernel: NodeKernel): Promise<OnNode> {
   const modules = (await readModules(farm.store, entry)).map(({ name, bytes }) => ({
     name: name.replace(/\.ko$/, ""),
     bytes,
   }));
-  const { loads, steps } = await askNode(kernel, modules, join(made.directory, "node", entry.driver));
+  const digests = modules.map(({ name, bytes }) => [name, createHash("sha256").update(bytes).digest("hex")]);
+  const { loads, steps } = await keptAnswer({ digests, packages: kernel.packages }, NODE_TOOLS, async () => {
+    const place = join(made.directory, "node", `${entry.driver}-${entry.kversion}`);
+    const { loads, steps } = await askNode(kernel, modules, place);
+    return { loads, steps };
+  });
   return { modules: modules.map(({ name }) => name).toSorted(), loads, steps };
 }
 

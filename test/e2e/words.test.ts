@@ -88,8 +88,8 @@ it.each([
     /mirror: must be an http or https URL \[|mirror: must be an http or https URL$/m,
   ],
   [
-    'drivers: [{name: a, source: {git: "git@github.com:x/y.git", revision: v1}, versions: ["1"]}]',
-    /only http\(s\) URLs and repositories on this machine are supported/,
+    'drivers: [{name: a, source: {git: "ftp://git.example/x/y.git", revision: v1}, versions: ["1"]}]',
+    /only http\(s\) and ssh URLs and repositories on this machine are supported/,
   ],
   [
     'drivers: [{name: a, source: {package: a-dkms, release: debian13}, versions: ["1:3.1.0-1"]}]',
@@ -103,4 +103,17 @@ it.each([
 
   expect([exitCode, stderr]).toEqual([2, expect.stringMatching(said)]);
   expect(stderr).not.toContain("a user or a password");
+});
+
+it("the original tool's flags work under its name, without a command", async () => {
+  const directory = await temporaryDirectory();
+  const matrixGen = (...argv: string[]) =>
+    promisify(execFile)(join(CHECKOUT, "bin/matrix-gen"), argv, { cwd: directory }).catch((error) => error);
+
+  const flat = await matrixGen("--distro=debian12", "--arch=x86_64", "--driver-version=1.0.0");
+  const help = await matrixGen("--help");
+
+  // There is no catalog here, which is all that is wrong.
+  expect([flat.code, flat.stderr]).toEqual([2, expect.stringContaining("[STORE_MISSING]")]);
+  expect(help.stdout).toContain("generate [options]");
 });

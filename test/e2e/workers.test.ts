@@ -84,6 +84,8 @@ it("builds and boots elsewhere what is published here, equal to a run bit for bi
   expect(await leftovers(coordinator)).toEqual([]);
 });
 
+const planOf = async (orders: string) => (await readFile(join(worker, orders, "plan.digest"), "utf8")).trim();
+
 it("holds no place of the machine that planned, and none of the one that worked", async () => {
   for (const name of await readdir(join(worker, "builds", "orders"))) {
     const order = await readFile(join(worker, "builds", "orders", name), "utf8");
@@ -130,8 +132,17 @@ it("says of orders of another farm, or of none, that they are not its own", asyn
 
   expect(exitCode).toBe(4);
   expect(stdout.match(/this farm gave no order/g)).toHaveLength(2);
-  const known = await elsewhere.cli("take", join(worker, "built"), "--orders", join(worker, "builds"));
+  const asked = ["take", join(worker, "built"), "--orders", join(worker, "builds")];
+  const known = await elsewhere.cli(...asked, "--plan", await planOf("builds"));
   expect(known.stdout).toMatch(/Hand-overs: 0 taken, 2 the same as before, 0 refused/);
+
+  // Whoever could write to the directory after it was planned could give orders.
+  const other = await elsewhere.cli(...asked, "--plan", `sha256:${"0".repeat(64)}`);
+  expect(other).toMatchObject({
+    exitCode: 4,
+    stderr: expect.stringMatching(/is not the plan sha256:0+.+\[DIGEST_MISMATCH\]/s),
+  });
+  expect(await elsewhere.cli(...asked)).toMatchObject({ exitCode: 2 });
 });
 
 it("refuses a hand-over that was cut off at once, in a farm that has built nothing, and makes no toolchain for it", async () => {
@@ -142,7 +153,8 @@ it("refuses a hand-over that was cut off at once, in a farm that has built nothi
   const cut = join(fresh.directory, "cut.tar");
   await writeFile(cut, (await readFile(join(worker, "built", name))).subarray(0, -20_000));
 
-  const { exitCode, stdout } = await fresh.cli("take", cut, "--orders", join(worker, "builds"));
+  const planned = ["--orders", join(worker, "builds"), "--plan", await planOf("builds")];
+  const { exitCode, stdout } = await fresh.cli("take", cut, ...planned);
 
   expect(exitCode).toBe(4);
   expect(stdout).toMatch(/^cut\.tar is refused: [^\n]+$/m);

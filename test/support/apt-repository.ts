@@ -14,43 +14,51 @@ export interface SigningKey {
   readonly armoured: string;
   /** Of the primary key, as configurations name it. */
   readonly fingerprint: string;
-  /** Signs packages of rpm in their places. */
-  signRpms(files: readonly string[]): void;
+  /** Signs packages of rpm in their places; `options` are rpmsign's. */
+  signRpms(files: readonly string[], ...options: readonly string[]): void;
+  /** gpg with the secret key, in its home. */
+  readonly gpg: (args: readonly string[], input?: string | Uint8Array) => Buffer;
+  readonly home: string;
   /** The text as InRelease files carry it. */
   sign(text: string): string;
   /** A signature of its own, as repomd.xml has one. */
   signBeside(text: string): string;
 }
 
-/** Makes a key for the tests of one file. */
-export function makeSigningKey(): SigningKey {
+/** Makes a key for the tests of one file; `options` are gpg's. */
+export function makeSigningKey(
+  algorithm: "ed25519" | "rsa2048" = "ed25519",
+  ...options: readonly string[]
+): SigningKey {
   // gpg talks to its agent by a socket in this directory, whose path must be short.
   const home = mkdtempSync("/tmp/kmodfarm-gpg-");
   afterAll(() => {
     execFileSync("gpgconf", ["--homedir", home, "--kill", "all"]);
     rmSync(home, { recursive: true, force: true });
   });
-  const gpg = (args: readonly string[], input = "") =>
+  const gpg = (args: readonly string[], input: string | Uint8Array = "") =>
     execFileSync("gpg", ["--homedir", home, "--batch", "--quiet", "--passphrase", "", ...args], {
       input,
       stdio: ["pipe", "pipe", "pipe"],
-    }).toString();
-  gpg(["--quick-generate-key", "Archive <archive@mirror.example>", "ed25519", "sign", "never"]);
+    });
+  const text = (args: readonly string[], input = "") => gpg(args, input).toString();
+  gpg([...options, "--quick-generate-key", "Archive <archive@mirror.example>", algorithm, "sign", "never"]);
   const keyring = join(home, "keyring.gpg");
   gpg(["--output", keyring, "--export"]);
   const armoured = join(home, "keyring.asc");
   gpg(["--armor", "--output", armoured, "--export"]);
-  const listed = gpg(["--with-colons", "--list-keys"]);
+  const listed = text(["--with-colons", "--list-keys"]);
   const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(listed)?.[1] ?? "";
   return {
     keyring,
     armoured,
     fingerprint,
-    signRpms: (files) =>
+    signRpms: (files, ...options) =>
       execFileSync(
         "rpmsign",
         [
           "--addsign",
+          ...options,
           "--define",
           `_gpg_name ${fingerprint}`,
           "--define",
@@ -61,8 +69,9 @@ export function makeSigningKey(): SigningKey {
         ],
         { stdio: ["ignore", "ignore", "pipe"] },
       ),
-    sign: (text) => gpg(["--clearsign"], text),
-    signBeside: (text) => gpg(["--armor", "--detach-sign"], text),
+    ...{ gpg, home },
+    sign: (document) => text(["--clearsign"], document),
+    signBeside: (document) => text(["--armor", "--detach-sign"], document),
   };
 }
 

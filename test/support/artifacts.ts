@@ -5,7 +5,13 @@ import type { Verdict } from "../../src/check/verdict.ts";
 import type { Element } from "../../src/matrix/element.ts";
 import { elementKey } from "../../src/matrix/element.ts";
 import { putBlob } from "../../src/registry/blobs.ts";
-import type { AttemptNote, IndexEntry, Manifest, Published } from "../../src/registry/documents.ts";
+import {
+  type AttemptNote,
+  type IndexEntry,
+  type Manifest,
+  NOTHING_TOLD,
+  type Published,
+} from "../../src/registry/documents.ts";
 import type { Outcome } from "../../src/registry/publish.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
 import { makeCatalog, makeKernel } from "./kernels.ts";
@@ -20,6 +26,10 @@ export const NOTHING: Published = {
   indices: [],
   roots: {},
   decisions: [],
+  history: [],
+  feeds: [],
+  told: NOTHING_TOLD,
+  editions: [],
 };
 
 /** An index entry whose digests follow from `content`. */

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs a package with a driver on a machine of its own, a layer over a root that has dkms and headers, and lets the
-# dkms there build it for kernels, without network. Runs in a mount namespace of its own.
+# Installs a package with a driver, or a tree of one, on a machine of its own, a layer over a root that has dkms and
+# headers, and lets the dkms there build it for kernels, without network. Runs in a mount namespace of its own.
 #
-# Usage: dkms-machine.sh ROOT LAYER PACKAGE VERSION KVERSION…
+# Usage: dkms-machine.sh ROOT LAYER PACKAGE|DIRECTORY VERSION KVERSION…
 # Leaves in LAYER: installed (what apt said), tree (of the driver), added (what `dkms add` said), and for each kernel in
 # KVERSION/: code (of `dkms build`), said, make.log, modules (their names, one a line).
 set -eu
@@ -15,10 +15,16 @@ mount -t proc proc "$machine/proc"
 mount --rbind /dev "$machine/dev"
 export LC_ALL=C HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive
 
-chroot "$machine" apt-get install --yes --quiet --no-install-recommends "$package=$version" \
-	>"$layer/installed" 2>&1 </dev/null
-conf=$(chroot "$machine" dpkg -L "$package" | grep -x '/usr/src/[^/]*/dkms\.conf')
-tree=${conf%/dkms.conf}
+if [ -d "$package" ]; then
+	tree=/usr/src/${package##*/}-$version
+	cp -r "$package" "$machine$tree"
+	chown -R root:root "$machine$tree"
+else
+	chroot "$machine" apt-get install --yes --quiet --no-install-recommends "$package=$version" \
+		>"$layer/installed" 2>&1 </dev/null
+	conf=$(chroot "$machine" dpkg -L "$package" | grep -x '/usr/src/[^/]*/dkms\.conf')
+	tree=${conf%/dkms.conf}
+fi
 echo "$tree" >"$layer/tree"
 # What installs a package adds the tree by name and version, whatever its dkms.conf calls itself.
 said() {

@@ -52,7 +52,7 @@ export async function dkmsMachine(mirror: TestMirror, kversions: readonly string
   return root;
 }
 
-/** Installs a package on a machine of its own over the root, and has it built for each kernel. */
+/** Installs a package, or a tree by its directory, on a machine of its own over the root, and has it built for each kernel. */
 export async function buildByDkms(
   root: string,
   { name, version }: { readonly name: string; readonly version: string },

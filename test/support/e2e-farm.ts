@@ -52,6 +52,7 @@ export function startCli(argv: readonly string[], options: CliOptions = {}): Run
       PATH: process.env.PATH ?? "/usr/bin:/bin",
       NO_PROXY: "127.0.0.1",
       NO_COLOR: "1",
+      XDG_STATE_HOME: TEST_CACHE,
       ...options.env,
     },
     stdio: ["pipe", "pipe", "pipe"],
@@ -118,6 +119,8 @@ export interface FarmSettings {
   readonly exclude?: readonly Readonly<Record<string, unknown>>[];
   /** What the cache begins with; default: all that is the same for everybody, and no work already done. */
   readonly warm?: readonly Warm[];
+  /** Another run of the same test goes on with the farm of this name; default: a new one, which goes away. */
+  readonly keptAs?: string;
 }
 
 export const DOORBELL: DriverSettings = {
@@ -254,11 +257,11 @@ export function useFarms(): Farms {
   });
   return {
     async farm(settings) {
-      const shared = await sharedCache();
-      const farm = await makeFarm(settings);
-      farms.push(farm);
-      for (const kind of settings.warm ?? SAME_FOR_EVERYBODY)
-        await linkEntries(join(shared, kind), join(farm.cache, kind));
+      const warm = settings.warm ?? SAME_FOR_EVERYBODY;
+      const shared = warm.length === 0 ? "" : await sharedCache();
+      const farm = await makeFarm(settings, settings.keptAs);
+      if (settings.keptAs === undefined) farms.push(farm);
+      for (const kind of warm) await linkEntries(join(shared, kind), join(farm.cache, kind));
       return farm;
     },
     async copyOf(farm) {
@@ -307,7 +310,7 @@ async function linkEntries(from: string, to: string): Promise<void> {
 async function sharedCache(): Promise<string> {
   const cache = join(TEST_CACHE, "farms", "shared", "cache");
   const stamp = join(TEST_CACHE, "shared.stamp");
-  const wanted = await stampOf();
+  const wanted = await codeDigest(SHARED_CODE);
   const isReady = async () => (await readFile(stamp, "utf8").catch(() => "")) === wanted;
   if (await isReady()) return cache;
   await withLock(join(TEST_CACHE, "shared.lock"), async () => {
@@ -366,17 +369,13 @@ export async function sharedGuests(): Promise<ListedPackage[]> {
   return guests.flatMap(({ packages }) => packages).map((one) => ({ depends: "", ...one }) as ListedPackage);
 }
 
-/** Changes with everything that a root or an attempt is made from, so that the shared cache follows. */
-async function stampOf(): Promise<string> {
+/** Everything that a root or an attempt is made from, so that the shared cache follows. */
+const SHARED_CODE = ["images", "src/inputs", "src/builder", "src/catalog", "src/check", "examples/driver"];
+
+/** Changes with the code in folders of the checkout; tests are none. */
+export async function codeDigest(folders: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
-  for (const folder of [
-    "images",
-    "src/inputs",
-    "src/builder",
-    "src/catalog",
-    "src/check",
-    "examples/driver",
-  ]) {
+  for (const folder of folders) {
     const tree = await treeDigests(join(CHECKOUT, folder));
     hash.update(JSON.stringify([...tree].filter(([path]) => !path.endsWith(".test.ts"))));
   }

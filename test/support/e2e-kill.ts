@@ -77,7 +77,7 @@ export async function survivors(farm: TestFarm, watched: readonly Process[]): Pr
 
 /** Polls until something is true of the running farm. */
 export async function waitFor(isSo: () => Promise<boolean>, what: string): Promise<void> {
-  for (let tries = 0; tries < 3000; tries++) {
+  for (let tries = 0; tries < 10_000; tries++) {
     if (await isSo()) return;
     await sleep(10);
   }
@@ -118,15 +118,28 @@ export interface Killed {
   readonly wasRunning: boolean;
 }
 
-/** Starts a run, or whatever else, and kills its process, and nothing else, after a while. */
+/**
+ * Starts a run, or whatever else, and kills its process, and nothing else, after so many milliseconds or as soon as a
+ * program of that name runs for it.
+ */
 export async function killRun(
   farm: TestFarm,
-  atMs: number,
+  moment: number | RegExp,
   start: (farm: TestFarm) => RunningCli = (one) => one.start("run"),
 ): Promise<Killed> {
   const running = start(farm);
-  await Promise.race([sleep(atMs), running.ended]);
-  const watched = await descendants(running.pid);
+  const began = performance.now();
+  let watched: Process[] = [];
+  const isDue = async () => {
+    watched = await descendants(running.pid);
+    return watched.some(({ name }) => (moment as RegExp).test(name));
+  };
+  await Promise.race([
+    typeof moment === "number" ? sleep(moment) : waitFor(isDue, `${moment} runs`),
+    running.ended,
+  ]);
+  if (typeof moment === "number") watched = await descendants(running.pid);
+  const atMs = Math.round(performance.now() - began);
   running.kill("SIGKILL");
   const { exitCode } = await running.ended;
   return {

@@ -111,8 +111,8 @@ export class GithubFarm {
           if (job === "plan") linkAll(join(this.#warm.cache, "roots"), join(cache, "roots"));
           if (job !== "build") return linkAll(join(this.#warm.cache, "indices"), join(cache, "indices"));
           const toolchains = join(this.directory, "toolchains");
-          for (const place of [toolchains, cache]) mkdirSync(place, { recursive: true });
-          symlinkSync(toolchains, join(cache, "toolchains"));
+          mkdirSync(toolchains, { recursive: true });
+          linkAll(toolchains, join(cache, "toolchains"));
         },
         ...more,
       },

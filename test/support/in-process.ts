@@ -1,6 +1,8 @@
 /** Command lines without a process of their own, where to start one takes longer than all that it does. */
 import { vi } from "vitest";
+import { COMMANDS } from "../../src/cli/commands/index.ts";
 import { runProgram } from "../../src/cli/program.ts";
+import { holdToDocuments } from "./documents.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -17,7 +19,9 @@ export async function inProcess(argv: readonly string[], { cwd }: { readonly cwd
       return true;
     });
   try {
-    return { exitCode: await runProgram(argv), ...said };
+    const exitCode = await runProgram(argv, COMMANDS);
+    holdToDocuments(said);
+    return { exitCode, ...said };
   } finally {
     vi.restoreAllMocks();
     process.stdout.removeAllListeners("error");

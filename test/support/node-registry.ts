@@ -4,6 +4,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { machine } from "node:os";
 import { join } from "node:path";
 import { hexOf, sha256 } from "../../src/base/json.ts";
+import { cutSignature } from "../../src/formats/module-signature.ts";
 import { HEAD_PATH, writeHead } from "../../src/provenance/head.ts";
 import { toTime } from "../../src/provenance/lines.ts";
 import {
@@ -11,13 +12,20 @@ import {
   leafPrefix,
   type NodeAnswer,
   type NodeBlock,
+  type Proven,
   readLeaf,
   type Sized,
-  type WrittenIndex,
-  writeIndex,
 } from "../../src/provenance/node-index.ts";
 import { writeNote } from "../../src/provenance/signed-note.ts";
+import {
+  growTree,
+  type LinuxTree,
+  leafOf as leafOfModule,
+  writeProof,
+} from "../../src/provenance/trees/linux-merkle.ts";
+import type { LogState } from "../../src/provenance/trees/rfc6962.ts";
 import { writeTrust } from "../../src/provenance/trust.ts";
+import { type WrittenIndex, writeIndex } from "../../src/provenance/write-node-index.ts";
 import { putBlob } from "../../src/registry/blobs.ts";
 import { openFolderStore } from "../../src/registry/stores/folder.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
@@ -40,6 +48,9 @@ interface HeadChanges {
   readonly expires?: Date;
   readonly floor?: string;
   readonly keys?: readonly TestKey[];
+  readonly log?: LogState;
+  /** Drivers beside the one that is asked for. */
+  readonly others?: readonly string[];
 }
 
 const DAY_MS = 24 * 3600_000;
@@ -74,8 +85,8 @@ export function faultOfLeaf(leaf: Buffer | string): string | undefined {
   }
 }
 
-export async function makeNodeRegistry(): Promise<NodeRegistry> {
-  const directory = await temporaryDirectory();
+export async function makeNodeRegistry(place?: string): Promise<NodeRegistry> {
+  const directory = place ?? (await temporaryDirectory());
   const store = await openFolderStore(directory);
   await putRoot(store, firstRoot());
   let last = 0;
@@ -89,7 +100,9 @@ export async function makeNodeRegistry(): Promise<NodeRegistry> {
     const text = writeHead({
       ...{ origin: ORIGIN, serial, issued: toTime(issued), expires: toTime(expires) },
       generation: { number: changes.generation ?? serial, digest: sha256("a generation") },
+      ...(changes.log === undefined ? {} : { log: changes.log }),
       indices: [
+        ...(changes.others ?? []).map((driver) => ({ ...PLACE, driver, widths: "1", top: index.top })),
         { ...PLACE, widths: index.widths, top: index.top, ...(floor === undefined ? {} : { floor }) },
       ],
     });
@@ -127,32 +140,66 @@ export const rootNote = () => writeNote(signed(writeTrust(firstRoot()), ORIGIN, 
 /** A module for the kernel of UNAME, and other bytes for each comment. */
 export const moduleOf = (comment = "one", name = "doorbell") => craftModule(name, { comment });
 
+/** Proofs of some modules' files, which are in the registry then, by the root of one edition with them and another module. */
+export async function provenBy(
+  { put }: Pick<NodeRegistry, "put">,
+  files: Readonly<Record<string, Buffer>>,
+  swap = false,
+): Promise<Proven & { readonly tree: LinuxTree }> {
+  const modules = Object.entries(files);
+  const contents = [Buffer.from("of another kernel"), ...modules.map(([, content]) => content)];
+  const tree = growTree(
+    contents.map((content, at) => leafOfModule(at, cutSignature(content, "a module").content)),
+  );
+  const places = modules.map((_, at) => (swap ? modules.length - at : at + 1));
+  const proofs = modules.map(async ([file], at) => ({
+    file,
+    ...(await put(writeProof(tree.proof(places[at] ?? 0)))),
+  }));
+  const set = { version: "0.1.1", edition: 3, count: contents.length, root: tree.root };
+  return { tree, sets: [set], proofs: await Promise.all(proofs) };
+}
+
 interface GivenChanges {
+  readonly proven?: Proven;
   readonly version?: string;
   readonly builtFor?: string;
+  readonly manifest?: string;
+  readonly provenance?: readonly string[];
   readonly modules?: readonly { readonly file: string; readonly content: Buffer }[];
   readonly signatures?: readonly {
     readonly file: string;
     readonly keyId: string;
-    readonly content: string;
+    readonly content: Buffer | string;
   }[];
 }
 
 /** An answer that gives modules, which are in the registry then. */
 export async function given(
   { put }: Pick<NodeRegistry, "put">,
-  { version = "0.1.1", builtFor, modules, signatures = [] }: GivenChanges = {},
+  {
+    version = "0.1.1",
+    builtFor,
+    manifest,
+    provenance = [],
+    modules,
+    signatures = [],
+    proven,
+  }: GivenChanges = {},
 ): Promise<NodeAnswer> {
   const files = modules ?? [
     { file: "doorbell.ko", content: moduleOf("one", "doorbell") },
     { file: "tally.ko", content: moduleOf("one", "tally") },
   ];
   const artifact = {
-    ...{ version, manifest: { digest: sha256("a manifest"), size: 7 }, provenance: [] },
+    version,
+    manifest: manifest === undefined ? { digest: sha256("a manifest"), size: 7 } : await put(manifest),
+    provenance: await Promise.all(provenance.map(put)),
     modules: await Promise.all(files.map(async ({ file, content }) => ({ file, ...(await put(content)) }))),
     signatures: await Promise.all(
       signatures.map(async ({ file, keyId, content }) => ({ file, keyId, ...(await put(content)) })),
     ),
+    ...(proven === undefined ? {} : { proven }),
   };
   return builtFor === undefined ? { kind: "exact", artifact } : { kind: "loadsOn", artifact, builtFor };
 }

@@ -1,7 +1,12 @@
 /** Keys and signed notes for tests, and every small change that a stranger could make to a file of lines. */
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
-import { noteSignature, type SignedNote } from "../../src/provenance/signed-note.ts";
+import {
+  cosignedText,
+  noteCosignature,
+  noteSignature,
+  type SignedNote,
+} from "../../src/provenance/signed-note.ts";
 import type { Trust } from "../../src/provenance/trust.ts";
 
 export interface TestKey {
@@ -9,12 +14,14 @@ export interface TestKey {
   readonly privateKey: KeyObject;
 }
 
-export function makeTestKey(): TestKey {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+export function makeTestKey(kind: "p256" | "ed25519" = "p256"): TestKey {
+  const { privateKey, publicKey } =
+    kind === "p256" ? generateKeyPairSync("ec", { namedCurve: "P-256" }) : generateKeyPairSync("ed25519");
   return { privateKey, publicKey: publicKeyOf(publicKey, "a test's key") };
 }
 
-export function signature(text: string, { privateKey }: TestKey): Buffer {
+export function signature(text: string, { privateKey, publicKey }: TestKey): Buffer {
+  if (publicKey.kind === "ed25519") return sign(null, Buffer.from(text), privateKey);
   return sign("sha256", Buffer.from(text), { key: privateKey, dsaEncoding: "der" });
 }
 
@@ -22,9 +29,14 @@ export function signed(text: string, origin: string, keys: readonly TestKey[]): 
   return { text, signatures: keys.map((key) => noteSignature(origin, key.publicKey, signature(text, key))) };
 }
 
+/** A witness's line below a note. */
+export function cosignature(name: string, text: string, key: TestKey, seconds = 1_764_000_000) {
+  return noteCosignature(name, key.publicKey, seconds, signature(cosignedText(text, seconds), key));
+}
+
 export function testKeyFromPem(pem: string): TestKey {
   const privateKey = createPrivateKey(pem);
-  return { privateKey, publicKey: publicKeyOf(privateKey, "a test's key") };
+  return { privateKey, publicKey: publicKeyOf(createPublicKey(pem), "a test's key") };
 }
 
 export const ORIGIN = "farm.example.org/drivers";
@@ -42,6 +54,29 @@ export function trustOf(
   return {
     ...{ origin, version, expires, keys: new Map(all) },
     roles: { root: { threshold, keys: digests(root) }, head: { threshold: 1, keys: digests(head) } },
+  };
+}
+
+/** The same for a registry with a log, and perhaps witnesses. */
+export function trustWithLog(
+  trust: Trust,
+  log: readonly TestKey[],
+  witness: readonly TestKey[] = [],
+  threshold = 1,
+): Trust {
+  const digests = (keys: readonly TestKey[]) => keys.map(({ publicKey }) => publicKey.fingerprint).toSorted();
+  const more = [...log, ...witness].map(({ publicKey }): [PublicKey["fingerprint"], PublicKey] => [
+    publicKey.fingerprint,
+    publicKey,
+  ]);
+  return {
+    ...trust,
+    keys: new Map([...trust.keys, ...more]),
+    roles: {
+      ...trust.roles,
+      log: { threshold: 1, keys: digests(log) },
+      ...(witness.length === 0 ? {} : { witness: { threshold, keys: digests(witness) } }),
+    },
   };
 }
 

@@ -14,11 +14,14 @@ export async function writePublished(store: Store, state: Published, now: Date):
 }
 
 /** The same, and shows it. Returns how many artifacts it wrote in the view. */
-export async function showPublished(store: Store, state: Published, now: Date): Promise<number> {
+export async function showPublished(
+  store: Store,
+  state: Published,
+  now: Date,
+  wantsClientView = false,
+): Promise<number> {
   const { show } = await commit(store, () => ({ state, result: undefined }), {
-    who: "somebody",
-    what: "run",
-    now: () => now,
+    ...{ who: "somebody", what: "run", now: () => now, wantsClientView },
   });
   return show();
 }

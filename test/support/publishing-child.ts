@@ -9,13 +9,21 @@ export function publishingModule(openStore: string, work: string): string {
     import { CATALOG, makeOutcome, putBlobs } from ${source("test/support/artifacts.ts")};
     import { publish } from ${source("src/registry/commit.ts")};
     import { nextState, OpenIndices } from ${source("src/registry/publish.ts")};
-    const author = { who: "somebody", what: "run", now: () => new Date() };
+    const author = { who: "somebody", what: "run", now: () => new Date(), ...(globalThis.signing ?? {}) };
     const publishOne = async (element, content) => {
       await putBlobs(store, element, content);
       const change = (before) => ({ state: nextState(before, CATALOG, [makeOutcome(element, { content })]) });
       await publish(store, change, author);
     };
     ${work}`;
+}
+
+/** Module text by which all that is published gets notes and heads, by the key of a PEM. */
+export function signingModule(pem: string): string {
+  return `
+    import { headMaker } from ${source("test/support/signed-store.ts")};
+    import { testKeyFromPem } from ${source("test/support/notes.ts")};
+    globalThis.signing = { head: headMaker({ get now() { return new Date(); } }, [testKeyFromPem(${JSON.stringify(pem)})]) };`;
 }
 
 /** Publishes an artifact of changing content, from a number on, and takes it back in between. */

@@ -9,9 +9,11 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect } from "vitest";
 import { unpackWhole } from "../../src/base/decompress.ts";
 import { FarmError } from "../../src/base/error.ts";
+import { sha256, toDocument } from "../../src/base/json.ts";
 import { readDriverkit } from "../../src/catalog/driverkit.ts";
 import { readKernelCrawler } from "../../src/catalog/kernel-crawler.ts";
 import { readSigner, verifySignature } from "../../src/check/signature.ts";
+import { readSetDocument, setDocument } from "../../src/farm/sets/module-tree.ts";
 import { parseArHeader } from "../../src/formats/ar.ts";
 import { checkBtf } from "../../src/formats/btf.ts";
 import { readCms } from "../../src/formats/cms.ts";
@@ -20,9 +22,16 @@ import { cpioMagic, parseCpioHeader, parseCpioShortHeader } from "../../src/form
 import { parseParagraphs, parseRelations, selectParagraphs } from "../../src/formats/deb822.ts";
 import { readDynamicElf } from "../../src/formats/elf-dynamic.ts";
 import { readKernelModule } from "../../src/formats/kernel-module.ts";
+import { readModuleHashes } from "../../src/formats/module-hashes-root.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
 import { readSymvers } from "../../src/formats/module-symvers.ts";
-import { checkRpmLead, readRpmHeader, rpmHeaderBytes } from "../../src/formats/rpm.ts";
+import {
+  checkRpmLead,
+  readRpmHeader,
+  readRpmIdentity,
+  readRpmSignatures,
+  rpmHeaderBytes,
+} from "../../src/formats/rpm.ts";
 import { parseMetalink, parseMirrorList, parseRepomd, primaryReader } from "../../src/formats/rpm-md.ts";
 import { readSystemMap } from "../../src/formats/system-map.ts";
 import { parseExtended, parseTarHeader } from "../../src/formats/tar.ts";
@@ -31,9 +40,79 @@ import { readVmlinuz } from "../../src/formats/vmlinuz.ts";
 import { readDebFiles } from "../../src/inputs/deb-stream.ts";
 import { readRpmFiles } from "../../src/inputs/rpm-stream.ts";
 import { parseHeaderUrl } from "../../src/kernel/header-file.ts";
+import { CHECKPOINT_LIMIT_BYTES, readCheckpoint } from "../../src/provenance/checkpoint.ts";
+import { judgeBundle } from "../../src/provenance/judge.ts";
+import { readLogProof, writeLogProof } from "../../src/provenance/log-proof.ts";
+import { keyOf, leafPrefix, readLeaf } from "../../src/provenance/node-index.ts";
+import { readNote } from "../../src/provenance/signed-note.ts";
+import { readStatement, writeStatement } from "../../src/provenance/statement.ts";
+import { growTree, judgeProof, leafOf, writeProof } from "../../src/provenance/trees/linux-merkle.ts";
+import { EMPTY_ROOT } from "../../src/provenance/trees/rfc6962.ts";
+import { readBundle, readTile, writeBundle } from "../../src/provenance/trees/tiles.ts";
+import { readTrust, writeTrust } from "../../src/provenance/trust.ts";
+import { writeIndex } from "../../src/provenance/write-node-index.ts";
 import { damaged, randomFrom, workedMs } from "./damage.ts";
 import { makeDeb } from "./debs.ts";
+import { kernelWithRoot } from "./kernel-with-root.ts";
+import { makeTestKey, trustOf, trustWithLog } from "./notes.ts";
 import { makeRpm } from "./rpms.ts";
+import { BUILDER, IDENTITY, makeSigner, makeStatement, MODULES as STATED_MODULES } from "./statements.ts";
+
+const VECTORS = JSON.parse(
+  readFileSync(join(import.meta.dirname, "../fixtures/integrity/tlog-vectors.json"), "utf8"),
+) as { readonly checkpoint: string };
+const TREE = growTree([0, 1, 2].map((at) => leafOf(at, Buffer.from(`module ${at}`))));
+const PROVEN = Buffer.concat([Buffer.from("module 1"), writeProof(TREE.proof(1))]);
+const ROOT = { levels: TREE.root.levels, hash: TREE.root.hash };
+const KERNEL = kernelWithRoot(ROOT);
+const BUNDLE = writeBundle(["one", "two", "three"].map((entry) => Buffer.from(entry)));
+const LOG_PROOF = writeLogProof({
+  ...{ entry: Buffer.from("an entry"), index: 3, hashes: [EMPTY_ROOT, EMPTY_ROOT] },
+  checkpoint: readNote(Buffer.from(VECTORS.checkpoint), CHECKPOINT_LIMIT_BYTES, "a vector"),
+});
+
+const SIGNER = makeSigner();
+const STATED = Buffer.from(SIGNER.sign(makeStatement()));
+const BUILD = { identity: IDENTITY, modules: STATED_MODULES };
+const BUILDERS = [{ id: BUILDER, key: SIGNER.key }];
+const LEAVES = [0, 1, 2].map((at) => leafOf(at, Buffer.from(`module ${at}`)));
+const SET = Buffer.from(
+  toDocument({
+    schema: "kmodfarm.modules/1",
+    ...setDocument({ form: "built", names: ["a.ko", "b.ko", "c.ko"], leaves: LEAVES, tree: TREE }),
+  }),
+);
+const PLACE = { driver: "doorbell", machine: "x86_64" };
+const RELEASE = "6.1.0-56-amd64";
+const LEAF_PREFIX = leafPrefix("1", keyOf({ ...PLACE, release: RELEASE }));
+const SIZED = { digest: sha256("a file"), size: 7 };
+const LEAF = Buffer.from(
+  [
+    ...writeIndex(PLACE, [
+      {
+        ...{ release: RELEASE, distribution: "debian12", packageVersion: "6.1.170-3", denied: [] },
+        uname: { kind: "unameword", text: "Debian 6.1.170-3" },
+        answer: {
+          kind: "exact",
+          artifact: {
+            ...{ version: "0.1.1", manifest: SIZED, provenance: [SIZED] },
+            modules: [{ file: "doorbell.ko", ...SIZED }],
+            signatures: [{ file: "doorbell.ko", keyId: "00112233", ...SIZED }],
+            proven: {
+              sets: [{ version: "0.1.1", edition: 2, count: 3, root: ROOT }],
+              proofs: [{ file: "doorbell.ko", digest: sha256("a proof"), size: 108 }],
+            },
+          },
+        },
+      },
+    ]).files.values(),
+  ].find((one) => one.includes("\nleaf ")) ?? "",
+);
+const LOGGED = trustWithLog(
+  trustOf([makeTestKey()], [makeTestKey()]),
+  [makeTestKey("ed25519")],
+  [makeTestKey("ed25519")],
+);
 
 export interface Reader {
   readonly name: string;
@@ -150,6 +229,45 @@ export async function readers(): Promise<Reader[]> {
       samples: [IMAGE, gzipSync(IMAGE)],
       read: (bytes) => readVmlinuz(bytes, "fuzz", unpackWhole),
     },
+    {
+      name: "readModuleHashes",
+      samples: [KERNEL, kernelWithRoot(ROOT, { bits: 32, order: "big" })],
+      read: (bytes) => readModuleHashes(bytes, "fuzz"),
+    },
+    {
+      name: "judgeProof",
+      samples: [PROVEN],
+      read: (bytes) => judgeProof(bytes, TREE.root),
+    },
+    {
+      name: "a checkpoint",
+      samples: [Buffer.from(VECTORS.checkpoint)],
+      read: (bytes) => readCheckpoint(readNote(bytes, CHECKPOINT_LIMIT_BYTES, "fuzz").text, "fuzz"),
+    },
+    {
+      name: "readLogProof",
+      samples: [Buffer.from(LOG_PROOF)],
+      read: (bytes) => writeLogProof(readLogProof(bytes, "fuzz")),
+    },
+    { name: "a statement", samples: [STATED], read: (bytes) => judgeBundle(bytes, BUILD, BUILDERS) },
+    {
+      name: "readStatement",
+      samples: [Buffer.from(writeStatement(makeStatement()))],
+      read: (bytes) => readStatement(bytes, "fuzz"),
+    },
+    { name: "a set's document", samples: [SET], read: (bytes) => readSetDocument(text(bytes), "fuzz") },
+    {
+      name: "a leaf of the node index",
+      samples: [LEAF],
+      read: (bytes) => readLeaf(bytes, PLACE, LEAF_PREFIX, "fuzz"),
+    },
+    {
+      name: "a root",
+      samples: [Buffer.from(writeTrust(LOGGED))],
+      read: (bytes) => readTrust(bytes.toString("latin1"), "fuzz"),
+    },
+    { name: "readBundle", samples: [BUNDLE], read: (bytes) => readBundle(bytes, 3, "fuzz") },
+    { name: "readTile", samples: [Buffer.alloc(64)], read: (bytes) => readTile(bytes, 2, "fuzz") },
     { name: "readCms", samples: [cms, der], read: (bytes) => readCms(bytes, "fuzz") },
     { name: "readSigner", samples: [der], read: (bytes) => readSigner(bytes, "fuzz") },
     {
@@ -242,9 +360,12 @@ function readRpmFront(bytes: Buffer): unknown {
   checkRpmLead(bytes.subarray(0, 96));
   const signatures = rpmHeaderBytes(bytes.subarray(96, 112));
   const at = 112 + Math.ceil(signatures.bytes / 8) * 8;
+  const own = bytes.subarray(112, 112 + signatures.bytes);
+  if (own.length === signatures.bytes) readRpmSignatures(signatures.entries, own);
   const header = rpmHeaderBytes(bytes.subarray(at, at + 16));
   const body = bytes.subarray(at + 16, at + 16 + header.bytes);
-  return body.length === header.bytes ? readRpmHeader(header.entries, body) : undefined;
+  if (body.length < header.bytes) return undefined;
+  return [readRpmHeader(header.entries, body), readRpmIdentity(header.entries, body)];
 }
 
 function readPrimary(bytes: Buffer): void {

@@ -3,6 +3,7 @@
  * evidence: real servers are tried in test/contracts/s3.wide.test.ts.
  */
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startServer } from "./server.ts";
@@ -22,6 +23,12 @@ export type S3Fault =
   | { readonly kind: "cut" }
   /** Answers as it should, after a while. */
   | { readonly kind: "slow"; readonly ms: number }
+  /** Begins as it should, and then gives a byte every so often, for ever: spaces, which XML does not mind. */
+  | { readonly kind: "drips"; readonly everyMs: number }
+  /** The same as fast as it is taken. */
+  | { readonly kind: "floods" }
+  /** A page of a list with a name that no page before had, and never the last one. */
+  | { readonly kind: "lists on" }
   /** Overwrites as if no condition had been named. */
   | { readonly kind: "ignores conditions" };
 
@@ -32,6 +39,8 @@ export interface S3Double {
   readonly requests: S3Request[];
   /** Access keys that are good now; any other one has expired. */
   keys: ReadonlySet<string>;
+  /** Named on every page of every list, whatever was asked for. */
+  strayKeys: readonly string[];
   /** Asked before each request; the last one that was set counts. */
   fault: (request: S3Request) => S3Fault | undefined;
 }
@@ -67,7 +76,12 @@ export async function startS3Double(atEnd?: (stop: () => void) => void): Promise
     const digest = createHash("sha256").update(body).digest("hex");
     if (request.method === "PUT" && request.headers["x-amz-content-sha256"] !== digest)
       return refuse(response, 400, "XAmzContentSHA256Mismatch");
-    const done = serve(request, body, objects, uploads, fault?.kind === "ignores conditions");
+    if (fault?.kind === "lists on") return listOn(response, requests.length, query.get("prefix") ?? "");
+    if (fault?.kind === "drips" || fault?.kind === "floods") return goOn(response, fault, request.key !== "");
+    const done = serve(request, body, objects, uploads, {
+      isUnconditional: fault?.kind === "ignores conditions",
+      strayKeys: double.strayKeys,
+    });
     if (fault?.kind === "answer") return refuse(response, fault.status, fault.code);
     response.writeHead(done.status, { "content-length": done.body.length, ...done.headers });
     if (fault?.kind === "cut")
@@ -77,9 +91,38 @@ export async function startS3Double(atEnd?: (stop: () => void) => void): Promise
   const { url } = await startServer((incoming, response) => void answer(incoming, response), atEnd);
   const double: S3Double = {
     ...{ endpoint: url, bucket: BUCKET, objects, requests, keys: new Set(["test"]) },
+    strayKeys: [],
     fault: () => undefined,
   };
   return double;
+}
+
+function listOn(response: ServerResponse, count: number, prefix: string): void {
+  const name = String(count).padStart(10, "0");
+  response
+    .writeHead(200, { "content-type": "application/xml" })
+    .end(
+      `<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>${name}</NextContinuationToken><Contents><Key>${prefix}${name}</Key><Size>1</Size></Contents></ListBucketResult>`,
+    );
+}
+
+/** Until its client has gone. */
+async function goOn(
+  response: ServerResponse,
+  fault: Extract<S3Fault, { kind: "drips" | "floods" }>,
+  isFile: boolean,
+): Promise<void> {
+  response.writeHead(200, {
+    "content-type": "application/xml",
+    ...(isFile ? { "content-length": 60_000 } : {}),
+  });
+  const gone = once(response, "close");
+  const piece = Buffer.alloc(fault.kind === "drips" ? 1 : 1 << 16, " ");
+  while (!response.destroyed) {
+    const isTaken = response.write(piece);
+    if (fault.kind === "drips") await sleep(fault.everyMs);
+    else if (!isTaken) await Promise.race([once(response, "drain"), gone]);
+  }
 }
 
 /** Faults in turn, one for each request that fits, and none after that. */
@@ -98,7 +141,10 @@ function serve(
   body: Buffer,
   objects: Map<string, StoredObject>,
   uploads: Map<string, Buffer[]>,
-  isUnconditional: boolean,
+  {
+    isUnconditional,
+    strayKeys,
+  }: { readonly isUnconditional: boolean; readonly strayKeys: readonly string[] },
 ): Done {
   const put = (content: Buffer): Done => {
     if (headers["if-none-match"] === "*" && objects.has(key) && !isUnconditional)
@@ -135,7 +181,7 @@ function serve(
     objects.delete(key);
     return { status: 204, body: Buffer.alloc(0) };
   }
-  if (key === "") return list(query, objects);
+  if (key === "") return list(query, objects, strayKeys);
   const found = objects.get(key);
   if (found === undefined) return failed(404, "NoSuchKey");
   return {
@@ -145,7 +191,11 @@ function serve(
   };
 }
 
-function list(query: URLSearchParams, objects: Map<string, StoredObject>): Done {
+function list(
+  query: URLSearchParams,
+  objects: Map<string, StoredObject>,
+  strayKeys: readonly string[],
+): Done {
   const prefix = query.get("prefix") ?? "";
   const delimiter = query.get("delimiter");
   const after = query.get("continuation-token") ?? "";
@@ -163,6 +213,7 @@ function list(query: URLSearchParams, objects: Map<string, StoredObject>): Done 
       : `<Contents><Key>${entry}</Key><Size>${found.body.length}</Size><LastModified>${found.modified.toISOString()}</LastModified></Contents>`;
   });
   const next = `<NextContinuationToken>${page.at(-1)}</NextContinuationToken>`;
+  for (const key of strayKeys) said.push(`<Contents><Key>${key}</Key><Size>1</Size></Contents>`);
   const isCut = rest.length > page.length;
   return xml(
     `<ListBucketResult><IsTruncated>${isCut}</IsTruncated>${isCut ? next : ""}${said.join("")}</ListBucketResult>`,

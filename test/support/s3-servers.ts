@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
-import { isInstalled } from "../../src/base/run.ts";
+import { isInstalled } from "../../src/base/programs.ts";
 import { readHostMirrors } from "../../src/catalog/apt-host.ts";
 import { debian } from "../../src/kernel/distributions/debian.ts";
 import { debianRoot } from "./debian-root.ts";

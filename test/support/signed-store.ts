@@ -18,21 +18,27 @@ import { rootPath, type Trust, writeTrust } from "../../src/provenance/trust.ts"
 import { readBlob } from "../../src/registry/blobs.ts";
 import { publish } from "../../src/registry/commit.ts";
 import type { Published } from "../../src/registry/documents.ts";
-import type { HeadMaker } from "../../src/registry/head.ts";
 import { readTrusts } from "../../src/registry/metadata.ts";
 import type { RegistryReader } from "../../src/registry/reader.ts";
 import type { Store } from "../../src/registry/stores/store.ts";
+import type { HeadMaker } from "../../src/registry/vouched.ts";
 import type { Role } from "../../src/signing/roles.ts";
 import { makeTestKey, signature, signed, type TestKey, trustOf } from "./notes.ts";
 
 export const ROOT_KEY = makeTestKey();
 export const HEAD_KEY = makeTestKey();
+export const LOG_KEY = makeTestKey("ed25519");
 
 /** Signs with some keys, at a time that a test sets. */
 export function headMaker(clock: { now: Date }, keys: readonly TestKey[] = [HEAD_KEY]): HeadMaker {
+  const sign = async (text: string) =>
+    keys.map((key) => ({ key: key.publicKey, signature: signature(text, key) }));
   return {
     now: () => clock.now,
-    sign: async (text) => keys.map((key) => ({ key: key.publicKey, signature: signature(text, key) })),
+    keys: async () => keys.map(({ publicKey }) => publicKey),
+    isChosen: true,
+    ...{ sign, vouch: sign },
+    signCheckpoint: async (text) => [{ key: LOG_KEY.publicKey, signature: signature(text, LOG_KEY) }],
   };
 }
 
@@ -57,7 +63,12 @@ export async function publishSigned(
   maker = headMaker(clock),
 ) {
   const author = { who: "somebody", what: "run", now: () => clock.now, head: maker };
-  const published = await publish(store, () => ({ state, result: undefined }), author);
+  // History only grows, whatever a test says beside it.
+  const change = ({ history }: Published) => ({
+    state: { ...state, history: state.history.length === 0 ? history : state.history },
+    result: undefined,
+  });
+  const published = await publish(store, change, author);
   return published.state;
 }
 
@@ -99,7 +110,9 @@ export function withTestKeys(others: Farm["signing"]): Farm["signing"] {
   return {
     async keysFor(role) {
       const key = own[role];
-      return key === undefined ? others.keysFor(role) : new Map([[role, key.publicKey]]);
+      if (key !== undefined) return new Map([[role, key.publicKey]]);
+      // Such a farm has no log.
+      return role === "log" ? new Map() : others.keysFor(role);
     },
     async sign(role, request, name) {
       const key = own[role];

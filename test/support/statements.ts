@@ -1,19 +1,22 @@
 /** A build of a made-up driver, what is said of it, and keys to say it with. */
 import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { sha256 } from "../../src/base/json.ts";
-import { attest, openAttestor, type Speaker, statedModule } from "../../src/farm/signing/statements.ts";
-import { provenanceOf, type WatchedBuild } from "../../src/provenance/build.ts";
+import { attest, openAttestor, type Speaker } from "../../src/farm/signing/statements.ts";
+import { provenanceOf, testedBuild, type WatchedBuild } from "../../src/provenance/build.ts";
 import { writeBundle } from "../../src/provenance/bundle.ts";
 import { preAuthEncoding, STATEMENT_PAYLOAD } from "../../src/provenance/dsse.ts";
 import { type PublicKey, publicKeyOf } from "../../src/provenance/public-key.ts";
 import type { BuiltIdentity } from "../../src/provenance/slsa.ts";
 import {
+  type BuildStatement,
+  failureOf,
   type StatedModule,
   type Statement,
   statementOf,
   writeStatement,
 } from "../../src/provenance/statement.ts";
 import type { Manifest } from "../../src/registry/documents.ts";
+import { statedModule } from "../../src/registry/stated.ts";
 
 export const BUILDER = "urn:kmodfarm:builder:test";
 
@@ -62,8 +65,43 @@ export function makeStatement(
   modules: readonly StatedModule[] = MODULES,
   build: WatchedBuild = makeBuild(),
   builder = BUILDER,
-): Statement {
+): BuildStatement {
   return statementOf(modules, provenanceOf(builder, build));
+}
+
+/** Where a second build was. */
+export const ELSEWHERE = { place: "/srv/another/place", jobs: 3 };
+
+/** What somebody states who built it again, with the same bytes. */
+export function makeRebuild(
+  builder: string,
+  modules: readonly StatedModule[] = MODULES,
+  build: WatchedBuild = makeBuild({ log: sha256("another log") }),
+): Statement {
+  return statementOf(modules, provenanceOf(builder, build, ELSEWHERE));
+}
+
+/** The same with others. */
+export function makeFailure(
+  modules: readonly StatedModule[] = MODULES,
+  build: WatchedBuild = makeBuild(),
+): Statement {
+  const difference = { section: ".text", kind: "bytes" as const, sizes: [64, 64] as const, firstAt: 3 };
+  return failureOf(modules, {
+    result: "FAILED",
+    configuration: testedBuild(build),
+    failedTests: ["tally.ko"],
+    kmodfarm_rebuild: {
+      result: "different",
+      modules: [
+        {
+          ...{ name: "tally", isEqual: false, isCodeEqual: false, causes: ["a date or a time"] },
+          differences: [{ ...difference, differingBytes: 2, strings: { first: [], second: ["2026"] } }],
+        },
+      ],
+      files: [],
+    },
+  });
 }
 
 /** A key with the bundles that it signs. */

@@ -98,11 +98,13 @@ class Run {
   readonly artifacts: string;
   readonly #settings: RunnerSettings;
   readonly #place: string;
+  readonly #caches: string;
   readonly #queue = new PQueue({ concurrency: AT_ONCE });
 
   constructor(settings: RunnerSettings, place: string) {
     this.#settings = settings;
     this.#place = place;
+    this.#caches = join(settings.place, "caches");
     this.artifacts = join(place, "artifacts");
     mkdirSync(this.artifacts, { recursive: true });
   }
@@ -112,7 +114,7 @@ class Run {
       jobs: Record<string, Job>;
     };
     const { vars = {}, secrets = {} } = this.#settings;
-    const context = { ...given, vars, secrets };
+    const context = { ...given, vars, secrets, runner: { arch: "X64", os: "Linux" } };
     const running = new Map<string, Promise<NeededJob>>();
     for (const [id, job] of Object.entries(jobs)) running.set(id, this.#whenReady(id, job, context, running));
     await Promise.all(running.values());
@@ -153,23 +155,32 @@ class Run {
     const runsOn = evaluateValue(job["runs-on"], given);
     if (typeof runsOn !== "string" && !Array.isArray(runsOn)) throw new Error(`${name} runs on nothing`);
     const machine = new Machine(name, join(this.#place, "jobs", name.replaceAll(/[^\w.-]/g, "-")));
+    const runner = { ...(given.runner as object), temp: machine.temporary };
     this.#settings.prepare?.(id, machine.workspace);
-    const steps: Record<string, { outputs: Record<string, string> }> = {};
+    const { status, steps } = await this.#steps(job.steps ?? [], job, { ...given, runner }, machine);
+    const outputs = values(job.outputs, { ...given, steps }) as Record<string, string>;
+    const summary = readFileSync(machine.summaryFile, "utf8");
+    return { name, result: status, outputs, log: machine.log, summary };
+  }
+
+  /** Of a job, or of a composite action: one after the other, those after a failure only if they ask for that. */
+  async #steps(
+    all: readonly Step[],
+    job: Job,
+    given: Context,
+    machine: Machine,
+  ): Promise<{ readonly status: Status; readonly steps: Steps; readonly isLost: boolean }> {
+    const steps: Steps = {};
     let status: Status = "success";
-    for (const step of job.steps ?? []) {
+    for (const step of all) {
       const context = { ...given, steps };
       if (!isTrue(step.if ?? "success()", context, status)) continue;
       const outcome = await this.#step(step, job, context, machine);
       if (step.id !== undefined) steps[step.id] = { outputs: outcome.outputs };
-      if (outcome.result === "lost") {
-        status = "failure";
-        break;
-      }
+      if (outcome.result === "lost") return { status: "failure", steps, isLost: true };
       if (outcome.result === "failure") status = "failure";
     }
-    const outputs = values(job.outputs, { ...given, steps }) as Record<string, string>;
-    const summary = readFileSync(machine.summaryFile, "utf8");
-    return { name, result: status, outputs, log: machine.log, summary };
+    return { status, steps, isLost: false };
   }
 
   async #step(step: Step, job: Job, context: Context, machine: Machine): Promise<Outcome> {
@@ -180,7 +191,7 @@ class Run {
     }
     const inputs = values(step.with, context) as Record<string, string>;
     const uses = step.uses ?? "";
-    if (uses.startsWith("./")) return this.#composite(uses, job, context, machine);
+    if (uses.startsWith("./")) return this.#composite(uses, inputs, job, context, machine);
     const [action = ""] = uses.split("@");
     try {
       return { result: "success", outputs: this.#standIn(action, inputs, job, machine) };
@@ -190,14 +201,19 @@ class Run {
     }
   }
 
-  async #composite(uses: string, job: Job, context: Context, machine: Machine): Promise<Outcome> {
+  async #composite(
+    uses: string,
+    given: Readonly<Record<string, string>>,
+    job: Job,
+    context: Context,
+    machine: Machine,
+  ): Promise<Outcome> {
     const file = join(machine.workspace, uses, "action.yml");
-    const { runs } = parse(readFileSync(file, "utf8")) as { runs: { steps: Step[] } };
-    for (const step of runs.steps) {
-      const outcome = await this.#step(step, job, context, machine);
-      if (outcome.result !== "success") return outcome;
-    }
-    return { result: "success", outputs: {} };
+    const { runs, inputs = {} } = parse(readFileSync(file, "utf8")) as Composite;
+    const usual = Object.fromEntries(Object.entries(inputs).map(([key, input]) => [key, input.default]));
+    const inner = { ...context, inputs: { ...usual, ...given } };
+    const { status, isLost } = await this.#steps(runs.steps, job, inner, machine);
+    return { result: isLost ? "lost" : status === "success" ? "success" : "failure", outputs: {} };
   }
 
   #standIn(
@@ -214,6 +230,11 @@ class Run {
         return this.#upload(inputs, machine.workspace);
       case "actions/download-artifact":
         this.#download(inputs, machine.workspace);
+        return {};
+      case "actions/cache/restore":
+        return this.#restore(inputs);
+      case "actions/cache/save":
+        copyLinked(inputs.path ?? "", join(this.#caches, inputs.key ?? "", "content"));
         return {};
       case "aws-actions/configure-aws-credentials": {
         if (job.permissions?.["id-token"] !== "write") throw new Error("may not ask for a token");
@@ -244,6 +265,23 @@ class Run {
     return { "artifact-id": idOf(name) };
   }
 
+  /** What was kept for every run of the repository: the newest whose key begins as one of those asked for. */
+  #restore({
+    path = "",
+    key = "",
+    "restore-keys": more = "",
+  }: Readonly<Record<string, string>>): Record<string, string> {
+    const wanted = [key, ...more.split("\n")].filter((one) => one !== "");
+    const kept = existsSync(this.#caches) ? readdirSync(this.#caches) : [];
+    const age = (name: string) => statSync(join(this.#caches, name)).mtimeMs;
+    const [found] = kept
+      .filter((name) => wanted.some((start) => name.startsWith(start)))
+      .toSorted((a, b) => age(b) - age(a));
+    if (found === undefined) return {};
+    copyLinked(join(this.#caches, found, "content"), path);
+    return { "cache-matched-key": found };
+  }
+
   #download(inputs: Readonly<Record<string, string>>, workspace: string): void {
     const { name, pattern, "artifact-ids": id, path = "." } = inputs;
     const all = readdirSync(this.artifacts);
@@ -263,6 +301,13 @@ interface NeededJob {
   readonly outputs: Readonly<Record<string, string>>;
 }
 
+type Steps = Record<string, { readonly outputs: Readonly<Record<string, string>> }>;
+
+interface Composite {
+  readonly inputs?: Readonly<Record<string, { readonly default: string }>>;
+  readonly runs: { readonly steps: readonly Step[] };
+}
+
 interface Outcome {
   readonly result: "success" | "failure" | "lost";
   readonly outputs: Record<string, string>;
@@ -274,6 +319,7 @@ class Machine {
   readonly workspace: string;
   readonly summaryFile: string;
   readonly environment: Record<string, string> = {};
+  readonly temporary: string;
   log = "";
   readonly #place: string;
 
@@ -282,7 +328,8 @@ class Machine {
     this.#place = place;
     this.workspace = join(place, "work");
     this.summaryFile = join(place, "summary.md");
-    for (const directory of [this.workspace, join(place, "bin"), join(place, "tmp"), join(place, "home")])
+    this.temporary = join(place, "tmp");
+    for (const directory of [this.workspace, join(place, "bin"), this.temporary, join(place, "home")])
       mkdirSync(directory, { recursive: true });
     writeFileSync(this.summaryFile, "");
     for (const [program, text] of Object.entries(programsIn(join(place, "bin"))))
@@ -298,7 +345,7 @@ class Machine {
       detached: true,
       env: {
         PATH: `${join(this.#place, "bin")}:${process.env.PATH}`,
-        ...{ HOME: join(this.#place, "home"), RUNNER_TEMP: join(this.#place, "tmp") },
+        ...{ HOME: join(this.#place, "home"), RUNNER_TEMP: this.temporary },
         ...{ GITHUB_ACTIONS: "true", GITHUB_WORKSPACE: this.workspace, GITHUB_OUTPUT: outputFile },
         ...{ GITHUB_STEP_SUMMARY: this.summaryFile, NO_COLOR: "1", NO_PROXY: "127.0.0.1" },
         ...this.environment,

@@ -88,6 +88,7 @@ async function fetchArchive(
   if (!isArchiveName(new URL(url).pathname))
     throw new FarmError("CONFIG_INVALID", {
       detail: `the source ${url} is not a supported archive: ${ENDINGS.map(([ending]) => ending).join(" ")}`,
+      hint: "Configure a .tar archive; many servers offer one beside a .zip. Or unpack it, and configure the directory.",
     });
   const file = join(context.cache, "inputs", `${sha256}.tar`);
   // What a loss of power or anybody else left of it is not believed by its name.

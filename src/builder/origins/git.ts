@@ -1,19 +1,22 @@
 /**
  * A source in a git repository, at a revision that is resolved to a commit. Nothing that a repository can
- * configure runs here: no hooks, no submodules, no protocols but file and http(s). Of a repository of this machine git
+ * configure runs here: no hooks, no protocols but file, http(s) and ssh. Of a repository of this machine git
  * sees its own directory and nothing else, in a box without network: whatever in it leads elsewhere leads nowhere.
  */
 import { mkdir, opendir, stat } from "node:fs/promises";
-import { join, relative, resolve } from "node:path";
+import { join, relative } from "node:path";
 import { z } from "zod";
 import { isCached } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { sha256 } from "../../base/json.ts";
-import { lastLines, type RunOptions, type RunResult, run } from "../../base/run.ts";
+import { boxedProgram, searchPath } from "../../base/programs.ts";
+import { lastLines, pipeThrough, type RunOptions, type RunResult, run } from "../../base/run.ts";
 import { exists } from "../../base/scratch.ts";
 import { kindIn, removeTree } from "../../base/strange-tree.ts";
 import { watchSize } from "../../base/watched-size.ts";
 import { SOURCE_BUDGET } from "../source-tree.ts";
+import { type GitAccess, gitAccess, INSIDE, readable, refusedBy } from "./git-access.ts";
+import { type Link, linksIn, placeOfSubmodule, urlsIn } from "./git-submodules.ts";
 import {
   type GitPlace,
   invalidDriver,
@@ -34,26 +37,104 @@ export function gitOrigin(copyLimitBytes: number): Origin {
   return {
     kind: "git",
     fits: (place) => typeof place === "object" && "git" in place,
-    fetch(place, _version, context) {
-      const { git: url, revision } = place as GitPlace;
-      const repository = repositoryAt(url, copyLimitBytes, context);
-      return inTurn(repository.directory, () => fetchFrom(repository, revision, context));
+    async fetch(place, _version, context) {
+      const wanted = place as GitPlace;
+      const repository = await repositoryAt(wanted, copyLimitBytes, context);
+      return fetchFrom(repository, wanted, context);
     },
   };
 }
 
-async function fetchFrom(repository: Repository, revision: string, context: OriginContext) {
-  await repository.open();
-  const commit = await remembering(`git ${repository.url} ${revision}`, z.string(), context, () =>
-    repository.commitOf(revision),
-  );
+async function fetchFrom(repository: Repository, place: GitPlace, context: OriginContext) {
+  const { revision, submodules = false } = place;
+  const turn = <T>(work: () => Promise<T>) => inTurn(repository.directory, work);
+  const commit = await turn(async () => {
+    await repository.open();
+    return remembering(`git ${repository.name} ${revision}`, z.string(), context, () =>
+      repository.commitOf(revision),
+    );
+  });
   requirePin(repository.url, revision, commit);
-  const directory = await keepTree(`commit-${commit}`, context, async (empty) => {
-    await repository.checkOut(commit, empty);
+  const name = `commit-${commit}${submodules ? "-submodules" : ""}`;
+  const directory = await keepTree(name, context, async (empty) => {
+    const links = await turn(() => repository.linksOf(commit));
+    if (links.length > 0 && !submodules) {
+      const paths = links.map(({ path }) => path).join(", ");
+      context.say(`${repository.url}: submodules are left out (${paths}); \`submodules: true\` fetches them`);
+    }
+    // A submodule's turn is not waited for in our own: theirs may lead back here.
+    const parts = submodules ? await submodulesOf(repository, place, commit, context) : [];
+    await turn(() => repository.checkOut(commit, empty, parts));
     return "";
   });
   const origin = { kind: "git" as const, place: repository.url, commit };
   return { directory, origin, isWorkedOn: true as const };
+}
+
+/** A submodule, by its path in the whole tree. */
+interface Part {
+  readonly path: string;
+  readonly commit: string;
+  readonly repository: Repository;
+}
+
+const MOST_SUBMODULES = 100;
+
+/** The submodules of a commit, and theirs; those that hold others come first. */
+async function submodulesOf(
+  repository: Repository,
+  place: GitPlace,
+  commit: string,
+  context: OriginContext,
+): Promise<Part[]> {
+  const parts: Part[] = [];
+  const waiting = [{ repository, place, commit, path: "" }];
+  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    const { repository: parent, place: from, commit: at, path: above } = next;
+    const { links, urls } = await inTurn(parent.directory, async () => ({
+      links: await parent.linksOf(at),
+      urls: await parent.urlsOf(at),
+    }));
+    for (const link of links) {
+      if (parts.length === MOST_SUBMODULES)
+        throw invalidDriver(`${repository.url} at ${commit} has more than ${MOST_SUBMODULES} submodules`);
+      const own = await placeOfSubmodule(from, link, urls.get(link.path));
+      const one = await repositoryAt(own, COPY_LIMIT_BYTES, context);
+      await inTurn(one.directory, async () => {
+        await one.open();
+        requirePin(one.url, link.commit, await one.commitOf(link.commit));
+      });
+      const path = `${above}${link.path}`;
+      parts.push({ path, commit: link.commit, repository: one });
+      waiting.push({ repository: one, place: own, commit: link.commit, path: `${path}/` });
+    }
+  }
+  return parts;
+}
+
+/** What reading a repository takes. */
+type GitContext = Pick<OriginContext, "cache" | "scratch" | "base" | "say" | "signal" | "ssh">;
+
+/** A commit, and all of its files as a tar archive. */
+export interface GitCommit {
+  readonly commit: string;
+  readonly tar: () => AsyncGenerator<Buffer>;
+}
+
+/** Lets `use` read the files of a revision as they come by; nothing of them is written. */
+export async function withGitCommit<T>(
+  place: GitPlace,
+  context: GitContext,
+  use: (found: GitCommit) => Promise<T>,
+): Promise<T> {
+  const { revision } = place;
+  const repository = await repositoryAt(place, COPY_LIMIT_BYTES, context);
+  return inTurn(repository.directory, async () => {
+    await repository.open();
+    const commit = await repository.commitOf(revision);
+    requirePin(repository.url, revision, commit);
+    return use({ commit, tar: () => repository.archive(commit) });
+  });
 }
 
 const turns = new Map<string, Promise<unknown>>();
@@ -85,36 +166,33 @@ function requirePin(url: string, revision: string, commit: string): void {
   });
 }
 
-function repositoryAt(place: string, limitBytes: number, context: OriginContext): Repository {
-  const isRemote = /^https?:\/\//.test(place);
-  if (!isRemote && (/^[a-z][a-z0-9+.-]*::?/i.test(place) || place.startsWith("-"))) {
-    throw new FarmError("CONFIG_INVALID", {
-      detail: `the repository ${place} is neither an http(s) URL nor a path`,
-      hint: "Clone it by hand, and configure the clone.",
-    });
-  }
-  const url = isRemote ? place : resolve(context.base, place);
-  return new Repository(url, isRemote, limitBytes, context);
+async function repositoryAt(place: GitPlace, limitBytes: number, context: GitContext): Promise<Repository> {
+  return new Repository(await gitAccess(place, context.base, context.ssh), limitBytes, context);
 }
 
 /** Our own bare copy of what was fetched of a repository. */
 class Repository {
-  readonly url: string;
   readonly directory: string;
-  readonly #isRemote: boolean;
+  /** Its URL, and whose word opens it: what one could fetch is kept apart from what others ask for. */
+  readonly name: string;
+  readonly #access: GitAccess;
   readonly #limitBytes: number;
-  readonly #context: OriginContext;
+  readonly #context: GitContext;
 
-  constructor(url: string, isRemote: boolean, limitBytes: number, context: OriginContext) {
-    this.url = url;
-    this.#isRemote = isRemote;
+  constructor(access: GitAccess, limitBytes: number, context: GitContext) {
+    this.#access = access;
     this.#limitBytes = limitBytes;
     this.#context = context;
-    this.directory = join(context.cache, "git", `${sha256(url).slice(7, 39)}.git`);
+    this.name = [access.url, ...(access.as === undefined ? [] : [access.as])].join(" ");
+    this.directory = join(context.cache, "git", `${sha256(this.name).slice(7, 39)}.git`);
+  }
+
+  get url(): string {
+    return this.#access.url;
   }
 
   async open(): Promise<void> {
-    if (!this.#isRemote) await requireRepository(this.url);
+    if (!this.#access.isRemote) await requireRepository(this.url);
     if ((await exists(join(this.directory, "HEAD"))) && (await isCached(this.directory))) return;
     await mkdir(this.directory, { recursive: true });
     await this.#must(["init", "--quiet", "--bare", "--template=", this.directory]);
@@ -145,7 +223,9 @@ class Repository {
     if (all.exitCode === 0)
       throw new FarmError("CONFIG_INVALID", { detail: `${this.url} has no revision ${revision}` });
     const words = lastLines(all.stderr, 4);
-    if (!this.#isRemote) {
+    const refused = this.#access.isRemote ? refusedBy(this.#access, all.stderr) : undefined;
+    if (refused !== undefined) throw refused;
+    if (!this.#access.isRemote) {
       // Git quotes what it could not read: that is for the person here, and not for what is published.
       this.#context.say(`${this.url}: git says: ${words}`);
       if (!all.timedOut) throw invalidDriver(faultOf(this.url, all.stderr));
@@ -158,29 +238,50 @@ class Repository {
    * Writes the files of a commit, byte by byte as it has them, with nothing of git's own. A file of attributes in it could
    * have them converted, to many times their size.
    */
-  async checkOut(commit: string, target: string): Promise<void> {
-    await this.#requireSmall(commit);
+  async checkOut(commit: string, target: string, parts: readonly Part[] = []): Promise<void> {
     await this.#context.scratch.write(join(this.directory, "info/attributes"), NO_CONVERSION);
     const { isOver } = await watchSize(target, this.#limitBytes, (until) =>
-      this.#write(commit, target, until),
+      this.#write(commit, target, parts, until),
     );
     if (isOver)
       throw invalidDriver(`${this.url} at ${commit} takes more than ${this.#limitBytes} bytes on the disk`);
   }
 
-  async #write(commit: string, target: string, until: AbortSignal): Promise<void> {
+  /** All files of a commit, byte by byte as it has them. @throws FarmError DRIVER_INVALID when it is damaged */
+  async *archive(commit: string): AsyncGenerator<Buffer> {
+    await this.#context.scratch.write(join(this.directory, "info/attributes"), NO_CONVERSION);
+    const argv = [`--git-dir=${this.directory}`, "archive", "--format=tar", commit];
+    const git = pipeThrough(this.#boxed(argv, []), {
+      env: { ...ENVIRONMENT, PATH: searchPath() },
+    });
+    try {
+      git.stdin.end();
+      yield* git.stdout as AsyncIterable<Buffer>;
+      if ((await git.exit) === 0) return;
+      this.#context.say(`${this.url} at ${commit}: git says: ${lastLines(git.said(), 3)}`);
+      throw invalidDriver(`${this.url} at ${commit} cannot be read: its objects are damaged`);
+    } finally {
+      git.stop();
+    }
+  }
+
+  async #write(commit: string, target: string, parts: readonly Part[], until: AbortSignal): Promise<void> {
     const own = this.#context.scratch.path();
     const here = [`--git-dir=${this.directory}`, `--work-tree=${target}`];
     try {
       // Not in the tree, where a file of the repository may have any name.
       await mkdir(own);
-      const env = { GIT_INDEX_FILE: join(own, "index") };
-      for (const step of [
-        ["read-tree", commit],
-        ["checkout-index", "--all", "--force"],
-      ]) {
+      const objects = parts.map(({ repository }) => JSON.stringify(join(repository.directory, "objects")));
+      const env = { GIT_INDEX_FILE: join(own, "index"), GIT_ALTERNATE_OBJECT_DIRECTORIES: objects.join(":") };
+      const sees = [...SYSTEM, ...parts.flatMap(({ repository }) => readable(repository.directory))];
+      // One index of all: git itself then sees to it that no path leads through a link.
+      const added = parts.flatMap(({ path, commit: at }) => [
+        ["update-index", "--force-remove", "--", path],
+        ["read-tree", `--prefix=${path}/`, at],
+      ]);
+      for (const step of [["read-tree", commit], ...added, ["checkout-index", "--all", "--force"]]) {
         const result = await this.#git([...here, ...step], [this.directory, own, target], {
-          env,
+          ...{ env, sees },
           limits: { until },
         });
         if (until.aborted) return;
@@ -192,10 +293,11 @@ class Repository {
   }
 
   /**
-   * A few kilobytes of repository can hold a tree of a billion files: it is listed before git reads it whole. Names
-   * first, because each size costs git a look into an object.
+   * The submodules of a commit. A few kilobytes of repository can hold a tree of a billion files: it is listed before
+   * git reads it whole. Names first, because each size costs git a look into an object.
+   * @throws FarmError DRIVER_INVALID when it is larger than a source may be
    */
-  async #requireSmall(commit: string): Promise<void> {
+  async linksOf(commit: string): Promise<Link[]> {
     const names = await this.#list(commit, ["--name-only"]);
     const isMany = names === undefined || names.split("\0").length - 1 > SOURCE_BUDGET.entries;
     const listed = isMany ? undefined : await this.#list(commit, ["-l"]);
@@ -205,6 +307,21 @@ class Repository {
       throw invalidDriver(
         `${this.url} at ${commit} contains more than ${SOURCE_BUDGET.entries} entries or ${SOURCE_BUDGET.bytes} bytes`,
       );
+    return linksIn(listed ?? "");
+  }
+
+  /** Where .gitmodules says that submodules are: path → URL. */
+  async urlsOf(commit: string): Promise<Map<string, string>> {
+    const argv = [
+      `--git-dir=${this.directory}`,
+      "config",
+      `--blob=${commit}:.gitmodules`,
+      "--null",
+      "--list",
+    ];
+    const { stdout, exitCode } = await this.#git(argv, []);
+    // Without the file, or with one that cannot be read, no submodule has a URL, and that is said of each.
+    return exitCode === 0 ? urlsIn(stdout) : new Map();
   }
 
   /** What git says of every entry of a commit, a NUL after each; undefined when it is more than is read. */
@@ -247,15 +364,16 @@ class Repository {
         "--no-auto-maintenance",
         ...options,
         "--",
-        this.#isRemote ? this.url : INSIDE,
+        this.#access.isRemote ? this.url : INSIDE,
       ],
       refspecs,
     ].flat();
-    const sees = this.#isRemote
-      ? ["--share-net", ...SYSTEM, ...NETWORK]
-      : [...SYSTEM, "--ro-bind", this.url, INSIDE];
+    const { sees, env, settings, secret } = this.#access;
     const fetched = await watchSize(this.directory, this.#limitBytes, (until) =>
-      this.#git(argv, [this.directory], { sees, limits: { until } }),
+      this.#git(argv, [this.directory], {
+        ...{ env, settings, sees: [...SYSTEM, ...sees] },
+        limits: { until, descriptors: secret === undefined ? [] : [secret] },
+      }),
     );
     if (!fetched.isOver) return fetched.result;
     await removeTree(this.directory);
@@ -293,30 +411,35 @@ class Repository {
   #git(
     argv: readonly string[],
     writable: readonly string[],
-    { env = {}, sees = SYSTEM, limits = {} }: GitOptions = {},
+    { env = {}, settings = [], sees = SYSTEM, limits = {} }: GitOptions = {},
   ): Promise<RunResult> {
+    return run(
+      this.#boxed([...settings.flatMap((one) => ["-c", one]), ...argv], writable, sees),
+      { ...limits, env: { ...ENVIRONMENT, PATH: searchPath(), ...env }, timeoutMs: FETCH_TIMEOUT_MS },
+      this.#context.signal,
+    );
+  }
+
+  #boxed(argv: readonly string[], writable: readonly string[], sees: readonly string[] = SYSTEM): string[] {
+    const { path, shows } = boxedProgram("git");
     const box = [
       LIMITS,
       ["bwrap", "--unshare-all", "--die-with-parent", "--new-session"],
-      ["--cap-drop", "ALL", ...sees, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
+      ["--cap-drop", "ALL", ...sees, ...shows, "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"],
       readable(this.directory),
       writable.flatMap((path) => ["--bind", path, path]),
       ["--"],
     ].flat();
-    const command = ["git", ...SETTINGS.flatMap((setting) => ["-c", setting]), ...argv];
-    return run(
-      [...box, ...command],
-      { ...limits, env: { ...ENVIRONMENT, ...env }, timeoutMs: FETCH_TIMEOUT_MS },
-      this.#context.signal,
-    );
+    return [...box, path, ...SETTINGS.flatMap((setting) => ["-c", setting]), ...argv];
   }
 }
 
 interface GitOptions {
   readonly env?: Readonly<Record<string, string>>;
+  readonly settings?: readonly string[];
   /** What bwrap shows, where it is more than programs. */
   readonly sees?: readonly string[];
-  readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit" | "until">;
+  readonly limits?: Pick<RunOptions, "outputLimitBytes" | "endsAtOutputLimit" | "until" | "descriptors">;
 }
 
 /** Of memory and of any one file, a pack included; the kernel's own repository needs less. */
@@ -326,24 +449,11 @@ const SIZES = /(?:^|\0)\d+ [a-z]+ [0-9a-f]+ +(\d+|-)\t/g;
 /** As many entries as a source may have, with paths of 200 bytes. */
 const LIST_LIMIT_BYTES = 56 * 1024 ** 2;
 
-const readable = (path: string) => ["--ro-bind-try", path, path];
 const SYSTEM = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap(readable);
-/** What finding a server and believing it takes. */
-const NETWORK = [
-  "resolv.conf",
-  "hosts",
-  "nsswitch.conf",
-  "gai.conf",
-  "ssl",
-  "ca-certificates",
-  "pki",
-].flatMap((name) => readable(`/etc/${name}`));
 
 /** These words count before those of a commit, whose author may also have made macros of them. */
-const NO_CONVERSION = "* -text -eol -crlf -ident -filter -working-tree-encoding\n";
-
-/** Where git sees a repository of this machine. */
-const INSIDE = "/repository";
+const NO_CONVERSION =
+  "* -text -eol -crlf -ident -filter -working-tree-encoding -export-ignore -export-subst\n";
 
 /**
  * The repository must be in the directory that is named. What only points to one is told from it, since git would say no
@@ -410,8 +520,6 @@ const SETTINGS = [
   "submodule.recurse=false",
   "protocol.allow=never",
   "protocol.file.allow=always",
-  "protocol.http.allow=always",
-  "protocol.https.allow=always",
   "gc.auto=0",
   // Within the limit of memory.
   "core.packedGitLimit=512m",
@@ -420,7 +528,6 @@ const SETTINGS = [
 ];
 
 const ENVIRONMENT = {
-  PATH: "/usr/local/bin:/usr/bin:/bin",
   HOME: "/nonexistent",
   LC_ALL: "C",
   GIT_CONFIG_NOSYSTEM: "1",

@@ -24,7 +24,7 @@ export async function fetchSource(
 }
 
 /** `{version}` stands for the version, wherever it is written. */
-function withVersion(source: Place, version: string): Place {
+export function withVersion(source: Place, version: string): Place {
   if (typeof source === "string") return source.replaceAll("{version}", version);
   const entries = Object.entries(source).map(([name, value]) => [
     name,

@@ -1,13 +1,19 @@
-import { chown, mkdir, symlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { gitIn } from "../../../test/support/git-trees.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch } from "../../base/scratch.ts";
 import { readSourceTree } from "../source-tree.ts";
 import { ignoredByGit } from "./git-ignored.ts";
 import { leftOutAt, leftOutBy, NEVER_SOURCE } from "./not-source.ts";
 
-const { signal } = new AbortController();
+const said: string[] = [];
+const context = async () => ({
+  scratch: await openScratch(await temporaryDirectory()),
+  say: (text: string) => void said.push(text),
+  signal: new AbortController().signal,
+});
 
 async function write(top: string, ...paths: string[]): Promise<void> {
   for (const path of paths) {
@@ -17,7 +23,7 @@ async function write(top: string, ...paths: string[]): Promise<void> {
 }
 
 async function sourceOf(directory: string): Promise<string[]> {
-  const { files } = await readSourceTree(directory, await ignoredByGit(directory, signal));
+  const { files } = await readSourceTree(directory, await ignoredByGit(directory, await context()));
   return files.map(({ path }) => path);
 }
 
@@ -139,6 +145,63 @@ describe("what git ignores", () => {
     ] as const)
       gitIn(top, "", "config", name, value);
     expect(await sourceOf(top)).toEqual(["Kbuild", "hook"]);
+  });
+
+  test("starts no program for an object that the repository says is to be had elsewhere", async () => {
+    const top = await temporaryDirectory();
+    await write(top, "Kbuild", "sub/x.c");
+    await writeFile(join(top, "sub/.gitignore"), "*.c\n");
+    gitIn(top, "", "init", "--quiet");
+    gitIn(top, "", "add", ".");
+    gitIn(top, "", "update-index", "--skip-worktree", "sub/.gitignore");
+    await rm(join(top, "sub/.gitignore"));
+    await rm(join(top, ".git/objects"), { recursive: true });
+    await mkdir(join(top, ".git/objects"));
+    // If it ran, git would come to its end.
+    await writeFile(join(top, ".payload"), "kill -9 -1\n");
+    for (const [name, value] of [
+      ["core.repositoryFormatVersion", "1"],
+      ["extensions.partialClone", "far"],
+      ["remote.far.promisor", "true"],
+      ["remote.far.url", "ext::sh /tree/.payload"],
+      ["protocol.ext.allow", "always"],
+    ] as const)
+      gitIn(top, "", "config", name, value);
+
+    expect(await sourceOf(top)).toEqual([".payload", "Kbuild", "sub/x.c"]);
+    expect(said).toEqual([]);
+  });
+
+  test("shows git no place that the repository names, and publishes none of its words", async () => {
+    const top = await temporaryDirectory();
+    const secret = join(await temporaryDirectory(), "index");
+    await writeFile(secret, "s3cret-of-root\n");
+    await write(top, "Kbuild");
+    gitIn(top, "", "init", "--quiet");
+    await writeFile(join(top, ".git/commondir"), ` ${dirname(secret)}\n`);
+    expect(await sourceOf(top)).toEqual(["Kbuild"]);
+    await write(dirname(secret), "HEAD");
+    await rm(join(top, ".git"), { recursive: true });
+    await writeFile(join(top, ".git"), `gitdir: ${dirname(secret)}\n`);
+
+    const refused = await sourceOf(top).catch((error: Error) => error.message);
+    expect(refused).toMatch(/it cannot read the index$/);
+    expect(refused).not.toContain("s3cret");
+  });
+
+  test("counts in a worktree, with an index in parts, and with digests of SHA-256", async () => {
+    const top = await temporaryDirectory();
+    await write(top, "Kbuild", "tracked.log");
+    gitIn(top, "", "init", "--quiet", "--object-format=sha256");
+    gitIn(top, "", "add", ".");
+    gitIn(top, "", "commit", "--quiet", "--message", "first");
+    await writeFile(join(top, ".git/info/exclude"), "*.log\n");
+    const other = join(await temporaryDirectory(), "other");
+    gitIn(top, "", "worktree", "add", "--quiet", other);
+    gitIn(other, "", "update-index", "--split-index");
+    await write(other, "new.log");
+
+    expect(await sourceOf(other)).toEqual(["Kbuild", "tracked.log"]);
   });
 
   test("a .git that leads nowhere is an error that names it", async () => {

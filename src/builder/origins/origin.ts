@@ -25,24 +25,35 @@ import type { LeftOut } from "./not-source.ts";
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, { error: "not a SHA-256 in hexadecimal digits" });
 
-const ONLY_HTTP = {
-  error: "only http(s) URLs and repositories on this machine are supported: write https://HOST/PATH",
+const ONLY_SERVERS = {
+  error:
+    "only http(s) and ssh URLs and repositories on this machine are supported: write https://HOST/PATH or ssh://USER@HOST/PATH",
 };
 
 const NO_CREDENTIALS = {
   error:
-    "contains a user name or a password, which would appear in messages and in the store: fetch it by hand, and configure the copy",
+    "contains a user name or a password, which would appear in messages and in the store: use `credentials`",
 };
 
-/** A git repository, by URL or by path. */
-export const GitPlace = z.strictObject({
+/** `ssh://USER@HOST/PATH`, or git's own short form `USER@HOST:PATH`. */
+export function isSsh(place: string): boolean {
+  return (
+    /^ssh:\/\/([\w.-]+@)?(\w[\w.-]*|\[[\da-f:.]+\])(:\d+)?\//i.test(place) ||
+    /^\w[\w.-]*@\w[\w.-]*:/.test(place)
+  );
+}
+
+/** A repository and a revision of it, by URL or by path. */
+export const GitRevision = z.strictObject({
   git: z
     .string()
     .min(1)
-    .refine((place) => !/^[a-z][a-z0-9+.-]*:\/\//i.test(place) || /^https?:/i.test(place), ONLY_HTTP)
-    .refine((place) => !/^[\w.-]+@[\w.-]+:/.test(place), ONLY_HTTP)
-    .refine((place) => !holdsCredentials(place), NO_CREDENTIALS)
-    .describe("Repository: an http(s) URL, or a path relative to this file."),
+    .refine(
+      (place) => !/^[a-z][a-z0-9+.-]*:\/\//i.test(place) || /^https?:/i.test(place) || isSsh(place),
+      ONLY_SERVERS,
+    )
+    .refine((place) => isSsh(place) || !holdsCredentials(place), NO_CREDENTIALS)
+    .describe("Repository: an http(s) or ssh URL, git@HOST:PATH, or a path relative to this file."),
   revision: z
     .string()
     .regex(/^([A-Za-z0-9]|\{version\})([A-Za-z0-9._/+~-]|\{version\})*$/, {
@@ -50,18 +61,72 @@ export const GitPlace = z.strictObject({
     })
     .describe("Tag, branch or commit; `{version}` stands for the version."),
 });
+
+/** Who asks a server for a driver's source. A server of git takes a token as a password. */
+const SourceCredentials = z.strictObject({
+  user: z
+    .string()
+    .regex(/^[^\p{Cc}:]+$/u, { error: "not a user name" })
+    .describe("User name that goes with the password; for a token, what its server wants there."),
+  passwordFile: z
+    .string()
+    .min(1)
+    .describe("File that holds the password or the token, relative to this file."),
+});
+
+const OverHttps = {
+  path: ["credentials"],
+  error: "would be sent over plain http, or to no server at all: they need an https URL",
+};
+/** On this machine there is no network path. */
+const isHidden = (url: string) => /^https:\/\/|^http:\/\/(127\.0\.0\.1|localhost|\[::1\])[:/]/i.test(url);
+
+/** A driver's source in a git repository. */
+export const GitPlace = z
+  .strictObject({
+    ...GitRevision.shape,
+    submodules: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether its submodules are part of the source: those of its own server, and of others by https. Default: false.",
+      ),
+    key: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "File of the private key for ssh, without a passphrase, relative to this file (a deploy key). Default: the agent of whoever runs kmodfarm.",
+      ),
+    knownHosts: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "File of the host keys that ssh believes, relative to this file. Default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.",
+      ),
+    credentials: SourceCredentials.optional().describe("User name and password, for https."),
+  })
+  .refine(({ git, credentials }) => credentials === undefined || isHidden(git), OverHttps)
+  .refine(({ git, key, knownHosts }) => isSsh(git) || (key === undefined && knownHosts === undefined), {
+    path: ["key"],
+    error: "`key` and `knownHosts` are for repositories that are reached by ssh",
+  });
 export type GitPlace = z.infer<typeof GitPlace>;
 
 /** An archive on a web server. */
-export const UrlPlace = z.strictObject({
-  url: z
-    .url({ protocol: /^https?$/ })
-    .refine((url) => !holdsCredentials(url), NO_CREDENTIALS)
-    .describe("A .tar archive; `{version}` stands for the version."),
-  sha256: z
-    .union([Sha256, z.record(PathSegment, Sha256)])
-    .describe("Its digest; with several versions, one for each: `{1.2.0: …}`."),
-});
+export const UrlPlace = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/ })
+      .refine((url) => !holdsCredentials(url), NO_CREDENTIALS)
+      .describe("A .tar archive; `{version}` stands for the version."),
+    sha256: z
+      .union([Sha256, z.record(PathSegment, Sha256)])
+      .describe("Its digest; with several versions, one for each: `{1.2.0: …}`."),
+    credentials: SourceCredentials.optional().describe("User name and password, for https."),
+  })
+  .refine(({ url, credentials }) => credentials === undefined || isHidden(url), OverHttps);
 export type UrlPlace = z.infer<typeof UrlPlace>;
 
 /** A package of a Debian-like distribution with a tree for DKMS in it. */
@@ -92,6 +157,14 @@ export interface FetchedSource {
   readonly isLeftOut?: LeftOut;
 }
 
+/** What whoever runs the farm has for ssh. */
+export interface SshOfUser {
+  /** The socket of the agent. */
+  readonly agent?: string;
+  /** Files of host keys that are believed. */
+  readonly knownHosts: readonly string[];
+}
+
 export interface OriginContext {
   readonly http: Http;
   readonly scratch: Scratch;
@@ -103,6 +176,8 @@ export interface OriginContext {
   readonly base: string;
   /** Places of the farm: its configuration, policy, store and cache. They are no source, wherever they are. */
   readonly own: readonly string[];
+  /** What whoever runs the farm has for ssh. */
+  readonly ssh?: SshOfUser | undefined;
   /** The suites of a distribution release, as far as they matter to source packages. */
   readonly suites: (release: string) => readonly AptSource[];
   readonly say: (text: string) => void;
@@ -238,10 +313,14 @@ export function sourceFault(thrown: unknown, what: string): FarmError {
   });
 }
 
-export function invalidDriver(detail: string, cause?: unknown): FarmError {
+export function invalidDriver(
+  detail: string,
+  cause?: unknown,
+  hint = "Correct the driver's `source`; docs/drivers.md shows what it may be.",
+): FarmError {
   return new FarmError("DRIVER_INVALID", {
     detail,
-    hint: "Correct the driver's `source`; docs/drivers.md shows what it may be.",
+    hint,
     ...(cause === undefined ? {} : { cause }),
   });
 }

@@ -11,8 +11,8 @@ const NOT_HERE = "exclude those kernels with `exclude` in the configuration";
 export const HEADERS: readonly Symptom[] = [
   {
     expression:
-      /fatal error: '?(?<header>std(?:arg|bool|def|int|io|lib)\.h|string\.h)'?(?:: No such file or directory| file not found)/,
-    cause: "the C library's header {header} is not available to kernel code",
+      /fatal error: '?(?<thing>std(?:arg|bool|def|int|io|lib)\.h|string\.h)'?(?:: No such file or directory| file not found)/,
+    cause: "the C library's header {thing} is not available to kernel code",
     advice:
       "Include the kernel's own headers: <linux/types.h>, <linux/string.h>, and since Linux 5.16 <linux/stdarg.h>.",
   },
@@ -28,8 +28,8 @@ export const HEADERS: readonly Symptom[] = [
     advice: `It was moved or removed. Include it only if it exists (\`#if __has_include(<{header}>)\`), or ${BY_VERSION}.`,
   },
   {
-    expression: /fatal error: '?(?<header>[^':]+)'?(?:: No such file or directory| file not found)/,
-    cause: "the header {header} was not found",
+    expression: /fatal error: '?(?<thing>[^':]+)'?(?:: No such file or directory| file not found)/,
+    cause: "the header {thing} was not found",
     advice:
       "If it is the driver's own, add its directory in Kbuild: `ccflags-y += -I$(src)/…` (EXTRA_CFLAGS has no effect since Linux 6.15). If it comes from a package, add that to the driver's `packages`.",
   },
@@ -119,8 +119,8 @@ export const API_CHANGES: readonly Symptom[] = [
   },
   {
     expression:
-      /error: (?:storage size of '(?<name>\w+)' isn't known|'(?<name>\w+)' has an? incomplete type)/,
-    cause: "the type of {name} is not defined in this kernel (its API changed)",
+      /error: (?:storage size of '(?<thing>\w+)' isn't known|'(?<thing>\w+)' has an? incomplete type)/,
+    cause: "the type of {thing} is not defined in this kernel (its API changed)",
     advice: `If it moved to another header, include that. ${WHERE_TO}`,
   },
   {
@@ -260,8 +260,8 @@ export const ASSEMBLY: readonly Symptom[] = [
 
 export const LINKING: readonly Symptom[] = [
   {
-    expression: /multiple definition of '(?<name>[^']+)'|duplicate symbol: (?<name>\w+)/,
-    cause: "several of the driver's files define {name}",
+    expression: /multiple definition of '(?<thing>[^']+)'|duplicate symbol: (?<thing>\w+)/,
+    cause: "several of the driver's files define {thing}",
     advice: "Declare it `extern` in the header and define it in one file.",
   },
   {

@@ -61,6 +61,13 @@ export const MODPOST: readonly Symptom[] = [
 
 export const MAKE: readonly Symptom[] = [
   {
+    expression: /^(?:kmodfarm: |\+ )?make\s(?:.*\s)?M=(?<place>\/?)(?=\s|$)/,
+    confirmedBy: /\*\*\*/,
+    cause: "make is called with `M={place}`, which is not the driver's directory",
+    advice:
+      "In dkms.conf, $PWD and $(pwd) are where that file is read: write M=$dkms_tree/$PACKAGE_NAME/$PACKAGE_VERSION/build. In a makefile, write M=$(CURDIR).",
+  },
+  {
     expression: /'SUBDIRS' was removed in Linux 5\.3/,
     cause:
       "the driver's makefile passes its directory as SUBDIRS=, which Kbuild no longer accepts since Linux 5.3",

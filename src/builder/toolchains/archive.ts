@@ -83,15 +83,18 @@ export async function exportRoot(place: string, file: string, scratch: Scratch):
       ],
     };
     await mkdir(dirname(whole), { recursive: true });
-    await pipeline(async function* () {
-      yield* inTar("oci-layout", Buffer.from(canonicalJson({ imageLayoutVersion: "1.0.0" })));
-      yield* inTar("index.json", Buffer.from(canonicalJson(index)));
-      for (const { facts, bytes } of [manifest, config]) yield* inTar(blobPath(facts.digest), bytes);
-      yield tarFile(blobPath(content.digest), content.size);
-      yield* createReadStream(layer);
-      yield tarFilling(content.size);
-      yield TAR_END;
-    }, createWriteStream(whole));
+    await pipeline(
+      async function* () {
+        yield* inTar("oci-layout", Buffer.from(canonicalJson({ imageLayoutVersion: "1.0.0" })));
+        yield* inTar("index.json", Buffer.from(canonicalJson(index)));
+        for (const { facts, bytes } of [manifest, config]) yield* inTar(blobPath(facts.digest), bytes);
+        yield tarFile(blobPath(content.digest), content.size);
+        yield* createReadStream(layer);
+        yield tarFilling(content.size);
+        yield TAR_END;
+      },
+      createWriteStream(whole, { flags: "wx" }),
+    );
     await mkdir(dirname(file), { recursive: true });
     await rename(whole, file);
     return { name, digest: rootDigest(content.digest, record), record };

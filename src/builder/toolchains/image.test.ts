@@ -8,8 +8,10 @@ import type { Compiler } from "../../kernel/kernel.ts";
 import { chooseCompiler, compilerPackages, imageFolder, isCross, readImage } from "./image.ts";
 
 const IMAGES = join(import.meta.dirname, "..", "..", "..", "images");
+/** Folders of no release: what containers have in common, and the image that runs kmodfarm itself. */
+const OTHERS = ["container", "kmodfarm"];
 const FOLDERS = readdirSync(IMAGES, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && entry.name !== "container")
+  .filter((entry) => entry.isDirectory() && !OTHERS.includes(entry.name))
   .map(({ name }) => name);
 const compiler = (family: Compiler["family"], version: string): Compiler => ({
   family,

@@ -3,8 +3,8 @@
  * from its image definition and kept.
  */
 
-import { chmod, mkdir, readFile, rename } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { chmod, lstat, mkdir, readFile, rename } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { type Digest, digestOf } from "../../base/json.ts";
@@ -24,11 +24,14 @@ import {
   readImage,
   type WantedPackage,
 } from "./image.ts";
-import { type CompilerWords, ROOT_RECORD, RootRecord } from "./root-record.ts";
+import { type CompilerWords, type PackageFile, ROOT_RECORD, RootRecord } from "./root-record.ts";
 import { takeOut } from "./roots/box.ts";
 import { makeRoot, rootOptions } from "./roots/index.ts";
 import { observeCompilers } from "./roots/observe.ts";
 import type { ReleaseMirror, RootContext } from "./roots/root-method.ts";
+
+/** Beside a root: what it was made of. */
+export const PACKAGES = "packages";
 
 export interface ToolchainContext {
   readonly cache: string;
@@ -52,6 +55,8 @@ export interface ToolchainContext {
   readonly isCrossWanted: boolean;
   readonly say?: (text: string) => void;
   readonly known?: KnownRoots;
+  /** Whether a root's packages stay beside it, to be archived. Default: no. */
+  readonly keepsPackages?: boolean;
 }
 
 /** What is installed in roots that were made here or elsewhere, by their names. */
@@ -88,6 +93,22 @@ export interface ToolchainRoot {
   readonly compilers: CompilerWords;
   /** The compiler in it, where it is not the one that the kernel was built with. */
   readonly mismatch?: CompilerMismatch;
+  /** What it was made of; unknown of roots that an earlier version made. */
+  readonly files?: readonly PackageFile[];
+}
+
+/** What a root was made of, to make it again elsewhere. */
+export interface RootMaterials {
+  /** The root's name in the cache. */
+  readonly name: string;
+  /** The release whose packages they are. */
+  readonly release: string;
+  readonly format: ReleaseMirror["format"];
+  readonly files: readonly PackageFile[];
+  /** Whether they may not be passed on. */
+  readonly isPrivate: boolean;
+  /** Where a package's file is, if it was kept. */
+  readonly fileOf: (one: PackageFile) => string;
 }
 
 /** What a recipe says of a root. */
@@ -145,6 +166,17 @@ export class Toolchains {
     return packages === undefined ? undefined : { packages, ...this.#machineOf(plan) };
   }
 
+  /** What a root that is here was made of; undefined where that is not known. */
+  async materials(wanted: RootRequest, signal?: AbortSignal): Promise<RootMaterials | undefined> {
+    const { place, release, mirror } = await this.#plan(wanted);
+    if (!(await exists(join(place, ROOT_RECORD)))) return undefined;
+    const { files } = await this.root(wanted, signal);
+    if (files === undefined) return undefined;
+    const { format, isPrivate = false } = mirror;
+    const fileOf = ({ sha256 }: PackageFile) => join(place, PACKAGES, sha256);
+    return { name: basename(place), release, format, files, isPrivate, fileOf };
+  }
+
   /** Where a root lies in the cache, or would; its name is the last part. */
   async place(wanted: RootRequest): Promise<string> {
     return (await this.#plan(wanted)).place;
@@ -197,6 +229,7 @@ export class Toolchains {
   async #open(plan: RootPlan, signal?: AbortSignal): Promise<ToolchainRoot> {
     const file = join(plan.place, ROOT_RECORD);
     if (!(await exists(file))) await this.#make(plan, signal);
+    await requireRoot(join(plan.place, "root"));
     await markUsed(plan.place);
     const record = RootRecord.parse(JSON.parse(await readFile(file, "utf8")));
     const { compiler, place } = plan;
@@ -207,6 +240,7 @@ export class Toolchains {
       packages: record.packages,
       compiler,
       compilers,
+      ...(record.files === undefined ? {} : { files: record.files }),
       ...this.#machineOf(plan),
     };
   }
@@ -232,11 +266,11 @@ export class Toolchains {
     const { scratch, say } = this.#context;
     const { release, builder, packages, lock, mirror, place } = plan;
     const temporary = scratch.path();
-    const work = join(temporary, "work");
+    const [work, kept] = [join(temporary, "work"), join(temporary, PACKAGES)];
     try {
       // Roots contain old programs of all kinds: other users must not get in there.
       await mkdir(temporary, { recursive: true, mode: 0o700 });
-      await mkdir(work);
+      for (const name of [work, kept]) await mkdir(name);
       const isEmulated = builder !== this.#context.builder;
       if (isEmulated && !this.#context.emulated.has(builder))
         throw new FarmError("ARCHITECTURE_UNAVAILABLE", {
@@ -244,14 +278,15 @@ export class Toolchains {
           hint: `Emulate them (apt-get install qemu-user-static binfmt-support), or export the root on a machine of that architecture with \`kmodfarm toolchain export\`, and import it here.`,
         });
       const root = join(temporary, "root");
-      const spec = { what: release, builder, isEmulated, packages, lock, root, work };
+      const spec = { what: release, builder, isEmulated, packages, lock, root, work, kept };
       const made = await makeRoot(spec, mirror, this.#context, signal);
       for (const note of made.notes) say?.(note);
       await removeTree(work);
+      if (this.#context.keepsPackages !== true) await removeTree(kept);
       const compilers = await observeCompilers(root, plan.compiler, builder, signal);
       await scratch.write(
         join(temporary, ROOT_RECORD),
-        JSON.stringify({ builder, packages: made.packages, compilers }),
+        JSON.stringify({ builder, packages: made.packages, compilers, files: made.files }),
       );
       await mkdir(join(place, ".."), { recursive: true, mode: 0o700 });
       await chmod(join(place, ".."), 0o700);
@@ -272,10 +307,26 @@ function mismatchOf(declared: Compiler, used: OfferedCompiler): { readonly misma
   };
 }
 
+/** The scripts that run inside a sandbox, by their names. */
+export async function readScripts(
+  images: string,
+): Promise<readonly (readonly [name: string, text: string])[]> {
+  const scripts = (await entriesOf(images)).filter((name) => name.endsWith(".sh"));
+  return Promise.all(
+    scripts.map(async (name) => [name, await readFile(join(images, name), "utf8")] as const),
+  );
+}
+
 /** Digest of the scripts that run inside a sandbox. */
 export async function scriptsDigest(images: string): Promise<Digest> {
-  const scripts = (await entriesOf(images)).filter((name) => name.endsWith(".sh"));
-  return digestOf(
-    await Promise.all(scripts.map(async (name) => [name, await readFile(join(images, name), "utf8")])),
-  );
+  return digestOf(await readScripts(images));
+}
+
+/** A link would show a build, which is root there, what it leads to. @throws FarmError PLACE_UNUSABLE */
+async function requireRoot(root: string): Promise<void> {
+  if ((await lstat(root).catch(() => undefined))?.isDirectory()) return;
+  throw new FarmError("PLACE_UNUSABLE", {
+    detail: `${root} is no directory`,
+    hint: `Remove ${dirname(root)}: it is made again.`,
+  });
 }

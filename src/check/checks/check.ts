@@ -1,14 +1,16 @@
 /**
  * What a check is, and what it looks at. A check is pure: what it judges by is gathered before, in one place
- * (farm/judge.ts), so that the same modules never get two verdicts from two callers.
+ * (farm/gate/judge.ts), so that the same modules never get two verdicts from two callers.
  */
 import type { CatalogSource } from "../../catalog/catalog.ts";
 import type { KernelModule } from "../../formats/kernel-module.ts";
 import type { KernelRecord } from "../../inputs/kernel-record.ts";
+import type { PackageSignature } from "../../inputs/package-signature.ts";
 import type { KernelPackages } from "../../kernel/distributions/distribution.ts";
 import type { Package } from "../../kernel/kernel.ts";
+import type { KnownBuild, TrustedBuilder } from "../../provenance/judge.ts";
 import type { OpenedFile, OpenedModule } from "../opened-modules.ts";
-import type { KnownBuild, TrustedBuilder } from "../provenance.ts";
+import type { RebuildRule, RebuiltArtifact } from "../rebuilds.ts";
 import type { KernelKeys, Signer } from "../signature.ts";
 import type { Subject, Verdict } from "../verdict.ts";
 
@@ -30,8 +32,8 @@ export interface CheckSubject {
   readonly stated?: Stated;
   /** What the load test said. */
   readonly loaded?: Verdict;
-  /** What a second build gave. */
-  readonly rebuilt?: Rebuilt;
+  /** What others say who built it again. */
+  readonly rebuilds?: Rebuilds;
 }
 
 /** The kernel's own keys, and whose else's signatures count. */
@@ -57,14 +59,20 @@ export type Origin =
       /** What the catalog lists for its kernel, if it lists that; and which sources are configured. */
       readonly listed: KernelPackages | undefined;
       readonly sources: readonly CatalogSource[];
+      /** Fingerprints of the keys that sign packages of its release; none where none is known. */
+      readonly signers?: readonly string[];
+      /** What their own signatures are worth, by SHA-256, of those that no source vouches for. */
+      readonly signatures?: ReadonlyMap<string, PackageSignature>;
     }
   | { readonly kind: "imported"; readonly by: string; readonly why: string };
 
-export interface Rebuilt {
-  readonly result: "equal" | "different" | "failed";
-  /** Files with other bytes, by their names. */
-  readonly different: readonly string[];
-  /** The modules that were compared. */
+export interface Rebuilds {
+  /** Each is one statement, signed once. */
+  readonly bundles: readonly Uint8Array[];
+  /** What they must be about. */
+  readonly artifact: RebuiltArtifact;
+  readonly rule: RebuildRule;
+  /** As for `Stated`. */
   readonly of: readonly Subject[];
 }
 

@@ -27,10 +27,13 @@ const CODES = [
   "noDevice",
   // What proves nothing about the modules.
   "silent",
+  "slow",
   "otherKernel",
+  "notLocked",
   "strangeReport",
   "harmedBefore",
   "otherModule",
+  "livePatch",
   "strayParameter",
   "noImage",
   "untested",

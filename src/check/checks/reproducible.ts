@@ -1,11 +1,12 @@
 /**
- * Whether a second build, elsewhere and otherwise, gave the same bytes.
+ * Whether others who built it again, elsewhere and otherwise, got the same bytes: as many of them as the policy wants.
  */
-import { reason, type Verdict, verdict } from "../verdict.ts";
-import type { Check, Rebuilt } from "./check.ts";
+import { countRebuilds, findingsText, shortKey } from "../rebuilds.ts";
+import { type Reason, reason, type Verdict, type VerdictWord, withReasons } from "../verdict.ts";
+import type { Check, Rebuilds } from "./check.ts";
 
-const CODES = ["buildFailed", "differs", "equal"] as const;
-type Code = (typeof CODES)[number];
+const CODES = ["differs", "equal", "tooFew"] as const;
+type Because = Reason<(typeof CODES)[number]>;
 
 export const reproducible = {
   name: "reproducible",
@@ -14,27 +15,29 @@ export const reproducible = {
   howToKnow: "not built a second time yet; `kmodfarm rebuild` does that",
   isDefault: false,
   isOfFiles: false,
-  judge: ({ rebuilt }) => rebuilt && checkRebuilt(rebuilt),
+  judge: ({ rebuilds }) =>
+    rebuilds === undefined || rebuilds.bundles.length === 0 ? undefined : checkRebuilds(rebuilds),
 } as const satisfies Check;
 
-function checkRebuilt({ result, different, of }: Rebuilt): Verdict {
-  switch (result) {
-    case "failed":
-      return said("fail", "buildFailed", "the second build failed");
-    case "different":
-      return said(
-        "fail",
-        "differs",
-        `a second build in a different environment gave different bytes: ${different.join(", ")}`,
-      );
-    case "equal":
-      return {
-        ...said("pass", "equal", "a second build in a different environment gave the same bytes"),
-        of: [...of],
-      };
-  }
-}
-
-function said(word: Verdict["verdict"], code: Code, text: string): Verdict {
-  return verdict("reproducible", word, reason(code, text));
+function checkRebuilds({ bundles, artifact, rule, of }: Rebuilds): Verdict {
+  const { equal, different } = countRebuilds(bundles, artifact, rule);
+  const said = (word: VerdictWord, ...reasons: readonly Because[]): Verdict => ({
+    ...withReasons("reproducible", word, reasons),
+    of: [...of],
+  });
+  if (different.size > 0)
+    return said(
+      "fail",
+      ...[...different].map(([key, findings]) =>
+        reason("differs", `${shortKey(key)} built it again: ${findingsText(findings)}`),
+      ),
+    );
+  const others = rule.notTheBuilder ? " besides the builder's" : "";
+  const count = `${equal.length} of the ${rule.of} wanted ${rule.of === 1 ? "key" : "keys"}${others}`;
+  if (equal.length < rule.of)
+    return said("unknown", reason("tooFew", `${count} built it again with the same bytes`));
+  return said(
+    "pass",
+    reason("equal", `built again with the same bytes by ${equal.map(shortKey).join(", ")}`),
+  );
 }

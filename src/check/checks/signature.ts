@@ -11,6 +11,7 @@ import { type Check, type CountingKeys, modulesOf } from "./check.ts";
 
 const CODES = [
   "merkle",
+  "otherRoot",
   "unknownKey",
   "otherDigest",
   "wrongSignature",
@@ -18,6 +19,7 @@ const CODES = [
   "keysUnknown",
   "unsigned",
   "signed",
+  "proven",
 ] as const;
 type Because = Reason<(typeof CODES)[number]>;
 
@@ -40,12 +42,12 @@ export const signature = {
  */
 function checkSignatures(
   modules: readonly OpenedModule[],
-  { signers, own, gap }: CountingKeys,
+  { signers, own, root, gap }: CountingKeys,
   { config }: Pick<KernelRecord, "config">,
 ): Verdict {
   const [faults, good, gaps, bare] = [[], [], [], []] as [Because[], Because[], Because[], string[]];
   for (const { file, bytes } of modules) {
-    const found = verifySignature(splitSignature(bytes, file), [...signers, ...own]);
+    const found = verifySignature(splitSignature(bytes, file), [...signers, ...own], root);
     // Who has not seen all keys cannot call one unknown.
     if (found.kind === "bad")
       (gap !== undefined && found.code === "unknownKey" ? gaps : faults).push(
@@ -53,11 +55,17 @@ function checkSignatures(
       );
     else if (found.kind === "good")
       good.push(reason("signed", `${file} is signed with the key of ${subjectOf(found.signer)}`));
+    else if (found.kind === "proven")
+      good.push(reason("proven", `${file} has a Merkle proof that leads to the root in the kernel`));
+    else if (found.kind === "unjudged") gaps.push(reason("merkle", `${file}: ${found.fact}`));
     else bare.push(file);
   }
   if (faults.length > 0) return withReasons("signature", "fail", faults);
   if (gaps.length > 0)
-    return withReasons("signature", "unknown", [...gaps, reason("keysUnknown", gap ?? "")]);
+    return withReasons("signature", "unknown", [
+      ...gaps,
+      ...(gap === undefined ? [] : [reason("keysUnknown", gap)]),
+    ]);
   if (good.length === modules.length) return withReasons("signature", "pass", good);
   const isForced = config?.get("MODULE_SIG_FORCE") === "y";
   const unsigned = `${bare.join(", ")}: unsigned`;

@@ -112,7 +112,7 @@ describe("what a boot image says", () => {
     const scratch = await openScratch(join(directory, "scratch"));
     const cache = join(directory, "cache");
     const context: BootContext = { inputs: { stream } as unknown as Inputs, cache, scratch };
-    const kept = join(cache, "boot", `${image.sha256}-words.json`);
+    const kept = join(cache, "boot", `${image.sha256}-says.json`);
 
     expect(await readBootWords(image, context)).toEqual(said);
     await rm(join(cache, "boot", `${image.sha256}-vmlinuz`));

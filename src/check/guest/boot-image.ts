@@ -21,6 +21,7 @@ import type { Inputs } from "../../inputs/inputs.ts";
 import { packageFormat } from "../../inputs/package-format.ts";
 import type { ArchitectureName } from "../../kernel/architecture.ts";
 import { type Package, type VerifiedPackage, verified } from "../../kernel/kernel.ts";
+import { type LinuxRoot, rootFromText, rootOfKernel, rootText } from "../../provenance/trees/linux-merkle.ts";
 import { keep, readKept } from "./kept.ts";
 import { hostBusybox } from "./tools.ts";
 
@@ -67,9 +68,15 @@ interface BootWords {
   readonly version?: string | undefined;
   /** DER of each certificate that it trusts modules by. */
   readonly certificates: readonly Uint8Array[];
+  /** Of its own modules, where it has one. */
+  readonly root?: LinuxRoot | undefined;
 }
 
-const KeptWords = z.object({ version: z.string().optional(), certificates: z.array(z.base64()) });
+const KeptWords = z.object({
+  version: z.string().optional(),
+  certificates: z.array(z.base64()),
+  root: z.string().optional(),
+});
 
 /**
  * What a kernel's boot image says. It is unpacked for that once: what it said is kept beside it.
@@ -80,18 +87,27 @@ export async function readBootWords(
   context: BootContext,
   signal?: AbortSignal,
 ): Promise<BootWords> {
-  const target = join(context.cache, "boot", `${verified(image).sha256}-words.json`);
+  const target = join(context.cache, "boot", `${verified(image).sha256}-says.json`);
   const kept = await readKept(target);
   if (kept !== undefined) {
-    const { version, certificates } = KeptWords.parse(JSON.parse(kept.toString("utf8")));
-    return { version, certificates: certificates.map((one) => Buffer.from(one, "base64")) };
+    const { version, certificates, root = "" } = KeptWords.parse(JSON.parse(kept.toString("utf8")));
+    return {
+      version,
+      certificates: certificates.map((one) => Buffer.from(one, "base64")),
+      root: rootFromText(root),
+    };
   }
   const vmlinuz = await readFile(await fetchBootImage(image, context, signal));
-  const { banner, certificates } = await readVmlinuz(vmlinuz, `the boot image of ${image.name}`, unpackWhole);
-  const version = versionInBanner(banner);
+  const { banner, certificates, moduleHashes } = await readVmlinuz(
+    vmlinuz,
+    `the boot image of ${image.name}`,
+    unpackWhole,
+  );
+  const [version, root] = [versionInBanner(banner), rootOfKernel(moduleHashes)];
   const texts = certificates.map((der) => Buffer.from(der).toString("base64"));
-  await keep(target, JSON.stringify({ version, certificates: texts }), context.scratch);
-  return { version, certificates };
+  const said = { version, certificates: texts, root: root && rootText(root) };
+  await keep(target, JSON.stringify(said), context.scratch);
+  return { version, certificates, root };
 }
 
 /**

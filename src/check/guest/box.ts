@@ -3,6 +3,7 @@
  * more on disk than it may write, and where we can make it one, a user of the machine who owns nothing.
  */
 import { chown, stat } from "node:fs/promises";
+import { boxedProgram } from "../../base/programs.ts";
 import { run } from "../../base/run.ts";
 
 export interface BoxSpec {
@@ -23,9 +24,12 @@ const SYSTEM = [
 ];
 
 /** The command line that runs a program in a box; what it may write to becomes its user's. */
-export async function boxed(argv: readonly string[], spec: BoxSpec): Promise<string[]> {
+export async function boxed([program = "", ...args]: readonly string[], spec: BoxSpec): Promise<string[]> {
+  const { path, shows } = boxedProgram(program);
+  const argv = [path, ...args];
   const mounts = [
     ...SYSTEM,
+    ...shows,
     ...["--dev", "/dev"],
     ...spec.devices.flatMap((path) => ["--dev-bind", path, path]),
     ...spec.readable.flatMap(([outside, inside]) => ["--ro-bind", outside, inside]),

@@ -36,6 +36,24 @@ describe("guestArchive", () => {
     execFileSync("sh", ["-n", join(directory, "init")]);
   });
 
+  test.each([
+    ["none [integrity] confidentiality", "Y", "lockdown integrity 1"],
+    ["[none] integrity confidentiality", "N", "lockdown none 0"],
+    ["", "", "lockdown none 0"],
+  ])("reports the lockdown '%s' where it is to", async (said, enforced, line) => {
+    const directory = await temporaryDirectory();
+    const script = guestArchive({ ...content, saysLockdown: true }).toString("latin1");
+    const [lines = ""] = /^\$b mount -t securityfs .*^say lockdown .*?$/ms.exec(script) ?? [];
+    if (said !== "") await writeFile(join(directory, "lockdown"), `${said}\n`);
+    if (said !== "") await writeFile(join(directory, "sig_enforce"), `${enforced}\n`);
+    const own = lines.replaceAll(/\/sys\/\S*\/(?=lockdown|sig_enforce)/g, `${directory}/`);
+
+    const words = execFileSync("sh", ["-c", `say() { echo "$*"; }\nb=true\n${own}`], { encoding: "utf8" });
+
+    expect(words).toBe(`${line}\n`);
+    expect(guestArchive(content).includes("say lockdown")).toBe(false);
+  });
+
   test("inserts each set in its order, twice", () => {
     const archive = guestArchive(content).toString("latin1");
     const plan = archive.slice(archive.indexOf("begin_set 0\n"), archive.indexOf("\nstop\n"));

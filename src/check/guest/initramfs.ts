@@ -4,7 +4,16 @@
  * with a secret of this boot.
  */
 import { type CpioEntry, cpioArchive } from "../../formats/cpio.ts";
-import { type GuestPlan, READY, SCRIPT, SIGNALLED, TAINTS_BY_PRESENCE, type Verb } from "./plan.ts";
+import {
+  type GuestPlan,
+  READY,
+  SCRIPT,
+  SIGNALLED,
+  STEP_SECONDS,
+  TAINTS_BY_PRESENCE,
+  type Verb,
+  withLivePatches,
+} from "./plan.ts";
 
 /** Modules that go in and out together. */
 interface GuestSet {
@@ -41,9 +50,13 @@ export interface GuestContent {
   readonly kmod?: readonly CpioEntry[] | undefined;
   /** What the sets need of the kernel's own; it stays in. */
   readonly tree: GuestTree;
+  /** Live patches, in the order in which they are applied, before all else; they stay in. */
+  readonly livePatches?: readonly GuestModule[];
   /** What they need of other drivers, in the order of insertion, after those; it stays in too. */
   readonly needs?: readonly GuestModule[];
   readonly sets: readonly GuestSet[];
+  /** Whether its kernel is to say what it demands of modules. */
+  readonly saysLockdown?: boolean;
   /** Marks what the guest's own script says; nothing that runs in the guest finds it in a file, an environment or a command line. */
   readonly secret: string;
 }
@@ -53,20 +66,28 @@ export function isRequestable(name: string): boolean {
   return isPlainWord(name) && !name.startsWith("-");
 }
 
-/** Under emulation; a module that needs longer hangs. It is noticed after twice that time at the latest. */
-const STEP_SECONDS = 30;
+/** For every task to leave the code that a live patch replaces: within a step. */
+const TRANSITION_SECONDS = 20;
 
 /** What a guest with this content is asked to do. */
-export function planOf({ tree, needs = [], sets }: Pick<GuestContent, "tree" | "needs" | "sets">): GuestPlan {
+export function planOf({
+  livePatches = [],
+  tree,
+  needs = [],
+  sets,
+  saysLockdown = false,
+}: Pick<GuestContent, "livePatches" | "tree" | "needs" | "sets" | "saysLockdown">): GuestPlan {
   const names = (modules: readonly GuestModule[]) => modules.map(({ name }) => name);
   return {
+    livePatches: names(livePatches),
     tree: [...(tree.kind === "whole" ? tree.names : names(tree.modules)), ...names(needs)],
     sets: sets.map(({ modules, smoke }) => ({ modules: names(modules), hasSmoke: smoke !== undefined })),
+    saysLockdown,
   };
 }
 
 export function guestArchive(content: GuestContent): Buffer {
-  const { busybox, kmod = [], tree, needs = [], sets, secret } = content;
+  const { busybox, kmod = [], livePatches = [], tree, needs = [], sets, secret } = content;
   const directories = ["dev", "proc", "sys", "tmp"].map((path): CpioEntry => ({ path, mode: 0o040755 }));
   const file = (path: string, bytes: Buffer | string): CpioEntry => ({
     path,
@@ -86,6 +107,7 @@ export function guestArchive(content: GuestContent): Buffer {
     ...(tree.kind === "whole" ? kmod : kmod.filter(({ path }) => path !== MODPROBE)),
     ...requestPrograms(tree),
     ...(tree.kind === "whole" ? [] : tree.modules.map((one) => file(`tree/${one.file}`, one.bytes))),
+    ...livePatches.map((one) => file(`livepatches/${one.file}`, one.bytes)),
     ...needs.map((one) => file(`needs/${one.file}`, one.bytes)),
     ...sets.flatMap(({ modules, smoke }, index) => [
       ...modules.map((one) => file(`sets/${index}/${one.file}`, one.bytes)),
@@ -169,6 +191,27 @@ function configuring(modules: readonly GuestModule[], index: number): string {
   return `echo '${lines.replaceAll("'", String.raw`'\''`)}' >${MODPROBE_CONF}`;
 }
 
+/** In a guest without live patches, nothing of this is there. */
+function livePatchLines({ livePatches = [] }: GuestContent, insert: string): string[] {
+  if (livePatches.length === 0) return [];
+  return [
+    `clean=$((${withLivePatches(0, livePatches)} | clean))`,
+    `patch_live() {
+	${insert} "$2" || return
+	at=/sys/kernel/livepatch/$1 waited=0
+	while [ "$(cat "$at/transition")" != 0 ] && [ "$waited" -lt ${TRANSITION_SECONDS} ]; do
+		$b sleep 1
+		waited=$((waited + 1))
+	done
+	for name in enabled transition replace stack_order; do
+		[ ! -e "$at/$name" ] || echo "$name=$(cat "$at/$name")"
+	done
+	[ "$(cat "$at/enabled") $(cat "$at/transition")" = "1 0" ]
+}`,
+    ...livePatches.map(({ name, file }) => `step livepatch ${name} patch_live ${name} /livepatches/${file}`),
+  ];
+}
+
 /** What goes in before all sets: the kernel's own modules, then those of other drivers. */
 function treeLines({ tree, needs = [], sets }: GuestContent, insert: string): string[] {
   const inserting = (modules: readonly GuestModule[], place: string) =>
@@ -225,6 +268,16 @@ bring_back() {
 
 /** By a bare name, busybox's shell runs what it has of that name itself, and that finds modules otherwise. */
 const BY_KMOD = ["modprobe", "insmod"].map((name) => `${name}() { /usr/sbin/${name} "$@"; }; `).join("");
+
+/** In the words of the kernel: `none [integrity] confidentiality`, and Y or N. */
+const LOCKDOWN = `$b mount -t securityfs securityfs /sys/kernel/security
+lockdown=[none] enforced=N
+[ ! -r /sys/kernel/security/lockdown ] || read -r lockdown </sys/kernel/security/lockdown
+[ ! -r /sys/module/module/parameters/sig_enforce ] || read -r enforced </sys/module/module/parameters/sig_enforce
+lockdown=\${lockdown#*[}
+[ "$enforced" = Y ] && enforced=1 || enforced=0
+say lockdown "\${lockdown%]*}" "$enforced"
+`;
 
 function initScript(content: GuestContent): string {
   const { kmod, sets, tree } = content;
@@ -336,9 +389,9 @@ ${sets.some(({ smoke }) => smoke !== undefined) ? "$b --install -s /bin 2>/dev/n
 taint
 clean=$taint
 say begin "$($b uname -r)" "$taint"
-echo 0 >/tmp/step
+${content.saysLockdown === true ? LOCKDOWN : ""}echo 0 >/tmp/step
 watch &
-${[...treeLines(content, insert), "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
+${[...livePatchLines(content, insert), ...treeLines(content, insert), "messages", "taint", `say ready ${READY} "$taint"`].join("\n")}
 [ $((taint & ~${TAINTS_BY_PRESENCE} & ~clean)) = 0 ] || stop
 ${setLines(content).join("\n")}
 stop

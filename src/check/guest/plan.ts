@@ -23,16 +23,28 @@ export interface SetPlan {
 }
 
 export interface GuestPlan {
+  /** Names of live patches, before all else. */
+  readonly livePatches?: readonly string[];
   /** In-tree modules that `modprobe` is asked for, before all sets. */
   readonly tree: readonly string[];
   readonly sets: readonly SetPlan[];
+  /** Whether the guest says first what its kernel demands of modules. */
+  readonly saysLockdown?: boolean;
 }
+
+/** Under emulation; a step that needs longer hangs. It is noticed after twice that time at the latest. */
+export const STEP_SECONDS = 30;
 
 /** What stands for a module where the driver's own script is run. */
 export const SCRIPT = "script";
 
 /** What stands where the kernel's own modules are in, and says how they left the kernel. */
 export const READY = "tree";
+
+/** What each line of a report begins with on the console. */
+export function reportMark(secret: string): string {
+  return `@${secret} `;
+}
 
 /** How the guest marks in the kernel's log where an act begins; others can write there too, so it says whose turn it was, and no more. */
 export function markOf({ verb, module }: { readonly verb: string; readonly module: string }): string {
@@ -52,6 +64,14 @@ export function askedFor(log: readonly string[]): string[] {
 
 /** What modules may do to a kernel by being there: proprietary (P), from staging (C), out of tree (O), unsigned (E). */
 export const TAINTS_BY_PRESENCE = (1 << 0) | (1 << 10) | (1 << 12) | (1 << 13);
+
+/** What a live patch does to a kernel (K). */
+const LIVE_PATCH_TAINT = 1 << 15;
+
+/** The taint of a kernel that is as clean as it can be with these in it. */
+export function withLivePatches(taint: number, livePatches: readonly unknown[] = []): number {
+  return livePatches.length === 0 ? taint : taint | LIVE_PATCH_TAINT;
+}
 
 /** Exit codes of programs that a signal ended, as a step is in which the kernel oopsed. */
 export const SIGNALLED = 128;
@@ -114,14 +134,21 @@ export function isWhole(set: SetPlan, steps: readonly (Act & { readonly exitCode
 
 /** A line of a report without its number: an exit code, or the kernel's taint. */
 export interface PlannedLine {
-  readonly verb: "begin" | "tree" | "ready" | "set" | Verb | "done" | "end";
-  /** A module, or the place of a set. The release that a report begins with is known to the guest alone. */
+  readonly verb: "begin" | "lockdown" | "livepatch" | "tree" | "ready" | "set" | Verb | "done" | "end";
+  /** A module, or the place of a set. The release that a report begins with is known to the guest alone, and so is its lockdown. */
   readonly subject?: string;
 }
 
 /** Every line but messages, in order. Each `next` takes the number of the line before. */
-export function* linesOf({ tree, sets }: GuestPlan): Generator<PlannedLine, void, number> {
-  const clean = yield { verb: "begin" };
+export function* linesOf({
+  livePatches = [],
+  tree,
+  sets,
+  saysLockdown,
+}: GuestPlan): Generator<PlannedLine, void, number> {
+  const clean = withLivePatches(yield { verb: "begin" }, livePatches);
+  if (saysLockdown === true) yield { verb: "lockdown" };
+  for (const subject of livePatches) yield { verb: "livepatch", subject };
   for (const subject of tree) yield { verb: "tree", subject };
   const isReady = !isHarmed(yield { verb: "ready", subject: READY }, clean);
   for (const [index, set] of isReady ? sets.entries() : []) {

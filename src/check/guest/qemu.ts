@@ -4,10 +4,12 @@
  */
 import { access, constants, readFile, stat, truncate } from "node:fs/promises";
 import { FarmError } from "../../base/error.ts";
-import { isInstalled, lastLines, run } from "../../base/run.ts";
+import { isInstalled } from "../../base/programs.ts";
+import { lastLines, run } from "../../base/run.ts";
 import { deviceArguments, type LoadSettings } from "../../builder/load-settings.ts";
 import { type ArchitectureName, architecture, hostArchitecture } from "../../kernel/architecture.ts";
 import { boxed } from "./box.ts";
+import type { Firmware } from "./firmware.ts";
 
 export type Accelerator = "kvm" | "tcg";
 
@@ -18,21 +20,32 @@ export interface Guest {
   /** An empty file that gets what the guest writes to its console. */
   readonly console: string;
   readonly devices: NonNullable<LoadSettings["devices"]>;
+  /** What each line of its report begins with: as long as such lines come, it is at work. */
+  readonly mark: string;
+  /** Without, QEMU itself starts the kernel. */
+  readonly firmware?: Firmware | undefined;
 }
 
 export interface Boot {
   readonly console: string;
   readonly bootMs: number;
   readonly accelerator: Accelerator;
-  /** The guest was ended when its time was over. */
+  /** The guest was ended when its time was over, or when it had reported nothing for long. */
   readonly timedOut: boolean;
+  /** It went on reporting all that time: it is slow, and does not hang. */
+  readonly isSlow: boolean;
   /** The guest was ended because it wrote more than a console may hold. */
   readonly isFlooded: boolean;
   /** What QEMU itself said last. */
   readonly said: string;
 }
 
-export const BOOT_LIMIT_MS = 120_000;
+/** Twice what a guest takes to notice that a step of its own hangs; it notices nothing if its kernel does. */
+export const QUIET_LIMIT_MS = 120_000;
+/** For one that goes on, as emulated ones do on busy machines. */
+export const BOOT_LIMIT_MS = 600_000;
+/** Firmware has as much before the kernel, which reports nothing meanwhile. */
+const FIRMWARE_LIMIT_MS = 120_000;
 export const CONSOLE_LIMIT_BYTES = 4 * 1024 * 1024;
 const LOOK_EVERY_MS = 500;
 const KERNEL_SETTINGS = "rcupdate.rcu_expedited=1 printk.devkmsg=on";
@@ -40,7 +53,7 @@ const KERNEL_SETTINGS = "rcupdate.rcu_expedited=1 printk.devkmsg=on";
 const MEMORY_MIB = "1024";
 
 /**
- * Boots a guest to its end: it powers itself off, panics, or is ended when its time or its console is over.
+ * Boots a guest to its end: it powers itself off, panics, or is ended when it reports no more or its console is full.
  * @throws FarmError TOOL_MISSING without QEMU
  */
 export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boot> {
@@ -59,56 +72,80 @@ export async function bootGuest(guest: Guest, signal?: AbortSignal): Promise<Boo
 }
 
 async function bootWith(guest: Guest, accelerator: Accelerator, signal?: AbortSignal): Promise<Boot> {
-  const { vmlinuz, initramfs, console } = guest;
+  const { vmlinuz, initramfs, console, firmware } = guest;
   await truncate(console);
   const box = await boxed(qemuArguments(guest, accelerator), {
-    readable: [
-      [vmlinuz, "/vmlinuz"],
-      [initramfs, "/initramfs"],
-    ],
-    writable: [[console, "/console"]],
+    readable: [[vmlinuz, "/vmlinuz"], [initramfs, "/initramfs"], ...(firmware?.readable ?? [])],
+    writable: [[console, "/console"], ...(firmware?.writable ?? [])],
     devices: accelerator === "kvm" ? ["/dev/kvm"] : [],
     fileLimitBytes: CONSOLE_LIMIT_BYTES,
   });
   const started = performance.now();
-  const result = await runUntilFull(box, console, signal);
+  const { stderr, timedOut, isQuiet } = await runWatched(box, guest, signal);
   const bytes = await readFile(console);
   return {
     console: bytes.toString("utf8"),
     bootMs: Math.round(performance.now() - started),
     accelerator,
-    timedOut: result.timedOut,
+    timedOut: timedOut || isQuiet,
+    isSlow: timedOut,
     isFlooded: bytes.length >= CONSOLE_LIMIT_BYTES,
-    said: lastLines(result.stderr, 2),
+    said: lastLines(stderr, 2),
   };
 }
 
-/** The kernel keeps the console within its limit, but QEMU's processors are deaf to the signal that says so. */
-async function runUntilFull(argv: readonly string[], console: string, signal?: AbortSignal) {
-  const full = new AbortController();
+/**
+ * Ends a guest whose console is full, or that reports no more. The kernel keeps the console within its limit, but QEMU's
+ * processors are deaf to the signal that says so.
+ */
+async function runWatched(
+  argv: readonly string[],
+  { console, mark, firmware }: Pick<Guest, "console" | "mark" | "firmware">,
+  signal?: AbortSignal,
+) {
+  const enough = new AbortController();
+  const begun = performance.now() + (firmware === undefined ? 0 : FIRMWARE_LIMIT_MS);
+  const seen = { size: 0, mark: -1, at: begun };
+  let isQuiet = false;
   const look = async () => {
-    if ((await stat(console)).size >= CONSOLE_LIMIT_BYTES) full.abort();
+    const { size } = await stat(console);
+    if (size >= CONSOLE_LIMIT_BYTES) enough.abort();
+    const mostRecent = size === seen.size ? seen.mark : (await readFile(console)).lastIndexOf(mark);
+    seen.size = size;
+    if (mostRecent > seen.mark) [seen.mark, seen.at] = [mostRecent, performance.now()];
+    if (performance.now() - seen.at < QUIET_LIMIT_MS) return;
+    isQuiet = true;
+    enough.abort();
   };
   const looking = setInterval(() => void look().catch(() => {}), LOOK_EVERY_MS); // The next look asks again.
   try {
-    return await run(argv, { timeoutMs: BOOT_LIMIT_MS, until: full.signal }, signal);
+    const result = await run(argv, { timeoutMs: BOOT_LIMIT_MS, until: enough.signal }, signal);
+    return { ...result, isQuiet };
   } finally {
     clearInterval(looking);
   }
 }
 
-function qemuArguments(guest: Guest, accelerator: Accelerator): string[] {
+/** What the kernel is told. */
+export function commandLineOf(name: ArchitectureName): string {
+  // A module's end waits for grace periods, which are slow where nothing else happens. Programs that lie at the same
+  // addresses each time are translated once.
+  return `console=${architecture(name).qemu.console} panic=-1 quiet norandmaps ${KERNEL_SETTINGS}`;
+}
+
+function qemuArguments({ devices, firmware, ...guest }: Guest, accelerator: Accelerator): string[] {
   const { qemu } = architecture(guest.architecture);
   return [
     [qemu.program, "-accel", accelerator, ...(accelerator === "kvm" ? qemu.kvmArguments : qemu.arguments)],
     ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     ["-m", MEMORY_MIB, "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     // A console on a pipe loses characters whenever we are slow to read; on a file it does not.
-    ["-serial", "file:/console", "-kernel", "/vmlinuz", "-initrd", "/initramfs"],
-    deviceArguments(guest.devices),
-    // A module's end waits for grace periods, which are slow where nothing else happens. Programs that lie at the same
-    // addresses each time are translated once.
-    ["-append", `console=${qemu.console} panic=-1 quiet norandmaps ${KERNEL_SETTINGS}`],
+    ["-serial", "file:/console"],
+    firmware?.arguments ?? [],
+    deviceArguments(devices),
+    firmware?.hasDisk === true
+      ? []
+      : ["-kernel", "/vmlinuz", "-initrd", "/initramfs", "-append", commandLineOf(guest.architecture)],
   ].flat();
 }
 

@@ -31,6 +31,7 @@ describe("readGuestReport", () => {
     expect(read(GOOD)).toEqual({
       release: "6.1.0-56-amd64",
       taints: { begin: 0, ready: 0 },
+      livePatches: [],
       tree: [{ module: "dummy", exitCode: 0, message: "" }],
       sets: new Map([
         [
@@ -47,6 +48,36 @@ describe("readGuestReport", () => {
       ended: true,
       lastWords: [],
     });
+  });
+
+  test("keeps what became of live patches, which taint a kernel without harming it", () => {
+    const plan = { ...PLAN, livePatches: ["short_version"] };
+    const patch = (words: string) => [BEGIN[0], at(`livepatch short_version ${words}`), BEGIN[1]];
+    const [, ...rest] = STEPS.toSpliced(0, 0, "");
+    const patched = [...patch("0 enabled=1 transition=0 "), at("ready tree 45056"), at("set 0 45056")];
+    const report = read([...patched, ...rest, at("done 0 45056"), at("end")].join(""), plan);
+    const harmed = read([...patch("0 enabled=1"), at("ready tree 45568"), at("set 0 45568")].join(""), plan);
+
+    expect(report).toMatchObject({
+      ...{ ended: true, taints: { begin: 0, ready: 45056 } },
+      livePatches: [{ module: "short_version", exitCode: 0, message: "enabled=1 transition=0" }],
+    });
+    expect(report.strange).toBeUndefined();
+    expect(harmed.strange).toMatch(/^'set 0' came where 'end' was planned/);
+    expect(read([...BEGIN, at(SET)].join(""), plan).strange).toMatch(/'livepatch short_version' was planned/);
+  });
+
+  test("knows what the kernel demands of modules where the guest was to say it, and nowhere else", () => {
+    const locked = (line: string, saysLockdown = true) =>
+      read(GOOD.replace("log [    0.9]", `${line}\r\n${at("log [    0.9]").trimEnd()}`), {
+        ...PLAN,
+        saysLockdown,
+      });
+
+    expect(locked("lockdown integrity 1").lockdown).toEqual({ mode: "integrity", enforcesSignatures: true });
+    expect(locked("lockdown none 0").lockdown).toEqual({ mode: "none", enforcesSignatures: false });
+    expect(locked("lockdown integrity 1", false).strange).toMatch(/'lockdown integrity' came/);
+    expect(read(GOOD, { ...PLAN, saysLockdown: true }).strange).toMatch(/where 'lockdown' was planned/);
   });
 
   test("keeps what a refused module was told", () => {

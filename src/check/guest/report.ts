@@ -4,7 +4,7 @@
  */
 
 import { messageOf } from "./kernel-messages.ts";
-import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine } from "./plan.ts";
+import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine, reportMark } from "./plan.ts";
 
 export interface Step extends Act {
   readonly exitCode: number;
@@ -25,9 +25,20 @@ export interface SetReport {
   readonly begins?: ReadonlyMap<number, number>;
 }
 
+/** A kernel that is locked down, as Secure Boot makes distributions' kernels, takes no module that it knows no signer of. */
+export interface Lockdown {
+  /** `none`, `integrity` or `confidentiality`. */
+  readonly mode: string;
+  readonly enforcesSignatures: boolean;
+}
+
 export interface GuestReport {
   /** `uname -r` of the guest; undefined when it never got as far as saying it. */
   readonly release?: string;
+  /** What happened to live patches; the message of one that is in has its attributes. */
+  readonly livePatches: readonly Omit<Step, "verb">[];
+  /** What its kernel demands of modules, if it was asked that. */
+  readonly lockdown?: Lockdown;
   /** What happened to in-tree modules that the sets need. */
   readonly tree: readonly Omit<Step, "verb">[];
   /** The kernel's taint at its beginning, and when its own modules were in. */
@@ -50,7 +61,7 @@ const LINE_LIMIT = 500;
 export function readGuestReport(console: string, secret: string, plan: GuestPlan): GuestReport {
   const reading = new Reading(plan);
   const lastWords: string[] = [];
-  const mark = `@${secret} `;
+  const mark = reportMark(secret);
   const lines = console.replaceAll("\r", "").split("\n");
   const cutOff = lines.length - 1;
   for (const [index, line] of lines.entries()) {
@@ -79,9 +90,9 @@ type Said =
       readonly message: string;
     };
 
-const STATE = /^(begin|ready|set|done) (\S+) (\d{1,9})$/;
+const STATE = /^(begin|lockdown|ready|set|done) (\S+) (\d{1,9})$/;
 // Words of a program may hold any character.
-const STEP = /^(tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/s;
+const STEP = /^(livepatch|tree|inserted|smoke|removed|reinserted|reremoved) (\S+) (\d{1,3})(?: (.*))?$/s;
 const HUNG = /^hung (\S+ \S+)$/;
 
 function parseLine(text: string): Said | undefined {
@@ -115,12 +126,14 @@ class Reading {
   #strange: string | undefined;
   #garbled: string | undefined;
   #release: string | undefined;
+  #lockdown: Lockdown | undefined;
   #taint = 0;
   #taints: GuestReport["taints"];
   /** Something does not come back, which ends the boot. */
   #hangs = false;
   #current: OpenSet | undefined;
   readonly #sets = new Map<number, OpenSet>();
+  readonly #livePatches: Omit<Step, "verb">[] = [];
   readonly #tree: Omit<Step, "verb">[] = [];
   readonly #log: string[] = [];
 
@@ -148,8 +161,9 @@ class Reading {
     const strange = this.#strange ?? (ended ? this.#garbled : undefined);
     return {
       ...(this.#release === undefined ? {} : { release: this.#release }),
+      ...(this.#lockdown === undefined ? {} : { lockdown: this.#lockdown }),
       ...(this.#taints === undefined ? {} : { taints: this.#taints }),
-      ...{ tree: this.#tree, sets: this.#sets, log: this.#log, ended },
+      ...{ livePatches: this.#livePatches, tree: this.#tree, sets: this.#sets, log: this.#log, ended },
       ...(strange === undefined ? {} : { strange }),
     };
   }
@@ -158,7 +172,8 @@ class Reading {
     const expected = this.#expected;
     if (expected === undefined) return false;
     if (said.verb === "log") return this.#release !== undefined;
-    if (said.verb === "hung" && expected.verb !== "tree" && !isVerb(expected.verb)) return false;
+    const { verb } = expected;
+    if (said.verb === "hung" && verb !== "livepatch" && verb !== "tree" && !isVerb(verb)) return false;
     if (said.verb === "hung") return said.subject === `${expected.verb} ${expected.subject}`;
     const isThere = said.verb === expected.verb && said.subject === (expected.subject ?? said.subject);
     return isThere && (said.verb !== "set" || said.number === this.#taint);
@@ -198,8 +213,10 @@ class Reading {
   #follow({ verb, subject, number, message }: Exclude<Said, { verb: "log" | "hung" }>): void {
     const step = { module: subject, exitCode: number, message };
     if (isVerb(verb)) this.#current?.steps.push({ verb, ...step });
+    if (verb === "livepatch") this.#livePatches.push(step);
     if (verb === "tree") this.#tree.push(step);
     if (verb === "begin") this.#release = subject;
+    if (verb === "lockdown") this.#lockdown = { mode: subject, enforcesSignatures: number === 1 };
     if (verb === "ready") this.#taints = { begin: this.#taint, ready: number };
     if (verb === "begin" || verb === "ready" || verb === "done") this.#taint = number;
     if (verb === "set") this.#open(Number(subject), number);

@@ -6,15 +6,29 @@ import { CACHE, PRUNE_CACHE } from "./cache/command.ts";
 import { EXPORT, FIND, IMPORT, LIST, UPDATE } from "./catalog/command.ts";
 import { DOCTOR } from "./doctor/command.ts";
 import { INIT_DRIVER, TRY } from "./driver/command.ts";
+import { FORECAST } from "./forecast/command.ts";
+import { EXPLAIN, EXPORT as EXPORT_GAP, INGEST, NOTICES, REPORT } from "./gap/command.ts";
 import { FLOOR, IMPORT_MODULES, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./gate/command.ts";
-import { INIT } from "./github/command.ts";
+import { INIT, TRY_WORKFLOW } from "./github/command.ts";
 import { CREATE_KEY, SHOW_KEYS } from "./keys/command.ts";
 import { DIFF, GENERATE, SHARD, SHOW } from "./matrix/command.ts";
-import { ATTACH, AUDIT, CHECK, DETACH, LOAD } from "./modules/command.ts";
+import { ATTACH, AUDIT, CHECK, DETACH, LOAD, PROVE, ROOT, VERIFY_MODULES } from "./modules/command.ts";
 import { BUILD, REBUILD, RUN, WATCH } from "./night/command.ts";
-import { COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
+import { FETCH } from "./node/command.ts";
+import { CONTROLS } from "./report/command.ts";
+import { ADD_STATEMENT } from "./statement/command.ts";
+import { ACCEPT, COPY, FSCK, GENERATIONS, PRUNE } from "./store/command.ts";
 import { EXPORT_TOOLCHAIN, IMPORT_TOOLCHAIN } from "./toolchain/command.ts";
-import { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT, VERIFY } from "./trust/command.ts";
+import {
+  ADD_COSIGNATURES,
+  CHECK_LOGGED,
+  NEW_ROOT,
+  PROVE_LOGGED,
+  PUBLISH_ROOT,
+  SIGN_ROOT,
+  VERIFY,
+  WITNESS,
+} from "./trust/command.ts";
 import { PLAN, TAKE, WORK } from "./workers/command.ts";
 
 export const COMMANDS: readonly CommandDefinition[] = [
@@ -39,19 +53,42 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(PLAN, async () => (await import("./workers/plan.ts")).plan),
   command(WORK, async () => (await import("./workers/work.ts")).work),
   command(TAKE, async () => (await import("./workers/take.ts")).take),
+  group("gap", "how long fixes take, and which kernels have them", [
+    command(INGEST, async () => (await import("./gap/ingest.ts")).ingestFeeds),
+    command(REPORT, async () => (await import("./gap/report.ts")).report),
+    command(EXPLAIN, async () => (await import("./gap/explain.ts")).explain),
+    command(NOTICES, async () => (await import("./gap/notices.ts")).notices),
+    command(EXPORT_GAP, async () => (await import("./gap/export.ts")).exportVerdicts),
+  ]),
+  command(FORECAST, async () => (await import("./forecast/forecast.ts")).forecastKernels),
   group("github", "the farm on GitHub Actions", [
     command(INIT, async () => (await import("./github/init.ts")).init),
+    command(TRY_WORKFLOW, async () => (await import("./github/try.ts")).tryWorkflow),
   ]),
   group("toolchain", "toolchain roots, to copy between machines", [
     command(EXPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).exportToolchain),
     command(IMPORT_TOOLCHAIN, async () => (await import("./toolchain/toolchain.ts")).importToolchain),
   ]),
   command(REBUILD, async () => (await import("./night/rebuild.ts")).rebuild),
-  command(GENERATIONS, async () => (await import("./store/generations.ts")).generations),
+  group("statement", "results signed by others who rebuilt artifacts", [
+    command(ADD_STATEMENT, async () => (await import("./statement/add.ts")).add),
+  ]),
+  command(GENERATIONS, async () => (await import("./store/generations.ts")).generations, [
+    command(ACCEPT, async () => (await import("./store/accept.ts")).accept),
+  ]),
   command(PRUNE, async () => (await import("./store/prune.ts")).pruneStore),
   command(FSCK, async () => (await import("./store/fsck.ts")).checkStore),
   command(VERIFY, async () => (await import("./trust/verify.ts")).verify),
-  group("store", "registries as a whole", [
+  command(WITNESS, async () => (await import("./trust/witness.ts")).witness),
+  group("log", "what a registry's log says of artifacts", [
+    command(PROVE_LOGGED, async () => (await import("./trust/log.ts")).proveInLog),
+    command(CHECK_LOGGED, async () => (await import("./trust/log.ts")).checkLogged),
+    command(ADD_COSIGNATURES, async () => (await import("./trust/witness.ts")).addCosignatures),
+  ]),
+  group("report", "evidence that a registry holds", [
+    command(CONTROLS, async () => (await import("./report/controls.ts")).controls),
+  ]),
+  group("store", "copy whole registries", [
     command(COPY, async () => (await import("./store/copy.ts")).copy),
   ]),
   command(CACHE, async () => (await import("./cache/list.ts")).list, [
@@ -61,7 +98,10 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(LOAD, async () => (await import("./modules/load.ts")).load),
   command(CHECK, async () => (await import("./modules/check.ts")).check),
   command(AUDIT, async () => (await import("./modules/audit.ts")).audit),
-  group("modules", "modules and their signatures", [
+  group("modules", "modules, their signatures, and the sets that they belong to", [
+    command(ROOT, async () => (await import("./modules/root.ts")).root),
+    command(PROVE, async () => (await import("./modules/prove.ts")).prove),
+    command(VERIFY_MODULES, async () => (await import("./modules/verify.ts")).verify),
     command(ATTACH, async () => (await import("./modules/signature.ts")).attach),
     command(DETACH, async () => (await import("./modules/signature.ts")).detach),
   ]),
@@ -80,4 +120,5 @@ export const COMMANDS: readonly CommandDefinition[] = [
   command(REUSE, async () => (await import("./gate/gate.ts")).reuse),
   command(FLOOR, async () => (await import("./gate/gate.ts")).floor),
   command(ROLLBACK, async () => (await import("./gate/gate.ts")).rollback),
+  command(FETCH, async () => (await import("./node/fetch.ts")).fetch),
 ];

@@ -10,7 +10,7 @@ import {
   absent,
   auditFiles,
   type KernelKeys,
-  signersByRelease,
+  trustedByRelease,
   unread,
 } from "../../check/audit.ts";
 import { type Finding, findings, type Unjudged, unjudged } from "../../check/audit-findings.ts";
@@ -88,14 +88,14 @@ async function auditRemote(
   keys: KernelKeys,
 ): Promise<AuditedFile[]> {
   const queue = new PQueue({ concurrency: FETCHED_AT_ONCE });
-  const signersOf = signersByRelease(keys);
+  const trustedBy = trustedByRelease(keys);
   const audited = await Promise.all(
     paths.map((path) =>
       queue.add(async () => {
         const bytes = await readRemote(place, path);
         if (bytes instanceof FarmError) return [unread(path, bytes.message)];
         if (bytes === undefined) return [absent(path)];
-        return auditFiles([{ path, bytes }], signersOf, place.name);
+        return auditFiles([{ path, bytes }], trustedBy, place.name);
       }),
     ),
   );

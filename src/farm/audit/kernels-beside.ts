@@ -13,7 +13,7 @@ import type { Gap } from "./web-listing.ts";
 
 /** Each by `uname -r`. */
 interface KernelsBeside {
-  /** Certificates of boot images. */
+  /** What boot images say. */
   readonly keys: KernelKeys;
   /** Kernels that have a boot image; undefined if there is none at all, so that none is reported as missing. */
   readonly releases: ReadonlySet<string> | undefined;
@@ -45,12 +45,7 @@ export async function kernelsBeside(place: ReadPlace): Promise<KernelsBeside> {
   const gaps: Gap[] = [];
   const releases = place.paths.flatMap((path) => releaseIn(place, path, VMLINUZ.at) ?? []);
   return {
-    keys: await readBeside(
-      place,
-      gaps,
-      VMLINUZ,
-      async (bytes, path) => (await readVmlinuz(bytes, path, unpackWhole)).certificates,
-    ),
+    keys: await readBeside(place, gaps, VMLINUZ, (bytes, path) => readVmlinuz(bytes, path, unpackWhole)),
     releases: releases.length === 0 ? undefined : new Set(releases),
     builtin: await readBeside(place, gaps, BUILTIN, async (bytes) => {
       const lines = bytes.toString("utf8").split("\n");

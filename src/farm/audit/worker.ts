@@ -9,7 +9,7 @@ import {
   type AuditInput,
   auditFiles,
   type KernelKeys,
-  signersByRelease,
+  trustedByRelease,
   unread,
 } from "../../check/audit.ts";
 import { FILE_LIMIT_BYTES, readLocalFile } from "./local-file.ts";
@@ -25,11 +25,11 @@ const BATCH_BYTES = 64 * 1024 * 1024;
 const BATCH_FILES = 100;
 
 export async function auditDirectory({ directory, paths, keys }: AuditWork): Promise<AuditedFile[]> {
-  const signersOf = signersByRelease(keys);
+  const trustedBy = trustedByRelease(keys);
   const audited: AuditedFile[] = [];
   let [batch, size]: [AuditInput[], number] = [[], 0];
   const auditBatch = async () => {
-    audited.push(...(await auditFiles(batch, signersOf, directory)));
+    audited.push(...(await auditFiles(batch, trustedBy, directory)));
     [batch, size] = [[], 0];
   };
   for (const path of paths) {

@@ -45,6 +45,12 @@ export const DriverConfig = z
       .describe(
         "Version that `modinfo -F version` must print for its modules; `{version}` stands for the version. Default: not checked.",
       ),
+    redistributable: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether its source may be passed on. If not, the archive that rebuilds need is kept under `private/` in the store, which must not be served. Default: true.",
+      ),
     smoke: TreePath.optional().describe(
       "A POSIX sh script in the tree that the load test runs while the modules are loaded, in a guest with busybox; any exit code but 0 is a failure.",
     ),

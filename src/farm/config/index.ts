@@ -2,11 +2,12 @@
  * The configuration: one strict schema for the YAML file, read once at the edge. The only place besides the
  * command line that knows where things are on this machine.
  */
-import { lstat, readFile, stat } from "node:fs/promises";
+import { lstat, stat } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
 import { Size } from "../../base/size.ts";
 import { SANDBOX_NAMES, type SandboxName } from "../../builder/sandboxes/sandbox.ts";
 import { readYaml } from "../../formats/yaml.ts";
@@ -19,6 +20,7 @@ import { refuseSharedPlaces } from "../../matrix/generate.ts";
 import { Uri } from "../../provenance/slsa.ts";
 import { refuseWrongNeeds } from "../needs.ts";
 import { DriverConfig } from "./driver.ts";
+import { FeedConfig, feedAt } from "./feeds.ts";
 import { GithubConfig } from "./github.ts";
 import {
   KeysConfig,
@@ -30,6 +32,8 @@ import {
   signaturesAt,
 } from "./keys.ts";
 import { Limits } from "./limits.ts";
+import { NoticesConfig, noticesAt, SloConfig } from "./notices.ts";
+import { requireOwnPlaces } from "./own-places.ts";
 import { describeProblems } from "./problems.ts";
 import { Select } from "./select.ts";
 import { SourceConfig, sourceAt } from "./sources.ts";
@@ -64,9 +68,33 @@ export const Config = z.strictObject({
       "Whether a selection that matches no kernel is in order. Otherwise a run that selects nothing exits with 3, because a nightly job must not be green after a typo.",
     ),
   exclude: z.array(Exclusion).default([]).describe("What not to build, each with a reason."),
+  feeds: z
+    .array(FeedConfig)
+    .default([])
+    .describe(
+      "What `kmodfarm gap ingest` reads (docs/gap.md). Nothing is fetched that is not listed. Default: none.",
+    ),
+  order: z
+    .enum(["age", "gap"])
+    .default("age")
+    .describe(
+      "What a run builds first: what was there first (age), or the kernels that close exploited or severe bugs (gap; needs `feeds`, docs/gap.md).",
+    ),
+  slo: SloConfig.default({}).describe(
+    "Hours within which modules are promised, by what their kernel closes: something exploited (P0), with an exploit or severe and remote (P1), severe (P2), anything else (P3). Default: no promises.",
+  ),
+  notices: NoticesConfig.prefault({}).describe(
+    "What `kmodfarm gap notices` reports, and where it sends that (docs/gap.md).",
+  ),
   store: StoreConfig.default(".kmodfarm/store").describe(
     "The registry: a directory relative to this file, `s3://BUCKET/PREFIX`, or a bucket with its server (docs/stores.md).",
   ),
+  views: z
+    .array(z.enum(["falco"]))
+    .default([])
+    .describe(
+      "Views of the registry for clients that others wrote: `falco` has modules by driverkit's names, for falcoctl (docs/serving.md). A registry that has one keeps it until its directory is removed.",
+    ),
   toolchains: z
     .record(PathSegment, PathSegment)
     .default({})
@@ -109,12 +137,12 @@ export const Config = z.strictObject({
     "Whose signatures modules get, each in a file beside the module. Default: none.",
   ),
   archive: ArchivePolicy.default("headers").describe(
-    "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need as well (all), or none.",
+    "Packages to keep in the store, so that kernels outlive their mirrors: what builds need (headers), what load tests need and toolchains are made of as well (all), or none. With headers or all, an artifact's source, scripts and a list of its inputs are kept beside them (docs/rebuild.md).",
   ),
   github: GithubConfig.prefault({}).describe("The workflows that `kmodfarm github init` writes."),
   cache: z.string().default(".kmodfarm/cache").describe("The disposable local cache, relative to this file."),
   cacheLimit: Size.optional().describe(
-    "Size limit of the cache, for example 20G: after a run, the least recently used entries are removed. Default: no limit.",
+    "Size limit of the cache, for example 20G: after a run, the least recently used entries are removed, but no orders that workers may still carry out. Default: no limit.",
   ),
   sandbox: z
     .enum(SANDBOX_NAMES)
@@ -140,6 +168,7 @@ export interface ConfigPlaces {
 
 export const DEFAULT_FILE = "kmodfarm.yaml";
 const FILES = [DEFAULT_FILE, "kmodfarm.yml"];
+const FILE_LIMIT_BYTES = 4 * 1024 * 1024;
 
 /** The configuration of a directory: there, or in the nearest directory above it that has one. */
 export async function findConfig(directory: string): Promise<string | undefined> {
@@ -167,19 +196,24 @@ async function isOwnFile(file: string): Promise<boolean> {
 
 /**
  * Reads the named configuration, else that of this directory or of one above it, else the defaults; options win.
- * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE
+ * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE, PLACE_UNUSABLE
  */
 export async function loadConfig(places: ConfigPlaces, directory = process.cwd()): Promise<FarmConfig> {
   const named = places.config ?? (await findConfig(directory)) ?? DEFAULT_FILE;
   const file = resolve(directory, named);
-  const text = await readFile(file, "utf8").catch((cause: NodeJS.ErrnoException) => {
+  const text = await readAtMost(file, FILE_LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
     if (places.config === undefined && cause.code === "ENOENT") return "{}";
     throw new FarmError("FILE_UNREADABLE", {
       detail: `the configuration ${file} cannot be read (${cause.code})`,
       cause,
     });
   });
-  return configAt(parseConfig(text, file), file, places, directory);
+  const config = configAt(parseConfig(String(text), file), file, places, directory);
+  const { store, cache, keyDirectory, keys } = config;
+  const keyPlaces = keys.flatMap(({ place }) => (place.kind === "file" ? [place.path] : []));
+  const own = [cache, keyDirectory, ...keyPlaces];
+  await requireOwnPlaces(typeof store === "string" ? [...own, store] : own, config);
+  return config;
 }
 
 /**
@@ -191,10 +225,13 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
   const store = storeOf(options.store, config.store, base, directory);
   const cache = options.cache === undefined ? resolve(base, config.cache) : resolve(directory, options.cache);
   const policy = config.policy === undefined ? undefined : resolve(base, config.policy);
+  const notices = noticesAt(base, config.notices);
   const [keys, keyDirectory] = [keySettings(base, config.keys), resolve(base, config.keyDirectory)];
   return {
     ...config,
     sources: config.sources.map((source) => sourceAt(base, source)),
+    feeds: config.feeds.map((feed) => feedAt(base, feed)),
+    notices,
     ...{ store, cache, policy },
     keys,
     keyDirectory,
@@ -209,6 +246,7 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
       cache,
       keyDirectory,
       ...keyFiles(keys),
+      ...notices.webhooks.map(({ secretFile }) => secretFile),
       ...(typeof store === "string" ? [store] : []),
       ...(policy === undefined ? [] : [policy]),
     ],

@@ -141,7 +141,10 @@ function passwordPlace(
 ): PasswordPlace {
   if (passwordFile !== undefined) return { kind: "file", path: resolve(base, passwordFile) };
   if (passwordEnvironment !== undefined)
-    return { kind: "given", secret: new Secret(process.env[passwordEnvironment] ?? "") };
+    return {
+      ...{ kind: "given", variable: passwordEnvironment },
+      secret: new Secret(process.env[passwordEnvironment] ?? ""),
+    };
   return { kind: "asked" };
 }
 

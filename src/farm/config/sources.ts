@@ -26,6 +26,12 @@ const Fingerprint = z
     error: "must be the 40 or 64 hexadecimal digits of a key's fingerprint",
   });
 const AcceptExpired = z.boolean().optional();
+const Upcoming = z
+  .boolean()
+  .optional()
+  .describe(
+    "Whether its kernels are still to come (experimental, sid, backports, proposed updates): `run` leaves out kernels that only such sources list, `kmodfarm forecast` builds and tests them, and their modules stay candidates. Default: false.",
+  );
 const Every = z
   .number()
   .min(0.01)
@@ -55,6 +61,7 @@ const AptSourceConfig = z
       "Architectures whose indices to read. Default: all. Cross builds for Debian also need the builder's own.",
     ),
     keyring: Keyring.describe("Keyring that must verify its signatures, relative to this file."),
+    upcoming: Upcoming,
     acceptExpired: AcceptExpired.describe(
       "Accept metadata past its Valid-Until date, and show its kernels as stale.",
     ),
@@ -103,6 +110,7 @@ const RpmSourceConfig = z
       .describe(
         "Accept unsigned packages and repomd.xml: anyone who controls the server then controls this release's toolchain and modules. Never over http.",
       ),
+    upcoming: Upcoming,
     acceptExpired: AcceptExpired.describe(
       "Accept metadata older than its usual interval, and show its kernels as stale.",
     ),

@@ -7,7 +7,13 @@ import { verdict } from "../../check/verdict.ts";
 import type { LoadWork } from "./executor.ts";
 import { LoadQueue } from "./load-queue.ts";
 
-const REPORT: LoadReport = { verdict: verdict("load", "pass"), bootMs: 1, accelerator: "kvm", log: "" };
+const REPORT: LoadReport = {
+  verdict: verdict("load", "pass"),
+  bootMs: 1,
+  accelerator: "kvm",
+  log: "",
+  livePatches: [],
+};
 
 /** How many sets each boot had, of load tests that wait for the only processor. */
 async function bootsOf(works: readonly LoadWork[]): Promise<number[]> {

@@ -10,10 +10,10 @@ import type { BootContext } from "../../check/guest/boot-image.ts";
 import { loadModules } from "../../check/load.ts";
 import { verdict } from "../../check/verdict.ts";
 import type { Element } from "../../matrix/element.ts";
-import { type Machine, unfitFor } from "../machine.ts";
 import type { Steps } from "../steps.ts";
 import type { Executor, LoadResult, LoadWork, Watch, Work } from "./executor.ts";
 import { LoadQueue } from "./load-queue.ts";
+import { type Machine, unfitFor } from "./machine.ts";
 import { BUILDS, RANKS } from "./priority.ts";
 
 export interface LocalContext {

@@ -23,7 +23,7 @@ import { guestPackages } from "../../check/guest/tools.ts";
 import type { InputPurpose } from "../../inputs/inputs.ts";
 import { type Package, verified } from "../../kernel/kernel.ts";
 import type { Element } from "../../matrix/element.ts";
-import { readSmoke } from "../element.ts";
+import { readSmoke } from "../night/element.ts";
 import type { FarmBuild } from "../open.ts";
 import { orderedSet } from "../workers/following-test.ts";
 import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "../workers/order.ts";
@@ -229,7 +229,7 @@ export class OrdersExecutor implements Executor {
 
   #archived(source: SourceTree): Promise<Bytes> {
     return this.#context.directory.putMade((file) =>
-      pipeline(archiveOfSource(source), createWriteStream(file)),
+      pipeline(archiveOfSource(source), createWriteStream(file, { flags: "wx" })),
     );
   }
 

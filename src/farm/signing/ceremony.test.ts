@@ -15,6 +15,7 @@ import {
   signRoot,
   writeRootFile,
 } from "./ceremony.ts";
+import { headMaker } from "./heads.ts";
 
 const NOW = new Date("2026-11-28T00:00:00Z");
 const [a, b, c, head, newHead] = Array.from({ length: 5 }, makeTestKey) as [
@@ -118,9 +119,23 @@ describe("the ceremony", () => {
   test("a farm that made its own keys makes its own root, once", async () => {
     const store = await openFolderStore(await temporaryDirectory());
     const own = machine({ root: [a], head: [head] });
+    const maker = headMaker({ signing: own, config: { keys: [] } }, () => NOW);
 
-    expect(await makeFirstRoot(store, own, NOW)).toContain(originOf(a.publicKey));
-    expect(await makeFirstRoot(store, own, NOW)).toBeUndefined();
+    expect(await makeFirstRoot(store, own, maker, true)).toContain(originOf(a.publicKey));
+    expect(await makeFirstRoot(store, own, maker, true)).toBeUndefined();
     expect((await readTrusts(store))[0]?.origin).toMatch(/^kmodfarm-[0-9a-f]{16}$/);
+  });
+
+  test("two first runs at once make one root, and neither fails", async () => {
+    const store = await openFolderStore(await temporaryDirectory());
+    const own = machine({ root: [a], head: [head] });
+    const maker = headMaker({ signing: own, config: { keys: [] } }, () => NOW);
+
+    const both = await Promise.all([1, 2].map(() => makeFirstRoot(store, own, maker, true)));
+
+    expect(both.filter((said) => said !== undefined)).toEqual([
+      expect.stringContaining(originOf(a.publicKey)),
+    ]);
+    expect(await readTrusts(store)).toHaveLength(1);
   });
 });

@@ -4,6 +4,7 @@
  */
 import { FarmError } from "../../base/error.ts";
 import { hexOf } from "../../base/json.ts";
+import type { Head } from "../../provenance/head.ts";
 import { toTime } from "../../provenance/lines.ts";
 import type { PublicKey } from "../../provenance/public-key.ts";
 import {
@@ -23,8 +24,21 @@ import {
   type Trust,
   writeTrust,
 } from "../../provenance/trust.ts";
+import { newestGeneration } from "../../registry/generations.ts";
+import { publishHead } from "../../registry/head.ts";
 import { readTrusts } from "../../registry/metadata.ts";
+import { NOTHING_PUBLISHED } from "../../registry/parts.ts";
+import { newestHead } from "../../registry/serials.ts";
 import type { Store } from "../../registry/stores/store.ts";
+import {
+  adopt,
+  type HeadMaker,
+  openVoucher,
+  readVouched,
+  requireVouched,
+  type Voucher,
+} from "../../registry/vouched.ts";
+import type { Role } from "../../signing/roles.ts";
 import type { Farm } from "../open.ts";
 
 type Signing = Farm["signing"];
@@ -38,6 +52,11 @@ export interface RootWishes {
   /** None: those of the root before. */
   readonly rootKeys: readonly PublicKey[];
   readonly headKeys: readonly PublicKey[];
+  /** With such a key the registry has a log. */
+  readonly logKeys?: readonly PublicKey[];
+  readonly witnessKeys?: readonly PublicKey[];
+  /** How many witnesses must have seen the log. */
+  readonly witnesses?: number | undefined;
   /** How many root keys must sign the next root. Default: as before, or all but one of three and more. */
   readonly threshold?: number | undefined;
   readonly days?: number | undefined;
@@ -55,13 +74,28 @@ export function newRoot(wishes: RootWishes, before: Trust | undefined, now: Date
   const threshold =
     wishes.threshold ??
     (wishes.rootKeys.length > 0 ? usualThreshold(root.length) : before?.roles.root.threshold);
+  const [log, witness] = [
+    mayHave(wishes.logKeys, before, "log"),
+    mayHave(wishes.witnessKeys, before, "witness"),
+  ];
+  if (witness.length > 0 && log.length === 0)
+    throw new FarmError("USAGE", {
+      detail: "witnesses watch a log, and no --log-key FILE says who signs one",
+    });
+  const seenBy =
+    wishes.witnesses ??
+    ((wishes.witnessKeys ?? []).length > 0
+      ? usualThreshold(witness.length)
+      : before?.roles.witness?.threshold);
   const trust: Trust = {
     ...{ origin, version: (before?.version ?? 0) + 1 },
     expires: toTime(new Date(now.getTime() + days * DAY_MS)),
-    keys: new Map([...root, ...head].map((key) => [key.fingerprint, key])),
+    keys: new Map([...root, ...head, ...log, ...witness].map((key) => [key.fingerprint, key])),
     roles: {
       root: { threshold: threshold ?? 1, keys: fingerprints(root) },
       head: { threshold: 1, keys: fingerprints(head) },
+      ...(log.length === 0 ? {} : { log: { threshold: 1, keys: fingerprints(log) } }),
+      ...(witness.length === 0 ? {} : { witness: { threshold: seenBy ?? 1, keys: fingerprints(witness) } }),
     },
   };
   return readTrust(writeTrust(trust), "the new root");
@@ -72,10 +106,18 @@ function keysOf(
   before: Trust | undefined,
   role: "root" | "head",
 ): readonly PublicKey[] {
-  if (wished.length > 0) return wished;
-  const keys = before?.roles[role].keys.flatMap((one) => before.keys.get(one) ?? []) ?? [];
+  const keys = mayHave(wished, before, role);
   if (keys.length > 0) return keys;
   throw new FarmError("USAGE", { detail: `a first root needs a key for ${role}: --${role}-key FILE` });
+}
+
+function mayHave(
+  wished: readonly PublicKey[] = [],
+  before: Trust | undefined,
+  role: keyof Trust["roles"],
+): readonly PublicKey[] {
+  if (wished.length > 0) return wished;
+  return before?.roles[role]?.keys.flatMap((one) => before.keys.get(one) ?? []) ?? [];
 }
 
 function fingerprints(keys: readonly PublicKey[]) {
@@ -137,6 +179,24 @@ export async function publishRoot(store: Store, note: SignedNote, what: string):
   });
 }
 
+/**
+ * Signs the head anew for a root that was just published. What is published by then keeps counting: with a first root because
+ * people begin to vouch then, later because keys of the root before vouched for it.
+ * @throws FarmError GENERATION_UNVOUCHED, and as `publishHead`
+ */
+export async function signForRoot(store: Store, maker: HeadMaker): Promise<Head | undefined> {
+  const voucher = await openVoucher(store, maker);
+  const { trusts, counting } = voucher;
+  const [before] = trusts.slice(-2, -1);
+  const last = before === undefined ? undefined : await newestHead(store, trusts);
+  const newest = await newestGeneration(store);
+  if (counting !== undefined && newest !== undefined) {
+    if (before !== undefined) await requireVouched(store, newest.head, before, last);
+    await adopt(store, newest, voucher);
+  }
+  return publishHead(store, NOTHING_PUBLISHED, voucher);
+}
+
 /** The name of a registry that nobody named: nobody else has its key. */
 export function originOf({ fingerprint }: PublicKey): string {
   return `kmodfarm-${hexOf(fingerprint).slice(0, 16)}`;
@@ -144,17 +204,28 @@ export function originOf({ fingerprint }: PublicKey): string {
 
 /**
  * Gives a store its first root, with keys that were made for it. Where keys are configured, people hold the ceremony.
- * Returns what to say about it.
+ * `isAdopted`: what the store holds already counts, because the keys are as new as the root; else whoever took a root away
+ * could have anything signed. Returns what to say about it.
+ * @throws FarmError GENERATION_UNVOUCHED
  */
-export async function makeFirstRoot(store: Store, signing: Signing, now: Date): Promise<string | undefined> {
+export async function makeFirstRoot(
+  store: Store,
+  signing: Signing,
+  maker: HeadMaker,
+  isAdopted: boolean,
+): Promise<string | undefined> {
   if ((await readTrusts(store)).length > 0) return undefined;
-  const [rootKeys, headKeys] = await Promise.all(
-    (["root", "head"] as const).map(async (role) => [...(await signing.keysFor(role)).values()]),
-  );
-  const [first] = rootKeys ?? [];
-  if (first === undefined || headKeys === undefined) return undefined;
-  const trust = newRoot({ origin: originOf(first), rootKeys: rootKeys ?? [], headKeys }, undefined, now);
+  const keys = async (role: Role) => [...(await signing.keysFor(role)).values()];
+  const [rootKeys, headKeys, logKeys] = [await keys("root"), await keys("head"), await keys("log")];
+  const [first] = rootKeys;
+  if (first === undefined) return undefined;
+  const trust = newRoot({ origin: originOf(first), rootKeys, headKeys, logKeys }, undefined, maker.now());
+  const voucher: Voucher = { maker, trusts: [trust], counting: trust };
+  if (isAdopted) await adopt(store, await newestGeneration(store), voucher);
+  else await readVouched(store, voucher);
   const note = await signRoot({ text: writeTrust(trust), signatures: [] }, signing);
-  await publishRoot(store, note, "the first root");
+  firstTrust(note, "the first root");
+  // Another first run was faster, most likely with these keys; any others do not sign for its root.
+  if (!(await store.create(rootPath(trust.version), writeNote(note)))) return undefined;
   return `root: this registry is ${trust.origin} now; nodes are given ${store.place}/${rootPath(1)} (docs/trust.md)`;
 }

@@ -13,10 +13,11 @@ const shown = async (config: Parameters<typeof keyFindings>[0]) =>
   (await keyFindings(config)).map(({ subject, state, fact }) => `${state} ${subject}: ${fact}`);
 
 test("are made by a first run, for their owner alone, and each weakness is named", async () => {
-  const keyDirectory = join(await temporaryDirectory(), ".kmodfarm", "keys");
-  const config = { keys: [], keyDirectory };
+  const base = await temporaryDirectory();
+  const keyDirectory = join(base, ".kmodfarm", "keys");
+  const config = { keys: [], keyDirectory, base };
   expect(await shown(config)).toEqual(
-    ["root", "head", "builder"].map(
+    ["root", "head", "builder", "log"].map(
       (role) => `good key ${role} (${role}): ${keyDirectory}/${role}.pem (will be created)`,
     ),
   );
@@ -26,16 +27,25 @@ test("are made by a first run, for their owner alone, and each weakness is named
   await makeMissingKeys(config, (text) => said.push(text));
 
   expect(said).toEqual([
-    expect.stringMatching(/^keys: none are configured, so this run made some .*: root, head, builder;/),
+    expect.stringMatching(/^keys: none are configured, so this run made some .*: root, head, builder, log;/),
   ]);
   expect(await shown(config)).toEqual([
-    ...["root", "head", "builder"].map((role) =>
+    ...["root", "head", "builder", "log"].map((role) =>
       expect.stringContaining(`note key ${role} (${role}): ${keyDirectory}/${role}.pem has no password`),
     ),
     expect.stringContaining("note keys: the keys of all roles are on this machine"),
   ]);
   await chmod(join(keyDirectory, "head.pem"), 0o640);
   expect(await shown(config)).toContain(`problem key head (head): others can read ${keyDirectory}/head.pem`);
+});
+
+test("are each made by one of two first runs, and reported by that one alone", async () => {
+  const base = await temporaryDirectory();
+  const config = { keys: [], keyDirectory: join(base, ".kmodfarm", "keys"), base };
+
+  const made = await Promise.all([1, 2].map(() => makeMissingKeys(config, () => {})));
+
+  expect(made.flat().toSorted()).toEqual(["builder", "head", "log", "root"]);
 });
 
 test("are not made where some are configured, and those are looked at", async () => {
@@ -54,7 +64,7 @@ test("are not made where some are configured, and those are looked at", async ()
     }),
     "kmodfarm.yaml",
   );
-  const config = { keys: keySettings(base, keys), keyDirectory: join(base, "none") };
+  const config = { keys: keySettings(base, keys), keyDirectory: join(base, "none"), base };
 
   await makeMissingKeys(config, () => expect.unreachable());
 

@@ -2,7 +2,7 @@
  * The farm's keys at work: which there are, and the signer's processes, each started when its role is first needed. The
  * farm asks; it never sees a key.
  */
-import { readFile } from "node:fs/promises";
+import { lstat, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
@@ -14,7 +14,7 @@ import type { Signer, SigningRequest } from "../../signing/signer.ts";
 import type { FarmConfig } from "../config/index.ts";
 
 /** Those that a farm cannot do without. Modules are signed only for certificates that somebody enrols. */
-export const OWN_ROLES = ["root", "head", "builder"] as const satisfies readonly Role[];
+export const OWN_ROLES = ["root", "head", "builder", "log"] as const satisfies readonly Role[];
 
 /** The keys that are configured; where none of a farm's own are, those that a first run makes, whether or not it has. */
 export function farmKeys({ keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyDirectory">): KeySetting[] {
@@ -34,29 +34,51 @@ function madeKey(directory: string, role: Role): KeySetting {
   };
 }
 
-/** Makes keys where none are configured, and says so. @throws FarmError PLACE_UNUSABLE, TOOL_MISSING */
+/**
+ * Makes keys where none are configured, and says so. Returns the roles for which it made one.
+ * @throws FarmError PLACE_UNUSABLE, TOOL_MISSING
+ */
 export async function makeMissingKeys(
-  { keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyDirectory">,
+  { keys, keyDirectory, base }: Pick<FarmConfig, "keys" | "keyDirectory" | "base">,
   say: (text: string) => void,
-): Promise<void> {
-  if (hasOwnKeys(keys)) return;
+): Promise<readonly Role[]> {
+  if (hasOwnKeys(keys)) return [];
   const made: Role[] = [];
   for (const role of OWN_ROLES) {
     const { place } = madeKey(keyDirectory, role);
-    if (place.kind !== "file" || (await exists(place.path))) continue;
+    if (place.kind !== "file") continue;
+    if (await exists(place.path)) {
+      await requireMade(place.path);
+      continue;
+    }
     const [kind = "p256"] = ROLES[role].kinds;
-    await createKey({ name: role, kind, directory: dirname(place.path), hasCertificate: false }).catch(
-      (thrown) => {
-        // Another process was faster.
-        if (!(thrown instanceof FarmError) || thrown.code !== "KEY_EXISTS") throw thrown;
-      },
-    );
-    made.push(role);
+    const directory = dirname(place.path);
+    try {
+      await createKey({ name: role, kind, directory, hasCertificate: false, trusts: [base] });
+      made.push(role);
+    } catch (thrown) {
+      // Another process was faster.
+      if (!(thrown instanceof FarmError) || thrown.code !== "KEY_EXISTS") throw thrown;
+    }
   }
   if (made.length > 0)
     say(
       `keys: none are configured, so this run made some without passwords in ${keyDirectory}: ${made.join(", ")}; docs/trust.md says how to make and keep better ones`,
     );
+  return made;
+}
+
+/**
+ * Keys without passwords that a run made are its user's alone. What others may read came from somewhere else, with a
+ * driver's tree perhaps: git keeps no such modes. @throws FarmError KEY_UNREADABLE
+ */
+async function requireMade(path: string): Promise<void> {
+  const found = await lstat(path);
+  if (found.isFile() && (found.mode & 0o077) === 0) return;
+  throw new FarmError("KEY_UNREADABLE", {
+    detail: `no run of this farm made the key ${path}: ${found.isFile() ? "others may read it" : "it is no file"}`,
+    hint: "Remove the directory of keys if it came with a driver. If the key is yours, run `chmod 600` on it, or name it in `keys` of the configuration.",
+  });
 }
 
 export interface NamedKey {

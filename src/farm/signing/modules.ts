@@ -10,7 +10,7 @@ import type { Store } from "../../registry/stores/store.ts";
 import { type ModuleCertificate, moduleCertificate, sidecarOf } from "../../signing/sidecar.ts";
 import type { FarmConfig } from "../config/index.ts";
 import { signaturesAt } from "../config/keys.ts";
-import { readCertificates } from "../policy-file.ts";
+import { readCertificates } from "../gate/policy-file.ts";
 import type { FarmSigning } from "./keys.ts";
 
 /** A certificate, and the name of the key that signs for it. */
@@ -41,10 +41,16 @@ export class ModuleSigning {
    */
   async signed(entry: IndexEntry, isLost: (digest: string) => boolean = () => false): Promise<IndexEntry> {
     const wanted = await this.#wantedFor(entry.driver);
-    if (wanted === undefined || entry.modules.every((module) => hasAll(module, wanted, isLost))) return entry;
+    if (wanted === undefined || (await this.isSigned(entry, isLost))) return entry;
     const modules: Module[] = [];
     for (const module of entry.modules) modules.push(await this.#signedModule(module, wanted, isLost));
     return { ...entry, modules };
+  }
+
+  /** Whether an artifact has exactly those signatures already. @throws FarmError KEY_UNREADABLE, FILE_UNREADABLE */
+  async isSigned({ driver, modules }: IndexEntry, isLost: (digest: string) => boolean): Promise<boolean> {
+    const wanted = await this.#wantedFor(driver);
+    return wanted === undefined || modules.every((module) => hasAll(module, wanted, isLost));
   }
 
   async #signedModule(

@@ -8,7 +8,7 @@ import {
   makeSigner,
 } from "../../../test/support/statements.ts";
 import { FarmError } from "../../base/error.ts";
-import { judgeBundle } from "../../check/provenance.ts";
+import { judgeBundle } from "../../provenance/judge.ts";
 import { attest, openAttestor, ownBuilders } from "./statements.ts";
 
 const signer = makeSigner();

@@ -16,6 +16,7 @@ import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { type Digest, hexOf, sha256 } from "../../base/json.ts";
 import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { findAttempt } from "../../builder/attempt.ts";
+import { Limits } from "../config/limits.ts";
 import { followingTest } from "./following-test.ts";
 import { type BuildOrder, orderDigest } from "./order.ts";
 import { OrderDirectory } from "./order-directory.ts";
@@ -68,6 +69,7 @@ const work = (more: { readonly after?: string; readonly shard?: string }) =>
     ...{ orders: orders.place, out: join(place, "out"), cache: join(place, "worker"), jobs: 2 },
     ...{ sandbox: "bwrap", now: () => NOW, signal: new AbortController().signal, ...more },
     progress: { element: () => {}, say: () => {} },
+    limits: Limits.parse({}),
   });
 
 const testAfterBuild = () => work({ after: join(place, "built") });

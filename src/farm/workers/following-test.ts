@@ -6,7 +6,7 @@ import { defined } from "../../base/defined.ts";
 import { sha256 } from "../../base/json.ts";
 import type { Attempt } from "../../builder/attempt.ts";
 import type { LoadSet } from "../../check/load.ts";
-import { loadSet } from "../load-test.ts";
+import { loadSet } from "../night/load-test.ts";
 import type { BuildOrder, Bytes, LoadOrder } from "./order.ts";
 
 export interface FollowingTest {

@@ -2,10 +2,12 @@
  * Whether what a hand-over says of itself is what its order asked for; looks at documents only. Whatever is not
  * exactly as ordered is refused, and named.
  */
+
 import { defined } from "../../base/defined.ts";
 import { FarmError } from "../../base/error.ts";
 import { ERRORS } from "../../base/error-codes.ts";
 import { canonicalJson, type Digest } from "../../base/json.ts";
+import { areLess } from "../../builder/limits.ts";
 import {
   compressedPath,
   isKeptFile,
@@ -45,7 +47,9 @@ export function checkHandOver(handOver: HandOver, order: Order, digest: Digest, 
   if (handOver.nonce !== order.nonce) throw refused("its nonce is not the order's");
   if (Date.parse(order.expires) < now.getTime())
     throw refused(`its order expired at ${order.expires}: an old one is not taken`);
-  const { attempt, load, error } = handOver;
+  const { attempt, load, error, limits } = handOver;
+  if (limits !== undefined && (order.kind === "load" || areLess(order.limits, limits)))
+    throw refused("it says that its build might take more than its order allows");
   const given = [attempt, load, error].filter((one) => one !== undefined);
   if (given.length !== 1) throw refused("it must say one thing: an attempt, a load test, or an error");
   if (error !== undefined) {
@@ -189,7 +193,9 @@ function checkShapes(
 function expectedOfLoad(order: LoadOrder, load: HandOver["load"], files: HandOver["files"]): Expected {
   if (load === undefined) throw refused("a load test was ordered, and it brings a build");
   const { verdict } = load;
-  if (verdict.check !== "load" || !["pass", "fail", "unknown"].includes(verdict.verdict))
+  const mayBeRefused = order.set.settings?.noDevice === true;
+  const words = ["pass", "fail", "unknown", ...(mayBeRefused ? ["notApplicable"] : [])];
+  if (verdict.check !== "load" || !words.includes(verdict.verdict))
     throw refused("its verdict is none of a load test");
   checkWords(verdict.reasons);
   const strange = verdict.reasons.find(({ code }) => !LOAD_CODES.has(code));
@@ -204,7 +210,8 @@ function expectedOfLoad(order: LoadOrder, load: HandOver["load"], files: HandOve
   if (tested.some((one) => !known.has(one))) throw refused("it tested other modules than the ordered ones");
   if (new Set(tested).size < tested.length) throw refused("it names a module twice");
   const names = new Set((verdict.of ?? []).map(({ module }) => module));
-  if (verdict.verdict === "pass" && modules.some(({ name }) => !names.has(moduleName(name))))
+  const isOfAll = verdict.verdict === "pass" || verdict.verdict === "notApplicable";
+  if (isOfAll && modules.some(({ name }) => !names.has(moduleName(name))))
     throw refused("it passes modules that it does not name");
   const isLogged = files.some(({ path }) => path === "load.log");
   if (verdict.verdict !== "unknown" && !isLogged) throw refused("its load.log is missing");

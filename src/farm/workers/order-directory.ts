@@ -1,14 +1,15 @@
 /**
  * A directory of orders: `orders/<digest>.json`, and below `blobs` the bytes that they name. It may be copied anywhere.
  */
-import { createReadStream } from "node:fs";
+import { constants, createReadStream } from "node:fs";
 import { copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import type { z } from "zod";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { fileDigest } from "../../base/file-digest.ts";
-import { canonicalJson, type Digest, hexOf, parseDocument, sha256 } from "../../base/json.ts";
+import { canonicalJson, type Digest, digestOf, hexOf, parseDocument, sha256 } from "../../base/json.ts";
+import { ownUsers, strangerAt } from "../../base/own-place.ts";
 import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
 import { kindIn, readFileIn } from "../../base/strange-tree.ts";
 import type { InputArchive } from "../../inputs/input-places.ts";
@@ -80,7 +81,7 @@ export class OrderDirectory {
     const copy = this.#scratch.path();
     try {
       await mkdir(dirname(target), { recursive: true });
-      await copyFile(file, copy);
+      await copyFile(file, copy, constants.COPYFILE_EXCL);
       if ((await fileDigest(copy)) !== digest)
         throw new FarmError("DIGEST_MISMATCH", { detail: `${file} changed while it was copied` });
       await rename(copy, target);
@@ -99,6 +100,18 @@ export class OrderDirectory {
     await this.#scratch.write(join(this.place, SHARDS_FILE), `${canonicalJson(shards)}\n`);
   }
 
+  /** Writes down which plan it is, for who takes it, and answers that. */
+  async putPlan(): Promise<Digest> {
+    const digest = await this.plan();
+    await this.#scratch.write(join(this.place, "plan.digest"), `${digest}\n`);
+    return digest;
+  }
+
+  /** The shards as a matrix of a CI system. */
+  async putMatrix(text: string): Promise<void> {
+    await this.#scratch.write(join(this.place, "matrix.json"), text);
+  }
+
   /** Beside what is there of earlier plans. */
   async putRoots(roots: Roots["roots"]): Promise<void> {
     const all: Roots = { schema: "kmodfarm.roots/1", roots: { ...(await this.roots()), ...roots } };
@@ -108,6 +121,19 @@ export class OrderDirectory {
   /** What the roots of the orders contain, by their names. @throws FarmError DOCUMENT_INVALID */
   async roots(): Promise<Roots["roots"]> {
     return this.#document(Roots, ROOTS_FILE)?.roots ?? {};
+  }
+
+  /**
+   * What names all of it that is believed: its orders, and what their roots contain. Whoever has it from the machine that
+   * planned knows whether somebody else wrote to the directory since.
+   */
+  async plan(): Promise<Digest> {
+    return digestOf(await this.planned());
+  }
+
+  /** What `plan` is the digest of, at this moment. @throws FarmError DOCUMENT_INVALID */
+  async planned(): Promise<{ readonly orders: readonly Digest[]; readonly roots: Roots["roots"] }> {
+    return { orders: await this.#orders(), roots: await this.roots() };
   }
 
   /** The orders of a shard. @throws FarmError USAGE if there is no such shard, DOCUMENT_INVALID */
@@ -130,15 +156,21 @@ export class OrderDirectory {
 
   /** Digests of all orders, sorted. @throws FarmError ORDER_INVALID if there are none at all */
   async digests(): Promise<Digest[]> {
-    const names = (await entriesOf(join(this.place, "orders"))).filter((name) =>
-      /^[0-9a-f]{64}\.json$/.test(name),
-    );
-    if (names.length === 0 && !(await exists(join(this.place, "orders"))))
+    const found = await this.#orders();
+    if (found.length === 0 && !(await exists(join(this.place, "orders"))))
       throw new FarmError("ORDER_INVALID", {
         detail: `${this.place} is no directory of orders`,
         hint: "Name the directory that `kmodfarm plan --out` wrote.",
       });
-    return names.map((name): Digest => `sha256:${name.slice(0, 64)}`);
+    return found;
+  }
+
+  async #orders(): Promise<Digest[]> {
+    const names = await entriesOf(join(this.place, "orders"));
+    return names
+      .filter((name) => /^[0-9a-f]{64}\.json$/.test(name))
+      .map((name): Digest => `sha256:${name.slice(0, 64)}`)
+      .toSorted((a, b) => (a < b ? -1 : 1));
   }
 
   /** Undefined if it has no such order. @throws FarmError ORDER_INVALID, DOCUMENT_INVALID */
@@ -215,14 +247,20 @@ function isPlain(file: string): boolean {
   return kindIn(dirname(file), basename(file)) === "file";
 }
 
-/** Makes the directory that --out names. @throws FarmError PLACE_UNUSABLE */
+/**
+ * Makes the directory that --out names. Nobody else may write there: what is written by a path could be written to any file.
+ * @throws FarmError PLACE_UNUSABLE
+ */
 export async function makeOut(place: string): Promise<void> {
+  const hint = "Name another directory with --out.";
   try {
     await makePlace(place);
   } catch (thrown) {
     const { code, message: detail } = toFarmError(thrown);
-    throw code === "PLACE_UNUSABLE"
-      ? new FarmError(code, { detail, hint: "Name another directory with --out.", cause: thrown })
-      : thrown;
+    throw code === "PLACE_UNUSABLE" ? new FarmError(code, { detail, hint, cause: thrown }) : thrown;
+  }
+  for (const path of [place, join(place, "tmp"), join(place, "orders"), join(place, "blobs")]) {
+    const fact = await strangerAt(path, ownUsers());
+    if (fact !== undefined) throw new FarmError("PLACE_UNUSABLE", { detail: fact, hint });
   }
 }

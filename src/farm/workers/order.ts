@@ -4,9 +4,10 @@
  */
 import { z } from "zod";
 import { type Digest, digestOf } from "../../base/json.ts";
-import { FilePattern, PackageName, TreePath } from "../../builder/driver-words.ts";
+import { BuildWords } from "../../builder/driver-words.ts";
 import { LoadSettings } from "../../builder/load-settings.ts";
 import { AttemptRecord, CompilerMismatch, type Recipe } from "../../builder/records.ts";
+import { RootCompiler } from "../../builder/toolchains/root-record.ts";
 import { Verdict } from "../../check/verdict.ts";
 import { ArchitectureName } from "../../kernel/architecture.ts";
 import { Package } from "../../kernel/kernel.ts";
@@ -24,18 +25,6 @@ const Source = z.strictObject({ tree: Sha256, archive: Bytes });
 
 const Module = z.strictObject({ name: PathSegment, ...Bytes.shape });
 
-const DriverBuild = z.strictObject({
-  kind: z.enum(["kbuild", "dkms"]),
-  directory: TreePath.optional(),
-  prepare: z.array(z.string()).optional(),
-  make: z.array(z.string()).optional(),
-  packages: z.array(PackageName),
-  depends: z.array(PackageName).optional(),
-  files: z.array(FilePattern),
-  strip: z.boolean().optional(),
-  compress: z.enum(["xz", "zstd", "gz"]).optional(),
-});
-
 /** What one build may take of a machine; sizes in bytes. */
 const Limits = z.strictObject({
   // As a configuration may say it: a timer of more is over at once.
@@ -52,13 +41,7 @@ const Toolchain = z.strictObject({
   name: PathSegment,
   digest: Sha256,
   archive: Bytes,
-  compiler: z.strictObject({
-    family: z.enum(["gcc", "clang"]),
-    version: z.string(),
-    command: z.string().regex(/^[A-Za-z0-9/][A-Za-z0-9/._+-]*$/, { error: "not the name of a program" }),
-    /** `{cross}` in a name stands for a triplet. */
-    packages: z.array(z.string()),
-  }),
+  compiler: RootCompiler,
   /** What the compiler for the target says of itself. */
   says: z.string(),
   mismatch: CompilerMismatch.optional(),
@@ -88,7 +71,7 @@ export const BuildOrder = z.strictObject({
     version: PathSegment,
     source: Source,
     modules: z.array(PathSegment),
-    build: DriverBuild,
+    build: BuildWords,
     packageName: PathSegment.optional(),
     needed: z.array(
       z.strictObject({
@@ -155,6 +138,8 @@ export const HandOver = z.strictObject({
   runner: Runner,
   startedAt: z.iso.datetime(),
   endedAt: z.iso.datetime(),
+  /** What the build might take, where the worker gives less than its order allows. */
+  limits: Limits.optional(),
   attempt: AttemptRecord.strict().optional(),
   load: z
     .strictObject({

@@ -2,21 +2,22 @@
  * Taking all that workers handed over, and publishing what comes of it: the farm's run, in which nothing is built.
  */
 import { type FarmError, toFarmError } from "../../base/error.ts";
+import type { Digest } from "../../base/json.ts";
 import { untested } from "../../check/checks/load.ts";
 import { HandOverExecutor } from "../executors/hand-overs.ts";
 import { LocalExecutor } from "../executors/local.ts";
+import type { RunReport } from "../night/report.ts";
+import { runFarm } from "../night/run.ts";
+import type { RunOptions } from "../night/run-options.ts";
 import type { Farm } from "../open.ts";
-import type { RunReport } from "../report.ts";
-import { runFarm } from "../run.ts";
-import type { RunOptions } from "../run-options.ts";
-import { OrderDirectory } from "./order-directory.ts";
+import { PlannedOrders } from "./planned-orders.ts";
 import { handOversIn, type Taken, takeHandOver } from "./take.ts";
 
 export interface TakeOptions extends RunOptions {
   /** Directories of hand-overs, or single ones. */
   readonly places: readonly string[];
-  /** The directory of orders, where another machine planned. */
-  readonly orders?: string;
+  /** The directory of orders, where another machine planned, and what that machine called all that was in it. */
+  readonly orders?: { readonly place: string; readonly plan: Digest };
 }
 
 export interface TakeReport extends RunReport {
@@ -31,13 +32,16 @@ export interface TakeReport extends RunReport {
 /** Boots nothing: what no worker tested stays untested. */
 const NOBODY = { load: () => Promise.resolve({ verdict: untested() }) };
 
-/** What is wrong with one hand-over is reported, and the others are taken. @throws as `runFarm` */
+/**
+ * What is wrong with one hand-over is reported, and the others are taken.
+ * @throws as `runFarm`; FarmError DIGEST_MISMATCH for orders that are not those of the plan
+ */
 export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeReport> {
   const { places, orders, now, signal } = options;
   const { cache, scratch } = farm;
   const context = {
     ...{ cache, scratch, now: now() },
-    ...(orders === undefined ? {} : { orders: new OrderDirectory(orders, scratch) }),
+    ...(orders === undefined ? {} : { orders: await PlannedOrders.open(orders.place, orders.plan, scratch) }),
   };
   const [results, refused]: [Taken[], TakeReport["refused"][number][]] = [[], []];
   let files = await handOversIn(places);
@@ -65,7 +69,7 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
     only: new Set(used.map(({ element }) => element)),
     fresh: new Set(results.flatMap((one) => (one.kind === "taken" ? [one.recipe] : []))),
     what: "take",
-    roots: (await context.orders?.roots()) ?? {},
+    roots: context.orders?.roots ?? {},
     executor: (parts) => new HandOverExecutor(parts.isLoaded ? new LocalExecutor(parts) : NOBODY, unproven),
   });
   const count = (kind: Taken["kind"]) => results.filter((one) => one.kind === kind).length;

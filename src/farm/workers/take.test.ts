@@ -163,6 +163,13 @@ describe("an honest hand-over", () => {
   });
 });
 
+test("a hand-over may say that its worker gave the build less than its order allows", async () => {
+  const order = makeBuildOrder();
+  const limits = { ...order.limits, memory: 1, minutes: 1 };
+
+  expect(await take(await handed(order, {}, honestFiles(), { limits }))).toMatchObject({ kind: "taken" });
+});
+
 describe("a hand-over is refused by name", () => {
   const order = makeBuildOrder();
   const other = makeBuildOrder({ nonce: "f".repeat(32) });
@@ -174,6 +181,12 @@ describe("a hand-over is refused by name", () => {
       "with another order's nonce",
       () => handed(order, {}, honestFiles(), { nonce: other.nonce }),
       /nonce is not the order's/,
+    ],
+    [
+      "that took more than its order allows",
+      () =>
+        handed(order, {}, honestFiles(), { limits: { ...order.limits, memory: order.limits.memory + 1 } }),
+      /might take more than its order allows/,
     ],
     [
       "with another element's output",
@@ -612,15 +625,30 @@ describe("a load test that was handed over", () => {
   const of = [{ module: "doorbell", sha256: sha256(MODULE) as never }];
   const log = { path: "load.log", content: Buffer.from("the kernel said\n") };
 
-  async function tested(verdict: object, files: readonly HandedFile[] = [log]): Promise<string> {
+  async function tested(
+    verdict: object,
+    files: readonly HandedFile[] = [log],
+    ordered = load,
+  ): Promise<string> {
     await take(await handed(order));
-    await issue(load, cache, scratch);
+    await issue(ordered, cache, scratch);
     const whole = { check: "load", verdict: "pass" as const, reasons: [], of, ...verdict };
     return put(
-      archiveOf(describeHandOver(load, files, { load: { verdict: whole, bootMs: 3000 } }), files),
+      archiveOf(describeHandOver(ordered, files, { load: { verdict: whole, bootMs: 3000 } }), files),
       "load",
     );
   }
+
+  test("may find no device only where the driver says so, and says it of every module", async () => {
+    const withoutDevice = { ...load, set: { ...load.set, settings: { noDevice: true } } };
+    const refusal = { verdict: "notApplicable", reasons: [{ code: "noDevice", text: "no bell here" }] };
+
+    expect(await refusalOf(await tested(refusal))).toMatch(/none of a load test/);
+    expect(await refusalOf(await tested({ ...refusal, of: undefined }, [log], withoutDevice))).toMatch(
+      /does not name/,
+    );
+    expect(await take(await tested(refusal, [log], withoutDevice))).toMatchObject({ kind: "taken" });
+  });
 
   test("is remembered of these modules, once", async () => {
     const file = await tested({});

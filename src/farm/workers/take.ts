@@ -29,7 +29,7 @@ import { checkStripped } from "../../formats/stripped-module.ts";
 import { filesInTar } from "../../formats/tar-files.ts";
 import { elementKey, elementName } from "../../matrix/element.ts";
 import { countedOrder, issuedOrder } from "../executors/orders.ts";
-import { LoadMemory, loadSet } from "../load-test.ts";
+import { LoadMemory, loadSet } from "../night/load-test.ts";
 import { followingTest } from "./following-test.ts";
 import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
 import { type BuildOrder, HAND_OVER_FILE, HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
@@ -61,7 +61,7 @@ export interface TakeContext {
   readonly cache: string;
   readonly scratch: Scratch;
   /** The orders that another machine gave; default: those that this farm's cache remembers. */
-  readonly orders?: OrderDirectory;
+  readonly orders?: Pick<OrderDirectory, "order">;
   readonly now: Date;
 }
 

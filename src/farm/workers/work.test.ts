@@ -7,6 +7,7 @@ import { startServer } from "../../../test/support/server.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { canonicalJson, digestOf, hexOf, sha256 } from "../../base/json.ts";
 import { run } from "../../base/run.ts";
+import { Limits } from "../config/limits.ts";
 import type { LoadOrder } from "./order.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import { carryOut } from "./work.ts";
@@ -26,6 +27,7 @@ const work = (now = new Date("2026-03-01T12:00:00.000Z"), privateHosts: readonly
     ...{ orders: orders.place, out: join(place, "out"), cache: join(place, "cache"), jobs: 2 },
     ...{ sandbox: "bwrap", now: () => now, signal: new AbortController().signal },
     progress: { element: () => {}, say: () => {} },
+    limits: Limits.parse({}),
   });
 
 /** One that any machine can carry out, and that comes to a verdict at once: its kernel has no image. */

@@ -17,6 +17,7 @@ import type { Progress } from "../../base/progress.ts";
 import { exists, openScratch, type Scratch } from "../../base/scratch.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { type Attempt, findAttempt, keptFiles } from "../../builder/attempt.ts";
+import type { BuildLimits } from "../../builder/limits.ts";
 import { sandboxOf } from "../../builder/sandboxes/index.ts";
 import type { Sandbox, SandboxName } from "../../builder/sandboxes/sandbox.ts";
 import { emulatedArchitectures } from "../../builder/toolchains/emulation.ts";
@@ -26,7 +27,7 @@ import { TAR_END, tarFile, tarFilling } from "../../formats/tar-write.ts";
 import { hostArchitecture } from "../../kernel/architecture.ts";
 import { elementName, named } from "../../matrix/element.ts";
 import type { Watch } from "../executors/executor.ts";
-import { type Machine, unfitFor } from "../machine.ts";
+import { type Machine, unfitFor } from "../executors/machine.ts";
 import { IMAGES } from "../open.ts";
 import { type FollowingTest, followingTest } from "./following-test.ts";
 import {
@@ -50,6 +51,8 @@ export interface WorkOptions {
   readonly cache: string;
   readonly jobs: number;
   readonly sandbox: SandboxName;
+  /** What one build may take of this machine, whatever its order allows. */
+  readonly limits: BuildLimits;
   /** Hosts without public addresses that orders may name as mirrors, beside those of this machine's own apt. */
   readonly privateHosts?: readonly string[];
   /** Only the orders of one share, `number` of `count`, from 1. */
@@ -80,7 +83,7 @@ export interface WorkReport {
  */
 export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   const { cache, jobs, out, signal } = options;
-  await openCache(cache);
+  await openCache(cache, [process.cwd()]);
   await makeOut(out);
   const scratch = await openScratch(join(cache, "tmp"));
   const outScratch = await openScratch(join(out, "tmp"));
@@ -94,7 +97,10 @@ export async function carryOut(options: WorkOptions): Promise<WorkReport> {
   const http = new Http({ own });
   try {
     const machine = await machineHere();
-    const workshop = new Workshop({ directory, cache, scratch, http, sandbox, processors, signal, machine });
+    const workshop = new Workshop({
+      ...{ directory, cache, scratch, http, sandbox, processors, signal, machine },
+      limits: options.limits,
+    });
     const worker = new Worker(options, {
       ...{ workshop, sandbox },
       scratch: outScratch,
@@ -241,7 +247,8 @@ class Worker {
       network: "none",
     };
     const { nonce } = order;
-    const common = { schema: "kmodfarm.handOver/1" as const, order: digest, after, nonce, runner };
+    const limits = order.kind === "build" ? this.#workshop.lessThan(order) : undefined;
+    const common = { schema: "kmodfarm.handOver/1" as const, order: digest, after, nonce, runner, limits };
     const kept = await Promise.all(files.map(describeFile));
     const endedAt = now().toISOString();
     const handOver = HandOver.parse({
@@ -316,7 +323,7 @@ class Worker {
           }
           yield TAR_END;
         },
-        createWriteStream(temporary, { flush: true }),
+        createWriteStream(temporary, { flags: "wx", flush: true }),
       );
       await rename(temporary, target);
     } finally {

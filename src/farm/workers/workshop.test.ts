@@ -13,9 +13,10 @@ import { Http } from "../../base/http.ts";
 import { sha256 } from "../../base/json.ts";
 import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { findAttempt } from "../../builder/attempt.ts";
+import type { BuildLimits } from "../../builder/limits.ts";
 import { recipeKey, recipeOf } from "../../builder/recipe.ts";
 import type { Recipe } from "../../builder/records.ts";
-import type { Sandbox } from "../../builder/sandboxes/sandbox.ts";
+import type { Limit, Sandbox, SandboxSpec } from "../../builder/sandboxes/sandbox.ts";
 import { archiveOfSource } from "../../builder/source-archive.ts";
 import { readSourceTree } from "../../builder/source-tree.ts";
 import { exportRoot } from "../../builder/toolchains/archive.ts";
@@ -32,21 +33,31 @@ let workshop: Workshop;
 let processors: PQueue;
 let builds: number;
 let leaves: "doorbell" | "nothing";
+let given: SandboxSpec[];
+let stopped: Limit | undefined;
 
 /** Leaves the module that the compiler of its root makes of everything. */
 const compiling: Sandbox = {
   name: "bwrap",
   needs: [],
-  async run({ root, outputs, logFile }) {
+  async run(spec) {
+    const { root, outputs, logFile } = spec;
     builds++;
+    given.push(spec);
     const output = join(outputs.find(([, inside]) => inside === "/output")?.[0] ?? "", "modules");
     const comment = await readFile(join(root, "bin", "gcc-12"), "utf8");
     await mkdir(output);
     if (leaves !== "nothing")
       await writeFile(join(output, "doorbell.ko"), craftModule("doorbell", { comment }));
     await writeFile(logFile, "a log\n");
-    return { exitCode: 0, output: "" };
+    return stopped === undefined ? { exitCode: 0, output: "" } : { exitCode: 137, output: "", stopped };
   },
+};
+
+/** What a build may take here. */
+const OWN_LIMITS: BuildLimits = {
+  ...{ minutes: 10, memory: 4 * 1024 ** 3, processes: 1000 },
+  ...{ disk: 4 * 1024 ** 3, output: 1024 ** 2, artifact: 1024 ** 3 },
 };
 
 beforeEach(async () => {
@@ -55,12 +66,15 @@ beforeEach(async () => {
   scratch = await openScratch(join(cache, "tmp"));
   directory = await OrderDirectory.make(join(place, "orders"));
   builds = 0;
+  given = [];
+  stopped = undefined;
   leaves = "doorbell";
   processors = new PQueue({ concurrency: 2 });
   workshop = new Workshop({
     ...{ directory, cache, scratch, http: new Http({ own: [] }), sandbox: compiling },
     ...{ processors, signal: new AbortController().signal },
     machine: { architecture: "x86_64", emulated: new Set() },
+    limits: OWN_LIMITS,
   });
 });
 
@@ -236,6 +250,41 @@ describe("a workshop", () => {
     expect(failed.map(({ record }) => record.failure?.code)).toEqual(["MODULE_MISSING", "MODULE_MISSING"]);
     expect(retried.map(({ record }) => record.failure)).toEqual([undefined, undefined]);
     expect(builds).toBe(2);
+  });
+
+  test("gives a build no more than this machine does, whatever its order allows", async () => {
+    const honest = await honestOrder(await carriedHeaders());
+    const greedy = {
+      ...honest,
+      limits: { ...OWN_LIMITS, minutes: 10_000, memory: 2 ** 50, disk: 2 ** 50, output: 4096 },
+    };
+
+    await build(greedy);
+
+    expect(given).toMatchObject([
+      {
+        timeoutMs: OWN_LIMITS.minutes * 60_000,
+        memoryBytes: OWN_LIMITS.memory,
+        writableBytes: OWN_LIMITS.disk,
+        outputLimitBytes: 4096,
+      },
+    ]);
+    expect(workshop.lessThan(greedy)).toEqual({ ...OWN_LIMITS, output: 4096 });
+    expect(workshop.lessThan({ ...honest, limits: OWN_LIMITS })).toBeUndefined();
+  });
+
+  test("says of a build that met a limit of this machine's own, and nothing of its driver", async () => {
+    const honest = await honestOrder(await carriedHeaders());
+    stopped = "memoryLimit";
+
+    const greedy = { ...honest, limits: { ...OWN_LIMITS, memory: 2 ** 50 } };
+    await expect(build(greedy)).rejects.toMatchObject({
+      code: "LIMIT_EXCEEDED",
+      message: expect.stringContaining("limits.memory is 4.0 GiB; its order allows more"),
+      hint: expect.stringContaining("--memory"),
+    });
+    const fair = await build({ ...honest, limits: OWN_LIMITS });
+    expect(fair.record.failure).toMatchObject({ code: "LIMIT_EXCEEDED" });
   });
 
   test("lets an order with damaged bytes spoil none of the same tree and root", async () => {

@@ -12,6 +12,7 @@ import { canonicalJson, digestOf, hexOf } from "../../base/json.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
 import { type Attempt, findAttempt } from "../../builder/attempt.ts";
 import type { LoadedDriver, NeededDriver } from "../../builder/driver.ts";
+import { areLess, type BuildLimits, lesserLimits } from "../../builder/limits.ts";
 import { recipeKey, recipeOf } from "../../builder/recipe.ts";
 import type { Sandbox } from "../../builder/sandboxes/sandbox.ts";
 import { sourceOfArchive } from "../../builder/source-archive.ts";
@@ -22,7 +23,7 @@ import type { ToolchainRoot } from "../../builder/toolchains/toolchain.ts";
 import { Inputs } from "../../inputs/inputs.ts";
 import type { LoadResult, Watch } from "../executors/executor.ts";
 import { LocalExecutor } from "../executors/local.ts";
-import type { Machine } from "../machine.ts";
+import type { Machine } from "../executors/machine.ts";
 import { IMAGES } from "../open.ts";
 import { STEPS } from "../steps.ts";
 import { type BuildOrder, type Bytes, type LoadOrder, type Order, orderDigest } from "./order.ts";
@@ -37,6 +38,8 @@ interface WorkshopContext {
   readonly processors: PQueue;
   readonly signal: AbortSignal;
   readonly machine: Machine;
+  /** What one build may take here, whatever its order allows. */
+  readonly limits: BuildLimits;
 }
 
 export class Workshop {
@@ -54,9 +57,28 @@ export class Workshop {
 
   /**
    * Builds what an order asks for, unless this machine did so before.
-   * @throws FarmError ORDER_INVALID for an order that contradicts itself; what a build throws
+   * @throws FarmError ORDER_INVALID for an order that contradicts itself, LIMIT_EXCEEDED where a build needs more than it
+   *   may take here, though its order allows more; what a build throws
    */
   async build(order: BuildOrder, watch: Watch): Promise<Attempt> {
+    const limits = this.lessThan(order);
+    const attempt = await this.#build({ ...order, limits: limits ?? order.limits }, watch);
+    const { failure } = attempt.record;
+    if (limits === undefined || failure === undefined || !STOPPED_CODES.has(failure.code)) return attempt;
+    // Of the driver this says nothing: with what its order allows it may well build.
+    throw new FarmError("LIMIT_EXCEEDED", {
+      detail: `${failure.cause}; its order allows more than this worker gives`,
+      hint: "Let `kmodfarm work` give more (--minutes, --memory, --disk), or let another worker carry out the order.",
+    });
+  }
+
+  /** What a build may take here, where its order allows more. */
+  lessThan({ limits }: BuildOrder): BuildLimits | undefined {
+    const own = lesserLimits(limits, this.#context.limits);
+    return areLess(own, limits) ? own : undefined;
+  }
+
+  async #build(order: BuildOrder, watch: Watch): Promise<Attempt> {
     const { element, recipe } = order;
     const attempts = attemptsOf(order, this.#context.cache);
     const known = await findAttempt(recipe, attempts);
@@ -189,7 +211,9 @@ export class Workshop {
     const known = this.#sources.get(key);
     if (known !== undefined) return known;
     const { directory, scratch, signal } = this.#context;
-    const read = directory.file(archive).then((file) => sourceOfArchive(file, tree, scratch.path(), signal));
+    const read = directory
+      .file(archive)
+      .then((file) => sourceOfArchive(file, tree, scratch.path(), GIVER, signal));
     read.catch(() => this.#sources.delete(key));
     this.#sources.set(key, read);
     return read;
@@ -250,8 +274,13 @@ async function readRecord(place: string): Promise<RootRecord> {
   return RootRecord.parse(JSON.parse(await readFile(join(place, ROOT_RECORD), "utf8")));
 }
 
+/** Of builds that met a limit. */
+const STOPPED_CODES: ReadonlySet<string> = new Set(["TIMED_OUT", "LIMIT_EXCEEDED"]);
+
 /** A build's limits say nothing of a load test, which has its own. */
 const NO_LIMITS = { minutes: 15, memory: 0, processes: 0, disk: 0, output: 0, artifact: 0 };
+
+const GIVER = { what: "order", code: "ORDER_INVALID" } as const;
 
 /** What one order may have held in memory: ten times what the largest drivers have, each module twice. */
 const HELD_LIMIT_BYTES = 512 * 1024 ** 2;

@@ -12,6 +12,7 @@ const PLACE = "http://amazonlinux.default.amazonaws.com/2";
 export const amazonlinux2: RpmDistribution = {
   ...withoutLater(rhel),
   keepsAbi: false,
+  base: { isInVersion: true, proves: "fixed" },
   id: "amzn",
   releases: [
     {

@@ -37,6 +37,8 @@ export const debian: DebDistribution = {
   mirrors: { main: "http://ftp.debian.org/debian", security: "http://security.debian.org/debian-security" },
   usesHostMirrors: true,
   suiteField: "Codename",
+  suiteAliases: { experimental: "rc-buggy" },
+  changelogSuites: { unstable: "sid" },
   keyring: { path: "/usr/share/keyrings/debian-archive-keyring.gpg", package: "debian-archive-keyring" },
   toolchain: { components: ["main"], isUpdated: false },
   packagePrefixes: [
@@ -47,6 +49,7 @@ export const debian: DebDistribution = {
     "linux-modules-",
     ...DEB_GUEST.map((name) => `${name}\n`),
   ],
+  base: { isInVersion: true, proves: "both" },
   guestPackages: DEB_GUEST,
   compareVersions: compareDebVersions,
   readPackage: readDebPackage,

@@ -117,6 +117,11 @@ interface AnyDistribution<R extends Release> {
   readonly releaseOf?: (version: string) => R | undefined;
   /** Its kernels keep the ABI of many symbols throughout a major release, as Enterprise Linux promises it. */
   readonly keepsAbi?: boolean;
+  /**
+   * What the release of kernel.org in its kernels proves (kernel/base.ts), and whether their package versions begin with
+   * it. Default: nothing, because a frozen base gets backports.
+   */
+  readonly base?: { readonly isInVersion: boolean; readonly proves: "both" | "fixed" };
   /** Packages that make up the userland of the load test's guest. */
   readonly guestPackages: readonly string[];
   /** The order of its package versions. */
@@ -133,6 +138,10 @@ export interface DebDistribution extends AnyDistribution<DebRelease> {
   readonly usesHostMirrors: boolean;
   /** The field of InRelease that names a suite as `dists/` does. */
   readonly suiteField: "Codename" | "Suite";
+  /** What that field says of suites that are served under another name. */
+  readonly suiteAliases?: Readonly<Record<string, string>>;
+  /** How changelogs call suites that are served under another name. */
+  readonly changelogSuites?: Readonly<Record<string, string>>;
   readonly keyring: { readonly path: string; readonly package: string };
   /** Where its compilers are: components, and whether a release's later suites have other versions of them. */
   readonly toolchain: { readonly components: readonly string[]; readonly isUpdated: boolean };

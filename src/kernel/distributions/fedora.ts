@@ -11,6 +11,7 @@ const [FIRST, LAST] = [36, 45];
 export const fedora: RpmDistribution = {
   ...rhel,
   keepsAbi: false,
+  base: { isInVersion: true, proves: "both" },
   id: "fedora",
   releases: Array.from({ length: LAST - FIRST + 1 }, (_, index) => release(String(FIRST + index))),
   releaseOf: (version) => (/^\d{2,3}$/.test(version) ? release(version) : undefined),

@@ -1,6 +1,7 @@
 /**
  * Every distribution there is, and the way from a release key to its member.
  */
+import { didYouMean } from "../../base/closest.ts";
 import { FarmError } from "../../base/error.ts";
 import { compareDebVersions } from "../deb-version.ts";
 import { almalinux } from "./almalinux.ts";
@@ -80,8 +81,11 @@ function releaseOf(distribution: Distribution, version: string): KnownRelease | 
 export function requireRelease(key: string): KnownRelease {
   const known = findRelease(key);
   if (known !== undefined) return known;
+  const all = [...LISTED.keys()];
+  // All of them fill a screen.
+  const family = all.filter((one) => one.startsWith(key.replace(/[\d.].*$/s, "") || key));
   throw new FarmError("CONFIG_INVALID", {
-    detail: `'${key}' is not a distribution release; there are ${[...LISTED.keys()].join(", ")}`,
+    detail: `'${key}' is not a distribution release${didYouMean(key, all)}; there are ${(family.length > 0 ? family : all).join(", ")}`,
   });
 }
 

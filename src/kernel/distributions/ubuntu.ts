@@ -49,6 +49,8 @@ export const ubuntu: DebDistribution = {
   keyring: { path: "/usr/share/keyrings/ubuntu-archive-keyring.gpg", package: "ubuntu-keyring" },
   toolchain: { components: ["main", "universe"], isUpdated: true },
   packagePrefixes: ["linux-", ...DEB_GUEST.map((name) => `${name}\n`)],
+  // Its kernels count on from the release that they began with; headers say which one they are by now.
+  base: { isInVersion: false, proves: "fixed" },
   guestPackages: DEB_GUEST,
   compareVersions: compareDebVersions,
   readPackage: (paragraph, source) =>

@@ -31,6 +31,9 @@ export type Fill = (file: FileHandle) => Promise<void>;
 /** What file systems without hard links answer. */
 const CANNOT_LINK = new Set(["EPERM", "ENOSYS", "EOPNOTSUPP", "ENOTSUP", "EMLINK"]);
 const NAMES_LIMIT = 1_000_000;
+const NO_DIRECTORY = new Set(["ENOTDIR", "ELOOP"]);
+/** Each time but the last somebody else has come to an end of something. */
+const MOST_TRIES = 100;
 
 export class FolderTree {
   readonly place: string;
@@ -137,23 +140,42 @@ export class FolderTree {
    * something exists already, even if it was created a moment ago.
    */
   async put(path: string, fill: Fill, modes: Modes, maker: Maker, isNew: boolean): Promise<boolean> {
-    return this.#guarded(path, async (way) => {
-      const making = await this.#makeDirectory([maker.directory], modes, way, maker.directory);
-      const temporary = Buffer.from(maker.name);
-      const parts = partsOf(path);
-      const name = Buffer.from(parts.pop() as string);
-      try {
-        await writeNew(making, temporary, fill, modes.file);
-        const directory = await this.#makeDirectory(parts, modes, way, path);
-        if (!isNew) this.#move(making, temporary, directory, name, path);
-        else if (!this.#hasLinked(making, temporary, directory, name)) return false;
-        await directory.sync();
-        return true;
-      } finally {
-        // Moved away, or of no use: half a file would fill a disk that is full.
-        await removeIn(making, temporary).catch(() => {});
+    return this.#guarded(path, async () => {
+      for (let tries = 1; ; tries++) {
+        using way = new Way();
+        try {
+          return await this.#putOnce(path, fill, modes, maker, isNew, way);
+        } catch (thrown) {
+          // Who removes the last file of a directory removes that too, perhaps while we go there: it is made again.
+          if (!isErrno(thrown) || thrown.code !== "ENOENT" || tries === MOST_TRIES) throw thrown;
+        }
       }
     });
+  }
+
+  async #putOnce(
+    path: string,
+    fill: Fill,
+    modes: Modes,
+    maker: Maker,
+    isNew: boolean,
+    way: Way,
+  ): Promise<boolean> {
+    const making = await this.#makeDirectory([maker.directory], modes, way, maker.directory);
+    const temporary = Buffer.from(maker.name);
+    const parts = partsOf(path);
+    const name = Buffer.from(parts.pop() as string);
+    try {
+      await writeNew(making, temporary, fill, modes.file);
+      const directory = await this.#makeDirectory(parts, modes, way, path);
+      if (!isNew) this.#move(making, temporary, directory, name, path);
+      else if (!this.#hasLinked(making, temporary, directory, name)) return false;
+      await directory.sync();
+      return true;
+    } finally {
+      // Moved away, or of no use: half a file would fill a disk that is full.
+      await removeIn(making, temporary).catch(() => {});
+    }
   }
 
   /** Removes what is at a path, and the directories above that this leaves empty. */
@@ -214,9 +236,11 @@ export class FolderTree {
     } catch (thrown) {
       if (!isErrno(thrown)) throw thrown;
       if (thrown.code === "ENOENT") return "absent";
-      if (thrown.code !== "ENOTDIR" && thrown.code !== "ELOOP") throw thrown;
+      if (!NO_DIRECTORY.has(thrown.code ?? "")) throw thrown;
     }
-    if (above.statusOf(name).isFile()) return "file";
+    const found = statusIn(above, name);
+    if (found === undefined) return "absent";
+    if (found.isFile()) return "file";
     throw this.#strange(path, above, name, "a directory");
   }
 
@@ -230,10 +254,12 @@ export class FolderTree {
     for (const part of parts) {
       const name = Buffer.from(part);
       if (above.makeDirectory(name, mode)) await above.sync();
-      const below = this.#enter(above, name, way, path);
-      if (below === "file") throw this.#strange(path, above, name, "a directory");
-      if (below === "absent") throw this.#corrupt(path, "lost a directory while it was being written");
-      above = below;
+      try {
+        above = way.add(above.enter(name));
+      } catch (thrown) {
+        if (!isErrno(thrown) || !NO_DIRECTORY.has(thrown.code ?? "")) throw thrown;
+        throw this.#strange(path, above, name, "a directory");
+      }
     }
     return above;
   }
@@ -326,6 +352,15 @@ export function storeError(thrown: unknown, place: string, path = ""): unknown {
       cause: thrown,
     });
   return new FarmError("STORE_UNUSABLE", { detail: `${where}: ${thrown.message}`, cause: thrown });
+}
+
+function statusIn(directory: StrangeDirectory, name: Buffer): Stats | undefined {
+  try {
+    return directory.statusOf(name);
+  } catch (thrown) {
+    if (isErrno(thrown) && thrown.code === "ENOENT") return undefined;
+    throw thrown;
+  }
 }
 
 async function unlessAbsent<T>(work: () => Promise<T>): Promise<T | "absent"> {

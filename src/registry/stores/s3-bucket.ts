@@ -2,11 +2,13 @@
  * A bucket of a server that speaks S3, request by request. The SDK is loaded when the first store is opened, finds
  * credentials by its own chain, and asks again where a server or the way to it failed.
  */
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import type { GetObjectCommandOutput, S3Client, ServerSideEncryption } from "@aws-sdk/client-s3";
+import { Deadline } from "../../base/deadline.ts";
 import { FarmError } from "../../base/error.ts";
 import { hexOf, sha256 } from "../../base/json.ts";
-import { refusalOf, s3Error } from "./s3-errors.ts";
+import { LEAST_BYTES_PER_MS, requireSpeed } from "../../base/least-speed.ts";
+import { Endless, refusalOf, s3Error } from "./s3-errors.ts";
 
 /** Where a bucket is; what is undefined is the SDK's own business. */
 export interface S3Place {
@@ -25,9 +27,22 @@ export interface Patience {
   /** How long a server may say nothing. */
   readonly silenceMs: number;
   readonly attempts: number;
+  /** Longest time for the least that must come of a file. */
+  readonly slowMs: number;
+  /** Longest time for one request, every attempt at it included, and any answer but a file. */
+  readonly longestMs: number;
+  /** Of a list; servers give up to a thousand names on each. */
+  readonly mostPages: number;
+  /** Names directly below one directory, which are all held at once. */
+  readonly mostNames: number;
 }
 
-export const PATIENCE: Patience = { connectMs: 10_000, silenceMs: 60_000, attempts: 5 };
+export const PATIENCE: Patience = {
+  ...{ connectMs: 10_000, silenceMs: 60_000, attempts: 5 },
+  ...{ slowMs: 60_000, longestMs: 600_000, mostPages: 20_000, mostNames: 1_000_000 },
+};
+/** Whatever is no file: a page of a list has less than 2 MiB. */
+const ANSWER_LIMIT_BYTES = 16 << 20;
 
 export interface ObjectFacts {
   readonly key: string;
@@ -49,15 +64,22 @@ export class Bucket {
   readonly name: string;
   readonly #sdk: Sdk;
   readonly #client: S3Client;
+  readonly #patience: Patience;
   readonly #encryption: { ServerSideEncryption?: ServerSideEncryption };
   /** HEAD has no words: a missing bucket looks like a missing object until something was there. */
   #isKnown = false;
   #refusesBatches = false;
 
-  private constructor(sdk: Sdk, client: S3Client, { bucket, serverSideEncryption }: S3Place) {
+  private constructor(
+    sdk: Sdk,
+    client: S3Client,
+    { bucket, serverSideEncryption }: S3Place,
+    patience: Patience,
+  ) {
     this.name = bucket;
     this.#sdk = sdk;
     this.#client = client;
+    this.#patience = patience;
     this.#encryption =
       serverSideEncryption === undefined ? {} : { ServerSideEncryption: serverSideEncryption };
   }
@@ -79,17 +101,43 @@ export class Bucket {
         socketAcquisitionWarningTimeout: 24 * 3600_000,
       },
     });
-    return new Bucket(sdk, client, place);
+    limitAnswers(client);
+    return new Bucket(sdk, client, place, patience);
   }
 
+  /** Within the time that a request may take, and what it sends may take at the least speed. */
   get #send(): Send {
-    return this.#client.send.bind(this.#client);
+    const send = async (command: Parameters<Send>[0]) => {
+      const { longestMs } = this.#patience;
+      const { Body } = command.input as { Body?: unknown };
+      const sentMs = Body instanceof Uint8Array ? Body.length / LEAST_BYTES_PER_MS : 0;
+      const endless = new Endless(
+        `does not come to an end within ${Math.round((longestMs + sentMs) / 1000)} s`,
+      );
+      const deadline = new Deadline(longestMs + sentMs, endless);
+      try {
+        return await this.#client.send(command, { abortSignal: deadline.signal });
+      } catch (thrown) {
+        throw deadline.isOver ? endless : thrown;
+      } finally {
+        deadline.end();
+      }
+    };
+    return send as Send;
   }
 
   async get(key: string): Promise<GetObjectCommandOutput | undefined> {
-    return this.#unlessAbsent(key, () =>
+    const found = await this.#unlessAbsent(key, () =>
       this.#send(new this.#sdk.GetObjectCommand({ Bucket: this.name, Key: key })),
     );
+    const { slowMs } = this.#patience;
+    if (found !== undefined)
+      requireSpeed(
+        bodyOf(found),
+        slowMs,
+        (bytes, ms) => new Endless(`sends too slowly: ${bytes} bytes in ${Math.round(ms / 1000)} s`),
+      );
+    return found;
   }
 
   async head(key: string): Promise<ObjectFacts | undefined> {
@@ -170,7 +218,8 @@ export class Bucket {
 
   /** Objects whose keys begin with a prefix; with a delimiter only those directly below, and what the others begin with. */
   async *pages(prefix: string, isFlat: boolean): AsyncGenerator<Page> {
-    for (let token: string | undefined; ; ) {
+    let token: string | undefined;
+    for (let pages = 1; ; pages++) {
       const page = await this.#guarded(prefix, () =>
         this.#send(
           new this.#sdk.ListObjectsV2Command({
@@ -181,13 +230,21 @@ export class Bucket {
         ),
       );
       this.#isKnown = true;
+      // A server may answer with whatever it likes: what was not asked for is none of it.
+      const isOfIt = (key: string | undefined) => key?.startsWith(prefix) === true;
       yield {
         objects: (page.Contents ?? []).flatMap(({ Key, Size = 0, LastModified = new Date(0) }) =>
-          Key === undefined ? [] : [{ key: Key, size: Size, modified: LastModified }],
+          Key === undefined || !isOfIt(Key) ? [] : [{ key: Key, size: Size, modified: LastModified }],
         ),
-        prefixes: (page.CommonPrefixes ?? []).flatMap(({ Prefix }) => (Prefix === undefined ? [] : [Prefix])),
+        prefixes: (page.CommonPrefixes ?? []).flatMap(({ Prefix }) =>
+          Prefix === undefined || !isOfIt(Prefix) ? [] : [Prefix],
+        ),
       };
       if (page.IsTruncated !== true) return;
+      if (pages === this.#patience.mostPages)
+        throw new FarmError("REMOTE_UNAVAILABLE", {
+          detail: `s3://${this.name}/${prefix}: the server's list has no end: ${pages} pages came`,
+        });
       if (page.NextContinuationToken === undefined || page.NextContinuationToken === token)
         throw new FarmError("REMOTE_UNAVAILABLE", {
           detail: `s3://${this.name}/${prefix}: the server says that its list goes on, and not where`,
@@ -269,6 +326,31 @@ export class Bucket {
     );
     return command;
   }
+}
+
+/** Whatever a server answers that is no file, is short. */
+function limitAnswers(client: S3Client): void {
+  client.middlewareStack.add(
+    (next, { commandName }) =>
+      async (args) => {
+        const result = await next(args);
+        const { body, statusCode } = result.response as { body?: unknown; statusCode?: number };
+        const isFile = commandName === "GetObjectCommand" && (statusCode ?? 0) < 300;
+        if (!isFile && body instanceof Readable) limitBytes(body);
+        return result;
+      },
+    { step: "deserialize", priority: "low", name: "limitAnswers" },
+  );
+}
+
+function limitBytes(body: Readable): void {
+  let bytes = 0;
+  body.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > ANSWER_LIMIT_BYTES)
+      body.destroy(new Endless(`answers with more than ${ANSWER_LIMIT_BYTES} bytes`));
+  });
+  body.pause();
 }
 
 /** Of what `get` gave. */

@@ -14,6 +14,18 @@ export interface Refusal {
   readonly request: string | undefined;
 }
 
+/** A server that does not come to an end; `fact` follows "the server". */
+export class Endless extends Error {
+  readonly fact: string;
+
+  constructor(fact: string) {
+    super(fact);
+    this.name = "Endless";
+    // The SDK adds words of its own to messages.
+    this.fact = fact;
+  }
+}
+
 interface SdkError extends Error {
   readonly code?: string;
   readonly Code?: string;
@@ -76,6 +88,11 @@ const FULL = new Set(["QuotaExceeded", "InsufficientStorage", "XMinioStorageFull
 export function s3Error(thrown: unknown, where: string): unknown {
   if (thrown instanceof FarmError) return thrown;
   if (!(thrown instanceof Error) || thrown.name === "AbortError") return thrown;
+  if (thrown instanceof Endless)
+    return new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${where}: the server ${thrown.fact}`,
+      hint: "Look at the server, and at what lies between; then run again: nothing that was published is lost.",
+    });
   const refusal = refusalOf(thrown);
   const { status, code, request } = refusal;
   const answer = [...new Set([String(status ?? ""), code])].join(" ").trim();

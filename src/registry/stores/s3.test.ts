@@ -7,6 +7,7 @@ import { inTurn, type S3Double, type S3Fault, startS3Double } from "../../../tes
 import { startServer } from "../../../test/support/server.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openS3Store } from "./s3.ts";
+import { PATIENCE } from "./s3-bucket.ts";
 
 const S3 = new URL("./s3.ts", import.meta.url).href;
 const KEYS = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" };
@@ -24,7 +25,7 @@ const placeOf = ({ endpoint, bucket }: S3Double) => ({
   prefix: "our/farm",
   pathStyle: true,
 });
-const QUICK = { connectMs: 2000, silenceMs: 1000, attempts: 3 };
+const QUICK = { ...PATIENCE, connectMs: 2000, silenceMs: 1000, attempts: 3 };
 /** One that was tried already, which the server does not show. */
 async function open(double: S3Double, patience = QUICK) {
   const store = await openS3Store(placeOf(double), patience);
@@ -243,6 +244,101 @@ describe("what a server answers", () => {
 
     await expect(store.read("channels/stable")).rejects.toMatchObject({ code: "STORE_CORRUPT" });
     await expect(store.stream("channels/stable")).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+  });
+});
+
+describe("a server that never comes to its end", () => {
+  const HASTY = { ...QUICK, slowMs: 400, longestMs: 1500, mostPages: 20, mostNames: 30 };
+  const isList = ({ method, key }: { method: string; key: string }) => method === "GET" && key === "";
+  const DRIPS: S3Fault = { kind: "drips", everyMs: 100 };
+  const walked = async (store: Awaited<ReturnType<typeof open>>) => {
+    const found: string[] = [];
+    for await (const { path } of store.walk("")) found.push(path);
+    return found;
+  };
+
+  test.each<[string, S3Fault, (store: Awaited<ReturnType<typeof open>>) => Promise<unknown>, RegExp]>([
+    ["drips a list", DRIPS, (store) => store.list("a"), /does not come to an end within 2 s/],
+    [
+      "drips its answer to a written file",
+      DRIPS,
+      (store) => store.write("a", "1"),
+      /does not come to an end/,
+    ],
+    ["drips its answer to a removed file", DRIPS, (store) => store.remove("a"), /does not come to an end/],
+    [
+      "drips its answer to a file that is created",
+      DRIPS,
+      (store) => store.create("a", "1"),
+      /does not come to an end/,
+    ],
+    ["drips a file", DRIPS, (store) => store.read("a"), /sends too slowly: \d+ bytes/],
+    [
+      "drips a stream",
+      DRIPS,
+      async (store) => (await store.stream("a"))?.toArray(),
+      /sends too slowly: \d+ bytes/,
+    ],
+    ["floods a list", { kind: "floods" }, (store) => store.list("a"), /more than 16777216 bytes/],
+    [
+      "lists on below a directory",
+      { kind: "lists on" },
+      (store) => store.list("a"),
+      /list has no end: 20 pages/,
+    ],
+    ["lists on for a walk", { kind: "lists on" }, walked, /list has no end: 20 pages/],
+    [
+      "lists on while a directory is removed",
+      { kind: "lists on" },
+      (store) => store.removeAll("a"),
+      /list has no end/,
+    ],
+  ])("and %s is its own failure, in time", async (_, fault, ask, words) => {
+    const double = await startS3Double();
+    const store = await open(double, HASTY);
+    const isOfIt = fault.kind === "lists on" ? isList : () => true;
+    double.fault = (request) => (isOfIt(request) ? fault : undefined);
+
+    await expect(ask(store)).rejects.toMatchObject({
+      code: "REMOTE_UNAVAILABLE",
+      message: expect.stringMatching(words),
+    });
+    expect(double.requests.length).toBeLessThan(60);
+  });
+
+  test("is not confused with one that has as much as may be", async () => {
+    const double = await startS3Double();
+    const store = await open(double, { ...QUICK, mostPages: 11, mostNames: 30 });
+    const names = Array.from({ length: 30 }, (_, index) => `${index + 10}`);
+    for (const name of names)
+      double.objects.set(`our/farm/a/${name}`, {
+        body: Buffer.from("1"),
+        modified: new Date(),
+        headers: {},
+      });
+
+    expect(await store.list("a")).toEqual(names);
+    expect(await walked(store)).toHaveLength(30);
+    double.objects.set("our/farm/a/99", { body: Buffer.from("1"), modified: new Date(), headers: {} });
+    await expect(store.list("a")).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+    expect(await walked(store)).toHaveLength(31);
+  });
+
+  test("names nothing that was not asked for, which would be removed then", async () => {
+    const double = await startS3Double();
+    const store = await open(double);
+    const evil = { body: Buffer.from("1"), modified: new Date(), headers: {} };
+    double.objects.set("our/farm/a/1", evil);
+    double.objects.set("our/farm/b", evil);
+    double.strayKeys = ["our/farm/b", "theirs"];
+
+    await store.removeAll("a");
+
+    expect([...double.objects.keys()]).toEqual(["our/farm/b"]);
+    expect(double.requests.filter(({ method }) => method === "DELETE").map(({ key }) => key)).not.toContain(
+      "theirs",
+    );
+    expect(await store.list("a")).toEqual([]);
   });
 });
 

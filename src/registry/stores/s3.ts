@@ -24,18 +24,20 @@ const WRITER = "kmodfarm-writer";
 
 /** Nobody is asked before the first file is wanted. */
 export async function openS3Store(place: S3Place, patience: Patience = PATIENCE): Promise<Store> {
-  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix));
+  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix, patience));
 }
 
 class S3Store implements Store {
   readonly place: string;
   readonly isNear = false;
   readonly #bucket: Bucket;
+  readonly #mostNames: number;
   /** With its slash. */
   readonly #prefix: string;
 
-  constructor(bucket: Bucket, prefix: string) {
+  constructor(bucket: Bucket, prefix: string, { mostNames }: Patience) {
     this.#bucket = bucket;
+    this.#mostNames = mostNames;
     this.#prefix = prefix === "" ? "" : `${prefix}/`;
     this.place = prefix === "" ? `s3://${bucket.name}` : `s3://${bucket.name}/${prefix}`;
   }
@@ -116,6 +118,13 @@ class S3Store implements Store {
     for await (const { objects, prefixes } of this.#bucket.pages(above, false)) {
       for (const { key } of objects) names.add(key.slice(above.length));
       for (const prefix of prefixes) names.add(prefix.slice(above.length, -1));
+      if (names.size > this.#mostNames)
+        throw new FarmError("STORE_CORRUPT", {
+          about: this.place,
+          joint: "/",
+          detail: `${path} has more than ${this.#mostNames} entries`,
+          at: { path },
+        });
     }
     // Others make objects whose keys are no paths: markers of empty folders, say.
     return [...names].filter((name) => isStorePath(name)).sort();

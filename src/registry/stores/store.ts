@@ -4,6 +4,7 @@
  */
 import type { Readable } from "node:stream";
 import { FarmError } from "../../base/error.ts";
+import { BUNDLE_LIMIT_BYTES } from "../../provenance/trees/tiles.ts";
 import type { RegistryReader } from "../reader.ts";
 
 export interface FileFacts {
@@ -61,13 +62,17 @@ export interface Store extends RegistryReader {
 /** Catalogs of every kernel that ever was are the largest. */
 export const DOCUMENT_LIMIT_BYTES = 256 << 20;
 const POINTER_LIMIT_BYTES = 64 << 10;
+/** The head names every driver and machine. */
+const METADATA_LIMIT_BYTES = 768 << 10;
 export const BLOB_LIMIT_BYTES = 1 << 30;
 
 /** How large a file may be, by where it lies: what is larger is neither read nor written. */
 export function sizeLimitOf(path: string): number {
-  const [top] = path.split("/");
-  if (top === "channels" || top === "metadata") return POINTER_LIMIT_BYTES;
-  if (top === "blobs" || top === "private" || top === "view") return BLOB_LIMIT_BYTES;
+  const [top, below] = path.split("/");
+  if (top === "metadata" && below === "log") return BUNDLE_LIMIT_BYTES;
+  if (top === "channels") return POINTER_LIMIT_BYTES;
+  if (top === "metadata") return METADATA_LIMIT_BYTES;
+  if (top === "blobs" || top === "private" || top === "view" || top === "view-falco") return BLOB_LIMIT_BYTES;
   return DOCUMENT_LIMIT_BYTES;
 }
 

@@ -26,7 +26,7 @@ test.each([301, 302, 303, 307, 308])(
     const made = apt.make(
       {
         ...{ what: "debian12", builder: hostArchitecture(process.arch), isEmulated: false },
-        ...{ packages: [], lock: new Map(), root, work },
+        ...{ packages: [], lock: new Map(), root, work, kept: join(directory, "kept") },
       },
       { format: "deb", lines: [line], keyring, acceptExpired: false },
       {} as never,

@@ -1,28 +1,24 @@
 /**
  * Roots of Debian and its like: apt finds and fetches packages, verified, with the network and none of their programs;
- * the root's own dpkg installs them, with nothing but the root.
+ * the root's own dpkg installs them, with nothing but the root (deb-root.ts).
  */
 
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
-import { FarmError, saysDiskFull } from "../../../base/error.ts";
-import { lastLines, type RunResult } from "../../../base/run.ts";
+import { FarmError } from "../../../base/error.ts";
+import type { RunResult } from "../../../base/run.ts";
 import { architecture } from "../../../kernel/architecture.ts";
-import type { InstalledPackage } from "../../records.ts";
-import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
+import { requireTool } from "./box.ts";
+import { ARCHIVES, archiveName, bootstrapError, DebRoot, EXCLUDED } from "./deb-root.ts";
 import {
-  bootstrapTimeoutMs,
   type DebMirror,
-  installedList,
+  keepFiles,
   type MadeRoot,
-  packageUnknown,
   type RootContext,
   type RootMethod,
+  type RootPlace,
   type RootSpec,
 } from "./root-method.ts";
-
-/** Documentation and translations take a third of a root and no part in a build. */
-const EXCLUDED = ["man", "locale", "doc", "info"].map((kind) => `/usr/share/${kind}/*`);
 
 /** In the words of mmdebstrap, which made the first roots: their names come from this, and they are good still. */
 const OPTIONS = [
@@ -31,9 +27,7 @@ const OPTIONS = [
   ...EXCLUDED.map((path) => `--dpkgopt=path-exclude=${path}`),
 ];
 
-export const apt: RootMethod<DebMirror> = { format: "deb", options: OPTIONS, make };
-
-const ARCHIVES = "apt/cache/archives";
+export const apt: RootMethod<DebMirror> = { format: "deb", options: OPTIONS, make, remake };
 
 async function make(
   spec: RootSpec,
@@ -42,16 +36,27 @@ async function make(
   signal?: AbortSignal,
 ): Promise<MadeRoot> {
   requireTool("apt-get", "apt");
-  requireTool("dpkg-deb", "dpkg");
-  const root = new DebRoot(spec, mirror, signal);
-  await root.open();
+  const making = new AptRoot(spec, mirror, signal);
+  await making.open();
   const { suite } = mirror.lines[0];
   const name = architecture(spec.builder).debian;
-  await root.makeEssential(
+  await making.makeEssential(
     `?narrow(?or(?archive(^${suite}$),?codename(^${suite}$)),?architecture(${name}),?essential)`,
   );
-  const notes = await root.addWanted();
-  return { packages: await root.installed(), notes };
+  const notes = await making.addWanted();
+  return { ...(await making.installed()), notes };
+}
+
+/** All are laid down first, as essential ones are, so that dpkg may configure them in whatever order it finds. */
+async function remake(place: RootPlace, packages: readonly string[], signal?: AbortSignal) {
+  const root = new DebRoot(place, signal);
+  // Nothing of what a stranger calls his packages becomes a path.
+  const files = packages.map((_, index) => `${index}.deb`);
+  await root.open(async (archives) => {
+    for (const [index, file] of packages.entries()) await copyFile(file, join(archives, `${index}.deb`));
+  });
+  await root.layDown(files);
+  return (await root.installed()).map(({ name, version }) => ({ name, version }));
 }
 
 /** What apt means to do, in its order: to unpack a package, or to configure it. */
@@ -62,54 +67,48 @@ interface Step {
   readonly file: string;
 }
 
-class DebRoot {
+class AptRoot {
   readonly #spec: RootSpec;
   readonly #mirror: DebMirror;
-  readonly #signal: AbortSignal | undefined;
+  readonly #root: DebRoot;
+  /** Where packages are fetched, by the names of their files. */
+  readonly #places = new Map<string, string>();
 
   constructor(spec: RootSpec, mirror: DebMirror, signal: AbortSignal | undefined) {
     this.#spec = spec;
     this.#mirror = mirror;
-    this.#signal = signal;
+    this.#root = new DebRoot(spec, signal);
   }
 
   /** Reads the signed indices. */
   async open(): Promise<void> {
-    const { work, root } = this.#spec;
-    await makeBoxRoot(root);
-    for (const name of ["apt/lists/partial", `${ARCHIVES}/partial`])
-      await mkdir(join(work, name), { recursive: true });
-    const keyring = `keyring${extname(this.#mirror.keyring)}`;
-    await copyFile(this.#mirror.keyring, join(work, keyring)).catch((cause: NodeJS.ErrnoException) => {
-      throw new FarmError("FILE_UNREADABLE", {
-        detail: `the keyring ${this.#mirror.keyring} cannot be read (${cause.code})`,
-        cause,
+    const { work } = this.#spec;
+    await this.#root.open(async () => {
+      await mkdir(join(work, "apt/lists/partial"), { recursive: true });
+      const keyring = `keyring${extname(this.#mirror.keyring)}`;
+      await copyFile(this.#mirror.keyring, join(work, keyring)).catch((cause: NodeJS.ErrnoException) => {
+        throw new FarmError("FILE_UNREADABLE", {
+          detail: `the keyring ${this.#mirror.keyring} cannot be read (${cause.code})`,
+          cause,
+        });
       });
+      const lines = this.#mirror.lines.map(
+        ({ url, suite, components }) =>
+          `deb [signed-by=/work/${keyring}] ${url} ${suite} ${components.join(" ")}`,
+      );
+      await writeFile(join(work, "sources.list"), `${lines.join("\n")}\n`);
+      await writeFile(join(work, "apt.conf"), aptConfiguration(this.#spec, this.#mirror));
+      // The status of a root that holds nothing yet.
+      await writeFile(join(work, "empty"), "");
     });
-    const lines = this.#mirror.lines.map(
-      ({ url, suite, components }) =>
-        `deb [signed-by=/work/${keyring}] ${url} ${suite} ${components.join(" ")}`,
-    );
-    await writeFile(join(work, "excluded"), EXCLUDED.map((path) => `.${path}\n`).join(""));
-    await writeFile(join(work, "sources.list"), `${lines.join("\n")}\n`);
-    await writeFile(join(work, "apt.conf"), aptConfiguration(this.#spec, this.#mirror));
-    // The status of a root that holds nothing yet.
-    await writeFile(join(work, "empty"), "");
-    await handIn(work);
     const updated = await this.#apt(["--error-on=any", "update"], "/work/empty");
     if (updated.exitCode !== 0) throw this.#fault(updated);
   }
 
-  /** What every package counts on: laid down first, since none of their scripts works before all are there. */
+  /** What every package counts on. */
   async makeEssential(pattern: string): Promise<void> {
     const steps = await this.#fetch([pattern], "/work/empty");
-    const files = steps.filter(({ kind }) => kind === "unpack").map(({ file }) => file);
-    const laid = await this.#box({
-      argv: ["sh", "-c", LAY_DOWN, "sh", ...files.map((file) => `/work/${ARCHIVES}/${file}`)],
-      shows: [this.#work, { ...this.#target, isWritable: true }],
-    });
-    if (laid.exitCode !== 0) throw this.#fault(laid);
-    await this.#dpkg(["--install", "--force-depends", ...files.map((file) => `/tmp/packages/${file}`)]);
+    await this.#root.layDown(steps.filter(({ kind }) => kind === "unpack").map(({ file }) => file));
   }
 
   /** Whatever is wanted, in the locked versions while the mirror has them. */
@@ -127,9 +126,19 @@ class DebRoot {
     });
     for (const { kind, some } of runsOf(steps)) {
       const each = some.map(({ name, file }) => (kind === "unpack" ? `/tmp/packages/${file}` : name));
-      await this.#dpkg([`--${kind}`, ...each]);
+      await this.#root.dpkg([`--${kind}`, ...each]);
     }
     return notes;
+  }
+
+  async installed(): Promise<Pick<MadeRoot, "packages" | "files">> {
+    const installed = await this.#root.installed();
+    const fetched = installed.map((one) => {
+      const file = archiveName(one);
+      return { ...one, path: `${ARCHIVES}/${file}`, place: this.#places.get(file) ?? "" };
+    });
+    const packages = installed.map(({ name, version }) => ({ name, version }));
+    return { packages, files: await keepFiles(fetched, this.#spec) };
   }
 
   /** Names of what is wanted, without optional packages that cannot be had beside the others. */
@@ -145,20 +154,12 @@ class DebRoot {
     return { names, notes };
   }
 
-  /** Asked of this machine's own dpkg. */
-  async installed(): Promise<InstalledPackage[]> {
-    const result = await this.#box({
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg's own template
-      argv: ["dpkg-query", "--admindir=/target/var/lib/dpkg", "-W", "-f", "${Package}\\t${Version}\\n"],
-      shows: [this.#target],
-    });
-    if (result.exitCode !== 0) throw this.#fault(result);
-    return installedList(result.stdout);
-  }
-
   /** Has packages fetched, with what they need beside what is there. */
   async #fetch(wanted: readonly string[], status: string): Promise<Step[]> {
     const install = ["install", "--", ...wanted];
+    const listed = await this.#apt(["--yes", "--print-uris", ...install], status);
+    for (const [, url = "", file = ""] of listed.stdout.matchAll(/^'(\S+)' (\S+) \d+ /gm))
+      this.#places.set(file, withoutUser(url));
     const fetched = await this.#apt(["--yes", "--download-only", ...install], status);
     if (fetched.exitCode !== 0) throw this.#fault(fetched);
     const planned = await this.#apt(["--simulate", ...install], status);
@@ -167,36 +168,12 @@ class DebRoot {
   }
 
   #apt(argv: readonly string[], status: string): Promise<RunResult> {
-    return this.#box({
+    return this.#root.box({
       argv: ["apt-get", `--option=Dir::State::status=${status}`, ...argv],
-      shows: [{ ...this.#work, isWritable: true }, this.#target],
+      shows: [{ ...this.#root.work, isWritable: true }, this.#root.target],
       hasNetwork: true,
       env: { APT_CONFIG: "/work/apt.conf" },
     });
-  }
-
-  async #dpkg(argv: readonly string[]): Promise<void> {
-    const result = await this.#box({
-      argv: ["dpkg", "--force-unsafe-io", ...EXCLUDED.map((path) => `--path-exclude=${path}`), ...argv],
-      shows: [
-        { outside: this.#spec.root, inside: "/", isWritable: true },
-        { outside: join(this.#spec.work, ARCHIVES), inside: "/tmp/packages" },
-      ],
-      env: { DEBIAN_FRONTEND: "noninteractive", DEBCONF_NONINTERACTIVE_SEEN: "true" },
-    });
-    if (result.exitCode !== 0) throw this.#fault(result);
-  }
-
-  get #work(): Shown {
-    return { outside: this.#spec.work, inside: "/work" };
-  }
-
-  get #target(): Shown {
-    return { outside: this.#spec.root, inside: "/target" };
-  }
-
-  #box(box: Omit<RootBox, "timeoutMs">): Promise<RunResult> {
-    return runInBox({ ...box, timeoutMs: bootstrapTimeoutMs(this.#spec) }, this.#signal);
   }
 
   #fault(result: RunResult): FarmError {
@@ -205,13 +182,6 @@ class DebRoot {
 }
 
 const STATUS = "/target/var/lib/dpkg/status";
-
-/** Links that lead from /bin to /usr/bin stay, which `dpkg-deb --extract` would replace. */
-const LAY_DOWN = `set -e
-for package; do
-	dpkg-deb --fsys-tarfile "$package" >/tmp/data.tar
-	tar --extract --directory=/target --keep-directory-symlink --exclude-from=/work/excluded --file=/tmp/data.tar
-done`;
 
 /** Nothing of this machine's own apt takes part: the box has no /etc/apt. */
 function aptConfiguration({ builder }: RootSpec, { acceptExpired }: DebMirror): string {
@@ -250,14 +220,18 @@ function stepsOf(text: string): Step[] {
     const [, word, name, version = "", own = ""] =
       /^(Inst|Conf) (\S+) (?:\[\S+\] )?\((\S+) .*?\[(\S+)\]\)/.exec(line) ?? [];
     if (name === undefined) return [];
-    const file = `${[name.split(":")[0] ?? "", version, own].map(quoted).join("_")}.deb`;
+    const file = archiveName({ name: name.split(":")[0] ?? "", version, architecture: own });
     return [{ kind: word === "Inst" ? "unpack" : "configure", name, file }];
   });
 }
 
-/** As apt writes what may not stand in a file's name. */
-function quoted(word: string): string {
-  return word.replaceAll(/[_:%]/g, (one) => `%${one.charCodeAt(0).toString(16)}`);
+/** A place is published; who may fetch from it is not. */
+function withoutUser(place: string): string {
+  const url = URL.parse(place);
+  if (url === null) return "";
+  url.username = "";
+  url.password = "";
+  return url.href;
 }
 
 /** Neighbours of one kind together: dpkg does a run of them at once. */
@@ -273,37 +247,3 @@ function runsOf(steps: readonly Step[]): { readonly kind: Step["kind"]; readonly
 
 /** apt's words for a version that it does not have. */
 const LOCK_IS_GONE = /Version '[^']*' for '[^']*' was not found/;
-const IS_UNSIGNED = /GPG error|NO_PUBKEY|is not signed|couldn't be verified/;
-/** apt's words for an answer that it does not follow: `302  Found [IP: …]`. */
-const IS_REDIRECTED = /(?:^|\s)30[12378] {2}\S/m;
-const PACKAGE_IS_UNKNOWN =
-  /Unable to locate package (?<name>\S+)|Package '?(?<name>[^'\s]+)'? has no installation candidate/;
-
-function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {
-  const said = stderr.trim() === "" ? stdout : stderr;
-  const causes = said.split("\n").filter((line) => /^(Err|W|E|dpkg):/.test(line));
-  const words = lastLines(causes.length > 0 ? causes.join("\n") : said, 4);
-  if (saysDiskFull(`${stdout}\n${stderr}`))
-    return new FarmError("DISK_FULL", {
-      detail: `the toolchain root of ${what} cannot be bootstrapped: there is no space left in the cache's file system`,
-      hint: "Free some space, or move --cache elsewhere.",
-    });
-  if (timedOut)
-    return new FarmError("TIMED_OUT", {
-      detail: `bootstrapping the toolchain root of ${what} took too long`,
-    });
-  const unknown = PACKAGE_IS_UNKNOWN.exec(stderr)?.groups?.name;
-  if (unknown !== undefined) return packageUnknown(what, unknown);
-  if (IS_REDIRECTED.test(said))
-    return new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `the mirror of ${what} redirects elsewhere, and apt does not follow redirects here; configure the mirror that it leads to: ${words}`,
-    });
-  if (IS_UNSIGNED.test(said))
-    return new FarmError("SIGNATURE_INVALID", {
-      detail: `the mirror of ${what} cannot be trusted: ${words}`,
-    });
-  const remote = /Failed to fetch|Could not connect|Temporary failure|Unable to fetch/i.test(stderr);
-  return new FarmError(remote ? "REMOTE_UNAVAILABLE" : "TOOL_FAILED", {
-    detail: `the toolchain root of ${what} cannot be bootstrapped: ${words}`,
-  });
-}

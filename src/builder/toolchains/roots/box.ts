@@ -4,7 +4,8 @@
  */
 import { chmod, chown, mkdir } from "node:fs/promises";
 import { FarmError } from "../../../base/error.ts";
-import { isInstalled, lastLines, type RunResult, run } from "../../../base/run.ts";
+import { isInstalled } from "../../../base/programs.ts";
+import { lastLines, type RunResult, run } from "../../../base/run.ts";
 import { exists } from "../../../base/scratch.ts";
 import { makeGroup } from "../../sandboxes/cgroup.ts";
 

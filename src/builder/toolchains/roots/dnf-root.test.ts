@@ -7,12 +7,14 @@ import { makeSigningKey, type SigningKey } from "../../../../test/support/apt-re
 import { createRepository, serveFiles } from "../../../../test/support/rpm-repository.ts";
 import { makeRpm } from "../../../../test/support/rpms.ts";
 import { sharedDirectory, temporaryDirectory } from "../../../../test/support/temporary.ts";
+import { fileDigest } from "../../../base/file-digest.ts";
 import { Http } from "../../../base/http.ts";
 import { openScratch } from "../../../base/scratch.ts";
 import { believedKeys, type PackageTrust } from "../../../catalog/signing-keys.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { bubblewrap } from "../../sandboxes/bubblewrap.ts";
 import { type ToolchainContext, Toolchains } from "../toolchain.ts";
+import { remakeRoot } from "./index.ts";
 import type { RpmMirror } from "./root-method.ts";
 
 const BUILDER = hostArchitecture(process.arch);
@@ -103,6 +105,7 @@ const serve = async (files: Map<string, Buffer> = createRepository(join(SHARED, 
     mirror: { repositories: [{ name: "BaseOS", location: { kind: "baseurl" as const, urls: [url] } }] },
   };
 };
+const byName = (a: { readonly name: string }, b: { readonly name: string }) => (a.name < b.name ? -1 : 1);
 const wanted = {
   release: "almalinux9.4",
   architecture: BUILDER,
@@ -166,6 +169,36 @@ describe("a root of an rpm distribution", () => {
     expect((await stat(join(root.path, "usr/bin/busybox"))).mode & 0o7777).toBe(0o755);
     expect((await stat(join(cache, "roots"))).mode & 0o777).toBe(0o700);
     expect(requests().length).toBe(before);
+  });
+
+  test("is made again of the packages that were kept, and of nothing else", async () => {
+    const { mirror } = await serve();
+    const { context, roots: others } = await toolchains(mirror);
+    const roots = new Toolchains({ ...context, keepsPackages: true });
+    const root = await roots.root(wanted);
+    const materials = await roots.materials(wanted);
+    if (materials === undefined) throw new Error("nobody knows what it was made of");
+    const { format, files, fileOf } = materials;
+    const place = await temporaryDirectory();
+    const [made, work] = [join(place, "root"), join(place, "work")];
+    await mkdir(work);
+
+    const installed = await remakeRoot(
+      { what: "almalinux9.4", builder: BUILDER, isEmulated: false, root: made, work },
+      format,
+      files.map(fileOf),
+    );
+
+    expect(installed).toEqual(root.packages);
+    expect(files.map(({ name, version }) => ({ name, version })).toSorted(byName)).toEqual(root.packages);
+    for (const one of files) {
+      expect(`sha256:${one.sha256}`).toBe(await fileDigest(fileOf(one)));
+      expect(one).toMatchObject({ architecture: expect.stringMatching(/^(x86_64|aarch64|noarch)$/) });
+      expect(one.place).toMatch(/^http:/);
+    }
+    expect(readFileSync(join(made, "usr/bin/gcc"))).toEqual(readFileSync(join(root.path, "usr/bin/gcc")));
+    // Another process finds the same.
+    expect(await others.materials(wanted)).toMatchObject({ files });
   });
 
   test("without a package it needs is a fault that names it, and leaves nothing", async () => {

@@ -12,11 +12,14 @@ import type { InstalledPackage } from "../../records.ts";
 import { handIn, makeBoxRoot, type RootBox, requireTool, runInBox, type Shown } from "./box.ts";
 import {
   bootstrapTimeoutMs,
+  type FetchedPackage,
   installedList,
+  keepFiles,
   type MadeRoot,
   packageUnknown,
   type RootContext,
   type RootMethod,
+  type RootPlace,
   type RootSpec,
   type RpmMirror,
 } from "./root-method.ts";
@@ -29,7 +32,7 @@ const OPTIONS = [
   "best=False",
 ];
 
-export const dnf: RootMethod<RpmMirror> = { format: "rpm", options: OPTIONS, make };
+export const dnf: RootMethod<RpmMirror> = { format: "rpm", options: OPTIONS, make, remake };
 
 /** Where releases keep their database of packages. What they do not find there, they find by a link. */
 const DATABASE = "/var/lib/rpm";
@@ -58,12 +61,14 @@ async function make(
   await handIn(work);
   await fetchPackages(spec, mirror, signal);
   await install(spec, tool, signal);
+  const files = await fetchedFiles(spec, mirror, tool, signal);
   const installed = await installedPackages(spec, tool, signal);
   const missing = packages.filter(
     ({ name, isOptional }) => isOptional && !installed.some((one) => one.name === name),
   );
   return {
     packages: installed,
+    files: await keepFiles(files, spec),
     notes: [
       ...(mirror.trust.kind === "unsigned"
         ? [`${what}: its packages are unsigned, as \`allowUnsigned\` permits`]
@@ -71,6 +76,24 @@ async function make(
       ...missing.map(({ name }) => `${what}: its repositories have no ${name}`),
     ],
   };
+}
+
+async function remake(
+  place: RootPlace,
+  packages: readonly string[],
+  signal?: AbortSignal,
+): Promise<readonly InstalledPackage[]> {
+  requireTool("rpm", "rpm");
+  const { work, root } = place;
+  await mkdir(join(work, "packages"));
+  await makeBoxRoot(root);
+  // Nothing of what a stranger calls his packages becomes a path.
+  for (const [index, file] of packages.entries())
+    await copyFile(file, join(work, "packages", `${index}.rpm`));
+  const tool = await copyRpm(work);
+  await handIn(work);
+  await install(place, tool, signal);
+  return installedPackages(place, tool, signal);
 }
 
 /** Leaves what is needed below `packages`; optional ones that the repositories lack are left out. */
@@ -189,7 +212,7 @@ async function copyRpm(work: string): Promise<string> {
   return tool;
 }
 
-function rpmBox(spec: RootSpec, tool: string, argv: readonly string[], isWritable: boolean): RootBox {
+function rpmBox(spec: RootPlace, tool: string, argv: readonly string[], isWritable: boolean): RootBox {
   return {
     argv: [`${TOOL}/loader`, "--library-path", `${TOOL}/lib`, `${TOOL}/rpm`, `--dbpath=${DATABASE}`, ...argv],
     shows: [
@@ -203,8 +226,8 @@ function rpmBox(spec: RootSpec, tool: string, argv: readonly string[], isWritabl
 }
 
 /** dnf has verified their signatures, with keys that rpm in the box does not have. */
-async function install(spec: RootSpec, tool: string, signal?: AbortSignal): Promise<void> {
-  const files = (await readdir(join(spec.work, "packages"))).filter((name) => name.endsWith(".rpm")).sort();
+async function install(spec: RootPlace, tool: string, signal?: AbortSignal): Promise<void> {
+  const files = await filesIn(spec);
   const settings = ["--excludedocs", "--nosignature", "--ignorearch", "--noplugins"];
   // Those are the box's, and no package may change them.
   const shared = ["--define", "_netsharedpath /proc:/dev:/sys"];
@@ -213,16 +236,51 @@ async function install(spec: RootSpec, tool: string, signal?: AbortSignal): Prom
   if (result.exitCode !== 0) throw bootstrapError(spec.what, result);
 }
 
-async function installedPackages(
+async function filesIn({ work }: Pick<RootPlace, "work">): Promise<string[]> {
+  return (await readdir(join(work, "packages"))).filter((name) => name.endsWith(".rpm")).sort();
+}
+
+/** The packages that dnf fetched, which rpm tells apart. Of the repositories it does not say which had one. */
+async function fetchedFiles(
   spec: RootSpec,
+  { repositories }: RpmMirror,
+  tool: string,
+  signal?: AbortSignal,
+): Promise<FetchedPackage[]> {
+  const files = await filesIn(spec);
+  const place = repositories.flatMap(({ location }) => location.urls).join(" ");
+  const argv = [
+    "-qp",
+    "--nosignature",
+    "--queryformat",
+    FORMAT,
+    ...files.map((file) => `${PACKAGES}/${file}`),
+  ];
+  const asked = await runInBox(rpmBox(spec, tool, argv, true), signal);
+  const lines = asked.stdout.split("\n").filter((line) => line !== "");
+  if (asked.exitCode !== 0 || lines.length !== files.length)
+    throw new FarmError("TOOL_FAILED", {
+      detail: `rpm cannot read its packages: ${lastLines(asked.stderr, 3)}`,
+    });
+  return lines.map((line, index) => {
+    const [name = "", version = "", architecture = ""] = line.split("\t");
+    return { name, version, architecture, place, path: `packages/${files[index]}` };
+  });
+}
+
+const FORMAT = "%{NAME}\\t%{VERSION}-%{RELEASE}\\t%{ARCH}\\n";
+
+async function installedPackages(
+  spec: RootPlace,
   tool: string,
   signal?: AbortSignal,
 ): Promise<InstalledPackage[]> {
-  const format = "%{NAME}\\t%{VERSION}-%{RELEASE}\\n";
-  const asked = await runInBox(rpmBox(spec, tool, ["-qa", "--queryformat", format], true), signal);
+  const asked = await runInBox(rpmBox(spec, tool, ["-qa", "--queryformat", FORMAT], true), signal);
   if (asked.exitCode !== 0)
     throw new FarmError("TOOL_FAILED", { detail: `rpm cannot list a root: ${lastLines(asked.stderr, 3)}` });
-  return installedList(asked.stdout).filter(({ name }) => name !== "gpg-pubkey");
+  return installedList(asked.stdout).flatMap(({ name, version }) =>
+    name === "gpg-pubkey" ? [] : [{ name, version }],
+  );
 }
 
 function bootstrapError(what: string, { stdout, stderr, timedOut }: RunResult): FarmError {

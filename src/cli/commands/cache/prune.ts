@@ -26,7 +26,7 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
     }
     if (eviction.kind === "shared") throw sharedCache(cache, eviction.stranger);
     const { evicted, freedBytes, keptBytes } = eviction;
-    if (options.json) await printJson({ schema: "kmodfarm.cachePrune/1", evicted, freedBytes, keptBytes });
+    if (options.json) await printJson({ schema: "kmodfarm.cache-prune/1", evicted, freedBytes, keptBytes });
     else
       await print(
         `${evicted.length} entries removed, ${formatSize(freedBytes)} freed; ${formatSize(keptBytes)} left.\n`,

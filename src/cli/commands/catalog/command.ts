@@ -1,6 +1,6 @@
 /** `kmodfarm catalog`. */
 import { byDefault, choice, declareCommand, flag, one, word, words } from "../../command.ts";
-import { PLACES, SELECTION } from "../../common-options.ts";
+import { PLACES, SELECTION, TABLE } from "../../common-options.ts";
 
 /** What a catalog may come as, and be written as. */
 export const CATALOG_FORMATS = ["kmodfarm", "kernel-crawler", "driverkit"] as const;
@@ -17,7 +17,7 @@ export const UPDATE = declareCommand(
 );
 
 export const LIST = declareCommand("list", "list every kernel ever seen", {
-  options: { ...PLACES, ...SELECTION },
+  options: { ...PLACES, ...SELECTION, ...TABLE },
 });
 
 export const IMPORT = declareCommand(

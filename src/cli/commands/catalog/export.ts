@@ -1,7 +1,7 @@
 /** `kmodfarm catalog export`: kernels for other tools. */
 import { join } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { openScratch } from "../../../base/scratch.ts";
+import { makePlace, writeWhole } from "../../../base/scratch.ts";
 import { annotatedCatalog, type Described } from "../../../catalog/annotated.ts";
 import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import { exportDriverkit } from "../../../catalog/driverkit.ts";
@@ -42,12 +42,8 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
       await printDocument(only);
       return 0;
     }
-    const scratch = await openScratch(join(options.output, ".tmp"));
-    try {
-      for (const [path, text] of files) await scratch.write(join(options.output, path), text);
-    } finally {
-      await scratch.close();
-    }
+    await makePlace(options.output);
+    for (const [path, text] of files) await writeWhole(join(options.output, path), text);
     say(`${files.size} files written to ${options.output}`);
     return 0;
   });

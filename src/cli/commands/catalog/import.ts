@@ -62,7 +62,7 @@ function summaryOf(read: AnyCatalog, before: Catalog, after: Catalog) {
   const mine = list === undefined ? [] : after.sources.filter(({ id }) => isOfList(list.id, id));
   const count = (test: (kernel: (typeof kernels)[number]) => boolean) => kernels.filter(test).length;
   return {
-    schema: "kmodfarm.catalog-import/1",
+    schema: "kmodfarm.catalog-import/1" as const,
     format: read.format,
     ...(list === undefined ? {} : { list: list.id, entries: list.entries }),
     read: kernels.length,

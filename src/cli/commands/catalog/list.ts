@@ -7,7 +7,7 @@ import { selectKernels } from "../../../matrix/select.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
 import { selectionOf, withStoredFarm } from "../../options.ts";
-import { print, printJson, table } from "../../output.ts";
+import { print, printJson, printTable } from "../../output.ts";
 import type { LIST } from "./command.ts";
 
 export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
@@ -19,22 +19,35 @@ export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
       selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all", known);
     const kernels = selected.map((kernel) => annotated(kernel, known));
     if (options.json) await printJson({ ...catalog, kernels });
-    else await print(kernels.length === 0 ? nothingListed(catalog.kernels.length) : kernelTable(kernels));
+    else if (kernels.length === 0 && options.format === "table")
+      await print(nothingListed(catalog.kernels.length));
+    else
+      await printTable(HEAD, kernelRows(kernels), {
+        format: options.format,
+        spare: ["COMPILER", "SUITE", "PACKAGE"],
+      });
     return 0;
   });
 }
 
-function kernelTable(kernels: readonly AnnotatedKernel[]): string {
-  const rows = kernels.map((kernel) => [
+const HEAD = ["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "SUITE", "COMPILER", "STATE"];
+
+function kernelRows(kernels: readonly AnnotatedKernel[]): string[][] {
+  return kernels.map((kernel) => [
     kernel.distribution,
     kernel.architecture,
     kernel.kversion,
     kernel.packageVersion,
     kernel.flavour,
+    kernel.sources.map(suiteOf).join(", "),
     kernel.compiler === undefined ? "unknown" : `${kernel.compiler.family}-${kernel.compiler.version}`,
     stateOf(kernel),
   ]);
-  return table(["RELEASE", "ARCH", "KERNEL", "PACKAGE", "FLAVOUR", "COMPILER", "STATE"], rows);
+}
+
+/** A source as its distribution calls it: `bookworm-security` of `debian/bookworm-security`. */
+function suiteOf(source: string): string {
+  return source.slice(source.indexOf("/") + 1);
 }
 
 function stateOf(kernel: AnnotatedKernel): string {

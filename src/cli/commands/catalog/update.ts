@@ -5,7 +5,7 @@ import { FarmError } from "../../../base/error.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog, CatalogKernel, CatalogSource } from "../../../catalog/catalog.ts";
 import type { SourceProblem, SourceWarning, Update } from "../../../catalog/update.ts";
-import { thisPerson } from "../../../farm/moves.ts";
+import { thisPerson } from "../../../farm/gate/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
 import { authorOf } from "../../../farm/signing/heads.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
@@ -13,6 +13,7 @@ import { kernelName } from "../../../kernel/kernel.ts";
 import { publish } from "../../../registry/commit.ts";
 import type { Published } from "../../../registry/documents.ts";
 import { readPublished } from "../../../registry/generations.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { stopSignal, withFarm } from "../../options.ts";
 import { print, printJson, say, table } from "../../output.ts";
@@ -26,7 +27,7 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
     const { before, result } = await updateStore(farm, options);
     const { catalog, sources, problems, warnings } = result;
     const summary = {
-      schema: "kmodfarm.catalog-update/1",
+      schema: "kmodfarm.catalog-update/1" as const,
       kernels: catalog.kernels.length,
       added: catalog.kernels.length - before.kernels.length,
       withdrawn: withdrawnSince(before, catalog),
@@ -48,15 +49,19 @@ export async function update(options: UpdateCommandOptions): Promise<number> {
 }
 
 /** Servers are asked first, because they may be slow: a change that is published is applied to whatever is the newest then. */
-async function updateStore(farm: Farm, { acceptWithdrawals = false }: UpdateCommandOptions) {
+async function updateStore(farm: Farm, options: UpdateCommandOptions) {
+  const { acceptWithdrawals = false } = options;
   const seen = await readPublished(farm.store);
-  const heard = await askSourcesOf(farm, seen.catalog, stopSignal());
+  const heard = await withTask(options, "asking the mirrors which kernels there are", ({ signal, note }) =>
+    askSourcesOf(farm, seen.catalog, signal, note),
+  );
   return changeCatalog(farm, "catalog update", async ({ catalog: previous, facts, head }) => {
     // Who published meanwhile may have heard newer things, beside which ours would seem to go back in time.
     const isCurrent = head?.digest === seen.head?.digest;
     const answers = isCurrent ? heard : await askSourcesOf(farm, previous, stopSignal());
-    const options = { now: new Date(), facts: factsByKernel(facts), acceptWithdrawals };
-    return updateFarmCatalog(previous, answers, options);
+    return updateFarmCatalog(previous, answers, {
+      ...{ now: new Date(), facts: factsByKernel(facts), acceptWithdrawals },
+    });
   });
 }
 

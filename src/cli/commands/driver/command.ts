@@ -1,6 +1,6 @@
 /** `kmodfarm init` and `try`: for whoever writes a driver. */
 import { declareCommand, flag, optional, wholeNumber, word } from "../../command.ts";
-import { LOG, OWN_SANDBOX, SELECTION } from "../../common-options.ts";
+import { LOG, OWN_SANDBOX, SELECTION, SUMMARY } from "../../common-options.ts";
 
 export const INIT_DRIVER = declareCommand("init", "write a kmodfarm.yaml for the driver in this directory", {
   arguments: [optional("path", "the driver's directory (default: this one)")],
@@ -27,6 +27,7 @@ export const TRY = declareCommand(
       config: word("<file>", "the configuration (default: kmodfarm.yaml here or above, if there is one)"),
       cache: word("<dir>", "the cache (default: as configured, else ~/.cache/kmodfarm)"),
       jobs: wholeNumber("<n>", "kernels to work on at once (default: number of processors)"),
+      summary: SUMMARY,
       ...OWN_SANDBOX,
       ...LOG,
     },

@@ -1,7 +1,7 @@
 /**
  * `kmodfarm init`: a first configuration for the driver in a directory.
  */
-import { writeFile } from "node:fs/promises";
+import { lstat, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { FarmError, isErrno } from "../../../base/error.ts";
@@ -20,6 +20,8 @@ const USUAL_RELEASES = "debian12,debian13";
 
 export async function initDriver(path: string | undefined, options: InitOptions): Promise<number> {
   const directory = resolve(path ?? ".");
+  if (!(await lstat(directory).catch(() => undefined)))
+    throw new FarmError("USAGE", { detail: `there is no directory ${directory}` });
   const guess = guessDriver(await readSourceTree(directory, leftOutBy(NEVER_SOURCE)));
   if (guess === undefined)
     throw new FarmError("DRIVER_INVALID", {
@@ -28,6 +30,7 @@ export async function initDriver(path: string | undefined, options: InitOptions)
     });
   const { name, version, releases } = await answers(guess, options);
   const text = configText({ ...guess, name, version }, toList(releases) ?? []);
+  await requireNoFarm(directory);
   const file = join(directory, DEFAULT_FILE);
   parseConfig(text, file); // A wrong answer is refused before anything is written.
   await writeFile(file, text, { flag: "wx" }).catch((thrown) => {
@@ -39,13 +42,29 @@ export async function initDriver(path: string | undefined, options: InitOptions)
   });
   const place = relative(process.cwd(), file);
   const where = directory === process.cwd() ? "" : ` --config ${place}`;
-  await print(`${text}
-Written to ${place}. Next:
-  kmodfarm try${path === undefined ? "" : ` ${path}`}          build and load it on a few kernels; nothing is published
-  kmodfarm run --dry-run${where}   what a run would build
-  kmodfarm run${where}             build, test and publish it
-`);
+  const next = [
+    [
+      `kmodfarm try${path === undefined ? "" : ` ${path}`}`,
+      "build and load it on a few kernels; nothing is published",
+    ],
+    [`kmodfarm run --dry-run${where}`, "what a run would build"],
+    [`kmodfarm run${where}`, "build, test and publish it"],
+  ] as const;
+  const widest = Math.max(...next.map(([command]) => command.length));
+  const lines = next.map(([command, what]) => `  ${command.padEnd(widest)}  ${what}\n`);
+  await print(`${text}\nWritten to ${place}. Next:\n${lines.join("")}`);
   return 0;
+}
+
+/** Keys and work that lie in a tree before it has a configuration are those of whoever wrote it. @throws FarmError USAGE */
+async function requireNoFarm(directory: string): Promise<void> {
+  const place = join(directory, ".kmodfarm");
+  const found = await lstat(place).catch(() => undefined);
+  if (found === undefined) return;
+  throw new FarmError("USAGE", {
+    detail: `${place} is there already, and may have come with the driver: its keys would sign for whoever made them`,
+    hint: "Remove it unless a farm of yours made it; if one did, move it away while you run `kmodfarm init`.",
+  });
 }
 
 interface Answers {

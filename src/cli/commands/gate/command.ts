@@ -67,7 +67,7 @@ export const WITHDRAW = declareCommand(
 
 export const FLOOR = declareCommand(
   "floor",
-  "make the version of a stable artifact the least that nodes may use of its driver",
+  "set the minimum version of a driver for nodes to that of a stable artifact",
   { arguments: [one("artifact", "as for `promote`")], options: DECIDED },
 );
 

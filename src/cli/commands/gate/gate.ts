@@ -4,15 +4,16 @@
 
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
-import { importArtifact } from "../../../farm/import.ts";
-import * as acts from "../../../farm/moves.ts";
-import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/reuse.ts";
+import { importArtifact } from "../../../farm/gate/import.ts";
+import * as acts from "../../../farm/gate/moves.ts";
+import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/gate/reuse.ts";
 import type { Listed } from "../../../registry/standing.ts";
 import { viewPath } from "../../../registry/view-path.ts";
 import { artifactNamed, artifactsNamed } from "../../artifact-names.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readBundleFile, readModuleFiles } from "../../module-files.ts";
-import { stopSignal, withFarm, withStoredFarm } from "../../options.ts";
+import { withFarm, withStoredFarm } from "../../options.ts";
 import { print, printJson, say, table } from "../../output.ts";
 import type { FLOOR, IMPORT_MODULES, PersonOptions, PROMOTE, REUSE, ROLLBACK, WITHDRAW } from "./command.ts";
 
@@ -35,9 +36,12 @@ type ReuseOptions = OptionsOf<typeof REUSE>;
 
 export async function reuse(subject: string, options: ReuseOptions): Promise<number> {
   const request = reuseOf(subject, options);
-  return withStoredFarm(options, async (farm) =>
-    tell(await reuseArtifact(farm, request, now, stopSignal()), options),
-  );
+  return withStoredFarm(options, async (farm) => {
+    const moved = await withTask(options, `testing it on ${options.kernel.join(", ")}`, ({ signal }) =>
+      reuseArtifact(farm, request, now, signal),
+    );
+    return tell(moved, options);
+  });
 }
 
 function reuseOf(subject: string, options: ReuseOptions): ReuseRequest {
@@ -98,7 +102,10 @@ export async function importModules(
     const { driver, driverVersion, target, load } = options;
     const known = { modules, target, name: driver, version: driverVersion, provenance };
     const request = { ...known, isLoaded: load, ...person };
-    return tell(await importArtifact(farm, request, now, stopSignal()), options);
+    const moved = await withTask(options, `checking ${driver} against ${target}`, ({ signal }) =>
+      importArtifact(farm, request, now, signal),
+    );
+    return tell(moved, options);
   });
 }
 

@@ -88,10 +88,51 @@ describe("github init", () => {
     expect(existsSync(join(repository, ".github"))).toBe(false);
   });
 
+  test("brings the keys of the repository's directory from secrets, but a root's", async () => {
+    await init({
+      store: "s3://bucket/farm",
+      keys: {
+        "head-1": { for: "head", file: "keys/head.pem", passwordEnvironment: "HEAD_PASSWORD" },
+        anchor: { for: "root", file: "keys/root.pem" },
+        elsewhere: { for: "builder", file: "/etc/kmodfarm/builder.pem" },
+      },
+    });
+
+    const text = await night();
+    expect(text.match(/name: Bring \S+/g)).toEqual(["name: Bring KMODFARM_PRIVATE_KEY_HEAD_1"]);
+    expect(text).toMatch(/ KEY: \$\{\{ secrets\.KMODFARM_PRIVATE_KEY_HEAD_1 \}\}\n/);
+    expect(text).toContain("sudo tee keys/head.pem");
+    expect(text).toMatch(/ HEAD_PASSWORD: \$\{\{ secrets\.HEAD_PASSWORD \}\}\n/);
+  });
+
   test("leaves out what an Enterprise Server does not know", async () => {
     await init({ store: "s3://bucket/farm" }, "--server", "https://github.example.com");
 
     expect(await night()).not.toContain("queue:");
+  });
+});
+
+describe("github try", () => {
+  test("writes a workflow that tries the driver where it lies", async () => {
+    const { exitCode, stdout } = await inProcess(["github", "try", "drivers/gate", "--runner", "large"], {
+      cwd: repository,
+    });
+
+    expect(exitCode).toBe(0);
+    expect(stdout.match(/^\.github\/\S+$/gm)).toHaveLength(2);
+    const read = (path: string) => readFile(join(repository, ".github", path), "utf8");
+    expect(await read("workflows/kmodfarm-try.yml")).toContain("runs-on: large\n");
+    expect(await read("actions/kmodfarm-try/action.yml")).toContain("default: drivers/gate\n");
+  });
+
+  test("refuses a directory that is not in the repository, or whose name is a command", async () => {
+    for (const path of ["../elsewhere", "a;id", "$(id)"]) {
+      const { exitCode, stderr } = await inProcess(["github", "try", path], { cwd: repository });
+
+      expect(exitCode).toBe(2);
+      expect(stderr).toMatch(/is not a plain path in the repository/);
+    }
+    expect(existsSync(join(repository, ".github"))).toBe(false);
   });
 });
 

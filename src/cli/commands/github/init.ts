@@ -1,30 +1,21 @@
 /**
  * `kmodfarm github init`: the workflows for a repository.
  */
-import { mkdir, readFile, writeFile } from "node:fs/promises";
-import { dirname, join, relative, resolve } from "node:path";
+import { relative, resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { type GithubSettings, githubFiles, type StoreAccess } from "../../../ci/github.ts";
+import { type GithubKey, type GithubSettings, githubFiles, type StoreAccess } from "../../../ci/github.ts";
 import type { FarmConfig } from "../../../farm/config/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { configOf } from "../../options.ts";
-import { print, printJson } from "../../output.ts";
 import type { INIT } from "./command.ts";
+import { ownPackage, pathIn, writeGithub } from "./written.ts";
 
 type InitOptions = OptionsOf<typeof INIT>;
 
 export async function init(options: InitOptions): Promise<number> {
   const config = await configOf(options);
   const output = resolve(options.output ?? ".");
-  const files = githubFiles(await settingsOf(config, options, output));
-  for (const [path, text] of files) {
-    const file = join(output, path);
-    await mkdir(dirname(file), { recursive: true });
-    await writeFile(file, text);
-  }
-  const written = [...files.keys()];
-  if (options.json) await printJson({ schema: "kmodfarm.githubInit/1", output, files: written });
-  else await print(`${written.map((path) => `${path}\n`).join("")}${NEXT}`);
+  await writeGithub(output, githubFiles(await settingsOf(config, options, output)), options, NEXT);
   return 0;
 }
 
@@ -42,11 +33,27 @@ async function settingsOf(config: FarmConfig, options: InitOptions, output: stri
     ...github,
     runners,
     store: accessOf(config, output),
+    keys: keysIn(output, config),
     privateHosts: config.privateHosts,
-    config: configIn(output, resolve(options.config ?? "kmodfarm.yaml")),
-    package: options.package ?? `kmodfarm@${await ownVersion()}`,
+    config: pathIn(output, "the configuration", resolve(options.config ?? "kmodfarm.yaml")),
+    package: options.package ?? (await ownPackage()),
     isPublic: options.server === undefined,
   };
+}
+
+/**
+ * Keys in files of the repository's directory. Root keys are for other machines, and keys elsewhere are for machines that
+ * keep them. @throws FarmError USAGE
+ */
+function keysIn(output: string, { keys }: FarmConfig): GithubKey[] {
+  return keys.flatMap(({ name, role, place, password }) => {
+    if (role === "root" || place.kind !== "file" || relative(output, place.path).startsWith("..")) return [];
+    return {
+      secret: `KMODFARM_PRIVATE_KEY_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`,
+      file: pathIn(output, `the key ${name}`, place.path),
+      password: password.kind === "given" ? password.variable : undefined,
+    };
+  });
 }
 
 /** @throws FarmError CONFIG_INVALID for a store that goes away with its job */
@@ -59,19 +66,4 @@ function accessOf({ store }: FarmConfig, output: string): StoreAccess {
     });
   }
   return store.endpoint === undefined ? { kind: "roles", region: store.region } : { kind: "keys" };
-}
-
-/** As the workflows find it in their checkout. It goes into a shell command. @throws FarmError USAGE */
-function configIn(output: string, file: string): string {
-  const path = relative(output, file);
-  if (/^[A-Za-z0-9][A-Za-z0-9._/-]*$/.test(path) && !path.split("/").includes("..")) return path;
-  throw new FarmError("USAGE", {
-    detail: `the configuration ${file} is not a plain path in the repository ${output}`,
-    hint: "Name the repository with --output, and keep the configuration in it under a name without special characters.",
-  });
-}
-
-async function ownVersion(): Promise<string> {
-  const file = new URL("../../../../package.json", import.meta.url);
-  return (JSON.parse(await readFile(file, "utf8")) as { version: string }).version;
 }

@@ -14,12 +14,16 @@ export const CREATE_KEY = declareCommand(
     options: {
       ...CONFIG,
       for: required(
-        choice("<role>", ["root", "head", "builder", "module"], "what it signs, and nothing else"),
+        choice(
+          "<role>",
+          ["root", "head", "builder", "module", "log", "witness"],
+          "what it signs, and nothing else",
+        ),
       ),
       kind: choice(
         "<kind>",
         ["p256", "ed25519", "rsa"],
-        "P-256, Ed25519 (builder only) or RSA of 3072 bits (module only) (default: rsa for modules, else p256)",
+        "P-256, Ed25519 (builder, log and witness) or RSA of 3072 bits (module only) (default: rsa for modules, ed25519 for log and witness, else p256)",
       ),
       to: word("<dir>", "where to put it (default: `keyDirectory` of the configuration)"),
       passwordFile: word("<file>", "file that holds its password"),

@@ -6,7 +6,7 @@ import { relative, resolve } from "node:path";
 import { FarmError, isErrno } from "../../../base/error.ts";
 import type { Descriptor } from "../../../base/run.ts";
 import { Secret } from "../../../base/secret.ts";
-import { readCertificates } from "../../../farm/policy-file.ts";
+import { readCertificates } from "../../../farm/gate/policy-file.ts";
 import { PathSegment } from "../../../kernel/path-segment.ts";
 import { createKey } from "../../../signing/create.ts";
 import { askPassword } from "../../../signing/password.ts";
@@ -35,6 +35,7 @@ export async function create(name: string, options: Options): Promise<number> {
   const password = await passwordOf(name, options);
   const made = await createKey({
     ...{ name, kind, directory, hasCertificate: role === "module" },
+    trusts: options.to === undefined ? [config.base] : [],
     ...(password === undefined ? {} : { password }),
   });
   const certificate =

@@ -3,7 +3,7 @@
  */
 import { FarmError } from "../../../base/error.ts";
 import { signaturesAt } from "../../../farm/config/keys.ts";
-import { readCertificates } from "../../../farm/policy-file.ts";
+import { readCertificates } from "../../../farm/gate/policy-file.ts";
 import { FarmSigning } from "../../../farm/signing/keys.ts";
 import { moduleCertificate } from "../../../signing/sidecar.ts";
 import type { OptionsOf } from "../../command.ts";

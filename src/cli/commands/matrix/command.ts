@@ -1,11 +1,12 @@
 /** `kmodfarm matrix`, also known as `matrix-gen`: which builds are wanted. */
 import { declareCommand, flag, one, optional, wholeNumber, word, words } from "../../command.ts";
-import { PLACES, SELECTION } from "../../common-options.ts";
+import { NARROWING, ORDER, PLACES, SELECTION, TABLE } from "../../common-options.ts";
 
 export const GENERATE = declareCommand("generate", "print the matrix as a JSON array", {
   options: {
     ...PLACES,
     ...SELECTION,
+    ...ORDER,
     catalog: words(
       "<file>",
       "a catalog or kernel list (file or URL) to use instead of the store's; may be repeated",
@@ -36,6 +37,8 @@ export const SHOW = declareCommand(
     arguments: [optional("file")],
     options: {
       ...PLACES,
+      ...NARROWING,
+      ...TABLE,
       full: flag("read every file that nodes get, and report damaged or missing files"),
     },
   },
@@ -53,6 +56,7 @@ export const SHARD = declareCommand(
         "maximum number of shards (default: 256, GitHub's limit for the jobs of a matrix)",
       ),
       targetMinutes: wholeNumber("<n>", "expected time of a shard (default: 10)"),
+      ...ORDER,
       github: flag("print only the shards' ids, as a job output for `strategy.matrix`"),
       id: word("<shard>", "print the elements of one shard as a matrix"),
     },

@@ -17,7 +17,7 @@ export async function diffListFiles(previous: string, current: string, asJson: b
   );
   if (before === undefined || after === undefined) return 0;
   const diff = diffLists(before, after);
-  if (asJson) await printJson(diff);
+  if (asJson) await printJson({ schema: "kmodfarm.list-diff/1", ...diff });
   else await print(toText(diff));
   return 0;
 }

@@ -26,7 +26,7 @@ export async function diff(previous: string, current: string, options: DiffOptio
     const changed = result.changed.map(({ element, reasons }) => ({ ...element, reasons }));
     const formatChanges = formatChangesOf(result);
     const { added, removed, unchanged } = result;
-    await printJson({ added, changed, removed, unchanged, formatChanges });
+    await printJson({ schema: "kmodfarm.matrix-diff/1", added, changed, removed, unchanged, formatChanges });
   } else {
     const lines = [
       ...result.added.map((element) => `+ ${elementKey(element)}`),
@@ -51,7 +51,8 @@ async function diffLarge(previous: string, current: string, options: DiffOptions
       const { removed, unchanged } = change;
       const summary = { ...counts, removed: removed.length, unchanged };
       if (!options.report) await printDocument(isFirst ? "[]\n" : "\n]\n");
-      else if (options.json) await printJson({ ...summary, removedKeys: removed });
+      else if (options.json)
+        await printJson({ schema: "kmodfarm.matrix-diff-counts/1", ...summary, removedKeys: removed });
       else
         await print(
           `${removed.map((key) => `- ${key}\n`).join("")}${Object.entries(summary)

@@ -8,7 +8,7 @@ import { EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import type { KernelList } from "../../../catalog/kernel-list.ts";
 import { uniteCatalogs } from "../../../catalog/merge.ts";
 import { type FarmConfig, parseExclusions } from "../../../farm/config/index.ts";
-import { unknownSelections, wantedElements } from "../../../farm/wanted.ts";
+import { unknownSelections, wantedElements } from "../../../farm/night/wanted.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { PathSegment } from "../../../kernel/path-segment.ts";
 import { type Exclusion, expiredExclusions, parseBlocklist } from "../../../matrix/exclude.ts";
@@ -20,6 +20,7 @@ import { readCatalog } from "../../catalog-io.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readText } from "../../input.ts";
 import { printMatrix } from "../../matrix-io.ts";
+import { gapOrdered } from "../../matrix-order.ts";
 import { configOf, requireStore, selectionOf, toList } from "../../options.ts";
 import { say } from "../../output.ts";
 import type { GENERATE } from "./command.ts";
@@ -49,7 +50,8 @@ export async function generate(options: GenerateOptions): Promise<number> {
   }
   if (ofAll !== undefined) say(`${elements.length} of ${ofAll} elements are left by the options`);
   if (isEmpty) say(nothingSelected(catalog.kernels.length, narrowed));
-  await printMatrix(elements);
+  const isByGap = (options.order ?? config.order) === "gap";
+  await printMatrix(isByGap ? (await gapOrdered(config, { catalog, facts }))(elements, true) : elements);
   return isEmpty && !(options.allowEmpty ?? config.allowEmpty) ? ERRORS.CATALOG_SUSPECT.exit : 0;
 }
 

@@ -2,12 +2,13 @@
  * `kmodfarm matrix shard`: the matrix in pieces that a CI system takes.
  */
 import { FarmError } from "../../../base/error.ts";
-import { expectedSeconds } from "../../../farm/expected-time.ts";
+import { expectedSeconds } from "../../../farm/night/expected-time.ts";
 import { githubMatrix, type Shard, shardMatrix } from "../../../matrix/shard.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { openStore } from "../../../registry/stores/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { printMatrix, readMatrix } from "../../matrix-io.ts";
+import { gapOrdered } from "../../matrix-order.ts";
 import { configOf, requireStore } from "../../options.ts";
 import { print, printDocument, printJson, table } from "../../output.ts";
 import type { SHARD } from "./command.ts";
@@ -37,11 +38,15 @@ async function shardsOf(file: string | undefined, options: ShardOptions): Promis
   const state = await readPublished(await openStore(config.store));
   const elements = file === undefined ? state.matrix : await readMatrix(file);
   const notes = new Map(state.attempts.map((note) => [note.element, note]));
-  return shardMatrix(elements, {
+  const shards = shardMatrix(elements, {
     expectedSeconds: expectedSeconds(elements, (key) => notes.get(key)),
     ...(options.maxShards === undefined ? {} : { maxShards: options.maxShards }),
     ...(options.targetMinutes === undefined ? {} : { targetSeconds: options.targetMinutes * 60 }),
   });
+  if ((options.order ?? config.order) !== "gap") return shards;
+  // Which shard an element is in depends on its name alone, so that few move; each shard begins with what matters most.
+  const ordered = await gapOrdered(config);
+  return shards.map((one) => ({ ...one, elements: ordered(one.elements) }));
 }
 
 function findShard(shards: readonly Shard[], id: string): Shard {

@@ -9,6 +9,7 @@ import type { Finding } from "../../../check/audit-findings.ts";
 import { type AuditReport, auditPlace } from "../../../farm/audit/audit.ts";
 import { openPlace } from "../../../farm/audit/place.ts";
 import type { Gap } from "../../../farm/audit/web-listing.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { counted, print, printJson, table } from "../../output.ts";
 import type { AUDIT } from "./command.ts";
@@ -17,7 +18,7 @@ import type { AUDIT } from "./command.ts";
 export async function audit(place: string, options: OptionsOf<typeof AUDIT>): Promise<number> {
   await using files = await openPlace(place);
   const kernels = options.kernels === undefined ? undefined : await releasesOf(options.kernels);
-  const report = await auditPlace(files, kernels);
+  const report = await withTask(options, `auditing ${place}`, () => auditPlace(files, kernels));
   if (report.files.length + report.unjudged.length + report.gaps.length === 0)
     throw new FarmError("USAGE", {
       detail: `there are no modules (.ko, .ko.xz, .ko.zst, .ko.gz) below ${place}`,
@@ -107,7 +108,7 @@ const WORDS: Readonly<Record<Finding["kind"], string>> = {
 
 function toJson(place: string, { files, findings: found, unjudged: unknown, gaps, keys }: AuditReport) {
   return {
-    schema: "kmodfarm.audit/1",
+    schema: "kmodfarm.audit/1" as const,
     place,
     modules: files.length,
     kernels: [...new Set(files.flatMap(({ claim }) => claim?.release ?? []))].sort(),

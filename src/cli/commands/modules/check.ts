@@ -9,11 +9,11 @@ import { untested } from "../../../check/checks/load.ts";
 import { guestPackages } from "../../../check/guest/tools.ts";
 import type { ModuleFile } from "../../../check/opened-modules.ts";
 import { textsOf, type Verdict } from "../../../check/verdict.ts";
-import { checkArtifact, recordedVerdicts, withRecord } from "../../../farm/artifact-check.ts";
-import { checkModules, confirmed } from "../../../farm/check.ts";
-import { kernelNameOf, openGate } from "../../../farm/gate.ts";
+import { checkArtifact, recordedVerdicts, withRecord } from "../../../farm/gate/artifact-check.ts";
+import { checkModules, confirmed } from "../../../farm/gate/check.ts";
+import { kernelNameOf, openGate } from "../../../farm/gate/gate.ts";
+import { readCertificates } from "../../../farm/gate/policy-file.ts";
 import { type Farm, readingContext } from "../../../farm/open.ts";
-import { readCertificates } from "../../../farm/policy-file.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { readModules } from "../../../registry/artifact.ts";
 import type { Published } from "../../../registry/documents.ts";
@@ -22,10 +22,11 @@ import { refuseDamaged } from "../../../registry/repair.ts";
 import { servedOf } from "../../../registry/reuse.ts";
 import { type Listed, listAll, standingWords } from "../../../registry/standing.ts";
 import { artifactNamed } from "../../artifact-names.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { explain, type ToldCheck } from "../../explain.ts";
 import { readModuleFiles } from "../../module-files.ts";
-import { stopSignal, withStoredFarm } from "../../options.ts";
+import { withStoredFarm } from "../../options.ts";
 import { print, printJson, shownVerdict, table } from "../../output.ts";
 import type { CHECK } from "./command.ts";
 
@@ -49,16 +50,20 @@ export async function check(subjects: readonly string[], options: OptionsOf<type
       given === undefined || options.kernel === undefined
         ? await publishedModules(subjects, state, farm)
         : { kernel: findKernel(catalog, options.kernel), files: given };
-    const found =
+    const found = await withTask(options, `checking against ${kernelName(kernel)}`, ({ signal }) =>
       artifact === undefined
-        ? await checkModules(
+        ? checkModules(
             { kernel, files, guest: guestPackages(catalog.guests, kernel), ...asked },
             readingContext(farm, catalog),
-            stopSignal(),
+            signal,
           )
-        : await checkArtifact(farm, state, artifact.listed, kernel, asked, stopSignal());
-    const stated = artifact === undefined ? undefined : await gate.provenanceToday(artifact.listed);
-    const said = stated === undefined ? found.verdicts : [...found.verdicts, stated];
+        : checkArtifact(farm, state, artifact.listed, kernel, asked, signal),
+    );
+    const today =
+      artifact === undefined
+        ? []
+        : [await gate.provenanceToday(artifact.listed), await gate.reproducibleToday(artifact.listed)];
+    const said = [...found.verdicts, ...today.flatMap((one) => one ?? [])];
     const known = artifact === undefined ? said : withRecord(said, artifact.recorded);
     const excepted = artifact === undefined ? known : await gate.withExceptions(artifact.listed, known);
     const load = known.find(({ check: name }) => name === "load");
@@ -142,7 +147,7 @@ function toText({ kernel, report: { verdicts, answer }, standing, serves }: Told
 
 function toJson({ kernel, files, report: { verdicts, answer, log }, standing, serves }: ToldCheck) {
   return {
-    schema: "kmodfarm.check/1",
+    schema: "kmodfarm.check/1" as const,
     kernel,
     files: files.map(({ name, bytes }) => ({ name, sha256: sha256(bytes), size: bytes.length })),
     verdicts: verdicts.map(shownVerdict),

@@ -1,5 +1,16 @@
-/** `kmodfarm load`, `check`, `audit`, `modules attach`, `modules detach`: for modules that already exist. */
-import { declareCommand, flag, one, oneOrMore, required, unless, word, words } from "../../command.ts";
+/** `kmodfarm load`, `check`, `audit`, `modules …`: for modules that already exist. */
+import {
+  byDefault,
+  choice,
+  declareCommand,
+  flag,
+  one,
+  oneOrMore,
+  required,
+  unless,
+  word,
+  words,
+} from "../../command.ts";
 import { PLACES } from "../../common-options.ts";
 
 const KERNEL = word("<kernel>", "DISTRIBUTION/ARCHITECTURE/RELEASE[_PACKAGEVERSION], shorter if unique");
@@ -13,10 +24,14 @@ export const LOAD = declareCommand(
     options: {
       ...PLACES,
       kernel: required(KERNEL),
+      livepatch: words("<module>", "a live patch to apply first, in the same guest; may be repeated"),
       smoke: word(
         "<script>",
         "a POSIX sh script to run while the modules are loaded; any exit code but 0 is a failure",
       ),
+      secureBoot: flag("boot with Secure Boot: the kernel then loads modules of known signers only"),
+      enrol: words("<certificate>", "with --secure-boot, a certificate to enrol; may be repeated"),
+      mok: flag("enrol in the MOK list of shim, and boot through shim and GRUB (default: in `db`)"),
     },
   },
 );
@@ -59,11 +74,11 @@ export const AUDIT = declareCommand(
 
 export const ATTACH = declareCommand(
   "attach",
-  "append a signature to a module: what `cat MODULE SIGNATURE` gives",
+  "append a signature or a Merkle proof to a module: what `cat MODULE SIGNATURE` gives",
   {
     arguments: [
       one("module", "an unsigned, uncompressed module"),
-      one("signature", "the file beside it: NAME.ko.KEY.p7s, or a bare CMS signature"),
+      one("signature", "the file beside it: NAME.ko.KEY.p7s, NAME.ko.merkle, or a bare CMS signature"),
     ],
     options: { to: required(word("<file>", "the signed module to write")) },
   },
@@ -71,9 +86,63 @@ export const ATTACH = declareCommand(
 
 export const DETACH = declareCommand(
   "detach",
-  "take a signed module apart into the module and its signature",
+  "take a signed module apart into the module and its signature or Merkle proof",
   {
-    arguments: [one("module", "a signed, uncompressed module")],
+    arguments: [one("module", "an uncompressed module with a signature or a proof")],
     options: { to: required(word("<dir>", "where to write the two files")) },
+  },
+);
+
+export const ROOT = declareCommand(
+  "root",
+  "print the Merkle root over all modules of a kernel, as that kernel holds it (CONFIG_MODULE_HASHES)",
+  {
+    arguments: [one("dir", "a kernel's build tree or /lib/modules/RELEASE, with its modules.order")],
+    options: {
+      form: byDefault(
+        choice(
+          "<form>",
+          ["built", "stripped"],
+          "which modules of a build tree: as built, or as stripped for installation",
+        ),
+        "built",
+      ),
+      format: byDefault(
+        choice("<format>", ["json", "hex", "c"], "every leaf; HEX/LEVELS; or the kernel's own C source"),
+        "json",
+      ),
+    },
+  },
+);
+
+const TRUST = word("<file>", "the root of the registry that is trusted (default: its first)");
+
+export const PROVE = declareCommand(
+  "prove",
+  "write beside modules the proof that they belong to a set: NAME.ko.merkle",
+  {
+    arguments: [oneOrMore("module", "modules of the set: .ko, .ko.xz, .ko.zst or .ko.gz files")],
+    options: {
+      set: word("<place>", "the set: the directory that `modules root` takes, or what it printed as JSON"),
+      registry: word("<place>", "or a registry, whose sets of each driver's releases have the modules"),
+      trust: TRUST,
+      form: byDefault(choice("<form>", ["built", "stripped"], "as for `modules root`"), "built"),
+      to: word("<dir>", "where to write the proofs (default: beside each module)"),
+    },
+  },
+);
+
+export const VERIFY_MODULES = declareCommand(
+  "verify",
+  "verify by Merkle roots that modules belong to a set; exits 4 unless every one is authenticated",
+  {
+    arguments: [oneOrMore("file", "modules with a proof appended, or with NAME.ko.merkle beside them")],
+    options: {
+      root: words("<hex/levels>", "a root that is trusted; may be repeated"),
+      kernel: words("<file>", "a boot image or vmlinux whose root is trusted; may be repeated"),
+      registry: words("<place>", "a registry whose sets are trusted, each edition's root; may be repeated"),
+      trust: TRUST,
+      json: flag("print the result as JSON"),
+    },
   },
 );

@@ -1,9 +1,9 @@
 /**
- * `kmodfarm modules attach` and `detach`: a module and the file that holds its signature to a signed module, and back.
+ * `kmodfarm modules attach` and `detach`: a module and the file that holds its signature or proof to one file, and back.
  */
 import { basename, dirname, join, resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { makePlace, openScratch } from "../../../base/scratch.ts";
+import { writeWhole } from "../../../base/scratch.ts";
 import { packingOf } from "../../../formats/compressed-module.ts";
 import { DER, readDerValue } from "../../../formats/der.ts";
 import { readKernelModule } from "../../../formats/kernel-module.ts";
@@ -14,7 +14,14 @@ import { say } from "../../output.ts";
 import type { ATTACH, DETACH } from "./command.ts";
 
 /** What follows `NAME.ko` in the name of a signature's file. */
-const ENDINGS: Readonly<Record<ModuleSignature["kind"], string>> = { pkcs7: "p7s", merkle: "merkle" };
+export const ENDINGS: Readonly<Record<ModuleSignature["kind"], string>> = { pkcs7: "p7s", merkle: "merkle" };
+
+const WORDS: Readonly<Record<ModuleSignature["kind"], string>> = {
+  pkcs7: "signature (pkcs7)",
+  merkle: "Merkle proof",
+};
+const NO_KERNEL_YET =
+  "No released kernel knows Merkle proofs: it loads such a module as unsigned, and refuses it where signatures are enforced. A module has room for a signature or a proof, not both: leave the proof beside it (docs/sets.md), unless the kernel has CONFIG_MODULE_HASHES.";
 
 export async function attach(
   module: string,
@@ -32,10 +39,11 @@ export async function attach(
     throw unfit(
       signature,
       "is not one signature, as `sign-file -p` or `kmodfarm modules detach` writes it",
-      "Give the file NAME.ko.KEY.p7s of the registry.",
+      "Give the file NAME.ko.KEY.p7s or NAME.ko.merkle.",
     );
   await writeFiles(dirname(resolve(to)), new Map([[basename(to), signed]]));
-  say(`${to}: ${module} with its signature (${split.signature.kind})`);
+  say(`${to}: ${module} with its ${WORDS[split.signature.kind]}`);
+  if (split.signature.kind === "merkle") say(NO_KERNEL_YET);
   return 0;
 }
 
@@ -70,14 +78,8 @@ async function readUncompressed(file: string): Promise<Buffer> {
   throw unfit(file, "is compressed, but signatures are of uncompressed modules", "Decompress it first.");
 }
 
-async function writeFiles(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
-  await makePlace(directory);
-  const scratch = await openScratch(join(directory, ".tmp"));
-  try {
-    for (const [name, bytes] of files) await scratch.write(join(directory, name), bytes);
-  } finally {
-    await scratch.close();
-  }
+export async function writeFiles(directory: string, files: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  for (const [name, bytes] of files) await writeWhole(join(directory, name), bytes);
 }
 
 function unfit(about: string, detail: string, hint: string): FarmError {

@@ -26,6 +26,6 @@ export async function build(options: OptionsOf<typeof BUILD>): Promise<number> {
         hint: "Run `kmodfarm catalog update` first; `kmodfarm run` does that by itself.",
       });
     }
-    return printReport(report, farm, options.json ?? false);
+    return printReport(report, farm, options);
   });
 }

@@ -1,5 +1,5 @@
 /** `kmodfarm run`, `watch`, `build`, `rebuild`. */
-import { declareCommand, flag, one, word } from "../../command.ts";
+import { declareCommand, flag, one, word, words } from "../../command.ts";
 import { NARROWING, PLACES, SANDBOX, SUMMARY } from "../../common-options.ts";
 
 export const RUN = declareCommand(
@@ -9,7 +9,7 @@ export const RUN = declareCommand(
     options: {
       ...NARROWING,
       retry: flag(
-        "also retry elements that failed through their own fault or could not be fetched, and look for damage in a bucket",
+        "also retry elements that failed because of the driver or could not be fetched, and look for damage in a bucket",
       ),
       dryRun: flag("only print what would be built and load-tested, and why"),
       ...PLACES,
@@ -34,16 +34,28 @@ export const BUILD = declareCommand(
       ...NARROWING,
       matrix: word("<file>", "elements to build, as `matrix generate` prints them; - is standard input"),
       ...SANDBOX,
-      retry: flag("also retry elements that failed through their own fault"),
+      retry: flag("also retry elements that failed because of the driver"),
     },
   },
 );
 
 export const REBUILD = declareCommand(
   "rebuild",
-  "build a published artifact again, in a different environment, and compare byte by byte",
+  "build a published artifact again, in a different environment, and compare byte by byte; with --registry from what that registry keeps, without a configuration",
   {
-    arguments: [one("artifact", "a manifest.json, or the name of an artifact in the store")],
-    options: PLACES,
+    arguments: [one("artifact", "the name of an artifact, or of the store's a manifest.json")],
+    options: {
+      ...PLACES,
+      registry: word("<place>", "a registry (directory, http(s):// or s3://) that has all that is needed"),
+      root: word("<file>", "with --registry: the root that is trusted (default: the registry's first)"),
+      privateHost: words(
+        "<host>",
+        "with --registry: a host without a public address that packages may come from; may be repeated",
+      ),
+      sign: word("<key>", "with --registry: private key (PEM) that signs a statement of the result"),
+      passwordFile: word("<file>", "file with the password of that key (default: asked for)"),
+      to: word("<file>", "where to write the statement (default: NAME.sigstore.json)"),
+      ...SANDBOX,
+    },
   },
 );

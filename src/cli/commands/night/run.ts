@@ -1,25 +1,28 @@
 /**
  * `kmodfarm run`: the night.
  */
-import { isAbsolute, relative } from "node:path";
+import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
-import { ERRORS } from "../../../base/error-codes.ts";
-import { hasReason } from "../../../check/verdict.ts";
-import { type DryRunReport, dryRun } from "../../../farm/dry-run.ts";
+import { type DryRunReport, dryRun } from "../../../farm/night/dry-run.ts";
+import type { RunReport, RunRow } from "../../../farm/night/report.ts";
+import { runFarm } from "../../../farm/night/run.ts";
+import type { RunOptions } from "../../../farm/night/run-options.ts";
 import type { Farm } from "../../../farm/open.ts";
-import type { RunReport, RunRow } from "../../../farm/report.ts";
-import { runFarm } from "../../../farm/run.ts";
-import type { RunOptions } from "../../../farm/run-options.ts";
 import { elementName } from "../../../matrix/element.ts";
 import { standingWords } from "../../../registry/standing.ts";
 import type { Store } from "../../../registry/stores/store.ts";
+import { annotate } from "../../annotations.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { failureParagraphs, logPlace } from "../../failures.ts";
+import type { LogOptions } from "../../common-options.ts";
+import { failureGroups, failureParagraphs, logPlace } from "../../failures.ts";
+import { exitOf, faultsOf, faultText } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
 import { isFailed, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
-import { print, printJson, seconds, shownVerdict, table } from "../../output.ts";
-import { addSummary } from "../../summary.ts";
+import { counted, print, printJson, shownVerdict, table } from "../../output.ts";
+import { shortest } from "../../run-log.ts";
+import { isUntested, runTables } from "../../run-tables.ts";
+import { addSummary, summaryOf } from "../../summary.ts";
 import type { RUN } from "./command.ts";
 
 type RunCommandOptions = OptionsOf<typeof RUN>;
@@ -29,8 +32,8 @@ export async function run(options: RunCommandOptions): Promise<number> {
     requireDrivers(farm, options);
     if (options.dryRun) return showDryRun(farm, options);
     const report = await runWithBoard(farm, options, {});
-    if (options.summary !== undefined) await addSummary(options.summary, report);
-    return printReport(report, farm, options.json ?? false);
+    if (options.summary !== undefined) await addSummary(options.summary, summaryOf(report));
+    return printReport(report, farm, options);
   });
 }
 
@@ -45,7 +48,7 @@ async function showDryRun(farm: Farm, options: RunCommandOptions): Promise<numbe
   return exitOf(report, farm.config.allowEmpty);
 }
 
-function dryRunText({ planned, expectedSeconds, wanted, ...report }: DryRunReport): string {
+function dryRunText({ planned, wanted, ...report }: DryRunReport): string {
   const rows = planned.map(({ element, step, why }) => [
     step,
     `${element.distribution}/${element.architecture}`,
@@ -53,20 +56,39 @@ function dryRunText({ planned, expectedSeconds, wanted, ...report }: DryRunRepor
     `${element.driver} ${element.driverversion}`,
     why,
   ]);
-  const time = `, in about ${Math.max(1, Math.round(expectedSeconds / 60))} min`;
   const builds = planned.filter(({ step }) => step === "build").length;
   const done = wanted - planned.length - report.rows.filter(({ isNew }) => isNew).length;
   const what =
     planned.length === 0
       ? "Nothing would be built."
-      : `${builds} would be built and load-tested, ${planned.length - builds} load-tested only${time}.`;
-  const failed = report.rows.filter(({ isNew, note }) => isNew && note.failure !== undefined);
-  const faults = failed.map(
-    ({ element, note }) => `${elementName(element)}: cannot be planned: ${note.failure?.cause ?? ""}\n`,
+      : `${builds} would be built and load-tested, ${planned.length - builds} load-tested only${timeText(report)}.`;
+  const fresh = report.rows.filter(({ isNew }) => isNew);
+  const failed = fresh.filter(({ note }) => note.failure !== undefined);
+  const made = fresh.length - failed.length;
+  const ready =
+    made === 0
+      ? ""
+      : ` ${made} of what is wanted ${made === 1 ? "is" : "are"} in the cache already, built and tested.`;
+  const faults = failureGroups(failed).flatMap(([first, ...more]) =>
+    first === undefined
+      ? []
+      : [
+          `${elementName(first.element)}${more.length > 0 ? ` and ${more.length} more` : ""}: cannot be planned: ${first.note.failure?.cause ?? ""}\n`,
+        ],
   );
   const shown =
     rows.length === 0 ? "" : `${table(["STEP", "KERNEL OF", "RELEASE", "DRIVER", "WHY"], rows)}\n`;
-  return `${shown}${faults.join("")}${problemText(report.problems)}${what} ${done} of ${wanted} wanted elements are up to date. Nothing was written to the store.\n`;
+  return `${shown}${faults.join("")}${problemText(report.problems)}${what}${ready} ${done} of ${wanted} wanted elements are up to date. Nothing was written to the store.\n`;
+}
+
+function timeText({
+  expectedSeconds,
+  isMeasured,
+  withoutRoot,
+}: Pick<DryRunReport, "expectedSeconds" | "isMeasured" | "withoutRoot">): string {
+  const toolchains = withoutRoot === 0 ? "" : "; toolchains are made first, which takes minutes";
+  if (!isMeasured) return `${toolchains}; how long it all takes is known after a first run`;
+  return `, in about ${Math.max(1, Math.round(expectedSeconds / 60))} min${toolchains}`;
 }
 
 /** @throws FarmError CONFIG_INVALID where no driver is configured */
@@ -89,42 +111,30 @@ export function runWithBoard(
 ): Promise<RunReport> {
   const retry = options.retry ?? false;
   const narrowed = narrowedBy(options);
-  return withBoard(options, (watched) => runFarm(farm, { ...watched, retry, narrowed, ...more }));
+  return withBoard(options, (watched) => runFarm(farm, { ...watched, retry, narrowed, ...more }), {
+    cache: farm.cache,
+    isBad: (report) => exitOf(report, farm.config.allowEmpty) !== 0,
+  });
 }
 
 /** Prints a run's result and returns its exit code. */
-export async function printReport(report: RunReport, farm: Farm, asJson: boolean): Promise<number> {
-  if (asJson) await printJson(toJson(report, farm));
-  else await print(toText(report, farm));
-  return exitOf(report, farm.config.allowEmpty);
+export async function printReport(
+  report: RunReport,
+  farm: Farm,
+  { json, quiet = false }: LogOptions,
+): Promise<number> {
+  const exit = exitOf(report, farm.config.allowEmpty);
+  if (json) await printJson(toJson(report, farm));
+  else await print(`${toText(report, farm, quiet)}${faultText(report, exit)}`);
+  annotate(report.rows.filter(isFailed), ({ driver }) => treeOf(farm, driver));
+  return exit;
 }
 
-/**
- * The gravest counts: wrong digests and signatures, then faults of kmodfarm itself, then elements that failed by their
- * own fault, then what this machine or a server did not do.
- */
-export function exitOf(
-  {
-    rows,
-    problems,
-    isEmpty = false,
-  }: Pick<RunReport, "rows" | "problems"> & Partial<Pick<RunReport, "isEmpty">>,
-  allowEmpty = false,
-): number {
-  const failures = rows.filter(isFailed);
-  const blames = [
-    ...failures.map(({ note }) => note.failure?.blame),
-    ...problems.map(({ code }) => ERRORS[code].blame),
-  ];
-  if (blames.includes("integrity") || problems.some(({ integrity }) => integrity)) return 4;
-  if (blames.includes("bug")) return ERRORS.BUG.exit;
-  const isOwn = ({ note }: RunRow) => !ELSEWHERE.has(note.failure?.blame ?? "source");
-  if (failures.some(isOwn)) return ERRORS.ELEMENTS_FAILED.exit;
-  const isOdd = failures.length + problems.length > 0 || (isEmpty && !allowEmpty);
-  return isOdd ? ERRORS.CATALOG_SUSPECT.exit : 0;
+/** Where a driver's source is, if that is a directory of this machine. */
+function treeOf({ config }: Farm, name: string): string | undefined {
+  const source = config.drivers.find((driver) => driver.name === name)?.source;
+  return typeof source === "string" ? resolve(config.base, source) : undefined;
 }
-
-const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 
 export function toJson(report: RunReport, farm: Farm) {
   const elements = report.rows.map((row) => ({
@@ -133,11 +143,12 @@ export function toJson(report: RunReport, farm: Farm) {
     outcome: outcomeOf(row),
     standing: row.standing,
     isNew: row.isNew,
+    isSame: row.isSame,
     attempt: { ...shownNote(row.note), logFile: logPlace(row.note, farm.store) },
     path: row.path === undefined ? undefined : `${farm.store.place}/${row.path}`,
   }));
   return {
-    schema: "kmodfarm.run/1",
+    schema: "kmodfarm.run/1" as const,
     generation: report.generation,
     kernels: report.kernels,
     wanted: report.wanted,
@@ -146,6 +157,8 @@ export function toJson(report: RunReport, farm: Farm) {
     otherStable: report.otherStable,
     unfetchable: report.unfetchable,
     problems: report.problems,
+    faults: faultsOf(report),
+    exitCode: exitOf(report, farm.config.allowEmpty),
     elements,
   };
 }
@@ -154,22 +167,10 @@ function shownNote({ load, ...note }: RunRow["note"]) {
   return load === undefined ? note : { ...note, load: { ...load, verdict: shownVerdict(load.verdict) } };
 }
 
-export function toText(report: RunReport, farm: Farm): string {
-  const place = shortest(farm.store.place);
-  const drivers = new Set(report.rows.map(({ element }) => `${element.driver} ${element.driverversion}`));
-  const isOne = drivers.size === 1;
-  const rows = report.rows.map((row) => [
-    ...(isOne ? [] : [`${row.element.driver} ${row.element.driverversion}`]),
-    `${row.element.distribution}/${row.element.architecture}`,
-    row.element.kversion,
-    row.note.compiler,
-    seconds(row.note.buildMs),
-    loadWord(row),
-    row.path === undefined ? whereInstead(row, farm.store) : `${place}/${row.path}`,
-  ]);
-  const head = ["KERNEL OF", "RELEASE", "COMPILER", "BUILD S", "LOAD", "MODULES (OR LOG)"];
-  const shown =
-    rows.length > 0 ? `${table(isOne ? head : ["DRIVER", ...head], rows)}\n` : nothingText(report);
+export function toText(report: RunReport, farm: Farm, isQuiet = false): string {
+  const rest =
+    report.rows.length > 0 ? runTables(report.rows, shortest(farm.store.place)) : nothingText(report);
+  const shown = isQuiet ? "" : rest;
   return `${shown}${failureText(report, farm.store)}${standingText(report)}${summaryText(report)}`;
 }
 
@@ -184,10 +185,6 @@ function nothingText({ wanted, handedOut, outOfReach, kernels, problems, exclude
     return `Nothing to build among the ${kernels} known kernels, but not every source could be queried: see below.\n`;
   if (excluded.length > 0) return "Nothing to build: everything selected is excluded.\n";
   return `Nothing to build: the selection matches none of the ${kernels} known kernels.\n`;
-}
-
-function whereInstead({ note, standing }: RunRow, store: Store): string {
-  return standing?.word === "withdrawn" ? "withdrawn" : shortest(logPlace(note, store) ?? "-");
 }
 
 /** What is stable by exception only, and what was withdrawn: once for all that have the same words. */
@@ -212,22 +209,6 @@ function standingText({ rows }: RunReport): string {
       return `${name}: ${words}\n${hint}`;
     })
     .join("");
-}
-
-function isUntested({ note }: RunRow): boolean {
-  return note.load !== undefined && hasReason(note.load.verdict, "untested");
-}
-
-function loadWord(row: RunRow): string {
-  const { note, standing } = row;
-  if (standing?.word === "stable" && note.load?.verdict.verdict === "fail") return "waived";
-  if (isUntested(row)) return "untested";
-  if (note.load !== undefined)
-    return note.load.verdict.verdict === "pass"
-      ? `pass ${seconds(note.load.bootMs)} s`
-      : note.load.verdict.verdict;
-  if (row.state.word === "excluded") return "excluded";
-  return row.state.word === "unfetchable" ? "not there" : "failed";
 }
 
 function failureText(report: RunReport, store: Store): string {
@@ -265,6 +246,11 @@ export function summaryText(report: RunReport): string {
     ...(count("excluded") > 0 ? [`${count("excluded")} excluded`] : []),
     `${fresh} of them new`,
   ];
+  const same = report.rows.filter(({ isSame }) => isSame).length;
+  const unchanged =
+    same > 0
+      ? `${counted(same, "element")} came out byte for byte as published, though what they are built from changed: no news for nodes.\n`
+      : "";
   const lost =
     report.unfetchable > 0
       ? ` ${report.unfetchable} of them are listed but not on their mirror (see \`catalog list\`).`
@@ -285,12 +271,5 @@ export function summaryText(report: RunReport): string {
     report.ofAll === undefined
       ? ""
       : `${report.wanted} of ${report.ofAll} configured elements were asked for.\n`;
-  return `${problems}${excluded}${narrowed}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
-}
-
-/** A path as a person here would type it. */
-function shortest(path: string): string {
-  if (!isAbsolute(path)) return path;
-  const below = relative(process.cwd(), path);
-  return below === "" || below.startsWith("..") ? path : below;
+  return `${problems}${excluded}${narrowed}${unchanged}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
 }

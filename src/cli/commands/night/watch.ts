@@ -1,8 +1,8 @@
 /**
  * `kmodfarm watch`: the night, all day.
  */
-import { watchFarm } from "../../../farm/watch.ts";
-import { withBoard } from "../../board.ts";
+import { watchFarm } from "../../../farm/night/watch.ts";
+import { type Watched, withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withFarm } from "../../options.ts";
 import { printJson } from "../../output.ts";
@@ -14,7 +14,7 @@ const SESSION_MS = 60 * 60_000;
 export async function watch(options: OptionsOf<typeof WATCH>): Promise<number> {
   return withFarm(options, async (farm) => {
     requireDrivers(farm, options);
-    await withBoard(options, async (watched) => {
+    const session = async (watched: Watched) => {
       await watchFarm(farm, {
         ...watched,
         sessionMs: SESSION_MS,
@@ -24,7 +24,8 @@ export async function watch(options: OptionsOf<typeof WATCH>): Promise<number> {
         },
       });
       watched.progress.say("stopped; what was finished is published");
-    });
+    };
+    await withBoard(options, session, { cache: farm.cache });
     // To be stopped is how it ends.
     return 0;
   });

@@ -1,11 +1,24 @@
-/** `kmodfarm generations`, `prune`, `fsck`, `store copy`. */
-import { byDefault, declareCommand, flag, one, wholeNumber, word } from "../../command.ts";
+/** `kmodfarm generations`, `generations accept`, `prune`, `fsck`, `store copy`. */
+import { byDefault, declareCommand, flag, one, oneWholeNumber, wholeNumber, word } from "../../command.ts";
 import { LOG, PLACES } from "../../common-options.ts";
 
 export const GENERATIONS = declareCommand(
   "generations",
   "list what was published when and by whom, and what it changed, newest first",
   { options: PLACES },
+);
+
+export const ACCEPT = declareCommand(
+  "accept",
+  "vouch for a generation that a machine without a head key published, after printing what it changed",
+  {
+    arguments: [oneWholeNumber("number", "the newest generation")],
+    options: {
+      ...PLACES,
+      digest: word("<sha256>", "accept it only if it is this one, as --dry-run prints it"),
+      dryRun: flag("only print what it changed since the last generation that is vouched for"),
+    },
+  },
 );
 
 export const PRUNE = declareCommand(

@@ -8,6 +8,7 @@ import { formatSize } from "../../../base/size.ts";
 import { loadConfig } from "../../../farm/config/index.ts";
 import { copyStore } from "../../../registry/copy.ts";
 import { hasFiles, openStore } from "../../../registry/stores/index.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { counted, print, printJson } from "../../output.ts";
 import type { COPY } from "./command.ts";
@@ -22,7 +23,9 @@ export async function copy(from: string, to: string, options: OptionsOf<typeof C
         detail: `there is no store at ${source.place}`,
         hint: "Name the place to copy from first, and then the one to copy to.",
       });
-    const copied = await copyStore(source, target, scratch);
+    const copied = await withTask(options, `copying to ${target.place}`, () =>
+      copyStore(source, target, scratch),
+    );
     if (options.json)
       await printJson({ schema: "kmodfarm.store-copy/1", from: source.place, to: target.place, ...copied });
     else

@@ -4,6 +4,7 @@
 import { formatSize } from "../../../base/size.ts";
 import { keptCopies } from "../../../farm/kept-copies.ts";
 import { type FsckReport, fsck } from "../../../registry/fsck.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withStoredFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
@@ -13,12 +14,11 @@ type FsckOptions = OptionsOf<typeof FSCK>;
 
 export function checkStore(options: FsckOptions): Promise<number> {
   return withStoredFarm(options, async ({ store, cache }) => {
-    const report = await fsck(store, {
-      isFull: options.full ?? false,
-      isRepair: options.repair ?? false,
-      copyOf: keptCopies(cache),
-    });
-    if (options.json) await printJson(report);
+    const [isFull, isRepair] = [options.full ?? false, options.repair ?? false];
+    const report = await withTask(options, `looking at ${store.place}`, () =>
+      fsck(store, { isFull, isRepair, copyOf: keptCopies(cache) }),
+    );
+    if (options.json) await printJson({ schema: "kmodfarm.fsck/1", ...report });
     else await print(fsckText(report, options));
     return exitOf(report);
   });

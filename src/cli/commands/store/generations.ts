@@ -13,15 +13,16 @@ export function generations(options: PlaceOptions): Promise<number> {
     const found = [];
     for await (const one of history(store, newest?.head ?? null)) found.push(one);
     if (options.json)
-      await printJson(
-        found.map(({ head, generation }) => ({
+      await printJson({
+        schema: "kmodfarm.generations/1",
+        generations: found.map(({ head, generation }) => ({
           ...head,
           publishedAt: generation.publishedAt,
           ...(generation.schema === "kmodfarm.generation/2"
             ? { by: generation.by, difference: generation.difference }
             : {}),
         })),
-      );
+      });
     else if (found.length === 0) await print("Nothing has been published yet; `kmodfarm run` publishes.\n");
     else {
       const rows = found.map(({ head, generation }) => [
@@ -31,20 +32,23 @@ export function generations(options: PlaceOptions): Promise<number> {
           ? [generation.by.what, generation.by.who, differenceWords(generation.difference)]
           : ["-", "-", "not recorded by that version"]),
       ]);
-      await print(table(["NUMBER", "TIME (UTC)", "COMMAND", "BY", "WHAT CHANGED"], rows));
+      await print(
+        table(["NUMBER", "TIME (UTC)", "COMMAND", "BY", "WHAT CHANGED"], rows, { spare: ["BY", "COMMAND"] }),
+      );
     }
     return 0;
   });
 }
 
 /** `+2 stable, 1 of them changed; 14 kernels` */
-function differenceWords({
+export function differenceWords({
   stable,
   candidates,
   attempts,
   kernels,
   facts = 0,
   decisions,
+  feeds = 0,
 }: Difference): string {
   const moved = (what: string, { added, changed, removed }: Difference["stable"]) =>
     [
@@ -61,6 +65,7 @@ function differenceWords({
     ...some(decisions, "decision"),
     ...some(attempts, "attempt"),
     ...some(kernels, "kernel"),
+    ...some(feeds, "feed"),
     ...(facts === 0 ? [] : [`facts of ${counted(facts, "kernel")}`]),
   ];
   return words.length === 0 ? "sources, or toolchains" : words.join(", ");

@@ -23,7 +23,7 @@ export async function pruneStore(options: OptionsOf<typeof PRUNE>): Promise<numb
       now: new Date(),
       isDryRun: options.dryRun ?? false,
     });
-    if (options.json) await printJson(pruned);
+    if (options.json) await printJson({ schema: "kmodfarm.prune/1", ...pruned });
     else {
       const { generations: old, files, bytes, kept } = pruned;
       const verb = options.dryRun ? "would be removed" : "removed";

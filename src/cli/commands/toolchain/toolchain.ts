@@ -9,9 +9,10 @@ import { exportRoot, importRoot } from "../../../builder/toolchains/archive.ts";
 import { openToolchains } from "../../../farm/open.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { Compiler } from "../../../kernel/kernel.ts";
+import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import type { PlaceOptions } from "../../common-options.ts";
-import { stopSignal, toArchitecture, withFarm } from "../../options.ts";
+import { toArchitecture, withFarm } from "../../options.ts";
 import { counted, print, printJson, say } from "../../output.ts";
 import type { EXPORT_TOOLCHAIN } from "./command.ts";
 
@@ -27,8 +28,9 @@ export async function exportToolchain(
   };
   return withFarm(options, async (farm) => {
     const toolchains = openToolchains(farm, say);
-    if (!(await toolchains.isReady(wanted))) say(`making the toolchain root of ${release} with ${compiler}`);
-    await toolchains.root(wanted, stopSignal());
+    const made = `making the toolchain root of ${release} with ${compiler}`;
+    if (!(await toolchains.isReady(wanted)))
+      await withTask(options, made, ({ signal }) => toolchains.root(wanted, signal));
     const file = resolve(options.output);
     say(`writing ${options.output}`);
     const { name, digest, record } = await exportRoot(await toolchains.place(wanted), file, farm.scratch);
@@ -47,7 +49,9 @@ export async function importToolchain(file: string, options: PlaceOptions): Prom
   return withFarm(options, async (farm) => {
     const place = ({ name }: { readonly name: string }) => join(farm.cache, "roots", name);
     if (!(await exists(file))) throw new FarmError("FILE_UNREADABLE", { detail: `there is no file ${file}` });
-    const { name, digest, record } = await importRoot(resolve(file), place, farm.scratch, stopSignal());
+    const { name, digest, record } = await withTask(options, `reading ${file}`, ({ signal }) =>
+      importRoot(resolve(file), place, farm.scratch, signal),
+    );
     if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, ...record });
     else await print(`${name}: ${record.packages.length} packages, content ${digest}\nadded to the cache\n`);
     return 0;

@@ -5,14 +5,13 @@ import {
   newRoot,
   publishRoot,
   readRootFile,
+  signForRoot,
   signRoot,
   writeRootFile,
 } from "../../../farm/signing/ceremony.ts";
 import { headMaker } from "../../../farm/signing/heads.ts";
 import { type PublicKey, publicKeyFromPem } from "../../../provenance/public-key.ts";
 import { ROOT_LIMIT_BYTES, readTrust, type Trust, writeTrust } from "../../../provenance/trust.ts";
-import { readPublished } from "../../../registry/generations.ts";
-import { publishHead } from "../../../registry/head.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { withFarm } from "../../options.ts";
@@ -20,12 +19,17 @@ import { counted, print } from "../../output.ts";
 import type { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT } from "./command.ts";
 
 export async function newDocument(options: OptionsOf<typeof NEW_ROOT>): Promise<number> {
-  const { to, after, origin, threshold, days, rootKey = [], headKey = [] } = options;
+  const { to, after, origin, threshold, days, witnesses } = options;
+  const { rootKey = [], headKey = [], logKey = [], witnessKey = [] } = options;
   const before = after === undefined ? undefined : readTrust((await readRoot(after)).text, after);
   if (before !== undefined && origin !== undefined)
     throw new FarmError("USAGE", { detail: "a registry keeps its origin: --origin is for a first root" });
-  const [rootKeys, headKeys] = [await readKeys(rootKey), await readKeys(headKey)];
-  const trust = newRoot({ origin, rootKeys, headKeys, threshold, days }, before, new Date());
+  const wishes = {
+    ...{ origin, threshold, days, witnesses },
+    ...{ rootKeys: await readKeys(rootKey), headKeys: await readKeys(headKey) },
+    ...{ logKeys: await readKeys(logKey), witnessKeys: await readKeys(witnessKey) },
+  };
+  const trust = newRoot(wishes, before, new Date());
   await write(to, writeTrust(trust));
   await print(`${wordsOf(trust)}Next: \`kmodfarm root sign ${to}\`, wherever the keys are.\n`);
   return 0;
@@ -46,9 +50,8 @@ export async function publish(file: string, options: OptionsOf<typeof PUBLISH_RO
     const trust = await publishRoot(farm.store, note, file);
     await print(wordsOf(trust));
     // A head by a key that is not trusted any more is worth nothing.
-    const head = await publishHead(
+    const head = await signForRoot(
       farm.store,
-      await readPublished(farm.store),
       headMaker(farm, () => new Date()),
     );
     await print(head === undefined ? "" : `Head ${head.serial} is signed by it.\n`);
@@ -85,5 +88,6 @@ async function write(file: string, text: string): Promise<void> {
 function wordsOf({ origin, version, expires, roles }: Trust): string {
   const keys = ({ threshold, keys: all }: Trust["roles"]["root"]) =>
     `${threshold} of ${all.length}: ${all.join(", ")}`;
-  return `Root ${version} of ${origin}, until ${expires}\n  root  ${keys(roles.root)}\n  head  ${keys(roles.head)}\n`;
+  const lines = Object.entries(roles).map(([name, role]) => `  ${name.padEnd(7)} ${keys(role)}\n`);
+  return `Root ${version} of ${origin}, until ${expires}\n${lines.join("")}`;
 }

@@ -1,24 +1,21 @@
 /** `kmodfarm verify`: whether what is here holds together, and who says so. */
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { FarmError } from "../../../base/error.ts";
+import { FarmError, toFarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
-import { Http } from "../../../base/http.ts";
 import { formatSize } from "../../../base/size.ts";
 import { MODULE_LIMIT_BYTES } from "../../../builder/outputs.ts";
-import { storePlaceOf } from "../../../farm/config/store.ts";
-import { readPolicy } from "../../../farm/policy-file.ts";
-import { readNote } from "../../../provenance/signed-note.ts";
-import { firstTrust, ROOT_LIMIT_BYTES, type Trust } from "../../../provenance/trust.ts";
+import { readPolicy } from "../../../farm/gate/policy-file.ts";
+import type { FoundCheckpoint } from "../../../provenance/shown-log.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { openFolderStore } from "../../../registry/stores/folder.ts";
-import { openStore } from "../../../registry/stores/index.ts";
-import { webReader } from "../../../registry/stores/web.ts";
 import { type Break, type VerifiedPlace, verifyRegistry } from "../../../registry/verify.ts";
 import { verifyArtifact, verifyModule } from "../../../registry/verify-artifact.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { counted, print, printJson } from "../../output.ts";
+import { readTrustedRoot, withRegistry } from "../../registries.ts";
+import { SeenCheckpoints } from "../../seen-checkpoints.ts";
 import type { VERIFY } from "./command.ts";
 
 type VerifyOptions = OptionsOf<typeof VERIFY>;
@@ -63,7 +60,7 @@ function missingStore(): never {
   });
 }
 
-/** @throws FarmError FILE_UNREADABLE */
+/** @throws FarmError FILE_UNREADABLE, STORE_MISSING */
 async function kindOf(place: string): Promise<"registry" | "artifact" | "module"> {
   if (/^[a-z0-9]+:\/\//i.test(place)) return "registry";
   const isThere = (path: string) => stat(path).catch(() => undefined);
@@ -71,41 +68,57 @@ async function kindOf(place: string): Promise<"registry" | "artifact" | "module"
   if (status === undefined)
     throw new FarmError("FILE_UNREADABLE", { about: place, joint: " ", detail: "is not there" });
   if (!status.isDirectory()) return "module";
-  return (await isThere(join(place, "manifest.json"))) === undefined ? "registry" : "artifact";
+  const has = async (name: string) => (await isThere(join(place, name))) !== undefined;
+  if (await has("manifest.json")) return "artifact";
+  const store = join(".kmodfarm", "store");
+  if (!(await has("generations")) && (await has(store)))
+    throw new FarmError("STORE_MISSING", {
+      detail: `${place} is the directory of a farm, not a registry (did you mean ${join(place, store)}?)`,
+      hint: "Name the registry itself.",
+    });
+  return "registry";
 }
 
-async function withRegistry<T>(place: string, work: (registry: VerifiedPlace) => Promise<T>): Promise<T> {
-  if (/^https?:\/\//i.test(place)) {
-    const http = new Http();
-    try {
-      return await work(webReader(place, http));
-    } finally {
-      await http.close();
-    }
-  }
-  const store = await openStore(storePlaceOf(place, process.cwd()));
-  try {
-    return await work(store);
-  } finally {
-    await store.close();
-  }
-}
-
-async function registryReport(registry: VerifiedPlace, { root, policy }: VerifyOptions): Promise<Report> {
+async function registryReport(
+  registry: VerifiedPlace,
+  { root, policy, state }: VerifyOptions,
+): Promise<Report> {
   const builders = policy === undefined ? [] : (await readPolicy(policy)).builders;
-  const trusted = root === undefined ? undefined : await readRoot(root);
-  const found = await verifyRegistry(registry, { trusted, builders, now: new Date() });
-  const { origin, serial, generation, files, bytes, breaks, remarks } = found;
+  const trusted = root === undefined ? undefined : await readTrustedRoot(root);
+  const seen = new SeenCheckpoints(state);
+  let before: string | undefined;
+  const found = await verifyRegistry(registry, {
+    ...{ trusted, builders, now: new Date() },
+    seen: async (origin) => {
+      before = await seen.last(origin);
+      return before;
+    },
+  });
+  const { origin, serial, generation, files, bytes, breaks, checkpoint } = found;
+  const kept = await keepSeen(seen, registry, checkpoint, before);
+  const remarks = [...found.remarks, ...(kept.note === undefined ? [] : [kept.note])];
   const head = serial === undefined ? "" : ` ${origin}, head ${serial},`;
   return {
     what: `registry${head} generation ${generation}, ${counted(files, "file")}, ${formatSize(bytes)}`,
-    ...{ breaks, remarks },
+    ...{ breaks: [...kept.breaks, ...breaks], remarks },
   };
 }
 
-/** @throws FarmError FILE_UNREADABLE, NOTE_MALFORMED, METADATA_UNSIGNED */
-async function readRoot(file: string): Promise<Trust> {
-  return firstTrust(readNote(await readNamedFile(file, ROOT_LIMIT_BYTES), ROOT_LIMIT_BYTES, file), file);
+/** A server may have held this run while another one saw the other side of a fork: that is a broken link too. */
+async function keepSeen(
+  seen: SeenCheckpoints,
+  registry: VerifiedPlace,
+  checkpoint: FoundCheckpoint | undefined,
+  before: string | undefined,
+): Promise<{ readonly breaks: readonly Break[]; readonly note?: string | undefined }> {
+  if (checkpoint === undefined) return { breaks: [] };
+  try {
+    return { breaks: [], note: await seen.keep(registry, checkpoint, before) };
+  } catch (thrown) {
+    const { code, blame, message } = toFarmError(thrown);
+    if (blame !== "integrity") throw thrown;
+    return { breaks: [{ link: "log", code, fact: message }] };
+  }
 }
 
 const MOST_SHOWN = 20;

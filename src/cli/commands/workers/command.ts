@@ -25,7 +25,7 @@ export const PLAN = declareCommand(
       targetMinutes: wholeNumber("<n>", "expected time of a shard (default: 10)"),
       readOnly: flag("write nothing to the store; what this plan learns, `take --catalog` learns again"),
       hours: wholeNumber("<n>", "how long hand-overs are accepted (default: 24)"),
-      retry: flag("also order elements that failed through their own fault or could not be fetched"),
+      retry: flag("also order elements that failed because of the driver or could not be fetched"),
     },
   },
 );
@@ -40,6 +40,9 @@ export const WORK = declareCommand(
       out: required(word("<dir>", "directory for the hand-overs")),
       cache: word("<dir>", "the disposable local cache (default: .kmodfarm/cache)"),
       jobs: wholeNumber("<n>", "orders to carry out at once (default: number of processors)"),
+      minutes: wholeNumber("<n>", "time limit of a build, even if its order allows more (default: 15)"),
+      memory: word("<size>", "memory limit of a build, likewise (default: 8G)"),
+      disk: word("<size>", "limit on what a build has on the disk, likewise (default: 8G)"),
       share: word("<k/n>", "only share k of n equal shares of the orders, for n workers"),
       shard: word("<id>", "only one shard of the plan; its shards.json lists them"),
       after: word("<dir>", "instead carry out the load tests that follow from the builds handed over here"),
@@ -54,6 +57,7 @@ export const TAKE = declareCommand("take", "check what workers handed over, and 
   options: {
     ...PLACES,
     orders: word("<dir>", "the directory of orders, if another machine planned them"),
+    plan: word("<digest>", "the digest that `plan` printed there; --orders needs it"),
     load: unless("do not boot here; the next `kmodfarm plan` orders load tests that no worker made"),
     catalog: flag("also query the sources, as `run` does: for plans that were made with --read-only"),
     summary: SUMMARY,

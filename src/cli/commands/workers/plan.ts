@@ -1,15 +1,14 @@
 /**
  * `kmodfarm plan`: orders for workers.
  */
-import { writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { type PlanReport, planFarm } from "../../../farm/plan.ts";
-import { githubMatrix } from "../../../matrix/shard.ts";
-import { withBoard } from "../../board.ts";
+import { resolve } from "node:path";
+import { type PlanReport, planFarm } from "../../../farm/workers/plan.ts";
+import { type Watched, withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
+import { exitOf } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
-import { exitOf, problemText, requireDrivers } from "../night/run.ts";
+import { problemText, requireDrivers } from "../night/run.ts";
 import type { PLAN } from "./command.ts";
 
 export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
@@ -19,28 +18,30 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
     const { retry = false, hours = 24 } = options;
     const carried = options.withPackages ? "all" : "private";
     const { readOnly: isReadOnly = false, maxShards, targetMinutes } = options;
-    const report = await withBoard(options, (watched) =>
+    const write = (watched: Watched) =>
       planFarm(farm, {
         ...{ ...watched, retry, out, hours, carried, isReadOnly },
         ...(maxShards === undefined ? {} : { maxShards }),
         ...(targetMinutes === undefined ? {} : { targetSeconds: targetMinutes * 60 }),
         narrowed: narrowedBy(options),
-      }),
-    );
-    const { orders, shards, handedOut, wanted, generation, problems } = report;
-    const matrix = githubMatrix(shards.map((shard) => ({ ...shard, elements: shard.orders })));
-    await writeFile(join(out, "matrix.json"), `${matrix}\n`);
+      });
+    const report = await withBoard(options, write, {
+      cache: farm.cache,
+      isBad: (planned) => exitOf(planned) !== 0,
+    });
+    const { orders, shards, handedOut, wanted, generation, problems, plan: digest } = report;
     const counts = { orders, shards: shards.length, handedOut, wanted };
-    if (options.json) await printJson({ schema: "kmodfarm.plan/1", out, ...counts, generation, problems });
+    if (options.json)
+      await printJson({ schema: "kmodfarm.plan/1", out, plan: digest, ...counts, generation, problems });
     else await print(planText(options.out, report));
     return exitOf(report);
   });
 }
 
-function planText(out: string, { orders, wanted, handedOut, problems }: PlanReport): string {
+function planText(out: string, { orders, wanted, handedOut, problems, plan: digest }: PlanReport): string {
   const { build, load, before } = orders;
   const rest = `${wanted - handedOut} of ${counted(wanted, "wanted element")} need no work.\n`;
-  const next = `  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n`;
+  const next = `  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n  On another machine: \`kmodfarm take HANDOVERS --orders ${out} --plan ${digest}\`.\n`;
   const earlier =
     before === 0
       ? ""

@@ -4,20 +4,22 @@
 import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
+import type { Digest } from "../../../base/json.ts";
 import { oneLine } from "../../../base/visible.ts";
 import type { Farm } from "../../../farm/open.ts";
-import { type TakeReport, takeAll } from "../../../farm/workers/take-all.ts";
+import { type TakeOptions, type TakeReport, takeAll } from "../../../farm/workers/take-all.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
+import { exitOf, faultText } from "../../faults.ts";
 import { withFarm } from "../../options.ts";
 import { counted, print, printJson } from "../../output.ts";
-import { addSummary } from "../../summary.ts";
-import { exitOf, toJson, toText } from "../night/run.ts";
+import { addSummary, summaryOf } from "../../summary.ts";
+import { toJson, toText } from "../night/run.ts";
 import type { TAKE } from "./command.ts";
 
 export async function take(places: readonly string[], options: OptionsOf<typeof TAKE>): Promise<number> {
   return withFarm(options, async (farm) => {
-    const orders = options.orders === undefined ? {} : { orders: resolve(options.orders) };
+    const orders = ordersOf(options);
     if (places.length === 0 && !options.catalog)
       throw new FarmError("USAGE", {
         detail: "no hand-over is named, so there is nothing to take",
@@ -27,18 +29,33 @@ export async function take(places: readonly string[], options: OptionsOf<typeof 
       ...(options.catalog ? [] : (["catalog"] as const)),
       ...(options.load ? [] : (["load"] as const)),
     ];
-    const report = await withBoard(options, (watched) =>
-      takeAll(farm, { ...watched, places, without, ...orders }),
+    const report = await withBoard(
+      options,
+      (watched) => takeAll(farm, { ...watched, places, without, ...orders }),
+      { cache: farm.cache, isBad: (taken) => exitOfTake(taken) !== 0 },
     );
     if (options.json) await printJson(jsonOf(report, farm));
-    else await print(`${toText(report, farm)}${handOverText(report)}`);
-    if (options.summary !== undefined) await addSummary(options.summary, report);
+    else
+      await print(`${toText(report, farm)}${handOverText(report)}${faultText(report, exitOfTake(report))}`);
+    if (options.summary !== undefined) await addSummary(options.summary, summaryOf(report));
     return exitOfTake(report);
   });
 }
 
+/** Anybody may write to a directory: whose orders are in it, only who planned them can say. */
+function ordersOf({ orders, plan }: OptionsOf<typeof TAKE>): Pick<TakeOptions, "orders"> {
+  if (orders === undefined && plan === undefined) return {};
+  if (orders !== undefined && plan !== undefined && /^sha256:[0-9a-f]{64}$/.test(plan))
+    return { orders: { place: resolve(orders), plan: plan as Digest } };
+  throw new FarmError("USAGE", {
+    detail: orders === undefined ? "--plan names the plan of --orders" : "--orders needs the plan's digest",
+    hint: "Give --orders the directory, and --plan what `kmodfarm plan` printed on the machine that planned (sha256:…).",
+  });
+}
+
 function jsonOf(report: TakeReport, farm: Farm) {
-  const { taken, again, refused, faults } = report;
+  const { taken, again, refused } = report;
+  const faults = report.faults.map(({ name, code, message }) => ({ name, code, message }));
   const told = refused.map(({ file, error: { code, message, at, hint } }) => ({
     file,
     code,
@@ -46,7 +63,7 @@ function jsonOf(report: TakeReport, farm: Farm) {
     at,
     hint,
   }));
-  return { ...toJson(report, farm), schema: "kmodfarm.take/1", taken, again, refused: told, faults };
+  return { ...toJson(report, farm), schema: "kmodfarm.take/1" as const, taken, again, refused: told, faults };
 }
 
 function handOverText({ taken, again, refused, faults, handedOut }: TakeReport): string {

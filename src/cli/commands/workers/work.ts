@@ -3,32 +3,48 @@
  */
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { openCache } from "../../../base/cache.ts";
+import { defined } from "../../../base/defined.ts";
 import { FarmError } from "../../../base/error.ts";
+import type { BuildLimits } from "../../../builder/limits.ts";
+import { Limits } from "../../../farm/config/limits.ts";
 import { carryOut, type WorkReport } from "../../../farm/workers/work.ts";
-import { withBoard } from "../../board.ts";
+import { type Watched, withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { counted, print, printJson } from "../../output.ts";
 import type { WORK } from "./command.ts";
 
 export async function work(orders: string, options: OptionsOf<typeof WORK>): Promise<number> {
   const share = options.share === undefined ? undefined : shareOf(options.share);
-  const report = await withBoard(options, (watched) =>
+  const cache = resolve(options.cache ?? ".kmodfarm/cache");
+  const carry = (watched: Watched) =>
     carryOut({
       orders: resolve(orders),
       out: resolve(options.out),
-      cache: resolve(options.cache ?? ".kmodfarm/cache"),
+      cache,
       jobs: options.jobs ?? availableParallelism(),
       sandbox: options.sandbox ?? "bwrap",
+      limits: limitsOf(options),
       privateHosts: options.privateHost ?? [],
       ...(share === undefined ? {} : { share }),
       ...(options.shard === undefined ? {} : { shard: options.shard }),
       ...(options.after === undefined ? {} : { after: resolve(options.after) }),
       ...watched,
-    }),
-  );
+    });
+  // Its log is the first thing that goes there.
+  await openCache(cache, [process.cwd()]);
+  const report = await withBoard(options, carry, { cache, isBad: ({ faults }) => faults.length > 0 });
   if (options.json) await printJson(toJson(report));
   else await print(toText(report, options.out));
   return report.faults.length > 0 ? 3 : 0;
+}
+
+/** What a configuration gives where it says nothing, but for what a person here says. */
+function limitsOf({ minutes, memory, disk }: OptionsOf<typeof WORK>): BuildLimits {
+  const parsed = Limits.safeParse(defined({ minutes, memory, disk }));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new FarmError("USAGE", { detail: `--${issue?.path[0]?.toString()}: ${issue?.message}` });
 }
 
 function shareOf(text: string): { readonly number: number; readonly count: number } {
@@ -40,7 +56,7 @@ function shareOf(text: string): { readonly number: number; readonly count: numbe
 
 function toJson({ faults, ...report }: WorkReport) {
   return {
-    schema: "kmodfarm.work/1",
+    schema: "kmodfarm.work/1" as const,
     ...report,
     faults: faults.map(({ name, error: { code, message, hint } }) => ({ name, code, message, hint })),
   };

@@ -1,0 +1,98 @@
+/** What is read for one CVE says of it what all that there is says. */
+import { expect, test } from "vitest";
+import { makeCve } from "../../../test/support/gap.ts";
+import { farmWith } from "../../../test/support/stored-farm.ts";
+import type { ChangelogEntry } from "../../formats/deb-changelog.ts";
+import { Gap } from "../../gap/gap.ts";
+import type { FeedRecord } from "../../gap/records.ts";
+import type { Target } from "../../gap/target.ts";
+import { compareDebVersions } from "../../kernel/deb-version.ts";
+import { putBlob } from "../../registry/blobs.ts";
+import { packed } from "../../registry/packed.ts";
+import type { Store } from "../../registry/stores/store.ts";
+import { CHANGELOG, readBook } from "./stored-book.ts";
+
+const SHARED = "Net: a title that two have.";
+const CVES = [
+  makeCve("CVE-2026-1001", [["5.4", "a", "6.1.170", "b"]], { title: "net: one that was picked" }),
+  makeCve("CVE-2026-1002", [["5.4", "a", "6.1.170", "b"]], { title: SHARED }),
+  makeCve("CVE-2026-1003", [["5.4", "a", "6.1.170", "b"]], { title: `[x86] ${SHARED.toLowerCase()}` }),
+  makeCve("CVE-2026-1004", [["5.4", "a", "6.1.155", "b"]], { title: 'Revert "net: \\"quoted\\""' }),
+  makeCve("CVE-2026-1005", [["5.4", "a", "6.1.100", "b"]], { title: "net: what upstream has" }),
+  makeCve("CVE-2026-10011", [["5.4", "a", "0", "0"]], { title: "net: an id that begins like another's" }),
+];
+const OTHERS: FeedRecord[] = [
+  { type: "release", version: "6.1.155", day: "2026-06-01" },
+  { type: "release", version: "6.1.170", day: "2026-08-01" },
+  {
+    ...{ type: "advisory", id: "DSA-1", release: "debian12", package: "linux", status: "fixed" },
+    ...{ version: "6.1.160-1", cves: ["CVE-2026-1003", "CVE-2026-1002"] },
+  },
+];
+const bullet = (text: string, stable?: string) => (stable === undefined ? { text } : { text, stable });
+const ENTRIES: ChangelogEntry[] = [
+  {
+    ...{ source: "linux", version: "6.1.150-1", suite: "bookworm", day: "2026-07-01", stable: ["6.1.150"] },
+    bullets: [
+      ...[bullet("net: one that was picked"), bullet(SHARED), bullet('Revert "net: what upstream has"')],
+      ...[
+        bullet("net: what upstream has", "6.1.150"),
+        bullet("a fix (CVE-2026-1004)"),
+        bullet("more (CVE-2026-9999)"),
+      ],
+    ],
+  },
+];
+const TARGET: Target = {
+  ...{ name: "debian12", distribution: "debian12", packageVersion: "6.1.150-1", packages: ["linux"] },
+  ...{
+    proof: "both",
+    day: "2026-07-01",
+    base: { series: 6_001_000, patch: 150 },
+    compareVersions: compareDebVersions,
+  },
+};
+
+async function noteIn(store: Store, name: string, kind: string, text: string, date?: string) {
+  const bytes = await packed(text);
+  return {
+    ...{
+      name,
+      kind,
+      from: "x",
+      source: "x",
+      at: "2026-08-02T00:00:00.000Z",
+      licence: "x",
+      records: 1,
+      bad: [],
+    },
+    ...(date === undefined ? {} : { date }),
+    content: { digest: await putBlob(store, bytes), size: bytes.length },
+  };
+}
+
+test.each([
+  ["a feed with a day", "2026-08-01", true],
+  ["a feed without one, whose day is that of a release", undefined, true],
+  ["a feed with a day, and no changelog", "2026-08-01", false],
+])("%s", async (_, date, hasChangelog) => {
+  const { store } = await farmWith([]);
+  const lines = (records: readonly FeedRecord[]) => records.map((one) => `${JSON.stringify(one)}\n`).join("");
+  const changelog = { source: "linux", distribution: "debian12", isTrimmed: false, entries: ENTRIES };
+  const feeds = [
+    await noteIn(store, "cna", "cna", lines(CVES), date),
+    await noteIn(store, "others", "compact", lines(OTHERS), date),
+    ...(hasChangelog ? [await noteIn(store, "log", CHANGELOG, JSON.stringify(changelog))] : []),
+  ];
+  const whole = await readBook(store, feeds);
+  const all = new Gap(whole);
+
+  for (const id of [...CVES.map((one) => one.id), "CVE-2026-9999", "CVE-2026-1"]) {
+    const book = await readBook(store, feeds, id);
+
+    expect([id, new Gap(book).of(id, TARGET)]).toEqual([id, all.ofKernel(TARGET).of(id)]);
+    expect([book.size, book.feed, book.releases]).toEqual([whole.size, whole.feed, whole.releases]);
+    expect(book.cves.length).toBeLessThanOrEqual(1);
+  }
+  expect([whole.size, whole.feed]).toEqual([CVES.length, { name: "cna", date: "2026-08-01" }]);
+});

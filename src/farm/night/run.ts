@@ -1,0 +1,69 @@
+/**
+ * A run: catalog → matrix → what is missing → build, load, publish. Every step compares what is wanted with what is
+ * there, so it may be stopped anywhere and run again.
+ */
+import { during } from "../../base/progress.ts";
+import { readPublished } from "../../registry/generations.ts";
+import { loadDrivers } from "../drivers.ts";
+import { openGate } from "../gate/gate.ts";
+import { thisPerson } from "../gate/moves.ts";
+import { askSourcesOf, type Farm } from "../open.ts";
+import { makeFirstRoot } from "../signing/ceremony.ts";
+import { authorOf, headMaker, readOwn, untrustedNote } from "../signing/heads.ts";
+import { hasOwnKeys, makeMissingKeys } from "../signing/keys.ts";
+import { openAttestor } from "../signing/statements.ts";
+import { leftOutSuites } from "../sources.ts";
+import { Coordinator } from "./coordinator.ts";
+import { Ledger } from "./ledger.ts";
+import { withoutPlaces } from "./places.ts";
+import type { RunReport } from "./report.ts";
+import type { RunOptions } from "./run-options.ts";
+
+/**
+ * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
+ * configuration and store end a run.
+ * @throws FarmError INTERRUPTED after everything that was finished is published; NOT_PUBLISHED
+ */
+export async function runFarm(farm: Farm, options: RunOptions): Promise<RunReport> {
+  const coordinator = await openCoordinator(farm, options);
+  const { ledger } = coordinator;
+  if (!options.without?.includes("catalog"))
+    coordinator.hear(
+      await during(options.progress, "asking the mirrors which kernels there are", (note) =>
+        askSourcesOf(farm, ledger.catalog, options.signal, note),
+      ),
+    );
+  await coordinator.putInOrder();
+  await coordinator.begin();
+  coordinator.want();
+  await coordinator.drained();
+  return coordinator.end();
+}
+
+/** Makes what a farm without configured keys needs to sign, and says for whom it signs. */
+async function openTrust(farm: Farm, { progress, now }: RunOptions): Promise<void> {
+  if (hasOwnKeys(farm.config.keys)) return;
+  const { store, signing } = farm;
+  const made = await makeMissingKeys(farm.config, (text) => progress.say(text));
+  const root = await makeFirstRoot(store, signing, headMaker(farm, now), made.includes("head"));
+  const said = root ?? (await untrustedNote(store, farm));
+  if (said !== undefined) progress.say(said);
+}
+
+/** A coordinator on the newest generation of the farm's store. */
+export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
+  const { progress, signal, now, retry, what = "run", roots = {}, dry } = options;
+  const author = authorOf(farm, thisPerson(), what, now);
+  if (dry === undefined) await openTrust(farm, options);
+  const published = dry === undefined ? await readOwn(farm, now) : await readPublished(farm.store);
+  options.opened?.(published);
+  for (const note of leftOutSuites(farm.config.sources)) progress.say(note);
+  const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));
+  if (retry) ledger.forgetLessons();
+  for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);
+  const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
+  const attestor = await openAttestor(farm);
+  // Which kernels are still to come is known by what this run hears.
+  const gate = await openGate(farm, () => ({ ...ledger.published, catalog: ledger.catalog }), now);
+  return new Coordinator(farm, options, { ledger, drivers, gate, attestor });
+}

@@ -1,0 +1,93 @@
+/**
+ * Trying a driver as it lies there: the farm's own run on a registry that is thrown away, for kernels that cover what
+ * is out there.
+ */
+import { join } from "node:path";
+import { sha256 } from "../../base/json.ts";
+import { removeTree } from "../../base/strange-tree.ts";
+import type { Element } from "../../matrix/element.ts";
+import { kernelSeries } from "../../matrix/select.ts";
+import type { FarmConfig } from "../config/index.ts";
+import { openFarm } from "../open.ts";
+import { makeFirstRoot } from "../signing/ceremony.ts";
+import { headMaker } from "../signing/heads.ts";
+import { makeMissingKeys } from "../signing/keys.ts";
+import type { RunReport } from "./report.ts";
+import { runFarm } from "./run.ts";
+import type { RunOptions } from "./run-options.ts";
+
+export interface TryReport extends RunReport {
+  /** Where logs lie until the driver is tried again. */
+  readonly place: string;
+  /** How many elements a whole covering set has. */
+  readonly covering: number;
+}
+
+/**
+ * @param most how many elements at most; undefined for all
+ * @throws as `runFarm`
+ */
+export async function tryDrivers(
+  config: FarmConfig,
+  most: number | undefined,
+  options: RunOptions,
+): Promise<TryReport> {
+  const subject = sha256(JSON.stringify(config.drivers.map(({ name, source }) => [name, source])));
+  const place = join(config.cache, "try", subject.slice(7, 23));
+  await removeTree(place);
+  let covering = 0;
+  const choose = (elements: readonly Element[]) => {
+    covering = elements.length;
+    return most === undefined ? elements : spread(elements, most);
+  };
+  // What is thrown away is signed with keys that are thrown away too, and for nobody's kernels.
+  const trial: FarmConfig = {
+    ...config,
+    ...{ store: place, archive: "none", keys: [], keyDirectory: join(place, "keys"), signatures: [] },
+  };
+  await makeMissingKeys(trial, () => {});
+  const farm = await openFarm(trial);
+  try {
+    // Here already, so that the run does not announce a registry to nodes.
+    await makeFirstRoot(farm.store, farm.signing, headMaker(farm, options.now), true);
+    return { ...(await runFarm(farm, { ...options, choose })), place, covering };
+  } finally {
+    await farm.close();
+  }
+}
+
+/**
+ * So many elements that differ as much as they can: of every driver, release, series and architecture the first before any
+ * second, and generic kernels before others.
+ */
+function spread(elements: readonly Element[], most: number): readonly Element[] {
+  const seen = new Map<string, number>();
+  const left = new Set(
+    elements.toSorted((a, b) => Number(a.flavour !== "generic") - Number(b.flavour !== "generic")),
+  );
+  const chosen = new Set<Element>();
+  while (chosen.size < most && left.size > 0) {
+    const [best] = [...left].toSorted((a, b) => knownOf(a, seen) - knownOf(b, seen));
+    if (best === undefined) break;
+    left.delete(best);
+    chosen.add(best);
+    for (const fact of factsOf(best)) seen.set(fact, (seen.get(fact) ?? 0) + 1);
+  }
+  return elements.filter((element) => chosen.has(element));
+}
+
+function knownOf(element: Element, seen: ReadonlyMap<string, number>): number {
+  return factsOf(element).reduce((sum, fact) => sum + (seen.get(fact) ?? 0), 0);
+}
+
+function factsOf({ driver, distribution, kversion, architecture, flavour }: Element): string[] {
+  const series = kernelSeries(kversion);
+  return [
+    driver,
+    distribution,
+    `series ${series}`,
+    `${distribution} ${series}`,
+    architecture,
+    `flavour ${flavour}`,
+  ];
+}

@@ -1,0 +1,44 @@
+/** Heads by their serials: writers agree by creating each once, and what nodes begin with is a copy of the newest. */
+import type { Trust } from "../provenance/trust.ts";
+import { type FoundHead, readHeadAt, readTrusts } from "./metadata.ts";
+import { corruptStore } from "./stored.ts";
+import type { Store } from "./stores/store.ts";
+
+export function serialPath(serial: number): string {
+  return `metadata/heads/${serial}`;
+}
+
+/** The newest head that any root trusts. @throws FarmError STORE_CORRUPT, NOTE_MALFORMED, METADATA_UNSIGNED */
+export async function newestHead(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+  let newest = (await readHeadAt(store, trusts)) ?? (await fromSerials(store, trusts));
+  for (;;) {
+    const serial = (newest?.head.serial ?? 0) + 1;
+    const next = await headOf(store, trusts, serial);
+    if (next === undefined) return newest;
+    newest = next;
+  }
+}
+
+export async function headOf(
+  store: Store,
+  trusts: readonly Trust[],
+  serial: number,
+): Promise<FoundHead | undefined> {
+  const path = serialPath(serial);
+  const found = await readHeadAt(store, trusts, path);
+  if (found !== undefined && found.head.serial !== serial)
+    throw corruptStore(store, `${path} has the serial ${found.head.serial}`, path);
+  return found;
+}
+
+/** The head itself may be lost; serials must not begin anew. */
+async function fromSerials(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+  const names = await store.list("metadata/heads");
+  const serials = names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
+  return serials.length === 0 ? undefined : headOf(store, trusts, Math.max(...serials));
+}
+
+/** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */
+export async function headBySerial(store: Store): Promise<FoundHead | undefined> {
+  return fromSerials(store, await readTrusts(store));
+}
