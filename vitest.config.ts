@@ -7,6 +7,7 @@ export default defineConfig({
     testTimeout: 300_000,
     hookTimeout: 900_000,
     maxWorkers: 2,
+    retry: 1,
     tags: [
       {
         name: "wide",
@@ -14,7 +15,8 @@ export default defineConfig({
       },
     ],
     // Both share the workers, in the order of their names: what takes minutes comes first, and many small files fill
-    // what is left. Those keep one process between them: to start one for each takes longer than what it tests.
+    // what is left. Each file has a process of its own, because starting a program takes the longer the more memory
+    // the starting process has.
     projects: [
       { extends: true, test: { name: "e2e", include: ["test/e2e/**/*.test.ts"] } },
       {
@@ -22,7 +24,6 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["src/**/*.test.ts", "test/*.test.ts", "test/contracts/**/*.test.ts"],
-          isolate: false,
         },
       },
     ],

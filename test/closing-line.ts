@@ -1,6 +1,9 @@
 import type { Reporter, TestModule } from "vitest/node";
 
-/** Ends a run with `N passed, N failed`, alone on its line, for people and for CI. */
+/**
+ * Ends a run with `N passed, N failed`, alone on its line, for people and for CI. Before that it names what passed only when it
+ * was tried again: on a machine that does other things too, that may be the machine's doing, and is worth a look.
+ */
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
     let passed = 0;
@@ -10,6 +13,7 @@ export default class ClosingLine implements Reporter {
       if (testModule.state() === "failed" && testModule.errors().length > 0) failed++;
       for (const test of testModule.children.allTests()) {
         const state = test.result().state;
+        if (test.diagnostic()?.flaky) process.stdout.write(`\npassed when tried again: ${test.fullName}`);
         if (state === "passed") passed++;
         else if (state === "failed") failed++;
         else skipped++;

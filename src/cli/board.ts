@@ -74,7 +74,11 @@ export async function withBoard<T>(
   const boards = log === undefined ? [shown] : [shown, await jsonBoard((line) => log.write(line), "verbose")];
   let isNamed = log !== undefined && json !== true && format === "text";
   try {
-    const result = await work({ progress: all(boards), signal: stopSignal(), now: () => new Date() });
+    const progress = all(boards);
+    const signal = stopSignal(() =>
+      progress.say("stopping: what runs is being ended (again to end at once)"),
+    );
+    const result = await work({ progress, signal, now: () => new Date() });
     isNamed &&= isBad(result);
     return result;
   } finally {

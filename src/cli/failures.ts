@@ -21,10 +21,17 @@ type Failure = NonNullable<AttemptNote["failure"]>;
 const NAMED_KERNELS = 4;
 const NAMED_DRIVERS = 2;
 
-/** One paragraph for each distinct failure: cause, line, what to do, a log. */
-export function failureParagraphs(failed: readonly FailedElement[], store: Store): string {
+/**
+ * One paragraph for each distinct failure: cause, line, what to do, a log. Of a run that is kept, also when it will be tried
+ * again.
+ */
+export function failureParagraphs(
+  failed: readonly FailedElement[],
+  store: Store,
+  { isKept = true }: { readonly isKept?: boolean } = {},
+): string {
   return failureGroups(failed)
-    .map((group) => paragraph(group, store))
+    .map((group) => paragraph(group, store, isKept))
     .join("");
 }
 
@@ -45,11 +52,11 @@ export function shortFailure({ cause, file, lineNumber }: Failure): string {
   return file === undefined ? cause : `${cause} (${lineOf({ file, lineNumber })})`;
 }
 
-function paragraph(group: readonly FailedElement[], store: Store): string {
+function paragraph(group: readonly FailedElement[], store: Store, isKept: boolean): string {
   const [{ element, note }] = group as readonly [FailedElement];
   const { code, cause, file, lineNumber, line, advice } = failureOf(note);
   const lines = [
-    `${subjectOf(group)}: ${cause}${whenAgain(failureOf(note))}`,
+    `${subjectOf(group)}: ${cause}${isKept ? whenAgain(failureOf(note)) : ""}`,
     ...(file === undefined ? [] : [`  at: ${lineOf({ file, lineNumber })} of ${element.driver}`]),
     ...(line === "" ? [] : [`  said: ${line}`]),
     ...(group.length === 1 ? [] : [`  kernels: ${kernelsOf(group)}`]),

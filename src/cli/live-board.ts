@@ -110,16 +110,18 @@ export class LiveBoard implements Board {
   /** Elements that were done before, and are built again. */
   readonly #redone = new Set<string>();
   readonly #timer: NodeJS.Timeout;
-  readonly #onResize = () => this.#draw();
+  readonly #onResize = () => this.#redraw();
   #outlook: Outlook | undefined;
   /** How long each line was that stands there. */
   #drawn: readonly number[] = [];
+  #isClosed = false;
 
   constructor(stream: NodeJS.WriteStream, { isVerbose = false } = {}) {
     this.#stream = stream;
     this.#isVerbose = isVerbose;
     this.#paint = isColourful(stream) ? painted : (text) => text;
-    this.#timer = setInterval(() => this.#draw(), REDRAW_MS);
+    // Node hears of signals after timers: what is drawn at once would be drawn for the size before.
+    this.#timer = setInterval(() => setImmediate(() => this.#redraw()), REDRAW_MS);
     this.#timer.unref();
     stream.on("resize", this.#onResize);
   }
@@ -157,6 +159,7 @@ export class LiveBoard implements Board {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearInterval(this.#timer);
     this.#stream.off("resize", this.#onResize);
     this.#show([], []);
@@ -165,6 +168,10 @@ export class LiveBoard implements Board {
   #leave(left: Active | undefined): void {
     if (left?.stage === "building" || left?.stage === "booting")
       this.#took[left.stage].push((Date.now() - left.sinceMs) / 1000);
+  }
+
+  #redraw(): void {
+    if (!this.#isClosed) this.#draw();
   }
 
   #draw(above?: string): void {

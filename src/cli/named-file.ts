@@ -15,7 +15,10 @@ export async function readNamedFile(file: string, limitBytes: number): Promise<B
   } catch (thrown) {
     if (thrown instanceof FarmError) throw thrown;
     if ((thrown as NodeJS.ErrnoException).code === "EFBIG")
-      throw unreadable(`has more than ${limitBytes} bytes`);
+      throw new FarmError("FILE_UNREADABLE", {
+        ...{ about: file, joint: " ", detail: `has more than ${limitBytes} bytes` },
+        hint: "Name the file that was meant: those of this kind are smaller.",
+      });
     throw unreadable(`cannot be read (${(thrown as NodeJS.ErrnoException).code})`, thrown);
   }
 }

@@ -153,11 +153,14 @@ export function configOf(options: ConfigPlaces): Promise<FarmConfig> {
   return loadConfig(options);
 }
 
-/** A signal that fires at the first Ctrl-C or SIGTERM; the second one ends the process at once. */
-export function stopSignal(): AbortSignal {
+/** A signal that fires at the first Ctrl-C or SIGTERM, which is said at once; the second one ends the process at once. */
+export function stopSignal(onStop: () => void = () => {}): AbortSignal {
   const controller = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => controller.abort());
+    process.once(name, () => {
+      controller.abort();
+      onStop();
+    });
   }
   return controller.signal;
 }

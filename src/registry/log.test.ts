@@ -20,7 +20,7 @@ import { publish } from "./commit.ts";
 import type { Decision, Published } from "./documents.ts";
 import { fsck } from "./fsck.ts";
 import { readPublished } from "./generations.ts";
-import { logOf, placeInLog, proveLogged, stateOf } from "./log.ts";
+import { logOf, placesInLog, proveLogged, stateOf } from "./log.ts";
 import { prune } from "./prune.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
@@ -148,7 +148,7 @@ describe("a registry with a log", () => {
     const proof = await proveLogged(store, state, ENTRY, TRUST);
 
     expect(verifyLogProof(TRUST, proof, "a proof").size).toBe(301);
-    expect([proof.index, placeInLog(state, ENTRY)]).toEqual([0, 0]);
+    expect([proof.index, placesInLog(state)(ENTRY)]).toEqual([0, 0]);
     await expect(proveLogged(store, state, makeEntry(ELEMENT, "two"), TRUST)).rejects.toMatchObject({
       code: "ARTIFACT_UNKNOWN",
     });

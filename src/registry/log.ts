@@ -155,20 +155,16 @@ export function* logFiles(
     yield { path: logPath(tile), bytes: writeTile(partOf(log.rows[tile.level] ?? [], tile)) };
 }
 
-/** The place in the log of the last decision about an artifact; undefined where none is there. */
-export function placeInLog(
-  logged: Logged,
-  { driver, output, recipe }: Pick<IndexEntry, "driver" | "output" | "recipe">,
-): number | undefined {
-  const index = loggedOf(logged).findLastIndex(
-    (one) =>
-      "artifact" in one &&
-      one.artifact.driver === driver &&
-      one.artifact.output === output &&
-      one.artifact.recipe === recipe,
-  );
-  return index === -1 ? undefined : index;
+/** Where the log has the last decision about an artifact: undefined where none is there. */
+export function placesInLog(logged: Logged): (artifact: LoggedArtifact) => number | undefined {
+  const places = new Map<string, number>();
+  const keyOf = ({ driver, output, recipe }: LoggedArtifact) => `${driver}\n${output}\n${recipe}`;
+  for (const [index, one] of loggedOf(logged).entries())
+    if ("artifact" in one) places.set(keyOf(one.artifact), index);
+  return (artifact) => places.get(keyOf(artifact));
 }
+
+type LoggedArtifact = Pick<IndexEntry, "driver" | "output" | "recipe">;
 
 /**
  * The proof that the last decision about an artifact is in a registry's log, by its newest checkpoint.
@@ -181,7 +177,7 @@ export async function proveLogged(
   trust: Trust,
 ): Promise<LogProof> {
   const { checkpoint, note } = await requireCheckpoint(reader, trust);
-  const index = placeInLog(logged, artifact);
+  const index = placesInLog(logged)(artifact);
   const entry = index === undefined ? undefined : logOf(logged).entries[index];
   if (index === undefined || entry === undefined || index >= checkpoint.size)
     throw new FarmError("ARTIFACT_UNKNOWN", {

@@ -32,7 +32,7 @@ import { blobPath, readBlob } from "./blobs.ts";
 import { type Contents, contentsOf, type NamedFile } from "./contents.ts";
 import type { IndexEntry, Manifest } from "./documents.ts";
 import { type GenerationPlace, POINTER, readPointer } from "./generations.ts";
-import { logFiles, logOf, placeInLog, promotionsIn, type RegistryLog, stateOf } from "./log.ts";
+import { logFiles, logOf, placesInLog, promotionsIn, type RegistryLog, stateOf } from "./log.ts";
 import { readHeadAt, readNoteAt, readTrusts } from "./metadata.ts";
 import { nodeIndices } from "./node-index.ts";
 import { serialPath } from "./serials.ts";
@@ -277,8 +277,9 @@ class Verifier {
         if ((await this.#hash(path))?.digest !== sha256(bytes))
           this.#broken("log", "LOG_INCONSISTENT", `${this.#at(path)} is missing, or not what was decided`);
     await this.#proofs(log, promotionsIn(state), trusts);
+    const placeOf = placesInLog(state);
     for (const { entry, channel } of listAll(state.indices))
-      if (channel === "stable" && placeInLog(state, entry) === undefined)
+      if (channel === "stable" && placeOf(entry) === undefined)
         this.#remarks.push(`${viewPath(entry)} became stable before decisions were logged`);
   }
 

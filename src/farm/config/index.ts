@@ -204,7 +204,10 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   const text = await readAtMost(file, FILE_LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
     if (places.config === undefined && cause.code === "ENOENT") return "{}";
     throw new FarmError("FILE_UNREADABLE", {
-      detail: `the configuration ${file} cannot be read (${cause.code})`,
+      detail:
+        cause.code === "EFBIG"
+          ? `the configuration ${file} has more than ${FILE_LIMIT_BYTES} bytes`
+          : `the configuration ${file} cannot be read (${cause.code})`,
       cause,
     });
   });

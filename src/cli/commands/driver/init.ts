@@ -115,6 +115,7 @@ sources:
     releases: [${releases.map(quoted).join(", ")}]
 
 select:
+  architectures: [x86_64, aarch64]
   flavours: [generic]  # also: cloud, rt, 16k
   newest: 1            # of each release, architecture and kernel series; without it: every kernel
 `;

@@ -217,6 +217,7 @@ async function toText(report: TryReport): Promise<string> {
   const failures = failureParagraphs(
     rows.filter((row) => isBad(row) || isUnknown(row)),
     store,
+    { isKept: false },
   );
   await store.close();
   const left = excluded.map(({ reason, count }) => `${count} excluded: ${reason}\n`).join("");
