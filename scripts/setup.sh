@@ -72,6 +72,7 @@ rclone:rclone
 kubernetes_needs='
 /usr/lib/go-1.19/bin/go:golang-1.19-go
 etcd:etcd-server
+/usr/share/gocode/src/github.com/modern-go/reflect2/reflect2.go:golang-github-modern-go-reflect2-dev
 '
 case ${1-} in
 test) needs="$needs$test_needs" ;;

@@ -11,6 +11,7 @@ export default class ClosingLine implements Reporter {
     let skipped = 0;
     for (const testModule of modules) {
       if (testModule.state() === "failed" && testModule.errors().length > 0) failed++;
+      for (const suite of testModule.children.allSuites()) if (suite.errors().length > 0) failed++;
       for (const test of testModule.children.allTests()) {
         const state = test.result().state;
         if (test.diagnostic()?.flaky) process.stdout.write(`\npassed when tried again: ${test.fullName}`);
