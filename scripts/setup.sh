@@ -24,6 +24,7 @@ bzip2:bzip2
 git:git
 openssl:openssl
 setpriv:util-linux
+mount:mount
 dpkg-deb:dpkg
 rpm2archive:rpm2cpio
 /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring

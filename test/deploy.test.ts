@@ -3,7 +3,10 @@ import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseDocument } from "yaml";
+import { bubblewrap } from "../src/builder/sandboxes/bubblewrap.ts";
+import { PACKAGES } from "../src/ci/install.ts";
 import { COMMANDS } from "../src/cli/commands/index.ts";
+import { TOOLS } from "../src/farm/doctor.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const WORKFLOWS = globSync("deploy/github/*.yml", { cwd: ROOT });
@@ -100,6 +103,26 @@ test("the image of kmodfarm has every package that getting-started.md names, but
     /FROM \$\{BASE\}\nRUN ([\s\S]*?)\nCOPY/.exec(text.split("npm stays behind.")[1] ?? "") ?? [];
   expect(own.split(/[\s\\]+/)).toEqual(expect.arrayContaining(packages));
   expect(packages).toContain("qemu-system-x86");
+});
+
+test("whatever list of packages somebody installs by, it has every program that kmodfarm starts", () => {
+  const read = (file: string) => readFileSync(join(ROOT, file), "utf8");
+  const [, page = ""] = /--no-install-recommends ([\s\S]*?)\n\n/.exec(read("docs/getting-started.md")) ?? [];
+  const lists = {
+    page: page.split(/[\s\\]+/),
+    runner: PACKAGES,
+    setup: [...read("scripts/setup.sh").matchAll(/^[^ :]+:([a-z0-9.+-]+)$/gm)].map(([, one]) => one),
+  };
+  // Debian calls these essential: they are everywhere.
+  const essential = ["apt", "dpkg", "tar", "util-linux"];
+  const needed = [...TOOLS.always, ...TOOLS.forDeb, ...bubblewrap.needs, ["git", "git"]]
+    .map(([, name]) => name)
+    .filter((name) => !essential.includes(name));
+
+  expect(needed).toContain("mount");
+  for (const [list, packages] of Object.entries(lists))
+    expect(packages, list).toEqual(expect.arrayContaining(needed));
+  expect(PACKAGES).toEqual(expect.arrayContaining(TOOLS.forRpm.map(([, name]) => name)));
 });
 
 describe.each(globSync("deploy/systemd/*.service", { cwd: ROOT }))("%s", (file) => {

@@ -199,7 +199,8 @@ function pass(secret: Secret, pipe: Readable | Writable | null | undefined): voi
 function containing(): string[] {
   // Without root, namespaces are possible only inside a user namespace, and there are no mounts of the machine to separate.
   const kinds = process.getuid?.() === 0 ? ["--mount"] : ["--user", "--map-current-user"];
-  return ["unshare", ...kinds, "--pid", "--fork", "--kill-child=KILL", "--"];
+  // With a /proc of that namespace: programs such as bwrap look there for processes by the ids that these have in it.
+  return ["unshare", ...kinds, "--mount-proc", "--pid", "--fork", "--kill-child=KILL", "--"];
 }
 
 function exitOf(child: ChildProcess, program: string, stop: () => void): Promise<number> {

@@ -4,9 +4,19 @@
 import { lines, type Step } from "./workflow.ts";
 
 /** As scripts/setup.sh, for runners whose image has less than a machine of one's own. */
-const PACKAGES = [
-  ...["bubblewrap", "busybox-static", "bzip2", "debian-archive-keyring", "dnf", "git", "gpgv", "lz4"],
-  ...["mmdebstrap", "npm", "qemu-system-arm", "qemu-system-x86", "rpm", "rpm2cpio", "ubuntu-keyring"],
+export const PACKAGES = [
+  ...["bubblewrap", "busybox-static", "bzip2", "debian-archive-keyring", "dnf", "git", "gpg", "gpgv", "lz4"],
+  ...[
+    "mmdebstrap",
+    "mount",
+    "npm",
+    "openssl",
+    "qemu-system-arm",
+    "qemu-system-x86",
+    "rpm",
+    "rpm2cpio",
+    "ubuntu-keyring",
+  ],
   ...["util-linux", "xz-utils", "zstd"],
 ];
 

@@ -70,12 +70,9 @@ interface Tool {
   readonly isNeeded: boolean;
 }
 
-function programFindings(sources: readonly Source[], config: FarmConfig): Finding[] {
-  const has = (kind: Source["kind"]) => sources.some((source) => source.kind === kind);
-  const repositories = config.drivers.flatMap(({ source }) =>
-    typeof source === "object" && "git" in source ? [source.git] : [],
-  );
-  const always = [
+/** Programs and their packages in Debian, whatever sandbox builds. */
+export const TOOLS = {
+  always: [
     ["bwrap", "bubblewrap"],
     ["setpriv", "util-linux"],
     ["openssl", "openssl"],
@@ -86,23 +83,30 @@ function programFindings(sources: readonly Source[], config: FarmConfig): Findin
     ["zstd", "zstd"],
     ["bzip2", "bzip2"],
     ["gpgv", "gpgv"],
-  ] as const;
-  const forDeb = [
+  ],
+  forDeb: [
     ["apt-get", "apt"],
     ["dpkg-deb", "dpkg"],
-  ] as const;
-  const forRpm = [
+  ],
+  forRpm: [
     ["dnf", "dnf"],
     ["rpm", "rpm"],
     ["rpm2archive", "rpm2cpio"],
     ["gpg", "gpg"],
-  ] as const;
+  ],
+} as const;
+
+function programFindings(sources: readonly Source[], config: FarmConfig): Finding[] {
+  const has = (kind: Source["kind"]) => sources.some((source) => source.kind === kind);
+  const repositories = config.drivers.flatMap(({ source }) =>
+    typeof source === "object" && "git" in source ? [source.git] : [],
+  );
   const list = (tools: readonly (readonly [string, string])[], isNeeded: boolean) =>
     tools.map(([program, debianPackage]): Tool => ({ program, package: debianPackage, isNeeded }));
   return [
-    ...list(always, true),
-    ...list(forDeb, has("apt")),
-    ...list(forRpm, has("rpm-md")),
+    ...list(TOOLS.always, true),
+    ...list(TOOLS.forDeb, has("apt")),
+    ...list(TOOLS.forRpm, has("rpm-md")),
     ...list([["git", "git"]], repositories.length > 0),
     ...(repositories.some(isSsh) ? list([["ssh", "openssh-client"]], true) : []),
   ].map(toolFinding);

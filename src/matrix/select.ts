@@ -162,7 +162,8 @@ export function unknownWords(
   const about = kernels.filter(fits({ distributions: emptyAsAll(distributions), architectures }, "all"));
   const there = [...new Set(about.map(({ flavour }) => flavour))].toSorted();
   if (there.length === 0) return [];
-  const versions = [...new Set(about.map(({ kversion }) => kversion))];
+  // Of several that are as near, the newest is meant: a catalog has it last.
+  const versions = [...new Set(about.map(({ kversion }) => kversion))].toReversed();
   const missing = named
     .filter((word) => !versions.includes(word))
     .map((word) => ({

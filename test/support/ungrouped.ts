@@ -1,4 +1,4 @@
-/** A sandbox as it is where no control group can be made, which is so in most containers. */
+/** A sandbox as it is in most containers: no control group can be made, and there are few processes, whose ids are small. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { afterAll } from "vitest";
@@ -18,7 +18,8 @@ export interface Answer {
 
 /** The same sandbox in another Node.js that sees no control groups; it ends with the file of tests. */
 export function ungrouped(sandbox: Sandbox): Sandbox {
-  return elsewhere(sandbox, ["unshare", "--mount", "sh", "-c", ENTER, "sh"]);
+  const apart = ["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"];
+  return elsewhere(sandbox, ["unshare", ...apart, "sh", "-c", ENTER, "sh"]);
 }
 
 /** The same sandbox, started by a user who has no rights on this machine. */
