@@ -128,6 +128,28 @@ describe("run", () => {
     expect(await processesWith(mark)).toEqual([]);
   });
 
+  test("shows a program in a namespace itself in /proc if it looks there", async () => {
+    const looks = sh('read -r pid _ </proc/self/stat; [ "$pid" = $$ ]');
+
+    expect(await run(looks, { contained: "withProc" })).toMatchObject({ exitCode: 0 });
+  });
+
+  // As in a container: whoever is not root may make no other /proc there, and docker needs none.
+  test.skipIf(process.getuid?.() !== 0)(
+    "contains a user's program where parts of /proc are hidden",
+    async () => {
+      const script = `import { run } from ${JSON.stringify(join(import.meta.dirname, "run.ts"))};
+      for (const contained of [true, "withProc"]) console.log((await run(["true"], { contained })).exitCode);`;
+      const user = "setpriv --reuid=65534 --regid=65534 --clear-groups --";
+      const hide = `mount --bind /dev/null /proc/timer_list && exec ${user} "$@"`;
+      const node = [process.execPath, "--input-type=module", "--eval", script];
+
+      const { stdout, stderr } = await run(["unshare", "--mount", ...sh(hide), "sh", ...node]);
+
+      expect(stdout, stderr).toBe("0\n1\n");
+    },
+  );
+
   test("stops when it is told to", async () => {
     const stop = new AbortController();
     const file = join(await temporaryDirectory(), "pid");

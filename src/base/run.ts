@@ -31,9 +31,10 @@ export interface RunOptions {
   readonly onStart?: (pid: number) => void;
   /**
    * Puts the program and everything it starts into a process namespace that ends with us, and a mount namespace where
-   * we are root: nothing of it is left when `run` returns, whatever it did.
+   * we are root: nothing of it is left when `run` returns, whatever it did. With a /proc of that namespace if the program
+   * looks there for processes by the ids that they have in it; a user who is not root in a container may get none.
    */
-  readonly contained?: boolean;
+  readonly contained?: boolean | "withProc";
   readonly descriptors?: readonly Descriptor[];
   /** A file that is open here, which its answer goes to; default: a pipe to us. */
   readonly answer?: number;
@@ -172,7 +173,11 @@ function start(argv: readonly string[], options: RunOptions): ChildProcess {
   isAlone = true;
   // `setpriv --pdeathsig` and `unshare --kill-child`: a kill -9 of the farm takes its children along.
   const mortal = ["setpriv", "--pdeathsig", "KILL", "--"];
-  const [program, ...args] = [...mortal, ...(options.contained ? containing() : []), ...argv];
+  const [program, ...args] = [
+    ...mortal,
+    ...(options.contained ? containing(options.contained === "withProc") : []),
+    ...argv,
+  ];
   const { descriptors = [] } = options;
   const child: ChildProcess = spawn(program as string, args, {
     cwd: options.cwd ?? "/",
@@ -196,11 +201,11 @@ function pass(secret: Secret, pipe: Readable | Writable | null | undefined): voi
   pipe.end(secret.reveal());
 }
 
-function containing(): string[] {
+function containing(hasProc: boolean): string[] {
   // Without root, namespaces are possible only inside a user namespace, and there are no mounts of the machine to separate.
   const kinds = process.getuid?.() === 0 ? ["--mount"] : ["--user", "--map-current-user"];
-  // With a /proc of that namespace: programs such as bwrap look there for processes by the ids that these have in it.
-  return ["unshare", ...kinds, "--mount-proc", "--pid", "--fork", "--kill-child=KILL", "--"];
+  const proc = hasProc ? ["--mount-proc"] : [];
+  return ["unshare", ...kinds, ...proc, "--pid", "--fork", "--kill-child=KILL", "--"];
 }
 
 function exitOf(child: ChildProcess, program: string, stop: () => void): Promise<number> {

@@ -30,7 +30,7 @@ export const bubblewrap: Sandbox = {
       const own = await writeOrders(spec, mounts, group);
       const argv = [...entering(spec, own, group), "bwrap", "--args", "3", "--", ...spec.argv];
       const hasRun = async () => /"exit-code"/.test(await readFile(join(own, "status"), "utf8"));
-      return await runConfined({ argv, group, hasRun }, spec, signal);
+      return await runConfined({ argv, group, hasRun, readsProc: true }, spec, signal);
     } finally {
       await group?.remove();
     }

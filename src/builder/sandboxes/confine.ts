@@ -51,11 +51,13 @@ export interface Confinement {
   readonly group: ControlGroup | undefined;
   /** Whether the program came to run, and to an end: by something that the program itself can neither say nor write. */
   readonly hasRun: (exitCode: number) => Promise<boolean>;
+  /** Whether the sandbox itself looks for processes in /proc. Default: false. */
+  readonly readsProc?: boolean;
 }
 
 /** @throws FarmError TOOL_FAILED when it is not the program that failed */
 export async function runConfined(
-  { argv, group, hasRun }: Confinement,
+  { argv, group, hasRun, readsProc = false }: Confinement,
   spec: SandboxSpec,
   signal?: AbortSignal,
 ): Promise<SandboxResult> {
@@ -67,7 +69,7 @@ export async function runConfined(
   }, over.signal);
   const { logFile, timeoutMs, outputLimitBytes } = spec;
   const limits = { timeoutMs, outputLimitBytes, endsAtOutputLimit: true, until: end.signal };
-  const options = { logFile, contained: true, ...limits };
+  const options = { logFile, contained: readsProc ? ("withProc" as const) : true, ...limits };
   const result = await run(argv, { ...options, onStart: (pid) => look.at(pid) }, signal).finally(() =>
     over.abort(),
   );
