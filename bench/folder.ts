@@ -91,7 +91,10 @@ async function showAll(): Promise<number> {
 }
 
 async function publish(state: Published): Promise<Published> {
-  const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, published);
+  const { state: written } = await commit(store, () => ({ state, result: undefined }), AUTHOR, {
+    state: published,
+    isNewest: false,
+  });
   return written;
 }
 

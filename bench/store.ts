@@ -88,7 +88,7 @@ async function requests(endpoint: string): Promise<void> {
       store,
       (before) => ({ state: nextState(before, catalog, []), result: 0 }),
       AUTHOR,
-      published,
+      { state: published, isNewest: true },
     );
     await show();
     return counted();
@@ -143,7 +143,7 @@ async function publishOne(store: Store, published: Published, { element }: Outco
       result: 0,
     }),
     AUTHOR,
-    published,
+    { state: published, isNewest: true },
   );
   await show();
 }

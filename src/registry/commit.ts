@@ -11,7 +11,7 @@ import { historyBefore, lacksHistory } from "./backfill.ts";
 import { putBlob } from "./blobs.ts";
 import { Generation, type Part, type Published } from "./documents.ts";
 import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
-import { publishHead } from "./head.ts";
+import { isShownFresh, publishHead } from "./head.ts";
 import { historyAfter } from "./history.ts";
 import { packed } from "./packed.ts";
 import { differenceOf, hasSame, NOTHING_PUBLISHED, type PartContent, partsOf } from "./parts.ts";
@@ -90,8 +90,15 @@ async function afterwards<T>(number: number, what: string, work: () => Promise<T
   }
 }
 
+/** What the caller of a commit read before: only what is new is read again. */
+export interface Known {
+  readonly state: Published;
+  /** Whether it counts as the newest state where a change says nothing new of it: nobody is asked then. */
+  readonly isNewest: boolean;
+}
+
 /**
- * Publishes a change. `known` is what the caller read before: only what is new is read again.
+ * Publishes a change.
  * @throws FarmError STORE_CONFLICT after many losses; STORE_CORRUPT, GENERATION_UNVOUCHED, METADATA_ROLLED_BACK,
  * REGISTRY_TOO_LARGE, and what the change itself throws
  */
@@ -99,13 +106,11 @@ export async function commit<T>(
   store: Store,
   change: Change<T>,
   author: Author,
-  known?: Published,
+  known?: Known,
 ): Promise<Committed<T>> {
-  const voucher = author.head === undefined ? undefined : await openVoucher(store, author.head);
-  const read = (from?: Published) =>
-    voucher === undefined ? readPublished(store, from) : readVouched(store, voucher, from);
-  let before = await read(known);
+  const base = new Base(store, author, known);
   for (let tries = 1; ; tries++) {
+    const before = await base.state();
     const { state: news, result, beside } = await change(before);
     const since = async (said: Published, past: Published["history"]) => {
       const grown = await withEditions(store, before, said);
@@ -113,16 +118,15 @@ export async function commit<T>(
     };
     let state = await since(news, news.history);
     let fresh = await freshParts(before, state);
-    if (fresh === undefined) {
-      const show = () => showLeft(store, before, voucher, author.wantsClientView === true);
-      return { state: before, result, show };
-    }
+    if (fresh === undefined) return { state: before, result, show: () => showLeft(base, before, author) };
+    if (!(await base.isNewest())) continue;
     if (beside !== undefined || lacksHistory(before)) {
       const said = beside ?? news;
       state = await since(said, lacksHistory(before) ? await historyBefore(store, before) : said.history);
       fresh = (await freshParts(before, state)) ?? fresh;
     }
     requireStanding(before, state);
+    const voucher = await base.voucher();
     if (voucher?.counting !== undefined) {
       requireHeadable(state, voucher.counting.origin);
       requireIndexable(state);
@@ -150,6 +154,7 @@ export async function commit<T>(
     // What follows a generation that is gone would never be found.
     if (before.head !== null) await requireGeneration(store, before.head);
     if (await isCreated(store, generation.number, text)) {
+      await store.kept?.keep(head.digest, Buffer.from(text));
       await afterwards(head.number, "the pointer", () => pointTo(store, head));
       const published = { ...state, head, parts };
       return { state: published, result, show: () => showAll(store, published, voucher, announcement) };
@@ -161,7 +166,59 @@ export async function commit<T>(
       });
     // Of those that lost together each waits for another time.
     await sleep(Math.random() * Math.min(LONGEST_PAUSE_MS, 10 * tries));
-    before = await read(before);
+    base.lost();
+  }
+}
+
+/** The state that a change is applied to, and who vouches for it: each is read when it is needed, and not before. */
+class Base {
+  readonly store: Store;
+  readonly #maker: HeadMaker | undefined;
+  #voucher: Promise<Voucher> | undefined;
+  #state: Published | undefined;
+  #isBelieved: boolean;
+  /** Whether this commit itself looked for what came after the state. */
+  #isRead = false;
+
+  constructor(store: Store, { head }: Author, known: Known | undefined) {
+    this.store = store;
+    this.#maker = head;
+    this.#state = known?.state.head === null ? undefined : known?.state;
+    this.#isBelieved = known?.isNewest ?? false;
+  }
+
+  async voucher(): Promise<Voucher | undefined> {
+    if (this.#maker !== undefined) this.#voucher ??= openVoucher(this.store, this.#maker);
+    return this.#voucher;
+  }
+
+  async state(): Promise<Published> {
+    if (this.#state !== undefined && (this.#isRead || this.#isBelieved)) return this.#state;
+    return this.#read();
+  }
+
+  /** Looks whether anything came after the state, if that was not done yet: `state` has it then. */
+  async isNewest(): Promise<boolean> {
+    if (this.#isRead) return true;
+    const before = this.#state;
+    return (await this.#read()) === before;
+  }
+
+  /** Another writer published upon the state. */
+  lost(): void {
+    this.#isRead = false;
+    this.#isBelieved = false;
+  }
+
+  async #read(): Promise<Published> {
+    const voucher = await this.voucher();
+    const known = this.#state;
+    this.#state =
+      voucher === undefined
+        ? await readPublished(this.store, known)
+        : await readVouched(this.store, voucher, known);
+    this.#isRead = true;
+    return this.#state;
   }
 }
 
@@ -184,11 +241,11 @@ async function showAll(
  * publishes next looks for what those before left.
  */
 async function showLeft(
-  store: Store,
+  base: Base,
   state: Published,
-  voucher: Voucher | undefined,
-  wantsClientView: boolean,
+  { now, wantsClientView = false }: Author,
 ): Promise<number> {
+  const { store } = base;
   const { head } = state;
   if (head === null) return 0;
   let left = isWhole(state)
@@ -196,8 +253,9 @@ async function showLeft(
     : await readAnnounced(store, head);
   if (wantsClientView && !(await hasClientView(store)))
     left = await announce(store, head, [...(left?.places ?? []), ...clientPlacesOf(undefined, state)]);
+  if (left === undefined && isShownFresh(store, state, now())) return 0;
   if (left !== undefined) await afterwards(head.number, "the pointer", () => pointTo(store, head));
-  return showAll(store, state, voucher, left);
+  return showAll(store, state, await base.voucher(), left);
 }
 
 /** What the view may show of. An earlier version announced nothing, and may have been killed before it showed what it published. */

@@ -51,14 +51,16 @@ export function generationPath(number: number): string {
 
 /**
  * What is published now; an empty state before anything was. What `known` has already is not read again, and stays the
- * same objects.
+ * same objects; without it, the newest generation is looked for from `from` on, which has been published.
  * @throws FarmError STORE_CORRUPT when a file is not the one its digest promises
  */
 export async function readPublished(
   store: GenerationPlace,
   known: Published = NOTHING_PUBLISHED,
+  from?: Head,
 ): Promise<Published> {
-  const found = known.head === null ? await newestGeneration(store) : await newestAfter(store, known.head);
+  const found =
+    known.head === null ? await newestGeneration(store, from) : await newestAfter(store, known.head);
   if (found !== undefined) return readGeneration(store, found, known);
   return known.head === null ? NOTHING_PUBLISHED : known;
 }
@@ -101,9 +103,10 @@ export async function* history(store: GenerationPlace, from: Head | null): Async
   }
 }
 
-/** The newest generation, looked for from the pointer on. */
-export async function newestGeneration(store: GenerationPlace): Promise<Found | undefined> {
-  const first = await fromPointer(store);
+/** The newest generation, looked for from the pointer on, or from another one that has been published. */
+export async function newestGeneration(store: GenerationPlace, from?: Head): Promise<Found | undefined> {
+  const known = from === undefined ? undefined : await seenGeneration(store, from);
+  const first = known ?? (await fromPointer(store));
   return (await newestAfter(store, first?.head ?? null)) ?? first;
 }
 
@@ -143,7 +146,16 @@ async function fromPointer(store: GenerationPlace): Promise<Found | undefined> {
   const pointer = await readPointer(store);
   if (pointer === undefined) return fromNumbers(store);
   const head = { number: pointer.generation, digest: pointer.digest };
-  return { head, generation: await requireGeneration(store, head) };
+  return (await seenGeneration(store, head)) ?? { head, generation: await requireGeneration(store, head) };
+}
+
+/** A generation that has been published, from this machine if it was seen before: it never changes. */
+async function seenGeneration(store: GenerationPlace, head: Head): Promise<Found | undefined> {
+  const { number, digest } = head;
+  const bytes = (await store.kept?.read(digest)) ?? (await read(store, generationPath(number)));
+  if (bytes === undefined || sha256(bytes) !== digest) return undefined;
+  await store.kept?.keep(digest, bytes);
+  return { head, generation: numbered(store, number, bytes) };
 }
 
 /** A pointer that is lost must not look like a registry that never was: the first generations may be pruned. */
@@ -172,16 +184,16 @@ async function followerOf(store: GenerationPlace, head: Head | null): Promise<Fo
   const path = generationPath(number);
   const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
-  const generation = parseGeneration(store, path, bytes);
-  if (generation.number !== number)
-    throw corruptStore(store, `${path} is generation ${generation.number}`, path);
+  const generation = numbered(store, number, bytes);
   if (generation.parent?.digest !== head?.digest)
     throw corruptStore(
       store,
       `${path} does not follow generation ${head?.number ?? "none"} as it is here`,
       path,
     );
-  return { head: { number, digest: sha256(bytes) }, generation };
+  const digest = sha256(bytes);
+  await store.kept?.keep(digest, bytes);
+  return { head: { number, digest }, generation };
 }
 
 async function generationOf(
@@ -192,10 +204,14 @@ async function generationOf(
   const bytes = await read(store, path);
   if (bytes === undefined) return undefined;
   if (sha256(bytes) !== digest) throw corruptStore(store, `${path} does not match its digest`, path);
+  return numbered(store, number, bytes);
+}
+
+function numbered(store: GenerationPlace, number: number, bytes: Buffer): AnyGeneration {
+  const path = generationPath(number);
   const generation = parseGeneration(store, path, bytes);
-  if (generation.number !== number)
-    throw corruptStore(store, `${path} is generation ${generation.number}`, path);
-  return generation;
+  if (generation.number === number) return generation;
+  throw corruptStore(store, `${path} is generation ${generation.number}`, path);
 }
 
 function parseGeneration(store: GenerationPlace, path: string, bytes: Buffer): AnyGeneration {

@@ -19,7 +19,7 @@ import { type FoundHead, readHeadAt } from "./metadata.ts";
 import { nodeIndices, unsizedBlobs } from "./node-index.ts";
 import { headOf, newestHead, serialPath } from "./serials.ts";
 import type { Store } from "./stores/store.ts";
-import { type HeadMaker, isSignedBy, requireVouched, type Voucher } from "./vouched.ts";
+import { type HeadMaker, isSignedBy, requireVouched, shownHead, type Voucher } from "./vouched.ts";
 
 /** How long nodes believe a head. It is renewed when half of that is over. */
 const LIFETIME_MS = 7 * 24 * 3600_000;
@@ -62,6 +62,12 @@ export async function publishHead(
 
 function isAbout({ generation }: Head, state: Published): boolean {
   return generation.digest === state.head?.digest;
+}
+
+/** Whether nodes were shown a head of ours of a state, as far as it was seen, which need not be renewed yet. */
+export function isShownFresh(store: Store, state: Published, now: Date): boolean {
+  const shown = shownHead(store, state);
+  return shown !== undefined && isFresh(shown, shown.trust, now);
 }
 
 /** With a log if the registry has one, and not half over. */

@@ -12,7 +12,7 @@ import { VOUCH_LIMIT_BYTES, verifiedVouch, vouchPath, writeVouch } from "../prov
 import type { Head as Generation, Published } from "./documents.ts";
 import { type Found, readPublished } from "./generations.ts";
 import type { SignCheckpoint } from "./log.ts";
-import { type FoundHead, readNoteAt, readTrusts } from "./metadata.ts";
+import { type FoundHead, readHeadAt, readNoteAt, readTrusts } from "./metadata.ts";
 import { newestHead } from "./serials.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -62,13 +62,26 @@ export function withKeys(trust: Trust, keys: readonly PublicKey[]): Trust | unde
   return { ...trust, roles: { ...trust.roles, head: { threshold, keys: own } } };
 }
 
-/** Generations that were found to be vouched for, by their digests: they never change. */
-const VOUCHED = new WeakMap<Store, Set<Digest>>();
+/**
+ * Generations that were found to be vouched for, by their digests: they never change. With each, the head that nodes are
+ * shown of it, if one of ours was seen.
+ */
+const VOUCHED = new WeakMap<Store, Map<Digest, ShownHead | undefined>>();
 
-function vouchedIn(store: Store): Set<Digest> {
-  const known = VOUCHED.get(store) ?? new Set();
+export interface ShownHead extends FoundHead {
+  /** The root that it was believed by. */
+  readonly trust: Trust;
+}
+
+function vouchedIn(store: Store): Map<Digest, ShownHead | undefined> {
+  const known = VOUCHED.get(store) ?? new Map();
   VOUCHED.set(store, known);
   return known;
+}
+
+/** The head of ours that nodes were shown of a generation, as far as it was seen. */
+export function shownHead(store: Store, { head }: Pick<Published, "head">): ShownHead | undefined {
+  return head === null ? undefined : vouchedIn(store).get(head.digest);
 }
 
 /** Whether somebody vouches for what was read; where no key of this farm counts, it is not known. */
@@ -85,8 +98,15 @@ export async function readVouched(
   { trusts, counting }: Voucher,
   known?: Published,
 ): Promise<Published> {
-  const state = await readPublished(store, known);
-  if (state.head === null || counting === undefined || isVouched(store, state)) return state;
+  if (counting === undefined) return readPublished(store, known);
+  // What is published has a head nearly always, and then nothing else need be asked.
+  const shown = known?.head == null ? await readHeadAt(store, trusts) : undefined;
+  const state = await readPublished(store, known, shown?.head.generation);
+  if (state.head === null || isVouched(store, state)) return state;
+  if (shown?.head.generation.digest === state.head.digest && isSignedBy(counting, shown.note)) {
+    vouchedIn(store).set(state.head.digest, { ...shown, trust: counting });
+    return state;
+  }
   // The head first, so that a generation which is older than it was rolled back.
   const last = await newestHead(store, trusts);
   const again = await readPublished(store, state);
@@ -116,7 +136,7 @@ export async function requireVouched(
     });
   const fault = await faultOf(store, generation, counting, last);
   if (fault !== undefined) throw unvouched(store, number, fault);
-  vouched.add(generation.digest);
+  vouched.set(generation.digest, undefined);
 }
 
 /** Why nobody vouches for a generation; undefined where the newest head does, or its own note. */
@@ -194,5 +214,5 @@ export async function vouchFor(
   const signatures = signed.map(({ key, signature }) => noteSignature(origin, key, signature));
   checkSigned(counting, "head", { text, signatures }, `the note for generation ${generation.number}`);
   await store.write(vouchPath(generation.digest), writeNote({ text, signatures }));
-  vouchedIn(store).add(generation.digest);
+  vouchedIn(store).set(generation.digest, undefined);
 }

@@ -58,6 +58,8 @@ export class Ledger {
   readonly #shown: (text: string) => string;
   readonly #times: LedgerTimes;
   #published: Published;
+  /** Until it was held against the store once: a run without news ends without asking for news. */
+  #isOpening = true;
   #settled: ReadonlyMap<string, Element>;
   #notes: ReadonlyMap<string, AttemptNote>;
   readonly #kernels = new Map<string, CatalogKernel>();
@@ -303,8 +305,9 @@ export class Ledger {
         return { state: next(outcomes), beside: next([...unchanged, ...outcomes]), result };
       },
       this.#author,
-      this.#published,
+      { state: this.#published, isNewest: this.#isOpening },
     );
+    this.#isOpening = false;
     // What was learned meanwhile is another object. Published once, it is the store's, and others may take its place there.
     for (const [name, facts] of learned) if (this.#learned.get(name) === facts) this.#learned.delete(name);
     for (const entry of signed) this.#signed.delete(entry);

@@ -4,12 +4,13 @@
  */
 import { during } from "../../base/progress.ts";
 import { readPublished } from "../../registry/generations.ts";
+import { openVoucher, readVouched, type Voucher } from "../../registry/vouched.ts";
 import { loadDrivers } from "../drivers.ts";
 import { openGate } from "../gate/gate.ts";
 import { thisPerson } from "../gate/moves.ts";
 import { askSourcesOf, type Farm } from "../open.ts";
 import { makeFirstRoot } from "../signing/ceremony.ts";
-import { authorOf, headMaker, readOwn, untrustedNote } from "../signing/heads.ts";
+import { authorOf, headMaker, untrustedNote } from "../signing/heads.ts";
 import { hasOwnKeys, makeMissingKeys } from "../signing/keys.ts";
 import { openAttestor } from "../signing/statements.ts";
 import { leftOutSuites } from "../sources.ts";
@@ -41,21 +42,30 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
 }
 
 /** Makes what a farm without configured keys needs to sign, and says for whom it signs. */
-async function openTrust(farm: Farm, { progress, now }: RunOptions): Promise<void> {
-  if (hasOwnKeys(farm.config.keys)) return;
-  const { store, signing } = farm;
-  const made = await makeMissingKeys(farm.config, (text) => progress.say(text));
-  const root = await makeFirstRoot(store, signing, headMaker(farm, now), made.includes("head"));
-  const said = root ?? (await untrustedNote(store, farm));
+async function openTrust(farm: Farm, { progress, now }: RunOptions): Promise<Voucher> {
+  const { store, signing, config } = farm;
+  const maker = headMaker(farm, now);
+  if (hasOwnKeys(config.keys)) return openVoucher(store, maker);
+  const made = await makeMissingKeys(config, (text) => progress.say(text));
+  let voucher = await openVoucher(store, maker);
+  let said: string | undefined;
+  if (voucher.trusts.length === 0) {
+    said = await makeFirstRoot(store, signing, maker, made.includes("head"));
+    voucher = await openVoucher(store, maker);
+  }
+  said ??= untrustedNote(store, voucher);
   if (said !== undefined) progress.say(said);
+  return voucher;
 }
 
 /** A coordinator on the newest generation of the farm's store. */
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run", roots = {}, dry } = options;
   const author = authorOf(farm, thisPerson(), what, now);
-  if (dry === undefined) await openTrust(farm, options);
-  const published = dry === undefined ? await readOwn(farm, now) : await readPublished(farm.store);
+  const published =
+    dry === undefined
+      ? await readVouched(farm.store, await openTrust(farm, options))
+      : await readPublished(farm.store);
   options.opened?.(published);
   for (const note of leftOutSuites(farm.config.sources)) progress.say(note);
   const ledger = new Ledger(farm.store, published, author, withoutPlaces(farm));

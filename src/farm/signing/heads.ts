@@ -2,9 +2,8 @@
 import type { PublicKey } from "../../provenance/public-key.ts";
 import type { Author } from "../../registry/commit.ts";
 import type { Published } from "../../registry/documents.ts";
-import { readTrusts } from "../../registry/metadata.ts";
 import type { Store } from "../../registry/stores/store.ts";
-import { type HeadMaker, openVoucher, readVouched, withKeys } from "../../registry/vouched.ts";
+import { type HeadMaker, openVoucher, readVouched, type Voucher } from "../../registry/vouched.ts";
 import type { Role } from "../../signing/roles.ts";
 import type { SigningRequest } from "../../signing/signer.ts";
 import type { Farm } from "../open.ts";
@@ -47,13 +46,10 @@ export async function readOwn(farm: Signing & Pick<Farm, "store">, now: () => Da
 }
 
 /** What to say where nodes will not hear of what this farm publishes; undefined where they will. */
-export async function untrustedNote(
-  store: Store,
-  { signing }: Pick<Signing, "signing">,
-): Promise<string | undefined> {
-  const trust = (await readTrusts(store)).at(-1);
-  if (trust === undefined || withKeys(trust, await ownHeadKeys(signing)) !== undefined) return undefined;
-  return `head: root ${trust.version} of ${store.place} trusts other keys than those that this machine made by itself, so nodes do not hear of what it publishes; configure \`keys\` with the registry's own (docs/trust.md)`;
+export function untrustedNote({ place }: Store, { trusts, counting }: Voucher): string | undefined {
+  const trust = trusts.at(-1);
+  if (trust === undefined || counting !== undefined) return undefined;
+  return `head: root ${trust.version} of ${place} trusts other keys than those that this machine made by itself, so nodes do not hear of what it publishes; configure \`keys\` with the registry's own (docs/trust.md)`;
 }
 
 async function ownHeadKeys(signing: Farm["signing"]): Promise<PublicKey[]> {
