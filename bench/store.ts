@@ -72,8 +72,9 @@ async function requests(endpoint: string): Promise<void> {
   const { catalog, facts, outcomes } = firstNight(count, releases);
   const all = nextState(NOTHING_PUBLISHED, catalog, outcomes, { facts });
   const first = await open("warm");
-  // Bytes that nodes would get are not what is measured: all artifacts share them.
-  await putBlob(first, "module built");
+  // Modules are as small as they can be: their bytes are not what is measured, but each has a place in its set.
+  const queue = new PQueue({ concurrency: 8 });
+  await Promise.all(outcomes.map((_, index) => queue.add(() => putBlob(first, `module built ${index}`))));
   await putBlob(first, "log built");
   const { state } = await commit(first, () => ({ state: all, result: 0 }), AUTHOR);
   // Showing ten thousand artifacts is not measured either.

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
-import { decompressed, Unpacker } from "./decompress.ts";
+import { decompressed, unpackParts } from "./decompress.ts";
 
 const TEXT = Buffer.alloc(3_000_000, "what is inside, over and over\n");
 const PACKED = {
@@ -68,28 +68,51 @@ test("knows no other compression", async () => {
   await expect(unpack(TEXT, "Packages.lzma")).rejects.toThrow(/compressed in an unsupported format/);
 });
 
-describe("an unpacker", () => {
-  const xz = (text: string) => execFileSync("xz", ["-c"], { input: text });
+describe("several in a row", () => {
+  const xz = (bytes: Buffer | string) => execFileSync("xz", ["-c"], { input: bytes });
+  const zeros = Buffer.alloc(1_000_000);
+  const whole = [TEXT, Buffer.alloc(0), zeros, Buffer.from("last")];
+  const packed = whole.map(xz);
+  const sizes = whole.map(({ length }) => length);
 
-  test("gives what is in one file after the other, in the same memory, and nothing of the one before", async () => {
-    using unpacker = new Unpacker();
-    const long = await unpacker.unpack(PACKED.xz, "xz", LIMIT_BYTES);
-    expect(long.equals(TEXT)).toBe(true);
-    // Zeros are what xz would leave out of a file.
-    const zeros = Buffer.alloc(1_000_000);
-    const short = await unpacker.unpack(xz(zeros.toString("latin1")), "xz", LIMIT_BYTES);
+  const opened = async (bytes: Buffer, its: readonly number[]) => {
+    const parts: Buffer[] = [];
+    const fault = await (async () => {
+      for await (const part of unpackParts(bytes, "xz", its)) parts.push(Buffer.from(part));
+    })().catch((thrown: Error) => thrown);
+    return { parts, fault };
+  };
 
-    expect(short.equals(zeros)).toBe(true);
-    expect(long.subarray(0, zeros.length).equals(zeros)).toBe(true);
-    expect(await unpacker.unpack(xz(""), "xz", LIMIT_BYTES)).toHaveLength(0);
+  test("are given one after the other", async () => {
+    expect(await opened(Buffer.concat(packed), sizes)).toEqual({ parts: whole, fault: undefined });
+    expect(await opened(xz(""), [0, 0])).toEqual({
+      parts: [Buffer.alloc(0), Buffer.alloc(0)],
+      fault: undefined,
+    });
   });
 
-  test("refuses what is damaged, cut off or too much, and goes on", async () => {
-    using unpacker = new Unpacker();
+  test("none is given that is damaged, though all of its bytes came", async () => {
+    const damaged = Buffer.from(packed[2] as Buffer);
+    // In the check behind the last block.
+    const at = damaged.length - 40;
+    damaged[at] = (damaged[at] ?? 0) ^ 1;
+    const { parts, fault } = await opened(
+      Buffer.concat([packed[0], damaged, packed[3]] as Buffer[]),
+      [TEXT, zeros, "last"].map(({ length }) => length),
+    );
+    expect(parts).toEqual([]);
+    expect(fault?.message).toMatch(/^xz: /);
+  });
 
-    await expect(unpacker.unpack(PACKED.xz, "xz", LIMIT_BYTES - 1)).rejects.toThrow(RangeError);
-    for (const bad of [PACKED.xz.subarray(0, -8), Buffer.from("not packed"), Buffer.alloc(0)])
-      await expect(unpacker.unpack(bad, "xz", LIMIT_BYTES)).rejects.toThrow(/^xz: /);
-    expect(String(await unpacker.unpack(xz("good"), "xz", 4))).toBe("good");
+  test.each([
+    ["more than they should be", [...sizes.slice(0, 3), 3]],
+    ["less than they should be", [...sizes.slice(0, 3), 5]],
+    ["one too few", [...sizes, 1]],
+    ["cut off", sizes],
+  ])("that are %s are refused", async (what, its) => {
+    const bytes = Buffer.concat(packed);
+    const { parts, fault } = await opened(what === "cut off" ? bytes.subarray(0, -8) : bytes, its);
+    expect(fault).toBeInstanceOf(Error);
+    expect(parts).toEqual([]);
   });
 });

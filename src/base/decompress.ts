@@ -2,7 +2,7 @@
  * Compressed bytes from outside, unpacked as they come and never beyond a limit.
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, statfsSync, unlinkSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, statfsSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -93,38 +93,49 @@ export const unpackWhole: UnpackWhole = async (bytes, compression, limitBytes) =
   return Buffer.concat(chunks);
 };
 
+/** The same for several in a row that are one file: those of `sizes`, each good until the next is asked for. */
+export type UnpackParts = (
+  bytes: Uint8Array,
+  compression: Compression,
+  sizes: readonly number[],
+) => AsyncGenerator<Buffer, void, undefined>;
+
 /**
- * The same for one file after the other, each into the same memory: what it returns is good until the next call. Fresh
- * memory, and an answer by a pipe in pieces of 64 KiB, take longer than to unpack what comes.
+ * Through a file without a name, and out of it one after the other into the same memory: fresh memory, and an answer by a pipe
+ * in pieces of 8 KiB, take longer than to unpack what comes.
+ * @throws Error for what is damaged, or of other sizes; FarmError TOOL_MISSING
  */
-export class Unpacker implements Disposable {
-  readonly #file = openUnnamed();
-  #memory = Buffer.alloc(0);
-
-  readonly unpack: UnpackWhole = async (bytes, compression, limitBytes) => {
-    // Another opening of the same file: it begins at the first byte again.
-    const answer = openSync(`/proc/self/fd/${this.#file}`, "r+");
-    try {
-      ftruncateSync(answer);
-      const filter = pipeThrough(shutIn(PROGRAMS[compression], { answerBytes: limitBytes + 1 }), { answer });
-      filter.stdin.end(bytes);
-      const exitCode = await filter.exit.finally(() => filter.stop());
-      const { size } = fstatSync(answer);
-      if (size > limitBytes) throw new RangeError(`more than ${limitBytes} bytes`);
-      if (exitCode !== 0) throw new Error(filter.said().trim());
-      if (this.#memory.length < size) this.#memory = Buffer.allocUnsafeSlow(size);
-      for (let at = 0, read = -1; at < size && read !== 0; at += read)
-        read = readSync(answer, this.#memory, at, size - at, at);
-      return this.#memory.subarray(0, size);
-    } finally {
-      closeSync(answer);
+export const unpackParts: UnpackParts = async function* (bytes, compression, sizes) {
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const answer = openUnnamed();
+  try {
+    const filter = pipeThrough(shutIn(PROGRAMS[compression], { answerBytes: total + 1 }), { answer });
+    filter.stdin.end(bytes);
+    const exitCode = await filter.exit.finally(() => filter.stop());
+    const { size } = fstatSync(answer);
+    if (size > total) throw new RangeError(`more than ${total} bytes`);
+    if (exitCode !== 0) throw new Error(filter.said().trim());
+    if (size < total) throw new RangeError(`${size} bytes, not ${total}`);
+    const memory = Buffer.allocUnsafeSlow(Math.max(0, ...sizes));
+    let begin = 0;
+    for (const length of sizes) {
+      for (let at = 0, read = -1; at < length && read !== 0; at += read)
+        read = readSync(answer, memory, at, length - at, begin + at);
+      yield memory.subarray(0, length);
+      begin += length;
     }
-  };
-
-  [Symbol.dispose](): void {
-    closeSync(this.#file);
+  } finally {
+    closeSync(answer);
   }
+};
+
+/** How readers of formats have things unpacked. */
+export interface Unpack {
+  readonly whole: UnpackWhole;
+  readonly parts: UnpackParts;
 }
+
+export const UNPACK: Unpack = { whole: unpackWhole, parts: unpackParts };
 
 /** In memory where the system has files there: a container may have too few of it. */
 function openUnnamed(): number {

@@ -5,7 +5,7 @@
 
 import { appendFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { unpackWhole } from "../base/decompress.ts";
+import { UNPACK } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { openModules } from "../formats/compressed-module.ts";
@@ -132,7 +132,7 @@ async function provenBatch(
     what: compressedPath(name, compress).replace("compressed/", ""),
     bytes: readPacked(output, compressedPath(name, compress)),
   }));
-  const opened = await openModules(files, unpackWhole);
+  const opened = await openModules(files, UNPACK);
   const packed: BuiltModule[] = [];
   for (const [index, { module, bytes }] of plain.entries()) {
     const [file, inside] = [files[index] as (typeof files)[number], opened[index]];

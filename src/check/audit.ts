@@ -4,7 +4,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { Unpacker } from "../base/decompress.ts";
+import { UNPACK } from "../base/decompress.ts";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { openedModules, type Packing, packingOf } from "../formats/compressed-module.ts";
 import { readKernelModule } from "../formats/kernel-module.ts";
@@ -74,8 +74,7 @@ export async function auditFiles(
 ): Promise<AuditedFile[]> {
   const files = inputs.map(({ path, bytes }) => ({ bytes, what: path }));
   const audited: AuditedFile[] = [];
-  using unpacker = new Unpacker();
-  for await (const [index, plain] of openedModules(files, unpacker.unpack))
+  for await (const [index, plain] of openedModules(files, UNPACK))
     audited[index] = auditedFile(inputs[index] as AuditInput, plain, trustedBy, place);
   return audited;
 }

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { unpackWhole } from "../base/decompress.ts";
+import { UNPACK, type Unpack, unpackWhole } from "../base/decompress.ts";
 import { openedModules, openModule, openModules } from "./compressed-module.ts";
 
 const MODULE = readFileSync(`${import.meta.dirname}/../../test/fixtures/modules/crc7.ko`);
@@ -104,7 +104,7 @@ describe("many files at once", () => {
 
     const opened = await openModules(
       files.map((bytes) => ({ bytes, what: "file" })),
-      unpackWhole,
+      UNPACK,
     );
 
     expect(opened.map(String)).toEqual([...texts, "four", "five"]);
@@ -118,7 +118,7 @@ describe("many files at once", () => {
 
     const opened = await openModules(
       files.map((bytes, index) => ({ bytes, what: `file ${index}` })),
-      unpackWhole,
+      UNPACK,
     );
 
     expect(opened.map((one) => (one instanceof Error ? "refused" : String(one)))).toEqual([
@@ -134,24 +134,28 @@ describe("many files one after another", () => {
     const bytes = execFileSync("xz", ["-0", "-c"], { input: Buffer.alloc(20 << 20) });
     const files = Array.from({ length: 8 }, (_, at) => ({ bytes, what: `file ${at}` }));
     const asked: number[] = [];
+    const unpack: Unpack = {
+      whole: () => Promise.reject(new Error("each would have a program of its own")),
+      async *parts(_, __, sizes) {
+        asked.push(sizes.length);
+        for (const size of sizes) yield Buffer.alloc(size);
+      },
+    };
 
-    for await (const [, plain] of openedModules(files, async (_, __, limit) => {
-      asked.push(limit);
-      return Buffer.alloc(limit);
-    }))
-      expect(plain).toHaveLength(20 << 20);
+    for await (const [, plain] of openedModules(files, unpack)) expect(plain).toHaveLength(20 << 20);
 
-    expect(asked.map((limit) => limit >> 20)).toEqual([60, 60, 40]);
+    expect(asked).toEqual([3, 3, 2]);
   });
 
   test("are not opened before somebody asks for them", async () => {
     const good = gzipSync(mebibyte);
+    const nobody = () => expect.fail("nobody asked for the second one");
     const opened = openedModules(
       [
         { bytes: good, what: "first" },
         { bytes: execFileSync("xz", ["-c"], { input: "x" }), what: "second" },
       ],
-      () => Promise.reject(new Error("nobody asked for the second one")),
+      { whole: nobody, parts: nobody },
     );
 
     expect((await opened.next()).value).toEqual([0, mebibyte]);

@@ -4,7 +4,7 @@
  * one stream, and nothing else, is opened. Sources: RFC 1952, RFC 8878, the .xz file format 1.2.1.
  */
 import { crc32, inflateRawSync, zstdDecompressSync } from "node:zlib";
-import type { UnpackWhole } from "../base/decompress.ts";
+import type { Unpack, UnpackWhole } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { malformed } from "./elf.ts";
 
@@ -56,7 +56,7 @@ export async function openModule(bytes: Buffer, what: string, unpack: UnpackWhol
 /** More than that in one go would only take memory. */
 const BATCH_BYTES = 64 * 1024 * 1024;
 
-interface PackedFile {
+export interface PackedFile {
   readonly bytes: Buffer;
   /** Names it in errors. */
   readonly what: string;
@@ -67,38 +67,41 @@ export type OpenedModule = readonly [index: number, plain: Buffer | FarmError];
 
 /**
  * Many files, as `openModule`, in no particular order, each good until the next is asked for; what is wrong with one stands
- * in its place. Those in xz share a program: to start one costs more than a module. However many there are, and whatever
+ * in its place. Bytes that are not in xz are not looked at any more once the next file is taken. Those in xz share a program: to start one costs more than a module. However many there are, and whatever
  * they unpack to, no more of it is held at one time than one module or one batch.
  * @throws what `unpack` throws without xz
  */
 export async function* openedModules(
-  files: readonly PackedFile[],
-  unpack: UnpackWhole,
+  files: Iterable<PackedFile>,
+  unpack: Unpack,
 ): AsyncGenerator<OpenedModule, void, undefined> {
   let [batch, size]: [InBatch[], number] = [[], 0];
-  for (const [index, file] of files.entries()) {
+  let next = 0;
+  for (const file of files) {
+    const index = next++;
     const stream = packingOf(file.bytes) === "xz" ? readXzFooter(file.bytes) : undefined;
     if (stream === undefined || stream.streamBytes !== file.bytes.length || stream.plainBytes > BATCH_BYTES) {
-      yield [index, await openedOrFault(file, unpack)];
+      yield [index, await openedOrFault(file, unpack.whole)];
       continue;
     }
     if (size + stream.plainBytes > BATCH_BYTES) {
-      yield* openBatch(batch, size, unpack);
+      yield* openBatch(batch, unpack);
       [batch, size] = [[], 0];
     }
     batch.push({ index, file, plainBytes: stream.plainBytes });
     size += stream.plainBytes;
   }
-  if (batch.length > 0) yield* openBatch(batch, size, unpack);
+  if (batch.length > 0) yield* openBatch(batch, unpack);
 }
 
 /** All of them at once, for callers that know that there is little. */
 export async function openModules(
   files: readonly PackedFile[],
-  unpack: UnpackWhole,
+  unpack: Unpack,
 ): Promise<(Buffer | FarmError)[]> {
   const opened: (Buffer | FarmError)[] = [];
-  for await (const [index, plain] of openedModules(files, unpack)) opened[index] = plain;
+  for await (const [index, plain] of openedModules(files, unpack))
+    opened[index] = plain instanceof FarmError ? plain : Buffer.from(plain);
   return opened;
 }
 
@@ -110,21 +113,25 @@ interface InBatch {
 
 async function* openBatch(
   batch: readonly InBatch[],
-  size: number,
-  unpack: UnpackWhole,
+  unpack: Unpack,
 ): AsyncGenerator<OpenedModule, void, undefined> {
   const packed = Buffer.concat(batch.map(({ file }) => file.bytes));
-  // If one is damaged, each is opened for itself: after the others, because `unpack` may use its memory again.
-  const plain = await unpack(packed, "xz", size).catch(() => Buffer.alloc(0));
-  const others: InBatch[] = [];
-  let at = 0;
-  for (const one of batch) {
-    const part = plain.subarray(at, at + one.plainBytes);
-    if (plain.length === size && packingOf(part) === undefined) yield [one.index, part];
-    else others.push(one);
-    at += one.plainBytes;
+  const parts = unpack.parts(
+    packed,
+    "xz",
+    batch.map(({ plainBytes }) => plainBytes),
+  );
+  let opened = 0;
+  try {
+    for await (const part of parts) {
+      const { index, file } = batch[opened++] as InBatch;
+      yield [index, packingOf(part) === undefined ? part : await openedOrFault(file, unpack.whole)];
+    }
+  } catch (thrown) {
+    if (thrown instanceof FarmError) throw thrown;
+    // One is damaged: each is opened for itself.
+    for (const { index, file } of batch.slice(opened)) yield [index, await openedOrFault(file, unpack.whole)];
   }
-  for (const { index, file } of others) yield [index, await openedOrFault(file, unpack)];
 }
 
 async function openedOrFault({ bytes, what }: PackedFile, unpack: UnpackWhole): Promise<Buffer | FarmError> {

@@ -2,7 +2,7 @@
  * The thread that reads all modules of a kernel: what they say of themselves, and what depmod would make of it.
  */
 import { parentPort, workerData } from "node:worker_threads";
-import { unpackWhole } from "../../base/decompress.ts";
+import { UNPACK } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
 import { openedModules } from "../../formats/compressed-module.ts";
 import { type KernelModule, readKernelModule } from "../../formats/kernel-module.ts";
@@ -57,7 +57,7 @@ async function indexOf(modules: readonly (readonly [string, Buffer])[]): Promise
   const index: IndexedModule[] = [];
   let unpacked = 0;
   const files = modules.map(([what, bytes]) => ({ what, bytes }));
-  for await (const [place, bytes] of openedModules(files, unpackWhole)) {
+  for await (const [place, bytes] of openedModules(files, UNPACK)) {
     const [path] = modules[place] as (typeof modules)[number];
     const isOpen = Buffer.isBuffer(bytes);
     unpacked += isOpen ? bytes.length : 0;

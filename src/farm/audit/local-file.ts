@@ -8,15 +8,20 @@ import { FarmError, isErrno } from "../../base/error.ts";
 export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
 
 /**
- * All of a file; a thread for each step, as Node's asynchronous calls have it, costs more than small files do.
+ * All of a file; a thread for each step, as Node's asynchronous calls have it, costs more than small files do. `memoryFor`
+ * gives the memory that it is read into.
  * @throws FarmError FILE_UNREADABLE, whose detail says why without naming the file
  */
-export function readLocalFile(file: string, limitBytes: number): Buffer {
+export function readLocalFile(
+  file: string,
+  limitBytes: number,
+  memoryFor: (size: number) => Buffer = Buffer.alloc,
+): Buffer {
   try {
     // Opening a pipe waits for its other end.
     const descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
-      return readOpen(descriptor, limitBytes);
+      return readOpen(descriptor, limitBytes, memoryFor);
     } finally {
       closeSync(descriptor);
     }
@@ -26,11 +31,11 @@ export function readLocalFile(file: string, limitBytes: number): Buffer {
   }
 }
 
-function readOpen(descriptor: number, limitBytes: number): Buffer {
+function readOpen(descriptor: number, limitBytes: number, memoryFor: (size: number) => Buffer): Buffer {
   const found = fstatSync(descriptor);
   if (!found.isFile()) throw unreadable("it is no longer a regular file");
   if (found.size > limitBytes) throw unreadable(`it is larger than ${limitBytes} bytes`);
-  const bytes = Buffer.alloc(found.size);
+  const bytes = memoryFor(found.size);
   let at = 0;
   for (let got = -1; got !== 0 && at < bytes.length; at += got)
     got = readSync(descriptor, bytes, at, bytes.length - at, at);

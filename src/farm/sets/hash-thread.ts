@@ -4,9 +4,9 @@
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
-import { Unpacker } from "../../base/decompress.ts";
+import { UNPACK } from "../../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
-import { openedModules } from "../../formats/compressed-module.ts";
+import { openedModules, type PackedFile, packingOf } from "../../formats/compressed-module.ts";
 import { cutSignature } from "../../formats/module-signature.ts";
 import { leafOf } from "../../provenance/trees/linux-merkle.ts";
 import { FILE_LIMIT_BYTES, readLocalFile } from "../audit/local-file.ts";
@@ -35,47 +35,25 @@ export interface HashedFiles {
   readonly fault?: HashFault;
 }
 
-/** So much is in memory at once, or one file. */
-const BATCH_BYTES = 64 * 1024 * 1024;
-const BATCH_FILES = 400;
-
-interface ReadFile extends PlacedFile {
-  readonly bytes: Buffer;
-  readonly what: string;
-}
-
 /** @throws FarmError TOOL_MISSING without xz */
 export async function hashFiles({ directory, files }: HashWork): Promise<HashedFiles> {
   const leaves: { position: number; leaf: Uint8Array }[] = [];
   const states = files.map(({ file }) => stateOf(join(directory, file)));
-  using unpacker = new Unpacker();
-  let at = 0;
-  const fault = (file: string, thrown: unknown): HashedFiles => {
+  let looked = "";
+  const modules = readModules(directory, files, (file) => {
+    looked = file;
+  });
+  try {
+    for await (const [index, plain] of openedModules(modules, UNPACK)) {
+      const { position, file } = files[index] as PlacedFile;
+      looked = file;
+      if (plain instanceof FarmError) throw plain;
+      leaves.push({ position, leaf: leafOf(position, cutSignature(plain, file).content) });
+    }
+  } catch (thrown) {
     const error = toFarmError(thrown);
     if (error.code !== "FILE_UNREADABLE" && error.code !== "MODULE_MALFORMED") throw error;
-    return { leaves: [], fault: { file, code: error.code, fact: error.factAbout(file) } };
-  };
-  while (at < files.length) {
-    const batch: ReadFile[] = [];
-    for (let size = 0; at < files.length && size < BATCH_BYTES && batch.length < BATCH_FILES; at++) {
-      const one = files[at] as PlacedFile;
-      try {
-        const bytes = readLocalFile(join(directory, one.file), FILE_LIMIT_BYTES);
-        batch.push({ ...one, bytes, what: one.file });
-        size += bytes.length;
-      } catch (thrown) {
-        return fault(one.file, thrown);
-      }
-    }
-    for await (const [index, plain] of openedModules(batch, unpacker.unpack)) {
-      const { position, file } = batch[index] as ReadFile;
-      if (plain instanceof FarmError) return fault(file, plain);
-      try {
-        leaves.push({ position, leaf: leafOf(position, cutSignature(plain, file).content) });
-      } catch (thrown) {
-        return fault(file, thrown);
-      }
-    }
+    return { leaves: [], fault: { file: looked, code: error.code, fact: error.factAbout(looked) } };
   }
   const changed = files.find(({ file }, index) => stateOf(join(directory, file)) !== states[index]);
   return changed === undefined
@@ -84,6 +62,27 @@ export async function hashFiles({ directory, files }: HashWork): Promise<HashedF
         leaves: [],
         fault: { file: changed.file, code: "SOURCE_CHANGED", fact: "it changed while it was hashed" },
       };
+}
+
+/**
+ * One file after the other, all in the same memory: to get fresh memory for each takes longer than to hash it. What is in xz
+ * is unpacked together with others, so it stays. @throws FarmError FILE_UNREADABLE
+ */
+function* readModules(
+  directory: string,
+  files: readonly PlacedFile[],
+  begin: (file: string) => void,
+): Generator<PackedFile> {
+  let memory = Buffer.alloc(0);
+  const memoryFor = (size: number) => {
+    if (memory.length < size) memory = Buffer.allocUnsafeSlow(size);
+    return memory.subarray(0, size);
+  };
+  for (const { file } of files) {
+    begin(file);
+    const bytes = readLocalFile(join(directory, file), FILE_LIMIT_BYTES, memoryFor);
+    yield { bytes: packingOf(bytes) === "xz" ? Buffer.from(bytes) : bytes, what: file };
+  }
 }
 
 /** What changes with a file's bytes, and with the file that has its name. */

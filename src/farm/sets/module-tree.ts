@@ -106,9 +106,7 @@ const HINTS = {
 
 /** In turns, since the large ones lie together. */
 async function hashShares(directory: string, files: readonly PlacedFile[]): Promise<HashedFiles[]> {
-  // A thread waits while xz works for it: another one hashes meanwhile.
-  const perProcessor = files.some(({ file }) => file.endsWith(".xz")) ? 2 : 1;
-  const threads = files.length <= FEW ? 1 : Math.min(availableParallelism() * perProcessor, MOST_THREADS);
+  const threads = files.length <= FEW ? 1 : Math.min(availableParallelism(), MOST_THREADS);
   if (threads === 1) return [await hashFiles({ directory, files })];
   return Promise.all(
     Array.from({ length: threads }, (_, share) => {
