@@ -15,23 +15,28 @@ import { run } from "../src/base/run.ts";
 import { openScratch } from "../src/base/scratch.ts";
 import { withAllLearned } from "../src/kernel/facts.ts";
 import { blobPath, putBlob } from "../src/registry/blobs.ts";
-import { commit } from "../src/registry/commit.ts";
+import { type Author, commit } from "../src/registry/commit.ts";
 import { copyStore } from "../src/registry/copy.ts";
 import type { Published } from "../src/registry/documents.ts";
-import { readPublished } from "../src/registry/generations.ts";
+import { newestGeneration, readPublished } from "../src/registry/generations.ts";
+import { publishHead } from "../src/registry/head.ts";
 import { keptBlobs } from "../src/registry/kept.ts";
 import { NOTHING_PUBLISHED } from "../src/registry/parts.ts";
 import { nextState, type Outcome } from "../src/registry/publish.ts";
 import { openFolderStore } from "../src/registry/stores/folder.ts";
 import { openS3Store } from "../src/registry/stores/s3.ts";
 import type { Store } from "../src/registry/stores/store.ts";
+import { adopt, openVoucher, readVouched } from "../src/registry/vouched.ts";
 import { makeManifest } from "../test/support/artifacts.ts";
 import { startS3Proxy } from "../test/support/s3-proxy.ts";
 import { placeOf, startRadosgw, withBucket } from "../test/support/s3-servers.ts";
+import { firstRoot, headMaker, putRoot } from "../test/support/signed-store.ts";
 import { factsOn, firstNight, megabytes, notedOutcome } from "./registry.ts";
 
 const [count = 10_000, releases = 20] = process.argv.slice(2).map(Number);
 const AUTHOR = { who: "bench", what: "run", now: () => new Date() };
+/** With a root, heads and a log, as farms have them. */
+const SIGNER = { ...AUTHOR, head: headMaker({ now: new Date() }) };
 const FILES = { number: 500, bytes: 700_000 };
 const LARGE_BYTES = 200_000_000;
 const PART_OF_RCLONE = 0.7;
@@ -81,14 +86,18 @@ async function requests(endpoint: string): Promise<void> {
   await first.removeAll("marks");
   console.log(`${count} artifacts in ${releases} releases: ${Object.keys(state.parts).length} parts`);
 
-  const night = async (cache: string) => {
+  const night = async (cache: string, author: Author = AUTHOR) => {
     const store = await open(cache);
     proxy.requests.length = 0;
-    const published = await readPublished(store);
+    const { head } = author;
+    const published =
+      head === undefined
+        ? await readPublished(store)
+        : await readVouched(store, await openVoucher(store, head));
     const { show } = await commit(
       store,
       (before) => ({ state: nextState(before, catalog, []), result: 0 }),
-      AUTHOR,
+      author,
       { state: published, isNewest: true },
     );
     await show();
@@ -113,12 +122,15 @@ async function requests(endpoint: string): Promise<void> {
   const warm = await night("warm");
   line("the same, warm cache", words(warm), "5 requests", warm.all <= 5 && warm.writes + warm.lists === 0);
 
-  for (const index of [1, Math.floor(count / 2), count - 1]) {
+  const changed = async (index: number, author: Author) => {
     const store = await open("warm");
     proxy.requests.length = 0;
     const published = await readPublished(store);
-    await publishOne(store, published, outcomes[index] as Outcome);
-    const { all: asked, sent } = counted();
+    await publishOne(store, published, outcomes[index] as Outcome, author);
+    return counted();
+  };
+  for (const index of [1, Math.floor(count / 2), count - 1]) {
+    const { all: asked, sent } = await changed(index, AUTHOR);
     line(
       `one changed element (number ${index}), all of it`,
       `${asked} requests, ${megabytes(sent)} sent`,
@@ -126,10 +138,35 @@ async function requests(endpoint: string): Promise<void> {
       asked <= 40 && sent <= 3e6,
     );
   }
+
+  await putRoot(first, firstRoot());
+  const signer = await open("warm");
+  const voucher = await openVoucher(signer, SIGNER.head);
+  await adopt(signer, await newestGeneration(signer), voucher);
+  await publishHead(signer, await readPublished(signer), voucher);
+  const signed = await night("warm", SIGNER);
+  line(
+    "with signatures: a night without news, warm cache",
+    words(signed),
+    "5 requests",
+    signed.all <= 5 && signed.writes + signed.lists === 0,
+  );
+  const one = await changed(2, SIGNER);
+  line(
+    "with signatures: one changed element",
+    `${one.all} requests, ${megabytes(one.sent)} sent`,
+    "3 MB",
+    one.sent <= 3e6,
+  );
 }
 
 /** What a build of one element brings: its bytes, what was learned of its kernel, and the view. */
-async function publishOne(store: Store, published: Published, { element }: Outcome): Promise<void> {
+async function publishOne(
+  store: Store,
+  published: Published,
+  { element }: Outcome,
+  author: Author,
+): Promise<void> {
   const content = randomBytes(4).toString("hex");
   await putBlob(store, `module ${content}`);
   await putBlob(store, `log ${content}`);
@@ -143,7 +180,7 @@ async function publishOne(store: Store, published: Published, { element }: Outco
       }),
       result: 0,
     }),
-    AUTHOR,
+    author,
     { state: published, isNewest: true },
   );
   await show();

@@ -110,7 +110,7 @@ export async function showAnnounced(
   { path: mark, places: own }: Announcement,
   state: Published,
 ): Promise<number> {
-  const left = (await leftMarks(store)).filter(({ path }) => path !== mark);
+  const left = await leftMarks(store, mark);
   const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [pathOf(one), one]));
   const hasFiles = [...places.values()].some((one) => "file" in one);
   let [shown, written, todo] = [state, 0, [...places.values()]];
@@ -207,11 +207,10 @@ function stablePlaces({ indices }: Published): Map<string, IndexEntry> {
 }
 
 /** Marks of others. One that was not touched for long is of a writer that does not live any more. */
-async function leftMarks(store: Store) {
-  const names = await store.list(MARKS);
-  if (names.length === 0) return [];
-  const marks = names.map(async (name) => {
-    const path = `${MARKS}/${name}`;
+async function leftMarks(store: Store, own: string) {
+  const paths = (await store.list(MARKS)).map((name) => `${MARKS}/${name}`);
+  const marks = paths.map(async (path) => {
+    if (path === own) return [];
     const [bytes, facts] = [await store.read(path), await store.facts(path)];
     // Its writer is done.
     if (bytes === undefined || facts === undefined) return [];
