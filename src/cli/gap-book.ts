@@ -11,8 +11,7 @@ import { type Target, upstreamTarget } from "../gap/target.ts";
 import { factsByKernel, factsOf } from "../kernel/facts.ts";
 import { resolveNode } from "../kernel/node.ts";
 import { parseUpstreamVersion } from "../kernel/upstream-version.ts";
-import type { Published } from "../registry/documents.ts";
-import { readPublished } from "../registry/generations.ts";
+import { type Kernels, readKernels } from "../registry/generations.ts";
 import { readNamedFeed } from "./feed-input.ts";
 import { openInput } from "./input.ts";
 import { withStore } from "./options.ts";
@@ -64,7 +63,7 @@ async function readChangelog(text: string): Promise<SourceChangelog> {
 export interface Knowledge {
   readonly book: Book;
   readonly stored?: {
-    readonly state: Published;
+    readonly state: Kernels;
     readonly targetOf: (kernel: CatalogKernel) => Target;
     readonly uploadedOf: (kernel: CatalogKernel) => string | undefined;
   };
@@ -81,7 +80,7 @@ export async function withKnowledge<T>(
 ): Promise<T> {
   if (options.feed !== undefined) return work({ book: await readNamedBook(options) });
   return withStore(options, async (store) => {
-    const state = await readPublished(store);
+    const state = await readKernels(store);
     if (state.feeds.length === 0)
       throw new FarmError("USAGE", {
         detail: "the store has no feeds, and none is named",

@@ -5,33 +5,26 @@
 import { compareUpstreamVersions } from "../kernel/upstream-version.ts";
 import { ChangelogFixes, cvesToFind, type SourceChangelog } from "./evidence/changelog.ts";
 import type { FeedContent } from "./feeds/feed.ts";
-import { type Cve, type Day, type FeedRecord, NONE, type Pair, type RecordOf, versionOf } from "./records.ts";
+import { type Cve, type Day, type FeedRecord, NONE, type RecordOf, versionOf } from "./records.ts";
 import { disagree } from "./upstream.ts";
 
 /** A feed that was read. */
 export interface ReadFeed {
   readonly kind: string;
-  readonly content: Pick<FeedContent, "records" | "date"> & { readonly outline?: Outline };
-}
-
-/** What of the CVEs of a feed counts for any of them, where the feed was read for one alone. */
-export interface Outline {
-  readonly ids: ReadonlySet<string>;
-  /** Their releases, without the commits. */
-  readonly pairs: Pair[];
-  /** Those that have the same title. */
-  readonly same: readonly Cve[];
+  readonly content: Pick<FeedContent, "records" | "date">;
 }
 
 export interface Book {
   readonly cves: readonly Cve[];
   readonly cve: ReadonlyMap<string, Cve>;
-  /** How many CVEs are known; not all of them are here where feeds were read for one. */
+  /** How many CVEs are known; not all of them are here where a book is about one. */
   readonly size: number;
   /** Where the CVEs come from, and the day up to which they are known. */
   readonly feed: { readonly name: string; readonly date?: Day };
   readonly releases: ReadonlyMap<string, Day>;
   readonly advisories: readonly SourcedAdvisory[];
+  /** The packages of distribution releases that advisories speak of, whatever they say. */
+  readonly advised: readonly Advised[];
   readonly changelogs: readonly ChangelogFixes[];
   readonly exploited: ReadonlyMap<string, RecordOf<"exploited">>;
   readonly exploits: ReadonlyMap<string, readonly RecordOf<"exploit">[]>;
@@ -41,6 +34,8 @@ export interface Book {
   /** Of each kind of feed. */
   readonly dates: ReadonlyMap<string, Day | undefined>;
 }
+
+export type Advised = Pick<RecordOf<"advisory">, "release" | "package">;
 
 export interface SourcedAdvisory {
   readonly advisory: RecordOf<"advisory">;
@@ -59,27 +54,20 @@ export function bookOf(feeds: readonly ReadFeed[], changelogs: readonly SourceCh
   const records = <Type extends FeedRecord["type"]>(type: Type) => of(type).map(({ record }) => record);
   const cve = cvesOf(records("cve"));
   const releases = new Map(records("release").map(({ version, day }) => [version, day]));
-  const hasCves = ({ content: { records: its, outline } }: ReadFeed) =>
-    (outline?.ids.size ?? 0) > 0 || its.some(({ type }) => type === "cve");
-  const listing = feeds.filter(hasCves);
+  const listing = feeds.filter(({ content }) => content.records.some(({ type }) => type === "cve"));
   const sources = [...new Set(listing.map(({ kind }) => kind))];
-  const outlines = feeds.flatMap(({ content: { outline } }) => outline ?? []);
-  const known = [
-    ...cve.values(),
-    ...outlines.flatMap(({ pairs, same }) => [...same, { id: "", title: "", pairs }]),
-  ];
   const date = dateOfCves(
-    known,
+    cve.values(),
     listing.map(({ content }) => content.date),
     releases,
   );
-  const toFind = cvesToFind(known);
+  const toFind = cvesToFind([...cve.values()]);
+  const advisories = of("advisory").map(({ record, ...from }) => ({ advisory: record, ...from }));
   return {
-    ...{ cve, cves: [...cve.values()], releases },
-    size: new Set([...cve.keys(), ...outlines.flatMap(({ ids }) => [...ids])]).size,
+    ...{ cve, cves: [...cve.values()], size: cve.size, releases, advisories },
     feed: { name: sources.join(" and "), ...(date === undefined ? {} : { date }) },
-    advisories: of("advisory").map(({ record, ...from }) => ({ advisory: record, ...from })),
-    changelogs: changelogs.map((one) => new ChangelogFixes(one, toFind)),
+    advised: advisedIn(advisories),
+    changelogs: changelogs.map((one) => ChangelogFixes.in(one, toFind)),
     exploited: new Map(records("exploited").map((one) => [one.cve, one])),
     exploits: Map.groupBy(records("exploit"), (one) => one.cve),
     likelihood: new Map(records("likelihood").map((one) => [one.cve, one])),
@@ -87,6 +75,14 @@ export function bookOf(feeds: readonly ReadFeed[], changelogs: readonly SourceCh
     nodes: records("node"),
     dates: new Map(feeds.map(({ kind, content }) => [kind, content.date])),
   };
+}
+
+function advisedIn(advisories: readonly SourcedAdvisory[]): Advised[] {
+  const found = advisories.map(({ advisory: { release, package: name } }): [string, Advised] => [
+    `${release} ${name}`,
+    { release, package: name },
+  ]);
+  return [...new Map(found).values()];
 }
 
 function cvesOf(records: readonly Cve[]): ReadonlyMap<string, Cve> {

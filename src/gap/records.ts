@@ -64,7 +64,7 @@ export type Cve = z.infer<typeof Cve>;
 const Release = z.object({ type: z.literal("release"), version: Version, day: Day });
 
 /** What a distribution says of CVEs in one of its packages. */
-const Advisory = z.object({
+export const Advisory = z.object({
   type: z.literal("advisory"),
   id: Word,
   /** The distribution release: `debian:12`, `almalinux:9`; the vendor's own product where it has no such name. */
@@ -82,10 +82,15 @@ const Advisory = z.object({
 });
 
 /** Somebody exploits it: CISA's list. */
-const Exploited = z.object({ type: z.literal("exploited"), cve: CveId, added: Day, ransomware: z.boolean() });
+export const Exploited = z.object({
+  type: z.literal("exploited"),
+  cve: CveId,
+  added: Day,
+  ransomware: z.boolean(),
+});
 
 /** How likely somebody will within 30 days: EPSS. */
-const Likelihood = z.object({
+export const Likelihood = z.object({
   type: z.literal("likelihood"),
   cve: CveId,
   probability: z.number().min(0).max(1),
@@ -93,7 +98,7 @@ const Likelihood = z.object({
 });
 
 /** A working exploit that was handed in, and what it needs of the kernel: kernelCTF. */
-const Exploit = z.object({
+export const Exploit = z.object({
   type: z.literal("exploit"),
   cve: CveId,
   id: Word,
@@ -107,7 +112,7 @@ const Exploit = z.object({
 });
 
 /** What a node says of patches to its running kernel. */
-const LivePatch = z.object({
+export const LivePatch = z.object({
   type: z.literal("livepatch"),
   node: Word,
   /** `uname -r` */
@@ -125,7 +130,7 @@ const LivePatch = z.object({
 });
 
 /** A node was seen running a kernel. */
-const NodeSeen = z.object({
+export const NodeSeen = z.object({
   type: z.literal("node"),
   node: Word,
   release: Word,

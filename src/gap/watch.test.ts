@@ -47,7 +47,7 @@ describe("commits beyond the feed", () => {
     entry(150, "net: fix use-after-free in qux", "net: fix use-after-free in foo"),
   ];
   const source = { source: "linux", distribution: "debian12", isTrimmed: false };
-  const changelog = new ChangelogFixes({ ...source, entries }, cvesToFind(cves));
+  const changelog = ChangelogFixes.in({ ...source, entries }, cvesToFind(cves));
   const target = (packageVersion: string) => ({
     ...{ name: packageVersion, distribution: "debian12", packages: ["linux"], packageVersion },
     proof: "both" as const,

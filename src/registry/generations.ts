@@ -73,12 +73,26 @@ export type Listing = Omit<
 
 /** What is published now, for commands that only report it: kernels are a third of all that there is to read. */
 export async function readListing(store: GenerationPlace): Promise<Listing> {
-  const found = await newestGeneration(store);
-  const isListed = (name: string) => !/^(kernels|facts|history|feeds|told)(\/|$)/.test(name);
-  const state =
-    found === undefined ? NOTHING_PUBLISHED : await readGeneration(store, found, NOTHING_PUBLISHED, isListed);
+  const state = await readParts(store, (kind) => !ABOUT_KERNELS.has(kind) && kind !== "told");
   const { matrix, attempts, indices, roots, decisions } = state;
   return { matrix, attempts, indices, roots, decisions };
+}
+
+/** What is known of kernels, without what was made for them. */
+export type Kernels = Pick<Published, "catalog" | "facts" | "history" | "feeds">;
+
+const ABOUT_KERNELS: ReadonlySet<string> = new Set(["kernels", "facts", "history", "feeds"]);
+
+export async function readKernels(store: GenerationPlace): Promise<Kernels> {
+  const state = await readParts(store, (kind) => ABOUT_KERNELS.has(kind) || kind === "sources");
+  const { catalog, facts, history: past, feeds } = state;
+  return { catalog, facts, history: past, feeds };
+}
+
+async function readParts(store: GenerationPlace, isWanted: (kind: string) => boolean): Promise<Published> {
+  const found = await newestGeneration(store);
+  if (found === undefined) return NOTHING_PUBLISHED;
+  return readGeneration(store, found, NOTHING_PUBLISHED, (name) => isWanted(name.split("/")[0] ?? ""));
 }
 
 /**

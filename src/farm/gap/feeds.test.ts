@@ -5,11 +5,13 @@ import { startServer } from "../../../test/support/server.ts";
 import { farmWith } from "../../../test/support/stored-farm.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { Http } from "../../base/http.ts";
+import { blobPath } from "../../registry/blobs.ts";
 import { contentsOf } from "../../registry/contents.ts";
 import { readPublished } from "../../registry/generations.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import type { Store } from "../../registry/stores/store.ts";
 import type { Farm } from "../open.ts";
+import { BY_CVE } from "./cve-index.ts";
 import { ingest } from "./feeds.ts";
 import { readBook } from "./stored-book.ts";
 
@@ -43,6 +45,12 @@ const resultsOf = async (farm: Farm, ...given: Parameters<typeof ingest>[1]) => 
   );
 };
 
+const namesIn = async ({ store }: Farm) =>
+  (await readPublished(store)).feeds.filter(({ kind }) => kind !== BY_CVE).map(({ name }) => name);
+
+const aboutFirst = async ({ store }: Farm) =>
+  readBook(store, (await readPublished(store)).feeds, "CVE-2026-1000");
+
 describe("a feed", () => {
   test("is kept with where it is from, its own date, and what of it was bad", async () => {
     const farm = await farmWith([]);
@@ -60,6 +68,7 @@ describe("a feed", () => {
         date: "2026-08-20",
         records: 3,
       },
+      { kind: BY_CVE, records: 3 },
     ]);
     expect(feeds[0]?.bad.map(({ count }) => count)).toEqual([1, 1]);
     expect((await readBook(farm.store, feeds)).cves).toHaveLength(3);
@@ -111,7 +120,7 @@ describe("a feed", () => {
     const gone = { kind: "kev", from: "/nonexistent/kev.json" };
 
     expect(await resultsOf(farm, gone, feed)).toEqual([["failed", "FILE_UNREADABLE"], ["read"]]);
-    expect((await readPublished(farm.store)).feeds).toHaveLength(1);
+    expect(await namesIn(farm)).toEqual(["compact"]);
   });
 
   test("that keeps its reader busy is given up, and the next one is read", async () => {
@@ -141,7 +150,37 @@ describe("a feed", () => {
     const ended = ingest({ ...farm, http }, [feed, next], { ...options, signal: ending.signal });
 
     await expect(ended).rejects.toMatchObject({ code: "INTERRUPTED" });
-    expect((await readPublished(farm.store)).feeds).toMatchObject([{ name: "compact", records: 3 }]);
+    expect(await namesIn(farm)).toEqual(["compact"]);
+  });
+
+  test("is found by each of its CVEs, without all others, as soon as it is read", async () => {
+    const farm = await farmWith([]);
+    const { feed, write } = await feedWith(cves(3));
+    await ingest(farm, [feed], options);
+    await write(cves(5));
+    await ingest(farm, [feed], options);
+
+    const { feeds } = await readPublished(farm.store);
+    const { cves: found, size } = await readBook(farm.store, feeds, "CVE-2026-1004");
+    expect([found.map(({ id }) => id), size]).toEqual([["CVE-2026-1004"], 5]);
+    expect(feeds.filter(({ kind }) => kind === BY_CVE)).toHaveLength(1);
+  });
+
+  test("is published although the store lost what another one said; all is found once that is read again", async () => {
+    const farm = await farmWith([]);
+    const [one, other] = [await feedWith(cves(3)), await feedWith(cves(5))];
+    const feeds = [one, other].map(({ feed }, at) => ({ ...feed, name: `feed${at}` }));
+    await ingest(farm, feeds, options);
+    const lost = (await readPublished(farm.store)).feeds[0]?.content.digest ?? "";
+    await farm.store.remove(blobPath(lost));
+    await other.write(cves(6));
+    await ingest(farm, feeds, options);
+    expect((await readPublished(farm.store)).feeds.map(({ records }) => records)).toContain(6);
+    await expect(aboutFirst(farm)).rejects.toMatchObject({ code: "STORE_CORRUPT" });
+
+    await one.write(cves(4));
+    await ingest(farm, feeds, options);
+    expect((await aboutFirst(farm)).size).toBe(6);
   });
 
   test("is there whole, or as it was, wherever the writing of it ends", async () => {

@@ -25,9 +25,10 @@ import { type Farm, openInputs } from "../open.ts";
 import { authorOf } from "../signing/heads.ts";
 
 import { learnChangelogs } from "./changelogs.ts";
+import { indexAmong, putIndex, withIndex } from "./cve-index.ts";
 import { type FeedContext, type FeedPlace, type OpenedFeed, withFeed } from "./feed-files.ts";
 import { happenedOnNodes } from "./nodes-seen.ts";
-import { CHANGELOG, recordsOf } from "./stored-book.ts";
+import { CHANGELOG, readBook, recordsOf } from "./stored-book.ts";
 
 /** Raised whenever a reader finds more in the same bytes. */
 const READERS = 1;
@@ -89,37 +90,61 @@ export async function ingest(
   }
   const author = authorOf(farm, by, "gap ingest", now);
   // Before anything else can fail: what was read is worth as much without the rest.
-  const generation = await publishAnswers(store, answers, [], author);
+  const state = await publishAnswers(store, before, answers, [], author);
   for (const { error } of answers) if (error?.code === "INTERRUPTED") throw error;
-  if (!learnsChangelogs) return { answers, generation };
+  if (!learnsChangelogs) return { answers, generation: state.head?.number ?? 0 };
   const changelogs = await readChangelogs(farm, before, { at: now(), say, signal });
-  return {
-    answers: [...answers, ...changelogs.answers],
-    generation: await publishAnswers(store, changelogs.answers, changelogs.facts, author),
-  };
+  const { head } = await publishAnswers(store, state, changelogs.answers, changelogs.facts, author);
+  return { answers: [...answers, ...changelogs.answers], generation: head?.number ?? 0 };
 }
 
-/** Returns the number of the generation in which they are. */
+/** Publishes what is new, with an index by CVE of all that is known by then. Returns what is published. */
 async function publishAnswers(
   store: Store,
+  known: Published,
   answers: readonly FeedAnswer[],
   facts: readonly KernelFacts[],
   author: Author,
-): Promise<number> {
+): Promise<Published> {
+  const { feeds } = withNotes(known, answers);
+  const isIndexed = feeds.length === 0 || indexAmong(feeds) !== undefined;
+  if (isIndexed && facts.length === 0 && feeds === known.feeds) return known;
+  const index = isIndexed ? undefined : await indexOf(store, feeds, author);
   const nodes = await nodesIn(store, answers);
   const { state } = await publish(
     store,
-    (state) => ({
-      state: {
-        ...withNotes(state, answers),
-        facts: withAllLearned(state.facts, facts),
-        history: withHappened(state.history, happenedOnNodes(nodes, state.catalog.kernels, state.history)),
-      },
-      result: undefined,
-    }),
+    (before) => {
+      const noted = withNotes(before, answers);
+      return {
+        state: {
+          ...noted,
+          feeds: index === undefined ? noted.feeds : withIndex(noted.feeds, index),
+          facts: withAllLearned(before.facts, facts),
+          history: withHappened(
+            before.history,
+            happenedOnNodes(nodes, before.catalog.kernels, before.history),
+          ),
+        },
+        result: undefined,
+      };
+    },
     author,
   );
-  return state.head?.number ?? 0;
+  return state;
+}
+
+/** Undefined where the store lost what another feed said: what is new is published all the same. */
+async function indexOf(
+  store: Store,
+  feeds: readonly FeedNote[],
+  { now }: Author,
+): Promise<FeedNote | undefined> {
+  try {
+    return await putIndex(store, feeds, await readBook(store, feeds), now());
+  } catch (thrown) {
+    if (toFarmError(thrown).code === "STORE_CORRUPT") return undefined;
+    throw thrown;
+  }
 }
 
 type TimedContext = FeedContext & { readonly longestMs: number };

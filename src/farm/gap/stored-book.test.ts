@@ -1,15 +1,16 @@
 /** What is read for one CVE says of it what all that there is says. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { makeCve } from "../../../test/support/gap.ts";
 import { farmWith } from "../../../test/support/stored-farm.ts";
 import type { ChangelogEntry } from "../../formats/deb-changelog.ts";
 import { Gap } from "../../gap/gap.ts";
-import type { FeedRecord } from "../../gap/records.ts";
+import type { Cve, FeedRecord } from "../../gap/records.ts";
 import type { Target } from "../../gap/target.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
-import { putBlob } from "../../registry/blobs.ts";
+import { putBlob, readBlob } from "../../registry/blobs.ts";
 import { packed } from "../../registry/packed.ts";
 import type { Store } from "../../registry/stores/store.ts";
+import { putIndex, withIndex } from "./cve-index.ts";
 import { CHANGELOG, readBook } from "./stored-book.ts";
 
 const SHARED = "Net: a title that two have.";
@@ -53,6 +54,12 @@ const TARGET: Target = {
   },
 };
 
+/** Only advisories say anything of it. */
+const UNPROVEN: Target = {
+  ...{ name: "almalinux9", distribution: "debian12", packageVersion: "6.1.150-1", packages: ["linux"] },
+  ...{ proof: "none", day: "2026-07-01", compareVersions: compareDebVersions },
+};
+
 async function noteIn(store: Store, name: string, kind: string, text: string, date?: string) {
   const bytes = await packed(text);
   return {
@@ -86,13 +93,61 @@ test.each([
   ];
   const whole = await readBook(store, feeds);
   const all = new Gap(whole);
+  const indexed = withIndex(feeds, await putIndex(store, feeds, whole, new Date()));
 
   for (const id of [...CVES.map((one) => one.id), "CVE-2026-9999", "CVE-2026-1"]) {
-    const book = await readBook(store, feeds, id);
+    const book = await readBook(store, indexed, id);
 
-    expect([id, new Gap(book).of(id, TARGET)]).toEqual([id, all.ofKernel(TARGET).of(id)]);
+    for (const target of [TARGET, UNPROVEN])
+      expect([id, new Gap(book).of(id, target)]).toEqual([id, all.ofKernel(target).of(id)]);
     expect([book.size, book.feed, book.releases]).toEqual([whole.size, whole.feed, whole.releases]);
     expect(book.cves.length).toBeLessThanOrEqual(1);
   }
   expect([whole.size, whole.feed]).toEqual([CVES.length, { name: "cna", date: "2026-08-01" }]);
+});
+
+describe("an index by CVE", () => {
+  const feedIn = async (store: Store, cves: readonly Cve[]) =>
+    noteIn(store, "cna", "cna", cves.map((one) => `${JSON.stringify(one)}\n`).join(""), "2026-08-01");
+
+  test("of other feeds is not looked at: all that these say is read", async () => {
+    const { store } = await farmWith([]);
+    const [before, after] = [[await feedIn(store, CVES.slice(1))], [await feedIn(store, CVES)]];
+    const index = await putIndex(store, before, await readBook(store, before), new Date());
+
+    expect(withIndex(after, index)).toBe(after);
+    expect((await readBook(store, [...after, index], CVES[0]?.id)).cve.has("CVE-2026-1001")).toBe(true);
+  });
+
+  test("that is damaged or cut is the store's fault", async () => {
+    const { store } = await farmWith([]);
+    const feeds = [await feedIn(store, CVES)];
+    const index = await putIndex(store, feeds, await readBook(store, feeds), new Date());
+    const whole = await readBlob(store, index.content.digest);
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from("none"),
+      ...[1, 4, 30, whole.length - 40, whole.length - 1].map((length) => whole.subarray(0, length)),
+      Buffer.concat([Buffer.from([255, 255, 255, 255]), whole.subarray(4)]),
+    ]) {
+      const content = { digest: await putBlob(store, bytes), size: bytes.length };
+      await expect(readBook(store, [...feeds, { ...index, content }], "CVE-2026-1001")).rejects.toMatchObject(
+        {
+          code: "STORE_CORRUPT",
+        },
+      );
+    }
+  });
+
+  test("of very many CVEs has each of them", async () => {
+    const { store } = await farmWith([]);
+    const cves = Array.from({ length: 200 }, (_, at) =>
+      makeCve(`CVE-2026-${2000 + at * 37}`, [["5.4", "a", "6.1.170", "b"]], { title: `net: fix ${at}` }),
+    );
+    const feeds = [await feedIn(store, cves)];
+    const indexed = withIndex(feeds, await putIndex(store, feeds, await readBook(store, feeds), new Date()));
+
+    for (const { id, title } of cves)
+      expect((await readBook(store, indexed, id)).cves.map((one) => one.title)).toEqual([title]);
+  });
 });

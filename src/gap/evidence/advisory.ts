@@ -1,13 +1,10 @@
 /** E4: what a distribution itself says of a CVE in its kernel packages. */
-import type { SourcedAdvisory } from "../book.ts";
-import type { RecordOf } from "../records.ts";
+import type { Advised, SourcedAdvisory } from "../book.ts";
 import type { Target } from "../target.ts";
 import type { Evidence } from "../verdict.ts";
 
-type Advisory = RecordOf<"advisory">;
-
 /** Whether an advisory is about the package and the distribution release of a kernel: `almalinux9` is about 9.6 too. */
-export function speaksOf({ release, package: name }: Advisory, { distribution, packages }: Target): boolean {
+export function speaksOf({ release, package: name }: Advised, { distribution, packages }: Target): boolean {
   if (distribution === undefined || !packages.includes(name)) return false;
   return distribution === release || distribution.startsWith(`${release}.`);
 }

@@ -19,8 +19,8 @@ export interface SourceChangelog {
   readonly entries: readonly ChangelogEntry[];
 }
 
-/** One thing that an upload did. */
-interface Deed {
+/** One thing that an upload did about a CVE. */
+export interface Deed {
   /** Place of the entry, counted from the oldest. */
   readonly entry: number;
   readonly id: "E2" | "E3";
@@ -32,17 +32,14 @@ export interface CvesToFind {
   readonly ids: ReadonlySet<string>;
   /** Subject of the fix → id of the CVE. */
   readonly titles: ReadonlyMap<string, string>;
-  readonly mayBeTitle: (text: string) => boolean;
   /** Whether the feed knows all of a stable release. */
   readonly isReached: (stable: string | undefined) => boolean;
 }
 
 export function cvesToFind(cves: readonly Pick<Cve, "id" | "title" | "pairs">[]): CvesToFind {
-  const titles = cvesByTitle(cves);
   return {
     ids: new Set(cves.map(({ id }) => id)),
-    titles,
-    mayBeTitle: wordsOf(titles.keys()),
+    titles: cvesByTitle(cves),
     isReached: reachedIn(reachOf(cves)),
   };
 }
@@ -55,10 +52,15 @@ export class ChangelogFixes {
   /** A package version → its entry: the same few are asked for again and again. */
   readonly #uploads = new Map<string, number>();
 
-  constructor(changelog: SourceChangelog, cves: CvesToFind) {
+  /** `deeds` are what was found in it, by the ids of CVEs. */
+  constructor(changelog: SourceChangelog, deeds: ReadonlyMap<string, readonly Deed[]>) {
     this.#changelog = changelog;
     this.#entries = changelog.entries.toReversed();
-    this.#deeds = deedsOf(this.#entries, cves);
+    this.#deeds = deeds;
+  }
+
+  static in(changelog: SourceChangelog, cves: CvesToFind): ChangelogFixes {
+    return new ChangelogFixes(changelog, deedsOf(changelog.entries.toReversed(), cves));
   }
 
   /** Whether the kernel is one of its uploads, or was made from one. */
@@ -72,6 +74,16 @@ export class ChangelogFixes {
     if (!this.#changelog.isTrimmed) return undefined;
     const day = this.#entries.find((entry) => entry.day !== undefined)?.day;
     return day === undefined ? {} : { day };
+  }
+
+  /** The changelog without what its uploads did. */
+  get uploads(): SourceChangelog {
+    const { entries, ...rest } = this.#changelog;
+    return { ...rest, entries: entries.map((entry) => ({ ...entry, stable: [], bullets: [] })) };
+  }
+
+  deedsOf(cve: string): readonly Deed[] {
+    return this.#deeds.get(cve) ?? [];
   }
 
   get source(): string {
@@ -96,7 +108,7 @@ export class ChangelogFixes {
     const upload = this.uploadOf(packageVersion);
     let last: Deed | undefined;
     // The first of several fixes counts, until one is taken out.
-    for (const deed of this.#deeds.get(cve) ?? [])
+    for (const deed of this.deedsOf(cve))
       if (deed.entry <= upload && (last === undefined || last.fixes !== deed.fixes)) last = deed;
     if (last === undefined) return [];
     const { version, day } = this.#entries[last.entry] as ChangelogEntry;
@@ -142,7 +154,7 @@ function parentVersion(version: string): string {
 
 function deedsOf(
   entries: readonly ChangelogEntry[],
-  { ids, titles, mayBeTitle, isReached }: CvesToFind,
+  { ids, titles, isReached }: CvesToFind,
 ): ReadonlyMap<string, readonly Deed[]> {
   const deeds = new Map<string, Deed[]>();
   const add = (cve: string, deed: Deed) => {
@@ -155,7 +167,6 @@ function deedsOf(
       const named: readonly string[] = text.includes("CVE-")
         ? (text.match(/\bCVE-\d{4}-\d{4,12}\b/g) ?? [])
         : [];
-      if (named.length === 0 && !mayBeTitle(text)) continue;
       const subject = subjectOf(text);
       const reverted = /^revert "(.+)"$/.exec(subject)?.[1];
       const cve = titles.get(reverted ?? subject);
@@ -168,21 +179,6 @@ function deedsOf(
     }
   return deeds;
 }
-
-/** Of a question about one CVE, few bullets can be one of its titles: those that hold the longest word of one. */
-function wordsOf(titles: Iterable<string>): (text: string) => boolean {
-  const all = [...titles];
-  if (all.length > FEW_TITLES) return () => true;
-  const words = all.map((title) =>
-    title.split(" ").reduce((long, word) => (word.length > long.length ? word : long), ""),
-  );
-  return (text) => {
-    const lower = text.toLowerCase();
-    return words.some((word) => lower.includes(word));
-  };
-}
-
-const FEW_TITLES = 20;
 
 /** Whether the feed knows the stable release that a bullet came with: the same few are asked for again and again. */
 function reachedIn(reach: ReadonlyMap<number, number>): (stable: string | undefined) => boolean {

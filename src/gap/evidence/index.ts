@@ -21,7 +21,7 @@ export function evidenceIn(book: Book, target: Target): KernelEvidence {
   const changelog = book.changelogs.find((one) => one.speaksOf(target));
   const patched = livePatchEvidence(book, target);
   return {
-    hasAdvisories: advisories.length > 0,
+    hasAdvisories: book.advised.some((one) => speaksOf(one, target)),
     ...(changelog?.since === undefined ? {} : { changelogSince: changelog.since }),
     cves: () =>
       new Set([
