@@ -62,8 +62,13 @@ export function radosgwFault(): string | undefined {
   return `not installed: ${missing.join(", ")} (apt-get install radosgw ceph-mon ceph-osd ceph-common)`;
 }
 
+export interface Radosgw extends S3Server {
+  /** Credentials of another user, who may do nothing before a policy allows it. */
+  addUser(name: string): Promise<Readonly<Record<string, string>>>;
+}
+
 /** Takes 16 to 40 seconds. */
-export async function startRadosgw(port = 17480): Promise<S3Server> {
+export async function startRadosgw(port = 17480): Promise<Radosgw> {
   const directory = await mkdtemp(join(tmpdir(), "kmodfarm-radosgw-"));
   const stop = async () => {
     await run(RADOSGW_UP, [directory, "down"]);
@@ -75,11 +80,15 @@ export async function startRadosgw(port = 17480): Promise<S3Server> {
     await stop();
     throw thrown;
   }
-  return {
-    endpoint: `http://127.0.0.1:${port}`,
-    env: KEYS,
-    stop,
+  const addUser = async (name: string) => {
+    const [access, secret] = [12, 24].map((bytes) => randomBytes(bytes).toString("hex")) as [string, string];
+    const user = [`--uid=${name}`, `--display-name=${name}`, `--access-key=${access}`];
+    await run("radosgw-admin", ["user", "create", ...user, `--secret-key=${secret}`], {
+      env: { ...process.env, CEPH_CONF: join(directory, "ceph.conf") },
+    });
+    return { ...KEYS, AWS_ACCESS_KEY_ID: access, AWS_SECRET_ACCESS_KEY: secret };
   };
+  return { endpoint: `http://127.0.0.1:${port}`, env: KEYS, addUser, stop };
 }
 
 /** Why there is no dbstore here: Debian 12 has a radosgw without one, so it runs in a root of trixie. */

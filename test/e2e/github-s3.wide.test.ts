@@ -1,43 +1,57 @@
 /**
- * Nights on GitHub Actions with a bucket: what is new is built and nothing else, what a lost machine left is made up for,
+ * Nights on GitHub Actions with a bucket on radosgw, where two users may do what their roles may: what is new is built and nothing else, what a lost machine left is made up for,
  * two nights at once publish both, and no credential leaves the two jobs that have one.
  */
-import { randomBytes } from "node:crypto";
 import { globSync, readFileSync, statSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { PutBucketPolicyCommand, S3Client } from "@aws-sdk/client-s3";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { cli, DOORBELL, sharedElement, stableContent, useFarms } from "../support/e2e-farm.ts";
 import { DRIVER_RELEASE, type GithubFarm, NIGHT, ON_DEMAND, useGithubFarm } from "../support/github-farm.ts";
-import { type S3Double, startS3Double } from "../support/s3-double.ts";
+import { type S3Proxy, startS3Proxy } from "../support/s3-proxy.ts";
+import { BUCKET, radosgwFault, startRadosgw, withBucket } from "../support/s3-servers.ts";
 import type { RunnerSettings, WorkflowRun } from "../support/workflow-runner.ts";
 
 const open = useGithubFarm(useFarms());
-const SECRETS = {
-  key: `wJalr${randomBytes(18).toString("hex")}`,
-  reader: `FwoGZXIvYXdzE${randomBytes(30).toString("hex")}`,
-  writer: `FwoGZXIvYXdzE${randomBytes(30).toString("hex")}`,
-};
+type Credentials = Readonly<Record<string, string>>;
 const runs: WorkflowRun[] = [];
-let bucket: S3Double;
+let bucket: S3Proxy;
+let roles: Readonly<Record<"reader" | "writer", Credentials>>;
 let farm: GithubFarm;
 
-beforeAll(async () => {
-  bucket = await startS3Double(afterAll);
-  // A role that only reads.
-  bucket.fault = ({ method, headers }) =>
-    headers["x-amz-security-token"] === SECRETS.reader && !["GET", "HEAD"].includes(method)
-      ? { kind: "answer", status: 403, code: "AccessDenied" }
-      : undefined;
-  farm = await open("s3://farm/registry");
-});
+const fault = radosgwFault();
+if (fault !== undefined) console.warn(`nights with a bucket are not tried: ${fault}`);
+const it = fault === undefined ? test : test.skip;
 
-function credentials(token: string) {
-  return {
-    ...{ AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: SECRETS.key, AWS_SESSION_TOKEN: token },
-    ...{ AWS_REGION: "eu-west-1", AWS_ENDPOINT_URL_S3: bucket.endpoint },
-  };
-}
+beforeAll(async () => {
+  if (fault !== undefined) return;
+  const server = await startRadosgw(17880);
+  afterAll(() => server.stop());
+  await withBucket(server);
+  const [reader, writer] = [await server.addUser("reader"), await server.addUser("writer")];
+  bucket = await startS3Proxy(server.endpoint, afterAll);
+  const client = new S3Client({ endpoint: server.endpoint, forcePathStyle: true });
+  const allow = (user: string, actions: readonly string[]) => ({
+    ...{ Effect: "Allow", Principal: { AWS: [`arn:aws:iam:::user/${user}`] } },
+    ...{
+      Action: actions.map((one) => `s3:${one}`),
+      Resource: [`arn:aws:s3:::${BUCKET}`, `arn:aws:s3:::${BUCKET}/*`],
+    },
+  });
+  const Policy = JSON.stringify({
+    Version: "2012-10-17",
+    Statement: [
+      allow("reader", ["GetObject", "ListBucket"]),
+      allow("writer", ["GetObject", "ListBucket", "PutObject", "DeleteObject", "AbortMultipartUpload"]),
+    ],
+  });
+  await client.send(new PutBucketPolicyCommand({ Bucket: BUCKET, Policy }));
+  client.destroy();
+  const there = { AWS_ENDPOINT_URL_S3: bucket.endpoint };
+  roles = { reader: { ...reader, ...there }, writer: { ...writer, ...there } };
+  farm = await open(`s3://${BUCKET}/registry`);
+});
 
 async function run(
   workflow: string,
@@ -46,9 +60,8 @@ async function run(
 ): Promise<WorkflowRun> {
   const vars = {
     ...{ KMODFARM_PLAN_ROLE: "reader", KMODFARM_PUBLISH_ROLE: "writer" },
-    KMODFARM_REGION: "eu-west-1",
+    KMODFARM_REGION: "us-east-1",
   };
-  const roles = { reader: credentials(SECRETS.reader), writer: credentials(SECRETS.writer) };
   const done = await farm.run(workflow, { vars, roles, ...more }, inputs);
   runs.push(done);
   return done;
@@ -65,7 +78,7 @@ async function expectSameAsAlone(name: string): Promise<void> {
   const folder = join(farm.directory, `copy-${name}`);
   const copied = await cli(["store", "copy", "s3://farm/registry", folder], {
     cwd: farm.directory,
-    env: credentials(SECRETS.writer),
+    env: roles.writer,
   });
   expect(copied.exitCode, copied.stderr).toBe(0);
   const alone = await farm.runAlone(`alone-${name}`);
@@ -73,17 +86,23 @@ async function expectSameAsAlone(name: string): Promise<void> {
   expect(await stableContent(folder)).toEqual(await stableContent(join(farm.directory, `alone-${name}`)));
 }
 
-it("publishes a night of three shards", async () => {
-  await farm.configure({ bullseye: ["x86_64"] });
+it("publishes a night of twelve elements in three shards", async () => {
+  const versions = ["0.1.0", "0.1.1", "0.1.2", "0.1.3"];
+  await farm.configure({ bullseye: ["x86_64"] }, { drivers: [{ ...DOORBELL, versions }] });
 
   const done = await run(NIGHT);
 
   expect(failedIn(done), logsOf(done)).toEqual([]);
   expect(builtIn(done)).toEqual(["debian11.x86_64", "debian12.aarch64", "debian12.x86_64"]);
+  await expectSameAsAlone("first");
+  expect(await stableContent(join(farm.directory, "copy-first"))).toHaveLength(12);
 });
 
 it("builds two for two new kernels, and nothing if there are none", async () => {
-  await farm.configure({ bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] });
+  await farm.configure(
+    { bullseye: ["x86_64", "aarch64"], trixie: ["x86_64"] },
+    { drivers: [{ ...DOORBELL, versions: ["0.1.0"] }] },
+  );
 
   const news = await run(NIGHT);
   const before = bucket.requests.length;
@@ -94,8 +113,8 @@ it("builds two for two new kernels, and nothing if there are none", async () => 
   expect(none.jobs.map(({ name }) => name)).toEqual(["plan", "publish"]);
   const writes = bucket.requests
     .slice(before)
-    .filter(({ method, key }) => method === "PUT" && !key.includes("/probe/"));
-  expect(writes.map(({ key }) => key)).toEqual([]);
+    .filter(({ method, path }) => method === "PUT" && !path.includes("/probe/"));
+  expect(writes.map(({ path }) => path)).toEqual([]);
 });
 
 it("marks every element when a driver is released; what a lost machine left is made up for by the next night", async () => {
@@ -138,8 +157,18 @@ it("builds one kernel on demand; two nights at once publish both", async () => {
   await expectSameAsAlone("both");
 });
 
-it("leaves no credential in a workflow, a log, a summary, an artifact or the bucket", () => {
-  const places = [...runs.map(({ artifacts }) => artifacts), join(farm.repository, ".github")];
+it("leaves no credential in a workflow, a log, a summary, an artifact or the bucket", async () => {
+  const copy = join(farm.directory, "copy-last");
+  const copied = await cli(["store", "copy", `s3://${BUCKET}/registry`, copy], {
+    cwd: farm.directory,
+    env: roles.writer,
+  });
+  expect(copied.exitCode, copied.stderr).toBe(0);
+  const secrets = Object.values(roles).flatMap((role) => [
+    role.AWS_ACCESS_KEY_ID,
+    role.AWS_SECRET_ACCESS_KEY,
+  ]);
+  const places = [...runs.map(({ artifacts }) => artifacts), join(farm.repository, ".github"), copy];
   const files = places
     .flatMap((place) => globSync("**", { cwd: place }).map((path) => join(place, path)))
     .filter((file) => statSync(file).isFile());
@@ -148,11 +177,10 @@ it("leaves no credential in a workflow, a log, a summary, an artifact or the buc
     ...runs.flatMap(({ jobs }) =>
       jobs.map(({ name, log, summary }): [string, string] => [name, log + summary]),
     ),
-    ...[...bucket.objects].map(([key, { body }]): [string, Buffer] => [key, body]),
   ];
 
   expect(files.length).toBeGreaterThan(50);
   for (const [name, text] of texts)
-    for (const secret of [...Object.values(SECRETS), "ghs_", "X-Amz-Signature", "BEGIN PRIVATE KEY"])
-      expect(text.includes(secret), `${secret} in ${name}`).toBe(false);
+    for (const secret of [...secrets, "ghs_", "X-Amz-Signature", "BEGIN PRIVATE KEY"])
+      expect(text.includes(secret ?? "?"), `${secret} in ${name}`).toBe(false);
 });
