@@ -20,6 +20,7 @@ const CODES = [
   "manyCompilers",
   "patchLevel",
   "unknownCompiler",
+  "unknownGuards",
   "unnamedCompiler",
   "strangeCompiler",
   "guard",
@@ -46,14 +47,17 @@ export function checkEnvironment(
 ): Verdict {
   const hardening = hardeningOf(modules, architecture, config, hasVmlinux);
   const unguarded = hardening.faults.map((text): Because => reason("guard", text));
-  if (compiler === undefined)
-    return summed("environment", {
-      faults: unguarded,
-      gaps: [reason("unknownCompiler", "it is not known which compiler built the kernel")],
-      good: [],
-    });
   // Modules of one set repeat each other.
   const [faults, gaps, notes] = [new Reasons(), new Reasons(), new Reasons()];
+  if (config === undefined)
+    gaps.add(
+      "unknownGuards",
+      "the kernel's configuration is missing, so it is not known what guards modules need",
+    );
+  if (compiler === undefined) {
+    gaps.add("unknownCompiler", "it is not known which compiler built the kernel");
+    return summed("environment", { faults: unguarded, gaps: gaps.all, good: [] });
+  }
   for (const { name, compilers } of modules) {
     if (compilers.length === 0)
       gaps.add("unnamedCompiler", `${name} does not name the compiler that built it`);

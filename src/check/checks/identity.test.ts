@@ -125,4 +125,13 @@ describe("checkEnvironment", () => {
 
     expect(checkEnvironment([makeModule()], kernel).verdict).toBe("unknown");
   });
+
+  test("knows nothing of a kernel without a configuration: what guards it has stands there", () => {
+    const { config: _, ...kernel } = KERNEL;
+
+    expect(checkEnvironment([makeModule()], kernel)).toMatchObject({
+      verdict: "unknown",
+      reasons: [{ code: "unknownGuards" }],
+    });
+  });
 });
