@@ -146,19 +146,11 @@ export function unknownWords(
 ): UnknownWord[] {
   // Whatever a source will list is not known before any was read.
   if (kernels.length === 0) return [];
-  const releases = new Set(kernels.map(({ distribution }) => distribution));
-  const ids = [...DISTRIBUTIONS.map(({ id }) => id), ...[...releases].map((key) => partsOfRelease(key).id)];
-  const known = new Set([
-    ...ids,
-    ...releases,
-    ...DISTRIBUTIONS.flatMap((one) => one.releases.map(({ key }) => key)),
-  ]);
-  const strange = distributions.filter((word) => !known.has(word) && findRelease(word) === undefined);
-  if (strange.length > 0)
-    return strange.map((word) => ({
-      setting: "distributions" as const,
-      fact: `there is no distribution or release '${word}'${didYouMean(word, [...known])}`,
-    }));
+  const strange = unknownDistributions(
+    distributions,
+    kernels.map(({ distribution }) => distribution),
+  );
+  if (strange.length > 0) return strange;
   const about = kernels.filter(fits({ distributions: emptyAsAll(distributions), architectures }, "all"));
   const there = [...new Set(about.map(({ flavour }) => flavour))].toSorted();
   if (there.length === 0) return [];
@@ -177,6 +169,24 @@ export function unknownWords(
       fact: `none of the ${about.length} kernels has the flavour '${word}'${didYouMean(word, there)}; there are ${there.join(", ")}`,
     }));
   return [...missing, ...strangeFlavours];
+}
+
+/** Those of some words that are neither a distribution or release that this program knows, nor one of `releases`. */
+export function unknownDistributions(
+  words: readonly string[] | undefined,
+  releases: readonly string[],
+): UnknownWord[] {
+  const known = new Set([
+    ...DISTRIBUTIONS.map(({ id }) => id),
+    ...[...new Set(releases)].flatMap((key) => [partsOfRelease(key).id, key]),
+    ...DISTRIBUTIONS.flatMap((one) => one.releases.map(({ key }) => key)),
+  ]);
+  return (words ?? [])
+    .filter((word) => !known.has(word) && findRelease(word) === undefined)
+    .map((word) => ({
+      setting: "distributions",
+      fact: `there is no distribution or release '${word}'${didYouMean(word, [...known])}`,
+    }));
 }
 
 const emptyAsAll = <T>(words: readonly T[]) => (words.length === 0 ? undefined : words);

@@ -19,6 +19,7 @@ import { Ledger } from "./ledger.ts";
 import { withoutPlaces } from "./places.ts";
 import type { RunReport } from "./report.ts";
 import type { RunOptions } from "./run-options.ts";
+import { refuseUnknownEarly } from "./wanted.ts";
 
 /**
  * Runs the farm once. What goes wrong with a source, a driver or an element is reported, and all others go on; only
@@ -73,6 +74,16 @@ export async function openCoordinator(farm: Farm, options: RunOptions): Promise<
   for (const [name, packages] of Object.entries(roots)) ledger.learnRoot(name, packages);
   const drivers = await loadDrivers(farm, (text) => progress.say(text), signal);
   const attestor = await openAttestor(farm);
+  if (options.narrowed !== undefined) {
+    const releases = [
+      ...farm.sources.map(({ release }) => release),
+      ...published.catalog.kernels.map(({ distribution }) => distribution),
+    ];
+    refuseUnknownEarly(options.narrowed, farm.lists.length > 0 ? undefined : releases, [
+      ...drivers.loaded,
+      ...drivers.absent,
+    ]);
+  }
   // Which kernels are still to come is known by what this run hears.
   const gate = await openGate(farm, () => ({ ...ledger.published, catalog: ledger.catalog }), now);
   return new Coordinator(farm, options, { ledger, drivers, gate, attestor });

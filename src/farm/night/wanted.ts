@@ -8,7 +8,7 @@ import { type Catalog, type CatalogKernel, upcomingIn } from "../../catalog/cata
 import type { KnownFacts } from "../../kernel/facts.ts";
 import { type Exclusion, makeExcluder } from "../../matrix/exclude.ts";
 import { type WantedDriver, type WantedMatrix, wantedMatrix } from "../../matrix/generate.ts";
-import { type Selection, type UnknownWord, unknownWords } from "../../matrix/select.ts";
+import { type Selection, type UnknownWord, unknownDistributions, unknownWords } from "../../matrix/select.ts";
 
 /** What the command line leaves of the configured selection. */
 export interface Narrowed extends Selection {
@@ -75,13 +75,36 @@ export function refuseUnknown(
   catalog: Catalog,
   drivers: readonly { readonly name: string }[],
 ): void {
+  refuseUnknownDrivers(narrowed, drivers);
+  refuseFirst(unknownWords(narrowed, catalog));
+}
+
+/**
+ * The same before any mirror was asked, of what is known by then. `releases` are those that sources can have; undefined where
+ * a list may bring any. @throws FarmError USAGE
+ */
+export function refuseUnknownEarly(
+  narrowed: Narrowed,
+  releases: readonly string[] | undefined,
+  drivers: readonly { readonly name: string }[],
+): void {
+  refuseUnknownDrivers(narrowed, drivers);
+  if (releases !== undefined) refuseFirst(unknownDistributions(narrowed.distributions, releases));
+}
+
+function refuseUnknownDrivers(
+  { drivers: words }: Narrowed,
+  drivers: readonly { readonly name: string }[],
+): void {
   const names = drivers.map(({ name }) => name);
-  const strange = narrowed.drivers?.find((name) => !names.includes(name));
-  if (strange !== undefined)
-    throw new FarmError("USAGE", {
-      detail: `--driver: no driver '${strange}' is configured${didYouMean(strange, names)}`,
-    });
-  const [first] = unknownWords(narrowed, catalog);
+  const strange = words?.find((name) => !names.includes(name));
+  if (strange === undefined) return;
+  throw new FarmError("USAGE", {
+    detail: `--driver: no driver '${strange}' is configured${didYouMean(strange, names)}`,
+  });
+}
+
+function refuseFirst([first]: readonly UnknownWord[]): void {
   if (first === undefined) return;
   throw new FarmError("USAGE", {
     detail: `${OPTIONS[first.setting]}: ${first.fact}`,
