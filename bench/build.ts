@@ -5,27 +5,19 @@
  *     npm run bench:build -- [pairs] [driver]
  */
 
-import { cp, mkdir, rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
 import { run } from "../src/base/run.ts";
-import {
-  type BuildContext,
-  buildElement,
-  planRecipe,
-  rootRequest,
-  stageInputs,
-} from "../src/builder/build.ts";
+import { type BuildContext, buildElement, planRecipe } from "../src/builder/build.ts";
 import type { LoadedDriver } from "../src/builder/driver.ts";
-import type { Recipe } from "../src/builder/records.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
 import { loadDrivers } from "../src/farm/drivers.ts";
 import { openFarm, openInputs, openToolchains } from "../src/farm/open.ts";
-import { nativePaths } from "../src/inputs/tree.ts";
-import { architecture } from "../src/kernel/architecture.ts";
 import type { Element } from "../src/matrix/element.ts";
 import { readPublished } from "../src/registry/generations.ts";
+import { bareMake, type Planned } from "./bare.ts";
 import { writeManyFiles } from "./many-files.ts";
 import { DOORBELL, median, PLACE, prepareFarm } from "./measure.ts";
 
@@ -63,11 +55,6 @@ for (const driver of (await loadDrivers(farm)).loaded) {
 await rm(work, { recursive: true, force: true });
 await farm.close();
 
-interface Planned {
-  readonly element: Element;
-  readonly recipe: Recipe;
-}
-
 async function measure(driver: LoadedDriver): Promise<void> {
   const elements = matrix.filter((element) => element.driver === driver.name);
   // This round warms both sides up, and tells which kernels the driver is for.
@@ -77,7 +64,9 @@ async function measure(driver: LoadedDriver): Promise<void> {
     if ((await buildElement(element, driver, recipe, context)).record.failure === undefined)
       planned.push({ element, recipe });
   }
-  const bare = await Promise.all(planned.map((one, index) => bareCommand(one, driver, index)));
+  const bare = await Promise.all(
+    planned.map((one, index) => bareMake(one, driver, join(work, driver.name, String(index)), context)),
+  );
   if (planned.length === 0) throw new Error(`${driver.name}: none of ${elements.length} kernels was built`);
   await timeMake(bare);
   const ratios: { wall: number; limit: number }[] = [];
@@ -122,34 +111,4 @@ async function timeMake(bare: readonly string[]): Promise<{ wall: number; cpu: n
     .split(" ")
     .map(Number);
   return { wall, cpu: user + system };
-}
-
-async function bareCommand(
-  { element, recipe }: Planned,
-  driver: LoadedDriver,
-  index: number,
-): Promise<string> {
-  const staged = await stageInputs(element, recipe, context);
-  const root = await toolchains.root(rootRequest(element, driver));
-  const { kbuild, triplet } = architecture(element.architecture);
-  const prefix = element.architecture === builder ? "" : `${triplet}-`;
-  const place = join(work, driver.name, String(index));
-  const source = join(place, "source");
-  await mkdir(place, { recursive: true });
-  await cp(driver.source.directory, source, { recursive: true });
-  await writeFile(join(place, "copied"), "");
-  const mounts = nativePaths(staged, element.kversion).map(
-    ([outside, inside]) => `--ro-bind ${outside} ${inside}`,
-  );
-  const headers = `/usr/src/linux-headers-${element.kversion}`;
-  const make = `make -s -C ${headers} M=/build KERNELDIR=${headers} ARCH=${kbuild} CROSS_COMPILE=${prefix} CC=${prefix}${root.compiler.command} DRIVER_VERSION=1`;
-  // No process namespace: its init would keep the CPU time of the compiler from being counted.
-  const enter = `bwrap --ro-bind ${root.path} / --proc /proc --dev /dev --tmpfs /tmp --tmpfs /usr/src --tmpfs /lib/modules ${mounts.join(" ")} --bind ${source} /build`;
-  const script = join(place, "make.sh");
-  // What the last round left is removed, so that everything is compiled anew.
-  await writeFile(
-    script,
-    `find ${source} -newer ${place}/copied -type f -delete && ${enter} ${make} modules >/dev/null 2>&1\n`,
-  );
-  return `sh ${script}`;
 }

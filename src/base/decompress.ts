@@ -1,6 +1,7 @@
 /**
  * Compressed bytes from outside, unpacked as they come and never beyond a limit.
  */
+
 import { randomUUID } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, statfsSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { FarmError } from "./error.ts";
+import { largest } from "./extremes.ts";
 import { type Pipe, pipeThrough } from "./run.ts";
 import { shutIn } from "./shut-in.ts";
 
@@ -116,7 +118,7 @@ export const unpackParts: UnpackParts = async function* (bytes, compression, siz
     if (size > total) throw new RangeError(`more than ${total} bytes`);
     if (exitCode !== 0) throw new Error(filter.said().trim());
     if (size < total) throw new RangeError(`${size} bytes, not ${total}`);
-    const memory = Buffer.allocUnsafeSlow(Math.max(0, ...sizes));
+    const memory = Buffer.allocUnsafeSlow(largest(sizes, 0));
     let begin = 0;
     for (const length of sizes) {
       for (let at = 0, read = -1; at < length && read !== 0; at += read)

@@ -1,9 +1,11 @@
 /**
  * Canonical JSON (RFC 8785): one byte sequence for one value, so that a digest of it means something.
  */
+
 import { createHash } from "node:crypto";
 import type { z } from "zod";
 import { FarmError } from "./error.ts";
+import { largest } from "./extremes.ts";
 
 /**
  * RFC 8785 text of a value: keys in UTF-16 order, ECMAScript numbers, no white space.
@@ -101,5 +103,5 @@ export function innermostIssues(issue: z.core.$ZodIssue): z.core.$ZodIssue[] {
 
 /** A member that looks deep into a value found its outside right. */
 function depthOf(issues: readonly z.core.$ZodIssue[]): number {
-  return Math.max(...issues.map(({ code, path }) => path.length + (code === "unrecognized_keys" ? 1 : 0)));
+  return largest(issues.map(({ code, path }) => path.length + (code === "unrecognized_keys" ? 1 : 0)));
 }

@@ -2,8 +2,10 @@
  * The catalog: every kernel that a source ever listed, and what sources say of it; nothing else. What is learned from the
  * packages themselves is in `kernel/facts.ts`.
  */
+
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
+import { smallest } from "../base/extremes.ts";
 import { canonicalJson } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
 import { versionOrder } from "../kernel/distributions/index.ts";
@@ -118,7 +120,7 @@ export function wordOf(source: Pick<CatalogSource, "kind" | "trusted" | "unsigne
 /** How good the poorest word on packages is, from 0; the poorest of all where there is no package. */
 export function worthOf(packages: readonly Package[], wordOn: (one: Package) => Word): number {
   if (packages.length === 0) return 0;
-  return Math.min(...packages.map((one) => WORDS.indexOf(wordOn(one))));
+  return smallest(packages.map((one) => WORDS.indexOf(wordOn(one))));
 }
 
 /** Whether all header packages of a kernel, or of an element, are of repositories, or as good. */

@@ -2,10 +2,12 @@
  * An rpm-md repository as a source of kernels: repomd.xml of a mirror that answers, primary.xml by its digest and
  * read as it streams by, nothing fetched twice that did not change.
  */
+
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
+import { largest } from "../base/extremes.ts";
 import type { Expected } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
 import { urlOf } from "../base/url.ts";
@@ -173,7 +175,10 @@ function metadataOf({ revision, entries }: Repomd, digest: string, source: RpmSo
 function dateOf(revision: string, entries: readonly RepomdEntry[], { id }: RpmSource): string {
   const seconds = /^\d{9,11}$/.test(revision)
     ? Number(revision)
-    : Math.max(0, ...entries.flatMap(({ timestamp }) => timestamp ?? []));
+    : largest(
+        entries.flatMap(({ timestamp }) => timestamp ?? []),
+        0,
+      );
   if (seconds <= 0 || seconds > 99_999_999_999)
     throw new FarmError("REMOTE_UNAVAILABLE", { about: id, detail: "its repomd.xml has no date" });
   return new Date(seconds * 1000).toISOString();

@@ -1,6 +1,7 @@
 /**
  * How long a run still takes: by what earlier runs took for each stage, and by this one where there are none.
  */
+import { largest } from "../base/extremes.ts";
 import type { Outlook, Stage } from "../base/progress.ts";
 
 /** An element that is not done yet. */
@@ -36,7 +37,7 @@ export function secondsLeft(ahead: readonly Ahead[], outlook: Outlook, seen: See
   }
   const together = each.reduce((sum, one) => sum + one, 0) / outlook.atOnce;
   // The longest one takes its time, however many there are at once.
-  return Math.max(together, ...each, 0);
+  return largest(each, Math.max(together, 0));
 }
 
 function mean(numbers: readonly number[]): number | undefined {

@@ -1,6 +1,7 @@
 /**
  * Tables: as wide as they are, or as the terminal is; and the same as TSV for programs.
  */
+import { largest } from "../base/extremes.ts";
 import { oneLine } from "../base/visible.ts";
 import { cut } from "./terminal.ts";
 
@@ -57,7 +58,10 @@ function limitsOf(
   columns: readonly { readonly width: number; readonly isPath: boolean }[],
   room: number,
 ): number[] {
-  const widest = Math.max(LEAST, ...columns.map(({ width }) => width));
+  const widest = largest(
+    columns.map(({ width }) => width),
+    LEAST,
+  );
   let [path, other] = [widest, widest];
   const limits = () => columns.map(({ width, isPath }) => Math.min(width, isPath ? path : other));
   const isTooWide = () => limits().reduce((sum, width) => sum + width, 0) > room;

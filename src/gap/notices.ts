@@ -2,6 +2,7 @@
  * What people are told, each thing once: a closed list of kinds, and of each the keys of what it tells. What cannot wait for
  * the day's digest goes out alone.
  */
+import { largest } from "../base/extremes.ts";
 import type { Book } from "./book.ts";
 import { scoreOf } from "./order.ts";
 import type { Day } from "./records.ts";
@@ -119,7 +120,7 @@ function ofWaiting({ waiting, waitingDays, book, today }: Situation, told: Reado
     const { distribution, package: name, series, cve } = fixes[0] as WaitingFix;
     const isUrgent = book.exploited.has(cve);
     const cves = fixes.map((fix) => fix.cve);
-    const oldest = Math.max(...fixes.map(({ since }) => daysSince(since, today)));
+    const oldest = largest(fixes.map(({ since }) => daysSince(since, today)));
     const what = fixes.length === 1 ? "a fix" : `${fixes.length} fixes`;
     const has = fixes.length === 1 ? "is" : "are";
     return {
@@ -143,7 +144,7 @@ function ofPromises(standings: readonly Standing[], told: ReadonlySet<string>): 
     const groups = Map.groupBy(concerned, ({ driver, series, tier }) => [driver, series, tier].join("\n"));
     return [...groups.values()].map((members): Notice => {
       const { driver, series, tier, hours } = members[0] as Standing;
-      const longest = Math.round(Math.max(...members.map(({ taken }) => taken)));
+      const longest = Math.round(largest(members.map(({ taken }) => taken)));
       const on = `${driver} ${series} on ${counted(members.length, "kernel")} (${some(members.map((one) => one.kernel))})`;
       const late = members.filter(({ state }) => state === "late").length;
       const since = late === 0 ? "" : `; ${late} of them ${late === 1 ? "is" : "are"} stable by now`;

@@ -2,6 +2,7 @@
  * How soon modules are promised, and what became of that: a kernel's tier follows from what it closes, and each tier has its
  * hours, counted from when the farm first saw the kernel.
  */
+import { largest } from "../base/extremes.ts";
 import type { Score } from "./order.ts";
 
 /** What a kernel closes: something exploited; with an exploit, or severe and remote; severe; anything else. */
@@ -78,7 +79,10 @@ export function tierSummaries(standings: readonly Standing[], slo: Slo): TierSum
       {
         ...{ tier, hours, met: count("met"), breached: count("late", "breached") },
         open: count("open", "burning"),
-        burn: Math.max(0, ...open.map(({ taken }) => taken / hours)),
+        burn: largest(
+          open.map(({ taken }) => taken / hours),
+          0,
+        ),
       },
     ];
   });

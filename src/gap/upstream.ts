@@ -2,6 +2,7 @@
  * What upstream's history says of one CVE in one of its releases. Pairs of a CVE that name one culprit belong together: each
  * culprit that a release has must be fixed in it.
  */
+import { smallest } from "../base/extremes.ts";
 import { compareUpstreamVersions, type UpstreamVersion } from "../kernel/upstream-version.ts";
 import { NONE, type Pair, versionOf } from "./records.ts";
 
@@ -65,7 +66,7 @@ export function upstreamVerdict(culprits: readonly Culprit[], release: UpstreamV
       if (newest === undefined || compareUpstreamVersions(fixed, newest) > 0) newest = fixed;
     if (reached.length > 0) continue;
     isOpen = true;
-    const patch = Math.min(...stretches.map((stretch) => closedFrom(stretch, release.series)));
+    const patch = smallest(stretches.map((stretch) => closedFrom(stretch, release.series)));
     if (patch === Number.POSITIVE_INFINITY) closes = undefined;
     else if (closes !== undefined && patch > closes.patch) closes = { series: release.series, patch };
   }

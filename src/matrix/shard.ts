@@ -2,8 +2,10 @@
  * Shards: a matrix cut into pieces that a CI system can take, one or more for each distribution release and
  * architecture, of about equal expected time, and mostly the same pieces tomorrow.
  */
+
 import { createHash } from "node:crypto";
 import { FarmError } from "../base/error.ts";
+import { smallest } from "../base/extremes.ts";
 import { type Element, elementKey } from "./element.ts";
 
 export interface Shard {
@@ -121,7 +123,7 @@ function ranksOf(key: string, count: number): { readonly key: string; readonly o
 }
 
 function emptiest(shards: readonly { readonly seconds: number }[]): number {
-  const least = Math.min(...shards.map(({ seconds }) => seconds));
+  const least = smallest(shards.map(({ seconds }) => seconds));
   return shards.findIndex(({ seconds }) => seconds === least);
 }
 

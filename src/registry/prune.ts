@@ -2,6 +2,7 @@
  * Removing what is no longer needed: generations beyond the newest, and blobs that none of those left names. What is
  * young stays whatever names it: a writer may be about to publish it.
  */
+import { smallest } from "../base/extremes.ts";
 import type { Digest } from "../base/json.ts";
 import { VOUCHES_PLACE, vouchPath } from "../provenance/vouch.ts";
 import { contentsOf, type NamedFile } from "./contents.ts";
@@ -73,7 +74,7 @@ async function oldGenerations(
   kept: readonly number[],
   isKept: (file: FileFacts) => boolean,
 ): Promise<{ readonly number: number; readonly files: readonly FileFacts[] }[]> {
-  const oldest = Math.min(...kept);
+  const oldest = smallest(kept);
   const old: { number: number; files: FileFacts[] }[] = [];
   for (const name of await store.list("generations")) {
     if (!/^\d+$/.test(name) || Number(name) >= oldest) continue;

@@ -1,4 +1,5 @@
 /** Heads by their serials: writers agree by creating each once, and what nodes begin with is a copy of the newest. */
+import { largest } from "../base/extremes.ts";
 import type { Trust } from "../provenance/trust.ts";
 import { type FoundHead, readHeadAt, readTrusts } from "./metadata.ts";
 import { corruptStore } from "./stored.ts";
@@ -35,7 +36,7 @@ export async function headOf(
 async function fromSerials(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
   const names = await store.list("metadata/heads");
   const serials = names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
-  return serials.length === 0 ? undefined : headOf(store, trusts, Math.max(...serials));
+  return serials.length === 0 ? undefined : headOf(store, trusts, largest(serials));
 }
 
 /** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */

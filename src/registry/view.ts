@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { hexOf, toDocument } from "../base/json.ts";
+import { hexOf, sha256, toDocument } from "../base/json.ts";
 import { heldTo } from "../check/subject.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { OutputPath } from "../matrix/element.ts";
@@ -35,6 +35,8 @@ const Mark = z.object({
 const MARKS = "marks";
 /** Whose mark is older than that does not live any more. */
 const MARK_LIMIT_MS = 15 * 60_000;
+/** Of 100,000 places. */
+const MARK_LIMIT_BYTES = 16 << 20;
 
 function isClientPath(path: string): boolean {
   const [top, ...names] = path.split("/");
@@ -63,11 +65,15 @@ export async function announce(store: Store, head: Head, places: readonly Place[
   return { path, places };
 }
 
-/** What the writer of a generation announced; undefined where all of it is shown. */
+/** What the writer of a generation announced; undefined where all of it is shown, which stays so once it was seen. */
 export async function readAnnounced(store: Store, head: Head): Promise<Announcement | undefined> {
   const path = markPath(head);
-  const bytes = await store.read(path);
-  return bytes === undefined ? undefined : { path, places: placesIn(parseStored(store, path, bytes, Mark)) };
+  const note = `everything of generation ${head.digest} is shown\n`;
+  if ((await store.kept?.read(sha256(note))) !== undefined) return undefined;
+  const bytes = await store.read(path, MARK_LIMIT_BYTES);
+  if (bytes !== undefined) return { path, places: placesIn(parseStored(store, path, bytes, Mark)) };
+  await store.kept?.keep(sha256(note), Buffer.from(note));
+  return undefined;
 }
 
 function placesIn({ places, files }: z.infer<typeof Mark>): Place[] {
@@ -211,7 +217,7 @@ async function leftMarks(store: Store, own: string) {
   const paths = (await store.list(MARKS)).map((name) => `${MARKS}/${name}`);
   const marks = paths.map(async (path) => {
     if (path === own) return [];
-    const [bytes, facts] = [await store.read(path), await store.facts(path)];
+    const [bytes, facts] = [await store.read(path, MARK_LIMIT_BYTES), await store.facts(path)];
     // Its writer is done.
     if (bytes === undefined || facts === undefined) return [];
     const places = placesIn(parseStored(store, path, bytes, Mark));

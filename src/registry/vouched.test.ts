@@ -179,6 +179,31 @@ describe("who can write to the store, and has no key,", () => {
     await refuses(coded("METADATA_ROLLED_BACK"));
   });
 
+  test("does not go back to an earlier one by an earlier head in the place of the newest", async () => {
+    const [pointer, head] = [await store.read(POINTER), await store.read(HEAD_PATH)];
+    await publishAs(farm(), "again");
+    await store.removeAll("generations/2");
+    await store.write(POINTER, pointer ?? "");
+    await store.write(HEAD_PATH, head ?? "");
+
+    await refuses(coded("METADATA_ROLLED_BACK"));
+  });
+
+  test("has no head signed that is newer than the newest, by taking one away from the middle", async () => {
+    const [pointer, head] = [await store.read(POINTER), await store.read(HEAD_PATH)];
+    await publishAs(farm(), "again");
+    await publishAs(farm(), "built");
+    for (const path of ["generations/2", "generations/3", serialPath(2)]) await store.removeAll(path);
+    await store.write(POINTER, pointer ?? "");
+    await store.write(HEAD_PATH, head ?? "");
+
+    for (const content of ["again", "built"])
+      await expect(publishAs(farm(), content, await reopened())).rejects.toThrow(
+        coded("METADATA_ROLLED_BACK"),
+      );
+    expect(await store.list("metadata/heads")).toEqual(["1", "2", "3"]);
+  });
+
   test.each<[string, (key: TestKey) => Promise<void>]>([
     ["of another key", (key) => putVouch(key)],
     ["of another registry", () => putVouch(HEAD_KEY, { origin: "other.example.org/drivers" })],

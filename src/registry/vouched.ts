@@ -13,7 +13,7 @@ import type { Head as Generation, Published } from "./documents.ts";
 import { type Found, readPublished } from "./generations.ts";
 import type { SignCheckpoint } from "./log.ts";
 import { type FoundHead, readHeadAt, readNoteAt, readTrusts } from "./metadata.ts";
-import { newestHead } from "./serials.ts";
+import { headOf, newestHead } from "./serials.ts";
 import type { Store } from "./stores/store.ts";
 
 type Signatures = Promise<readonly { readonly key: PublicKey; readonly signature: Uint8Array }[]>;
@@ -99,13 +99,16 @@ export async function readVouched(
   known?: Published,
 ): Promise<Published> {
   if (counting === undefined) return readPublished(store, known);
-  // What is published has a head nearly always, and then nothing else need be asked.
+  // What is published has a head nearly always, and then little else need be asked.
   const shown = known?.head == null ? await readHeadAt(store, trusts) : undefined;
   const state = await readPublished(store, known, shown?.head.generation);
   if (state.head === null || isVouched(store, state)) return state;
   if (shown?.head.generation.digest === state.head.digest && isSignedBy(counting, shown.note)) {
-    vouchedIn(store).set(state.head.digest, { ...shown, trust: counting });
-    return state;
+    // What is shown is a copy, which can be an earlier one: its serial must be the newest.
+    if ((await headOf(store, trusts, shown.head.serial + 1)) === undefined) {
+      vouchedIn(store).set(state.head.digest, { ...shown, trust: counting });
+      return state;
+    }
   }
   // The head first, so that a generation which is older than it was rolled back.
   const last = await newestHead(store, trusts);
@@ -125,15 +128,20 @@ export async function requireVouched(
   last: FoundHead | undefined,
 ): Promise<void> {
   const vouched = vouchedIn(store);
-  if (vouched.has(generation.digest)) return;
-  const { number } = generation;
+  const { number, digest } = generation;
   const named = last?.head.generation;
-  if (named !== undefined && named.number > number)
+  const isOfOurs = vouched.has(digest);
+  // Also of one that this very process made: what it was made upon may have been rolled back.
+  if (
+    named !== undefined &&
+    (named.number > number || (isOfOurs && named.number === number && named.digest !== digest))
+  )
     throw new FarmError("METADATA_ROLLED_BACK", {
       about: store.place,
-      detail: `the newest generation there is ${number}, and head ${last?.head.serial} is of generation ${named.number}`,
-      hint: "Nothing was signed or published. Restore the generations that are missing, from a copy of the store: nodes take no older one.",
+      detail: `the newest generation there is ${number}, and head ${last?.head.serial} is of ${named.number > number ? `generation ${named.number}` : "another one of that number"}`,
+      hint: "No head was signed. Restore the generations that are missing, from a copy of the store: nodes take no older one.",
     });
+  if (isOfOurs) return;
   const fault = await faultOf(store, generation, counting, last);
   if (fault !== undefined) throw unvouched(store, number, fault);
   vouched.set(generation.digest, undefined);

@@ -3,6 +3,7 @@
  * takes the value of all the others.
  */
 
+import { largest } from "../../base/extremes.ts";
 import { messageOf } from "./kernel-messages.ts";
 import { type Act, type GuestPlan, isVerb, linesOf, markOf, type PlannedLine, reportMark } from "./plan.ts";
 
@@ -197,7 +198,7 @@ class Reading {
     const { log, steps, begins } = this.#current;
     const { verb = "", subject = "" } = this.#expected ?? {};
     // Each once and in their order: what a driver writes in their place moves blame among its own steps.
-    const from = Math.max(-1, ...begins.keys()) + 1;
+    const from = largest(begins.keys(), -1) + 1;
     const acts = [...steps, { verb, module: subject }].slice(from);
     const at = acts.findIndex((act) => messageOf(message) === markOf(act));
     if (at < 0) log.push(message);

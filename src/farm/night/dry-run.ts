@@ -1,6 +1,7 @@
 /**
  * What a run would do: the same run, with real plans, in which nothing is built, booted or written to the store.
  */
+import { largest } from "../../base/extremes.ts";
 import { changeReasons } from "../../matrix/diff.ts";
 import { type Element, elementKey } from "../../matrix/element.ts";
 import type { Published } from "../../registry/documents.ts";
@@ -91,7 +92,7 @@ export async function dryRun(farm: Farm, options: RunOptions): Promise<DryRunRep
   const together = times.reduce((sum, one) => sum + one, 0) / farm.config.jobs;
   // The longest one takes its time, however many there are at once.
   const isMeasured = [...notes.values()].some(({ buildMs }) => buildMs !== undefined);
-  const total = { expectedSeconds: Math.max(together, 0, ...times), isMeasured };
+  const total = { expectedSeconds: largest(times, Math.max(together, 0)), isMeasured };
   return { ...report, planned, ...total, withoutRoot: rootless.size };
 }
 

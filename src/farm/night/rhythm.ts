@@ -2,6 +2,8 @@
  * When which sources are asked. Pure: the time is passed in, and it waits for nothing. What is listed together is asked
  * together: the suites of one release make kernels only with each other.
  */
+import { smallest } from "../../base/extremes.ts";
+
 export interface Asked {
   /** What is asked together. */
   readonly group: string;
@@ -27,7 +29,7 @@ export class Rhythm {
   /** How long until the next one is due; infinite if there is none. */
   waitMs(nowMs: number): number {
     const waits = [...this.#everyMs.keys()].map((group) => Math.max(0, this.#dueMs(group) - nowMs));
-    return Math.min(Number.POSITIVE_INFINITY, ...waits);
+    return smallest(waits);
   }
 
   #dueMs(group: string): number {

@@ -1,4 +1,5 @@
 /** E4: what a distribution itself says of a CVE in its kernel packages. */
+import { largest } from "../../base/extremes.ts";
 import type { Advised, SourcedAdvisory } from "../book.ts";
 import type { Target } from "../target.ts";
 import type { Evidence } from "../verdict.ts";
@@ -16,7 +17,7 @@ export function speaksOf({ release, package: name }: Advised, { distribution, pa
 export function advisoryEvidence(advisories: readonly SourcedAdvisory[], target: Target): Evidence[] {
   const feeds = Map.groupBy(advisories, ({ feed }) => feed);
   return [...feeds.values()].flatMap((own) => {
-    const closest = Math.max(...own.map(({ advisory }) => advisory.release.length));
+    const closest = largest(own.map(({ advisory }) => advisory.release.length));
     const evidence = own
       .filter(({ advisory }) => advisory.release.length === closest)
       .flatMap((one) => evidenceOf(one, target));

@@ -1,10 +1,12 @@
 /**
  * `kmodfarm init`: a first configuration for the driver in a directory.
  */
+
 import { lstat, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { FarmError, isErrno } from "../../../base/error.ts";
+import { largest } from "../../../base/extremes.ts";
 import { type DriverGuess, guessDriver } from "../../../builder/driver-guess.ts";
 import { leftOutBy, NEVER_SOURCE } from "../../../builder/origins/not-source.ts";
 import { readSourceTree } from "../../../builder/source-tree.ts";
@@ -50,7 +52,7 @@ export async function initDriver(path: string | undefined, options: InitOptions)
     [`kmodfarm run --dry-run${where}`, "what a run would build"],
     [`kmodfarm run${where}`, "build, test and publish it"],
   ] as const;
-  const widest = Math.max(...next.map(([command]) => command.length));
+  const widest = largest(next.map(([command]) => command.length));
   const lines = next.map(([command, what]) => `  ${command.padEnd(widest)}  ${what}\n`);
   await print(`${text}\nWritten to ${place}. Next:\n${lines.join("")}`);
   return 0;

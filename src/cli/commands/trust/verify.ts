@@ -1,8 +1,10 @@
 /** `kmodfarm verify`: whether what is here holds together, and who says so. */
+
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FarmError, toFarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
+import { largest } from "../../../base/extremes.ts";
 import { formatSize } from "../../../base/size.ts";
 import { MODULE_LIMIT_BYTES } from "../../../builder/outputs.ts";
 import { readPolicy } from "../../../farm/gate/policy-file.ts";
@@ -31,7 +33,7 @@ export async function verify(place: string, options: VerifyOptions): Promise<num
   const { breaks } = report;
   if (options.json) await printJson({ schema: "kmodfarm.verified/1", good: breaks.length === 0, ...report });
   else await print(textOf(report));
-  return breaks.length === 0 ? 0 : Math.max(...breaks.map(({ code }) => ERRORS[code].exit));
+  return breaks.length === 0 ? 0 : largest(breaks.map(({ code }) => ERRORS[code].exit));
 }
 
 async function reportOn(place: string, options: VerifyOptions): Promise<Report> {

@@ -1,9 +1,11 @@
 /**
  * `kmodfarm take`: what workers handed over, checked and published.
  */
+
 import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
+import { largest } from "../../../base/extremes.ts";
 import type { Digest } from "../../../base/json.ts";
 import { oneLine } from "../../../base/visible.ts";
 import type { Farm } from "../../../farm/open.ts";
@@ -87,6 +89,6 @@ function handOverText({ taken, again, refused, faults, handedOut }: TakeReport):
 /** A refused hand-over is a forgery or a damaged file: a person must look. */
 function exitOfTake(report: TakeReport): number {
   const exits = report.refused.map(({ error }) => error.exit);
-  if (exits.length > 0) return Math.max(...exits);
+  if (exits.length > 0) return largest(exits);
   return exitOf(report) || (report.faults.length > 0 ? ERRORS.TOOL_FAILED.exit : 0);
 }
