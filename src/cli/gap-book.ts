@@ -1,5 +1,7 @@
 /** What commands of the patch gap know: from feeds and changelogs that a person names, or those of the store. */
+
 import { FarmError } from "../base/error.ts";
+import { oneLine } from "../base/visible.ts";
 import { type CatalogKernel, compareKernels, findKernel } from "../catalog/catalog.ts";
 import type { ConfigPlaces } from "../farm/config/index.ts";
 import { readBook } from "../farm/gap/stored-book.ts";
@@ -33,7 +35,7 @@ async function readNamedBook({ feed: feeds = [], changelog: changelogs = [] }: N
   for (const feed of feeds) {
     const one = await readNamedFeed(feed);
     for (const { reason, count, first } of one.content.bad)
-      say(`${one.kind}: ${counted(count, "bad record")} left out: ${reason} (the first: ${first})`);
+      say(oneLine(`${one.kind}: ${counted(count, "bad record")} left out: ${reason} (the first: ${first})`));
     // A list without a record that can be read is no list of nothing.
     if (one.content.records.length === 0)
       throw new FarmError("FEED_SUSPECT", {

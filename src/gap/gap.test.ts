@@ -156,3 +156,14 @@ describe("several feeds of CVEs", () => {
     expect(bookOf([feedOf("cna", [cve])]).feed.date).toBeUndefined();
   });
 });
+
+test("advisories of one CVE may be very many", () => {
+  const advisories = Array.from({ length: 200_000 }, (_, at) => ({
+    ...{ type: "advisory" as const, id: `A${at}`, release: "debian12", package: "linux" },
+    ...{ status: "affected" as const, cves: ["CVE-2026-1"] },
+  }));
+  const target = { name: "k", distribution: "debian12", packages: ["linux"], proof: "none" as const };
+  const book = bookOf([feedOf("osv", advisories, "2026-08-01")]);
+
+  expect(new Gap(book).of("CVE-2026-1", target).evidence).toHaveLength(advisories.length);
+});

@@ -86,11 +86,11 @@ export function coverOf(book: Book): Cover {
 export function* pagesOf(book: Book): Generator<Page> {
   const { cve, changelogs, exploited, exploits, likelihood } = book;
   const advisories = new Map<string, SourcedAdvisory[]>();
-  for (const { advisory, ...from } of book.advisories)
-    for (const id of advisory.cves) {
-      const own = advisories.get(id) ?? [];
-      own.push({ advisory: { ...advisory, cves: [id] }, ...from });
-      advisories.set(id, own);
+  for (const one of book.advisories)
+    for (const id of one.advisory.cves) {
+      const own = advisories.get(id);
+      if (own === undefined) advisories.set(id, [one]);
+      else own.push(one);
     }
   const ids = new Set([
     ...[cve, advisories, exploited, exploits, likelihood].flatMap((one) => [...one.keys()]),
@@ -100,7 +100,10 @@ export function* pagesOf(book: Book): Generator<Page> {
     const [its, attack, chance] = [cve.get(id), exploited.get(id), likelihood.get(id)];
     yield {
       ...{ id, ...(its === undefined ? {} : { cve: its }) },
-      advisories: advisories.get(id) ?? [],
+      advisories: (advisories.get(id) ?? []).map(({ advisory, ...from }) => ({
+        advisory: { ...advisory, cves: [id] },
+        ...from,
+      })),
       ...(attack === undefined ? {} : { exploited: attack }),
       exploits: exploits.get(id) ?? [],
       ...(chance === undefined ? {} : { likelihood: chance }),

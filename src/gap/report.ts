@@ -140,10 +140,18 @@ function fixInSeries({ pairs }: Cve, series: number): { text: string; patch: num
   return last;
 }
 
-/** Fixes on their way into a distribution release that says by advisories what it has. */
-export function advisoryGaps(book: Book, release: string, name: string): Gaps {
+/**
+ * Fixes on their way into a distribution release that says by advisories what it has. `advisories` are those that may be of
+ * it.
+ */
+export function advisoryGaps(
+  book: Book,
+  release: string,
+  name: string,
+  advisories: Book["advisories"] = book.advisories,
+): Gaps {
   const earliest = new Map<string, { version: string; day: Day }>();
-  for (const { advisory } of book.advisories) {
+  for (const { advisory } of advisories) {
     const { version, published: day, status, cves } = advisory;
     if (status !== "fixed" || version === undefined || day === undefined || advisory.livepatch === true)
       continue;

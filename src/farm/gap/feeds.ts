@@ -90,11 +90,11 @@ export async function ingest(
   }
   const author = authorOf(farm, by, "gap ingest", now);
   // Before anything else can fail: what was read is worth as much without the rest.
-  const state = await publishAnswers(store, before, answers, [], author);
+  const state = await publishAnswers(store, before, answers, [], author, say);
   for (const { error } of answers) if (error?.code === "INTERRUPTED") throw error;
   if (!learnsChangelogs) return { answers, generation: state.head?.number ?? 0 };
   const changelogs = await readChangelogs(farm, before, { at: now(), say, signal });
-  const { head } = await publishAnswers(store, state, changelogs.answers, changelogs.facts, author);
+  const { head } = await publishAnswers(store, state, changelogs.answers, changelogs.facts, author, say);
   return { answers: [...answers, ...changelogs.answers], generation: head?.number ?? 0 };
 }
 
@@ -105,11 +105,12 @@ async function publishAnswers(
   answers: readonly FeedAnswer[],
   facts: readonly KernelFacts[],
   author: Author,
+  say: (text: string) => void,
 ): Promise<Published> {
   const { feeds } = withNotes(known, answers);
   const isIndexed = feeds.length === 0 || indexAmong(feeds) !== undefined;
   if (isIndexed && facts.length === 0 && feeds === known.feeds) return known;
-  const index = isIndexed ? undefined : await indexOf(store, feeds, author);
+  const index = isIndexed ? undefined : await indexOf(store, feeds, author, say);
   const nodes = await nodesIn(store, answers);
   const { state } = await publish(
     store,
@@ -133,17 +134,19 @@ async function publishAnswers(
   return state;
 }
 
-/** Undefined where the store lost what another feed said: what is new is published all the same. */
+/** Undefined where none can be made, whatever one of the feeds says: what is new is published all the same. */
 async function indexOf(
   store: Store,
   feeds: readonly FeedNote[],
   { now }: Author,
+  say: (text: string) => void,
 ): Promise<FeedNote | undefined> {
   try {
     return await putIndex(store, feeds, await readBook(store, feeds), now());
   } catch (thrown) {
-    if (toFarmError(thrown).code === "STORE_CORRUPT") return undefined;
-    throw thrown;
+    const { code, message } = toFarmError(thrown);
+    say(`index by CVE: none could be made, so \`gap explain\` reads all feeds: ${message} [${code}]`);
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 /** What is read for one CVE says of it what all that there is says. */
+import { zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { makeCve } from "../../../test/support/gap.ts";
 import { farmWith } from "../../../test/support/stored-farm.ts";
@@ -106,6 +107,14 @@ test.each([
   expect([whole.size, whole.feed]).toEqual([CVES.length, { name: "cna", date: "2026-08-01" }]);
 });
 
+/** An index whose cover is nothing, and that has these sheets. */
+function withSheets(sheets: readonly unknown[], ...bytes: readonly Buffer[]): Buffer {
+  const head = Buffer.from(JSON.stringify({ cover: 0, sheets, missing: [] }));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(head.length);
+  return Buffer.concat([length, head, ...bytes]);
+}
+
 describe("an index by CVE", () => {
   const feedIn = async (store: Store, cves: readonly Cve[]) =>
     noteIn(store, "cna", "cna", cves.map((one) => `${JSON.stringify(one)}\n`).join(""), "2026-08-01");
@@ -119,7 +128,7 @@ describe("an index by CVE", () => {
     expect((await readBook(store, [...after, index], CVES[0]?.id)).cve.has("CVE-2026-1001")).toBe(true);
   });
 
-  test("that is damaged or cut is the store's fault", async () => {
+  test("that is damaged, cut, or in no order is not missed: the feeds are read", async () => {
     const { store } = await farmWith([]);
     const feeds = [await feedIn(store, CVES)];
     const index = await putIndex(store, feeds, await readBook(store, feeds), new Date());
@@ -129,14 +138,60 @@ describe("an index by CVE", () => {
       Buffer.from("none"),
       ...[1, 4, 30, whole.length - 40, whole.length - 1].map((length) => whole.subarray(0, length)),
       Buffer.concat([Buffer.from([255, 255, 255, 255]), whole.subarray(4)]),
+      withSheets([
+        ["CVE-0", "CVE-9", 1],
+        ["CVE-0", "CVE-9", 1],
+      ]),
+      withSheets([["CVE-9", "CVE-0", 1]]),
     ]) {
       const content = { digest: await putBlob(store, bytes), size: bytes.length };
-      await expect(readBook(store, [...feeds, { ...index, content }], "CVE-2026-1001")).rejects.toMatchObject(
-        {
-          code: "STORE_CORRUPT",
-        },
-      );
+      const book = await readBook(store, [...feeds, { ...index, content }], "CVE-2026-1001");
+      expect(book.cves.map(({ id }) => id)).toEqual(CVES.map(({ id }) => id));
     }
+  });
+
+  test("has no more than one sheet unpacked, and that within a limit", async () => {
+    const { store } = await farmWith([]);
+    const feeds = [await feedIn(store, CVES)];
+    const index = await putIndex(store, feeds, await readBook(store, feeds), new Date());
+    const bomb = zstdCompressSync(Buffer.alloc(256 << 20));
+    const bytes = withSheets([["CVE-0", "CVE-9", bomb.length]], bomb);
+    const content = { digest: await putBlob(store, bytes), size: bytes.length };
+
+    expect((await readBook(store, [...feeds, { ...index, content }], "CVE-2026-1001")).size).toBe(
+      CVES.length,
+    );
+  });
+
+  test("leaves out a CVE of which too much is said, and no other; the feeds are read for it", async () => {
+    const { store } = await farmWith([]);
+    const advisories = Array.from({ length: 12_000 }, (_, at) => ({
+      ...{ type: "advisory", id: `${"x".repeat(200)}${at}`, release: "r".repeat(100), package: "linux" },
+      ...{ status: "fixed", version: "1".repeat(100), cves: ["CVE-2026-1001"] },
+    }));
+    const lines = advisories.map((one) => `${JSON.stringify(one)}\n`).join("");
+    const feeds = [await feedIn(store, CVES), await noteIn(store, "osv", "osv", lines)];
+    const indexed = withIndex(feeds, await putIndex(store, feeds, await readBook(store, feeds), new Date()));
+
+    const told = await readBook(store, indexed, "CVE-2026-1001");
+    const other = await readBook(store, indexed, "CVE-2026-1002");
+    expect([told.advisories.length, told.cves.length]).toEqual([12_000, CVES.length]);
+    expect([other.advisories.length, other.cves.length]).toEqual([0, 1]);
+  });
+
+  test("is not made of feeds that name CVEs without end", async () => {
+    const { store } = await farmWith([]);
+    const feeds = [await feedIn(store, CVES)];
+    const book = await readBook(store, feeds);
+    const cves = Array.from({ length: 20_000 }, (_, at) => `CVE-2026-${10_000 + at}`);
+    const one = { type: "advisory", id: "a", release: "r", package: "p", status: "affected", cves } as const;
+    const many = Array.from({ length: 101 }, () => ({
+      ...{ advisory: { ...one, cves: [...cves] }, feed: "osv", date: undefined },
+    }));
+
+    await expect(putIndex(store, feeds, { ...book, advisories: many }, new Date())).rejects.toMatchObject({
+      code: "REGISTRY_TOO_LARGE",
+    });
   });
 
   test("of very many CVEs has each of them", async () => {

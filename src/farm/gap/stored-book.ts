@@ -2,6 +2,7 @@
  * What the feeds of a generation say, read again from what it keeps of them: all of it, or what there is to know for one
  * CVE.
  */
+import { FarmError } from "../../base/error.ts";
 import { type Book, bookOf } from "../../gap/book.ts";
 import type { SourceChangelog } from "../../gap/evidence/changelog.ts";
 import { type FeedRecord, readRecord } from "../../gap/records.ts";
@@ -21,7 +22,10 @@ export const CHANGELOG = "changelog";
  */
 export async function readBook(store: Store, feeds: readonly FeedNote[], about?: string): Promise<Book> {
   const index = about === undefined ? undefined : indexAmong(feeds);
-  if (about !== undefined && index !== undefined) return readIndexed(store, index, about);
+  if (about !== undefined && index !== undefined) {
+    const found = await readIndexed(store, index, about).catch(unlessCorrupt);
+    if (found !== undefined) return found;
+  }
   const read = feeds
     .filter(({ kind }) => kind !== CHANGELOG && kind !== BY_CVE)
     .map(async (note) => {
@@ -29,6 +33,12 @@ export async function readBook(store: Store, feeds: readonly FeedNote[], about?:
       return { kind, content: { records: await recordsOf(store, note), date } };
     });
   return bookOf(await Promise.all(read), await keptChangelogs(store, feeds));
+}
+
+/** What is made of the feeds is not missed as long as they are there. */
+function unlessCorrupt(thrown: unknown): undefined {
+  if (!(thrown instanceof FarmError) || thrown.code !== "STORE_CORRUPT") throw thrown;
+  return undefined;
 }
 
 /** The changelogs among the published feeds. @throws FarmError STORE_CORRUPT */

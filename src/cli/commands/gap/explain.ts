@@ -1,6 +1,7 @@
 /**
  * `kmodfarm gap explain`: what feeds say of a CVE in kernels, or of a kernel.
  */
+import { oneLine } from "../../../base/visible.ts";
 import { type Book, fixesOf } from "../../../gap/book.ts";
 import { Gap, type KernelVerdicts } from "../../../gap/gap.ts";
 import type { Target } from "../../../gap/target.ts";
@@ -81,9 +82,9 @@ async function explainCve(id: string, options: ExplainOptions, gap: Gap, known: 
   else {
     const first = fixes[0];
     const lines = [
-      `${id}: ${cve === undefined ? "in no feed" : cve.title}`,
-      ...(cve?.cvss == null ? [] : [`severity: ${cve.cvss.sev} ${cve.cvss.s} (${cve.cvss.v})`]),
-      ...(cve === undefined || cve.files.length === 0 ? [] : [`files: ${cve.files.join(", ")}`]),
+      oneLine(`${id}: ${cve === undefined ? "in no feed" : cve.title}`),
+      ...(cve?.cvss == null ? [] : [oneLine(`severity: ${cve.cvss.sev} ${cve.cvss.s} (${cve.cvss.v})`)]),
+      ...(cve === undefined || cve.files.length === 0 ? [] : [oneLine(`files: ${cve.files.join(", ")}`)]),
       ...(first === undefined ? [] : [`first fixed: ${first.version} on ${first.day}`]),
       feedLine(book),
     ];

@@ -1,9 +1,11 @@
 /**
  * `kmodfarm gap ingest`: what feeds say now.
  */
+
 import { resolve } from "node:path";
 import { FarmError } from "../../../base/error.ts";
 import { exists } from "../../../base/scratch.ts";
+import { oneLine } from "../../../base/visible.ts";
 import type { FeedConfig } from "../../../farm/config/feeds.ts";
 import { isHttp } from "../../../farm/config/sources.ts";
 import { type FeedAnswer, type Ingested, ingest } from "../../../farm/gap/feeds.ts";
@@ -92,5 +94,6 @@ function badLine(
   feed: string,
   { reason, count, first }: NonNullable<FeedAnswer["note"]>["bad"][number],
 ): string {
-  return `${feed}: ${counted(count, "record")} left out: ${reason}${first === "" ? "" : ` (the first: ${first})`}\n`;
+  const named = first === "" ? "" : ` (the first: ${first})`;
+  return `${oneLine(`${feed}: ${counted(count, "record")} left out: ${reason}${named}`)}\n`;
 }

@@ -1,7 +1,9 @@
 /**
  * `kmodfarm gap report`: how long fixes took to reach distributions.
  */
+
 import { FarmError } from "../../../base/error.ts";
+import { oneLine } from "../../../base/visible.ts";
 import type { Book } from "../../../gap/book.ts";
 import { Day } from "../../../gap/records.ts";
 import {
@@ -97,7 +99,13 @@ function gapsOf(book: Book): { readonly gaps: Gaps; readonly unassigned?: Unassi
   });
   const known = new Set(uploads.map(({ gaps }) => gaps.release));
   const advised = advisedReleases(book).filter(({ release }) => !known.has(release));
-  return [...uploads, ...advised.map((one) => ({ gaps: advisoryGaps(book, one.release, one.package) }))];
+  const byRelease = Map.groupBy(book.advisories, ({ advisory }) => advisory.release);
+  return [
+    ...uploads,
+    ...advised.map(({ release, package: name }) => ({
+      gaps: advisoryGaps(book, release, name, byRelease.get(release)),
+    })),
+  ];
 }
 
 /** Of the commits that no CVE was given to since the feed ends. */
@@ -136,7 +144,7 @@ function textOf(
     ...[distribution?.version ?? "-", distribution?.day ?? "open", distribution?.evidence ?? "-"],
   ]);
   return [
-    `${release}, ${name}${series === undefined ? "" : ` ${series}`}\n${notes}\n\n${stages.length === 0 ? "no fix went this way\n" : stages.join("\n")}\n`,
+    `${oneLine(`${release}, ${name}`)}${series === undefined ? "" : ` ${series}`}\n${notes}\n\n${stages.length === 0 ? "no fix went this way\n" : stages.join("\n")}\n`,
     isListed ? `${table(["CVE", "FIRST", "SERIES", "DAY", "HERE", "DAY", "BY"], listed)}\n` : "",
   ].join("");
 }

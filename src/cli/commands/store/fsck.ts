@@ -1,7 +1,9 @@
 /**
  * `kmodfarm fsck`: what a store has, and what it should have.
  */
+
 import { formatSize } from "../../../base/size.ts";
+import { oneLine } from "../../../base/visible.ts";
 import { keptCopies } from "../../../farm/kept-copies.ts";
 import { type FsckReport, fsck } from "../../../registry/fsck.ts";
 import { withTask } from "../../board.ts";
@@ -40,7 +42,7 @@ const REMEDIES: Readonly<Record<FsckReport["findings"][number]["remedy"], string
 function fsckText({ generation, files, findings, unnamed }: FsckReport, options: FsckOptions): string {
   const lines = findings.map(({ path, fact, by, remedy }) => {
     const owner = by === undefined || path.startsWith(by) ? "" : ` (${by})`;
-    return `${fact}: ${path}${owner}\n  ${REMEDIES[remedy]}\n`;
+    return `${oneLine(`${fact}: ${path}${owner}`)}\n  ${REMEDIES[remedy]}\n`;
   });
   const looked = options.full ? "every byte was read" : "only sizes were compared; --full reads every byte";
   const left =
