@@ -137,7 +137,7 @@ describe.skipIf(noRadosgw !== undefined)("radosgw", () => {
 
     const third = await nightOf(other);
     expect(third.asked.filter(isWrite)).toEqual([]);
-    // Two for the roots, the head, what would come after its generation, and what a killed writer would have left.
+    // Two for the roots, two for the heads, and what would come after its generation.
     const all = third.asked.map(({ method, path }: { method: string; path: string }) => `${method} ${path}`);
     expect(all.length, all.join("\n")).toBeLessThanOrEqual(5);
 
