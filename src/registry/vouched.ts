@@ -54,7 +54,7 @@ export async function openVoucher(store: Store, maker: HeadMaker): Promise<Vouch
 }
 
 /** A root with those of its head keys that are among some. */
-export function withKeys(trust: Trust, keys: readonly PublicKey[]): Trust | undefined {
+function withKeys(trust: Trust, keys: readonly PublicKey[]): Trust | undefined {
   const { head } = trust.roles;
   const own = head.keys.filter((one) => keys.some(({ fingerprint }) => fingerprint === one));
   if (own.length === 0) return undefined;

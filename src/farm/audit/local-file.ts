@@ -15,7 +15,7 @@ export const FILE_LIMIT_BYTES = 512 * 1024 * 1024;
 export function readLocalFile(
   file: string,
   limitBytes: number,
-  memoryFor: (size: number) => Buffer = Buffer.alloc,
+  memoryFor: (size: number) => Buffer = (size) => Buffer.alloc(size),
 ): Buffer {
   try {
     // Opening a pipe waits for its other end.
