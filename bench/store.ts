@@ -144,6 +144,8 @@ async function requests(endpoint: string): Promise<void> {
   const voucher = await openVoucher(signer, SIGNER.head);
   await adopt(signer, await newestGeneration(signer), voucher);
   await publishHead(signer, await readPublished(signer), voucher);
+  // The first one sees that no writer left anything.
+  await night("warm", SIGNER);
   const signed = await night("warm", SIGNER);
   line(
     "with signatures: a night without news, warm cache",
