@@ -149,7 +149,7 @@ describe("many files one after another", () => {
 
   test("are not opened before somebody asks for them", async () => {
     const good = gzipSync(mebibyte);
-    const nobody = () => expect.fail("nobody asked for the second one");
+    const nobody = () => expect.fail("the second file was opened before anybody asked for it");
     const opened = openedModules(
       [
         { bytes: good, what: "first" },

@@ -209,5 +209,5 @@ function plainBytes(body: Readable, name: string): AsyncIterable<Buffer> {
   const ending = name.split(".").at(-1) ?? "";
   const compression = SHORT[ending] ?? ending;
   if (compression === "tar") return body as AsyncIterable<Buffer>;
-  return decompressed(body, `${name}.${compression}`, BUDGET.bytes);
+  return decompressed(body, ending === compression ? name : `${name}.${compression}`, BUDGET.bytes);
 }

@@ -163,7 +163,7 @@ describe("an index by CVE", () => {
     );
   });
 
-  test("leaves out a CVE of which too much is said, and no other; the feeds are read for it", async () => {
+  test("leaves out only the CVE that does not fit on a page, and the feeds are read for that one", async () => {
     const { store } = await farmWith([]);
     const advisories = Array.from({ length: 12_000 }, (_, at) => ({
       ...{ type: "advisory", id: `${"x".repeat(200)}${at}`, release: "r".repeat(100), package: "linux" },

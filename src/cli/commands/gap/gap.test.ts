@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { inProcess } from "../../../../test/support/in-process.ts";
 import { makeCatalog, makeKernel } from "../../../../test/support/kernels.ts";
@@ -236,6 +237,18 @@ describe("what is not known", () => {
       exitCode: 2,
       stderr: expect.stringMatching(/\/nonexistent is not there.*FILE_UNREADABLE/s),
     });
+  });
+
+  test("is a feed that is cut off: it is named as it is called, and nobody is asked to accept it", async () => {
+    const farm = await farmWith([]);
+    const file = join(await temporaryDirectory(), "cves.ndjson.gz");
+    await writeFile(file, gzipSync(cve("CVE-2026-1001", "6.1.155")).subarray(0, -12));
+
+    const told = await inProcess(["gap", "ingest", `compact=${file}`, "--config", farm.config.file]);
+
+    expect(told.exitCode).toBe(3);
+    expect(told.stderr).toContain("compact: cves.ndjson.gz cannot be decompressed");
+    expect(told.stderr).not.toContain("--accept-suspect");
   });
 
   test("is said by a report and an export that have nothing to show", async () => {

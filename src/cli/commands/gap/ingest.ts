@@ -39,6 +39,9 @@ export async function ingestFeeds(
     for (const { name, error } of bad) say(`${name}: ${error?.message} [${error?.code}]`);
     throw new FarmError("FEED_SUSPECT", {
       detail: `${bad.length} of ${counted(ingested.answers.length, "feed")} failed or cannot be right; what they said before was kept`,
+      ...(bad.some(({ result }) => result === "suspect")
+        ? {}
+        : { hint: "Fix what is reported for each, and run the command again." }),
     });
   });
 }
