@@ -8,7 +8,7 @@ import { dirname, isAbsolute, join, resolve, sep } from "node:path";
 
 /** In a directory with this bit, entries are their makers' alone. */
 const STICKY = 0o1000;
-const OTHERS_WRITE = 0o002;
+export const OTHERS_WRITE = 0o002;
 
 /** This user, root, and who became root by sudo. */
 export function ownUsers(): ReadonlySet<number | undefined> {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -273,6 +273,31 @@ test.each(["gs://bucket", "https://example.org/store"])(
     await expect(loadConfig({ store }, directory)).rejects.toThrow(refused);
   },
 );
+
+describe.skipIf(process.getuid?.() !== 0)("a configuration of another user's", () => {
+  test.each(["kmodfarm.yaml", "kmodfarm.yml"])(
+    "is believed where anybody creates files only if it is named (%s)",
+    async (name) => {
+      const open = await temporaryDirectory();
+      const file = join(open, name);
+      await writeFile(file, "");
+      await chown(file, 4242, 4242);
+      await chmod(open, 0o1777);
+
+      await expect(loadConfig({}, open)).rejects.toThrow(
+        expect.objectContaining({
+          code: "PLACE_UNUSABLE",
+          message: `${file} belongs to another user (4242), and everybody may put a file there`,
+        }),
+      );
+      expect((await loadConfig({ config: name }, open)).file).toBe(file);
+
+      // As in a container of CI, where the checkout is another user's as a whole.
+      await chmod(open, 0o755);
+      expect((await loadConfig({}, open)).file).toBe(file);
+    },
+  );
+});
 
 describe("the configuration above a directory", () => {
   test("is found, as .yaml and as .yml, and the nearest first", async () => {

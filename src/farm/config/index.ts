@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
+import { OTHERS_WRITE, ownUsers, strangerAt } from "../../base/own-place.ts";
 import { readAtMost } from "../../base/read-at-most.ts";
 import { Size } from "../../base/size.ts";
 import { SANDBOX_NAMES, type SandboxName } from "../../builder/sandboxes/sandbox.ts";
@@ -170,16 +171,35 @@ export const DEFAULT_FILE = "kmodfarm.yaml";
 const FILES = [DEFAULT_FILE, "kmodfarm.yml"];
 const FILE_LIMIT_BYTES = 4 * 1024 * 1024;
 
-/** The configuration of a directory: there, or in the nearest directory above it that has one. */
+/**
+ * The configuration of a directory: there, or in the nearest directory above it that has one.
+ * @throws FarmError PLACE_UNUSABLE for what somebody else left in a directory such as /tmp
+ */
 export async function findConfig(directory: string): Promise<string | undefined> {
   for (let at = resolve(directory); ; at = dirname(at)) {
     for (const name of FILES) {
       const file = join(at, name);
       const isHere = at === resolve(directory);
-      if (isHere ? (await stat(file).catch(() => undefined))?.isFile() : await isOwnFile(file)) return file;
+      if (!isHere) {
+        if (await isOwnFile(file)) return file;
+      } else if ((await stat(file).catch(() => undefined))?.isFile()) {
+        await refusePlanted(file);
+        return file;
+      }
     }
     if (at === dirname(at)) return undefined;
   }
+}
+
+/** In a directory where everybody may create files, a configuration of another user's is one that nobody asked for. */
+async function refusePlanted(file: string): Promise<void> {
+  if (((await stat(dirname(file))).mode & OTHERS_WRITE) === 0) return;
+  const fact = await strangerAt(file, ownUsers());
+  if (fact !== undefined)
+    throw new FarmError("PLACE_UNUSABLE", {
+      detail: `${fact}, and everybody may put a file there`,
+      hint: "Go to another directory, or name the configuration with --config if you know whose it is.",
+    });
 }
 
 /**
@@ -191,7 +211,7 @@ async function isOwnFile(file: string): Promise<boolean> {
   if (!found?.isFile()) return false;
   const directory = await stat(dirname(file));
   const isOurs = ({ uid }: { readonly uid: number }) => uid === process.getuid?.() || uid === 0;
-  return isOurs(found) && isOurs(directory) && (directory.mode & 0o002) === 0;
+  return isOurs(found) && isOurs(directory) && (directory.mode & OTHERS_WRITE) === 0;
 }
 
 /**
