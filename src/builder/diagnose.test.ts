@@ -207,6 +207,12 @@ const KNOWN: readonly (readonly [
   place?: string,
 ])[] = [
   [
+    "make: a directory",
+    "make: *** nothere: No such file or directory.  Stop.\n",
+    "BUILD_FAILED",
+    /^make is called in nothere, which does not exist$/,
+  ],
+  [
     "clang: a header",
     "/build/a.c:1:10: fatal error: 'linux/nope.h' file not found\n",
     "BUILD_FAILED",

@@ -1,10 +1,12 @@
 /**
  * Failures as GitHub's runners show them: one annotation for each cause, on the driver's line at fault.
  */
+
 import { join, relative } from "node:path";
+import { counted } from "../base/counted.ts";
 import type { Element } from "../matrix/element.ts";
 import { type FailedElement, failureGroups, failureOf } from "./failures.ts";
-import { counted, say } from "./output.ts";
+import { say } from "./output.ts";
 import { isOnGithub } from "./terminal.ts";
 
 /** Prints them on standard error, where runners look too, if this is a runner. `treeOf` is where a driver's source is here. */

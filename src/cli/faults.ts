@@ -1,10 +1,10 @@
 /**
  * Whom concerns what went wrong in a run: the exit code says the gravest of it, and a line counts all.
  */
+import { counted } from "../base/counted.ts";
 import { ERRORS } from "../base/error-codes.ts";
 import type { RunReport } from "../farm/night/report.ts";
 import { isFailed } from "./outcomes.ts";
-import { counted } from "./output.ts";
 
 /** How many elements and other problems there are of each kind. */
 export interface Faults {

@@ -1,5 +1,6 @@
 /** What commands of the patch gap know: from feeds and changelogs that a person names, or those of the store. */
 
+import { counted } from "../base/counted.ts";
 import { FarmError } from "../base/error.ts";
 import { oneLine } from "../base/visible.ts";
 import { type CatalogKernel, compareKernels, findKernel } from "../catalog/catalog.ts";
@@ -17,7 +18,7 @@ import { type Kernels, readKernels } from "../registry/generations.ts";
 import { readNamedFeed } from "./feed-input.ts";
 import { openInput } from "./input.ts";
 import { withStore } from "./options.ts";
-import { counted, say } from "./output.ts";
+import { say } from "./output.ts";
 
 interface Named {
   readonly feed?: readonly string[];

@@ -69,11 +69,6 @@ export function printTable(
   return print(format === "tsv" ? tsvText(head, rows) : `${table(head, rows, layout)}${below}`);
 }
 
-/** `1 file`, `3 files` */
-export function counted(count: number, one: string): string {
-  return `${count} ${one}${count === 1 ? "" : "s"}`;
-}
-
 export function seconds(ms: number | undefined): string {
   return ms === undefined ? "-" : (ms / 1000).toFixed(1);
 }

@@ -1,14 +1,15 @@
 /**
  * A run's result in Markdown, for the summary page of a CI system: coverage, failures by cause, what changed.
  */
+
 import { appendFile } from "node:fs/promises";
+import { counted } from "../base/counted.ts";
 import { FarmError, isErrno } from "../base/error.ts";
 import { visible } from "../base/visible.ts";
 import type { RunReport, RunRow } from "../farm/night/report.ts";
 import { elementName } from "../matrix/element.ts";
 import { type FailedElement, failureGroups, failureOf } from "./failures.ts";
 import { isFailed, type OutcomeWord, outcomeOf } from "./outcomes.ts";
-import { counted } from "./output.ts";
 
 /** GitHub drops a step's summary of more than 1 MiB. */
 export const SUMMARY_LIMIT_BYTES = 1000 * 1000;

@@ -2,11 +2,13 @@
  * What this machine has of what the farm needs, and what its sandboxes truly keep. Nothing is taken for granted
  * that can be tried; no server is asked.
  */
+
 import { constants } from "node:fs";
 import { access, mkdtemp, rmdir, stat, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { requireCache } from "../base/cache.ts";
+import { counted } from "../base/counted.ts";
 import { toFarmError } from "../base/error.ts";
 import { isInstalled } from "../base/programs.ts";
 import { formatSize } from "../base/size.ts";
@@ -233,7 +235,7 @@ function sourcesFinding(sources: readonly Source[], { sources: configured }: Far
   const urls = sources.flatMap((source) => (source.kind === "apt" ? [source.url] : source.location.urls));
   const hosts = new Set(urls.map((url) => URL.parse(url)?.host ?? url));
   const releases = new Set(sources.map(({ release }) => release));
-  const fact = `${sources.length} repositories of ${releases.size} releases at ${[...hosts].join(", ")}; ${lists} lists (not queried)`;
+  const fact = `${counted(sources.length, "repository")} of ${counted(releases.size, "release")} at ${[...hosts].join(", ")}; ${counted(lists, "list")} (not queried)`;
   return { subject, state: "good", fact };
 }
 

@@ -281,7 +281,19 @@ describe("what is refused", () => {
     ["{kind: rpm-md, release: rhel9.4}", /rhel9\.4 has no public repository.*baseurl/],
     ["{kind: rpm-md, release: debian12}", /debian12 must have the kind apt/],
     ["{kind: apt, releases: [fedora40]}", /fedora40 must have the kind rpm-md/],
-    ["{kind: rpm-md, release: almalinux9}", /'almalinux9' is not a distribution release/],
+    [
+      "{kind: rpm-md, release: almalinux9}",
+      /sources\[0\]\.release: 'almalinux9' is not a distribution release/,
+    ],
+    [
+      "{kind: apt, releases: [debian12, bookworm]}",
+      /sources\[0\]\.releases\[1\]: 'bookworm' is not a distribution release \(did you mean 'debian12'\?\)$/,
+    ],
+    ["{kind: apt, releases: [debian]}", /'debian' is not .*; there are debian11, debian12/],
+    [
+      "{kind: apt, releases: [plan9]}",
+      /'plan9' is not .*; a key is the distribution's name and version, of debian,/,
+    ],
     [
       "{kind: rpm-md, release: fedora40, baseurl: 'http://a.example', metalink: 'http://b.example'}",
       /exclude each other/,

@@ -145,7 +145,7 @@ rm -f t.c conftest.c; : >have.h
       "osrelease.c": HEAD,
     },
     settings: { make: "make" },
-    cause: /calls make in \/lib\/modules\/\S+\/build, which does not exist/,
+    cause: /make is called in \/lib\/modules\/\S+\/build, which does not exist/,
     advice: /KERNELRELEASE/,
   },
   subdirs: {

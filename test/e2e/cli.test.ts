@@ -425,7 +425,7 @@ describe("the work of one command is the other's beginning", () => {
     const built = await cli(["build", "--matrix", "-", "--config", piped.config], { input: matrix });
 
     expect(built.exitCode, `${built.stdout}${built.stderr}`).toBe(0);
-    expect(built.stdout).toMatch(/0 stable, 1 candidates, 0 failed/);
+    expect(built.stdout).toMatch(/0 stable, 1 candidate, 0 failed/);
     expect(await readStable(piped.store)).toEqual([]);
 
     await piped.configure({ select: { ...CLOUD, architectures: ["aarch64"] } });

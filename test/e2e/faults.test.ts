@@ -107,7 +107,7 @@ describe("a package that the index lists and the mirror lacks", () => {
     const { exitCode, stdout } = await farm.cli("run");
 
     expect(mirror.misdeeds).toBe(1);
-    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed.* 1 of them are listed but not on their mirror/);
+    expect(stdout).toMatch(/2 stable, 0 candidates, 0 failed.* 1 of them is listed but not on its mirror/);
     expect(exitCode).toBe(0);
     const [older] = (await readStable(farm.store)).filter(({ architecture }) => architecture === "aarch64");
     expect(older?.kversion).toMatch(/-cloud-arm64$/);
@@ -359,8 +359,8 @@ describe("a bad driver beside a good one", () => {
     for (const { exitCode } of [result, again, retried]) expect(exitCode).toBe(1);
     const fact = /the kernel oopsed: loading tally; BUG: [^\n]*NULL pointer[\s\S]*\[LOAD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
-    expect(again.stdout).toMatch(/1 stable, 1 candidates, 0 failed, 0 of them new/);
-    expect(retried.stdout).toMatch(/1 stable, 1 candidates, 0 failed, 1 of them new/);
+    expect(again.stdout).toMatch(/1 stable, 1 candidate, 0 failed, 0 of them new/);
+    expect(retried.stdout).toMatch(/1 stable, 1 candidate, 0 failed, 1 of them new/);
     expect(await stableDrivers(farm)).toEqual(["doorbell"]);
     expect(await leftovers(farm)).toEqual([]);
   });

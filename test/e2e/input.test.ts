@@ -90,11 +90,11 @@ describe("configurations of driverkit", () => {
 
     expect(alone).toMatchObject({
       exitCode: 0,
-      stdout: expect.stringContaining("1 kernels read, 1 of them new"),
+      stdout: expect.stringContaining("1 kernel read, 1 of them new"),
     });
     expect(all).toMatchObject({
       exitCode: 0,
-      stdout: expect.stringContaining("1 kernels read, 0 of them new"),
+      stdout: expect.stringContaining("1 kernel read, 0 of them new"),
     });
   });
 

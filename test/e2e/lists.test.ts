@@ -87,7 +87,7 @@ describe("matrix generate from a kernel list", () => {
       distributionId: "amzn",
       distributionVersion: "2023",
     });
-    expect(stderr).toContain("1 entries dropped");
+    expect(stderr).toContain("1 entry dropped");
     expect(stderr).toContain("kernelrelease: not a safe name");
   });
 });

@@ -90,10 +90,10 @@ export const MAKE: readonly Symptom[] = [
   },
   {
     expression:
-      /\*\*\* (?:specified external module directory "(?<path>[^"]+)" does not exist|(?<path>\/\S+): No such file or directory)\.\s+Stop/,
-    cause: "the driver's makefile calls make in {path}, which does not exist",
+      /\*\*\* (?:specified external module directory "(?<path>[^"]+)" does not exist|(?<path>[^\s:]+): No such file or directory)\.\s+Stop/,
+    cause: "make is called in {path}, which does not exist",
     advice:
-      "Use $(src), $(CURDIR) or $(M) for its own directory, and /lib/modules/$(KERNELRELEASE)/build for the kernel's.",
+      "Correct `-C` or `M=` in the driver's makefile or in its `make` setting: $(src), $(CURDIR) and $(M) name its own directory, and /lib/modules/$(KERNELRELEASE)/build is the kernel's.",
   },
   {
     expression: /\*\*\* (?<message>\.NOTINTERMEDIATE and \.SECONDARY are mutually exclusive)/,

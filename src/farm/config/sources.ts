@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { holdsCredentials } from "../../base/url.ts";
 import { ArchitectureName } from "../../kernel/architecture.ts";
+import { findRelease, noRelease } from "../../kernel/distributions/index.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { areInTheOpen, CredentialsConfig, credentialsAt, IN_THE_OPEN } from "./credentials.ts";
 import { Architectures, Names } from "./words.ts";
@@ -45,10 +46,15 @@ const Redistributable = z
     "Whether its packages may be redistributed. If not, they are archived under `private/` in the store, which must not be served. Default: true.",
   );
 
+const Release = PathSegment.refine((key) => findRelease(key) !== undefined, {
+  error: ({ input }) => noRelease(String(input)),
+});
+const Releases = z.array(Release).min(1);
+
 const AptSourceConfig = z
   .strictObject({
     kind: z.literal("apt").describe("An apt repository."),
-    releases: Names.describe("Distribution release keys, for example debian12."),
+    releases: Releases.describe("Distribution release keys, for example debian12."),
     mirror: Url.optional().describe(
       "Main archive. Default: for Debian the host's own apt mirror, else a public one.",
     ),
@@ -83,7 +89,7 @@ const AptSourceConfig = z
 const RpmSourceConfig = z
   .strictObject({
     kind: z.literal("rpm-md").describe("An rpm repository."),
-    release: PathSegment.describe("Distribution release key of everything in it, for example almalinux9.4."),
+    release: Release.describe("Distribution release key of everything in it, for example almalinux9.4."),
     name: PathSegment.optional().describe(
       "Name that distinguishes it from other repositories of its release. Default: taken from its URL.",
     ),

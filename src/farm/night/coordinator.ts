@@ -2,7 +2,9 @@
  * The coordinator: a run from what sources say to its report. What is wanted (demand.ts), what nodes get already
  * (upkeep.ts) and the elements under way (under-way.ts) meet here.
  */
+
 import { evict, sharedCache } from "../../base/cache.ts";
+import { counted } from "../../base/counted.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import type { Progress } from "../../base/progress.ts";
 import { formatSize } from "../../base/size.ts";
@@ -72,7 +74,9 @@ export class Coordinator {
       for (const problem of update.problems) this.#problems.add(problem);
       const { length } = update.catalog.kernels;
       if (this.#elements === undefined || length !== before)
-        progress.say(`catalog: ${length} kernels from ${this.#farm.sources.length} suites`);
+        progress.say(
+          `catalog: ${counted(length, "kernel")} from ${counted(this.#farm.sources.length, "suite")}`,
+        );
       for (const { source, detail } of [...update.problems, ...update.warnings])
         progress.say(`catalog: ${source} ${detail}`);
     } catch (thrown) {
@@ -123,7 +127,7 @@ export class Coordinator {
     if (signal.aborted) {
       const count = [...done.values()].filter(({ isNew }) => isNew).length;
       throw new FarmError("INTERRUPTED", {
-        detail: `stopped; the results of ${count} elements of this run are kept`,
+        detail: `stopped; the results of ${counted(count, "element")} of this run are kept`,
       });
     }
     await this.#upkeep.lookAgain();
@@ -163,7 +167,7 @@ async function keepCacheWithin({ config, cache, scratch }: Farm, progress: Progr
   else if (eviction.evicted.length > 0) {
     const { evicted, freedBytes, keptBytes } = eviction;
     progress.say(
-      `cache: ${evicted.length} entries removed, ${formatSize(freedBytes)} freed, ${formatSize(keptBytes)} left`,
+      `cache: ${counted(evicted.length, "entry")} removed, ${formatSize(freedBytes)} freed, ${formatSize(keptBytes)} left`,
     );
   }
 }

@@ -6,6 +6,7 @@
 
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { counted } from "../../base/counted.ts";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { canonicalJson } from "../../base/json.ts";
 import type { Need } from "../../builder/driver.ts";
@@ -352,7 +353,9 @@ export class Ledger {
   #notPublished(cause: FarmError, tries: number): FarmError {
     const names = this.#pending.map(({ element }) => elementName(element));
     const more = names.length > NAMED_OUTCOMES ? `, and ${names.length - NAMED_OUTCOMES} more` : "";
-    const what = names.length === 0 ? "the state of this run is" : `${names.length} outcomes are`;
+    const are = names.length === 1 ? "is" : "are";
+    const what =
+      names.length === 0 ? "the state of this run is" : `${counted(names.length, "outcome")} ${are}`;
     return new FarmError("NOT_PUBLISHED", {
       detail: `${what} not published: ${this.#store.place} failed ${tries} times, at last with: ${cause.message} [${cause.code}]`,
       ...(names.length === 0

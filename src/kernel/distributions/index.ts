@@ -77,16 +77,29 @@ function releaseOf(distribution: Distribution, version: string): KnownRelease | 
   return release === undefined ? undefined : { format: "rpm", distribution, release };
 }
 
-/** @throws FarmError CONFIG_INVALID naming the releases there are */
+/** @throws FarmError CONFIG_INVALID with the likely release, or those of its distribution */
 export function requireRelease(key: string): KnownRelease {
   const known = findRelease(key);
   if (known !== undefined) return known;
+  throw new FarmError("CONFIG_INVALID", { detail: noRelease(key) });
+}
+
+/** What to say of a key that names no release. */
+export function noRelease(key: string): string {
   const all = [...LISTED.keys()];
-  // All of them fill a screen.
+  const called = [...LISTED.values()].find(
+    ({ format, release }) => format === "deb" && release.codename === key,
+  );
+  const likely = called === undefined ? didYouMean(key, all) : ` (did you mean '${called.release.key}'?)`;
+  // All releases would fill a screen.
   const family = all.filter((one) => one.startsWith(key.replace(/[\d.].*$/s, "") || key));
-  throw new FarmError("CONFIG_INVALID", {
-    detail: `'${key}' is not a distribution release${didYouMean(key, all)}; there are ${(family.length > 0 ? family : all).join(", ")}`,
-  });
+  const choice =
+    called !== undefined
+      ? ""
+      : family.length > 0
+        ? `; there are ${family.join(", ")}`
+        : `; a key is the distribution's name and version, of ${[...new Set(DISTRIBUTIONS.map(({ id }) => id))].join(", ")}`;
+  return `'${key}' is not a distribution release${likely}${choice}`;
 }
 
 type Order = (a: string, b: string) => number;

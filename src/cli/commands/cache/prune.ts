@@ -1,5 +1,7 @@
 /** `kmodfarm cache prune`: makes the local cache smaller. */
+
 import { evict, sharedCache } from "../../../base/cache.ts";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { formatSize, parseSize } from "../../../base/size.ts";
 import type { OptionsOf } from "../../command.ts";
@@ -29,7 +31,7 @@ export async function prune(options: OptionsOf<typeof PRUNE_CACHE>): Promise<num
     if (options.json) await printJson({ schema: "kmodfarm.cache-prune/1", evicted, freedBytes, keptBytes });
     else
       await print(
-        `${evicted.length} entries removed, ${formatSize(freedBytes)} freed; ${formatSize(keptBytes)} left.\n`,
+        `${counted(evicted.length, "entry")} removed, ${formatSize(freedBytes)} freed; ${formatSize(keptBytes)} left.\n`,
       );
     return 0;
   });

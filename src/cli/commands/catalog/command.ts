@@ -44,8 +44,8 @@ export const EXPORT = declareCommand("export", "write the catalog in a format fo
     format: byDefault(choice("<format>", CATALOG_FORMATS), "kmodfarm"),
     arch: word("<arch>", "only this architecture"),
     catalog: words("<file>", "a catalog or list to use instead of the store's; may be repeated"),
-    driver: byDefault(word("<name>", "the driver for driverkit's configurations"), "driver"),
-    driverVersion: word("<version>", "the driver's version"),
+    driver: word("<name>", "the driver in driverkit's configurations (default: the configured one)"),
+    driverVersion: word("<version>", "the driver's version (default: the configured one)"),
     output: word("<dir>", "a directory to write to instead of standard output"),
   },
 });

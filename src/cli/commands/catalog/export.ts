@@ -1,5 +1,7 @@
 /** `kmodfarm catalog export`: kernels for other tools. */
+
 import { join } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { makePlace, writeWhole } from "../../../base/scratch.ts";
 import { annotatedCatalog, type Described } from "../../../catalog/annotated.ts";
@@ -7,6 +9,7 @@ import { type Catalog, EMPTY_CATALOG } from "../../../catalog/catalog.ts";
 import { exportDriverkit } from "../../../catalog/driverkit.ts";
 import { exportKernelCrawler } from "../../../catalog/kernel-crawler.ts";
 import { uniteCatalogs } from "../../../catalog/merge.ts";
+import type { FarmConfig } from "../../../farm/config/index.ts";
 import { ArchitectureName } from "../../../kernel/architecture.ts";
 import { pathSegment } from "../../../kernel/path-segment.ts";
 import { readPublished } from "../../../registry/generations.ts";
@@ -28,7 +31,12 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
             catalog: EMPTY_CATALOG,
             facts: [],
           });
-    const files = filesOf(annotatedCatalog(described), options);
+    const files = filesOf(annotatedCatalog(described), options, farm.config.drivers);
+    if (files.size === 0)
+      throw new FarmError("USAGE", {
+        detail: `there is no kernel to export${options.arch === undefined ? "" : ` for ${options.arch}`}`,
+        hint: "`kmodfarm catalog list` shows what there is.",
+      });
     if (options.output === undefined) {
       const [only] = files.values();
       if (options.format === "driverkit" || files.size > 1 || only === undefined)
@@ -44,13 +52,17 @@ export async function exportCatalog(options: ExportOptions): Promise<number> {
     }
     await makePlace(options.output);
     for (const [path, text] of files) await writeWhole(join(options.output, path), text);
-    say(`${files.size} files written to ${options.output}`);
+    say(`${counted(files.size, "file")} written to ${options.output}`);
     return 0;
   });
 }
 
 /** What an export consists of, by path below its directory: for lists, as kernel-crawler's own site has them. */
-function filesOf(catalog: Catalog, options: ExportOptions): ReadonlyMap<string, string> {
+function filesOf(
+  catalog: Catalog,
+  options: ExportOptions,
+  configured: FarmConfig["drivers"],
+): ReadonlyMap<string, string> {
   const wanted = options.arch === undefined ? undefined : toArchitecture(options.arch);
   const kernels = catalog.kernels.filter(
     ({ architecture }) => wanted === undefined || architecture === wanted,
@@ -64,16 +76,27 @@ function filesOf(catalog: Catalog, options: ExportOptions): ReadonlyMap<string, 
     case "kernel-crawler":
       return new Map(architectures.map((name) => [`${name}/list.json`, exportKernelCrawler(catalog, name)]));
     case "driverkit": {
-      if (options.driverVersion === undefined)
-        throw new FarmError("USAGE", {
-          detail:
-            "driverkit's configurations have the driver's version in their paths: name it with --driver-version",
-        });
-      const driver = {
-        name: pathSegment(options.driver, "driver"),
-        version: pathSegment(options.driverVersion, "driver version"),
-      };
-      return exportDriverkit(kernels, new Map(catalog.sources.map(({ id, url }) => [id, url])), driver);
+      const sources = new Map(catalog.sources.map(({ id, url }) => [id, url]));
+      return exportDriverkit(kernels, sources, driverOf(options, configured));
     }
   }
+}
+
+/** The driver in paths of driverkit's: as asked, else the only one that is configured. */
+function driverOf(
+  { driver, driverVersion }: ExportOptions,
+  configured: FarmConfig["drivers"],
+): { readonly name: string; readonly version: string } {
+  const named = configured.filter(({ name }) => driver === undefined || name === driver);
+  const name = driver ?? onlyOf(named.map((one) => one.name));
+  const version = driverVersion ?? onlyOf(named.flatMap(({ versions }) => versions));
+  if (name === undefined || version === undefined)
+    throw new FarmError("USAGE", {
+      detail: `driverkit's configurations have the driver's name and version in their paths, and ${named.length === 0 ? "none is configured" : "several are configured"}: name them with --driver and --driver-version`,
+    });
+  return { name: pathSegment(name, "driver"), version: pathSegment(version, "driver version") };
+}
+
+function onlyOf(some: readonly string[]): string | undefined {
+  return some.length === 1 ? some[0] : undefined;
 }

@@ -1,6 +1,7 @@
 /**
  * `kmodfarm catalog import`: kernels that other tools list.
  */
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import type { Described } from "../../../catalog/annotated.ts";
 import type { Catalog } from "../../../catalog/catalog.ts";
@@ -86,13 +87,17 @@ function toText(summary: ReturnType<typeof summaryOf>): string {
     [summary.incomplete, "with header packages missing"],
   ].filter(([count]) => count !== 0);
   const lines = [
-    ...(list === undefined ? [] : [`${entries} entries of ${list} made ${summary.read} kernels.`]),
+    ...(list === undefined
+      ? []
+      : [`${counted(entries ?? 0, "entry")} of ${list} made ${counted(summary.read, "kernel")}.`]),
     ...dropped.map(({ count, reason, examples }) => `  ${count} dropped: ${reason} (${examples.join(", ")})`),
     ...parts.map(([count, what]) => `  ${count} ${what}`),
     ...bySource(formatChanges, "format change, nothing new"),
-    ...(summary.withdrawn > 0 ? [`${summary.withdrawn} kernels are no longer listed: withdrawn.`] : []),
+    ...(summary.withdrawn > 0
+      ? [`${counted(summary.withdrawn, "kernel")} no longer listed: withdrawn.`]
+      : []),
     ...bySource(suspect, "suspect"),
-    `${summary.read} kernels read, ${summary.added} of them new; the catalog has ${summary.kernels}.`,
+    `${counted(summary.read, "kernel")} read, ${summary.added} of them new; the catalog has ${summary.kernels}.`,
   ];
   return `${lines.join("\n")}\n`;
 }
@@ -110,6 +115,6 @@ function bySource(notes: readonly SourceNote[], word: string): string[] {
     const shown = names.slice(0, 12).join(", ");
     const more = names.length > 12 ? ` and ${names.length - 12} more` : "";
     const kernels = group.reduce((sum, one) => sum + (one.kernels ?? 0), 0);
-    return `${word}: ${shown}${more}: ${detail}${kernels > 0 ? ` (${kernels} kernels)` : ""}`;
+    return `${word}: ${shown}${more}: ${detail}${kernels > 0 ? ` (${counted(kernels, "kernel")})` : ""}`;
   });
 }

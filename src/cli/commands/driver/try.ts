@@ -1,10 +1,12 @@
 /**
  * `kmodfarm try`: does this driver build and load, here and now?
  */
+
 import { realpath } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { openCache } from "../../../base/cache.ts";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import type { Progress, Stage } from "../../../base/progress.ts";
@@ -30,7 +32,7 @@ import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs } from "../../failures.ts";
 import { exitOf } from "../../faults.ts";
 import { selectionOf } from "../../options.ts";
-import { counted, print, printJson, say, seconds, table } from "../../output.ts";
+import { print, printJson, say, seconds, table } from "../../output.ts";
 import { addSummary, trySummaryOf } from "../../summary.ts";
 import { problemText } from "../night/run.ts";
 import type { TRY } from "./command.ts";

@@ -1,6 +1,7 @@
 /**
  * `kmodfarm forecast`: what kernels that no user has yet will be to the drivers.
  */
+import { counted } from "../../../base/counted.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import {
   type ForecastKernel,
@@ -16,7 +17,7 @@ import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { exitOf } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
-import { counted, print, printJson, table } from "../../output.ts";
+import { print, printJson, table } from "../../output.ts";
 import { problemText, requireDrivers } from "../night/run.ts";
 import type { FORECAST } from "./command.ts";
 

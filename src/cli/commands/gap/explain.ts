@@ -1,6 +1,7 @@
 /**
  * `kmodfarm gap explain`: what feeds say of a CVE in kernels, or of a kernel.
  */
+import { counted } from "../../../base/counted.ts";
 import { oneLine } from "../../../base/visible.ts";
 import { type Book, fixesOf } from "../../../gap/book.ts";
 import { Gap, type KernelVerdicts } from "../../../gap/gap.ts";
@@ -10,7 +11,7 @@ import { type Watched, watch } from "../../../gap/watch.ts";
 import { parseUpstreamVersion } from "../../../kernel/upstream-version.ts";
 import type { OptionsOf } from "../../command.ts";
 import { type Knowledge, newestKernels, targetNamed, withKnowledge } from "../../gap-book.ts";
-import { counted, print, printJson, say, table } from "../../output.ts";
+import { print, printJson, say, table } from "../../output.ts";
 import type { EXPLAIN } from "./command.ts";
 
 type ExplainOptions = OptionsOf<typeof EXPLAIN>;

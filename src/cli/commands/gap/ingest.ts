@@ -3,6 +3,7 @@
  */
 
 import { resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { exists } from "../../../base/scratch.ts";
 import { oneLine } from "../../../base/visible.ts";
@@ -13,7 +14,7 @@ import { thisPerson } from "../../../farm/gate/moves.ts";
 import { feedKind } from "../../../gap/feeds/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { stopSignal, withFarm } from "../../options.ts";
-import { counted, print, printJson, say, table } from "../../output.ts";
+import { print, printJson, say, table } from "../../output.ts";
 import type { INGEST } from "./command.ts";
 
 export async function ingestFeeds(

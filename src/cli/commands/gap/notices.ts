@@ -1,6 +1,7 @@
 /**
  * `kmodfarm gap notices`: what people have to know of fixes and of late modules, each thing once.
  */
+import { counted } from "../../../base/counted.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import {
   type Channel,
@@ -14,7 +15,7 @@ import { thisPerson } from "../../../farm/gate/moves.ts";
 import type { TierSummary } from "../../../gap/slo.ts";
 import type { OptionsOf } from "../../command.ts";
 import { stopSignal, withStoredFarm } from "../../options.ts";
-import { counted, print, printDocument, printJson, say, table } from "../../output.ts";
+import { print, printDocument, printJson, say, table } from "../../output.ts";
 import type { NOTICES } from "./command.ts";
 
 type NoticesOptions = OptionsOf<typeof NOTICES>;

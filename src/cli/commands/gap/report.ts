@@ -2,6 +2,7 @@
  * `kmodfarm gap report`: how long fixes took to reach distributions.
  */
 
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { oneLine } from "../../../base/visible.ts";
 import type { Book } from "../../../gap/book.ts";
@@ -19,7 +20,7 @@ import { watchNewest } from "../../../gap/watch.ts";
 import { findRelease } from "../../../kernel/distributions/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { type Knowledge, withKnowledge } from "../../gap-book.ts";
-import { counted, print, printJson, say, table } from "../../output.ts";
+import { print, printJson, say, table } from "../../output.ts";
 import type { REPORT } from "./command.ts";
 
 type ReportOptions = OptionsOf<typeof REPORT>;

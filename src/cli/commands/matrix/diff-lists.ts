@@ -1,6 +1,7 @@
 /**
  * `kmodfarm matrix diff` of two kernel lists: by the lists' own keys, as their publisher counts.
  */
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { diffLists, type ListDiff } from "../../../catalog/list-diff.ts";
 import { readAnyCatalog } from "../../catalog-io.ts";
@@ -28,7 +29,8 @@ function toText({ added, removed, moved, changed, unchanged, formatChanges }: Li
     ...changed.map((key) => `~ ${key}: different header packages`),
     ...removed.map((key) => `- ${key}`),
     ...formatChanges.map(
-      ({ distribution, entries, detail }) => `format change: ${distribution}: ${detail} (${entries} entries)`,
+      ({ distribution, entries, detail }) =>
+        `format change: ${distribution}: ${detail} (${counted(entries, "entry")})`,
     ),
     `${added.length} added, ${changed.length} changed, ${removed.length} removed, ${moved.length} only moved, ${unchanged} unchanged`,
   ];

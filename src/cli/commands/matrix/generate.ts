@@ -1,6 +1,7 @@
 /**
  * `kmodfarm matrix generate`: which builds are wanted.
  */
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import type { Described } from "../../../catalog/annotated.ts";
@@ -43,7 +44,7 @@ export async function generate(options: GenerateOptions): Promise<number> {
   const asked = { select, exclude, narrowed, facts: factsByKernel(facts), now };
   const { elements, excluded, ofAll, isEmpty } = wantedElements(catalog, drivers, asked);
   for (const [reason, members] of Map.groupBy(excluded, (one) => one.reason)) {
-    say(`${members.length} elements excluded: ${reason}`);
+    say(`${counted(members.length, "element")} excluded: ${reason}`);
   }
   for (const { reason, until } of expiredExclusions(exclude, now)) {
     say(`an exclusion ended on ${until} and no longer applies: ${reason}`);
@@ -103,15 +104,16 @@ async function catalogOf(options: GenerateOptions, config: FarmConfig): Promise<
 /** The parts of a list that give no element: bad entries and kernels that cannot be built are not passed over in silence. */
 function listNote({ url, entries, kernels, dropped }: KernelList): string {
   const count = (test: (kernel: KernelList["kernels"][number]) => boolean) => kernels.filter(test).length;
+  const lost = dropped.reduce((sum, one) => sum + one.count, 0);
   const parts = [
-    [dropped.reduce((sum, one) => sum + one.count, 0), "entries dropped"],
+    [lost, `${lost === 1 ? "entry" : "entries"} dropped`],
     [count(({ distribution }) => distribution === "unknown"), "of an uncertain distribution release"],
     [count(({ missing }) => missing.length > 0), "with header packages missing"],
     [count(({ unbuildable }) => unbuildable !== undefined), "for which nothing can be built"],
   ].filter(([number]) => number !== 0);
   const left = parts.map(([number, what]) => `${number} ${what}`).join(", ");
   const examples = dropped.map(({ reason, examples: some }) => `\n  ${reason}: ${some.join(", ")}`).join("");
-  return `${url}: ${entries} entries, ${kernels.length} kernels${left === "" ? "" : `; left out: ${left}`}${examples}`;
+  return `${url}: ${counted(entries, "entry")}, ${counted(kernels.length, "kernel")}${left === "" ? "" : `; left out: ${left}`}${examples}`;
 }
 
 function wantedDrivers(options: GenerateOptions, config: FarmConfig): WantedDriver[] {

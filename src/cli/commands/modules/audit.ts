@@ -2,6 +2,7 @@
  * `kmodfarm audit`: reports bad modules among existing ones. Needs no store and no configuration.
  */
 
+import { counted } from "../../../base/counted.ts";
 import { FarmError, toFarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import type { AuditedFile, KernelKeys } from "../../../check/audit.ts";
@@ -11,7 +12,7 @@ import { openPlace } from "../../../farm/audit/place.ts";
 import type { Gap } from "../../../farm/audit/web-listing.ts";
 import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { counted, print, printJson, table } from "../../output.ts";
+import { print, printJson, table } from "../../output.ts";
 import type { AUDIT } from "./command.ts";
 
 /** Exit code 3 where not everything could be read: what is there and was not seen may be wrong too. */

@@ -1,6 +1,8 @@
 /** `kmodfarm modules prove`: the proof of each module in a file beside it. */
+
 import { stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { unpackWhole } from "../../../base/decompress.ts";
 import { FarmError } from "../../../base/error.ts";
 import { fileModuleName } from "../../../check/checks/format.ts";
@@ -14,7 +16,7 @@ import { readSignedState } from "../../../registry/signed-state.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readModuleFile } from "../../module-files.ts";
 import { readNamedFile } from "../../named-file.ts";
-import { counted, say } from "../../output.ts";
+import { say } from "../../output.ts";
 import { readTrustedRoot, withRegistry } from "../../registries.ts";
 import type { PROVE } from "./command.ts";
 import { sidecarName } from "./sidecar-name.ts";

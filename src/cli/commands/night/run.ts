@@ -1,7 +1,9 @@
 /**
  * `kmodfarm run`: the night.
  */
+
 import { resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { type DryRunReport, dryRun } from "../../../farm/night/dry-run.ts";
 import type { RunReport, RunRow } from "../../../farm/night/report.ts";
@@ -19,7 +21,7 @@ import { failureGroups, failureParagraphs, logPlace } from "../../failures.ts";
 import { exitOf, faultsOf, faultText } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
 import { isFailed, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
-import { counted, print, printJson, shownVerdict, table } from "../../output.ts";
+import { print, printJson, shownVerdict, table } from "../../output.ts";
 import { shortest } from "../../run-log.ts";
 import { isUntested, runTables } from "../../run-tables.ts";
 import { addSummary, summaryOf } from "../../summary.ts";
@@ -182,9 +184,9 @@ function nothingText({ wanted, handedOut, outOfReach, kernels, problems, exclude
     return "Nothing of what is wanted is here yet: it is with workers, or to be ordered.\n";
   if (wanted > 0) return `None of the ${wanted} wanted elements was built, for the reasons below.\n`;
   if (problems.length > 0)
-    return `Nothing to build among the ${kernels} known kernels, but not every source could be queried: see below.\n`;
+    return `Nothing to build among the ${counted(kernels, "known kernel")}, but not every source could be queried: see below.\n`;
   if (excluded.length > 0) return "Nothing to build: everything selected is excluded.\n";
-  return `Nothing to build: the selection matches none of the ${kernels} known kernels.\n`;
+  return `Nothing to build: the selection matches none of the ${counted(kernels, "known kernel")}.\n`;
 }
 
 /** What is stable by exception only, and what was withdrawn: once for all that have the same words. */
@@ -204,7 +206,9 @@ function standingText({ rows }: RunReport): string {
     .map(([words, group]) => {
       const [first] = group;
       const name =
-        first === undefined || group.length > 1 ? `${group.length} artifacts` : elementName(first.element);
+        first === undefined || group.length > 1
+          ? counted(group.length, "artifact")
+          : elementName(first.element);
       const hint = first?.isBack ? "  To make it stable again, run `kmodfarm promote` with its name.\n" : "";
       return `${name}: ${words}\n${hint}`;
     })
@@ -240,7 +244,7 @@ export function summaryText(report: RunReport): string {
   const fresh = report.rows.filter((row) => row.isNew && !LEFT_ALONE.has(outcomeOf(row))).length;
   const parts = [
     `${count("stable")} stable`,
-    `${count("candidate")} candidates`,
+    counted(count("candidate"), "candidate"),
     `${count("failed")} failed`,
     ...(count("withdrawn") > 0 ? [`${count("withdrawn")} withdrawn`] : []),
     ...(count("excluded") > 0 ? [`${count("excluded")} excluded`] : []),
@@ -253,13 +257,13 @@ export function summaryText(report: RunReport): string {
       : "";
   const lost =
     report.unfetchable > 0
-      ? ` ${report.unfetchable} of them are listed but not on their mirror (see \`catalog list\`).`
+      ? ` ${report.unfetchable} of them ${report.unfetchable === 1 ? "is listed but not on its mirror" : "are listed but not on their mirror"} (see \`catalog list\`).`
       : "";
   const problems = problemText(report.problems);
   const excluded = report.excluded
     .map(
       ({ reason, count: members, stable }) =>
-        `${members} excluded from the selection: ${reason}${stable > 0 ? ` (${stable} of them stay published: \`kmodfarm withdraw\` takes them back)` : ""}\n`,
+        `${members} excluded from the selection: ${reason}${stable > 0 ? ` (${stable} of them ${stable === 1 ? "stays" : "stay"} published: \`kmodfarm withdraw\` takes them back)` : ""}\n`,
     )
     .join("");
   // What was not wanted this time was not taken back either.
@@ -270,6 +274,6 @@ export function summaryText(report: RunReport): string {
   const narrowed =
     report.ofAll === undefined
       ? ""
-      : `${report.wanted} of ${report.ofAll} configured elements were asked for.\n`;
-  return `${problems}${excluded}${narrowed}${unchanged}Generation ${report.generation}: ${parts.join(", ")}; ${report.kernels} kernels known.${lost}${others}\n`;
+      : `${report.wanted} of ${counted(report.ofAll, "configured element")} were asked for.\n`;
+  return `${problems}${excluded}${narrowed}${unchanged}Generation ${report.generation}: ${parts.join(", ")}; ${counted(report.kernels, "kernel")} known.${lost}${others}\n`;
 }

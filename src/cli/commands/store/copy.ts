@@ -1,7 +1,9 @@
 /** `kmodfarm store copy`: a whole registry from one place to another. */
+
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { openScratch } from "../../../base/scratch.ts";
 import { formatSize } from "../../../base/size.ts";
@@ -10,7 +12,7 @@ import { copyStore } from "../../../registry/copy.ts";
 import { hasFiles, openStore } from "../../../registry/stores/index.ts";
 import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import type { COPY } from "./command.ts";
 
 export async function copy(from: string, to: string, options: OptionsOf<typeof COPY>): Promise<number> {

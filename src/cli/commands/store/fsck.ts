@@ -2,6 +2,7 @@
  * `kmodfarm fsck`: what a store has, and what it should have.
  */
 
+import { counted } from "../../../base/counted.ts";
 import { formatSize } from "../../../base/size.ts";
 import { oneLine } from "../../../base/visible.ts";
 import { keptCopies } from "../../../farm/kept-copies.ts";
@@ -9,7 +10,7 @@ import { type FsckReport, fsck } from "../../../registry/fsck.ts";
 import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withStoredFarm } from "../../options.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import type { FSCK } from "./command.ts";
 
 type FsckOptions = OptionsOf<typeof FSCK>;

@@ -1,11 +1,12 @@
 /**
  * `kmodfarm generations`: what was published when, by whom, and what changed with it.
  */
+import { counted } from "../../../base/counted.ts";
 import type { Difference } from "../../../registry/documents.ts";
 import { history, newestGeneration } from "../../../registry/generations.ts";
 import type { PlaceOptions } from "../../common-options.ts";
 import { withStoredFarm } from "../../options.ts";
-import { counted, print, printJson, table } from "../../output.ts";
+import { print, printJson, table } from "../../output.ts";
 
 export function generations(options: PlaceOptions): Promise<number> {
   return withStoredFarm(options, async ({ store }) => {

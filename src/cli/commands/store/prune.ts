@@ -1,10 +1,11 @@
 /** `kmodfarm prune`: what a store need not have. */
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { formatSize } from "../../../base/size.ts";
 import { prune } from "../../../registry/prune.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withStoredFarm } from "../../options.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import type { PRUNE } from "./command.ts";
 
 const DAY_MS = 24 * 3600_000;

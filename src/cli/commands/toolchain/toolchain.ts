@@ -1,7 +1,9 @@
 /**
  * `kmodfarm toolchain export|import`: roots that travel.
  */
+
 import { join, resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { fileDigest } from "../../../base/file-digest.ts";
 import { exists } from "../../../base/scratch.ts";
@@ -13,7 +15,7 @@ import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import type { PlaceOptions } from "../../common-options.ts";
 import { toArchitecture, withFarm } from "../../options.ts";
-import { counted, print, printJson, say } from "../../output.ts";
+import { print, printJson, say } from "../../output.ts";
 import type { EXPORT_TOOLCHAIN } from "./command.ts";
 
 export async function exportToolchain(
@@ -53,7 +55,10 @@ export async function importToolchain(file: string, options: PlaceOptions): Prom
       importRoot(resolve(file), place, farm.scratch, signal),
     );
     if (options.json) await printJson({ schema: "kmodfarm.toolchain/1", name, digest, ...record });
-    else await print(`${name}: ${record.packages.length} packages, content ${digest}\nadded to the cache\n`);
+    else
+      await print(
+        `${name}: ${counted(record.packages.length, "package")}, content ${digest}\nadded to the cache\n`,
+      );
     return 0;
   });
 }

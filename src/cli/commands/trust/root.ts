@@ -1,5 +1,7 @@
 /** `kmodfarm root new`, `sign`, `publish`: the ceremony, from file to file. */
+
 import { writeFile } from "node:fs/promises";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import {
   newRoot,
@@ -15,7 +17,7 @@ import { ROOT_LIMIT_BYTES, readTrust, type Trust, writeTrust } from "../../../pr
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { withFarm } from "../../options.ts";
-import { counted, print } from "../../output.ts";
+import { print } from "../../output.ts";
 import type { NEW_ROOT, PUBLISH_ROOT, SIGN_ROOT } from "./command.ts";
 
 export async function newDocument(options: OptionsOf<typeof NEW_ROOT>): Promise<number> {

@@ -2,6 +2,7 @@
 
 import { stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError, toFarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import { largest } from "../../../base/extremes.ts";
@@ -15,7 +16,7 @@ import { type Break, type VerifiedPlace, verifyRegistry } from "../../../registr
 import { verifyArtifact, verifyModule } from "../../../registry/verify-artifact.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import { readTrustedRoot, withRegistry } from "../../registries.ts";
 import { SeenCheckpoints } from "../../seen-checkpoints.ts";
 import type { VERIFY } from "./command.ts";

@@ -1,5 +1,7 @@
 /** `kmodfarm witness` and `log cosign`: whoever watches a registry's log says so, and the registry shows it. */
+
 import { basename, resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { CHECKPOINT_LIMIT_BYTES, readCheckpoint } from "../../../provenance/checkpoint.ts";
 import {
@@ -23,7 +25,7 @@ import { openSigner } from "../../../signing/open.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { withFarm } from "../../options.ts";
-import { counted, print, say } from "../../output.ts";
+import { print, say } from "../../output.ts";
 import { readTrustedRoot, withRegistry } from "../../registries.ts";
 import { SeenCheckpoints } from "../../seen-checkpoints.ts";
 import type { ADD_COSIGNATURES, WITNESS } from "./command.ts";

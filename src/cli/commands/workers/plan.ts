@@ -1,13 +1,15 @@
 /**
  * `kmodfarm plan`: orders for workers.
  */
+
 import { resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { type PlanReport, planFarm } from "../../../farm/workers/plan.ts";
 import { type Watched, withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { exitOf } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import { problemText, requireDrivers } from "../night/run.ts";
 import type { PLAN } from "./command.ts";
 

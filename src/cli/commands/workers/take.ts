@@ -3,6 +3,7 @@
  */
 
 import { resolve } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { ERRORS } from "../../../base/error-codes.ts";
 import { largest } from "../../../base/extremes.ts";
@@ -14,7 +15,7 @@ import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { exitOf, faultText } from "../../faults.ts";
 import { withFarm } from "../../options.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import { addSummary, summaryOf } from "../../summary.ts";
 import { toJson, toText } from "../night/run.ts";
 import type { TAKE } from "./command.ts";

@@ -1,9 +1,11 @@
 /**
  * `kmodfarm work`: carries out orders on a machine that has nothing else of the farm.
  */
+
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { openCache } from "../../../base/cache.ts";
+import { counted } from "../../../base/counted.ts";
 import { defined } from "../../../base/defined.ts";
 import { FarmError } from "../../../base/error.ts";
 import type { BuildLimits } from "../../../builder/limits.ts";
@@ -11,7 +13,7 @@ import { Limits } from "../../../farm/config/limits.ts";
 import { carryOut, type WorkReport } from "../../../farm/workers/work.ts";
 import { type Watched, withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
-import { counted, print, printJson } from "../../output.ts";
+import { print, printJson } from "../../output.ts";
 import type { WORK } from "./command.ts";
 
 export async function work(orders: string, options: OptionsOf<typeof WORK>): Promise<number> {
