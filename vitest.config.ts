@@ -1,9 +1,12 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
     exclude: ["**/*.wide.test.ts", "node_modules/**"],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
+    // What a user without a configuration has there is no matter of tests.
+    env: { XDG_CACHE_HOME: join(import.meta.dirname, ".kmodfarm/test-cache/user") },
     testTimeout: 300_000,
     hookTimeout: 900_000,
     maxWorkers: 2,

@@ -35,7 +35,10 @@ export const PLACES = {
       "<place>",
       "the registry: a directory or s3://BUCKET/PREFIX (default: as configured, else .kmodfarm/store)",
     ),
-    cache: word("<dir>", "the disposable local cache (default: as configured, else .kmodfarm/cache)"),
+    cache: word(
+      "<dir>",
+      "the disposable local cache (default: as configured; ~/.cache/kmodfarm without a configuration)",
+    ),
     jobs: wholeNumber("<n>", "elements to build or boot at once (default: number of processors)"),
   }),
   ...LOG,

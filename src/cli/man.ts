@@ -56,6 +56,10 @@ const EXITS = [
 
 const VARIABLES = [
   ["NO_COLOR", "If it is not empty, nothing is coloured."],
+  [
+    "XDG_CACHE_HOME",
+    "Where the user's caches are, instead of ~/.cache: kmodfarm/ there is what `try` uses, and whoever has no configuration.",
+  ],
   ["TERM", "dumb: progress is written line by line, and never redrawn."],
   ["GITHUB_ACTIONS", "true: progress is a group, and failures are annotations."],
 ] as const;
@@ -65,7 +69,7 @@ const FILES = [
   [".kmodfarm/store", "The registry, unless the configuration has another place for it."],
   [
     ".kmodfarm/cache",
-    "The cache, which may be removed when no kmodfarm is running; logs/ has the logs of the last runs.",
+    "The cache, beside the configuration unless that has another place for it; ~/.cache/kmodfarm without a configuration. It may be removed when no kmodfarm is running; logs/ has the logs of the last runs.",
   ],
 ] as const;
 

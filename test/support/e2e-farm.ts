@@ -53,6 +53,7 @@ export function startCli(argv: readonly string[], options: CliOptions = {}): Run
       NO_PROXY: "127.0.0.1",
       NO_COLOR: "1",
       XDG_STATE_HOME: TEST_CACHE,
+      XDG_CACHE_HOME: join(TEST_CACHE, "user"),
       ...options.env,
     },
     stdio: ["pipe", "pipe", "pipe"],

@@ -1,7 +1,7 @@
 import { chmod, chown, mkdir, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { debian } from "../../kernel/distributions/debian.ts";
 import { findConfig, loadConfig, parseConfig } from "./index.ts";
@@ -297,6 +297,20 @@ describe.skipIf(process.getuid?.() !== 0)("a configuration of another user's", (
       expect((await loadConfig({}, open)).file).toBe(file);
     },
   );
+});
+
+test("without a configuration the cache is the user's, and one that is named wins", async () => {
+  const directory = await temporaryDirectory();
+  const { XDG_CACHE_HOME: before } = process.env;
+  onTestFinished(() => {
+    process.env.XDG_CACHE_HOME = before;
+  });
+  process.env.XDG_CACHE_HOME = join(directory, "caches");
+
+  expect((await loadConfig({}, directory)).cache).toBe(join(directory, "caches/kmodfarm"));
+  expect((await loadConfig({ cache: "own" }, directory)).cache).toBe(join(directory, "own"));
+  await writeFile(join(directory, "kmodfarm.yaml"), "");
+  expect((await loadConfig({}, directory)).cache).toBe(join(directory, ".kmodfarm/cache"));
 });
 
 describe("the configuration above a directory", () => {

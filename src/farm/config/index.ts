@@ -3,7 +3,7 @@
  * command line that knows where things are on this machine.
  */
 import { lstat, stat } from "node:fs/promises";
-import { availableParallelism } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
@@ -214,6 +214,13 @@ async function isOwnFile(file: string): Promise<boolean> {
   return isOurs(found) && isOurs(directory) && (directory.mode & OTHERS_WRITE) === 0;
 }
 
+/** The cache of commands that belong to no farm. */
+export function userCache(): string {
+  const { XDG_CACHE_HOME } = process.env;
+  const home = XDG_CACHE_HOME?.startsWith("/") ? XDG_CACHE_HOME : join(homedir(), ".cache");
+  return join(home, "kmodfarm");
+}
+
 /**
  * Reads the named configuration, else that of this directory or of one above it, else the defaults; options win.
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE, PLACE_UNUSABLE
@@ -222,7 +229,7 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
   const named = places.config ?? (await findConfig(directory)) ?? DEFAULT_FILE;
   const file = resolve(directory, named);
   const text = await readAtMost(file, FILE_LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
-    if (places.config === undefined && cause.code === "ENOENT") return "{}";
+    if (places.config === undefined && cause.code === "ENOENT") return undefined;
     throw new FarmError("FILE_UNREADABLE", {
       detail:
         cause.code === "EFBIG"
@@ -231,7 +238,9 @@ export async function loadConfig(places: ConfigPlaces, directory = process.cwd()
       cause,
     });
   });
-  const config = configAt(parseConfig(String(text), file), file, places, directory);
+  // Where there is no farm, nothing of one is left in the directory.
+  const asked = text === undefined ? { ...places, cache: places.cache ?? userCache() } : places;
+  const config = configAt(parseConfig(String(text ?? "{}"), file), file, asked, directory);
   const { store, cache, keyDirectory, keys } = config;
   const keyPlaces = keys.flatMap(({ place }) => (place.kind === "file" ? [place.path] : []));
   const own = [cache, keyDirectory, ...keyPlaces];

@@ -418,7 +418,7 @@ function withTries(outcome: Outcome, before: AttemptNote | undefined): Outcome {
 }
 
 /** All that an artifact gives to nodes and says of itself, without what it was made by. */
-function givenBy({ provenance, inputs, modules, ...entry }: IndexEntry): string {
+function givenBy({ provenance, inputs, sbom, modules, ...entry }: IndexEntry): string {
   const { recipe: _, manifest: __, log: ___, ...rest } = entry;
   const bytes = modules.map((module) => ({ ...module, signatures: undefined }));
   return canonicalJson({
@@ -426,6 +426,8 @@ function givenBy({ provenance, inputs, modules, ...entry }: IndexEntry): string 
     modules: bytes,
     isStated: provenance !== undefined,
     isKept: inputs !== undefined,
+    // It names the recipe, as the manifest does.
+    isBilled: sbom !== undefined,
   });
 }
 

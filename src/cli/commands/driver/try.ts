@@ -3,8 +3,7 @@
  */
 
 import { realpath } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { relative, resolve } from "node:path";
 import { openCache } from "../../../base/cache.ts";
 import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
@@ -22,6 +21,7 @@ import {
   type FarmConfig,
   findConfig,
   loadConfig,
+  userCache,
 } from "../../../farm/config/index.ts";
 import type { RunRow } from "../../../farm/night/report.ts";
 import { type TryReport, tryDrivers } from "../../../farm/night/try.ts";
@@ -90,7 +90,7 @@ async function configFor(
   { config, cache, jobs, sandbox }: TryOptions,
 ): Promise<FarmConfig> {
   const file = config ?? (await findConfig(directory));
-  const places = { cache: cache ?? join(cacheHome(), "kmodfarm"), jobs, sandbox };
+  const places = { cache: cache ?? userCache(), jobs, sandbox };
   if (file === undefined)
     return configIn(directory, { drivers: [await driverIn(directory)], select: { newest: 1 } }, places);
   const isNamed = config !== undefined;
@@ -171,11 +171,6 @@ async function driverIn(directory: string): Promise<DriverConfig> {
     versions: [version],
     ...(below === undefined ? {} : { directory: below }),
   };
-}
-
-function cacheHome(): string {
-  const { XDG_CACHE_HOME } = process.env;
-  return XDG_CACHE_HOME?.startsWith("/") ? XDG_CACHE_HOME : join(homedir(), ".cache");
 }
 
 const isUnknown = (row: RunRow) => !isBad(row) && loadOf(row) !== "pass";
