@@ -22,7 +22,7 @@ test("every document that a command prints has a type, and every type is printed
 });
 
 test("what a command prints is held to its document's type when it is compiled, through spreads and lists too", () => {
-  const copied = { from: "a", to: "b", files: 1, bytes: 1, kept: 0 };
+  const copied = { from: "a", to: "b", files: 1, bytes: 1, kept: 0, removed: 0 };
   const entry = { room: "a", name: "b", sizeBytes: 1, lastUse: new Date(0) };
   const compiled = () => [
     printJson({ schema: "kmodfarm.store-copy/1", ...copied }),

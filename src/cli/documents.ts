@@ -493,7 +493,7 @@ const TYPES = [
     ),
   }),
   document("kmodfarm.store-copy/1", {
-    ...{ from: z.string(), to: z.string(), files: Count, bytes: Count, kept: Count },
+    ...{ from: z.string(), to: z.string(), files: Count, bytes: Count, kept: Count, removed: Count },
   }),
   document("kmodfarm.cache/1", {
     ...{ cache: z.string(), limitBytes: Count.nullable() },

@@ -16,8 +16,12 @@ import type { InputOrigin, InputRecord } from "./input-record.ts";
 export interface InputArchive {
   /** The bytes under a SHA-256 (hexadecimal), not yet checked; undefined when they are not there. */
   open(digest: string): Promise<Readable | undefined>;
-  /** Keeps a file; what is there already stays. `isPrivate`: its distribution does not let us pass it on. */
-  write(digest: string, file: string, isPrivate: boolean): Promise<void>;
+  /**
+   * Keeps a file; what is there already stays, if it has the same size. `isPrivate`: its distribution does not let us pass it
+   * on. `isYoung`: what has been there for long is written again, because nothing else than what is about to be published
+   * may name it.
+   */
+  write(digest: string, file: string, isPrivate: boolean, isYoung?: boolean): Promise<void>;
 }
 
 export interface Place {

@@ -5,6 +5,7 @@ import { type Digest, sha256 } from "../base/json.ts";
 import { blobPath } from "../provenance/blob-path.ts";
 import type { RegistryReader } from "./reader.ts";
 import { corruptStore } from "./stored.ts";
+import { ageOf } from "./stores/clock.ts";
 import { BLOB_LIMIT_BYTES, type Store } from "./stores/store.ts";
 
 export { blobPath };
@@ -15,7 +16,7 @@ export function placeOf(store: Store, digest: string): string {
 }
 
 /** What lies there for longer might be what `prune` is about to remove: it is written again, and is young then. */
-const OLD_MS = 24 * 3600_000;
+export const OLD_MS = 24 * 3600_000;
 
 /** Stores bytes under their digest; what is there already stays, unless it is damaged or old. */
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
@@ -24,7 +25,7 @@ export async function putBlob(store: Store, content: Buffer | string): Promise<D
   // Most are new: one request then.
   if (await store.create(path, content)) return digest;
   const facts = await store.facts(path);
-  const isYoung = facts !== undefined && Date.now() - facts.modified.getTime() < OLD_MS;
+  const isYoung = facts !== undefined && (await ageOf(store, facts)) < OLD_MS;
   const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;
   if (there === undefined || sha256(there) !== digest) await store.write(path, content);
   return digest;

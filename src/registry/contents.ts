@@ -5,7 +5,7 @@ import { HEAD_PATH } from "../provenance/head.ts";
 import { CHECKPOINT_PATH, logPath, logProofPath } from "../provenance/shown-log.ts";
 import { proofBytes } from "../provenance/trees/linux-merkle.ts";
 import { newBundles, newTiles } from "../provenance/trees/tiles.ts";
-import { rootPath } from "../provenance/trust.ts";
+import { rootPath, type Trust } from "../provenance/trust.ts";
 import { blobPath } from "./blobs.ts";
 import { AMBIGUOUS_NAMES, CLIENT_VIEW, clientFiles } from "./client-view.ts";
 import type { IndexEntry, Part, Published } from "./documents.ts";
@@ -20,10 +20,10 @@ import {
 } from "./generations.ts";
 import { BuildInputs, inputBlobs, keptPackages, readInput, ToolchainInputs } from "./inputs.ts";
 import { promotionsIn } from "./log.ts";
-import { indexFiles, readHeadAt, readTrusts } from "./metadata.ts";
+import { type FoundHead, indexFiles, readHeadAt, readTrusts } from "./metadata.ts";
 import { NOTHING_PUBLISHED } from "./parts.ts";
 import { artifactFiles } from "./repair.ts";
-import { serialPath } from "./serials.ts";
+import { newestHead, serialPath } from "./serials.ts";
 import { leavesOf, rootOfEdition } from "./sets.ts";
 import { listAll } from "./standing.ts";
 import { sizeLimitOf } from "./stores/store.ts";
@@ -49,6 +49,8 @@ export interface Contents {
   readonly generations: readonly number[];
   /** What could not be read of them, and so may name more than is known here. */
   readonly faults: readonly FarmError[];
+  /** That the newest head is of a generation which is not there: what is named here is what was published before. */
+  readonly lost?: FarmError;
   /** By path. */
   readonly named: ReadonlyMap<string, NamedFile>;
   /** Paths of packages that may be archived, and need not be. */
@@ -57,6 +59,9 @@ export interface Contents {
 
 /** What the newest `count` generations name, as far as they are kept and can be read. */
 export async function contentsOf(store: GenerationPlace, count: number): Promise<Contents> {
+  // The head first, so that a generation which is older than it was lost.
+  const trusts = await readTrusts(store);
+  const last = await lastHead(store, trusts);
   const newest = await newestGeneration(store);
   const named = new Map<string, NamedFile>();
   const name = (file: NamedFile) => {
@@ -85,7 +90,7 @@ export async function contentsOf(store: GenerationPlace, count: number): Promise
   for await (const file of ofInputs(store, [...states.values()], fault)) name(file);
   const state = states.get(newest?.head.number ?? 0) ?? NOTHING_PUBLISHED;
   try {
-    for await (const file of ofMetadata(store, state)) name(file);
+    for await (const file of ofMetadata(store, state, trusts, last)) name(file);
   } catch (thrown) {
     fault(thrown);
   }
@@ -94,24 +99,65 @@ export async function contentsOf(store: GenerationPlace, count: number): Promise
     if (channel === "stable") for (const file of viewed(entry)) name(file);
   if ((await store.read(AMBIGUOUS_NAMES, sizeLimitOf(AMBIGUOUS_NAMES))) !== undefined)
     for (const file of forClients(state)) name(file);
-  return { state, generations, faults, named, inputs: inputsOf(state) };
+  const lost = lossOf(store, last, newest);
+  return {
+    ...{ state, generations, faults, named, inputs: inputsOf(state) },
+    ...(lost === undefined ? {} : { lost }),
+  };
+}
+
+/** The newest head by its serial, which nodes may not be shown yet; undefined where none can be believed. */
+async function lastHead(store: GenerationPlace, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+  try {
+    return await newestHead(store, trusts);
+  } catch (thrown) {
+    // Whoever reads what is shown hears of it.
+    if (toFarmError(thrown).blame === "integrity") return undefined;
+    throw thrown;
+  }
+}
+
+function lossOf(
+  { place }: GenerationPlace,
+  last: FoundHead | undefined,
+  newest: Found | undefined,
+): FarmError | undefined {
+  if (last === undefined) return undefined;
+  const { generation, serial } = last.head;
+  const number = newest?.head.number ?? 0;
+  const isOther = generation.number === number && generation.digest !== newest?.head.digest;
+  if (generation.number <= number && !isOther) return undefined;
+  return new FarmError("METADATA_ROLLED_BACK", {
+    about: place,
+    detail: `the newest generation there is ${newest?.head.number ?? "none"}, and head ${serial} is of ${isOther ? "another one of that number" : `generation ${generation.number}`}`,
+    hint: "Nothing was removed or repaired. Restore the generations that are missing, from a copy of the store: what only they name is still there.",
+  });
 }
 
 /** What nodes read. An index of an earlier head has files that no node asks for any more. */
-async function* ofMetadata(store: GenerationPlace, state: Published): AsyncGenerator<NamedFile> {
-  const trusts = await readTrusts(store);
+async function* ofMetadata(
+  store: GenerationPlace,
+  state: Published,
+  trusts: readonly Trust[],
+  last: FoundHead | undefined,
+): AsyncGenerator<NamedFile> {
   for (const { version } of trusts) yield { path: rootPath(version), by: "the registry" };
   const found = await readHeadAt(store, trusts).catch((thrown) => {
     const { code, message } = toFarmError(thrown);
     throw new FarmError(code, { detail: message, at: { path: HEAD_PATH }, cause: thrown });
   });
-  if (found === undefined) return;
-  const by = `head ${found.head.serial}`;
-  yield { path: HEAD_PATH, by: "the registry" };
-  yield { path: serialPath(found.head.serial), by };
-  if (found.head.log !== undefined) yield* ofLog(found.head.log.size, state, by);
-  for (const root of found.head.indices)
-    for await (const { digest } of indexFiles(store, root)) yield { path: blobPath(digest), digest, by };
+  if (found !== undefined) yield { path: HEAD_PATH, by: "the registry" };
+  // What a killed writer did not get to show is what the next one shows.
+  const heads = new Map(
+    [found, last].flatMap((one) => (one === undefined ? [] : [[one.head.serial, one.head]])),
+  );
+  for (const head of heads.values()) {
+    const by = `head ${head.serial}`;
+    yield { path: serialPath(head.serial), by };
+    if (head.log !== undefined) yield* ofLog(head.log.size, state, by);
+    for (const root of head.indices)
+      for await (const { digest } of indexFiles(store, root)) yield { path: blobPath(digest), digest, by };
+  }
 }
 
 /** Partial tiles of a shorter log may still be there, and need not be. */

@@ -9,8 +9,10 @@ import { failing } from "../../test/support/scripted-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import { openScratch } from "../base/scratch.ts";
+import { blobPath } from "./blobs.ts";
 import { publish } from "./commit.ts";
 import { copyStore } from "./copy.ts";
+import { inputArchive } from "./input-archive.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
 import { openS3Store } from "./stores/s3.ts";
@@ -66,7 +68,7 @@ test("a registry comes through a bucket byte for byte, and what is there is not 
 
   expect(await treeDigests(back)).toEqual(await treeDigests(directory));
   expect(there.files).toBe((await treeDigests(directory)).size);
-  expect(again).toEqual({ files: 0, bytes: 0, kept: there.files });
+  expect(again).toEqual({ files: 0, bytes: 0, kept: there.files, removed: 0 });
 });
 
 test("a copy that broke off goes on, and shows no generation before all that it names is there", async () => {
@@ -84,6 +86,28 @@ test("a copy that broke off goes on, and shows no generation before all that it 
   await target.close();
 
   expect(await treeDigests(back)).toEqual(await treeDigests(directory));
+});
+
+test("what is withdrawn, or private by now, is not there any more after the next copy", async () => {
+  const { store } = await openSource();
+  const target = await openFolderStore(await temporaryDirectory());
+  const scratch = await scratchOf();
+  const file = join(await temporaryDirectory(), "package");
+  await writeFile(file, "may not be passed on");
+  const hex = hexOf(sha256("may not be passed on"));
+  await inputArchive(store).write(hex, file, false);
+  await copyStore(store, target, scratch);
+  expect(await target.list("view")).toEqual(["doorbell"]);
+  expect(await target.facts(blobPath(`sha256:${hex}`))).toBeDefined();
+
+  await publish(store, (before) => ({ state: { ...before, indices: [] }, result: 0 }), author);
+  await inputArchive(store).write(hex, file, true);
+  const { removed } = await copyStore(store, target, scratch);
+
+  expect(await target.list("view")).toEqual([]);
+  expect(await target.facts(blobPath(`sha256:${hex}`))).toBeUndefined();
+  expect(await target.facts(`private/sha256/${hex.slice(0, 2)}/${hex}`)).toBeDefined();
+  expect(removed).toBe(4);
 });
 
 test("neither damaged bytes nor a second history are copied", async () => {

@@ -11,6 +11,7 @@ import { hexOf, sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { VOUCHES_PLACE } from "../provenance/vouch.ts";
 import { digestAt } from "./blobs.ts";
+import { CLIENT_VIEW } from "./client-view.ts";
 import { corruptStore } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
 
@@ -19,7 +20,12 @@ export interface Copied {
   readonly bytes: number;
   /** What was there already. */
   readonly kept: number;
+  /** What was there and must not be shown any more. */
+  readonly removed: number;
 }
+
+/** What people and nodes are shown, and notes of what is to be shown: all of it is as in the store that is copied. */
+const SHOWN = ["view", CLIENT_VIEW, "marks"];
 
 const AT_ONCE = 8;
 /** What is larger goes through a file of this machine. */
@@ -27,7 +33,7 @@ const IN_MEMORY_BYTES = 8 << 20;
 
 /** @throws FarmError STORE_CONFLICT where the other store holds another registry; STORE_CORRUPT, and what stores throw */
 export async function copyStore(from: Store, to: Store, scratch: Scratch): Promise<Copied> {
-  const done = { files: 0, bytes: 0, kept: 0 };
+  const done = { files: 0, bytes: 0, kept: 0, removed: 0 };
   const count = (size: number, isNew: boolean) => {
     if (!isNew) done.kept++;
     else {
@@ -41,11 +47,20 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
   );
   const generations = await generationsOf(from);
   await refuseAnother(from, to, generations);
+  /** What only the target has. */
+  const onlyThere = new Set<string>();
+  const gone: string[] = [];
   for (const top of ["blobs", "private"]) {
     // One question for a thousand files, instead of one for each.
     const there = new Map<string, number>();
-    for await (const { path, size } of to.walk(top)) there.set(path, size);
+    for await (const { path, size } of to.walk(top)) {
+      there.set(path, size);
+      onlyThere.add(path);
+    }
     await inParallel(from.walk(top), async (file) => {
+      onlyThere.delete(file.path);
+      const open = file.path.replace(/^private\//, "blobs/");
+      if (top === "private" && onlyThere.has(open)) gone.push(open);
       const isNew = there.get(file.path) !== file.size;
       if (isNew) await copyDigested(from, to, file, scratch);
       count(file.size, isNew);
@@ -62,9 +77,18 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
     count(size, isNew);
   }
   const isLast = ({ path }: FileFacts) => !/^(blobs|private|generations|channels|metadata)\//.test(path);
+  const last = new Set<string>();
   await inParallel(from.walk(""), async (file) => {
-    if (isLast(file)) count(file.size, await copyNamed(from, to, file, scratch));
+    if (!isLast(file)) return;
+    last.add(file.path);
+    count(file.size, await copyNamed(from, to, file, scratch));
   });
+  // Before anything leads to it: what was withdrawn, or may not be passed on any more.
+  for (const top of SHOWN) for await (const { path } of to.walk(top)) if (!last.has(path)) gone.push(path);
+  for (const path of gone) {
+    await to.remove(path);
+    done.removed++;
+  }
   for (const { file, bytes } of pointers) {
     const isNew = !(await readThere(to, file.path).catch(() => undefined))?.equals(bytes);
     if (isNew) await to.write(file.path, bytes);

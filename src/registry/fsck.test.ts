@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { CATALOG, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
 import { partOf, showPublished } from "../../test/support/published.ts";
+import { around } from "../../test/support/scripted-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
 import { blobPath, putBlob } from "./blobs.ts";
@@ -128,6 +129,37 @@ describe("fsck", () => {
     expect(await findingsOf(store)).toEqual([]);
   });
 
+  test.each<[string, boolean]>([
+    ["withdrawn", false],
+    ["published", true],
+  ])("shows what is %s while it repairs", async (_, isThere) => {
+    const store = await openStore();
+    const read = await readPublished(store);
+    const withNew = read.indices;
+    if (isThere) await showPublished(store, { ...read, indices: [] }, NOW);
+    await store.remove(`${PLACE}/doorbell.ko`);
+    await store.write("view/stray", "x");
+    let isMet = false;
+    const slow: Store = {
+      ...around(store, () => {}),
+      stream: async (path) => {
+        if (!isMet) {
+          isMet = true;
+          const now = await readPublished(store);
+          await showPublished(store, { ...now, indices: isThere ? withNew : [] }, NOW);
+        }
+        return store.stream(path);
+      },
+    };
+
+    await fsck(slow, REPAIR);
+
+    expect(isMet).toBe(true);
+    expect((await store.list(PLACE)).includes("doorbell.ko")).toBe(isThere);
+    expect(await findingsOf(store)).toEqual([]);
+    expect(await store.list("marks")).toEqual([]);
+  });
+
   test("leaves alone what is nobody's, and names it", async () => {
     const store = await openStore();
     await store.write("README", "by hand");
@@ -201,6 +233,63 @@ describe("prune", () => {
     await prune(store, options);
 
     expect(await store.read(blobPath(sha256("of nobody")))).toBeDefined();
+  });
+
+  test("leaves what a writer stored again after it was found to be old, and names what he published", async () => {
+    const store = await replaced();
+    await age(store, 10);
+    let isMet = false;
+    const sweeping: Store = {
+      ...around(store, () => {}),
+      facts: async (path) => {
+        if (!isMet) {
+          isMet = true;
+          await putBlobs(store, OLD, "six");
+          const outcome = makeOutcome(OLD, { content: "six" });
+          await showPublished(store, nextState(await readPublished(store), CATALOG, [outcome]), NOW);
+        }
+        return store.facts(path);
+      },
+    };
+
+    await prune(sweeping, options);
+
+    expect((await readPublished(store)).head?.number).toBe(4);
+    expect((await fsck(store, LOOK)).findings).toEqual([]);
+  });
+
+  test("says what is gone that was published in the very moment of its removal", async () => {
+    const store = await replaced();
+    await age(store, 10);
+    let isMet = false;
+    const sweeping: Store = {
+      ...around(store, () => {}),
+      remove: async (path) => {
+        if (!isMet) {
+          isMet = true;
+          await putBlobs(store, OLD, "six");
+          const outcome = makeOutcome(OLD, { content: "six" });
+          await showPublished(store, nextState(await readPublished(store), CATALOG, [outcome]), NOW);
+          for (const name of ["module six", "log six"]) await store.remove(blobPath(sha256(name)));
+        }
+        await store.remove(path);
+      },
+    };
+
+    await expect(prune(sweeping, options)).rejects.toThrow(
+      /generation 4, published meanwhile, names blobs\S+, which is gone/,
+    );
+  });
+
+  test("removes nothing of a store whose generations are lost", async () => {
+    const store = await replaced();
+    await age(store, 10);
+    await store.removeAll("generations");
+    await store.remove("channels/stable");
+
+    await expect(prune(store, options)).rejects.toThrow(/there is no generation, so nothing says whether/);
+    expect(await store.read(blobPath(sha256("module two")))).toBeDefined();
+    expect((await prune(await openFolderStore(await temporaryDirectory()), options)).files).toBe(0);
   });
 
   test("leaves a registry that goes on where it was, without its pointer too", async () => {

@@ -19,7 +19,7 @@ import { artifactFiles } from "./repair.ts";
 import { headBySerial } from "./serials.ts";
 import { proofsOf } from "./sets.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
-import { bytesOfClientFile, showStable } from "./view.ts";
+import { bytesOfClientFile, catchUp, showAgain } from "./view.ts";
 
 interface Finding {
   readonly path: string;
@@ -46,14 +46,16 @@ export interface FsckOptions {
 }
 
 /** @throws FarmError STORE_CORRUPT where no generation can be found at all, so that it is unknown what should be there */
-export async function fsck(store: Store, options: FsckOptions): Promise<FsckReport> {
+export async function fsck(store: Store, asked: FsckOptions): Promise<FsckReport> {
   // Generations alone say where the store stands: an unreadable pointer is only in the way.
-  if (options.isRepair)
+  if (asked.isRepair)
     await readPointer(store).catch(async (thrown) => {
       if (!(thrown instanceof FarmError) || thrown.code !== "STORE_CORRUPT") throw thrown;
       await store.remove(POINTER);
     });
   const contents = await contentsOf(store, Number.POSITIVE_INFINITY);
+  // What was published before is not what nodes should be shown.
+  const options = { ...asked, isRepair: asked.isRepair && contents.lost === undefined };
   const there = new Map<string, FileFacts>();
   for await (const file of store.walk("")) there.set(file.path, file);
   const wrong: { readonly file: NamedFile; readonly fact: "missing" | "damaged" }[] = [];
@@ -70,7 +72,9 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
       by: file.by,
       remedy: await restored(store, file, contents, options),
     });
-  findings.push(...(await shownAgain(store, wrong, options)));
+  findings.push(...(await shownAgain(store, wrong, contents.state, options)));
+  if (contents.lost !== undefined)
+    findings.push({ path: contents.lost.factAbout(store.place), fact: "missing", remedy: "lost" });
   for (const fault of contents.faults)
     if (!findings.some(({ path }) => path === fault.at.path))
       findings.push({
@@ -80,9 +84,11 @@ export async function fsck(store: Store, options: FsckOptions): Promise<FsckRepo
       });
   const others = [...there.values()].filter(({ path }) => !contents.named.has(path));
   // If not everything could be read, it is unknown what is named.
-  if (contents.faults.length === 0)
+  if (contents.faults.length === 0 && contents.lost === undefined)
     for (const { path } of others.filter((file) => isStray(file.path, contents)))
       findings.push({ path, fact: "stray", remedy: await removed(store, path, options) });
+  // All of this took a while, and went by the state that was read first.
+  if (options.isRepair && contents.state.head !== null) await catchUp(store, contents.state);
   const unnamed = others.filter(({ path }) => isUnnamed(path, contents));
   return {
     generation: contents.state.head?.number ?? 0,
@@ -217,6 +223,7 @@ async function fromIndex(store: Store, { digest }: NamedFile, state: Published):
 async function shownAgain(
   store: Store,
   wrong: readonly { readonly file: NamedFile; readonly fact: "missing" | "damaged" }[],
+  state: Published,
   { isRepair }: FsckOptions,
 ): Promise<Finding[]> {
   const places = Map.groupBy(
@@ -229,7 +236,7 @@ async function shownAgain(
     const isWhole = entry !== undefined && (await hasAll(store, entry));
     if (isWhole && isRepair) {
       for (const { file } of files) await store.remove(file.path);
-      await showStable(store, entry);
+      await showAgain(store, [entry], state);
     }
     const remedy = isWhole ? (isRepair ? "repaired" : "repairable") : "lost";
     findings.push(...files.map(({ file: { path }, fact }) => ({ path, fact, by, remedy }) as const));

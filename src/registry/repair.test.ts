@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CATALOG, makeEntry, makeOutcome, NOTHING, putBlobs } from "../../test/support/artifacts.ts";
 import { makeElement } from "../../test/support/elements.ts";
-import { showPublished } from "../../test/support/published.ts";
+import { readPublished, showPublished, writePublished } from "../../test/support/published.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { sha256 } from "../base/json.ts";
 import { blobPath } from "./blobs.ts";
@@ -24,6 +24,8 @@ async function openStore() {
   return store;
 }
 
+const repairAll = async (store: Store) => repairArtifacts(store, await readPublished(store));
+
 type TestStore = Awaited<ReturnType<typeof openStore>>;
 const HARM: readonly (readonly [string, (store: TestStore, path: string) => Promise<void>, string])[] = [
   ["removed", (store, path) => store.remove(path), "is missing"],
@@ -43,7 +45,7 @@ test("a whole artifact has no damage, and nothing is written", async () => {
   const store = await openStore();
 
   expect(await damageOf(store, LISTED)).toEqual([]);
-  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 0, lost: [] });
+  expect(await repairAll(store)).toEqual({ repaired: 0, lost: [] });
   await expect(refuseDamaged(store, LISTED)).resolves.toBeUndefined();
 });
 
@@ -87,7 +89,7 @@ describe.each([
     await expect(refuseDamaged(store, LISTED)).rejects.toThrow(
       expect.objectContaining({ code: "STORE_CORRUPT", message: expect.stringContaining(`${path} ${fact}`) }),
     );
-    const repair = await repairArtifacts(store, [LISTED]);
+    const repair = await repairAll(store);
 
     expect(damage.map((one) => [one.path, one.fact])).toEqual([[path, fact]]);
     expect(repair).toEqual({ repaired: 1, lost: [] });
@@ -101,7 +103,7 @@ test("what has no good copy left is lost", async () => {
   await store.write(MODULE, "junk");
   await store.remove(`${PLACE}/doorbell.ko`);
 
-  const { repaired, lost } = await repairArtifacts(store, [LISTED]);
+  const { repaired, lost } = await repairAll(store);
 
   expect(repaired).toBe(0);
   expect(lost.map(({ listed, damage }) => [listed, damage.map(({ path }) => path)])).toEqual([
@@ -113,19 +115,36 @@ test("what the view does not show at all is shown again", async () => {
   const store = await openStore();
   await store.removeAll(PLACE);
 
-  expect(await repairArtifacts(store, [LISTED])).toEqual({ repaired: 3, lost: [] });
+  expect(await repairAll(store)).toEqual({ repaired: 3, lost: [] });
   expect(await damageOf(store, LISTED)).toEqual([]);
 });
 
 test("what contradicts its own manifest is not shown again", async () => {
   const store = await openStore();
   await store.removeAll(PLACE);
-  const other = { ...LISTED, entry: { ...LISTED.entry, kversion: "6.1.0-1-amd64" } };
+  const published = await readPublished(store);
+  const indices = published.indices.map((index) => ({
+    ...index,
+    stable: index.stable.map((entry) => ({ ...entry, kversion: "6.1.0-1-amd64" })),
+  }));
+  await writePublished(store, { ...published, indices }, new Date(0));
 
-  const { lost } = await repairArtifacts(store, [other]);
+  const { lost } = await repairAll(store);
 
   expect(lost.map(({ damage }) => damage.length)).toEqual([3]);
   expect(await store.list("view")).toEqual([]);
+});
+
+test("what is withdrawn meanwhile is not shown again", async () => {
+  const store = await openStore();
+  const read = await readPublished(store);
+  await store.remove(`${PLACE}/doorbell.ko`);
+  await showPublished(store, { ...read, indices: [] }, new Date(1));
+
+  await repairArtifacts(store, read);
+
+  expect(await store.list(PLACE)).toEqual([]);
+  expect(await store.list("marks")).toEqual([]);
 });
 
 test("of a candidate only the blobs count", async () => {

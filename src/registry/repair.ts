@@ -6,10 +6,10 @@ import PQueue from "p-queue";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { blobPath, digestAt } from "./blobs.ts";
-import type { IndexEntry } from "./documents.ts";
-import type { Listed } from "./standing.ts";
+import type { IndexEntry, Published } from "./documents.ts";
+import { type Listed, listAll } from "./standing.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
-import { showStable, viewFiles } from "./view.ts";
+import { showAgain, viewFiles } from "./view.ts";
 
 /** A file that is not what its artifact promises. */
 interface Damage {
@@ -67,14 +67,21 @@ interface Repair {
   readonly lost: readonly { readonly listed: Listed; readonly damage: readonly Damage[] }[];
 }
 
-/** Writes again what is damaged or missing, blobs from whichever copy is good, the view from blobs. Safe to repeat. */
-export async function repairArtifacts(store: Store, artifacts: readonly Listed[]): Promise<Repair> {
+/**
+ * Writes again what is damaged or missing of a state's artifacts: blobs from whichever copy is good, the view from blobs, as it
+ * is by then. Safe to repeat, and beside others that publish.
+ */
+export async function repairArtifacts(
+  store: Store,
+  published: Published,
+  artifacts: readonly Listed[] = listAll(published.indices),
+): Promise<Repair> {
   let repaired = 0;
   const lost: Repair["lost"][number][] = [];
   for (const listed of artifacts) {
     const damage = await damageOf(store, listed);
     if (damage.length === 0) continue;
-    const left = await repairOne(store, listed, damage).catch((thrown) => {
+    const left = await repairOne(store, published, listed, damage).catch((thrown) => {
       // A file in the way of one artifact does not affect the others.
       if (thrown instanceof FarmError && thrown.code === "STORE_CORRUPT") return [...damage];
       throw thrown;
@@ -86,7 +93,12 @@ export async function repairArtifacts(store: Store, artifacts: readonly Listed[]
 }
 
 /** Returns what could not be repaired. */
-async function repairOne(store: Store, listed: Listed, damage: readonly Damage[]): Promise<Damage[]> {
+async function repairOne(
+  store: Store,
+  published: Published,
+  listed: Listed,
+  damage: readonly Damage[],
+): Promise<Damage[]> {
   const places = placesOf(listed);
   const isShown = ({ path }: Damage) => path.startsWith("view/");
   const left: Damage[] = [];
@@ -100,7 +112,7 @@ async function repairOne(store: Store, listed: Listed, damage: readonly Damage[]
   // Nothing is shown that is not whole, or that its own manifest contradicts.
   if (left.length > 0) return [...left, ...view];
   for (const { path, fact } of view) if (fact === "is damaged") await store.remove(path);
-  await showStable(store, listed.entry);
+  await showAgain(store, [listed.entry], published);
   return [];
 }
 

@@ -1,16 +1,19 @@
 /** Heads by their serials: writers agree by creating each once, and what nodes begin with is a copy of the newest. */
 import { largest } from "../base/extremes.ts";
 import type { Trust } from "../provenance/trust.ts";
+import type { GenerationPlace } from "./generations.ts";
 import { type FoundHead, readHeadAt, readTrusts } from "./metadata.ts";
 import { corruptStore } from "./stored.ts";
-import type { Store } from "./stores/store.ts";
 
 export function serialPath(serial: number): string {
   return `metadata/heads/${serial}`;
 }
 
 /** The newest head that any root trusts. @throws FarmError STORE_CORRUPT, NOTE_MALFORMED, METADATA_UNSIGNED */
-export async function newestHead(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+export async function newestHead(
+  store: GenerationPlace,
+  trusts: readonly Trust[],
+): Promise<FoundHead | undefined> {
   let newest = (await readHeadAt(store, trusts)) ?? (await fromSerials(store, trusts));
   for (;;) {
     const serial = (newest?.head.serial ?? 0) + 1;
@@ -21,7 +24,7 @@ export async function newestHead(store: Store, trusts: readonly Trust[]): Promis
 }
 
 export async function headOf(
-  store: Store,
+  store: GenerationPlace,
   trusts: readonly Trust[],
   serial: number,
 ): Promise<FoundHead | undefined> {
@@ -33,13 +36,13 @@ export async function headOf(
 }
 
 /** The head itself may be lost; serials must not begin anew. */
-async function fromSerials(store: Store, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
-  const names = await store.list("metadata/heads");
+async function fromSerials(store: GenerationPlace, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+  const names = (await store.list?.("metadata/heads")) ?? [];
   const serials = names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
   return serials.length === 0 ? undefined : headOf(store, trusts, largest(serials));
 }
 
 /** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */
-export async function headBySerial(store: Store): Promise<FoundHead | undefined> {
+export async function headBySerial(store: GenerationPlace): Promise<FoundHead | undefined> {
   return fromSerials(store, await readTrusts(store));
 }

@@ -3,6 +3,7 @@
  * what is otherwise than before, and looks afterwards whether somebody published meanwhile: who writes last writes what is
  * newest. A mark says which places are being written, so that the next writer does what a killed one left.
  */
+import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { hexOf, sha256, toDocument } from "../base/json.ts";
@@ -15,6 +16,7 @@ import { AMBIGUOUS_NAMES, CLIENT_VIEW, type ClientFile, clientFiles } from "./cl
 import type { Head, IndexEntry, Manifest, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
 import { parseStored } from "./stored.ts";
+import { ageOf } from "./stores/clock.ts";
 import type { Store } from "./stores/store.ts";
 import { sidecarName, viewPath } from "./view-path.ts";
 
@@ -57,8 +59,11 @@ function markPath({ digest }: Head): string {
 }
 
 /** Says which places a generation will have otherwise, before it is published. */
-export async function announce(store: Store, head: Head, places: readonly Place[]): Promise<Announcement> {
-  const path = markPath(head);
+export function announce(store: Store, head: Head, places: readonly Place[]): Promise<Announcement> {
+  return announceAt(store, markPath(head), places);
+}
+
+async function announceAt(store: Store, path: string, places: readonly Place[]): Promise<Announcement> {
   const [artifacts, files] = [places.filter((one) => "output" in one), places.flatMap(fileOf)];
   const mark: z.infer<typeof Mark> = { schema: "kmodfarm.viewMark/1", places: artifacts, files };
   if (places.length > 0) await store.write(path, toDocument(mark));
@@ -150,9 +155,32 @@ export async function showAnnounced(
   return written;
 }
 
-/** Shows a stable artifact whose files are all in the store. @throws FarmError STORE_CORRUPT */
-export async function showStable(store: Store, entry: IndexEntry): Promise<void> {
-  await showPlace(store, entry, entry);
+/**
+ * Shows some artifacts again as the newest state has them: what was stable when a repair began may be withdrawn since. `known`
+ * is what was read before. @throws FarmError STORE_CORRUPT
+ */
+export async function showAgain(
+  store: Store,
+  artifacts: readonly ArtifactPlace[],
+  known: Published,
+): Promise<void> {
+  const places = artifacts.map(({ driver, output }) => ({ driver, output }));
+  await showPlaces(store, places, await readPublished(store, known));
+}
+
+/** Shows what was published since a state by which somebody has written to the view, or removed something there. */
+export async function catchUp(store: Store, known: Published): Promise<void> {
+  const newest = await readPublished(store, known);
+  if (newest.head?.digest === known.head?.digest) return;
+  const places: Place[] = placesOf([known], newest);
+  if (await hasClientView(store)) places.push(...clientPlacesOf(known, newest));
+  await showPlaces(store, places, newest);
+}
+
+/** Under a mark of its own: the writer of a generation may be busy with his. */
+async function showPlaces(store: Store, places: readonly Place[], state: Published): Promise<void> {
+  const path = `${MARKS}/${randomBytes(8).toString("hex")}.json`;
+  await showAnnounced(store, await announceAt(store, path, places), state);
 }
 
 /** Writes a file of the view for others' clients, or takes away what is there. */
@@ -221,7 +249,7 @@ async function leftMarks(store: Store, own: string) {
     // Its writer is done.
     if (bytes === undefined || facts === undefined) return [];
     const places = placesIn(parseStored(store, path, bytes, Mark));
-    return [{ path, places, isDead: Date.now() - facts.modified.getTime() > MARK_LIMIT_MS }];
+    return [{ path, places, isDead: (await ageOf(store, facts)) > MARK_LIMIT_MS }];
   });
   return (await Promise.all(marks)).flat();
 }

@@ -57,10 +57,7 @@ export class Upkeep {
   }
 
   async #repair(): Promise<Lost> {
-    const { repaired, lost } = await repairArtifacts(
-      this.#farm.store,
-      listAll(this.#ledger.published.indices),
-    );
+    const { repaired, lost } = await repairArtifacts(this.#farm.store, this.#ledger.published);
     if (repaired > 0) this.#progress.say(`store: ${repaired} damaged or missing files of artifacts restored`);
     this.#damaged = new Set(lost.map(({ listed }) => artifactKey(listed.entry)));
     return lost;

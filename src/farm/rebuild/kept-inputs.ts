@@ -182,7 +182,7 @@ export class InputsKeeper {
     const file = fileOf(one);
     // The archive's setting may have been another one when the root was made.
     if (!this.#context.isAll || !(await exists(file))) return false;
-    await this.#archive.write(one.sha256, file, isPrivate);
+    await this.#archive.write(one.sha256, file, isPrivate, true);
     return !isPrivate;
   }
 
@@ -200,7 +200,7 @@ export class InputsKeeper {
     try {
       const digest = await writeHashed(pieces, file);
       const { size } = await stat(file);
-      await this.#archive.write(hexOf(digest), file, isPrivate);
+      await this.#archive.write(hexOf(digest), file, isPrivate, true);
       return { digest, size };
     } finally {
       await rm(file, { force: true });

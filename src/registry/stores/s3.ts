@@ -8,11 +8,9 @@ import { FarmError } from "../../base/error.ts";
 import { isStorePath, partsOf } from "./path.ts";
 import { Bucket, bodyOf, PATIENCE, type Patience, type S3Place } from "./s3-bucket.ts";
 import { isUncertain, refusalOf } from "./s3-errors.ts";
-import { checkSize, type FileFacts, type Store, sizeLimitOf } from "./store.ts";
+import { checkSize, type FileFacts, PROBE, type Store, sizeLimitOf } from "./store.ts";
 import { triedFirst } from "./tried-first.ts";
 
-/** Where `prepare` tries out what the server does. Nothing in it is part of the store. */
-const PROBE = "probe";
 const PROBE_WRITERS = 8;
 /** Larger files are sent in parts of this size; no more than one part is in memory. S3 wants 5 MiB at least. */
 const PART_BYTES = 16 << 20;

@@ -59,6 +59,9 @@ export interface Store extends RegistryReader {
   close(): Promise<void>;
 }
 
+/** Where stores are tried out. Nothing below it is part of a store. */
+export const PROBE = "probe";
+
 /** Catalogs of every kernel that ever was are the largest. */
 export const DOCUMENT_LIMIT_BYTES = 256 << 20;
 const POINTER_LIMIT_BYTES = 64 << 10;

@@ -32,7 +32,7 @@ export async function copy(from: string, to: string, options: OptionsOf<typeof C
       await printJson({ schema: "kmodfarm.store-copy/1", from: source.place, to: target.place, ...copied });
     else
       await print(
-        `${counted(copied.files, "file")} (${formatSize(copied.bytes)}) copied to ${target.place}, ${copied.kept} were there.\n`,
+        `${counted(copied.files, "file")} (${formatSize(copied.bytes)}) copied to ${target.place}, ${copied.kept} were there${copied.removed > 0 ? `, ${copied.removed} removed that ${source.place} does not show any more` : ""}.\n`,
       );
     return 0;
   } finally {

@@ -3,6 +3,7 @@ import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import { formatSize } from "../../../base/size.ts";
 import { prune } from "../../../registry/prune.ts";
+import { nowIn } from "../../../registry/stores/clock.ts";
 import type { OptionsOf } from "../../command.ts";
 import { withStoredFarm } from "../../options.ts";
 import { print, printJson } from "../../output.ts";
@@ -21,7 +22,7 @@ export async function pruneStore(options: OptionsOf<typeof PRUNE>): Promise<numb
     const pruned = await prune(store, {
       keep: options.keep,
       graceMs: options.graceDays * DAY_MS,
-      now: new Date(),
+      now: await nowIn(store),
       isDryRun: options.dryRun ?? false,
     });
     if (options.json) await printJson({ schema: "kmodfarm.prune/1", ...pruned });
