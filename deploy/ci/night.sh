@@ -56,10 +56,15 @@ publish)
 	$COPY "$SHARED/built" handovers/built || echo "no build was handed over" >&2
 	$COPY "$SHARED/checked" handovers/checked || echo "no load test was handed over" >&2
 	set --
+	last=
 	for handed in handovers/*/*/*.tar; do
-		[ ! -e "$handed" ] || set -- "$@" "${handed%/*}"
+		place=${handed%/*}
+		# Links that a machine left there lead to files of this one.
+		if [ "$place" = "$last" ] || [ -L "$place" ] || [ ! -f "$handed" ]; then continue; fi
+		last=$place
+		set -- "$@" "$place"
 	done
-	kmodfarm take --config "$CONFIG" --orders orders --plan "$PLAN" --catalog --no-load "$@"
+	kmodfarm take --config "$CONFIG" --orders orders --plan "$PLAN" --catalog --no-load -- "$@"
 	;;
 *)
 	echo "night.sh: no task $task" >&2

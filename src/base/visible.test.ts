@@ -8,6 +8,14 @@ test("spells out what steers a terminal and leaves the rest", () => {
   expect(visible("a\u001b[31mb\u009bc\u202ed\rä\n\te")).toBe("a\\u{1b}[31mb\\u{9b}c\\u{202e}d\\u{d}ä\n\te");
 });
 
+test.each([
+  ["##vso[task.prependpath]/tmp", "#\\u{23}vso[task.prependpath]/tmp"],
+  ["a\n::error::b\n  ::stop-commands::c", "a\n\\u{3a}:error::b\n  \\u{3a}:stop-commands::c"],
+  ["std::vector ::x ## vso[a]", "std::vector ::x ## vso[a]"],
+])("gives a runner that reads the log no command: %j", (text, shown) => {
+  expect(visible(text)).toBe(shown);
+});
+
 test("gives a runner that reads the log no command", () => {
   expect(visible("a ##[set-output name=x]b ###[c] #[d] ##e")).toBe(
     "a #\\u{23}[set-output name=x]b ##\\u{23}[c] #[d] ##e",

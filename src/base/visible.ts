@@ -2,8 +2,11 @@
  * Words of strangers on a terminal, or in a log: what would steer it is shown, and not obeyed.
  */
 
-/** What steers a terminal, turns lines around, or is a command to a CI runner that reads the log: `##[`, anywhere. */
-const STEERING = /[\p{Cc}\p{Bidi_Control}]|(?<=#)#(?=\[)/gu;
+/**
+ * What steers a terminal, turns lines around, or is a command to a CI runner that reads the log: `##[` and `##vso[` anywhere,
+ * `::` at the beginning of a line.
+ */
+const STEERING = /[\p{Cc}\p{Bidi_Control}]|(?<=#)#(?=[\w.]*\[)|(?<=^[^\S\n]*):(?=:)/gmu;
 
 /** As `visible`, for what is one line, or one cell: line ends are spelled out too. */
 export function oneLine(text: string): string {

@@ -1,7 +1,12 @@
+import { execFile } from "node:child_process";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
+import { join } from "node:path";
+import { promisify } from "node:util";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parseDocument } from "yaml";
 import { makeElement } from "../../test/support/elements.ts";
+import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { workflowParser } from "../../test/support/workflow-expressions.ts";
 import { githubMatrix, shardMatrix } from "../matrix/shard.ts";
 import { ACTIONS } from "./actions.ts";
@@ -189,4 +194,49 @@ test("a waiting night is not cancelled by the next, where the server can do that
   expect(ours).toMatch(/^concurrency:\n {2}group: kmodfarm\n {2}queue: max$/m);
   expect(enterprise).toMatch(/^concurrency:\n {2}group: kmodfarm\n[a-z]/m);
   expect(`${ours}${enterprise}`).not.toContain("cancel-in-progress");
+});
+
+describe("what is published", () => {
+  /** The step as a runner runs it, with a program in the place of ours that prints what it is given. */
+  async function published(...files: string[]): Promise<string[]> {
+    const directory = await temporaryDirectory();
+    const [, night = ""] = workflowsOf().find(([path]) => path.endsWith("-night.yml")) ?? [];
+    const publish = jobsOf(night).find(([name]) => name === "publish")?.[1];
+    const { run = "" } = publish?.steps?.find((step) => step.run?.includes(" take ")) ?? {};
+    const bin = join(directory, "bin");
+    await mkdir(bin);
+    await writeFile(join(bin, "kmodfarm"), '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 });
+    await writeFile(join(bin, "sudo"), '#!/bin/sh\nshift\nexec "$@"\n', { mode: 0o755 });
+    for (const file of files) {
+      await mkdir(join(directory, file, ".."), { recursive: true });
+      await writeFile(join(directory, file), "");
+    }
+    const env = { PATH: `${bin}:/usr/bin:/bin`, PLAN: "sha256:0", GITHUB_STEP_SUMMARY: "summary" };
+    const { stdout } = await promisify(execFile)("bash", ["-e", "-o", "pipefail", "-c", run], {
+      ...{ cwd: directory, env },
+    });
+    const words = stdout.trimEnd().split("\n");
+    return words.slice(words.indexOf("--") + 1);
+  }
+
+  test("is what one shard handed over, whose artifacts have no directories of their own", async () => {
+    expect(await published("handovers/built/a.tar", "handovers/checked/b.tar")).toEqual([
+      "handovers/built",
+      "handovers/checked",
+    ]);
+  });
+
+  test("is what each of several handed over, and no other file", async () => {
+    const files = ["built-1/a.tar", "built-1/b.tar", "built-2/c.tar", "built-3/readme", "checked 1/d.tar"];
+
+    expect(await published(...files.map((file) => `handovers/built/${file}`))).toEqual([
+      "handovers/built/built-1",
+      "handovers/built/built-2",
+      "handovers/built/checked 1",
+    ]);
+  });
+
+  test("is the catalog alone where nobody handed anything over", async () => {
+    expect(await published()).toEqual([]);
+  });
 });

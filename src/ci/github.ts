@@ -235,8 +235,9 @@ function publishJob(settings: GithubSettings): Job {
       ...begin(),
       // By its id: an artifact of that name may have taken its place.
       download({ "artifact-ids": expression("needs.plan.outputs.orders-id"), path: "orders" }),
-      download({ pattern: "built-*", path: "handovers" }),
-      download({ pattern: "checked-*", path: "handovers" }),
+      // Apart, and each in its own directory: none can take the place of another's files.
+      download({ pattern: "built-*", path: "handovers/built" }),
+      download({ pattern: "checked-*", path: "handovers/checked" }),
       ...accessSteps(settings, "vars.KMODFARM_PUBLISH_ROLE"),
       ...settings.keys.map(keyStep),
       {
@@ -247,9 +248,11 @@ function publishJob(settings: GithubSettings): Job {
           PLAN: expression("needs.plan.outputs.plan"),
         },
         run: lines(
-          "shopt -s nullglob",
+          "# A single artifact is put right into handovers/built, and of several each has a directory there.",
+          "mkdir -p handovers",
+          `mapfile -t -d '' places < <(find -P handovers -maxdepth 3 -type f -name '*.tar' -printf '%h\\0' | sort -zu)`,
           `${kmodfarm(settings, Object.keys(passwordEnvironment(settings)))} take --config ${config} --orders orders --plan "$PLAN" --catalog --no-load \\`,
-          `  --summary "$GITHUB_STEP_SUMMARY" handovers/*/`,
+          `  --summary "$GITHUB_STEP_SUMMARY" -- "\${places[@]}"`,
         ),
       },
     ],
@@ -287,7 +290,7 @@ function driverReleaseWorkflow(settings: GithubSettings): Workflow {
     jobs: {
       night: {
         // Only what was merged is built and published.
-        if: "github.event_name != 'push' || github.ref_name == github.event.repository.default_branch",
+        if: "github.event_name != 'push' || github.ref == format('refs/heads/{0}', github.event.repository.default_branch)",
         ...callNight(settings),
       },
     },

@@ -6,7 +6,7 @@ import { join, relative } from "node:path";
 import { counted } from "../base/counted.ts";
 import type { Element } from "../matrix/element.ts";
 import { type FailedElement, failureGroups, failureOf } from "./failures.ts";
-import { say } from "./output.ts";
+import { tellRunner } from "./output.ts";
 import { isOnGithub } from "./terminal.ts";
 
 /** Prints them on standard error, where runners look too, if this is a runner. `treeOf` is where a driver's source is here. */
@@ -14,7 +14,7 @@ export function annotate(
   failed: readonly FailedElement[],
   treeOf: (element: Element) => string | undefined,
 ): void {
-  if (isOnGithub()) for (const line of annotations(failed, treeOf)) say(line);
+  if (isOnGithub()) for (const line of annotations(failed, treeOf)) tellRunner(line);
 }
 
 export function annotations(

@@ -2,6 +2,7 @@
  * How failures are reported: each once, with the kernels that it affected.
  */
 import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
+import { oneLine } from "../base/visible.ts";
 import { textsOf } from "../check/verdict.ts";
 import { MOST_TRIES } from "../farm/night/ledger.ts";
 import { type Element, elementName } from "../matrix/element.ts";
@@ -55,6 +56,7 @@ export function shortFailure({ cause, file, lineNumber }: Failure): string {
 function paragraph(group: readonly FailedElement[], store: Store, isKept: boolean): string {
   const [{ element, note }] = group as readonly [FailedElement];
   const { code, cause, file, lineNumber, line, advice } = failureOf(note);
+  // What a driver's log, or a worker, says makes no lines of ours.
   const lines = [
     `${subjectOf(group)}: ${cause}${isKept ? whenAgain(failureOf(note)) : ""}`,
     ...(file === undefined ? [] : [`  at: ${lineOf({ file, lineNumber })} of ${element.driver}`]),
@@ -63,7 +65,7 @@ function paragraph(group: readonly FailedElement[], store: Store, isKept: boolea
     `  log: ${shortest(logPlace(note, store) ?? "none")}`,
     `  ${advice} [${code}]`,
   ];
-  return `${lines.join("\n")}\n`;
+  return `${lines.map(oneLine).join("\n")}\n`;
 }
 
 /** Where the log is that explains a failure best. */

@@ -39,6 +39,11 @@ export function say(text: string): void {
   process.stderr.write(`${fitted(visible(text), process.stderr)}\n`);
 }
 
+/** A command (`::error …`) to a runner of CI that reads standard error, in words that give it no other one. */
+export function tellRunner(command: string): void {
+  process.stderr.write(`::${visible(command.replace(/^::/, ""))}\n`);
+}
+
 /** Sentences as wide as the terminal; as they are where nobody looks. */
 function fitted(text: string, stream: Shown): string {
   return stream.isTTY ? wrapped(text, sizeOf(stream).columns) : text;

@@ -290,7 +290,9 @@ class Run {
     const found = all.filter(isWanted);
     if (found.length === 0 && pattern === undefined) throw new Error(`there is no artifact ${name ?? id}`);
     for (const one of found) {
-      const target = join(workspace, path, pattern === undefined ? "" : one);
+      // A single artifact is put into the path itself since version 5 (actions/download-artifact, pull request 416), whether
+      // it was named or is all that a pattern fits.
+      const target = join(workspace, path, found.length === 1 ? "" : one);
       copyLinked(join(this.artifacts, one), target);
     }
   }

@@ -33,6 +33,10 @@ export class PlannedOrders {
     });
   }
 
+  get count(): number {
+    return this.#orders.size;
+  }
+
   /** Undefined if the plan has no such order, whatever lies there meanwhile. @throws as `OrderDirectory.order` */
   async order(digest: Digest): Promise<Order | undefined> {
     return this.#orders.has(digest) ? this.#directory.order(digest) : undefined;

@@ -1,7 +1,6 @@
 /**
  * Taking all that workers handed over, and publishing what comes of it: the farm's run, in which nothing is built.
  */
-import { type FarmError, toFarmError } from "../../base/error.ts";
 import type { Digest } from "../../base/json.ts";
 import { untested } from "../../check/checks/load.ts";
 import { HandOverExecutor } from "../executors/hand-overs.ts";
@@ -11,7 +10,8 @@ import { runFarm } from "../night/run.ts";
 import type { RunOptions } from "../night/run-options.ts";
 import type { Farm } from "../open.ts";
 import { PlannedOrders } from "./planned-orders.ts";
-import { handOversIn, type Taken, takeHandOver } from "./take.ts";
+import { handOversIn, type Taken } from "./take.ts";
+import { type Refused, takeFiles } from "./take-files.ts";
 
 export interface TakeOptions extends RunOptions {
   /** Directories of hand-overs, or single ones. */
@@ -24,7 +24,9 @@ export interface TakeReport extends RunReport {
   readonly taken: number;
   /** The same as what was taken before. */
   readonly again: number;
-  readonly refused: readonly { readonly file: string; readonly error: FarmError }[];
+  readonly refused: readonly Refused[];
+  /** How many orders there were, where nothing at all was handed over. */
+  readonly missed?: number | undefined;
   /** What workers could not carry out. */
   readonly faults: readonly Extract<Taken, { readonly kind: "fault" }>[];
 }
@@ -43,23 +45,8 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
     ...{ cache, scratch, now: now() },
     ...(orders === undefined ? {} : { orders: await PlannedOrders.open(orders.place, orders.plan, scratch) }),
   };
-  const [results, refused]: [Taken[], TakeReport["refused"][number][]] = [[], []];
-  let files = await handOversIn(places);
-  for (const isLast of [false, true]) {
-    const waiting: string[] = [];
-    for (const file of files) {
-      if (signal.aborted) break;
-      try {
-        results.push(await takeHandOver(file, context));
-      } catch (thrown) {
-        const error = toFarmError(thrown);
-        // A test may lie before the build that it follows from.
-        if (error.code === "NOT_FETCHABLE" && !isLast) waiting.push(file);
-        else refused.push({ file, error });
-      }
-    }
-    files = waiting;
-  }
+  const found = await handOversIn(places);
+  const { results, refused } = await takeFiles(found.files, context, signal);
   const used = results.filter((one) => one.kind !== "fault");
   const unproven = new Map(
     results.flatMap((one) => (one.kind === "unproven" ? [[one.recipe, one.attempt] as const] : [])),
@@ -74,5 +61,11 @@ export async function takeAll(farm: Farm, options: TakeOptions): Promise<TakeRep
   });
   const count = (kind: Taken["kind"]) => results.filter((one) => one.kind === kind).length;
   const faults = results.flatMap((one) => (one.kind === "fault" ? [one] : []));
-  return { ...report, taken: count("taken") + count("unproven"), again: count("again"), refused, faults };
+  const isIdle = places.length === 0 && (context.orders?.count ?? 0) > 0;
+  return {
+    ...report,
+    ...{ taken: count("taken") + count("unproven"), again: count("again"), faults },
+    refused: [...found.empty, ...refused],
+    ...(isIdle ? { missed: context.orders?.count } : {}),
+  };
 }

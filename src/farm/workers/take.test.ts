@@ -147,8 +147,8 @@ describe("an honest hand-over", () => {
     const file = await handed(makeBuildOrder());
     await symlink(directory, join(directory, "link"));
 
-    expect(await handOversIn([join(directory, "link")])).toEqual([file]);
-    expect(await handOversIn([join(directory, "link", "hand-over.tar")])).toEqual([file]);
+    expect((await handOversIn([join(directory, "link")])).files).toEqual([file]);
+    expect((await handOversIn([join(directory, "link", "hand-over.tar")])).files).toEqual([file]);
   });
 
   test("that says what kept the worker from it is a fault, and nothing is used", async () => {
@@ -523,7 +523,7 @@ describe("a hand-over is refused by name", () => {
 
     for (const name of ["link", "pipe", "directory"])
       expect(await refusalOf(handOverPlace(directory, name))).toMatch(/not a plain file/);
-    expect(await handOversIn([directory])).toHaveLength(4);
+    expect((await handOversIn([directory])).files).toHaveLength(4);
   });
 
   test("when it is larger than its order allows, before it is read", async () => {

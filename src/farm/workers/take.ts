@@ -63,71 +63,158 @@ export interface TakeContext {
   /** The orders that another machine gave; default: those that this farm's cache remembers. */
   readonly orders?: Pick<OrderDirectory, "order">;
   readonly now: Date;
+  /** Whether what is refused is kept. Default: yes. */
+  readonly keepsRefused?: boolean;
 }
 
 /** The description is the archive's first file, and names every other. */
 const DESCRIPTION_LIMIT_BYTES = 8 * 1024 * 1024;
 const HEAD_BYTES = DESCRIPTION_LIMIT_BYTES + 64 * 1024;
 
-/** Hand-overs in directories, and those that are named themselves, sorted. @throws FarmError FILE_UNREADABLE */
-export async function handOversIn(places: readonly string[]): Promise<string[]> {
+export interface FoundHandOvers {
+  /** Sorted. */
+  readonly files: readonly string[];
+  /** Places that have none, though others have: one machine's fault must not keep what others made. */
+  readonly empty: readonly { readonly file: string; readonly error: FarmError }[];
+}
+
+/** Hand-overs in directories, and those that are named themselves. @throws FarmError FILE_UNREADABLE where no place has one */
+export async function handOversIn(places: readonly string[]): Promise<FoundHandOvers> {
   const found = await Promise.all(
-    places.map(async (given) => {
-      const place = resolve(given);
-      const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
-        throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
-      });
-      // Links to a directory are a person's; those in it are not.
-      if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
-      const directory = await realpath(place);
-      const names = (await entriesOf(directory)).filter((name) => name.endsWith(".tar"));
-      if (names.length > 0) return names.map((name) => join(directory, name));
-      throw new FarmError("FILE_UNREADABLE", {
-        detail: `${given} has no hand-over: none of its files ends in .tar`,
-        hint: "Name the directory that `kmodfarm work --out` wrote.",
-      });
-    }),
+    places.map(async (place) =>
+      filesAt(place).catch((thrown) => ({ file: place, error: toFarmError(thrown) })),
+    ),
   );
-  return [...new Set(found.flat())].toSorted();
+  const files = [...new Set(found.flatMap((one) => ("error" in one ? [] : one)))].toSorted();
+  const empty = found.flatMap((one) => ("error" in one ? [one] : []));
+  const [first] = empty;
+  if (files.length === 0 && first !== undefined) throw first.error;
+  return { files, empty };
+}
+
+async function filesAt(given: string): Promise<string[]> {
+  const place = resolve(given);
+  const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
+    throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
+  });
+  // Links to a directory are a person's; those in it are not.
+  if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
+  const directory = await realpath(place);
+  const names = (await entriesOf(directory)).filter((name) => name.endsWith(".tar"));
+  if (names.length > 0) return names.map((name) => join(directory, name));
+  throw new FarmError("FILE_UNREADABLE", {
+    detail: `${given} has no hand-over: none of its files ends in .tar`,
+    hint: "Name the directory that `kmodfarm work --out` wrote.",
+  });
 }
 
 /**
  * Quarantine → checked → an attempt or a verdict of the cache.
  * @throws FarmError HAND_OVER_REFUSED naming what is wrong; the hand-over is in quarantine then
  */
-export async function takeHandOver(file: string, context: TakeContext): Promise<Taken> {
-  const { scratch } = context;
+export function takeHandOver(file: string, context: TakeContext): Promise<Taken> {
+  return withCopy(context, async (copy, evidence) => {
+    try {
+      return await use(await checked(file, copy, evidence, context), evidence, context);
+    } catch (thrown) {
+      const error = asRefusal(thrown);
+      throw error.code === "HAND_OVER_REFUSED" ? await putAside(file, copy, error, context) : error;
+    }
+  });
+}
+
+/** Refuses one whatever it says, and keeps it. */
+export function refuseHandOver(file: string, error: FarmError, context: TakeContext): Promise<FarmError> {
+  return withCopy(context, (copy) => putAside(file, copy, error, context));
+}
+
+async function withCopy<T>(
+  { scratch }: TakeContext,
+  work: (copy: string, evidence: string) => Promise<T>,
+): Promise<T> {
   const copy = scratch.path();
   const evidence = scratch.path();
   await mkdir(evidence, { recursive: true, mode: 0o700 });
   try {
-    return await take(file, copy, evidence, context);
-  } catch (thrown) {
-    const error = asRefusal(thrown);
-    if (error.code === "HAND_OVER_REFUSED") {
-      const place = await quarantine(file, copy, error, context);
-      throw new FarmError("HAND_OVER_REFUSED", {
-        detail: `${basename(file)} is refused: ${error.message}`,
-        at: { file, kept: place },
-        hint: error.hint,
-        cause: thrown,
-      });
-    }
-    throw error;
+    return await work(copy, evidence);
   } finally {
     await rm(copy, { force: true });
     await removeTree(evidence);
   }
 }
 
-async function take(file: string, copy: string, evidence: string, context: TakeContext): Promise<Taken> {
-  const { order, digest, handOver } = await describe(file, context);
-  checkHandOver(handOver, order, digest, context.now);
-  const name = elementName(order.element);
-  if (handOver.error !== undefined) {
-    const { code, message } = handOver.error;
-    return { kind: "fault", name, code, message };
+async function putAside(
+  file: string,
+  copy: string,
+  error: FarmError,
+  context: TakeContext,
+): Promise<FarmError> {
+  const { keepsRefused = true } = context;
+  const kept = keepsRefused ? { kept: await quarantine(file, copy, error, context) } : {};
+  return new FarmError("HAND_OVER_REFUSED", {
+    detail: `${basename(file)} is refused: ${error.message}`,
+    at: { file, ...kept },
+    hint: error.hint,
+    cause: error,
+  });
+}
+
+/** What a hand-over decides for good if it is used. */
+export interface Claim {
+  readonly order: Digest;
+  /** Two that differ contradict each other. */
+  readonly outcome: string;
+}
+
+/**
+ * What a hand-over claims, by its description alone; undefined where it decides nothing, or is no good.
+ * @throws FarmError NOT_FETCHABLE for a test whose build was not taken yet
+ */
+export async function claimOf(file: string, context: TakeContext): Promise<Claim | undefined> {
+  try {
+    const { order, digest, handOver } = await describe(file, context);
+    checkHandOver(handOver, order, digest, context.now);
+    const outcome = decisionOf(handOver);
+    return outcome === undefined ? undefined : { order: digest, outcome };
+  } catch (thrown) {
+    if (toFarmError(thrown).code === "NOT_FETCHABLE") throw thrown;
+    // Whoever takes it hears of it.
+    return undefined;
   }
+}
+
+function decisionOf({ attempt, load }: HandOver): string | undefined {
+  if (load !== undefined) return load.verdict.verdict === "unknown" ? undefined : load.verdict.verdict;
+  if (attempt === undefined) return undefined;
+  const isProven = attempt.failure === undefined || ERRORS[attempt.failure.code].blame === "source";
+  return isProven ? outcomeOf(attempt) : undefined;
+}
+
+/** Whether every byte of it is what it says, and what its order asked for. */
+export function isSound(file: string, context: TakeContext): Promise<boolean> {
+  return withCopy(context, async (copy, evidence) => {
+    try {
+      await checked(file, copy, evidence, context);
+      return true;
+    } catch (thrown) {
+      if (asRefusal(thrown).code === "HAND_OVER_REFUSED") return false;
+      throw thrown;
+    }
+  });
+}
+
+interface Checked {
+  readonly order: Order;
+  readonly digest: Digest;
+  readonly handOver: HandOver;
+}
+
+/** Reads a hand-over from a copy of ours, and writes its files to where they can be used. */
+async function checked(file: string, copy: string, evidence: string, context: TakeContext): Promise<Checked> {
+  const described = await describe(file, context);
+  const { order, digest, handOver } = described;
+  checkHandOver(handOver, order, digest, context.now);
+  if (handOver.error !== undefined) return described;
   const limit = sizeLimit(order);
   const tooLarge = () => refused(`it has more than the ${limit} bytes that its order allows`);
   // Holes cost whoever made them nothing, and us a copy; what it is by then is asked of the copy.
@@ -136,6 +223,21 @@ async function take(file: string, copy: string, evidence: string, context: TakeC
     throw refused("it is not a plain file any more");
   if ((await stat(copy)).size > limit) throw tooLarge();
   await unpack(copy, handOver, evidence);
+  if (order.kind === "build")
+    for (const module of handOver.attempt?.modules ?? []) await checkModule(order, module, evidence);
+  return described;
+}
+
+async function use(
+  { order, digest, handOver }: Checked,
+  evidence: string,
+  context: TakeContext,
+): Promise<Taken> {
+  const name = elementName(order.element);
+  if (handOver.error !== undefined) {
+    const { code, message } = handOver.error;
+    return { kind: "fault", name, code, message };
+  }
   const about = { name, element: elementKey(order.element), recipe: order.element.recipe ?? "" };
   const failure = handOver.attempt?.failure;
   const blame = failure === undefined ? undefined : ERRORS[failure.code].blame;
@@ -273,7 +375,6 @@ async function takeAttempt(
   evidence: string,
   { cache }: TakeContext,
 ): Promise<"taken" | "again"> {
-  for (const module of attempt.modules) await checkModule(order, module, evidence);
   const known = await findAttempt(order.recipe, cache);
   // What failed was ordered again to see whether that was the machine's doing.
   if (order.isRetry && known?.record.failure !== undefined && attempt.failure === undefined) {

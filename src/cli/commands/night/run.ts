@@ -5,6 +5,7 @@
 import { resolve } from "node:path";
 import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
+import { oneLine } from "../../../base/visible.ts";
 import { type DryRunReport, dryRun } from "../../../farm/night/dry-run.ts";
 import type { RunReport, RunRow } from "../../../farm/night/report.ts";
 import { runFarm } from "../../../farm/night/run.ts";
@@ -232,7 +233,10 @@ function failureText(report: RunReport, store: Store): string {
 /** What went wrong beside the elements, with what helps. */
 export function problemText(problems: RunReport["problems"]): string {
   return problems
-    .map(({ source, detail, hint, code }) => `${source}: ${detail}\n  ${hint} [${code}]\n`)
+    .map(
+      ({ source, detail, hint, code }) =>
+        `${oneLine(`${source}: ${detail}`)}\n  ${oneLine(hint)} [${code}]\n`,
+    )
     .join("");
 }
 

@@ -69,7 +69,7 @@ function jsonOf(report: TakeReport, farm: Farm) {
   return { ...toJson(report, farm), schema: "kmodfarm.take/1" as const, taken, again, refused: told, faults };
 }
 
-function handOverText({ taken, again, refused, faults, handedOut }: TakeReport): string {
+function handOverText({ taken, again, refused, faults, handedOut, missed }: TakeReport): string {
   const bad = refused.map(({ file, error: { code, message, at, hint } }) => {
     const kept = at.kept === undefined ? "" : `  kept: ${at.kept}\n`;
     return `${oneLine(message)}\n  file: ${oneLine(file)}\n${kept}  ${hint} [${code}]\n`;
@@ -84,12 +84,16 @@ function handOverText({ taken, again, refused, faults, handedOut }: TakeReport):
     handedOut === 0
       ? ""
       : ` ${counted(handedOut, "element")} ${handedOut === 1 ? "is" : "are"} still with workers, or to be ordered.`;
-  return `${bad.join("")}${failed.join("")}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
+  const none =
+    missed === undefined ? "" : `No worker handed anything over, of ${counted(missed, "order")}.\n`;
+  return `${bad.join("")}${failed.join("")}${none}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
 }
 
 /** A refused hand-over is a forgery or a damaged file: a person must look. */
 function exitOfTake(report: TakeReport): number {
   const exits = report.refused.map(({ error }) => error.exit);
   if (exits.length > 0) return largest(exits);
-  return exitOf(report) || (report.faults.length > 0 ? ERRORS.TOOL_FAILED.exit : 0);
+  // No machine that had something to do came back.
+  const isOdd = report.faults.length > 0 || report.missed !== undefined;
+  return exitOf(report) || (isOdd ? ERRORS.TOOL_FAILED.exit : 0);
 }

@@ -1,0 +1,111 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import {
+  archiveOf,
+  describe as describeHandOver,
+  honestAttempt,
+  honestFiles,
+  issue,
+  MODULE,
+  makeBuildOrder,
+  NOW,
+} from "../../../test/support/hand-overs.ts";
+import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { openScratch, type Scratch } from "../../base/scratch.ts";
+import { findAttempt } from "../../builder/attempt.ts";
+import { handOversIn } from "./take.ts";
+import { takeFiles } from "./take-files.ts";
+
+let directory: string;
+let cache: string;
+let scratch: Scratch;
+
+beforeEach(async () => {
+  directory = await temporaryDirectory();
+  cache = join(directory, "cache");
+  scratch = await openScratch(join(cache, "tmp"));
+});
+
+afterEach(() => scratch.close());
+
+const takeIn = async (...names: string[]) => {
+  const { files } = await handOversIn(names.map((name) => join(directory, name)));
+  return takeFiles(files, { cache, scratch, now: NOW }, new AbortController().signal);
+};
+
+/** Puts what a machine made of an order where its artifact is downloaded to. */
+async function put(artifact: string, module: Buffer, spoil = (archive: Buffer) => archive) {
+  const order = makeBuildOrder();
+  await issue(order, cache, scratch);
+  const files = honestFiles(module);
+  const archive = archiveOf(describeHandOver(order, files, { attempt: honestAttempt(order, module) }), files);
+  await mkdir(join(directory, artifact), { recursive: true });
+  await writeFile(join(directory, artifact, "one.tar"), spoil(archive));
+  return order;
+}
+
+/** The same module with another last byte. */
+const FORGED = Buffer.concat([MODULE.subarray(0, -1), Buffer.from([(MODULE.at(-1) ?? 0) ^ 1])]);
+
+test("of two that contradict each other neither is used, whichever is first", async () => {
+  const order = await put("built-1", MODULE);
+  await put("built-0", FORGED);
+
+  const { results, refused } = await takeIn("built-0", "built-1");
+
+  expect(results).toEqual([]);
+  expect(refused.map(({ error }) => [error.code, error.message])).toEqual(
+    [1, 2].map(() => ["HAND_OVER_REFUSED", expect.stringContaining("came to something else")]),
+  );
+  expect(refused.every(({ error }) => error.at.kept !== undefined)).toBe(true);
+  expect(await findAttempt(order.recipe, cache)).toBeUndefined();
+});
+
+test("what is no good contradicts nobody", async () => {
+  const order = await put("built-1", MODULE);
+  await put("built-0", FORGED, (archive) => {
+    archive[archive.indexOf(FORGED) + 1] = 0;
+    return archive;
+  });
+
+  const { results, refused } = await takeIn("built-0", "built-1");
+
+  expect(results.map(({ kind }) => kind)).toEqual(["taken"]);
+  expect(refused).toHaveLength(1);
+  expect((await findAttempt(order.recipe, cache))?.record.failure).toBeUndefined();
+});
+
+test("two that are the same are one", async () => {
+  await put("built-0", MODULE);
+  await put("built-1", MODULE);
+
+  const { results, refused } = await takeIn("built-0", "built-1");
+
+  expect(results.map(({ kind }) => kind)).toEqual(["taken", "again"]);
+  expect(refused).toEqual([]);
+});
+
+test("very many that are no good are counted, and keep none from being taken", async () => {
+  await put("built-1", MODULE);
+  await mkdir(join(directory, "built-0"));
+  for (let index = 0; index < 100; index++) await writeFile(join(directory, "built-0", `${index}.tar`), "x");
+
+  const { results, refused } = await takeIn("built-0", "built-1");
+
+  expect(results.map(({ kind }) => kind)).toEqual(["taken"]);
+  expect(refused).toHaveLength(65);
+  expect(refused.at(-1)?.error.message).toBe("36 more were refused");
+});
+
+test("a directory without any is reported, and the others are taken", async () => {
+  await put("built-1", MODULE);
+  await mkdir(join(directory, "built-0"));
+  await writeFile(join(directory, "built-0", "readme.txt"), "");
+
+  const found = await handOversIn([join(directory, "built-0"), join(directory, "built-1")]);
+
+  expect(found.files).toEqual([join(directory, "built-1/one.tar")]);
+  expect(found.empty.map(({ error }) => error.code)).toEqual(["FILE_UNREADABLE"]);
+  await expect(handOversIn([join(directory, "built-0")])).rejects.toThrow(/has no hand-over/);
+});

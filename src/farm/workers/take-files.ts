@@ -1,0 +1,90 @@
+/** Taking many hand-overs at once: each on its own, unless two of them contradict each other. */
+import { FarmError, toFarmError } from "../../base/error.ts";
+import {
+  type Claim,
+  claimOf,
+  isSound,
+  refuseHandOver,
+  type TakeContext,
+  type Taken,
+  takeHandOver,
+} from "./take.ts";
+
+export interface Refused {
+  readonly file: string;
+  readonly error: FarmError;
+}
+
+/** More are counted, and neither kept nor named: one machine could hand over hundreds of thousands. */
+const MOST_REFUSED = 64;
+
+interface TakenFiles {
+  readonly results: readonly Taken[];
+  readonly refused: readonly Refused[];
+}
+
+/** Builds before the tests of them, which may lie before these. */
+export async function takeFiles(
+  all: readonly string[],
+  context: TakeContext,
+  signal: AbortSignal,
+): Promise<TakenFiles> {
+  const [results, refused]: [Taken[], Refused[]] = [[], []];
+  let [files, more] = [all, 0];
+  for (const isLast of [false, true]) {
+    const { early, disputed } = await claimsOf(files, context);
+    const waiting = new Set(isLast ? [] : early);
+    for (const file of files) {
+      if (signal.aborted) break;
+      if (waiting.has(file)) continue;
+      const keeping = { ...context, keepsRefused: refused.length < MOST_REFUSED };
+      try {
+        if (disputed.has(file)) throw await refuseHandOver(file, contradiction(), keeping);
+        results.push(await takeHandOver(file, keeping));
+      } catch (thrown) {
+        if (keeping.keepsRefused) refused.push({ file, error: toFarmError(thrown) });
+        else more++;
+      }
+    }
+    files = [...waiting];
+  }
+  if (more > 0) {
+    const detail = `${more} more were refused`;
+    refused.push({ file: `${more} more`, error: new FarmError("HAND_OVER_REFUSED", { detail }) });
+  }
+  return { results, refused };
+}
+
+/** Whoever got out of one build could hand over results of every order: where two contradict each other, neither decides. */
+async function claimsOf(files: readonly string[], context: TakeContext) {
+  const early: string[] = [];
+  const claims: (Claim & { readonly file: string })[] = [];
+  for (const file of files)
+    try {
+      const claim = await claimOf(file, context);
+      if (claim !== undefined) claims.push({ ...claim, file });
+    } catch {
+      early.push(file);
+    }
+  const disputed = new Set<string>();
+  for (const some of Map.groupBy(claims, ({ order }) => order).values()) {
+    if (isOneOutcome(some)) continue;
+    // What would be refused anyway contradicts nobody.
+    const sound = [];
+    for (const one of some) if (await isSound(one.file, context)) sound.push(one);
+    if (!isOneOutcome(sound)) for (const { file } of sound) disputed.add(file);
+  }
+  return { early, disputed };
+}
+
+function isOneOutcome(claims: readonly Claim[]): boolean {
+  return new Set(claims.map(({ outcome }) => outcome)).size <= 1;
+}
+
+function contradiction(): FarmError {
+  return new FarmError("HAND_OVER_REFUSED", {
+    detail:
+      "another hand-over of the same order came to something else, and both are as they should be otherwise",
+    hint: "Neither was used, and the order is given again. Compare the two: one worker is wrong, or the build is not reproducible.",
+  });
+}
