@@ -32,14 +32,18 @@ export function artifactNamed(listed: readonly Listed[], words: string): Listed 
   const [only] = found;
   if (only !== undefined && found.length === 1) return only;
   const isOnePlace = new Set(found.map(({ entry }) => viewPath(entry))).size === 1;
-  const some = found
-    .slice(0, MOST_NAMED)
-    .map(({ entry, channel }) => viewPath(entry).replace(/^view\//, isOnePlace ? `${channel}/` : ""));
-  const more = found.length > MOST_NAMED ? ` and ${found.length - MOST_NAMED} more` : "";
   throw new FarmError("ARTIFACT_AMBIGUOUS", {
-    detail: `'${words}' may mean any of ${some.join(", ")}${more}`,
+    detail: `'${words}' may mean any of ${namesOf(found, isOnePlace)}`,
     ...(isOnePlace ? { hint: "Put stable/ or candidate/ before its name." } : {}),
   });
+}
+
+/** The first few by name. */
+export function namesOf(found: readonly Listed[], hasChannels = false): string {
+  const some = found
+    .slice(0, MOST_NAMED)
+    .map(({ entry, channel }) => viewPath(entry).replace(/^view\//, hasChannels ? `${channel}/` : ""));
+  return `${some.join(", ")}${found.length > MOST_NAMED ? ` and ${found.length - MOST_NAMED} more` : ""}`;
 }
 
 const MOST_NAMED = 6;

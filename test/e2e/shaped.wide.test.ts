@@ -187,7 +187,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
   it("are not published while the policy does not say so, nor while it has modules of its own", async () => {
     const needless = await reuse(`${own}/x86_64`, kernelOf(next));
     expect(movesOf(needless)).toMatchObject([{ result: "nothing to do" }]);
-    await farm("withdraw", next, "--why", "makes room");
+    await farm("withdraw", next, "--all", "--why", "makes room");
 
     const { exitCode, stdout } = await reuse(`${own}/x86_64`, kernelOf(next));
 
@@ -216,7 +216,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
   });
 
   it("say no for a kernel with other CRCs, whatever the policy says", async () => {
-    await farm("withdraw", "amazonlinux2023", "--why", "makes room");
+    await farm("withdraw", "amazonlinux2023", "--all", "--why", "makes room");
 
     const said = await farm(
       "check",
@@ -248,7 +248,7 @@ describe("modules of one kernel of Enterprise Linux for another", () => {
     expect([exitCode, movesOf({ stdout })[0]?.result], stdout).toEqual([1, "refused"]);
     expect(stdout).toMatch(/misc_register has CRC/);
     expect((await servedBy(next)).map(({ artifact }) => artifact.driver)).toEqual(["doorbell"]);
-    await farm("withdraw", "spoilt", "--why", "a test");
+    await farm("withdraw", "spoilt", "--all", "--why", "a test");
     await allow(["almalinux"]);
   });
 

@@ -10,7 +10,7 @@ import { isBelow } from "../../provenance/version.ts";
 import { type Author, publish } from "../../registry/commit.ts";
 import { artifactName, DecisionLog, latestMove, takenBackWords } from "../../registry/decisions.ts";
 import type { Decision, IndexEntry, Published } from "../../registry/documents.ts";
-import { readPast } from "../../registry/generations.ts";
+import { readPast, readPublished } from "../../registry/generations.ts";
 import { OpenIndices } from "../../registry/publish.ts";
 import { heldReuse, servedOf, withReuseOf } from "../../registry/reuse.ts";
 import { type Listed, listAll, waivers } from "../../registry/standing.ts";
@@ -97,16 +97,18 @@ export async function promote(
 interface Withdrawer extends Person {
   /** Nodes that have the modules must not load them again either. Default: false. */
   readonly denies?: boolean;
+  /** Whether it is only said what would be done. Default: false. */
+  readonly isDryRun?: boolean;
 }
 
 /** Takes stable artifacts back: nodes no longer get them, and no night publishes them again. */
 export async function withdraw(
   farm: Farm,
   choose: (listed: readonly Listed[]) => readonly Listed[],
-  { by, why, denies = false }: Withdrawer,
+  { by, why, denies = false, isDryRun = false }: Withdrawer,
   now: () => Date,
 ): Promise<Moves> {
-  return change(farm, { who: by, what: "withdraw", now }, (state) =>
+  return change(farm, { who: by, what: "withdraw", now, isDryRun }, (state) =>
     chosenMoves(state, choose, async (listed) => {
       const { entry, channel } = listed;
       // What was taken back before may still be on nodes.
@@ -231,9 +233,14 @@ interface Moving {
 /** Publishes what a change comes to on whatever state is the newest then. */
 export async function change(
   farm: Pick<Farm, "config" | "store" | "signing">,
-  { who, what, now }: Author,
+  { who, what, now, isDryRun = false }: Author & { readonly isDryRun?: boolean },
   work: (state: Published) => Promise<Omit<Moves, "generation"> & { readonly state: Published }>,
 ): Promise<Moves> {
+  if (isDryRun) {
+    const before = await readPublished(farm.store);
+    const { state: _, ...found } = await work(before);
+    return { ...found, generation: before.head?.number ?? 0 };
+  }
   const { state, result } = await publish(
     farm.store,
     async (before) => {

@@ -61,6 +61,8 @@ export const WITHDRAW = declareCommand(
         "withdraw only what the artifact serves to this kernel by `reuse`; may be repeated",
       ),
       deny: flag("nodes that have the modules must not load them again"),
+      all: flag("every artifact that the words name, instead of the only one"),
+      dryRun: flag("only show what would be withdrawn"),
     },
   },
 );

@@ -9,7 +9,7 @@ import * as acts from "../../../farm/gate/moves.ts";
 import { endReuse, type ReuseRequest, reuse as reuseArtifact } from "../../../farm/gate/reuse.ts";
 import type { Listed } from "../../../registry/standing.ts";
 import { viewPath } from "../../../registry/view-path.ts";
-import { artifactNamed, artifactsNamed } from "../../artifact-names.ts";
+import { artifactNamed, artifactsNamed, namesOf } from "../../artifact-names.ts";
 import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readBundleFile, readModuleFiles } from "../../module-files.ts";
@@ -62,15 +62,15 @@ export async function withdraw(
     const [subject = "", ...others] = subjects;
     if (others.length > 0)
       throw new FarmError("USAGE", { detail: "--kernel can be used only with a single artifact" });
+    if (options.all || options.dryRun)
+      throw new FarmError("USAGE", { detail: "--kernel cannot be used with --all or --dry-run" });
     const request = reuseOf(subject, { ...options, kernel });
     return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), options));
   }
-  const choose = (listed: readonly Listed[]) => {
-    const named = chosen(listed, subjects);
-    const stable = named.filter(({ channel }) => channel === "stable");
-    return stable.length > 0 ? stable : named;
-  };
-  const person = { ...personOf(options), denies: deny };
+  const choose = (listed: readonly Listed[]) => [
+    ...new Set(subjects.flatMap((words) => withdrawable(listed, words, options.all ?? false))),
+  ];
+  const person = { ...personOf(options), denies: deny, isDryRun: options.dryRun ?? false };
   return withStoredFarm(options, async (farm) =>
     tell(await acts.withdraw(farm, choose, person, now), options),
   );
@@ -109,6 +109,21 @@ export async function importModules(
   });
 }
 
+/**
+ * What is stable of what words name. A word that fits more than its writer thought of would take it from nodes.
+ * @throws FarmError ARTIFACT_AMBIGUOUS if that are several, unless all of them are meant
+ */
+function withdrawable(listed: readonly Listed[], words: string, areAll: boolean): readonly Listed[] {
+  const named = artifactsNamed(listed, words);
+  const stable = named.filter(({ channel }) => channel === "stable");
+  const found = stable.length > 0 ? stable : named;
+  if (areAll || found.length === 1) return found;
+  throw new FarmError("ARTIFACT_AMBIGUOUS", {
+    detail: `'${words}' names ${found.length} artifacts: ${namesOf(found)}`,
+    hint: "Name a single one, or give --all to withdraw every one of them; with --dry-run it only shows which.",
+  });
+}
+
 const now = () => new Date();
 
 function personOf({ by, why }: PersonOptions): acts.Person {
@@ -134,7 +149,7 @@ function placeOf({ entry }: Listed): string {
 
 async function tell(
   { moves: all, generation, warnings = [] }: acts.Moves,
-  { json }: PersonOptions,
+  { json, dryRun = false }: PersonOptions & { readonly dryRun?: boolean },
 ): Promise<number> {
   for (const warning of warnings) say(`policy: ${warning}`);
   // What is as it should be need not be reported.
@@ -162,7 +177,8 @@ async function tell(
     const hint = moves.some(({ result, kernel }) => result === "refused" && kernel === undefined)
       ? `${ERRORS.GATE_REFUSED.hint}\n`
       : "";
-    await print(`${shown}${hint}Generation ${generation}.\n`);
+    const end = dryRun ? "Nothing was changed: this is what would be done" : `Generation ${generation}`;
+    await print(`${shown}${hint}${end}.\n`);
   }
   return moves.some(({ result, failed = [] }) => result === "refused" || failed.length > 0) ? 1 : 0;
 }
