@@ -268,6 +268,11 @@ describe("makePlace", () => {
     await expect(makePlace(place)).rejects.toMatchObject({ code: "PLACE_UNUSABLE" });
   });
 
+  test("says of a place that is there that it cannot be written to", async () => {
+    // Root may write to any directory but those of a file system that has none to write.
+    await expect(makePlace("/proc/sys")).rejects.toThrow(/^\/proc\/sys cannot be written to \(E\w+\)$/);
+  });
+
   test("makes a directory with those above it, and is content with one that is there", async () => {
     const place = join(await temporaryDirectory(), "a", "b");
 

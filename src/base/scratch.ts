@@ -97,8 +97,9 @@ export async function makePlace(directory: string): Promise<void> {
     await access(directory, constants.W_OK);
   } catch (cause) {
     if (!isErrno(cause)) throw cause;
+    const isThere = (await stat(directory).catch(() => undefined))?.isDirectory() ?? false;
     throw new FarmError("PLACE_UNUSABLE", {
-      detail: `${directory} cannot be created (${cause.code})`,
+      detail: `${directory} cannot be ${isThere ? "written to" : "created"} (${cause.code})`,
       cause,
     });
   }

@@ -43,6 +43,22 @@ describe("findKernel", () => {
   });
 
   test.each([
+    ["debian12/x86_64/6.1.0-65-amd64", " (did you mean '6.1.0-56-amd64'?)"],
+    ["6.12.31-amd64", " (did you mean '6.12.30-amd64'?)"],
+    ["nothing/like/it", ""],
+  ])("says which kernel %s may be", (query, said) => {
+    expect(() => findKernel(catalog, query)).toThrow(
+      expect.objectContaining({ message: `the catalog has no kernel '${query}'${said}` }),
+    );
+  });
+
+  test("says where a kernel is that is not where it was looked for", () => {
+    expect(() => findKernel(catalog, "ubuntu24.04/6.12.30-amd64")).toThrow(
+      /no kernel 'ubuntu24\.04\/6\.12\.30-amd64'; debian\w+\/x86_64\/6\.12\.30-amd64\S* has that name/,
+    );
+  });
+
+  test.each([
     "",
     "6.1.0",
     "debian13/6.1.0-56-arm64",

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import { didYouMean } from "../base/closest.ts";
 import { FarmError } from "../base/error.ts";
 import { smallest } from "../base/extremes.ts";
 import { canonicalJson } from "../base/json.ts";
@@ -211,10 +212,23 @@ export function findKernel(catalog: Catalog, query: string): CatalogKernel {
   );
   const [only] = found;
   if (only === undefined)
-    throw new FarmError("KERNEL_UNKNOWN", { detail: `the catalog has no kernel '${query}'` });
+    throw new FarmError("KERNEL_UNKNOWN", {
+      detail: `the catalog has no kernel '${query}'${likelyKernel(catalog, name, places)}`,
+    });
   if (found.length > 1) {
     const names = found.slice(0, 6).map(kernelName).join(", ");
     throw new FarmError("KERNEL_AMBIGUOUS", { detail: `'${query}' may mean any of ${names}` });
   }
   return only;
+}
+
+/** Of the release and architecture that were named, if any were. */
+function likelyKernel({ kernels }: Catalog, name: string, places: ReadonlySet<string>): string {
+  const isThere = ({ distribution, architecture }: CatalogKernel) =>
+    [...places].every((place) => place === distribution || place === architecture);
+  const elsewhere = kernels.find((kernel) => kernel.kversion === name && !isThere(kernel));
+  if (elsewhere !== undefined) return `; ${kernelName(elsewhere)} has that name`;
+  const there = kernels.filter(isThere);
+  const names = new Set((there.length > 0 ? there : kernels).map(({ kversion }) => kversion));
+  return didYouMean(name, [...names]);
 }

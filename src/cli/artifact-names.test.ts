@@ -33,6 +33,16 @@ describe("artifactNamed", () => {
   });
 });
 
+test.each([
+  ["dorbell/0.1.0", "(did you mean 'doorbell'?)"],
+  ["debian12/x86_64/6.1.0-57-amd64", "(did you mean '6.1.0-55-amd64'?)"],
+  ["plan9/6.1.0-57-amd64", "named plan9/6.1.0-57-amd64"],
+])("of '%s' the likely name is said", (words, said) => {
+  expect(() => artifactsNamed([STABLE], words)).toThrow(
+    expect.objectContaining({ message: expect.toSatisfy((text: string) => text.endsWith(said)) }),
+  );
+});
+
 test("words must be whole parts of a name", () => {
   expect(() => artifactsNamed([STABLE], "6.1.0-5")).toThrow(/no artifact named 6\.1\.0-5/);
 });

@@ -1,6 +1,7 @@
 /**
  * Artifacts of a store, by the words that people have for them: a path of the view, or whole parts of one.
  */
+import { didYouMean } from "../base/closest.ts";
 import { FarmError } from "../base/error.ts";
 import type { Listed } from "../registry/standing.ts";
 import { viewPath } from "../registry/view-path.ts";
@@ -20,7 +21,21 @@ export function artifactsNamed(listed: readonly Listed[], words: string): Listed
     return isMeant && (only === undefined || channel === only);
   });
   if (fitting.length > 0) return fitting;
-  throw new FarmError("ARTIFACT_UNKNOWN", { detail: `the store has no artifact named ${words}` });
+  throw new FarmError("ARTIFACT_UNKNOWN", {
+    detail: `the store has no artifact named ${words}${likelyName(listed, rest)}`,
+  });
+}
+
+/** What the only part of a name that no artifact has may mean. */
+function likelyName(listed: readonly Listed[], words: string): string {
+  const known = new Set(listed.flatMap(({ entry }) => [...viewPath(entry).split("/"), leafOf(entry)]));
+  const [strange, ...others] = words.split("/").filter((part) => !known.has(part));
+  return strange === undefined || others.length > 0 ? "" : didYouMean(strange, [...known]);
+}
+
+/** The kernel without its package's version, which few people write. */
+function leafOf(entry: Listed["entry"]): string {
+  return (viewPath(entry).split("/").at(-1) ?? "").replace(/_[^/]*$/, "");
 }
 
 /**

@@ -164,3 +164,5 @@ export function stopSignal(onStop: () => void = () => {}): AbortSignal {
   }
   return controller.signal;
 }
+
+export const WHOLE_RELEASE = "--kernel-release must match the whole release, as in '6\\.12\\..*'";

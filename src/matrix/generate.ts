@@ -31,6 +31,11 @@ export function refuseSharedPlaces(drivers: readonly WantedDriver[], where = "")
           other === version
             ? `${where}version ${version} of ${name} is there twice`
             : `${where}versions ${other} and ${version} of ${name} would both be stored at ${place}`,
+        ...(other === version
+          ? {}
+          : {
+              hint: "Versions of one series replace each other. Name only the newest, or list the other as a driver with a `series` of its own.",
+            }),
       });
     }
     seen.set(place, version);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { debian } from "../../kernel/distributions/debian.ts";
-import { findConfig, loadConfig, parseConfig } from "./index.ts";
+import { findConfig, loadConfig, parseConfig, userCache } from "./index.ts";
 
 const FILE = "kmodfarm.yaml";
 const DRIVER = "name: doorbell\n    source: src\n    versions: [0.1.1]";
@@ -82,7 +82,7 @@ jobs: 4
   test.each([
     ["a list for a configuration", "- a", /object/],
     ["no jobs at all", "jobs: 0", /^kmodfarm\.yaml: jobs: /],
-    ["half a job", "jobs: 1.5", /jobs: .*int/],
+    ["half a job", "jobs: 1.5", /jobs: must be a whole number/],
     [
       "a driver without versions",
       "drivers:\n  - {name: a, source: b, versions: []}",
@@ -201,7 +201,7 @@ describe("loadConfig", () => {
     expect(defaults).toMatchObject({
       select: [{}],
       store: join(directory, ".kmodfarm/store"),
-      cache: join(directory, ".kmodfarm/cache"),
+      cache: userCache(),
       jobs: availableParallelism(),
     });
     expect(found.select).toEqual([{ newest: 1 }]);

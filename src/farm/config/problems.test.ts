@@ -9,7 +9,8 @@ describe("what is wrong with a configuration", () => {
     ["select: [{}, {architectures: [amd64]}]", 'select[1].architectures[0]: must be "x86_64" or "aarch64"'],
     ["sources: [{kind: apt, releases: debian12}]", "sources[0].releases: must be a list"],
     ["sources: [{kind: apt}]", "sources[0].releases: is missing"],
-    ["sources: [{kind: yum}]", "sources[0].kind: Invalid discriminator value. Expected 'apt' | 'rpm-md'"],
+    ["sources: [{kind: yum}]", `sources[0].kind: must be "apt" or "rpm-md" or "kernel-crawler"`],
+    ["jobs: 1.5", "jobs: must be a whole number"],
     ["stor: x", `there is no setting "stor" (did you mean 'store'?)`],
     [
       "sources: [{kind: apt, releases: [debian12], strip: yes}]",

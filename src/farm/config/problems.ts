@@ -52,8 +52,12 @@ function sentenceOf(issue: z.core.$ZodIssue, asked: Asked): string {
     return boundSentence(issue.inclusive === false ? "more than" : "at least", issue.minimum, issue.origin);
   if (issue.code === "too_big")
     return boundSentence(issue.inclusive === false ? "less than" : "at most", issue.maximum, issue.origin);
+  const choices: unknown = "options" in issue ? issue.options : undefined;
+  if (issue.code === "invalid_union" && Array.isArray(choices))
+    return `must be ${choices.map((value) => JSON.stringify(value)).join(" or ")}`;
   if (issue.code !== "invalid_type") return issue.message;
   if (/received undefined$/.test(issue.message)) return "is missing";
+  if (issue.expected === "int") return "must be a whole number";
   const isUnquoted = issue.expected === "string" && /received number$/.test(issue.message);
   return `must be ${withArticle(issue.expected)}${isUnquoted ? ": put it in quotes" : ""}`;
 }

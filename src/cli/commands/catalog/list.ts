@@ -2,11 +2,12 @@
  * `kmodfarm catalog list`: every kernel ever seen.
  */
 import { type AnnotatedKernel, annotated } from "../../../catalog/annotated.ts";
+import { refuseUnknown } from "../../../farm/night/wanted.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { selectKernels } from "../../../matrix/select.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import type { OptionsOf } from "../../command.ts";
-import { selectionOf, withStoredFarm } from "../../options.ts";
+import { selectionOf, WHOLE_RELEASE, withStoredFarm } from "../../options.ts";
 import { print, printJson, printTable } from "../../output.ts";
 import type { LIST } from "./command.ts";
 
@@ -14,13 +15,14 @@ export async function list(options: OptionsOf<typeof LIST>): Promise<number> {
   const selection = selectionOf(options);
   return withStoredFarm(options, async (farm) => {
     const { catalog, facts } = await readPublished(farm.store);
+    if (selection !== undefined) refuseUnknown(selection, catalog, []);
     const known = factsByKernel(facts);
     const selected =
       selection === undefined ? catalog.kernels : selectKernels(catalog, selection, "all", known);
     const kernels = selected.map((kernel) => annotated(kernel, known));
     if (options.json) await printJson({ ...catalog, kernels });
     else if (kernels.length === 0 && options.format === "table")
-      await print(nothingListed(catalog.kernels.length));
+      await print(nothingListed(catalog.kernels.length, selection?.kernelRelease !== undefined));
     else
       await printTable(HEAD, kernelRows(kernels), {
         format: options.format,
@@ -65,8 +67,7 @@ function stateOf(kernel: AnnotatedKernel): string {
   return words.join(", ") || "listed";
 }
 
-function nothingListed(known: number): string {
-  return known === 0
-    ? "No kernels yet; `kmodfarm catalog update` finds them.\n"
-    : `No kernels: the selection matches none of ${known}.\n`;
+function nothingListed(known: number, isByRelease: boolean): string {
+  if (known === 0) return "No kernels yet; `kmodfarm catalog update` finds them.\n";
+  return `No kernels: the selection matches none of ${known}.${isByRelease ? ` ${WHOLE_RELEASE}.` : ""}\n`;
 }

@@ -22,13 +22,11 @@ import type { OptionsOf } from "../../command.ts";
 import { readText } from "../../input.ts";
 import { printMatrix } from "../../matrix-io.ts";
 import { gapOrdered } from "../../matrix-order.ts";
-import { configOf, requireStore, selectionOf, toList } from "../../options.ts";
+import { configOf, requireStore, selectionOf, toList, WHOLE_RELEASE } from "../../options.ts";
 import { say } from "../../output.ts";
 import type { GENERATE } from "./command.ts";
 
 type GenerateOptions = OptionsOf<typeof GENERATE>;
-
-const WHOLE_RELEASE = "--kernel-release must match the whole release, as in '6\\.12\\..*'";
 
 export async function generate(options: GenerateOptions): Promise<number> {
   const narrowed = selectionOf(options);

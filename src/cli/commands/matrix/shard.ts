@@ -1,12 +1,14 @@
 /**
  * `kmodfarm matrix shard`: the matrix in pieces that a CI system takes.
  */
+
 import { FarmError } from "../../../base/error.ts";
 import { expectedSeconds } from "../../../farm/night/expected-time.ts";
 import { githubMatrix, type Shard, shardMatrix } from "../../../matrix/shard.ts";
 import { readPublished } from "../../../registry/generations.ts";
 import { openStore } from "../../../registry/stores/index.ts";
 import type { OptionsOf } from "../../command.ts";
+import { roughly } from "../../eta.ts";
 import { printMatrix, readMatrix } from "../../matrix-io.ts";
 import { gapOrdered } from "../../matrix-order.ts";
 import { configOf, requireStore } from "../../options.ts";
@@ -24,7 +26,7 @@ export async function shard(file: string | undefined, options: ShardOptions): Pr
     const rows = shards.map(({ id, elements, expectedSeconds }) => [
       id,
       String(elements.length),
-      `${Math.round(expectedSeconds / 60)} min`,
+      roughly(expectedSeconds),
     ]);
     await print(table(["SHARD", "ELEMENTS", "EXPECTED"], rows));
   }
