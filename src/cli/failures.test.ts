@@ -56,6 +56,15 @@ describe("failureParagraphs", () => {
     );
   });
 
+  test("make no lines of a worker's words", () => {
+    const failure = { ...FAILURE, cause: "a\n::stop-commands::b", line: "c\r\nd" };
+
+    const lines = failureParagraphs([failed("6.1.0-55-amd64", failure)], STORE).split("\n");
+
+    expect(lines[0]).toContain("a\\n::stop-commands::b");
+    expect(lines).toContain("  said: c\\u{d}\\nd");
+  });
+
   test("tell the same failure of many kernels once, and name the first of them", () => {
     const text = failureParagraphs(
       ["1", "2", "3", "4", "5", "6"].map((n) => failed(`6.1.0-${n}-amd64`)),
