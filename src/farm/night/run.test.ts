@@ -565,6 +565,74 @@ test("what comes out byte for byte as published is said, makes no generation, an
   ]);
 });
 
+describe("what a load test says", () => {
+  async function nightWith(name: string, policy: string, testLoad: Steps["testLoad"]): Promise<RunReport> {
+    const farm = await openTestFarm(name, { drivers: [GOOD] });
+    await writeFile(join(farm.config.base, "policy.yaml"), policy);
+    const steps: Steps = {
+      ...farm.steps,
+      buildElement: buildingOf(farm, craftModule(GOOD)),
+      storeArtifact: STEPS.storeArtifact,
+      testLoad,
+    };
+    const { report } = await night({ ...(await openFarm(farm.config)), signing: farm.signing, steps });
+    return report;
+  }
+  const noDevice = async () => ({
+    verdict: {
+      ...makeVerdict("load", "notApplicable", "it finds no device"),
+      reasons: [{ code: "noDevice", text: "it finds no device" }],
+      of: [{ module: GOOD, sha256: sha256(craftModule(GOOD)) }],
+    },
+  });
+
+  test.each([
+    ["takes a missing device for no proof", "require: [load]\n", "candidate", 1],
+    ["that a policy accepts does too", "require: [load]\nstandIns: {load: [noDevice]}\n", "stable", 0],
+  ])("%s", async (what, policy, word, exit) => {
+    const report = await nightWith(`device-${what.length}`, policy, noDevice);
+
+    expect(report.rows.map(({ state }) => state.word)).toEqual([word]);
+    expect(exitOf(report)).toBe(exit);
+  });
+
+  test("is this machine's affair where a program is missing, which no driver can help", async () => {
+    const report = await nightWith("toolless", "require: [load]\n", () =>
+      Promise.reject(new FarmError("TOOL_MISSING", { detail: "qemu-system-x86_64 is not installed" })),
+    );
+
+    expect(JSON.stringify(report)).toContain("TOOL_MISSING");
+    expect(JSON.stringify(report)).not.toContain("LOAD_FAILED");
+    expect(exitOf(report)).toBe(3);
+  });
+});
+
+describe("a selection", () => {
+  test("with a word that names nothing is refused, with the likely one", async () => {
+    const farm = await openTestFarm("misspelt", { drivers: [GOOD] });
+    const config = { ...farm.config, select: [{ flavours: ["genric"] }] } as Farm["config"];
+
+    await expect(night({ ...farm, config })).rejects.toThrow(
+      expect.objectContaining({
+        code: "CONFIG_INVALID",
+        message: expect.stringMatching(
+          /select\.flavours: none of .* flavour 'genric' \(did you mean 'generic'\?\)/,
+        ),
+      }),
+    );
+  });
+
+  test("of nothing is odd, unless it may be empty", async () => {
+    const farm = await openTestFarm("nothing", { drivers: [GOOD] });
+    const config = { ...farm.config, select: [{ kernelRelease: "6\\.99.*" }] } as Farm["config"];
+
+    const { report } = await night({ ...farm, config });
+
+    expect(report.isEmpty).toBe(true);
+    expect([exitOf(report), exitOf(report, true)]).toEqual([3, 0]);
+  });
+});
+
 describe("a kernel that only upcoming sources list", () => {
   const SID = makeSource({ id: "debian/sid", upcoming: true });
   const here = makeKernel();
