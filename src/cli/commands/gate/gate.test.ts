@@ -50,6 +50,23 @@ test("a name that fits one withdraws that one", async () => {
   expect(await stable()).toEqual(["6.1.0-56-amd64"]);
 });
 
+test("why it was done is shown with the generation", async () => {
+  await inProcess([
+    ...[
+      "withdraw",
+      "6.1.0-55-amd64",
+      "--why",
+      "it oopses",
+      "--config",
+      join(farm.config.base, "kmodfarm.yaml"),
+    ],
+  ]);
+
+  const { stdout } = await inProcess(["generations", "--config", join(farm.config.base, "kmodfarm.yaml")]);
+
+  expect(stdout).toMatch(/^2 .* withdraw .*1 decision: it oopses$/m);
+});
+
 test("--dry-run shows what would be withdrawn, and withdraws nothing", async () => {
   const { exitCode, stdout } = await withdraw("doorbell", "--all", "--dry-run");
 

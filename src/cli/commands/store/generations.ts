@@ -2,8 +2,9 @@
  * `kmodfarm generations`: what was published when, by whom, and what changed with it.
  */
 import { counted } from "../../../base/counted.ts";
-import type { Difference } from "../../../registry/documents.ts";
-import { history, newestGeneration } from "../../../registry/generations.ts";
+import { oneLine } from "../../../base/visible.ts";
+import type { Decision, Difference } from "../../../registry/documents.ts";
+import { type Found, history, newestGeneration, readListing } from "../../../registry/generations.ts";
 import type { PlaceOptions } from "../../common-options.ts";
 import { withStoredFarm } from "../../options.ts";
 import { print, printJson, table } from "../../output.ts";
@@ -26,11 +27,15 @@ export function generations(options: PlaceOptions): Promise<number> {
       });
     else if (found.length === 0) await print("Nothing has been published yet; `kmodfarm run` publishes.\n");
     else {
-      const rows = found.map(({ head, generation }) => [
+      const reasons = found.some(isByHand) ? reasonsOf(found, (await readListing(store)).decisions) : [];
+      const rows = found.map(({ head, generation }, index) => [
         String(head.number),
         generation.publishedAt.slice(0, 16).replace("T", " "),
         ...(generation.schema === "kmodfarm.generation/2"
-          ? [generation.by.what, generation.by.who, differenceWords(generation.difference)]
+          ? [
+              ...[generation.by.what, generation.by.who],
+              oneLine([differenceWords(generation.difference), ...(reasons[index] ?? [])].join(": ")),
+            ]
           : ["-", "-", "not recorded by that version"]),
       ]);
       await print(
@@ -38,6 +43,29 @@ export function generations(options: PlaceOptions): Promise<number> {
       );
     }
     return 0;
+  });
+}
+
+/** Commands of people: what a run decides follows from the policy. */
+const BY_HAND: ReadonlySet<string> = new Set(["promote", "import", "withdraw", "reuse", "rollback", "floor"]);
+
+function isByHand({ generation }: Found): boolean {
+  return generation.schema === "kmodfarm.generation/2" && BY_HAND.has(generation.by.what);
+}
+
+/**
+ * Why people published each of some generations, newest first. Decisions are only ever added, so the last ones are the newest
+ * generation's.
+ */
+function reasonsOf(found: readonly Found[], decisions: readonly Decision[]): string[][] {
+  let end = decisions.length;
+  return found.map((one) => {
+    const { generation } = one;
+    if (generation.schema !== "kmodfarm.generation/2") return [];
+    const start = Math.max(0, end - generation.difference.decisions);
+    const own = decisions.slice(start, end);
+    end = start;
+    return isByHand(one) ? [...new Set(own.map(({ why }) => why))] : [];
   });
 }
 
