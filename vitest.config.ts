@@ -9,7 +9,8 @@ export default defineConfig({
     env: { XDG_CACHE_HOME: join(import.meta.dirname, ".kmodfarm/test-cache/user") },
     testTimeout: 300_000,
     hookTimeout: 900_000,
-    maxWorkers: 2,
+    // Much of a test is waiting: for a boot, a lock, a server.
+    maxWorkers: 3,
     retry: 1,
     tags: [
       {

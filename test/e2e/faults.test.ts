@@ -43,9 +43,9 @@ describe("a package that is not what the index promised", () => {
       4,
       /_arm64\.deb: its sha256 is not [0-9a-f]{64}, as the index says[\s\S]*\[DIGEST_MISMATCH\]/,
     ],
-    ["cut", 3, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
   ];
   const moreCases: Case[] = [
+    ["cut", 3, /_arm64\.deb: [^\n]+[\s\S]*\[REMOTE_UNAVAILABLE\]/],
     ["short", 4, /_arm64\.deb ended after \d+ of \d+ bytes[\s\S]*\[DIGEST_MISMATCH\]/],
     ["longer", 4, /_arm64\.deb: longer than the \d+ bytes of the index[\s\S]*\[DIGEST_MISMATCH\]/],
     ["broken", 3, /_arm64\.deb answers with status 500[\s\S]*\[REMOTE_UNAVAILABLE\]/],
@@ -218,7 +218,7 @@ describe("a mirror that goes away", () => {
 });
 
 describe("metadata that is not what its owner signed", () => {
-  it.each(["bookworm", "bookworm-security"])("InRelease of %s: exit 4, everything is kept", async (suite) => {
+  const isRefused = async (suite: string) => {
     const farm = await finishedFarm();
     const before = await unchanging(farm);
     const kernels = await kernelNames(farm);
@@ -241,7 +241,11 @@ describe("metadata that is not what its owner signed", () => {
     mirror.behave();
     expect((await farm.cli("run")).exitCode).toBe(0);
     await expectKept(farm, before);
-  });
+  };
+
+  const INRELEASE = "InRelease of %s: exit 4, everything is kept";
+  it.each(["bookworm-security"])(INRELEASE, isRefused);
+  it.each(["bookworm"])(INRELEASE, { tags: ["wide"] }, isRefused);
 
   it("a package index: exit 4, everything is kept", { tags: ["wide"] }, async () => {
     const farm = await finishedFarm();
