@@ -7,7 +7,7 @@ export default defineConfig({
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
     // What a user without a configuration has there is no matter of tests.
     env: { XDG_CACHE_HOME: join(import.meta.dirname, ".kmodfarm/test-cache/user") },
-    testTimeout: 300_000,
+    testTimeout: 600_000,
     hookTimeout: 900_000,
     // Much of a test is waiting: for a boot, a lock, a server.
     maxWorkers: 3,

@@ -158,6 +158,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "cli/commands/keys/create.ts": "a password's file, the terminal",
   "registry/artifact-content.ts": "attempts in the cache",
   "registry/copy.ts": "its own temporary file",
+  "registry/input-archive.ts": "the size of a file of ours that is archived",
   "registry/kept.ts": "parts in the cache, by their digests",
   "registry/stores/folder.ts": "packages in the cache",
   "registry/stores/s3.ts": "packages in the cache",
