@@ -133,6 +133,7 @@ test("what contradicts its own manifest is not shown again", async () => {
 
   expect(lost.map(({ damage }) => damage.length)).toEqual([3]);
   expect(await store.list("view")).toEqual([]);
+  expect(await store.list("marks")).toEqual([]);
 });
 
 test("what is withdrawn meanwhile is not shown again", async () => {

@@ -180,7 +180,13 @@ export async function catchUp(store: Store, known: Published): Promise<void> {
 /** Under a mark of its own: the writer of a generation may be busy with his. */
 async function showPlaces(store: Store, places: readonly Place[], state: Published): Promise<void> {
   const path = `${MARKS}/${randomBytes(8).toString("hex")}.json`;
-  await showAnnounced(store, await announceAt(store, path, places), state);
+  try {
+    await showAnnounced(store, await announceAt(store, path, places), state);
+  } catch (thrown) {
+    // All was tried, and what cannot be shown is as little shown next time: nobody need be reminded.
+    if (toFarmError(thrown).blame === "integrity") await store.remove(path);
+    throw thrown;
+  }
 }
 
 /** Writes a file of the view for others' clients, or takes away what is there. */
