@@ -39,6 +39,24 @@ describe("audit", () => {
     ).toEqual([]);
   });
 
+  test("reads the kernel out of names of Ubuntu's, with their revision and series", async () => {
+    const module = patched("vermagic=6.1.0-56-amd64", "vermagic=5.15.0-102-aws");
+    const named = (kernel: string) => at(`4.0.0+driver/x86_64/falco_ubuntu-aws_${kernel}.ko`, module);
+
+    expect(await found([named("5.15.0-102-aws_112~20.04.1")])).toEqual([]);
+    expect(await found([named("5.15.0-103-aws_113~20.04.1")])).toEqual([
+      ["wrongKernel", expect.stringContaining("103-aws"), expect.stringContaining("5.15.0-102-aws")],
+    ]);
+  });
+
+  test("says of a page of HTML under a module's name only that it is damaged", async () => {
+    const page = Buffer.from("<!DOCTYPE html><title>404 Not Found</title>");
+
+    const kinds = await found([at(`${KERNEL}/a.ko.gz`, page), at(`${KERNEL}/b.ko`, page)]);
+
+    expect(kinds.map(([kind]) => kind)).toEqual(["damaged", "damaged"]);
+  });
+
   test("knows from a System.map which symbols a kernel lacks", async () => {
     const path = `${KERNEL}/lib/crc7.ko`;
     const exportsOf = (...names: string[]) => ({ exports: new Map([[RELEASE, new Set(names)]]) });

@@ -292,7 +292,7 @@ describe("what is refused", () => {
     ["{kind: apt, releases: [debian]}", /'debian' is not .*; there are debian11, debian12/],
     [
       "{kind: apt, releases: [plan9]}",
-      /'plan9' is not .*; a key is the distribution's name and version, of debian,/,
+      /'plan9' is not .*; a key is a distribution's name and version, of debian,/,
     ],
     [
       "{kind: rpm-md, release: fedora40, baseurl: 'http://a.example', metalink: 'http://b.example'}",

@@ -182,12 +182,22 @@ const SAMPLES: Readonly<Record<string, DistributionSample>> = {
       ["kernel-modules-extra", "6.1.102-108.177.amzn2023", "x86_64"],
       ["kernel6.12-devel", "6.12.25-32.101.amzn2023", "x86_64"],
       ["kernel6.12", "6.12.25-32.101.amzn2023", "x86_64"],
+      ["kernel6.18-devel", "6.18.3-9.112.amzn2023", "x86_64"],
+      ["kernel6.18", "6.18.3-9.112.amzn2023", "x86_64"],
     ],
     kernels: [
       "6.1.102-108.177.amzn2023.x86_64 generic x86_64: kernel-devel | kernel | kernel kernel-modules-extra",
       "6.12.25-32.101.amzn2023.x86_64 generic x86_64: kernel6.12-devel | kernel6.12 | kernel6.12",
+      "6.18.3-9.112.amzn2023.x86_64 generic x86_64: kernel6.18-devel | kernel6.18 | kernel6.18",
     ],
-    others: [...OTHERS, ["kernel-livepatch-6.1.102-108.177", "1.0-0.amzn2023", "x86_64"]],
+    others: [
+      ...OTHERS,
+      ["kernel-livepatch-6.1.102-108.177", "1.0-0.amzn2023", "x86_64"],
+      ["kernel-livepatch-6.12.37-61.105", "1.0-0.amzn2023", "x86_64"],
+      ["kernel6.12-tools-devel", "6.12.25-32.101.amzn2023", "x86_64"],
+      ["kernel6.12-libbpf-devel", "6.12.25-32.101.amzn2023", "x86_64"],
+      ["kernel6.12-headers", "6.12.25-32.101.amzn2023", "x86_64"],
+    ],
     order: ["6.1.102-108.177.amzn2023", "6.1.102-111.182.amzn2023"],
   },
 };

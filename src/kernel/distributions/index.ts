@@ -86,20 +86,26 @@ export function requireRelease(key: string): KnownRelease {
 
 /** What to say of a key that names no release. */
 export function noRelease(key: string): string {
-  const all = [...LISTED.keys()];
-  const called = [...LISTED.values()].find(
-    ({ format, release }) => format === "deb" && release.codename === key,
-  );
-  const likely = called === undefined ? didYouMean(key, all) : ` (did you mean '${called.release.key}'?)`;
+  const all = [...LISTED.values()];
+  const called = all.find(({ format, release }) => format === "deb" && release.codename === key);
+  if (called !== undefined)
+    return `'${key}' is not a distribution release (did you mean '${called.release.key}'?)`;
+  const keys = all.map(({ release }) => release.key);
+  const wanted = nameOf(key) || key;
   // All releases would fill a screen.
-  const family = all.filter((one) => one.startsWith(key.replace(/[\d.].*$/s, "") || key));
+  const family = all.filter(
+    ({ distribution, release }) => release.key.startsWith(wanted) || distribution.id === wanted,
+  );
   const choice =
-    called !== undefined
-      ? ""
-      : family.length > 0
-        ? `; there are ${family.join(", ")}`
-        : `; a key is the distribution's name and version, of ${[...new Set(DISTRIBUTIONS.map(({ id }) => id))].join(", ")}`;
-  return `'${key}' is not a distribution release${likely}${choice}`;
+    family.length > 0
+      ? `there are ${family.map(({ release }) => release.key).join(", ")}`
+      : `a key is a distribution's name and version, of ${[...new Set(keys.map(nameOf))].join(", ")}`;
+  return `'${key}' is not a distribution release${didYouMean(key, keys)}; ${choice}`;
+}
+
+/** `debian` of `debian12` */
+function nameOf(key: string): string {
+  return key.replace(/[\d.].*$/s, "");
 }
 
 type Order = (a: string, b: string) => number;
