@@ -59,21 +59,24 @@ export interface Contents {
 
 /** What the newest `count` generations name, as far as they are kept and can be read. */
 export async function contentsOf(store: GenerationPlace, count: number): Promise<Contents> {
+  const [generations, faults]: [number[], FarmError[]] = [[], []];
+  const fault = (thrown: unknown) => {
+    const error = toFarmError(thrown);
+    if (error.blame !== "integrity") throw error;
+    faults.push(error);
+  };
   // The head first, so that a generation which is older than it was lost.
-  const trusts = await readTrusts(store);
+  const trusts = await readTrusts(store).catch((thrown): readonly Trust[] => {
+    fault(thrown);
+    return [];
+  });
   const last = await lastHead(store, trusts);
   const newest = await newestGeneration(store);
   const named = new Map<string, NamedFile>();
   const name = (file: NamedFile) => {
     if (!named.has(file.path)) named.set(file.path, file);
   };
-  const [generations, faults]: [number[], FarmError[]] = [[], []];
   const states = new Map<number, Published>();
-  const fault = (thrown: unknown) => {
-    const error = toFarmError(thrown);
-    if (error.blame !== "integrity") throw error;
-    faults.push(error);
-  };
   for await (const found of history(store, newest?.head ?? null)) {
     if (generations.length === count) break;
     const { number } = found.head;

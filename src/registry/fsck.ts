@@ -1,7 +1,7 @@
 /**
  * Whether a store holds what it should, and nothing else: documents, blobs, the view. Looks at sizes, or at every byte.
  */
-import { FarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
 import { HEAD_PATH } from "../provenance/head.ts";
 import { writeLogProof } from "../provenance/log-proof.ts";
 import { LOG_PLACE, logProofPath, readCheckpointAt } from "../provenance/shown-log.ts";
@@ -233,11 +233,16 @@ async function shownAgain(
   const findings: Finding[] = [];
   for (const [by, files] of places) {
     const entry = files[0]?.file.entry;
-    const isWhole = entry !== undefined && (await hasAll(store, entry));
-    if (isWhole && isRepair) {
-      for (const { file } of files) await store.remove(file.path);
-      await showAgain(store, [entry], state);
-    }
+    let isWhole = entry !== undefined && (await hasAll(store, entry));
+    if (isWhole && isRepair && entry !== undefined)
+      try {
+        for (const { file } of files) await store.remove(file.path);
+        await showAgain(store, [entry], state);
+      } catch (thrown) {
+        // What is in the way of one artifact is not in that of the others.
+        if (toFarmError(thrown).blame !== "integrity") throw thrown;
+        isWhole = false;
+      }
     const remedy = isWhole ? (isRepair ? "repaired" : "repairable") : "lost";
     findings.push(...files.map(({ file: { path }, fact }) => ({ path, fact, by, remedy }) as const));
   }

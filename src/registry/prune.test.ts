@@ -64,6 +64,31 @@ test("keeps the index of a head that a killed writer did not get to show", async
       expect(await store.facts(blobPath(digest))).toBeDefined();
 });
 
+test("keeps the newest head where an earlier one is shown again, and the next head comes after it", async () => {
+  const early = String(await store.read(HEAD_PATH));
+  for (const content of ["one", "two", "one"]) await publishSigned(store, stateWith(content), clock);
+  await age(100);
+  await prune(store, options);
+  await store.write(HEAD_PATH, early);
+
+  await prune(store, options).catch(() => {});
+
+  expect(await store.list("metadata/heads")).toContain("5");
+  await publishSigned(store, stateWith("two"), clock);
+  expect((await readHeadAt(store, await readTrusts(store)))?.head.serial).toBe(6);
+});
+
+test("fsck reports a root that is damaged, and goes on", async () => {
+  await store.write("metadata/root/1", "junk");
+  await store.remove(blobPath(sha256("module two")));
+
+  const { findings } = await fsck(store, { isFull: false, isRepair: false, copyOf: async () => undefined });
+
+  expect(findings.map(({ path }) => path)).toEqual(
+    expect.arrayContaining([blobPath(sha256("module two")), expect.stringContaining("metadata/root/1")]),
+  );
+});
+
 test.each<[string, () => Promise<void>, RegExp]>([
   [
     "the newest generation",

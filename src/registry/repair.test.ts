@@ -148,6 +148,25 @@ test("what is withdrawn meanwhile is not shown again", async () => {
   expect(await store.list("marks")).toEqual([]);
 });
 
+test("what is in the way of one artifact is not in that of another, nor of who publishes", async () => {
+  const store = await openStore();
+  const other = makeElement({ driver: "knocker" });
+  await putBlobs(store, other, "two");
+  const both = nextState(await readPublished(store), CATALOG, [makeOutcome(other, { content: "two" })]);
+  await showPublished(store, both, new Date(1));
+  await store.removeAll("view");
+  await store.write("view/doorbell", "in the way");
+
+  const { lost } = await repairAll(store);
+
+  expect(lost.map(({ listed }) => listed.entry.driver)).toEqual(["doorbell"]);
+  expect(await store.list("view/knocker")).not.toEqual([]);
+  expect(await store.list("marks")).toEqual([]);
+  await putBlobs(store, other, "three");
+  const third = nextState(await readPublished(store), CATALOG, [makeOutcome(other, { content: "three" })]);
+  await expect(showPublished(store, third, new Date(2))).resolves.toBe(1);
+});
+
 test("of a candidate only the blobs count", async () => {
   const store = await openStore();
   await store.removeAll("view");

@@ -14,10 +14,11 @@ export async function newestHead(
   store: GenerationPlace,
   trusts: readonly Trust[],
 ): Promise<FoundHead | undefined> {
-  let newest = (await readHeadAt(store, trusts)) ?? (await fromSerials(store, trusts));
+  let newest = await readHeadAt(store, trusts);
   for (;;) {
-    const serial = (newest?.head.serial ?? 0) + 1;
-    const next = await headOf(store, trusts, serial);
+    const serial = newest?.head.serial ?? 0;
+    // What is shown may be an earlier one, or be lost; and of earlier ones not all are kept.
+    const next = (await headOf(store, trusts, serial + 1)) ?? (await fromSerials(store, trusts, serial));
     if (next === undefined) return newest;
     newest = next;
   }
@@ -35,11 +36,16 @@ export async function headOf(
   return found;
 }
 
-/** The head itself may be lost; serials must not begin anew. */
-async function fromSerials(store: GenerationPlace, trusts: readonly Trust[]): Promise<FoundHead | undefined> {
+/** The head with the largest serial there, if that is more than one that is known. */
+async function fromSerials(
+  store: GenerationPlace,
+  trusts: readonly Trust[],
+  known = 0,
+): Promise<FoundHead | undefined> {
   const names = (await store.list?.("metadata/heads")) ?? [];
   const serials = names.filter((name) => /^[1-9]\d{0,8}$/.test(name)).map(Number);
-  return serials.length === 0 ? undefined : headOf(store, trusts, largest(serials));
+  const last = largest(serials, known);
+  return last === known ? undefined : headOf(store, trusts, last);
 }
 
 /** The newest head by its serial: what nodes begin with is a copy of it. @throws as `readHeadAt` */

@@ -125,11 +125,12 @@ export async function showAnnounced(
   const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [pathOf(one), one]));
   const hasFiles = [...places.values()].some((one) => "file" in one);
   let [shown, written, todo] = [state, 0, [...places.values()]];
-  const faults: FarmError[] = [];
+  const faults = new Map<string, FarmError>();
   while (todo.length > 0) {
     const stable = stablePlaces(shown);
     const clients = hasFiles ? clientFiles(shown) : new Map<string, ClientFile>();
-    for (const place of todo)
+    for (const place of todo) {
+      faults.delete(pathOf(place));
       try {
         if ("file" in place) await showFile(store, place.file, clients.get(place.file));
         else if (await showPlace(store, place, stable.get(viewPath(place)))) written++;
@@ -137,21 +138,25 @@ export async function showAnnounced(
         // A file in the way at one place does not affect the others.
         const error = toFarmError(thrown);
         if (error.blame !== "integrity") throw error;
-        faults.push(error);
+        faults.set(pathOf(place), error);
       }
+    }
     const newest = await readPublished(store, shown);
     const since: Place[] = otherPlaces(shown, newest);
     if (hasFiles) since.push(...clientPlacesOf(shown, newest));
     todo = since.filter((place) => places.has(pathOf(place)));
     shown = newest;
   }
-  const [first] = faults;
+  const isWrong = (place: Place) => faults.has(pathOf(place));
+  for (const { path, places: its, isDead } of left)
+    if (isDead && !its.some(isWrong)) await store.remove(path);
+  // What another writer left, and cannot be shown, is nothing of this one's.
+  const [first, ...others] = own.flatMap((place) => faults.get(pathOf(place)) ?? []);
   if (first !== undefined) {
-    const more = faults.length > 1 ? `; and ${faults.length - 1} more such places` : "";
+    const more = others.length > 0 ? `; and ${others.length} more such places` : "";
     throw new FarmError(first.code, { detail: `${first.message}${more}`, at: first.at, cause: first });
   }
   if (own.length > 0) await store.remove(mark);
-  for (const { path, isDead } of left) if (isDead) await store.remove(path);
   return written;
 }
 

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { chmod, chown, mkdir, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -223,7 +224,7 @@ describe("loadConfig", () => {
     await mkdir(join(directory, "kmodfarm.yaml"));
 
     await expect(loadConfig({}, directory)).rejects.toThrow(
-      expect.objectContaining({ code: "FILE_UNREADABLE", message: expect.stringContaining("EISDIR") }),
+      expect.objectContaining({ code: "FILE_UNREADABLE", message: expect.stringContaining("it is no file") }),
     );
   });
 });
@@ -312,6 +313,16 @@ test("without a configuration the cache is the user's, and one that is named win
   await writeFile(join(directory, "kmodfarm.yaml"), "");
   expect((await loadConfig({}, directory)).cache).toBe(join(directory, ".kmodfarm/cache"));
 });
+
+test.each(["mkfifo kmodfarm.yaml", "mkdir kmodfarm.yaml"])(
+  "what is no file is not read (%s)",
+  async (command) => {
+    const directory = await temporaryDirectory();
+    execFileSync("sh", ["-c", command], { cwd: directory });
+
+    expect((await loadConfig({}, directory)).cache).toBe(userCache());
+  },
+);
 
 describe("the configuration above a directory", () => {
   test("is found, as .yaml and as .yml, and the nearest first", async () => {

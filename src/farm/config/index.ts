@@ -180,15 +180,23 @@ export async function findConfig(directory: string): Promise<string | undefined>
     for (const name of FILES) {
       const file = join(at, name);
       const isHere = at === resolve(directory);
-      if (!isHere) {
-        if (await isOwnFile(file)) return file;
-      } else if ((await stat(file).catch(() => undefined))?.isFile()) {
-        await refusePlanted(file);
-        return file;
-      }
+      if (isHere ? await isConfigHere(file) : await isOwnFile(file)) return file;
     }
     if (at === dirname(at)) return undefined;
   }
+}
+
+/** @throws FarmError PLACE_UNUSABLE, and FILE_UNREADABLE for what has its name and is no file */
+async function isConfigHere(file: string): Promise<boolean> {
+  const found = await lstat(file).catch(() => undefined);
+  if (found === undefined) return false;
+  await refusePlanted(file);
+  const target = await stat(file).catch(() => undefined);
+  if (target === undefined || target.isFile()) return target !== undefined;
+  // A pipe would be read for as long as somebody writes to it.
+  throw new FarmError("FILE_UNREADABLE", {
+    detail: `the configuration ${file} cannot be read (it is no file)`,
+  });
 }
 
 /** In a directory where everybody may create files, a configuration of another user's is one that nobody asked for. */
@@ -226,10 +234,11 @@ export function userCache(): string {
  * @throws FarmError CONFIG_INVALID, FILE_UNREADABLE, PLACE_UNUSABLE
  */
 export async function loadConfig(places: ConfigPlaces, directory = process.cwd()): Promise<FarmConfig> {
-  const named = places.config ?? (await findConfig(directory)) ?? DEFAULT_FILE;
-  const file = resolve(directory, named);
-  const text = await readAtMost(file, FILE_LIMIT_BYTES).catch((cause: NodeJS.ErrnoException) => {
-    if (places.config === undefined && cause.code === "ENOENT") return undefined;
+  const found = places.config ?? (await findConfig(directory));
+  const file = resolve(directory, found ?? DEFAULT_FILE);
+  // What is no file, or came since, is none that was found.
+  const read = found === undefined ? undefined : readAtMost(file, FILE_LIMIT_BYTES);
+  const text = await read?.catch((cause: NodeJS.ErrnoException) => {
     throw new FarmError("FILE_UNREADABLE", {
       detail:
         cause.code === "EFBIG"

@@ -13,7 +13,9 @@ import {
 } from "../../../test/support/hand-overs.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch, type Scratch } from "../../base/scratch.ts";
-import { findAttempt } from "../../builder/attempt.ts";
+import { findAttempt, keepAttempt } from "../../builder/attempt.ts";
+import { followingTest } from "./following-test.ts";
+import { type BuildOrder, type HandOver, type LoadOrder, orderDigest } from "./order.ts";
 import { handOversIn } from "./take.ts";
 import { takeFiles } from "./take-files.ts";
 
@@ -35,8 +37,12 @@ const takeIn = async (...names: string[]) => {
 };
 
 /** Puts what a machine made of an order where its artifact is downloaded to. */
-async function put(artifact: string, module: Buffer, spoil = (archive: Buffer) => archive) {
-  const order = makeBuildOrder();
+async function put(
+  artifact: string,
+  module: Buffer,
+  spoil = (archive: Buffer) => archive,
+  order = makeBuildOrder(),
+) {
   await issue(order, cache, scratch);
   const files = honestFiles(module);
   const archive = archiveOf(describeHandOver(order, files, { attempt: honestAttempt(order, module) }), files);
@@ -61,6 +67,67 @@ test("of two that contradict each other neither is used, whichever is first", as
   expect(refused.every(({ error }) => error.at.kept !== undefined)).toBe(true);
   expect(await findAttempt(order.recipe, cache)).toBeUndefined();
 });
+
+test("nor of two by orders of two plans, which are of one recipe", async () => {
+  const asIs = (archive: Buffer) => archive;
+  const order = await put("built-1", MODULE, asIs, makeBuildOrder({ nonce: "b".repeat(32) }));
+  await put("built-0", FORGED, asIs, makeBuildOrder({ nonce: "a".repeat(32) }));
+
+  expect((await takeIn("built-0", "built-1")).results).toEqual([]);
+  expect(await findAttempt(order.recipe, cache)).toBeUndefined();
+});
+
+test.each([false, true])(
+  "tests that contradict each other decide nothing (failed before: %j)",
+  async (isAgain) => {
+    const order = makeBuildOrder({ load: { guest: [] }, ...(isAgain ? { isRetry: true } : {}) });
+    if (isAgain) {
+      const failure = { code: "BUILD_FAILED", cause: "it did not build", line: "" } as const;
+      const evidence = join(directory, "evidence");
+      await mkdir(evidence);
+      await writeFile(join(evidence, "build.log"), "x");
+      await keepAttempt({ ...honestAttempt(order), modules: [], failure }, evidence, cache);
+    }
+    await put("built-0", MODULE, undefined, order);
+    const modules = await loadOrderOf(order);
+    for (const [artifact, verdict] of [
+      ["a-checked", "pass"],
+      ["z-checked", "fail"],
+    ] as const)
+      await hand(artifact, modules, order, verdict);
+
+    const { results, refused } = await takeIn("a-checked", "built-0", "z-checked");
+
+    expect(results.map(({ kind }) => kind)).toEqual(["taken"]);
+    expect(refused.map(({ error }) => error.message)).toEqual(
+      [1, 2].map(() => expect.stringContaining("came to something else")),
+    );
+  },
+);
+
+/** The test that follows from a build, as a machine with that build has it. */
+async function loadOrderOf(order: BuildOrder) {
+  const elsewhere = join(directory, "elsewhere");
+  const place = await openScratch(join(elsewhere, "tmp"));
+  await issue(order, elsewhere, place);
+  const { files } = await handOversIn([join(directory, "built-0")]);
+  await takeFiles(files, { cache: elsewhere, scratch: place, now: NOW }, new AbortController().signal);
+  const attempt = await findAttempt(order.recipe, elsewhere);
+  await place.close();
+  const following = attempt === undefined ? undefined : await followingTest(order, attempt);
+  if (following === undefined) throw new Error("no test follows");
+  return following.order;
+}
+
+async function hand(artifact: string, order: LoadOrder, build: BuildOrder, verdict: "pass" | "fail") {
+  const files = [{ path: "load.log", content: Buffer.from("log\n") }];
+  const of = order.set.modules.map(({ name, digest }) => ({ module: name, sha256: digest }));
+  const reasons = verdict === "pass" ? [] : [{ code: "loaded", text: "it oopsed" }];
+  const load = { verdict: { check: "load" as const, verdict, reasons, of } };
+  const described = describeHandOver(order, files, { after: orderDigest(build), load } as Partial<HandOver>);
+  await mkdir(join(directory, artifact), { recursive: true });
+  await writeFile(join(directory, artifact, "one.tar"), archiveOf(described, files));
+}
 
 test("what is no good contradicts nobody", async () => {
   const order = await put("built-1", MODULE);

@@ -3,6 +3,7 @@ import { FarmError, toFarmError } from "../../base/error.ts";
 import {
   type Claim,
   claimOf,
+  followsBuild,
   isSound,
   refuseHandOver,
   type TakeContext,
@@ -23,30 +24,30 @@ interface TakenFiles {
   readonly refused: readonly Refused[];
 }
 
-/** Builds before the tests of them, which may lie before these. */
+/** Builds before the tests that follow from them. */
 export async function takeFiles(
   all: readonly string[],
   context: TakeContext,
   signal: AbortSignal,
 ): Promise<TakenFiles> {
   const [results, refused]: [Taken[], Refused[]] = [[], []];
-  let [files, more] = [all, 0];
-  for (const isLast of [false, true]) {
-    const { early, disputed } = await claimsOf(files, context);
-    const waiting = new Set(isLast ? [] : early);
+  let more = 0;
+  const [builds, tests]: [string[], string[]] = [[], []];
+  for (const file of all) ((await followsBuild(file)) ? tests : builds).push(file);
+  for (const files of [builds, tests]) {
+    const disputed = await disputedOf(files, context);
     for (const file of files) {
       if (signal.aborted) break;
-      if (waiting.has(file)) continue;
-      const keeping = { ...context, keepsRefused: refused.length < MOST_REFUSED };
+      const isKept = refused.length < MOST_REFUSED || disputed.has(file);
+      const keeping = { ...context, keepsRefused: isKept };
       try {
         if (disputed.has(file)) throw await refuseHandOver(file, contradiction(), keeping);
         results.push(await takeHandOver(file, keeping));
       } catch (thrown) {
-        if (keeping.keepsRefused) refused.push({ file, error: toFarmError(thrown) });
+        if (isKept) refused.push({ file, error: toFarmError(thrown) });
         else more++;
       }
     }
-    files = [...waiting];
   }
   if (more > 0) {
     const detail = `${more} more were refused`;
@@ -56,25 +57,21 @@ export async function takeFiles(
 }
 
 /** Whoever got out of one build could hand over results of every order: where two contradict each other, neither decides. */
-async function claimsOf(files: readonly string[], context: TakeContext) {
-  const early: string[] = [];
+async function disputedOf(files: readonly string[], context: TakeContext): Promise<ReadonlySet<string>> {
   const claims: (Claim & { readonly file: string })[] = [];
-  for (const file of files)
-    try {
-      const claim = await claimOf(file, context);
-      if (claim !== undefined) claims.push({ ...claim, file });
-    } catch {
-      early.push(file);
-    }
+  for (const file of files) {
+    const claim = await claimOf(file, context);
+    if (claim !== undefined) claims.push({ ...claim, file });
+  }
   const disputed = new Set<string>();
-  for (const some of Map.groupBy(claims, ({ order }) => order).values()) {
+  for (const some of Map.groupBy(claims, ({ about }) => about).values()) {
     if (isOneOutcome(some)) continue;
     // What would be refused anyway contradicts nobody.
     const sound = [];
     for (const one of some) if (await isSound(one.file, context)) sound.push(one);
     if (!isOneOutcome(sound)) for (const { file } of sound) disputed.add(file);
   }
-  return { early, disputed };
+  return disputed;
 }
 
 function isOneOutcome(claims: readonly Claim[]): boolean {

@@ -10,7 +10,7 @@ import { unpackWhole } from "../../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
 import { ERRORS } from "../../base/error-codes.ts";
 import { writeHashed } from "../../base/file-digest.ts";
-import { canonicalJson, type Digest, parseDocument } from "../../base/json.ts";
+import { canonicalJson, type Digest, digestOf, parseDocument } from "../../base/json.ts";
 import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
 import { copyFileIn, kindIn, readFileIn, removeTree } from "../../base/strange-tree.ts";
 import {
@@ -161,25 +161,38 @@ async function putAside(
 
 /** What a hand-over decides for good if it is used. */
 export interface Claim {
-  readonly order: Digest;
+  /** The recipe, or the modules in their kernel, that it is about: orders of several plans may be of one. */
+  readonly about: Digest;
   /** Two that differ contradict each other. */
-  readonly outcome: string;
+  readonly outcome: Digest;
 }
 
-/**
- * What a hand-over claims, by its description alone; undefined where it decides nothing, or is no good.
- * @throws FarmError NOT_FETCHABLE for a test whose build was not taken yet
- */
+/** What a hand-over claims, by its description alone; undefined where it decides nothing, or is no good. */
 export async function claimOf(file: string, context: TakeContext): Promise<Claim | undefined> {
   try {
     const { order, digest, handOver } = await describe(file, context);
     checkHandOver(handOver, order, digest, context.now);
     const outcome = decisionOf(handOver);
-    return outcome === undefined ? undefined : { order: digest, outcome };
-  } catch (thrown) {
-    if (toFarmError(thrown).code === "NOT_FETCHABLE") throw thrown;
+    return outcome === undefined ? undefined : { about: subjectOf(order), outcome: digestOf(outcome) };
+  } catch {
     // Whoever takes it hears of it.
     return undefined;
+  }
+}
+
+/** As attempts and verdicts are kept. */
+function subjectOf(order: Order): Digest {
+  const of = order.kind === "build" ? order.recipe : [order.element.recipe, order.set];
+  return digestOf([order.kind, of]);
+}
+
+/** Whether it is of a test that follows from a build, which must be taken before. */
+export async function followsBuild(file: string): Promise<boolean> {
+  try {
+    return parsed(await descriptionOf(file)).after !== undefined;
+  } catch {
+    // Whoever takes it hears of it.
+    return false;
   }
 }
 
@@ -196,9 +209,9 @@ export function isSound(file: string, context: TakeContext): Promise<boolean> {
     try {
       await checked(file, copy, evidence, context);
       return true;
-    } catch (thrown) {
-      if (asRefusal(thrown).code === "HAND_OVER_REFUSED") return false;
-      throw thrown;
+    } catch {
+      // Whoever takes it hears of it.
+      return false;
     }
   });
 }
@@ -266,10 +279,7 @@ async function countTry(digest: Digest, { cache, scratch }: TakeContext): Promis
 
 /** What a hand-over says of itself, and the order that it names. */
 async function describe(file: string, context: TakeContext) {
-  if (kindIn(dirname(file), basename(file)) !== "file") throw refused("it is not a plain file");
-  const head = readFileIn(dirname(file), basename(file), HEAD_BYTES) ?? Buffer.alloc(0);
-  const description = await firstFile(head);
-  const handOver = parsed(description);
+  const handOver = parsed(await descriptionOf(file));
   const digest = handOver.order as Digest;
   const { after } = handOver;
   const order = await (after === undefined
@@ -282,6 +292,11 @@ async function describe(file: string, context: TakeContext) {
       "If another machine planned, name its directory of orders with --orders. Otherwise order again with `kmodfarm plan`.",
     );
   return { order, digest, handOver };
+}
+
+async function descriptionOf(file: string): Promise<Buffer> {
+  if (kindIn(dirname(file), basename(file)) !== "file") throw refused("it is not a plain file");
+  return firstFile(readFileIn(dirname(file), basename(file), HEAD_BYTES) ?? Buffer.alloc(0));
 }
 
 /** The load order that follows from a build order of this farm, and from what was handed over for that. */
