@@ -28,6 +28,8 @@ esac
 
 case $task in
 plan)
+	# An earlier plan is not this one's.
+	rm -f orders/matrix.json orders/shards.json orders/plan.digest
 	# What is wrong with a source or an element is reported by publish.
 	kmodfarm plan --config "$CONFIG" --read-only --out orders || test -s orders/matrix.json
 	$COPY orders "$SHARED/orders"

@@ -5,7 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, open, readdir, rename, rmdir, stat, unlink } from "node:fs/promises";
+import { access, mkdir, open, readdir, rename, rmdir, stat, unlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { FarmError, isErrno } from "./error.ts";
 import { ownerOf, processName, stateOfProcess } from "./process-name.ts";
@@ -103,6 +103,13 @@ export async function makePlace(directory: string): Promise<void> {
       cause,
     });
   }
+}
+
+/** What is written there is no part of anybody's repository: keys least of all. What somebody wrote there stays. */
+export async function keepOutOfGit(directory: string): Promise<void> {
+  await writeFile(join(directory, ".gitignore"), "*\n", { flag: "wx" }).catch((thrown) => {
+    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+  });
 }
 
 async function makeWithParents(directory: string): Promise<void> {

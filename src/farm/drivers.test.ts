@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -5,7 +6,8 @@ import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { loadConfig } from "./config/index.ts";
 import { loadDrivers } from "./drivers.ts";
-import { openFarm } from "./open.ts";
+import { openFarm, withOwn } from "./open.ts";
+import { OrderDirectory } from "./workers/order-directory.ts";
 
 /** A farm in a directory of its own, with a good driver in `good`. */
 async function farmOf(drivers: readonly unknown[], confs: Readonly<Record<string, string>> = {}) {
@@ -33,6 +35,26 @@ describe("the configured drivers", () => {
     expect(loaded[0]?.source).toBe(loaded[1]?.source);
     expect(loaded[0]?.build).toEqual({ kind: "kbuild", packages: [], files: [] });
     expect(absent).toEqual([]);
+  });
+
+  test("have no orders and no hand-overs in their source, where these lie in their tree", async () => {
+    const farm = await farmOf([GOOD]);
+    const tree = join(farm.config.base, "good");
+    const digestOf = async (...own: string[]) =>
+      (await loadDrivers(withOwn(farm, own))).loaded[0]?.source.digest;
+    const before = await digestOf();
+    const orders = await OrderDirectory.make(join(tree, "orders"));
+    await writeFile(join(tree, "orders", "plan.digest"), "sha256:0");
+    await mkdir(join(tree, "built"));
+    await writeFile(join(tree, "built", `${"a".repeat(64)}.tar`), "");
+
+    expect(await digestOf(join(tree, "orders"))).toBe(before);
+    expect(await digestOf()).not.toBe(before);
+    await orders.close();
+
+    // In a repository what git ignores is none anyway, and a plan's directory asks for that.
+    execFileSync("git", ["init", "-q", tree]);
+    expect(await digestOf()).toBe(before);
   });
 
   test("do without one whose address leads to nothing", async () => {

@@ -336,3 +336,8 @@ function requireKept(previous: Catalog, { sources, guests, kernels }: Catalog): 
 export async function readingOnly(farm: Farm): Promise<Farm> {
   return { ...farm, store: overlayStore(farm.store, await openFolderStore(farm.scratch.path())) };
 }
+
+/** The same with more places that are no source, wherever in a driver's tree they are. */
+export function withOwn(farm: Farm, places: readonly string[]): Farm {
+  return { ...farm, config: { ...farm.config, own: [...farm.config.own, ...places] } };
+}

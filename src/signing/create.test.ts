@@ -19,7 +19,7 @@ test("a key is its maker's alone, and nothing else stays", async () => {
   const { file } = await keyIn(directory);
 
   expect((await stat(file)).mode & 0o777).toBe(0o600);
-  expect((await readdir(directory)).toSorted()).toEqual(["mok.der", "mok.pem", "mok.pub"]);
+  expect((await readdir(directory)).toSorted()).toEqual([".gitignore", "mok.der", "mok.pem", "mok.pub"]);
 });
 
 describe.skipIf(process.getuid?.() !== 0)("a directory for keys that others can write to", () => {
@@ -71,5 +71,5 @@ test("what a killed maker of keys left is removed, and nobody else's", async () 
   await keyIn(directory);
 
   const left = (await readdir(directory)).filter((name) => name.startsWith("."));
-  expect(left.toSorted()).toEqual([`.new-key-${own}-b`, ".new-key-c"].toSorted());
+  expect(left.toSorted()).toEqual([`.new-key-${own}-b`, ".new-key-c", ".gitignore"].toSorted());
 });

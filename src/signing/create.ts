@@ -8,7 +8,7 @@ import { FarmError, isErrno } from "../base/error.ts";
 import { ownUsersAnd, strangerAbove, strangerAt } from "../base/own-place.ts";
 import { ownerOf, processName, stateOfProcess } from "../base/process-name.ts";
 import { type Descriptor, lastLines, type RunOptions, run } from "../base/run.ts";
-import { exists, makePlace } from "../base/scratch.ts";
+import { exists, keepOutOfGit, makePlace } from "../base/scratch.ts";
 import { removeTree } from "../base/strange-tree.ts";
 import type { KeyKind } from "../provenance/public-key.ts";
 
@@ -54,6 +54,7 @@ export async function createKey(key: NewKey): Promise<MadeKey> {
   for (const path of [file, publicFile, ...(key.hasCertificate ? [certificate] : [])])
     if (await exists(path)) throw keyExists(path);
   await sweep(directory);
+  await keepOutOfGit(directory);
   const scratch = await mkdtemp(join(directory, `${UNFINISHED}${processName() ?? process.pid}-`));
   try {
     const made = await makeKey(key, scratch);

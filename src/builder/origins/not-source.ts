@@ -9,6 +9,8 @@ import ignore from "ignore";
 /** In the words of a .gitignore file, whose rules the driver's `ignore` continues: `!README.md` makes that one source again. */
 export const NEVER_SOURCE: readonly string[] = [
   ...["kmodfarm.yaml", "kmodfarm.yml", ".kmodfarm/"],
+  // Hand-overs, which have the digests of their orders for names.
+  `${"[0-9a-f]".repeat(64)}.tar`,
   // What editors and file managers leave.
   ...["*~", ".*.sw?", ".#*", "\\#*\\#", ".DS_Store", ".idea/", ".vscode/", ".editorconfig"],
   // What other tools are told.

@@ -48,6 +48,11 @@ function isPlain(url: string): boolean {
 export function storePlaceOf(store: StoreConfig, base: string): StorePlace {
   if (typeof store !== "string") return bucketOf(store);
   const [kind] = /^[a-z][a-z0-9+.-]*(?=:\/\/)/i.exec(store) ?? [];
+  if (/^s3:/i.test(store) && kind === undefined)
+    throw new FarmError("CONFIG_INVALID", {
+      detail: `the store ${store} is no directory, and no bucket`,
+      hint: "Write s3://BUCKET/PREFIX for a bucket, and ./ before a directory of such a name.",
+    });
   if (kind === undefined) return resolve(base, store);
   if (kind === "s3") return bucketOf({ url: store });
   // What names another kind must not become a folder of that name.

@@ -10,7 +10,7 @@ import { FarmError, toFarmError } from "../../base/error.ts";
 import { fileDigest } from "../../base/file-digest.ts";
 import { canonicalJson, type Digest, digestOf, hexOf, parseDocument, sha256 } from "../../base/json.ts";
 import { ownUsers, strangerAt } from "../../base/own-place.ts";
-import { entriesOf, exists, makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
+import { entriesOf, exists, keepOutOfGit, makePlace, openScratch, type Scratch } from "../../base/scratch.ts";
 import { kindIn, readFileIn } from "../../base/strange-tree.ts";
 import type { InputArchive } from "../../inputs/input-places.ts";
 import { type Bytes, Order, orderDigest } from "./order.ts";
@@ -37,6 +37,8 @@ export class OrderDirectory {
   /** A directory to write to. */
   static async make(place: string): Promise<OrderDirectory> {
     await makeOut(place);
+    // The place may be in a driver's repository, whose source it is not.
+    await keepOutOfGit(place);
     const scratch = await openScratch(join(place, "tmp"));
     await mkdir(join(place, "orders"), { recursive: true });
     return new OrderDirectory(place, scratch);

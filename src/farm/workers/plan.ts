@@ -10,7 +10,7 @@ import { expectedSeconds } from "../night/expected-time.ts";
 import type { RunReport } from "../night/report.ts";
 import { runFarm } from "../night/run.ts";
 import type { RunOptions } from "../night/run-options.ts";
-import { type Farm, readingOnly } from "../open.ts";
+import { type Farm, readingOnly, withOwn } from "../open.ts";
 import { OrderDirectory } from "./order-directory.ts";
 import type { Shards } from "./plan-documents.ts";
 
@@ -43,7 +43,7 @@ const NOTHING = { build: 0, load: 0, before: 0 };
 export async function planFarm(given: Farm, options: PlanOptions): Promise<PlanReport> {
   const { out, hours, carried, now } = options;
   const directory = await OrderDirectory.make(out);
-  const farm = options.isReadOnly ? await readingOnly(given) : given;
+  const farm = withOwn(options.isReadOnly ? await readingOnly(given) : given, [out]);
   const { cache, scratch } = farm;
   const parts: { executor?: OrdersExecutor; noteOf?: NoteOf } = {};
   try {

@@ -42,7 +42,9 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
 
 function planText(out: string, { orders, wanted, handedOut, problems, plan: digest }: PlanReport): string {
   const { build, load, before } = orders;
-  const rest = `${wanted - handedOut} of ${counted(wanted, "wanted element")} need no work.\n`;
+  const idle = wanted - handedOut;
+  const all = `${idle} of ${wanted} wanted elements ${idle === 1 ? "needs" : "need"} no work.\n`;
+  const rest = wanted === 1 ? (idle === 1 ? "The wanted element needs no work.\n" : "\n") : all;
   const next = `  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n  On another machine: \`kmodfarm take HANDOVERS --orders ${out} --plan ${digest}\`.\n`;
   const earlier =
     before === 0

@@ -69,7 +69,7 @@ function jsonOf(report: TakeReport, farm: Farm) {
   return { ...toJson(report, farm), schema: "kmodfarm.take/1" as const, taken, again, refused: told, faults };
 }
 
-function handOverText({ taken, again, refused, faults, handedOut, missed }: TakeReport): string {
+function handOverText({ taken, again, refused, faults, handedOut, missed, unused }: TakeReport): string {
   const bad = refused.map(({ file, error: { code, message, at, hint } }) => {
     const kept = at.kept === undefined ? "" : `  kept: ${at.kept}\n`;
     return `${oneLine(message)}\n  file: ${oneLine(file)}\n${kept}  ${hint} [${code}]\n`;
@@ -86,7 +86,11 @@ function handOverText({ taken, again, refused, faults, handedOut, missed }: Take
       : ` ${counted(handedOut, "element")} ${handedOut === 1 ? "is" : "are"} still with workers, or to be ordered.`;
   const none =
     missed === undefined ? "" : `No worker handed anything over, of ${counted(missed, "order")}.\n`;
-  return `${bad.join("")}${failed.join("")}${none}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
+  const other =
+    unused === 0
+      ? ""
+      : `${counted(unused, "hand-over")} of another source, configuration or kernel than is wanted now: plan again, and see that nothing which was written since is part of the driver's source.\n`;
+  return `${bad.join("")}${failed.join("")}${none}${other}Hand-overs: ${taken} taken${before}${reported}, ${refused.length} refused.${rest}\n`;
 }
 
 /** A refused hand-over is a forgery or a damaged file: a person must look. */
@@ -94,6 +98,6 @@ function exitOfTake(report: TakeReport): number {
   const exits = report.refused.map(({ error }) => error.exit);
   if (exits.length > 0) return largest(exits);
   // No machine that had something to do came back.
-  const isOdd = report.faults.length > 0 || report.missed !== undefined;
+  const isOdd = report.faults.length > 0 || report.missed !== undefined || report.unused > 0;
   return exitOf(report) || (isOdd ? ERRORS.TOOL_FAILED.exit : 0);
 }
