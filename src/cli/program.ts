@@ -2,6 +2,7 @@
  * Runs one command line: reports errors, and decides the exit code. `--help` loads nothing of the farm.
  */
 import { Command, CommanderError } from "commander";
+import { visible } from "../base/visible.ts";
 import { addCommand, asksForJson, type CommandDefinition, command } from "./command.ts";
 import { COMPLETION, HELP } from "./commands/help/command.ts";
 
@@ -72,7 +73,7 @@ function defineProgram(commands: readonly CommandDefinition[], outcome: Outcome)
     // Errors are reported in one place, as all others are.
     .configureOutput({
       outputError() {},
-      writeErr: (text) => void (outcome.asJson || process.stderr.write(text)),
+      writeErr: (text) => void (outcome.asJson || process.stderr.write(visible(text))),
     })
     .exitOverride();
   for (const one of commands) addCommand(program, one, (exit) => (outcome.exit = exit));

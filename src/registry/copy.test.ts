@@ -12,6 +12,7 @@ import { openScratch } from "../base/scratch.ts";
 import { blobPath } from "./blobs.ts";
 import { publish } from "./commit.ts";
 import { copyStore } from "./copy.ts";
+import { readPublished } from "./generations.ts";
 import { inputArchive } from "./input-archive.ts";
 import { nextState } from "./publish.ts";
 import { openFolderStore } from "./stores/folder.ts";
@@ -108,6 +109,23 @@ test("what is withdrawn, or private by now, is not there any more after the next
   expect(await target.facts(blobPath(`sha256:${hex}`))).toBeUndefined();
   expect(await target.facts(`private/sha256/${hex.slice(0, 2)}/${hex}`)).toBeDefined();
   expect(removed).toBe(4);
+});
+
+test("what only the source lost stays, and a source that was pruned is copied on", async () => {
+  const { store } = await openSource();
+  const target = await openFolderStore(await temporaryDirectory());
+  const scratch = await scratchOf();
+  await copyStore(store, target, scratch);
+  const shown = await target.list("view");
+
+  await store.removeAll("view");
+  await store.removeAll("generations/1");
+  await publishOne(store, "300");
+  await store.removeAll("view");
+  await copyStore(store, target, scratch);
+
+  expect(await target.list("view")).toEqual(shown);
+  expect((await readPublished(target)).head?.number).toBe(3);
 });
 
 test("neither damaged bytes nor a second history are copied", async () => {

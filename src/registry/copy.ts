@@ -5,15 +5,18 @@
  */
 import { rm } from "node:fs/promises";
 import PQueue from "p-queue";
-import { FarmError } from "../base/error.ts";
+import { FarmError, toFarmError } from "../base/error.ts";
+import { smallest } from "../base/extremes.ts";
 import { writeHashed } from "../base/file-digest.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import type { Scratch } from "../base/scratch.ts";
 import { VOUCHES_PLACE } from "../provenance/vouch.ts";
 import { digestAt } from "./blobs.ts";
-import { CLIENT_VIEW } from "./client-view.ts";
+import { CLIENT_VIEW, clientFiles } from "./client-view.ts";
+import { readPublished } from "./generations.ts";
 import { corruptStore } from "./stored.ts";
 import type { FileFacts, Store } from "./stores/store.ts";
+import { viewFiles } from "./view.ts";
 
 export interface Copied {
   readonly files: number;
@@ -84,7 +87,10 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
     count(file.size, await copyNamed(from, to, file, scratch));
   });
   // Before anything leads to it: what was withdrawn, or may not be passed on any more.
-  for (const top of SHOWN) for await (const { path } of to.walk(top)) if (!last.has(path)) gone.push(path);
+  const wanted = await shownBy(from);
+  if (wanted !== undefined)
+    for (const top of SHOWN)
+      for await (const { path } of to.walk(top)) if (!last.has(path) && !wanted.has(path)) gone.push(path);
   for (const path of gone) {
     await to.remove(path);
     done.removed++;
@@ -97,6 +103,18 @@ export async function copyStore(from: Store, to: Store, scratch: Scratch): Promi
   return done;
 }
 
+/** What a store should show, whether it has it or lost it; undefined where that cannot be read. */
+async function shownBy(store: Store): Promise<ReadonlySet<string> | undefined> {
+  try {
+    const state = await readPublished(store);
+    const files = state.indices.flatMap(({ stable }) => stable.flatMap((entry) => viewFiles(entry)));
+    return new Set([...files.map(([path]) => path), ...clientFiles(state).keys()]);
+  } catch (thrown) {
+    if (toFarmError(thrown).blame !== "integrity") throw thrown;
+    return undefined;
+  }
+}
+
 async function filesOf(store: Store, path: string): Promise<{ file: FileFacts; bytes: Buffer }[]> {
   const found: { file: FileFacts; bytes: Buffer }[] = [];
   for await (const file of store.walk(path)) found.push({ file, bytes: await readThere(store, file.path) });
@@ -106,15 +124,21 @@ async function filesOf(store: Store, path: string): Promise<{ file: FileFacts; b
 async function generationsOf(store: Store): Promise<FileFacts[]> {
   const found: FileFacts[] = [];
   for await (const file of store.walk("generations")) found.push(file);
-  const numberOf = ({ path }: FileFacts) => Number(path.split("/")[1]);
   return found.toSorted((a, b) => numberOf(a) - numberOf(b));
+}
+
+function numberOf({ path }: FileFacts): number {
+  return Number(path.split("/")[1]);
 }
 
 /** Before anything is written: two histories must not be mixed. */
 async function refuseAnother(from: Store, to: Store, generations: readonly FileFacts[]): Promise<void> {
   const known = new Map(generations.map((one) => [one.path, one.size]));
-  for (const { path, size } of await generationsOf(to))
-    if (known.get(path) !== size) throw another(from, to, path);
+  const oldest = generations.length === 0 ? 0 : smallest(generations.map(numberOf));
+  for (const one of await generationsOf(to)) {
+    // Those before the oldest were pruned where it comes from.
+    if (numberOf(one) >= oldest && known.get(one.path) !== one.size) throw another(from, to, one.path);
+  }
 }
 
 function another(from: Store, to: Store, path: string): FarmError {

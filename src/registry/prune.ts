@@ -3,7 +3,7 @@
  * young stays whatever names it: a writer may be about to publish it.
  */
 import PQueue from "p-queue";
-import type { FarmError } from "../base/error.ts";
+import { FarmError } from "../base/error.ts";
 import { smallest } from "../base/extremes.ts";
 import type { Digest } from "../base/json.ts";
 import { VOUCHES_PLACE, vouchPath } from "../provenance/vouch.ts";
@@ -33,7 +33,7 @@ export interface Pruned {
 /** Safe beside others that publish, and to repeat. @throws FarmError STORE_CORRUPT where something needed cannot be read: nothing is removed then */
 export async function prune(store: Store, options: PruneOptions): Promise<Pruned> {
   const { keep, graceMs, now, isDryRun } = options;
-  for (;;) {
+  for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const contents = await contentsOf(store, keep);
     const { state, generations, named, inputs } = contents;
     // What cannot be read may name anything.
@@ -67,7 +67,13 @@ export async function prune(store: Store, options: PruneOptions): Promise<Pruned
       kept: { generations: generations.length, files: named.size },
     };
   }
+  throw new FarmError("STORE_CONFLICT", {
+    detail: `${store.place}: something was published during each of ${MOST_TRIES} looks at it`,
+    hint: "Nothing was removed. Prune it when less is published.",
+  });
 }
+
+const MOST_TRIES = 10;
 
 /** Blobs that no generation names are all that is left of one, or what a first night is about to publish. */
 async function lostEverything(store: Store, { head }: Published): Promise<FarmError | undefined> {
