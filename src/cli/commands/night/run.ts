@@ -81,7 +81,7 @@ function dryRunText({ planned, wanted, ...report }: DryRunReport): string {
   );
   const shown =
     rows.length === 0 ? "" : `${table(["STEP", "KERNEL OF", "RELEASE", "DRIVER", "WHY"], rows)}\n`;
-  return `${shown}${faults.join("")}${problemText(report.problems)}${what}${ready} ${done} of ${wanted} wanted elements are up to date. Nothing was written to the store.\n`;
+  return `${shown}${faults.join("")}${problemText(report.problems)}${what}${ready} ${done} of ${counted(wanted, "wanted element")} ${done === 1 ? "is" : "are"} up to date. Nothing was written to the store.\n`;
 }
 
 function timeText({

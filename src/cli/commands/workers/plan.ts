@@ -43,16 +43,17 @@ export async function plan(options: OptionsOf<typeof PLAN>): Promise<number> {
 function planText(out: string, { orders, wanted, handedOut, problems, plan: digest }: PlanReport): string {
   const { build, load, before } = orders;
   const idle = wanted - handedOut;
-  const all = `${idle} of ${wanted} wanted elements ${idle === 1 ? "needs" : "need"} no work.\n`;
-  const rest = wanted === 1 ? (idle === 1 ? "The wanted element needs no work.\n" : "\n") : all;
+  const all = `${idle} of ${wanted} wanted elements ${idle === 1 ? "needs" : "need"} no work.`;
+  const rest = wanted === 1 ? (idle === 1 ? "The wanted element needs no work." : "") : all;
   const next = `  Carry them out with \`kmodfarm work ${out} --out HANDOVERS\`, then \`kmodfarm take HANDOVERS\`.\n  On another machine: \`kmodfarm take HANDOVERS --orders ${out} --plan ${digest}\`.\n`;
   const earlier =
     before === 0
       ? ""
-      : `${counted(before, "order")} of before still ${before === 1 ? "stands" : "stand"} in ${out}. `;
+      : `${counted(before, "order")} of before still ${before === 1 ? "stands" : "stand"} in ${out}.`;
   const fresh =
     build + load === 0
-      ? "No new orders. "
-      : `${counted(build, "build")} and ${counted(load, "load test")} ordered in ${out}. `;
-  return `${problemText(problems)}${fresh}${earlier}${rest}${build + load + before === 0 ? "" : next}`;
+      ? "No new orders."
+      : `${counted(build, "build")} and ${counted(load, "load test")} ordered in ${out}.`;
+  const said = [fresh, earlier, rest].filter((one) => one !== "").join(" ");
+  return `${problemText(problems)}${said}\n${build + load + before === 0 ? "" : next}`;
 }
