@@ -105,7 +105,7 @@ export async function makePlace(directory: string): Promise<void> {
   }
 }
 
-/** What is written there is no part of anybody's repository: keys least of all. What somebody wrote there stays. */
+/** Has git ignore everything in a directory, because keys and orders belong in nobody's repository. A .gitignore that is there stays. */
 export async function keepOutOfGit(directory: string): Promise<void> {
   await writeFile(join(directory, ".gitignore"), "*\n", { flag: "wx" }).catch((thrown) => {
     if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;

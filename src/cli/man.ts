@@ -58,7 +58,7 @@ const VARIABLES = [
   ["NO_COLOR", "If it is not empty, nothing is coloured."],
   [
     "XDG_CACHE_HOME",
-    "Where the user's caches are, instead of ~/.cache: kmodfarm/ there is what `try` uses, and whoever has no configuration.",
+    "The directory of the user's caches, instead of ~/.cache. `try`, and commands without a configuration, use kmodfarm/ in it.",
   ],
   ["TERM", "dumb: progress is written line by line, and never redrawn."],
   ["GITHUB_ACTIONS", "true: progress is a group, and failures are annotations."],

@@ -186,6 +186,13 @@ describe("prune", () => {
     return store;
   }
 
+  /** What only the first generations name, by another writer. */
+  async function publishSixAgain(store: Store): Promise<void> {
+    await putBlobs(store, OLD, "six");
+    const outcome = makeOutcome(OLD, { content: "six" });
+    await showPublished(store, nextState(await readPublished(store), CATALOG, [outcome]), NOW);
+  }
+
   test("removes old generations and what only they named, and the store stays whole", async () => {
     const store = await replaced();
     const before = await readPublished(store);
@@ -244,9 +251,7 @@ describe("prune", () => {
       facts: async (path) => {
         if (!isMet) {
           isMet = true;
-          await putBlobs(store, OLD, "six");
-          const outcome = makeOutcome(OLD, { content: "six" });
-          await showPublished(store, nextState(await readPublished(store), CATALOG, [outcome]), NOW);
+          await publishSixAgain(store);
         }
         return store.facts(path);
       },
@@ -267,9 +272,7 @@ describe("prune", () => {
       remove: async (path) => {
         if (!isMet) {
           isMet = true;
-          await putBlobs(store, OLD, "six");
-          const outcome = makeOutcome(OLD, { content: "six" });
-          await showPublished(store, nextState(await readPublished(store), CATALOG, [outcome]), NOW);
+          await publishSixAgain(store);
           for (const name of ["module six", "log six"]) await store.remove(blobPath(sha256(name)));
         }
         await store.remove(path);

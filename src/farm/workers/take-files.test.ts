@@ -16,7 +16,7 @@ import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { findAttempt, keepAttempt } from "../../builder/attempt.ts";
 import { followingTest } from "./following-test.ts";
 import { type BuildOrder, type HandOver, type LoadOrder, orderDigest } from "./order.ts";
-import { handOversIn } from "./take.ts";
+import { claimOf, handOversIn, takeHandOver } from "./take.ts";
 import { takeFiles } from "./take-files.ts";
 
 let directory: string;
@@ -141,6 +141,21 @@ test("what is no good contradicts nobody", async () => {
   expect(results.map(({ kind }) => kind)).toEqual(["taken"]);
   expect(refused).toHaveLength(1);
   expect((await findAttempt(order.recipe, cache))?.record.failure).toBeUndefined();
+});
+
+test("what was looked at is what is used: one that was exchanged since is refused", async () => {
+  const order = await put("built-0", MODULE);
+  const { files } = await handOversIn([join(directory, "built-0")]);
+  const context = { cache, scratch, now: NOW };
+  const claimed = await claimOf(files[0] ?? "", context);
+  await put("built-0", FORGED);
+
+  for (const before of [claimed ?? "nothing", "nothing"] as const)
+    await expect(takeHandOver(files[0] ?? "", { ...context, claimed: before })).rejects.toThrow(
+      /changed while it was taken/,
+    );
+  expect(claimed).toBeDefined();
+  expect(await findAttempt(order.recipe, cache)).toBeUndefined();
 });
 
 test("two that are the same are one", async () => {

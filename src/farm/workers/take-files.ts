@@ -35,11 +35,12 @@ export async function takeFiles(
   const [builds, tests]: [string[], string[]] = [[], []];
   for (const file of all) ((await followsBuild(file)) ? tests : builds).push(file);
   for (const files of [builds, tests]) {
-    const disputed = await disputedOf(files, context);
+    const claims = await claimsOf(files, context);
+    const disputed = await disputedOf(claims, context);
     for (const file of files) {
       if (signal.aborted) break;
       const isKept = refused.length < MOST_REFUSED || disputed.has(file);
-      const keeping = { ...context, keepsRefused: isKept };
+      const keeping = { ...context, keepsRefused: isKept, claimed: claims.get(file) ?? "nothing" } as const;
       try {
         if (disputed.has(file)) throw await refuseHandOver(file, contradiction(), keeping);
         results.push(await takeHandOver(file, keeping));
@@ -56,15 +57,23 @@ export async function takeFiles(
   return { results, refused };
 }
 
-/** Whoever got out of one build could hand over results of every order: where two contradict each other, neither decides. */
-async function disputedOf(files: readonly string[], context: TakeContext): Promise<ReadonlySet<string>> {
-  const claims: (Claim & { readonly file: string })[] = [];
+async function claimsOf(files: readonly string[], context: TakeContext): Promise<ReadonlyMap<string, Claim>> {
+  const claims = new Map<string, Claim>();
   for (const file of files) {
     const claim = await claimOf(file, context);
-    if (claim !== undefined) claims.push({ ...claim, file });
+    if (claim !== undefined) claims.set(file, claim);
   }
+  return claims;
+}
+
+/** Whoever got out of one build could hand over results of every order: where two contradict each other, neither decides. */
+async function disputedOf(
+  claims: ReadonlyMap<string, Claim>,
+  context: TakeContext,
+): Promise<ReadonlySet<string>> {
+  const all = [...claims].map(([file, claim]) => ({ file, ...claim }));
   const disputed = new Set<string>();
-  for (const some of Map.groupBy(claims, ({ about }) => about).values()) {
+  for (const some of Map.groupBy(all, ({ about }) => about).values()) {
     if (isOneOutcome(some)) continue;
     // What would be refused anyway contradicts nobody.
     const sound = [];
@@ -81,7 +90,7 @@ function isOneOutcome(claims: readonly Claim[]): boolean {
 function contradiction(): FarmError {
   return new FarmError("HAND_OVER_REFUSED", {
     detail:
-      "another hand-over of the same order came to something else, and both are as they should be otherwise",
+      "another hand-over for the same recipe or test came to something else, and both are sound otherwise",
     hint: "Neither was used, and the order is given again. Compare the two: one worker is wrong, or the build is not reproducible.",
   });
 }

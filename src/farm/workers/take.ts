@@ -63,6 +63,8 @@ export interface TakeContext {
   /** The orders that another machine gave; default: those that this farm's cache remembers. */
   readonly orders?: Pick<OrderDirectory, "order">;
   readonly now: Date;
+  /** What it claimed when it was compared with others: what it says by now must be that. Default: anything. */
+  readonly claimed?: Claim | "nothing";
   /** Whether what is refused is kept. Default: yes. */
   readonly keepsRefused?: boolean;
 }
@@ -172,12 +174,21 @@ export async function claimOf(file: string, context: TakeContext): Promise<Claim
   try {
     const { order, digest, handOver } = await describe(file, context);
     checkHandOver(handOver, order, digest, context.now);
-    const outcome = decisionOf(handOver);
-    return outcome === undefined ? undefined : { about: subjectOf(order), outcome: digestOf(outcome) };
+    return claimIn(order, handOver);
   } catch {
     // Whoever takes it hears of it.
     return undefined;
   }
+}
+
+function claimIn(order: Order, handOver: HandOver): Claim | undefined {
+  const outcome = decisionOf(handOver);
+  return outcome === undefined ? undefined : { about: subjectOf(order), outcome: digestOf(outcome) };
+}
+
+function isSameClaim(before: Claim | "nothing", now: Claim | undefined): boolean {
+  if (before === "nothing" || now === undefined) return before === "nothing" && now === undefined;
+  return before.about === now.about && before.outcome === now.outcome;
 }
 
 /** As attempts and verdicts are kept. */
@@ -227,6 +238,9 @@ async function checked(file: string, copy: string, evidence: string, context: Ta
   const described = await describe(file, context);
   const { order, digest, handOver } = described;
   checkHandOver(handOver, order, digest, context.now);
+  const { claimed } = context;
+  if (claimed !== undefined && !isSameClaim(claimed, claimIn(order, handOver)))
+    throw refused("it was changed while it was taken");
   if (handOver.error !== undefined) return described;
   const limit = sizeLimit(order);
   const tooLarge = () => refused(`it has more than the ${limit} bytes that its order allows`);
