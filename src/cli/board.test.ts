@@ -98,6 +98,35 @@ describe("a board", () => {
   });
 });
 
+describe("a log in which nothing happens for long", () => {
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  const after = async (seconds: number, loudness: "quiet" | "usual" = "usual") => {
+    const stream = new PassThrough() as unknown as NodeJS.WriteStream;
+    const board = await openBoard({ format: "text", stream, loudness });
+    for (const name of ["a", "b"]) board.element(of(name), "toolchain", "debian12 gcc-12");
+    board.element(of("c"), "waiting");
+    board.task?.("asking the mirrors", "3 of 4");
+    vi.advanceTimersByTime(seconds * 1000);
+    board.close();
+    vi.advanceTimersByTime(300_000);
+    stream.end();
+    const text = (await (stream as unknown as PassThrough).toArray()).join("");
+    return text.split("\n").map((line) => line.slice("12:00:00 ".length));
+  };
+  const LINE = "still at work: asking the mirrors (3 of 4), preparing toolchains for 2 elements";
+
+  test("says what is being done, again and again, until it is closed", async () => {
+    expect(await after(25)).toEqual([""]);
+    expect(await after(70)).toEqual([LINE, LINE, ""]);
+  });
+
+  test("says nothing where it is to be quiet", async () => {
+    expect(await after(300, "quiet")).toEqual([""]);
+  });
+});
+
 async function plain(loudness: "quiet" | "usual" | "verbose"): Promise<string> {
   const stream = new PassThrough() as unknown as NodeJS.WriteStream;
   const now = () => new Date("2026-11-28T12:00:00Z");

@@ -4,7 +4,7 @@
 import { counted } from "../base/counted.ts";
 import { ERRORS } from "../base/error-codes.ts";
 import type { RunReport } from "../farm/night/report.ts";
-import { isFailed } from "./outcomes.ts";
+import { isFailed, isUndecided } from "./outcomes.ts";
 
 /** How many elements and other problems there are of each kind. */
 export interface Faults {
@@ -25,6 +25,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set(["infra", "remote"]);
 export function faultsOf({ rows, problems }: Reported): Faults {
   const kinds = [
     ...rows.filter(isFailed).map(({ note }) => kindOf(note.failure?.blame ?? "source")),
+    ...rows.filter(isUndecided).map(() => "infrastructure" as const),
     ...problems.map(({ code, integrity }) => {
       const kind = integrity ? "integrity" : kindOf(ERRORS[code].blame);
       // What a source or the store did is nothing of a driver's.

@@ -2,9 +2,8 @@
  * What a run made, for people: every element while they are few, and else a line for each release, with those named that
  * are news.
  */
-import { hasReason } from "../check/verdict.ts";
 import type { RunRow } from "../farm/night/report.ts";
-import { outcomeOf } from "./outcomes.ts";
+import { isUntested, outcomeOf } from "./outcomes.ts";
 import { seconds, table } from "./output.ts";
 
 /** More than that nobody reads. */
@@ -69,10 +68,6 @@ function releaseTable(rows: readonly RunRow[]): string {
 
 function releaseOf({ element }: RunRow): string {
   return `${element.distribution}/${element.architecture}`;
-}
-
-export function isUntested({ note }: RunRow): boolean {
-  return note.load !== undefined && hasReason(note.load.verdict, "untested");
 }
 
 function loadWord(row: RunRow): string {

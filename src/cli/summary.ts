@@ -9,7 +9,7 @@ import { visible } from "../base/visible.ts";
 import type { RunReport, RunRow } from "../farm/night/report.ts";
 import { elementName } from "../matrix/element.ts";
 import { type FailedElement, failureGroups, failureOf } from "./failures.ts";
-import { isFailed, type OutcomeWord, outcomeOf } from "./outcomes.ts";
+import { isFailed, isUndecided, type OutcomeWord, outcomeOf } from "./outcomes.ts";
 
 /** GitHub drops a step's summary of more than 1 MiB. */
 export const SUMMARY_LIMIT_BYTES = 1000 * 1000;
@@ -48,7 +48,7 @@ export function summaryOf(report: SummarizedReport): string {
   ];
   return joined(head, [
     section("Coverage", ["release", "architecture", ...WORDS, "new"], coverage(rows)),
-    section("Failures", FAILURE_HEAD, failures(rows.filter(isFailed))),
+    section("Failures", FAILURE_HEAD, failures(rows.filter((row) => isFailed(row) || isUndecided(row)))),
     section("Changed", ["element", "is now"], changes(rows)),
     section(
       "Problems",

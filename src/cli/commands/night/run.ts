@@ -21,10 +21,10 @@ import type { LogOptions } from "../../common-options.ts";
 import { failureGroups, failureParagraphs, logPlace } from "../../failures.ts";
 import { exitOf, faultsOf, faultText } from "../../faults.ts";
 import { narrowedBy, withFarm } from "../../options.ts";
-import { isFailed, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
+import { isFailed, isUntested, type OutcomeWord, outcomeOf } from "../../outcomes.ts";
 import { print, printJson, shownVerdict, table } from "../../output.ts";
 import { shortest } from "../../run-log.ts";
-import { isUntested, runTables } from "../../run-tables.ts";
+import { runTables } from "../../run-tables.ts";
 import { addSummary, summaryOf } from "../../summary.ts";
 import type { RUN } from "./command.ts";
 
@@ -102,7 +102,7 @@ export function requireDrivers({ config }: Farm, options: Pick<RunCommandOptions
       options.config === undefined
         ? "this directory has no kmodfarm.yaml that names a driver"
         : "no driver is configured",
-    hint: "Configure a driver, as examples/demo.yaml does, and pass the file with --config.",
+    hint: "Run `kmodfarm init` in the driver's directory, which writes a first kmodfarm.yaml; or name another one with --config.",
   });
 }
 
