@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { parse, stringify } from "yaml";
 import { parseConfig } from "../../src/farm/config/index.ts";
 import { ALL_DONE, cli, copyDriver, type TestFarm, useFarms } from "../support/e2e-farm.ts";
 import { temporaryDirectory } from "../support/temporary.ts";
@@ -61,6 +62,22 @@ describe("kmodfarm try", () => {
     expect(bad.stdout).toMatch(/0 of 1 kernel: built and loaded\. 1 failed/);
     expect(bad.stderr).toMatch(/^::error file=\S*tally\.c,line=1,title=tally%3A 1 kernel::/m);
     expect(existsSync(farm.store)).toBe(false);
+  });
+
+  it("asks no sources of releases that it is not to try", async () => {
+    const place = await driverIn(farm.directory);
+    const dead = "http://127.0.0.1:9";
+    const settings = parse(await readFile(farm.config, "utf8"));
+    settings.sources.push({ kind: "apt", releases: ["debian13"], mirror: dead, securityMirror: dead });
+    const config = join(farm.directory, "two-releases.yaml");
+    await writeFile(config, stringify(settings));
+    const argv = ["try", place, "--config", config, "--arch", "x86_64", "--kernels", "1"];
+
+    const one = await cli([...argv, "--distro", "debian12"]);
+    const both = await cli(argv);
+
+    expect(one.exitCode, one.stdout + one.stderr).toBe(0);
+    expect(both.exitCode, both.stdout + both.stderr).toBe(3);
   });
 
   it("leaves a run with the same cache to publish what it built, with all that a rebuild needs", async () => {

@@ -5,6 +5,8 @@
 import { join } from "node:path";
 import { sha256 } from "../../base/json.ts";
 import { removeTree } from "../../base/strange-tree.ts";
+import type { Source } from "../../catalog/ask.ts";
+import { partsOfRelease } from "../../kernel/release-rules.ts";
 import type { Element } from "../../matrix/element.ts";
 import { kernelSeries } from "../../matrix/select.ts";
 import type { FarmConfig } from "../config/index.ts";
@@ -50,10 +52,25 @@ export async function tryDrivers(
   try {
     // Here already, so that the run does not announce a registry to nodes.
     await makeFirstRoot(farm.store, farm.signing, headMaker(farm, options.now), true);
-    return { ...(await runFarm(farm, { ...options, choose })), place, covering };
+    const sources = askedFor(farm.sources, options.narrowed?.distributions);
+    return { ...(await runFarm({ ...farm, sources }, { ...options, choose })), place, covering };
   } finally {
     await farm.close();
   }
+}
+
+/**
+ * Sources of the releases that were asked for, because nothing of the others is tried, so their faults are nobody's concern.
+ * Words that name none are refused later, by what all sources have.
+ */
+function askedFor(sources: readonly Source[], words: readonly string[] | undefined): readonly Source[] {
+  if (words === undefined) return sources;
+  const named = words.map((word) => sources.filter(({ release }) => isNamed(release, word)));
+  return named.some((some) => some.length === 0) ? sources : [...new Set(named.flat())];
+}
+
+function isNamed(release: string, word: string): boolean {
+  return word === release || word === partsOfRelease(release).id;
 }
 
 /**
