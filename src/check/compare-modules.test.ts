@@ -108,8 +108,12 @@ describe("compareModules", () => {
     ["made Nov 24 2026 12:00:01", "made Nov 24 2026 12:00:07", /a date or a time/],
     ["at 1795500000 seconds", "at 1795500007 seconds", /a date or a time/],
     ["id 0f8fad5b-d9cb-469f-a165-70867728950e", "id 7c9e6679-7425-40de-944b-e07fc1f90ae7", /random/],
+    // Digits of chance that look like a time, and like the number of a user.
+    ["id 0f8fad5b-d9cb-469f-a165-1595867289ae", "id 7c9e6679-7425-40de-944b-e07fc1f90ae7", /random/],
+    ["id 0f8fad5b-d9cb-469f-a165-70867728950e", "id 7c9e6679-7425-40de-944b-e04321f90ae7", /random/],
   ])("guesses why: %s", (first, second, cause) => {
-    const { causes } = compareModules("x", Buffer.from(first), Buffer.from(second), PLACES);
+    const places = [...PLACES, ["user", "1000", "4321"]] as const;
+    const { causes } = compareModules("x", Buffer.from(first), Buffer.from(second), places);
 
     expect(causes).toEqual([expect.stringMatching(cause)]);
   });

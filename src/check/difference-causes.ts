@@ -25,8 +25,12 @@ const DATE =
 /** Seconds since 1970 of the years 2017 to 2065. */
 const SECONDS = /(?<!\d)(?:1[5-9]|2\d)\d{8}(?!\d)/;
 const RANDOM = /[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}|[0-9a-f]{16}|\/tmp\/|tmp\.\w{6}/i;
+/** Digits of a random number are a time or a user's number now and then. */
+const RANDOM_DIGITS = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{16,}/gi;
 
 const onlyStrings = ({ strings }: SectionDifference) => [...strings.first, ...strings.second];
+const meantStrings = (difference: SectionDifference) =>
+  onlyStrings(difference).map((text) => text.replaceAll(RANDOM_DIGITS, " "));
 
 /** The first that explains a difference is taken for it. */
 const CAUSES: readonly Cause[] = [
@@ -49,7 +53,7 @@ const CAUSES: readonly Cause[] = [
   },
   {
     explain: (difference, places) => {
-      const texts = onlyStrings(difference);
+      const texts = meantStrings(difference);
       const place = places.find(([, first, second]) =>
         texts.some((text) => text.includes(first) || text.includes(second)),
       );
@@ -58,7 +62,7 @@ const CAUSES: readonly Cause[] = [
   },
   {
     explain: (difference) =>
-      onlyStrings(difference).some((text) => DATE.test(text) || SECONDS.test(text))
+      meantStrings(difference).some((text) => DATE.test(text) || SECONDS.test(text))
         ? "a date or a time: __DATE__, __TIME__, or `date` in a makefile; use SOURCE_DATE_EPOCH or remove it"
         : undefined,
   },

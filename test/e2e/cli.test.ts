@@ -125,7 +125,7 @@ describe("configuration", () => {
     const { exitCode, stderr } = await withConfig("store: store\n");
 
     expect(exitCode).toBe(2);
-    expect(stderr).toMatch(/no driver is configured\n.*examples\/demo\.yaml.*\[CONFIG_INVALID\]/);
+    expect(stderr).toMatch(/no driver is configured\n.*kmodfarm init.*\[CONFIG_INVALID\]/);
   });
 
   it("that is not there: exit 2, named; as JSON where that is asked for", async () => {

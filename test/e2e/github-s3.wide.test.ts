@@ -75,7 +75,9 @@ const failedIn = ({ jobs }: WorkflowRun) =>
 const builtIn = ({ jobs }: WorkflowRun) =>
   jobs.flatMap(({ name }) => (name.startsWith("build ") ? [name.slice(6).replace(/\.\d+-\d+$/, "")] : []));
 
-/** What the bucket has, and what one machine makes of the same configuration. */
+const driverIn = (content: string) => content.split(" ", 1)[0];
+
+/** What the bucket has of the drivers that are configured now, and what one machine makes of the same configuration. */
 async function expectSameAsAlone(name: string): Promise<void> {
   const folder = join(farm.directory, `copy-${name}`);
   const copied = await cli(["store", "copy", "s3://farm/registry", folder], {
@@ -85,7 +87,10 @@ async function expectSameAsAlone(name: string): Promise<void> {
   expect(copied.exitCode, copied.stderr).toBe(0);
   const alone = await farm.runAlone(`alone-${name}`);
   expect(alone.exitCode, alone.stdout + alone.stderr).toBe(0);
-  expect(await stableContent(folder)).toEqual(await stableContent(join(farm.directory, `alone-${name}`)));
+  const made = await stableContent(join(farm.directory, `alone-${name}`));
+  const drivers = new Set(made.map(driverIn));
+  // What was published of others before stays.
+  expect((await stableContent(folder)).filter((one) => drivers.has(driverIn(one)))).toEqual(made);
 }
 
 it("publishes a night of twelve elements in three shards", async () => {

@@ -46,27 +46,26 @@ beforeAll(async () => {
 
 describe("kill -9", () => {
   // The moments that matter are chosen by what runs then, because a time says nothing on a machine of another speed.
-  it.each([
+  const WORDS = "%s: its children end with it, and the next run ends as if nothing had been";
+  const isMadeGood = async (_: string, moment: number | RegExp) => {
+    expect(calm.content).toHaveLength(2);
+    await startAnew(farm);
+
+    const kill = await killRun(farm, typeof moment === "number" ? moment * calm.durationMs : moment);
+    const after = await recover(farm);
+
+    const seen = `killed after ${kill.atMs} ms (seed ${SEED}) while ${kill.programs.join(", ")} ran`;
+    expect(kill.wasRunning, seen).toBe(true);
+    if (moment instanceof RegExp) expect(kill.programs, seen).toContainEqual(expect.stringMatching(moment));
+    expect(kill.survivors, seen).toEqual([]);
+    expect(after, seen).toEqual({ exitCode: 0, said: "", content: calm.content, leftovers: [] });
+  };
+
+  it.each([["while a compiler runs", /^cc1/]] as const)(WORDS, isMadeGood, 300_000);
+  it.each<[string, number | RegExp]>([
     ["in the first half of a run", randomFrom(SEED)() / 2],
-    ["while a compiler runs", /^cc1/],
     ["while a guest runs", /^qemu-system/],
-  ])(
-    "%s: its children end with it, and the next run ends as if nothing had been",
-    async (_, moment) => {
-      expect(calm.content).toHaveLength(2);
-      await startAnew(farm);
-
-      const kill = await killRun(farm, typeof moment === "number" ? moment * calm.durationMs : moment);
-      const after = await recover(farm);
-
-      const seen = `killed after ${kill.atMs} ms (seed ${SEED}) while ${kill.programs.join(", ")} ran`;
-      expect(kill.wasRunning, seen).toBe(true);
-      if (moment instanceof RegExp) expect(kill.programs, seen).toContainEqual(expect.stringMatching(moment));
-      expect(kill.survivors, seen).toEqual([]);
-      expect(after, seen).toEqual({ exitCode: 0, said: "", content: calm.content, leftovers: [] });
-    },
-    300_000,
-  );
+  ])(WORDS, { tags: ["wide"], timeout: 300_000 }, isMadeGood);
 });
 
 describe("Ctrl-C", () => {

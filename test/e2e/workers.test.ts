@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, expect, it } from "vitest";
 import {
+  ALL_DONE,
   leftovers,
   readStable,
   stableContent,
@@ -25,7 +26,9 @@ let worker: string;
 
 beforeAll(async () => {
   const mirror = await farms.mirror();
-  [coordinator, alone] = [await farms.farm({ mirror }), await farms.farm({ mirror })];
+  coordinator = await farms.farm({ mirror });
+  // What it builds was built by itself, for other tests.
+  alone = await farms.farm({ mirror, warm: ALL_DONE });
   worker = join(coordinator.directory, "worker");
   await mkdir(worker);
 });
