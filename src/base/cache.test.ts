@@ -191,6 +191,8 @@ describe("evict", () => {
     for (const name of ["a-half", "other"])
       await mkdir(join(cache, "sources", name, ...half), { recursive: true });
     await rename(join(cache, "sources", "other"), join(cache, "sources", "a-half", ...half, "other"));
+    // Directories alone take nothing on some file systems.
+    await writeFile(join(cache, "sources", "a-half", "file"), "x");
 
     expect(await evict(cache, 0, scratch)).toMatchObject({ kind: "done", keptBytes: 0 });
 

@@ -10,7 +10,8 @@ afterEach(() => searchFirst(""));
 
 /** A tool that is installed below a directory of its own, as in /opt or by Homebrew. */
 async function installed(name: string, says: string) {
-  const prefix = join(await temporaryDirectory(), "opt");
+  // A box has a /dev of its own, where temporary directories may be.
+  const prefix = join(await temporaryDirectory("/var/tmp"), "opt");
   for (const part of ["bin", "lib", "share/secret"]) await mkdir(join(prefix, part), { recursive: true });
   await writeFile(join(prefix, "lib/word"), says);
   await writeFile(join(prefix, "share/secret/key"), "no");

@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { afterAll, onTestFinished } from "vitest";
 import { removeTree } from "../../src/base/strange-tree.ts";
 
-const PREFIX = join(tmpdir(), "kmodfarm-test-");
+const NAME = "kmodfarm-test-";
 
 /** A fresh directory that is removed when the running test ends. */
-export async function temporaryDirectory(): Promise<string> {
-  const directory = await mkdtemp(PREFIX);
+export async function temporaryDirectory(above: string = tmpdir()): Promise<string> {
+  const directory = await mkdtemp(join(above, NAME));
   // Some tests leave trees there that no path leads to the end of.
   onTestFinished(() => removeTree(directory));
   return directory;
@@ -18,7 +18,7 @@ export async function temporaryDirectory(): Promise<string> {
 
 /** A fresh directory that is removed after the last test of the file or the `describe` block that asks for it. */
 export function sharedDirectory(): string {
-  const directory = mkdtempSync(PREFIX);
+  const directory = mkdtempSync(join(tmpdir(), NAME));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
   return directory;
 }
