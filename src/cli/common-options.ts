@@ -39,11 +39,18 @@ export const PLACES = {
       "<dir>",
       "the disposable local cache (default: as configured; ~/.cache/kmodfarm without a configuration)",
     ),
-    jobs: wholeNumber("<n>", "elements to build or boot at once (default: number of processors)"),
   }),
   ...LOG,
 };
-export type PlaceOptions = Values<typeof PLACES>;
+
+/** For every command that builds or boots. */
+export const WORK_PLACES = {
+  ...PLACES,
+  ...under(COMMON, {
+    jobs: wholeNumber("<n>", "elements to build or boot at once (default: number of processors)"),
+  }),
+};
+export type PlaceOptions = Values<typeof PLACES> & Partial<Values<typeof WORK_PLACES>>;
 
 export const SANDBOX = {
   sandbox: choice("<name>", SANDBOX_NAMES, "where builds run (default: as configured, else bwrap)"),

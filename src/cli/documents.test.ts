@@ -61,7 +61,7 @@ describe("what is really printed with --json", () => {
     ["run", 2],
     ["catalog list --distro debian99", 2],
     ["check nothing", 2],
-    ["matrix shard --jobs many", 2],
+    ["matrix shard --max-shards many", 2],
   ])("by `%s` is one document, whether it succeeds or fails", async (line, exit) => {
     const element = makeElement();
     const verdicts = [makeVerdict("load", "pass", "it loads")];

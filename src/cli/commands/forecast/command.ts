@@ -1,6 +1,6 @@
 /** `kmodfarm forecast`. */
 import { declareCommand, flag } from "../../command.ts";
-import { NARROWING, PLACES, SANDBOX } from "../../common-options.ts";
+import { NARROWING, SANDBOX, WORK_PLACES } from "../../common-options.ts";
 
 export const FORECAST = declareCommand(
   "forecast",
@@ -10,7 +10,7 @@ export const FORECAST = declareCommand(
       ...NARROWING,
       superseded: flag("also build for kernels of whose series a newer one is coming"),
       retry: flag("also retry elements that failed because of the driver or could not be fetched"),
-      ...PLACES,
+      ...WORK_PLACES,
       ...SANDBOX,
     },
   },

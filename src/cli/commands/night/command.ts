@@ -1,6 +1,6 @@
 /** `kmodfarm run`, `watch`, `build`, `rebuild`. */
 import { declareCommand, flag, one, word, words } from "../../command.ts";
-import { NARROWING, PLACES, SANDBOX, SUMMARY } from "../../common-options.ts";
+import { NARROWING, SANDBOX, SUMMARY, WORK_PLACES } from "../../common-options.ts";
 
 export const RUN = declareCommand(
   "run",
@@ -12,7 +12,7 @@ export const RUN = declareCommand(
         "also retry elements that failed because of the driver or could not be fetched, and look for damage in a bucket",
       ),
       dryRun: flag("only print what would be built and load-tested, and why"),
-      ...PLACES,
+      ...WORK_PLACES,
       ...SANDBOX,
       summary: SUMMARY,
     },
@@ -22,7 +22,7 @@ export const RUN = declareCommand(
 export const WATCH = declareCommand(
   "watch",
   "like `run`, but until it is stopped: queries each source at its own interval, and builds new kernels first",
-  { options: { ...PLACES, ...SANDBOX } },
+  { options: { ...WORK_PLACES, ...SANDBOX } },
 );
 
 export const BUILD = declareCommand(
@@ -30,7 +30,7 @@ export const BUILD = declareCommand(
   "build what the configuration selects, or a given matrix, as candidates, without load tests",
   {
     options: {
-      ...PLACES,
+      ...WORK_PLACES,
       ...NARROWING,
       matrix: word("<file>", "elements to build, as `matrix generate` prints them; - is standard input"),
       ...SANDBOX,
@@ -45,7 +45,7 @@ export const REBUILD = declareCommand(
   {
     arguments: [one("artifact", "the name of an artifact, or of the store's a manifest.json")],
     options: {
-      ...PLACES,
+      ...WORK_PLACES,
       registry: word("<place>", "a registry (directory, http(s):// or s3://) that has all that is needed"),
       root: word("<file>", "with --registry: the root that is trusted (default: the registry's first)"),
       privateHost: words(

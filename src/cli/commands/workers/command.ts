@@ -10,14 +10,14 @@ import {
   words,
   zeroOrMore,
 } from "../../command.ts";
-import { LOG, NARROWING, OWN_SANDBOX, PLACES, SUMMARY } from "../../common-options.ts";
+import { LOG, NARROWING, OWN_SANDBOX, SUMMARY, WORK_PLACES } from "../../common-options.ts";
 
 export const PLAN = declareCommand(
   "plan",
   "write orders for workers: other machines do what `run` would build and boot here",
   {
     options: {
-      ...PLACES,
+      ...WORK_PLACES,
       ...NARROWING,
       out: required(word("<dir>", "directory for the orders, and everything that workers need for them")),
       withPackages: flag("include the kernels' packages, for workers without a network"),
@@ -55,7 +55,7 @@ export const WORK = declareCommand(
 export const TAKE = declareCommand("take", "check what workers handed over, and publish it like `run` does", {
   arguments: [zeroOrMore("handovers", "directories that `kmodfarm work` wrote, or single hand-overs")],
   options: {
-    ...PLACES,
+    ...WORK_PLACES,
     orders: word("<dir>", "the directory of orders, if another machine planned them"),
     plan: word("<digest>", "the digest that `plan` printed there; --orders needs it"),
     load: unless("do not boot here; the next `kmodfarm plan` orders load tests that no worker made"),
