@@ -84,8 +84,7 @@ export async function openFarm(config: FarmConfig): Promise<Farm> {
   await openCache(config.cache, [config.file, config.base]);
   const scratch = await openScratch(join(config.cache, "tmp"));
   await awaitEviction(config.cache);
-  const opened = await openStore(config.store);
-  const store = opened.isNear ? opened : { ...opened, kept: keptBlobs(config.cache, scratch) };
+  const store = await openStore(config.store, keptBlobs(config.cache, scratch));
   const signing = new FarmSigning(config);
   const secret = config.sources.filter(({ redistributable }) => redistributable === false);
   return {

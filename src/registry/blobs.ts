@@ -18,12 +18,54 @@ export function placeOf(store: Store, digest: string): string {
 /** What lies there for longer might be what `prune` is about to remove: it is written again, and is young then. */
 export const OLD_MS = 24 * 3600_000;
 
+/**
+ * What this process has just stored far away: who publishes an artifact shows it in the view, and puts it into its set, and
+ * need not ask for the bytes again.
+ */
+class Written {
+  readonly #blobs = new Map<string, Buffer>();
+  #bytes = 0;
+
+  static of(store: Store): Written | undefined {
+    if (store.isNear) return undefined;
+    const known = WRITTEN.get(store) ?? new Written();
+    WRITTEN.set(store, known);
+    return known;
+  }
+
+  get(digest: string): Buffer | undefined {
+    return this.#blobs.get(digest);
+  }
+
+  add(digest: string, bytes: Buffer): void {
+    if (bytes.length > WRITTEN_LIMIT_BYTES / 4 || this.#blobs.has(digest)) return;
+    this.#blobs.set(digest, bytes);
+    this.#bytes += bytes.length;
+    for (const [oldest, { length }] of this.#blobs) {
+      if (this.#bytes <= WRITTEN_LIMIT_BYTES) return;
+      this.#blobs.delete(oldest);
+      this.#bytes -= length;
+    }
+  }
+}
+
+const WRITTEN = new WeakMap<Store, Written>();
+const WRITTEN_LIMIT_BYTES = 64 << 20;
+
+/** As `readBlob`, of what this process may have stored a moment ago. @throws FarmError STORE_CORRUPT */
+export async function readWritten(store: Store, digest: string): Promise<Buffer> {
+  return Written.of(store)?.get(digest) ?? readBlob(store, digest);
+}
+
 /** Stores bytes under their digest; what is there already stays, unless it is damaged or old. */
 export async function putBlob(store: Store, content: Buffer | string): Promise<Digest> {
   const digest = sha256(content);
   const path = blobPath(digest);
   // Most are new: one request then.
-  if (await store.create(path, content)) return digest;
+  if (await store.create(path, content)) {
+    Written.of(store)?.add(digest, Buffer.from(content));
+    return digest;
+  }
   const facts = await store.facts(path);
   const isYoung = facts !== undefined && (await ageOf(store, facts)) < OLD_MS;
   const there = isYoung && facts.size === Buffer.byteLength(content) ? await store.read(path) : undefined;

@@ -6,7 +6,7 @@ import { partOf } from "../../test/support/published.ts";
 import { type S3Double, type S3Fault, startS3Double } from "../../test/support/s3-double.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { openScratch } from "../base/scratch.ts";
-import { blobPath } from "./blobs.ts";
+import { blobPath, readWritten } from "./blobs.ts";
 import { commit, publish } from "./commit.ts";
 import { fsck } from "./fsck.ts";
 import { history, readPublished } from "./generations.ts";
@@ -33,7 +33,7 @@ afterEach(() => {
 });
 
 const open = ({ endpoint, bucket }: S3Double) =>
-  openS3Store({ endpoint, bucket, prefix: "farm", pathStyle: true }, QUICK);
+  openS3Store({ endpoint, bucket, prefix: "farm", pathStyle: true }, { patience: QUICK });
 
 async function publishOne(store: Store, content: string, driver = "doorbell"): Promise<void> {
   const element = makeElement({ driver });
@@ -139,6 +139,24 @@ test("without news is neither written to nor listed; what is kept of it is not a
   await scratch.write(`${directory}/parts/${partOf({ parts }, "matrix")?.digest.slice(7)}`, "x");
   expect(await night()).toBe(3);
   await scratch.close();
+});
+
+test("is not asked for what was stored there a moment ago", async () => {
+  const double = await startS3Double();
+  const store = await open(double);
+  double.requests.length = 0;
+
+  await publishOne(store, "100");
+
+  const asked = double.requests.filter(({ method, key }) => method === "GET" && key.includes("/blobs/"));
+  expect(asked).toEqual([]);
+  // Who did not store it reads it, and what is damaged is reported.
+  const blob = [...double.objects.keys()].find((key) => key.includes("/blobs/")) ?? "";
+  double.objects.set(blob, { body: Buffer.from("x"), modified: new Date(), headers: {} });
+  const other = await open(double);
+  await expect(readWritten(other, `sha256:${blob.split("/").at(-1)}`)).rejects.toMatchObject({
+    code: "STORE_CORRUPT",
+  });
 });
 
 test("that lost a part gets it back from a machine that has read it", async () => {

@@ -10,7 +10,7 @@ import { type Catalog, sameFacts } from "../catalog/catalog.ts";
 import { historyBefore, lacksHistory } from "./backfill.ts";
 import { putBlob } from "./blobs.ts";
 import { Generation, type Part, type Published } from "./documents.ts";
-import { generationPath, pointTo, readPublished, requireGeneration } from "./generations.ts";
+import { generationPath, movePointer, pointTo, readPublished, requireGeneration } from "./generations.ts";
 import { isShownFresh, publishHead } from "./head.ts";
 import { historyAfter } from "./history.ts";
 import { packed } from "./packed.ts";
@@ -155,7 +155,7 @@ export async function commit<T>(
     if (before.head !== null) await requireGeneration(store, before.head);
     if (await isCreated(store, generation.number, text)) {
       await store.kept?.keep(head.digest, Buffer.from(text));
-      await afterwards(head.number, "the pointer", () => pointTo(store, head));
+      await afterwards(head.number, "the pointer", () => movePointer(store, head));
       const published = { ...state, head, parts };
       return { state: published, result, show: () => showAll(store, published, voucher, announcement) };
     }
@@ -233,7 +233,14 @@ async function showAll(
   const { number } = state.head;
   if (voucher !== undefined) await afterwards(number, "the head", () => publishHead(store, state, voucher));
   if (announcement === undefined) return 0;
-  return afterwards(number, "the view", () => showAnnounced(store, announcement, state));
+  const { written, newest } = await afterwards(number, "the view", () =>
+    showAnnounced(store, announcement, state),
+  );
+  // Whoever published meanwhile may have moved the pointer before we did.
+  const last = newest.head;
+  if (last !== null && last.number > number)
+    await afterwards(last.number, "the pointer", () => pointTo(store, last));
+  return written;
 }
 
 /**

@@ -143,17 +143,19 @@ export async function requireGeneration(store: GenerationPlace, head: Head): Pro
 
 /** Moves the pointer to a generation, and on to whatever came after it meanwhile: the last who writes it is right. */
 export async function pointTo(store: Store, head: Head): Promise<void> {
-  for (let at: Head | undefined = head; at !== undefined; ) {
-    const pointer: Channel = {
-      schema: "kmodfarm.channel/1",
-      channel: "stable",
-      generation: at.number,
-      digest: at.digest,
-    };
-    const there = await readPointer(store);
-    if (there === undefined || there.generation < at.number) await store.write(POINTER, toDocument(pointer));
-    at = (await newestAfter(store, at))?.head;
-  }
+  for (let at: Head | undefined = head; at !== undefined; at = (await newestAfter(store, at))?.head)
+    await movePointer(store, at);
+}
+
+/** Moves the pointer to a generation, for whoever looks afterwards whether another one came. */
+export async function movePointer(store: Store, { number, digest }: Head): Promise<void> {
+  const pointer: Channel = {
+    schema: "kmodfarm.channel/1",
+    channel: "stable",
+    ...{ generation: number, digest },
+  };
+  const there = await readPointer(store);
+  if (there === undefined || there.generation < number) await store.write(POINTER, toDocument(pointer));
 }
 
 async function fromPointer(store: GenerationPlace): Promise<Found | undefined> {

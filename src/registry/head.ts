@@ -53,7 +53,8 @@ export async function publishHead(
     if (!isGood && counting !== undefined) await requireVouched(store, state.head, counting, last);
     const made = isGood ? last : await makeHead(store, state, { trust, last: last?.head, isOurs, maker });
     if (made === undefined) continue;
-    if (await isShown(store, made, trusts)) return made.head;
+    const shown = isGood ? await readHeadAt(store, trusts) : last;
+    if (await isShown(store, made, shown, trusts)) return made.head;
   }
   throw new FarmError("STORE_CONFLICT", {
     detail: `${store.place}: other processes published heads first, ${MOST_TRIES} times`,
@@ -117,9 +118,13 @@ async function makeHead(
   return (await store.create(serialPath(head.serial), writeNote(note))) ? { head, note } : undefined;
 }
 
-/** Shows a head unless a newer one is shown; false if there is a newer one by now. */
-async function isShown(store: Store, { head, note }: FoundHead, trusts: readonly Trust[]): Promise<boolean> {
-  const there = await readHeadAt(store, trusts);
+/** Shows a head unless as new a one was; false if there is a newer one by now, which the next try shows. */
+async function isShown(
+  store: Store,
+  { head, note }: FoundHead,
+  there: FoundHead | undefined,
+  trusts: readonly Trust[],
+): Promise<boolean> {
   if (there === undefined || there.head.serial < head.serial) await store.write(HEAD_PATH, writeNote(note));
   return (await headOf(store, trusts, head.serial + 1)) === undefined;
 }
@@ -169,7 +174,12 @@ async function writtenIndices(store: Store, state: Published) {
 
 async function putFiles(store: Store, files: readonly string[]): Promise<void> {
   const queue = new PQueue({ concurrency: AT_ONCE });
-  await Promise.all(files.map((text) => queue.add(() => putBlob(store, text))));
+  const put = async (text: string) => {
+    const digest = await putBlob(store, text);
+    // The next head is compared with this one.
+    await store.kept?.keep(digest, Buffer.from(text));
+  };
+  await Promise.all(files.map((text) => queue.add(() => put(text))));
 }
 
 /** Files of an index that the one before did not have. */
@@ -204,7 +214,8 @@ async function newFiles(
 /** None where the old file cannot be read: all below it is written again. */
 async function childrenOf(store: Store, place: IndexPlace, digest: Digest, prefix: string, width: number) {
   try {
-    return readNode(await readBlob(store, digest, NODE_LIMIT_BYTES), place, prefix, width, digest);
+    const bytes = (await store.kept?.read(digest)) ?? (await readBlob(store, digest, NODE_LIMIT_BYTES));
+    return readNode(bytes, place, prefix, width, digest);
   } catch (thrown) {
     if (thrown instanceof FarmError && thrown.blame === "integrity") return new Map<string, Digest>();
     throw thrown;

@@ -15,7 +15,7 @@ import {
   leafOf,
   writeProof,
 } from "../provenance/trees/linux-merkle.ts";
-import { putBlob, readBlob } from "./blobs.ts";
+import { putBlob, readBlob, readWritten } from "./blobs.ts";
 import type { Edition, IndexEntry, Published } from "./documents.ts";
 import type { RegistryReader } from "./reader.ts";
 import type { Store } from "./stores/store.ts";
@@ -114,7 +114,9 @@ async function leavesFrom(start: number, store: Store, added: readonly Newcomer[
   const placed: Placed[] = [];
   for (let at = 0; at < added.length; at += AT_ONCE) {
     const some = added.slice(at, at + AT_ONCE);
-    const contents = await Promise.all(some.map(({ digest }) => contentOf(store, digest)));
+    const contents = await Promise.all(
+      some.map(({ digest }) => contentOf(() => readWritten(store, digest), digest)),
+    );
     for (const [index, one] of some.entries()) {
       const content = contents[index];
       if (content !== undefined) placed.push({ ...one, leaf: leafOf(start + placed.length, content) });
@@ -124,9 +126,9 @@ async function leavesFrom(start: number, store: Store, added: readonly Newcomer[
 }
 
 /** A module as it is proven; undefined where its bytes are missing or damaged, which others report. */
-async function contentOf(reader: RegistryReader, digest: Digest): Promise<Uint8Array | undefined> {
+async function contentOf(read: () => Promise<Buffer>, digest: Digest): Promise<Uint8Array | undefined> {
   try {
-    return cutSignature(await readBlob(reader, digest), digest).content;
+    return cutSignature(await read(), digest).content;
   } catch (thrown) {
     if (thrown instanceof FarmError && ["STORE_CORRUPT", "MODULE_MALFORMED"].includes(thrown.code))
       return undefined;

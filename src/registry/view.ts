@@ -11,7 +11,7 @@ import { heldTo } from "../check/subject.ts";
 import { isPathSegment, PathSegment } from "../kernel/path-segment.ts";
 import { OutputPath } from "../matrix/element.ts";
 import { manifestFrom } from "./artifact.ts";
-import { readBlob } from "./blobs.ts";
+import { readWritten } from "./blobs.ts";
 import { AMBIGUOUS_NAMES, CLIENT_VIEW, type ClientFile, clientFiles } from "./client-view.ts";
 import type { Head, IndexEntry, Manifest, Published } from "./documents.ts";
 import { readPublished } from "./generations.ts";
@@ -114,13 +114,13 @@ export function clientPlacesOf(before: Published | undefined, after: Published):
 
 /**
  * Shows the announced places as they are in a state, or in one that was published meanwhile, and does what killed writers
- * left undone. Safe to repeat. Returns how many artifacts it wrote.
+ * left undone. Safe to repeat. Returns how many artifacts it wrote, and the newest state, by which it was done.
  */
 export async function showAnnounced(
   store: Store,
   { path: mark, places: own }: Announcement,
   state: Published,
-): Promise<number> {
+): Promise<{ readonly written: number; readonly newest: Published }> {
   const left = await leftMarks(store, mark);
   const places = new Map([...own, ...left.flatMap((one) => one.places)].map((one) => [pathOf(one), one]));
   const hasFiles = [...places.values()].some((one) => "file" in one);
@@ -157,7 +157,7 @@ export async function showAnnounced(
     throw new FarmError(first.code, { detail: `${first.message}${more}`, at: first.at, cause: first });
   }
   if (own.length > 0) await store.remove(mark);
-  return written;
+  return { written, newest: shown };
 }
 
 /**
@@ -202,7 +202,7 @@ async function showFile(store: Store, path: string, file: ClientFile | undefined
 
 /** @throws FarmError STORE_CORRUPT */
 export async function bytesOfClientFile(store: Store, file: ClientFile): Promise<Buffer> {
-  return file.kind === "names" ? Buffer.from(file.text) : readBlob(store, file.digest);
+  return file.kind === "names" ? Buffer.from(file.text) : readWritten(store, file.digest);
 }
 
 /** Writes an artifact where it is shown, or takes away what is shown there. Returns whether it wrote one. */
@@ -216,12 +216,12 @@ async function showPlace(
     await store.removeAll(folder);
     return false;
   }
-  const manifest = await readBlob(store, entry.manifest);
+  const manifest = await readWritten(store, entry.manifest);
   refuseOthers(entry, manifestFrom(store, entry, manifest));
   const shown = await store.list(folder);
   const files = filesOf(entry);
   for (const [file, digest] of files) {
-    const bytes = digest === entry.manifest ? manifest : await readBlob(store, digest);
+    const bytes = digest === entry.manifest ? manifest : await readWritten(store, digest);
     await store.write(`${folder}/${file}`, bytes);
   }
   const names = new Set(files.map(([file]) => file.split("/")[0]));

@@ -47,10 +47,20 @@ export interface Voucher {
 
 /** @throws FarmError KEY_UNREADABLE, KEY_LOCKED, and as `readTrusts` */
 export async function openVoucher(store: Store, maker: HeadMaker): Promise<Voucher> {
-  const trusts = await readTrusts(store);
+  const trusts = await rootsOf(store);
   const trust = trusts.at(-1);
   const counting = trust === undefined ? undefined : withKeys(trust, await maker.keys());
   return { maker, trusts, ...(counting === undefined ? {} : { counting }) };
+}
+
+/** Roots that were believed stay so, as long as a store is open: only what follows them is read again. */
+const ROOTS = new WeakMap<Store, readonly Trust[]>();
+
+async function rootsOf(store: Store): Promise<readonly Trust[]> {
+  const known = ROOTS.get(store) ?? [];
+  const trusts = [...known.slice(0, -1), ...(await readTrusts(store, known.at(-1)))];
+  ROOTS.set(store, trusts);
+  return trusts;
 }
 
 /** A root with those of its head keys that are among some. */

@@ -66,6 +66,8 @@ export class Bucket {
   readonly #client: S3Client;
   readonly #patience: Patience;
   readonly #encryption: { ServerSideEncryption?: ServerSideEncryption };
+  /** Who answers, once anybody was asked: what is configured may leave it to the environment. */
+  server: string | undefined;
   /** HEAD has no words: a missing bucket looks like a missing object until something was there. */
   #isKnown = false;
   #refusesBatches = false;
@@ -102,7 +104,11 @@ export class Bucket {
       },
     });
     limitAnswers(client);
-    return new Bucket(sdk, client, place, patience);
+    const bucket = new Bucket(sdk, client, place, patience);
+    noteServer(client, (server) => {
+      bucket.server = server;
+    });
+    return bucket;
   }
 
   /** Within the time that a request may take, and what it sends may take at the least speed. */
@@ -340,6 +346,18 @@ function limitAnswers(client: S3Client): void {
         return result;
       },
     { step: "deserialize", priority: "low", name: "limitAnswers" },
+  );
+}
+
+function noteServer(client: S3Client, note: (server: string) => void): void {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { protocol, hostname, port } = args.request as Readonly<Record<string, unknown>>;
+      note(`${protocol}//${hostname}:${port ?? ""}`);
+      return result;
+    },
+    { step: "deserialize", priority: "low", name: "noteServer" },
   );
 }
 

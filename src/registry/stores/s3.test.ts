@@ -8,6 +8,7 @@ import { startServer } from "../../../test/support/server.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openS3Store } from "./s3.ts";
 import { PATIENCE } from "./s3-bucket.ts";
+import type { KeptBlobs } from "./store.ts";
 
 const S3 = new URL("./s3.ts", import.meta.url).href;
 const KEYS = { AWS_ACCESS_KEY_ID: "test", AWS_SECRET_ACCESS_KEY: "testing", AWS_REGION: "us-east-1" };
@@ -28,7 +29,7 @@ const placeOf = ({ endpoint, bucket }: S3Double) => ({
 const QUICK = { ...PATIENCE, connectMs: 2000, silenceMs: 1000, attempts: 3 };
 /** One that was tried already, which the server does not show. */
 async function open(double: S3Double, patience = QUICK) {
-  const store = await openS3Store(placeOf(double), patience);
+  const store = await openS3Store(placeOf(double), { patience });
   await store.prepare();
   double.requests.length = 0;
   return store;
@@ -105,7 +106,7 @@ describe("the creation of an object", () => {
 
 test("a bucket is tried before it is first written to, once, and not by who only reads", async () => {
   const double = await startS3Double();
-  const store = await openS3Store(placeOf(double), QUICK);
+  const store = await openS3Store(placeOf(double), { patience: QUICK });
 
   await store.read("a");
   await store.facts("a");
@@ -116,6 +117,59 @@ test("a bucket is tried before it is first written to, once, and not by who only
   const tried = double.requests.filter((request) => isPut(request) && request.key.includes("/probe/"));
   expect(tried).toHaveLength(9);
   expect(double.requests.filter(isPut)).toHaveLength(12);
+});
+
+describe("a machine that saw one of eight writers win", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  /** What one machine keeps. */
+  function keeping(): KeptBlobs {
+    const blobs = new Map<string, Buffer>();
+    return {
+      read: async (digest) => blobs.get(digest),
+      keep: async (digest, bytes) => void blobs.set(digest, Buffer.from(bytes)),
+    };
+  }
+  /** How many objects a run tries to create, before it writes what it has. */
+  const triesOf = async (double: S3Double, kept: KeptBlobs) => {
+    double.requests.length = 0;
+    const store = await openS3Store(placeOf(double), { patience: QUICK, kept });
+    await store.read("metadata/root/1");
+    await store.write("a", "1");
+    store.close();
+    return double.requests.filter((request) => isPut(request) && request.key.includes("/probe/")).length;
+  };
+
+  test("asks the same server by one writer for a week, and another server by eight", async () => {
+    const [double, other, kept] = [await startS3Double(), await startS3Double(), keeping()];
+    vi.useFakeTimers({ toFake: ["Date"], now: new Date("2026-12-03T12:00:00Z") });
+
+    expect(await triesOf(double, kept)).toBe(9);
+    expect(await triesOf(double, kept)).toBe(2);
+    expect(await triesOf(other, kept)).toBe(9);
+    expect(await triesOf(double, keeping())).toBe(9);
+    vi.setSystemTime(new Date("2026-12-10T12:00:00Z"));
+    expect(await triesOf(double, kept)).toBe(9);
+  });
+
+  test("still finds at once that the server has come to ignore conditions", async () => {
+    const [double, kept] = [await startS3Double(), keeping()];
+    expect(await triesOf(double, kept)).toBe(9);
+    double.fault = (request) => (isPut(request) ? { kind: "ignores conditions" } : undefined);
+
+    await expect(triesOf(double, kept)).rejects.toMatchObject({ code: "STORE_UNSAFE" });
+    expect(double.objects.has("our/farm/a")).toBe(true);
+    expect([...double.objects.keys()].filter((key) => key.includes("/probe/"))).toEqual([]);
+  });
+
+  test("remembers nothing of a server that let several win", async () => {
+    const [double, kept] = [await startS3Double(), keeping()];
+    double.fault = (request) => (isPut(request) ? { kind: "ignores conditions" } : undefined);
+    await expect(triesOf(double, kept)).rejects.toMatchObject({ code: "STORE_UNSAFE" });
+    double.fault = () => undefined;
+
+    expect(await triesOf(double, kept)).toBe(9);
+  });
 });
 
 describe("a server that cannot keep writers apart", () => {
@@ -133,7 +187,7 @@ describe("a server that cannot keep writers apart", () => {
   ])("and %s is found before any work is done", async (_, fault, words) => {
     const double = await startS3Double();
     await (await open(double)).write("channels/stable", "1");
-    const store = await openS3Store(placeOf(double), QUICK);
+    const store = await openS3Store(placeOf(double), { patience: QUICK });
     double.fault = (request) => (isPut(request) ? fault : undefined);
     const unsafe = {
       code: "STORE_UNSAFE",
@@ -196,7 +250,7 @@ describe("what a server answers", () => {
 
   test("about a bucket that is missing is no missing file", async () => {
     const double = await startS3Double();
-    const store = await openS3Store({ ...placeOf(double), bucket: "other" }, QUICK);
+    const store = await openS3Store({ ...placeOf(double), bucket: "other" }, { patience: QUICK });
 
     await expect(store.facts("a")).rejects.toMatchObject({
       message: expect.stringContaining("no such bucket"),
@@ -225,7 +279,10 @@ describe("what a server answers", () => {
 
   test("is nothing where there is no server", async () => {
     const endpoint = "http://127.0.0.1:1";
-    const store = await openS3Store({ endpoint, bucket: "farm", prefix: "", pathStyle: true }, QUICK);
+    const store = await openS3Store(
+      { endpoint, bucket: "farm", prefix: "", pathStyle: true },
+      { patience: QUICK },
+    );
 
     await expect(store.read("a")).rejects.toMatchObject({
       code: "REMOTE_UNAVAILABLE",
@@ -382,7 +439,10 @@ test("what others put there that is no path of a store is neither listed nor wal
 
 test("the server is asked to encrypt every object as configured, and each body goes with its digest", async () => {
   const double = await startS3Double();
-  const store = await openS3Store({ ...placeOf(double), serverSideEncryption: "aws:kms" }, QUICK);
+  const store = await openS3Store(
+    { ...placeOf(double), serverSideEncryption: "aws:kms" },
+    { patience: QUICK },
+  );
   const file = join(await temporaryDirectory(), "root.tar");
   await writeFile(file, Buffer.alloc((16 << 20) + 1));
 
@@ -455,7 +515,7 @@ describe("credentials that end in the middle of a night", () => {
       hint: expect.stringMatching(/new credentials.*nothing that was published is lost/),
     });
     current.key = undefined;
-    const none = await (await openS3Store(placeOf(double), QUICK))
+    const none = await (await openS3Store(placeOf(double), { patience: QUICK }))
       .read("a")
       .catch((thrown: unknown) => thrown);
     expect(none).toMatchObject({ code: "STORE_UNUSABLE", hint: expect.stringContaining("credentials") });

@@ -5,10 +5,11 @@ import { readFile, stat } from "node:fs/promises";
 import { PassThrough, type Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../base/error.ts";
+import { sha256 } from "../../base/json.ts";
 import { isStorePath, partsOf } from "./path.ts";
 import { Bucket, bodyOf, PATIENCE, type Patience, type S3Place } from "./s3-bucket.ts";
 import { isUncertain, refusalOf } from "./s3-errors.ts";
-import { checkSize, type FileFacts, PROBE, type Store, sizeLimitOf } from "./store.ts";
+import { checkSize, type FileFacts, type KeptBlobs, PROBE, type Store, sizeLimitOf } from "./store.ts";
 import { triedFirst } from "./tried-first.ts";
 
 const PROBE_WRITERS = 8;
@@ -20,21 +21,29 @@ const PAUSE_MS = 100;
 /** Who created an object: of a lost answer this says whether it was us. */
 const WRITER = "kmodfarm-writer";
 
-/** Nobody is asked before the first file is wanted. */
-export async function openS3Store(place: S3Place, patience: Patience = PATIENCE): Promise<Store> {
-  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix, patience));
+/** Whether a server lets several writers win is asked of it anew after so long. */
+const TRIAL_MS = 7 * 24 * 3600_000;
+
+/** Nobody is asked before the first file is wanted. @param kept where this machine keeps what it saw of the store */
+export async function openS3Store(
+  place: S3Place,
+  { patience = PATIENCE, kept }: { readonly patience?: Patience; readonly kept?: KeptBlobs } = {},
+): Promise<Store> {
+  return triedFirst(new S3Store(await Bucket.open(place, patience), place.prefix, patience, kept));
 }
 
 class S3Store implements Store {
   readonly place: string;
   readonly isNear = false;
+  readonly kept?: KeptBlobs;
   readonly #bucket: Bucket;
   readonly #mostNames: number;
   /** With its slash. */
   readonly #prefix: string;
 
-  constructor(bucket: Bucket, prefix: string, { mostNames }: Patience) {
+  constructor(bucket: Bucket, prefix: string, { mostNames }: Patience, kept: KeptBlobs | undefined) {
     this.#bucket = bucket;
+    if (kept !== undefined) this.kept = kept;
     this.#mostNames = mostNames;
     this.#prefix = prefix === "" ? "" : `${prefix}/`;
     this.place = prefix === "" ? `s3://${bucket.name}` : `s3://${bucket.name}/${prefix}`;
@@ -149,10 +158,27 @@ class S3Store implements Store {
   }
 
   async prepare(): Promise<void> {
+    const known = this.#trialNote();
+    const isKnown = known !== undefined && (await this.kept?.read(sha256(known))) !== undefined;
+    // That a server takes no notice of conditions any more is seen by one writer.
+    await this.#tryOut(isKnown ? 1 : PROBE_WRITERS);
+    const note = this.#trialNote();
+    if (!isKnown && note !== undefined) await this.kept?.keep(sha256(note), Buffer.from(note));
+  }
+
+  /** What this machine keeps of a trial by many writers, as long as that counts; undefined before the server is known. */
+  #trialNote(): string | undefined {
+    const { server } = this.#bucket;
+    if (server === undefined) return undefined;
+    const period = Math.floor(Date.now() / TRIAL_MS);
+    return `${this.place} at ${server} let one of ${PROBE_WRITERS} writers win in period ${period}\n`;
+  }
+
+  async #tryOut(writers: number): Promise<void> {
     const path = `${PROBE}/${randomBytes(8).toString("hex")}`;
     const key = this.#keyOf(path);
     try {
-      const tries = Array.from({ length: PROBE_WRITERS }, (_, index) => this.create(path, `${index}\n`));
+      const tries = Array.from({ length: writers }, (_, index) => this.create(path, `${index}\n`));
       const ended = await Promise.allSettled(tries);
       const failed = ended.find((one) => one.status === "rejected");
       if (failed !== undefined) throw failed.reason;
@@ -160,12 +186,12 @@ class S3Store implements Store {
       if (winners.length !== 1)
         throw this.#unsafe(
           winners.length === 0
-            ? `let none of ${PROBE_WRITERS} writers create a new file`
-            : `told ${winners.length} of ${PROBE_WRITERS} writers that each had created the same new file`,
+            ? `let none of ${writers} writers create a new file`
+            : `told ${winners.length} of ${writers} writers that each had created the same new file`,
         );
       if (await this.create(path, "late\n"))
         throw this.#unsafe("told a writer that it had created a file that was there already");
-      if (String(await this.read(path)) !== `${winners[0]}\n`)
+      if (writers > 1 && String(await this.read(path)) !== `${winners[0]}\n`)
         throw this.#unsafe("keeps another file than that of the writer that created it");
     } finally {
       // The error above says more; what is left below `probe/` is no part of the store.

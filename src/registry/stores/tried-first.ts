@@ -16,6 +16,7 @@ export function triedFirst(kind: Store): Store {
   return {
     place: kind.place,
     isNear: kind.isNear,
+    ...(kind.kept === undefined ? {} : { kept: kind.kept }),
     read: (path, limitBytes) => kind.read(path, limitBytes),
     stream: (path) => kind.stream(path),
     facts: (path) => kind.facts(path),
