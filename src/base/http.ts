@@ -46,6 +46,8 @@ export interface Expected {
   readonly sha256: string;
   /** Unknown where a person wrote the digest down. */
   readonly size?: number;
+  /** Whether it was named by somebody in whose name no password is sent. */
+  readonly isAnonymous?: boolean;
 }
 
 /** No file that we fetch is larger; what has no promised size ends there. */
@@ -142,7 +144,7 @@ export class Http {
   ): Promise<void> {
     await this.#retrying(url, signal, async (until) => {
       const sent = { "user-agent": "kmodfarm", ...headers };
-      const { statusCode, headers: answered, body } = await this.#follow(url, sent, until, posted);
+      const { statusCode, headers: answered, body } = await this.#follow(url, sent, until, { posted });
       // Its status is all that a server has to say, and words may never end.
       body.on("error", () => {}).destroy();
       if (statusCode < 200 || statusCode > 299)
@@ -212,7 +214,7 @@ export class Http {
     consume: (body: Readable) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const answer = await this.#ask(url, {}, signal);
+    const answer = await this.#ask(url, {}, signal, expected.isAnonymous);
     if (answer.kind !== "ok") {
       throw new FarmError("NOT_FETCHABLE", {
         detail: `${url} is listed in the mirror's index, but the mirror does not have it`,
@@ -229,11 +231,17 @@ export class Http {
     });
   }
 
-  async #ask(url: string, validators: Validators, signal: AbortSignal): Promise<Answer> {
+  async #ask(url: string, validators: Validators, signal: AbortSignal, isAnonymous = false): Promise<Answer> {
     const headers: Record<string, string> = { "user-agent": "kmodfarm" };
     if (validators.etag !== undefined) headers["if-none-match"] = validators.etag;
     if (validators.lastModified !== undefined) headers["if-modified-since"] = validators.lastModified;
-    const { statusCode, headers: answered, body } = await this.#follow(url, headers, signal);
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await this.#follow(url, headers, signal, {
+      isAnonymous,
+    });
     if (statusCode === 200) {
       const tooSlow = (bytes: number, waitedMs: number) => new TooSlow(url, bytes, waitedMs);
       requireSpeed(body, this.#slowMs, tooSlow, (bytes) => {
@@ -266,7 +274,7 @@ export class Http {
     url: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
-    posted?: Buffer,
+    { posted, isAnonymous = false }: { readonly posted?: Buffer; readonly isAnonymous?: boolean } = {},
   ): Promise<Dispatcher.ResponseData> {
     const followed = posted === undefined ? REDIRECTS : KEEPING_REDIRECTS;
     if (this.#isAskerTrusted) this.#own.add(url);
@@ -274,7 +282,7 @@ export class Http {
     for (let place = url; ; ) {
       visited.push(place);
       const isElsewhere = visited.some((one) => URL.parse(one)?.origin !== URL.parse(url)?.origin);
-      const credentials = isElsewhere ? undefined : credentialsFor(place, this.#credentials);
+      const credentials = isAnonymous || isElsewhere ? undefined : credentialsFor(place, this.#credentials);
       this.traffic.requests++;
       this.#connections ??= this.#connect();
       const connections = await this.#connections;

@@ -26,6 +26,8 @@ const MEMORY_BYTES = 1024 ** 3;
 /** An hour of a slow mirror is a minute of work. */
 const CPU_SECONDS = 600;
 const OPEN_FILES = 256;
+/** What is temporary there is this machine's memory, which no limit of the program's own counts. */
+const TEMPORARY_BYTES = 256 << 20;
 /** Those of /usr, however a distribution links them; and nothing else of this machine. */
 const SYSTEM = ["/usr", "/bin", "/lib", "/lib64", "/sbin"].flatMap((path) => ["--ro-bind-try", path, path]);
 /** Debian's name of what a box is made with. */
@@ -55,13 +57,25 @@ export function shutIn(argv: readonly string[], box: Box = {}): string[] {
       ...place,
       "--dev",
       "/dev",
+      "--remount-ro",
+      "/dev",
       ...(startsPrograms ? ["--proc", "/proc"] : []),
     ],
     Object.entries(shows).flatMap(([inside, ours]) => ["--ro-bind", ours, inside]),
     writes.flatMap((path) => ["--bind", path, path]),
     target === undefined
       ? ["--remount-ro", "/"]
-      : ["--tmpfs", "/tmp", "--bind", target, "/target", "--chdir", "/target"],
+      : [
+          "--size",
+          String(TEMPORARY_BYTES),
+          "--tmpfs",
+          "/tmp",
+          "--bind",
+          target,
+          "/target",
+          "--chdir",
+          "/target",
+        ],
     ["--", path, ...argv.slice(1)],
   ].flat();
 }

@@ -2,7 +2,6 @@
  * An apt repository as a source of kernels: signed InRelease, package indices by their digests, nothing
  * fetched twice that did not change.
  */
-import type { Readable } from "node:stream";
 import { z } from "zod";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
@@ -12,6 +11,7 @@ import { shutIn } from "../base/shut-in.ts";
 import { urlOf } from "../base/url.ts";
 import { parseParagraph, selectParagraphs } from "../formats/deb822.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
+import { DEB_FIELDS } from "../kernel/distributions/deb-family.ts";
 import type { DebDistribution, ListedPackage } from "../kernel/distributions/distribution.ts";
 import {
   type AnySource,
@@ -20,6 +20,7 @@ import {
   fetchRemembered,
   madeOnce,
   readKeyring,
+  readVerified,
   relyOn,
   type SourceAnswer,
   type SourceContext,
@@ -147,10 +148,9 @@ async function readIndex(
   const prefixes = distribution.packagePrefixes;
   return extractOf(expected, `${distribution.id} ${prefixes.join()}`, source.id, context, async () => {
     const url = urlOf(source.url, `dists/${source.suite}/${name}`);
-    const { http, signal } = context;
-    const select = (body: Readable) =>
-      selectParagraphs(decompressed(body, name, INDEX_LIMIT_BYTES), prefixes);
-    const paragraphs = await http.streamVerified(url, expected, select, signal);
+    const paragraphs = await readVerified(url, expected, context, (body) =>
+      selectParagraphs(decompressed(body, name, INDEX_LIMIT_BYTES), prefixes, DEB_FIELDS),
+    );
     return paragraphs.flatMap((paragraph) => distribution.readPackage(paragraph, source.id) ?? []);
   });
 }

@@ -2,6 +2,7 @@
  * A whole kernel list: what its entries make, what of them was dropped and why, and what it says to a catalog
  * that may have seen it before. A list is one source per distribution release, so that each is judged alone.
  */
+import { cut } from "../base/copied.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
@@ -84,6 +85,8 @@ const EXAMPLE_CHARACTERS = 100;
 export class ListCollector {
   readonly #options: ListOptions;
   readonly #kernels = new Map<string, PlacedKernel>();
+  /** What others say of where a kernel is, by its name. */
+  readonly #moreUrls = new Map<string, Set<string>>();
   readonly #releases = new Set<string>();
   readonly #dropped = new Map<string, { count: number; examples: string[] }>();
   /** Entries that wait until the architecture of the list is known. */
@@ -137,7 +140,11 @@ export class ListCollector {
       entries: this.#entries,
       kernels: [...this.#kernels]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .map(([, kernel]) => ofSource(kernel, sourceOfList(id, kernel.distribution))),
+        .map(([name, kernel]) => {
+          const more = this.#moreUrls.get(name);
+          const whole = more === undefined ? kernel : keepingUrls(kernel, [...more]);
+          return ofSource(whole, sourceOfList(id, kernel.distribution));
+        }),
       dropped: [...this.#dropped]
         .map(([reason, rest]) => ({ reason, ...rest }))
         .toSorted((a, b) => b.count - a.count || (a.reason < b.reason ? -1 : 1)),
@@ -178,9 +185,14 @@ export class ListCollector {
     const rank = ({ missing, unbuildable, crawler }: PlacedKernel) =>
       `${unbuildable === undefined ? 0 : 1} ${missing.length} ${crawlerKey(crawler)}`;
     const isKnownBetter = known !== undefined && rank(kernel) >= rank(known);
-    const [better, other] = isKnownBetter ? [known, kernel] : [kernel, known];
-    this.#kernels.set(name, other === undefined ? better : keepingUrls(better, urlsOf(other)));
+    const other = isKnownBetter ? kernel : known;
+    if (other !== undefined) {
+      const more = this.#moreUrls.get(name) ?? new Set();
+      this.#moreUrls.set(name, more);
+      for (const url of urlsOf(other)) more.add(url);
+    }
     if (isKnownBetter) return;
+    this.#kernels.set(name, kernel);
     this.#releases.add(kernel.distribution);
     if (this.#releases.size > MOST["distribution releases"]) throw this.#tooMany("distribution releases");
     this.#packages += kernel.packages.headers.length - (known?.packages.headers.length ?? 0);
@@ -191,7 +203,7 @@ export class ListCollector {
   #drop(reason: string, where: string): void {
     const known = this.#dropped.get(reason) ?? { count: 0, examples: [] };
     known.count++;
-    if (known.examples.length < EXAMPLES) known.examples.push(where.slice(0, EXAMPLE_CHARACTERS));
+    if (known.examples.length < EXAMPLES) known.examples.push(cut(where, EXAMPLE_CHARACTERS));
     this.#dropped.set(reason, known);
   }
 }

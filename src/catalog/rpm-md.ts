@@ -5,10 +5,10 @@
 
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
+import { copied } from "../base/copied.ts";
 import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { largest } from "../base/extremes.ts";
-import type { Expected } from "../base/http.ts";
 import { sha256 } from "../base/json.ts";
 import { urlOf } from "../base/url.ts";
 import {
@@ -28,7 +28,9 @@ import {
   answering,
   extractOf,
   fetchRemembered,
+  type IndexFacts,
   type RememberedText,
+  readVerified,
   relyOn,
   type SourceAnswer,
   type SourceContext,
@@ -54,6 +56,8 @@ const REPOMD_LIMIT_BYTES = 8 * 1024 * 1024;
 const SIGNATURE_LIMIT_BYTES = 64 * 1024;
 const OPEN_LIMIT_BYTES = 2 * 1024 ** 3;
 const MOST_PACKAGES = 200_000;
+/** Of what is kept of one index: real ones have a tenth of that. */
+const MOST_CHARACTERS = 32 << 20;
 /** Mirrors of a list that are tried before the source counts as failed. */
 const MOST_MIRRORS = 5;
 
@@ -201,26 +205,24 @@ async function readPrimary(
   const { distribution, architectures } = source;
   const url = urlOf(base, href);
   const listed = await extractOf(expected, String(distribution.packageNames), source.id, context, () =>
-    context.http.streamVerified(
-      url,
-      expected,
-      async (body) => {
-        const found: ListedPackage[] = [];
-        await readOpen(body, url, entry, distribution.packageNames, (one) => {
-          if (found.length >= MOST_PACKAGES)
-            throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than exist` });
-          const listed = distribution.readPackage(one, source.id);
-          if (listed !== undefined) found.push(listed);
-        });
-        return found;
-      },
-      context.signal,
-    ),
+    readVerified(url, expected, context, async (body) => {
+      const found: ListedPackage[] = [];
+      let characters = 0;
+      await readOpen(body, url, entry, distribution.packageNames, (one) => {
+        const listed = distribution.readPackage(one, source.id);
+        if (listed === undefined) return;
+        characters += JSON.stringify(listed).length;
+        if (found.length >= MOST_PACKAGES || characters > MOST_CHARACTERS)
+          throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than exist` });
+        found.push(copied(listed));
+      });
+      return found;
+    }),
   );
   return listed.filter((one) => one.architecture === "all" || architectures.includes(one.architecture));
 }
 
-function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): Expected {
+function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): IndexFacts {
   if (checksum?.type !== "sha256" || !/^[0-9a-f]{64}$/.test(checksum.value) || size === undefined)
     throw new FarmError("REMOTE_UNAVAILABLE", {
       about: id,

@@ -2,8 +2,11 @@
  * What sources of kernels have in common, whatever the format of their repository: how they answer, and what is
  * kept of them between nights.
  */
+import { createReadStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
+import PQueue from "p-queue";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { Deadline } from "../base/deadline.ts";
@@ -187,6 +190,38 @@ export async function madeOnce<T>(
   const made = await make();
   await scratch.write(memory, JSON.stringify(made));
   return made;
+}
+
+/** What an index must be, as the file says that names it. */
+export interface IndexFacts {
+  readonly sha256: string;
+  readonly size: number;
+}
+
+/** The largest real ones have a tenth of that, compressed. */
+const INDEX_LIMIT_BYTES = 512 << 20;
+/** What is read of an index is in memory for a while: a mirror may have many of the largest. */
+const READING = new PQueue({ concurrency: 2 });
+
+/** Reads an index that has all come, and is the one that was named: nobody vouches for its bytes before. @throws FarmError */
+export async function readVerified<T>(
+  url: string,
+  expected: IndexFacts,
+  { http, scratch, signal }: SourceContext,
+  read: (body: Readable) => Promise<T>,
+): Promise<T> {
+  if (expected.size > INDEX_LIMIT_BYTES)
+    throw new FarmError("REMOTE_UNAVAILABLE", {
+      detail: `${url} would have ${expected.size} bytes; no more than ${INDEX_LIMIT_BYTES} are fetched`,
+      at: { url },
+    });
+  const file = scratch.path();
+  try {
+    await http.download(url, expected, file, scratch, signal);
+    return await READING.add(() => read(createReadStream(file)));
+  } finally {
+    await rm(file, { force: true });
+  }
 }
 
 const Extract = z.array(ListedPackage);

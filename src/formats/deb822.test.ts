@@ -79,6 +79,7 @@ describe("parseRelations", () => {
 });
 
 describe("selectParagraphs", () => {
+  const FIELDS = new Set(["Package", "Version", "Depends"]);
   const INDEX = [
     "Package: linux-headers-6.1.0-56-amd64\nVersion: 1\n",
     "Package: linux-doc\nDescription: about\n Package: linux-headers-not-this\n",
@@ -88,7 +89,11 @@ describe("selectParagraphs", () => {
   ].join("\n");
 
   test("takes the paragraphs whose package name has one of the prefixes", async () => {
-    const found = await selectParagraphs([Buffer.from(INDEX)], ["linux-headers-", "busybox-static\n"]);
+    const found = await selectParagraphs(
+      [Buffer.from(INDEX)],
+      ["linux-headers-", "busybox-static\n"],
+      FIELDS,
+    );
 
     expect(found.map((paragraph) => paragraph.get("Version"))).toEqual(["1", "2", "4"]);
     expect(found.every((paragraph) => paragraph.size === 2)).toBe(true);
@@ -103,7 +108,7 @@ describe("selectParagraphs", () => {
       fc.asyncProperty(fc.array(paragraph), prefix, cuts, async (paragraphs, prefixes, lengths) => {
         const text = paragraphs.map(([word, more]) => `Package: ${word}\nDepends: ${more}\n`).join("\n");
 
-        const found = await selectParagraphs(chunksOf(text, lengths), prefixes);
+        const found = await selectParagraphs(chunksOf(text, lengths), prefixes, FIELDS);
 
         const wanted = parseParagraphs(text).filter((fields) =>
           prefixes.some((word) => `${fields.get("Package")}\n`.startsWith(word)),
@@ -114,15 +119,15 @@ describe("selectParagraphs", () => {
   });
 
   test("finds nothing in nothing", async () => {
-    expect(await selectParagraphs([], ["linux-"])).toEqual([]);
-    expect(await selectParagraphs([Buffer.alloc(0)], ["linux-"])).toEqual([]);
-    expect(await selectParagraphs([Buffer.from("Package: ")], ["linux-"])).toEqual([]);
+    expect(await selectParagraphs([], ["linux-"], FIELDS)).toEqual([]);
+    expect(await selectParagraphs([Buffer.alloc(0)], ["linux-"], FIELDS)).toEqual([]);
+    expect(await selectParagraphs([Buffer.from("Package: ")], ["linux-"], FIELDS)).toEqual([]);
   });
 
   test("gives up on a paragraph without an end", async () => {
     const endless = Array.from({ length: 100 }, () => Buffer.alloc(64 * 1024, "x"));
 
-    await expect(selectParagraphs(endless, ["linux-"])).rejects.toThrow(
+    await expect(selectParagraphs(endless, ["linux-"], FIELDS)).rejects.toThrow(
       expect.objectContaining({ code: "REMOTE_UNAVAILABLE" }),
     );
   });

@@ -1,6 +1,7 @@
 /**
  * Debian's control file format (deb822(5)): paragraphs of `Field: value` with continuation lines.
  */
+import { copied } from "../base/copied.ts";
 import { FarmError } from "../base/error.ts";
 
 export type Paragraph = ReadonlyMap<string, string>;
@@ -62,18 +63,19 @@ function parseRelation(text: string): Relation[] {
 
 const LONGEST_PARAGRAPH_BYTES = 1024 * 1024;
 /** What is kept of one index: Ubuntu's largest have a tenth of that about kernels. */
-const MOST = { paragraphs: 200_000, bytes: 256 * 1024 * 1024 } as const;
+const MOST = { paragraphs: 200_000, characters: 32 << 20 } as const;
 
 /**
- * Cuts out of a package index, as it comes, only the paragraphs whose package name has one of the prefixes: an
+ * Cuts out of a package index, as it comes, only some fields of the paragraphs whose package name has one of the prefixes: an
  * index is 65 MB, and what a farm needs of it is a few hundred kilobytes.
  * @throws FarmError REMOTE_UNAVAILABLE when it has a paragraph longer, or more of them, than any archive needs
  */
 export async function selectParagraphs(
   index: AsyncIterable<Buffer> | Iterable<Buffer>,
   prefixes: readonly string[],
+  fields: ReadonlySet<string>,
 ): Promise<Paragraph[]> {
-  const selection = new Selection(prefixes);
+  const selection = new Selection(prefixes, fields);
   let [rest, restBytes] = [[] as Buffer[], 0];
   for await (const chunk of index) {
     const first = chunk.indexOf(BLANK_LINE);
@@ -97,9 +99,11 @@ export async function selectParagraphs(
 class Selection {
   readonly found: Paragraph[] = [];
   readonly #needles: readonly Buffer[];
-  #bytes = 0;
+  readonly #fields: ReadonlySet<string>;
+  #characters = 0;
 
-  constructor(prefixes: readonly string[]) {
+  constructor(prefixes: readonly string[], fields: ReadonlySet<string>) {
+    this.#fields = fields;
     this.#needles = prefixes.map((prefix) => Buffer.from(prefix));
   }
 
@@ -108,9 +112,10 @@ class Selection {
       if (!this.#needles.some((needle) => standsAt(paragraphs, at, needle))) continue;
       const end = paragraphs.indexOf(BLANK_LINE, at);
       const text = paragraphs.toString("utf8", at - FIELD.length, end < 0 ? paragraphs.length : end);
-      this.#bytes += text.length;
-      if (this.found.length >= MOST.paragraphs || this.#bytes > MOST.bytes) throw tooMuch();
-      this.found.push(parseParagraph(text));
+      const wanted = copied([...parseParagraph(text)].filter(([field]) => this.#fields.has(field)));
+      for (const [field, value] of wanted) this.#characters += field.length + value.length;
+      if (this.found.length >= MOST.paragraphs || this.#characters > MOST.characters) throw tooMuch();
+      this.found.push(new Map(wanted));
     }
   }
 }
@@ -140,6 +145,6 @@ function tooLong(): FarmError {
 
 function tooMuch(): FarmError {
   return new FarmError("REMOTE_UNAVAILABLE", {
-    detail: `the index has more than ${MOST.paragraphs} packages of kernels, or ${MOST.bytes} bytes about them`,
+    detail: `the index has more than ${MOST.paragraphs} packages of kernels, or ${MOST.characters} characters about them`,
   });
 }

@@ -2,6 +2,7 @@
  * Reads what a finished kernel module (`.ko`) says about itself: the witnesses that a build is checked by.
  * Source: the kernel's Documentation/kbuild/modules.rst and admin-guide/module-signing.rst, modinfo(8).
  */
+import { copied } from "../base/copied.ts";
 import { FarmError } from "../base/error.ts";
 import { checkBtf } from "./btf.ts";
 import {
@@ -208,7 +209,8 @@ function readModinfo(elf: Elf, what: string): [string, string][] {
   return strings(section, what).map((entry) => {
     const equals = entry.indexOf("=");
     if (equals < 1) throw malformed(what, "an entry of its .modinfo is not key=value");
-    return [entry.slice(0, equals), entry.slice(equals + 1)];
+    // What is kept of a module is a few of them, and would hold the whole section.
+    return copied<[string, string]>([entry.slice(0, equals), entry.slice(equals + 1)]);
   });
 }
 

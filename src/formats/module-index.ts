@@ -2,6 +2,7 @@
  * What depmod writes for `modprobe`: of each module its file and what it needs, of each alias and each exported symbol its
  * module. Sources: depmod(8), modules.dep(5), and the layout of the binary files as modprobe(8) reads it.
  */
+import { copied } from "../base/copied.ts";
 import { FarmError } from "../base/error.ts";
 import { type KernelModule, moduleName } from "./kernel-module.ts";
 
@@ -61,11 +62,6 @@ export function indexedModule(path: string, read: KernelModule | undefined): Ind
     softdeps: values("softdep"),
     weakdeps: values("weakdep"),
   };
-}
-
-/** A part of a text holds all of it in memory: of thousands of modules, only these parts are wanted. */
-function copied(text: string): string {
-  return Buffer.from(text).toString();
 }
 
 /** Lists of what is built into a kernel, as its package has them. */

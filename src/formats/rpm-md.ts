@@ -126,6 +126,10 @@ export interface PrimaryPackage {
 }
 
 const MOST_PROVIDES = 65_536;
+/** Of one package; a kernel that lists the symbols of all its modules has a tenth of that. */
+const MOST_CHARACTERS = 16 << 20;
+/** Of a name, a version, a place. */
+const LONGEST_FIELD = 1024;
 
 type Draft = {
   -readonly [Field in Exclude<keyof PrimaryPackage, "provides">]?: PrimaryPackage[Field];
@@ -139,15 +143,21 @@ export function primaryReader(
 ): XmlReader {
   let draft: Draft | undefined;
   let provides: { name: string; version: string }[] = [];
+  let characters = 0;
   let inProvides = false;
   let checksumType = "";
   return new XmlReader(what, {
     open(name, attributes) {
-      if (name === "package") [draft, provides] = [{}, []];
+      if (name === "package") [draft, provides, characters] = [{}, [], 0];
       if (draft === undefined) return;
       if (name === "provides") inProvides = true;
-      else if (name === "entry" && inProvides) addProvided(provides, attributes, what);
-      else if (name === "checksum") checksumType = attributes.type ?? "";
+      else if (name === "entry" && inProvides) {
+        const one = provided(attributes);
+        if (one === undefined) return;
+        characters += one.name.length + one.version.length;
+        if (provides.length >= MOST_PROVIDES || characters > MOST_CHARACTERS) throw tooMany(what);
+        provides.push(one);
+      } else if (name === "checksum") checksumType = attributes.type ?? "";
       else addAttributes(draft, name, attributes);
     },
     close(name, content) {
@@ -178,21 +188,21 @@ function addAttributes(draft: Draft, name: string, attributes: Readonly<Record<s
   }
 }
 
-function addProvided(
-  provides: { name: string; version: string }[],
-  { name, epoch, ver, rel }: Readonly<Record<string, string>>,
-  what: string,
-): void {
-  if (name === undefined || ver === undefined) return;
-  if (provides.length >= MOST_PROVIDES) throw tooMany(what);
+function provided({
+  name,
+  epoch,
+  ver,
+  rel,
+}: Readonly<Record<string, string>>): PrimaryPackage["provides"][number] | undefined {
+  if (name === undefined || ver === undefined) return undefined;
   const [before, behind] = [epoch === undefined || epoch === "0" ? "" : `${epoch}:`, rel ? `-${rel}` : ""];
-  provides.push({ name, version: `${before}${ver}${behind}` });
+  return { name, version: `${before}${ver}${behind}` };
 }
 
 function isWhole(draft: Draft): draft is Omit<PrimaryPackage, "provides"> {
-  return [draft.name, draft.architecture, draft.version, draft.size, draft.href].every(
-    (field) => field !== undefined,
-  );
+  const { name, architecture, version, size, href } = draft;
+  const isThere = [name, architecture, version, size, href].every((field) => field !== undefined);
+  return isThere && Object.values(draft).every((field) => String(field ?? "").length <= LONGEST_FIELD);
 }
 
 function toNumber(text: string | undefined): number | undefined {

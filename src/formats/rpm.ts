@@ -15,6 +15,9 @@ const MAX_ENTRIES = 0xffff;
 const MAX_STORE_BYTES = 16 * 1024 * 1024;
 /** Values of one tag: files, most of the time. */
 const MAX_VALUES = 500_000;
+/** Characters of one path, and of all: directories are written down once, and each of their files has them. */
+const MAX_PATH = 4096;
+const MAX_PATHS = 64 << 20;
 
 const TYPE = { int16: 3, int32: 4, int64: 5, string: 6, bytes: 7, stringArray: 8 } as const;
 const TAG = {
@@ -150,6 +153,7 @@ function filesOf(header: Header): RpmFile[] {
   const long = header.numbers(TAG.longFileSizes);
   const sizes = long.length > 0 ? long : header.numbers(TAG.fileSizes);
   const lastOf = new Map(inodes.map((inode, index) => [inode, index]));
+  let characters = 0;
   return names.map((name, index) => {
     const directory = directories[indexes[index] ?? -1];
     const mode = modes[index];
@@ -157,6 +161,9 @@ function filesOf(header: Header): RpmFile[] {
     if (directory === undefined || mode === undefined || size === undefined)
       throw malformed("its list of files is incomplete");
     const inode = inodes[index];
+    const length = directory.length + name.length;
+    characters += length;
+    if (length > MAX_PATH || characters > MAX_PATHS) throw malformed("its paths are longer than any");
     return {
       path: `${directory}${name}`,
       mode,

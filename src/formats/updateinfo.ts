@@ -2,6 +2,7 @@
  * updateinfo.xml, the advisories of an rpm repository, read as it comes: RHEL and its rebuilds, Amazon, Fedora and SUSE
  * share the format.
  */
+import { cut } from "../base/copied.ts";
 import { FarmError } from "../base/error.ts";
 import { XmlReader } from "./xml.ts";
 
@@ -90,7 +91,7 @@ function addPackage(
 }
 
 function short(text: string | undefined): string {
-  return (text ?? "").trim().slice(0, LONGEST);
+  return cut((text ?? "").trim(), LONGEST);
 }
 
 function tooMany(what: string): FarmError {

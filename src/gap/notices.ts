@@ -2,6 +2,7 @@
  * What people are told, each thing once: a closed list of kinds, and of each the keys of what it tells. What cannot wait for
  * the day's digest goes out alone.
  */
+import { cut } from "../base/copied.ts";
 import { largest } from "../base/extremes.ts";
 import type { Book } from "./book.ts";
 import { scoreOf } from "./order.ts";
@@ -170,7 +171,7 @@ function pressing(cves: readonly string[], book: Book): Pick<Notice, "cves" | "t
   const sorted = cves.toSorted((a, b) => weight(b) - weight(a) || (a < b ? -1 : 1));
   const titles = sorted.slice(0, SHOWN).flatMap((cve) => {
     const { title = "" } = book.cve.get(cve) ?? {};
-    return title === "" ? [] : [{ cve, title: title.slice(0, LONGEST_TITLE) }];
+    return title === "" ? [] : [{ cve, title: cut(title, LONGEST_TITLE) }];
   });
   return { cves: sorted, titles };
 }

@@ -7,7 +7,7 @@ import type { Readable } from "node:stream";
 import type { z } from "zod";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { ERRORS, type ErrorCode } from "../base/error-codes.ts";
-import type { Http } from "../base/http.ts";
+import type { Expected, Http } from "../base/http.ts";
 import { consumeMetered } from "../base/verified.ts";
 import type { VerifiedPackage } from "../kernel/kernel.ts";
 import type { InputOrigin, InputRecord } from "./input-record.ts";
@@ -35,7 +35,7 @@ export interface Place {
 export function urlPlace(
   url: string,
   from: "mirror" | "kernelurls",
-  wanted: VerifiedPackage,
+  wanted: Expected,
   http: Http,
   signal: AbortSignal | undefined,
 ): Place {

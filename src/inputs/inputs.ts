@@ -228,9 +228,12 @@ export class Inputs {
     const mirror = /^https?:\/\//.test(wanted.path) ? "" : mirrors.get(wanted.source);
     const own = mirror === "" ? [wanted.path] : mirror === undefined ? [] : [urlOf(mirror, wanted.path)];
     const others = elsewhere.filter((url) => !own.includes(url));
+    // Of a source's passwords its own packages alone may make use: a list names any address.
+    const server = URL.parse(mirrors.get(wanted.source) ?? "")?.origin;
+    const asked = (url: string) => ({ ...wanted, isAnonymous: URL.parse(url)?.origin !== server });
     return [
-      ...own.map((url) => urlPlace(url, "mirror", wanted, http, signal)),
-      ...[...new Set(others)].map((url) => urlPlace(url, "kernelurls", wanted, http, signal)),
+      ...own.map((url) => urlPlace(url, "mirror", asked(url), http, signal)),
+      ...[...new Set(others)].map((url) => urlPlace(url, "kernelurls", asked(url), http, signal)),
       ...(archive === undefined ? [] : [archivePlace(archive, wanted)]),
     ];
   }

@@ -114,8 +114,11 @@ async function readEntries(
   keeping?: Keeping,
 ): Promise<readonly PackageFile[]> {
   const kept = new KeptFiles(keeping);
-  for (;;) {
-    const entry = await nextEntry(reader, files);
+  const seen = new Set<number>();
+  for (let entries = 0; ; entries++) {
+    // Each file of the header is there once, at most.
+    if (entries > files.length) throw malformed("its payload has more files than its header");
+    const entry = await nextEntry(reader, files, seen);
     if (entry === undefined) return kept.files;
     const path = packagePath(entry.name);
     const isPlain = (entry.mode & FILE_TYPE.mask) === FILE_TYPE.plain;
@@ -135,12 +138,18 @@ interface PayloadEntry {
 }
 
 /** The next file of the payload, up to its content; undefined at the end. */
-async function nextEntry(reader: ByteReader, files: readonly RpmFile[]): Promise<PayloadEntry | undefined> {
+async function nextEntry(
+  reader: ByteReader,
+  files: readonly RpmFile[],
+  seen: Set<number>,
+): Promise<PayloadEntry | undefined> {
   if (cpioMagic(await reader.take(CPIO_MAGIC_BYTES)) === "short") {
     const number = parseCpioShortHeader(await reader.take(CPIO_SHORT_HEADER_BYTES));
     await reader.skip(cpioPadding(CPIO_MAGIC_BYTES + CPIO_SHORT_HEADER_BYTES));
     const file = files[number];
     if (file === undefined) throw malformed("its payload has a file that its header does not know");
+    if (seen.has(number)) throw malformed("its payload has a file twice");
+    seen.add(number);
     return { name: Buffer.from(file.path), mode: file.mode, size: contentSize(file) };
   }
   const { mode, size, nameBytes } = parseCpioHeader(await reader.take(CPIO_HEADER_BYTES));

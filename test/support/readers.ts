@@ -325,7 +325,8 @@ export async function readers(): Promise<Reader[]> {
     {
       name: "selectParagraphs",
       samples: [PARAGRAPHS],
-      read: (bytes) => selectParagraphs([bytes.subarray(0, bytes.length >> 1), bytes], ["linux-"]),
+      read: (bytes) =>
+        selectParagraphs([bytes.subarray(0, bytes.length >> 1), bytes], ["linux-"], new Set(["Package"])),
     },
     {
       name: "parseParagraphs",

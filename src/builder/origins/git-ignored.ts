@@ -3,7 +3,7 @@
  * a directory of ours that has their index and their patterns, and none of their settings, objects or hooks. In a box
  * without network it sees that and the work tree, and no path that the tree names.
  */
-import { lstat, mkdir, realpath, writeFile } from "node:fs/promises";
+import { lstat, mkdir, realpath, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve, sep } from "node:path";
 import { FarmError } from "../../base/error.ts";
 import { lastLines, run } from "../../base/run.ts";
@@ -121,7 +121,17 @@ async function makeRepository(target: string, top: string): Promise<void> {
   await writeFile(join(target, "config"), settingsAs(readText(common, "config")));
   await writeFile(join(target, "info/exclude"), readText(common, "info/exclude"));
   const parts = (namesIn(at, path) ?? []).filter((name) => /^(index|sharedindex\.[0-9a-f]+)$/.test(name));
-  for (const part of parts) copyFileIn(at, join(path, part), join(target, part), INDEX_LIMIT_BYTES);
+  let left = INDEX_LIMIT_BYTES;
+  for (const part of parts) {
+    const copy = join(target, part);
+    // One byte more than there is room for, so that an index which is cut off is not taken for a whole one.
+    if (copyFileIn(at, join(path, part), copy, left + 1) !== undefined) left -= (await stat(copy)).size;
+    if (left < 0)
+      throw new FarmError("DRIVER_INVALID", {
+        detail: `${top}: its git index has more than ${INDEX_LIMIT_BYTES} bytes`,
+        hint: "Give the driver's tree without its .git, or as an archive.",
+      });
+  }
 }
 
 /** All that counts of their settings is the length of the digests in the index. */

@@ -207,9 +207,10 @@ const OTHERWISE =
   /^(?:dkms|dh-dkms|debconf|make|build-essential|c-compiler|(?:gcc|clang|linux-headers|linux-image)(?:-.*)?)$/;
 /** No field of control files is longer. */
 const FIELD_LIMIT_BYTES = 64 * 1024;
+const TIMEOUT_MS = 60_000;
 
 /** What a package depends on beside DKMS itself: of alternatives the first, as apt would choose. */
-async function dependsOf(own: string, file: string, { scratch }: OriginContext): Promise<string[]> {
+async function dependsOf(own: string, file: string, { scratch, signal }: OriginContext): Promise<string[]> {
   const argv = ["dpkg-deb", "--field", "/package.deb", "Pre-Depends", "Depends"];
   // It unpacks the control files before it reads one.
   const target = scratch.path();
@@ -217,7 +218,7 @@ async function dependsOf(own: string, file: string, { scratch }: OriginContext):
   const box = shutIn(argv, { target, shows: { "/package.deb": own } });
   let result: RunResult;
   try {
-    result = await run(box);
+    result = await run(box, { timeoutMs: TIMEOUT_MS, outputLimitBytes: 4 * FIELD_LIMIT_BYTES }, signal);
   } finally {
     await removeTree(target);
   }

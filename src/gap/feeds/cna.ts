@@ -3,6 +3,7 @@
  * the record was made from (.dyad), the commits that fix it in mainline (.sha1). What introduced the bug (.vulnerable)
  * is in the pairs already. A CVE of which a part is damaged is bad as a whole: half of it would say what it does not mean.
  */
+import { cut } from "../../base/copied.ts";
 import { MOST_PAIRS, MOST_TITLE_CHARACTERS, type Pair } from "../records.ts";
 import { disagree } from "../upstream.ts";
 import { readJson, readText } from "./content.ts";
@@ -40,7 +41,8 @@ export const cna: FeedKind = {
       else if (isRejected && kind !== "json") continue;
       else {
         await readPart(file, kind as PartKind, known, id);
-        held.spend([id, known[HELD[kind as PartKind]]]);
+        const part = HELD[kind as PartKind];
+        Object.assign(known, { [part]: held.keep(known[part]) });
       }
     }
     for (const [id, one] of parts) put(id, one, found);
@@ -121,7 +123,7 @@ function put(id: string, { isRejected, json, dyad, fix, bad }: Parts, found: Fou
     return;
   }
   const { title = "", files = [], published, updated, cvss = null } = json ?? {};
-  const common = { id, title: title.slice(0, MOST_TITLE_CHARACTERS), files, cvss };
+  const common = { id, title: cut(title, MOST_TITLE_CHARACTERS), files, cvss };
   found.dated(updated ?? published);
   if (isRejected) {
     found.add({ ...common, rejected: true, fix: [], pairs: [] }, id);

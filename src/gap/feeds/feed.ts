@@ -2,6 +2,7 @@
  * What a feed is: files in, records out. Whether the files came as a tar, a directory, a git repository or alone is for
  * whoever opens them; what is bad in them is counted, and never ends the rest.
  */
+import { cut } from "../../base/copied.ts";
 import { FarmError } from "../../base/error.ts";
 import { type Day, type FeedRecord, keyOf, readRecord } from "../records.ts";
 
@@ -59,12 +60,17 @@ export class Budget {
     this.#limits = limits;
   }
 
-  /** @throws FarmError DOCUMENT_INVALID beyond the limits: a part of a feed would say what it does not mean */
-  spend(kept: unknown): void {
+  /**
+   * Counts a value and returns a copy, which holds nothing of the file that it was read from.
+   * @throws FarmError DOCUMENT_INVALID beyond the limits: a part of a feed would say what it does not mean
+   */
+  keep<T>(value: T): T {
+    const text = JSON.stringify(value) ?? "";
     this.#records++;
-    this.#bytes += Buffer.byteLength(JSON.stringify(kept) ?? "");
+    this.#bytes += Buffer.byteLength(text);
     const { records, bytes } = this.#limits;
-    if (this.#records <= records && this.#bytes <= bytes) return;
+    if (this.#records <= records && this.#bytes <= bytes)
+      return text === "" ? value : (JSON.parse(text) as T);
     throw new FarmError("DOCUMENT_INVALID", {
       about: `the ${this.#kind} feed`,
       joint: " ",
@@ -85,7 +91,7 @@ export class Found {
     this.#budget = budget;
   }
 
-  /** Adds a value if it is a record; `where` names it if it is not. @throws as `Budget.spend` */
+  /** Adds a value if it is a record; `where` names it if it is not. @throws as `Budget.keep` */
   add(value: unknown, where: string): void {
     const read = readRecord(value);
     if (read.kind === "bad") {
@@ -97,14 +103,14 @@ export class Found {
       this.drop("is there twice", where);
       return;
     }
-    this.#budget.spend(read.record);
-    this.#records.set(key, read.record);
+    const kept = this.#budget.keep(read.record);
+    this.#records.set(`${kept.type}\n${keyOf(kept)}`, kept);
   }
 
   drop(reason: string, where: string): void {
     const known = this.#bad.has(reason) || this.#bad.size < MOST_REASONS ? reason : OTHER_REASONS;
     const bad = this.#bad.get(known);
-    if (bad === undefined) this.#bad.set(known, { count: 1, first: where.slice(0, 200) });
+    if (bad === undefined) this.#bad.set(known, { count: 1, first: cut(where, 200) });
     else bad.count++;
   }
 

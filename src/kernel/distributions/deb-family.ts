@@ -44,6 +44,11 @@ interface BootPackages {
   readonly modules: readonly string[];
 }
 
+/** The fields of an index that are wanted. */
+export const DEB_FIELDS: ReadonlySet<string> = new Set([
+  ...["Package", "Version", "Architecture", "SHA256", "Size", "Filename", "Depends"],
+]);
+
 export function readDebPackage(paragraph: Paragraph, source: string): ListedPackage | undefined {
   const debianArchitecture = paragraph.get("Architecture");
   const parsed = Package.safeParse({

@@ -16,6 +16,9 @@ import {
 } from "./distribution.ts";
 import { releaseKeys } from "./rpm-keys.ts";
 
+/** Of a kernel release. */
+const LONGEST = 128;
+
 /** Makes a listed package of an entry; undefined when a needed field is missing or wrong. */
 export function readRpmPackage(entry: PrimaryPackage, source: string): ListedPackage | undefined {
   const { name, architecture, epoch, version, release, sha256, size } = entry;
@@ -32,7 +35,9 @@ export function readRpmPackage(entry: PrimaryPackage, source: string): ListedPac
   if (path === undefined || !parsed.success || !PathSegment.safeParse(`${version}-${release}`).success)
     return undefined;
   // A package has one such name, and one more for each flavour that it stands in for.
-  const provides = entry.provides.filter((one) => one.name.endsWith("-uname-r")).slice(0, 16);
+  const provides = entry.provides
+    .filter(({ name: given, version: release }) => given.endsWith("-uname-r") && release.length <= LONGEST)
+    .slice(0, 16);
   return { ...parsed.data, depends: "", ...(provides.length === 0 ? {} : { provides }) };
 }
 
