@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
-/** Small tests write many files, and wait until a disk has each: memory has them at once, where there is enough. */
+/** Tests write many files, and wait until a disk has each: memory has them at once, where there is enough. */
 const MEMORY = "/dev/shm";
-const LEAST_BYTES = 6 * 2 ** 30;
+const LEAST_BYTES = 12 * 2 ** 30;
 
-function placeOfSmallTests(): string {
+function temporaryPlace(): string {
   try {
     const { bsize, bavail } = statfsSync(MEMORY);
     return bsize * bavail < LEAST_BYTES ? tmpdir() : MEMORY;
@@ -21,7 +21,10 @@ export default defineConfig({
     exclude: ["**/*.wide.test.ts", "node_modules/**"],
     reporters: [["default", { summary: false }], "./test/closing-line.ts"],
     // What a user without a configuration has there is no matter of tests.
-    env: { XDG_CACHE_HOME: join(import.meta.dirname, ".kmodfarm/test-cache/user") },
+    env: {
+      XDG_CACHE_HOME: join(import.meta.dirname, ".kmodfarm/test-cache/user"),
+      TMPDIR: temporaryPlace(),
+    },
     testTimeout: 600_000,
     hookTimeout: 900_000,
     // Two processors are busy with two files: with three, the whole took longer.
@@ -42,7 +45,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          env: { TMPDIR: placeOfSmallTests() },
           include: ["src/**/*.test.ts", "test/*.test.ts", "test/contracts/**/*.test.ts"],
         },
       },
