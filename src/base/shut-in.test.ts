@@ -56,6 +56,15 @@ describe("a program in a box", () => {
     expect(readdirSync(target)).toEqual(["here"]);
   });
 
+  test("fills neither memory nor a disk with what is temporary there", async () => {
+    const target = mkdtempSync(join(tmpdir(), "target-"));
+    const fill = (place: string) => `head -c 400M /dev/zero >${place}`;
+
+    const { said } = await inBox(`${fill("/tmp/x")}; ${fill("/dev/shm/x")}; ${fill("/dev/x")}`, { target });
+
+    expect(said).toMatch(/No space left on device[\s\S]*Read-only file system[\s\S]*Read-only file system/);
+  });
+
   test("ends when it wants more memory than it may have", async () => {
     const hungry = "perl -e 'print length(q(x) x (200 * 1024 * 1024))'";
 

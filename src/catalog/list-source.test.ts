@@ -190,6 +190,18 @@ describe("a list that is larger than any", () => {
     await expect(read(entry, count)).rejects.toThrow(refused(words));
   });
 
+  test("of one kernel alone keeps every URL that any of its entries names, once and sorted", async () => {
+    const entry = (at: number) =>
+      `{"kernelversion":"1","kernelrelease":"6.1.1-1","target":"debian","headers":["https://m${at % 1000}.example/linux-headers-6.1.0-1-amd64_6.1.1-1_amd64.deb"]}`;
+
+    const { kernels } = await read(entry, 20_000);
+
+    expect(kernels).toHaveLength(1);
+    const urls = kernels[0]?.crawler?.urls ?? [];
+    expect(urls).toHaveLength(999);
+    expect(urls).toEqual([...urls].toSorted());
+  });
+
   test("is no reason to keep kernels without end: a catalog has room for so many", async () => {
     const kernel = (at: number) =>
       ({

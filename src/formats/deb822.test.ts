@@ -124,6 +124,20 @@ describe("selectParagraphs", () => {
     expect(await selectParagraphs([Buffer.from("Package: ")], ["linux-"], FIELDS)).toEqual([]);
   });
 
+  test("keeps the wanted fields alone, and no more of an index than any archive needs", async () => {
+    const [whole] = await selectParagraphs([Buffer.from(INDEX)], ["linux-headers-"], new Set(["Version"]));
+    expect([...(whole ?? [])]).toEqual([["Version", "1"]]);
+
+    const one = Buffer.from(`Package: linux-headers-1\nDepends: ${"x".repeat(500_000)}\n\n`);
+    const many = Array.from({ length: 100 }, () => one);
+    await expect(selectParagraphs(many, ["linux-"], FIELDS)).rejects.toThrow(
+      expect.objectContaining({
+        code: "REMOTE_UNAVAILABLE",
+        message: expect.stringContaining("characters about them"),
+      }),
+    );
+  });
+
   test("gives up on a paragraph without an end", async () => {
     const endless = Array.from({ length: 100 }, () => Buffer.alloc(64 * 1024, "x"));
 

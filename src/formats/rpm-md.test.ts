@@ -118,6 +118,10 @@ describe("primaryReader", () => {
     const inside = `<rpm:provides>${'<rpm:entry name="a" ver="1"/>'.repeat(70_000)}</rpm:provides>`;
 
     expect(() => read(entry(inside))).toThrow(/more entries/);
+    const long = `<rpm:provides>${`<rpm:entry name="a" ver="${"1".repeat(900_000)}"/>`.repeat(20)}</rpm:provides>`;
+    expect(() => read(entry(long))).toThrow(/more entries/);
+    // No place of a package is as long as that.
+    expect(read(entry(`<location href="${"k".repeat(2000)}.rpm"/>`))).toEqual([]);
   });
 
   test("answers anything with packages or one kind of error", () => {

@@ -10,6 +10,7 @@ import { startServer } from "../../test/support/server.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
+import { Secret } from "../base/secret.ts";
 import type { Package } from "../kernel/kernel.ts";
 import { inputArchive } from "../registry/input-archive.ts";
 import { openFolderStore } from "../registry/stores/folder.ts";
@@ -147,6 +148,27 @@ describe("a package", () => {
     expect(await readFile(join(tree, MAKEFILE), "utf8")).toBe("all:");
     expect((await lstat(tree)).isDirectory()).toBe(true);
     expect((await stat(tree)).ino).not.toBe(before);
+  });
+
+  test("is asked for in its own source's name alone: a list may name any address", async () => {
+    const { wanted, answers, machine } = await openWorld();
+    const asked: (string | undefined)[] = [];
+    const { url } = await startServer(({ headers }, response) => {
+      asked.push(headers.authorization);
+      response.end(answers.mirror);
+    });
+    const authorization = new Secret("Basic b3VyczpzZWNyZXQ=");
+    const changes = () => ({
+      http: new Http({ retries: 0, credentials: [{ url: `${url}/mirror`, authorization }] }),
+      archived: "none" as const,
+      mirrors: new Map([["debian/bookworm", `${url}/mirror`]]),
+    });
+    const listed = { ...wanted, source: "a list", path: `${url}/mirror/pool/a+b.deb` };
+
+    await (await machine(changes())).inputs.fetch(wanted);
+    await (await machine(changes())).inputs.fetch(listed);
+
+    expect(asked).toEqual([authorization.reveal(), undefined]);
   });
 
   test("whose tree lies elsewhere, behind a link, is read there", async () => {

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
 import { makeRpm } from "../../test/support/rpms.ts";
 import { sharedDirectory } from "../../test/support/temporary.ts";
+import { readRpmHeader } from "../formats/rpm.ts";
 import type { PackageFile } from "./byte-reader.ts";
 import { readRpmFiles } from "./rpm-stream.ts";
 
@@ -115,6 +116,49 @@ describe("hostile bytes", () => {
     rpm.writeUInt32BE(0xffffffff, 96 + 12);
 
     await expect(readRpmFiles(Readable.from([rpm]), all, never)).rejects.toThrow(malformed);
+  });
+
+  test("that name one file of the header again and again are refused at the second time", async () => {
+    const rpm = readFileSync(makeRpm(DIRECTORY, "again", { files: { a: "" }, compression: "none" }));
+    const front = rpm.subarray(0, rpm.indexOf("070701"));
+    const entry = "07070X00000000\0\0";
+
+    await expect(
+      readRpmFiles(Readable.from([Buffer.concat([front, Buffer.from(entry.repeat(1000))])]), all, never),
+    ).rejects.toThrow(/its payload has a file twice/);
+  });
+
+  test("whose payload has more files than the header are refused", async () => {
+    const rpm = readFileSync(makeRpm(DIRECTORY, "more", { files: { a: "" }, compression: "none" }));
+    const start = rpm.indexOf("070701");
+    const entry = rpm.subarray(start, rpm.indexOf("070701", start + 6));
+
+    await expect(
+      readRpmFiles(
+        Readable.from([Buffer.concat([rpm.subarray(0, start), ...Array(5).fill(entry)])]),
+        all,
+        never,
+      ),
+    ).rejects.toThrow(/its payload has more files than its header/);
+  });
+
+  test("whose header makes long paths of few bytes are refused before they are made", () => {
+    const files = 60_000;
+    const table = (values: readonly number[]) => Buffer.from(Uint32Array.from(values).buffer).swap32();
+    const parts: [tag: number, type: number, count: number, bytes: Buffer][] = [
+      [1028, 4, files, Buffer.alloc(4 * files)],
+      [1030, 4, files, table(Array(files).fill(0o100644))],
+      [1116, 4, files, Buffer.alloc(4 * files)],
+      [1117, 8, files, Buffer.from("f\0".repeat(files))],
+      [1118, 8, 1, Buffer.from(`/${"d".repeat(4000)}/\0`)],
+    ];
+    const index = parts.map(([tag, type, count], at) => {
+      const offset = parts.slice(0, at).reduce((sum, [, , , { length }]) => sum + length, 0);
+      return table([tag, type, offset, count]);
+    });
+    const body = Buffer.concat([...index, ...parts.map(([, , , bytes]) => bytes)]);
+
+    expect(() => readRpmHeader(parts.length, body)).toThrow(/its paths are longer than any/);
   });
 
   test.each(["", "!<arch>\n", "<html>404</html>".repeat(20)])(

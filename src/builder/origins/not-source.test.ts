@@ -1,4 +1,4 @@
-import { chown, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { chown, mkdir, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { gitIn } from "../../../test/support/git-trees.ts";
@@ -21,6 +21,21 @@ async function write(top: string, ...paths: string[]): Promise<void> {
     await writeFile(join(top, path), `${path}\n`);
   }
 }
+
+test("an index in very many parts is refused before a disk is full of it", async () => {
+  const directory = await temporaryDirectory();
+  gitIn(directory, "", "init", "--quiet");
+  for (const part of ["a", "b", "c"]) {
+    const file = join(directory, ".git", `sharedindex.0${part}`);
+    await writeFile(file, "");
+    await truncate(file, 100 << 20);
+  }
+
+  await expect(ignoredByGit(directory, await context())).rejects.toMatchObject({
+    code: "DRIVER_INVALID",
+    message: expect.stringContaining("its git index has more than"),
+  });
+});
 
 async function sourceOf(directory: string): Promise<string[]> {
   const { files } = await readSourceTree(directory, await ignoredByGit(directory, await context()));
