@@ -1,6 +1,6 @@
 /**
- * Writes the pages that restate code: docs/errors.md, docs/config.md, docs/kmodfarm.schema.json, the manual. A test holds
- * them to it.
+ * Writes the pages that restate code: docs/errors.md, docs/config.md, docs/kmodfarm.schema.json, docs/json/, the manual. A
+ * test holds them to it.
  *
  *     npm run docs
  */

@@ -57,12 +57,12 @@ export function shutIn(argv: readonly string[], box: Box = {}): string[] {
       ...place,
       "--dev",
       "/dev",
-      "--remount-ro",
-      "/dev",
       ...(startsPrograms ? ["--proc", "/proc"] : []),
     ],
     Object.entries(shows).flatMap(([inside, ours]) => ["--ro-bind", ours, inside]),
     writes.flatMap((path) => ["--bind", path, path]),
+    // After what is shown there: what it may write to beside its target would be memory without a limit.
+    ["--remount-ro", "/dev"],
     target === undefined
       ? ["--remount-ro", "/"]
       : [

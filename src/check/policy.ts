@@ -9,7 +9,7 @@ import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
 import { builderName, type TrustedBuilder } from "../provenance/judge.ts";
 import { Uri } from "../provenance/slsa.ts";
-import { CHECK_NAMES, CHECKS, checkNamed } from "./checks/index.ts";
+import { CHECK_NAMES, CHECKS, checkNamed, isKeyed } from "./checks/index.ts";
 import type { RebuildRule } from "./rebuilds.ts";
 import type { Signer } from "./signature.ts";
 import {
@@ -143,9 +143,6 @@ export interface CountingNames {
   readonly rebuilds: RebuildRule;
 }
 
-/** Checks whose result a policy may change by the keys that it names. */
-const KEYED_CHECKS: readonly CheckName[] = ["signature", "provenance", "reproducible"];
-
 export interface Judged {
   readonly isStable: boolean;
   /** One for each required check, in their order; exceptions and stand-ins as they were used. */
@@ -236,7 +233,7 @@ export function refusalsByNote(
   const required = requiredChecks(policy, subject);
   const isGood = required.every((check) => {
     const word = words[check];
-    return isAsThen ? word === "pass" || word === "waived" : word === "pass" && !KEYED_CHECKS.includes(check);
+    return isAsThen ? word === "pass" || word === "waived" : word === "pass" && !isKeyed(check);
   });
   if (isGood) return [];
   return isAsThen && refusals.length > 0 ? refusals : undefined;

@@ -1,6 +1,4 @@
-/**
- * The command line: the only place that prints an error and decides the exit code.
- */
+/** Where the program starts. program.ts prints errors and decides the exit code. */
 import { readFileSync } from "node:fs";
 
 const started = process.argv.slice(2);

@@ -67,7 +67,7 @@ const Release = z.object({ type: z.literal("release"), version: Version, day: Da
 export const Advisory = z.object({
   type: z.literal("advisory"),
   id: Word,
-  /** The distribution release: `debian:12`, `almalinux:9`; the vendor's own product where it has no such name. */
+  /** The distribution release: `debian12`, `almalinux9`; the vendor's own product where it has no such name. */
   release: Word,
   package: Word,
   status: z.enum(["fixed", "affected", "not_affected", "will_not_fix", "under_investigation"]),

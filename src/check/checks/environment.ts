@@ -35,6 +35,7 @@ export const environment = {
   question: "Were they built with the kernel's own compiler?",
   isDefault: true,
   isOfFiles: true,
+  isKeyed: false,
   judge(subject) {
     const modules = modulesOf(subject)?.map(({ module }) => module);
     return modules && checkEnvironment(modules, subject.kernel);

@@ -15,6 +15,7 @@ export const format = {
   question: "Is each file one complete module?",
   isDefault: true,
   isOfFiles: true,
+  isKeyed: false,
   judge({ files }) {
     if (files.length === 0) return undefined;
     const names = files.map(({ name }) => name).join(", ");

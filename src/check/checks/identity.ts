@@ -27,6 +27,7 @@ export const identity = {
   question: "Were they built for exactly this kernel?",
   isDefault: true,
   isOfFiles: true,
+  isKeyed: false,
   judge(subject) {
     const { kernel, moduleVersion } = subject;
     const modules = modulesOf(subject)?.map(({ module }) => module);

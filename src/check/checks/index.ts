@@ -27,6 +27,17 @@ export const CHECKS = [
 
 export type CheckName = (typeof CHECKS)[number]["name"];
 
+/** The checks whose verdict a policy may change by the keys that it names. */
+export type KeyedCheckName = Extract<(typeof CHECKS)[number], { readonly isKeyed: true }>["name"];
+
+export const KEYED_CHECKS: readonly KeyedCheckName[] = CHECKS.flatMap((one) =>
+  one.isKeyed ? [one.name] : [],
+);
+
+export function isKeyed(name: CheckName): name is KeyedCheckName {
+  return KEYED_CHECKS.some((one) => one === name);
+}
+
 export const CHECK_NAMES: readonly CheckName[] = CHECKS.map(({ name }) => name);
 
 /** The check of a name; undefined for a name that no check has, as a newer version may have written it. */

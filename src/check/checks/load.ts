@@ -47,6 +47,7 @@ export const load = {
   howToKnow: "not tested yet; `kmodfarm run` tests it",
   isDefault: true,
   isOfFiles: false,
+  isKeyed: false,
   judge: ({ loaded }) => loaded,
 } as const satisfies Check;
 

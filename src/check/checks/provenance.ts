@@ -39,6 +39,7 @@ export const provenance = {
   howToKnow: "nobody looked for a statement of how it was built; `kmodfarm run` makes one of what it builds",
   isDefault: true,
   isOfFiles: false,
+  isKeyed: true,
   judge: ({ stated, origin }) => stated && checkProvenance(stated, origin),
 } as const satisfies Check;
 

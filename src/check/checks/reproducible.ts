@@ -15,6 +15,7 @@ export const reproducible = {
   howToKnow: "not built a second time yet; `kmodfarm rebuild` does that",
   isDefault: false,
   isOfFiles: false,
+  isKeyed: true,
   judge: ({ rebuilds }) =>
     rebuilds === undefined || rebuilds.bundles.length === 0 ? undefined : checkRebuilds(rebuilds),
 } as const satisfies Check;

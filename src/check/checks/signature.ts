@@ -29,6 +29,7 @@ export const signature = {
   question: "Are they signed with a trusted key?",
   isDefault: false,
   isOfFiles: true,
+  isKeyed: true,
   judge(subject) {
     const { keys, kernel } = subject;
     const modules = modulesOf(subject);

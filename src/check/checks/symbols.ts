@@ -25,6 +25,7 @@ export const symbols = {
   question: "Does the kernel export every symbol they use, in the version they expect?",
   isDefault: true,
   isOfFiles: true,
+  isKeyed: false,
   judge(subject) {
     const { architecture, symvers } = subject.kernel;
     const modules = modulesOf(subject)?.map(({ module }) => module);

@@ -36,7 +36,7 @@ const KeyConfig = z
     for: z
       .enum(ROLE_NAMES)
       .describe(
-        "What it signs, and nothing else: the registry's root, its head, provenance (builder), or modules.",
+        "What it signs, and nothing else: the registry's root, its head, its log, provenance (builder), modules, or, as a witness, the logs of others.",
       ),
     file: z
       .string()

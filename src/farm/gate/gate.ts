@@ -5,6 +5,7 @@ import type { Digest } from "../../base/json.ts";
 import type { Recipe } from "../../builder/records.ts";
 import { findKernel, upcomingIn } from "../../catalog/catalog.ts";
 import type { Origin } from "../../check/checks/check.ts";
+import { KEYED_CHECKS, type KeyedCheckName } from "../../check/checks/index.ts";
 import { provenance } from "../../check/checks/provenance.ts";
 import { reproducible } from "../../check/checks/reproducible.ts";
 import { signature } from "../../check/checks/signature.ts";
@@ -126,16 +127,18 @@ export class Gate {
     const manifest = await readManifest(this.#farm.store, listed.entry);
     const subject = subjectOf(listed, manifest);
     const required = requiredChecks(this.#policy, subject);
-    const today = [
-      required.includes("signature") ? await this.#signatureToday(listed, manifest) : undefined,
-      required.includes("provenance") ? await this.provenanceToday(listed, manifest) : undefined,
-      await this.reproducibleToday(listed, manifest),
-    ];
-    const verdicts = [
-      ...manifest.verdicts,
-      ...laterEvidence(this.#state().decisions, listed.entry),
-      ...today.filter((one) => one !== undefined),
-    ];
+    const today: Record<KeyedCheckName, () => Promise<Verdict | undefined>> = {
+      signature: () => this.#signatureToday(listed, manifest),
+      provenance: () => this.provenanceToday(listed, manifest),
+      reproducible: () => this.reproducibleToday(listed, manifest),
+    };
+    const verdicts = [...manifest.verdicts, ...laterEvidence(this.#state().decisions, listed.entry)];
+    for (const check of KEYED_CHECKS) {
+      // What others state who built it again is told, required or not.
+      if (!required.includes(check) && check !== "reproducible") continue;
+      const verdict = await today[check]();
+      if (verdict !== undefined) verdicts.push(verdict);
+    }
     const judged = await this.judge(subject, listed.entry.modules, verdicts, manifest.identity.driver.source);
     const needs = needsIn(manifest);
     return {
