@@ -353,8 +353,16 @@ function noteServer(client: S3Client, note: (server: string) => void): void {
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
-      const { protocol, hostname, port } = args.request as Readonly<Record<string, unknown>>;
-      note(`${protocol}//${hostname}:${port ?? ""}`);
+      const {
+        protocol,
+        hostname,
+        port = "",
+      } = args.request as {
+        readonly protocol: string;
+        readonly hostname: string;
+        readonly port?: number | string;
+      };
+      note(`${protocol}//${hostname}:${port}`);
       return result;
     },
     { step: "deserialize", priority: "low", name: "noteServer" },

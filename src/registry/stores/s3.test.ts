@@ -136,7 +136,7 @@ describe("a machine that saw one of eight writers win", () => {
     const store = await openS3Store(placeOf(double), { patience: QUICK, kept });
     await store.read("metadata/root/1");
     await store.write("a", "1");
-    store.close();
+    await store.close();
     return double.requests.filter((request) => isPut(request) && request.key.includes("/probe/")).length;
   };
 
