@@ -166,7 +166,7 @@ export async function readCache(cache: string): Promise<CacheEntry[]> {
       if (status === undefined) continue;
       const known = sizes.get(`${room}/${name}`);
       const sizeBytes = !status.isDirectory()
-        ? status.blocks * 512
+        ? onDisk(status)
         : known?.inode === status.ino && known.birthMs === status.birthtimeMs
           ? known.bytes
           : await diskUsage(path);
@@ -264,17 +264,22 @@ function livingOthers(cache: string): string[] {
     .map(({ name }) => name);
 }
 
+/** Some file systems count a directory, a link or an empty file as nothing: such an entry would never be too much. */
+function onDisk({ blocks }: { readonly blocks: number }): number {
+  return Math.max(blocks, 1) * 512;
+}
+
 /** Blocks of a whole tree; what vanishes meanwhile, or cannot be looked at, counts for nothing. */
 async function diskUsage(path: string): Promise<number> {
   const status = await lstat(path).catch(() => undefined);
   if (status === undefined) return 0;
-  let bytes = status.blocks * 512;
+  let bytes = onDisk(status);
   if (!status.isDirectory()) return bytes;
   const directory = await opendir(path).catch(() => undefined);
   for await (const entry of directory ?? []) {
     const below = join(path, entry.name);
     if (entry.isDirectory()) bytes += await diskUsage(below);
-    else bytes += ((await lstat(below).catch(() => undefined))?.blocks ?? 0) * 512;
+    else bytes += onDisk((await lstat(below).catch(() => undefined)) ?? { blocks: 0 });
   }
   return bytes;
 }
