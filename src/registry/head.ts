@@ -41,8 +41,9 @@ export async function publishHead(
   if (trust === undefined || (counting === undefined && !maker.isChosen)) return undefined;
   for (let tries = 1; tries <= MOST_TRIES; tries++) {
     const last = await newestHead(store, trusts);
-    // Read after the head, so that generations never fall from one head to the next.
-    const state = await readPublished(store, known);
+    // Generations never fall from one head to the next. Who published a later one that has no head yet makes it.
+    const isBehind = known.head === null || (last?.head.generation.number ?? 0) > known.head.number;
+    const state = isBehind ? await readPublished(store, known) : known;
     if (state.head === null) return undefined;
     // Of another's head nothing is signed again, whatever the root in the store says of his key.
     const isOurs =
