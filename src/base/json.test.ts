@@ -117,6 +117,18 @@ describe("digests", () => {
 describe("parseDocument", () => {
   const Kernel = z.object({ sources: z.array(z.object({ kind: z.string() })) });
 
+  test("collects no million complaints of a document that is wrong in a million places", () => {
+    const Long = z.object({ items: z.array(z.object({ a: z.string(), b: z.number() })) });
+    const good = Array.from({ length: 100_000 }, (_, at) => ({ a: `${at}`, b: at }));
+
+    expect(parseDocument(Long, JSON.stringify({ items: good }), "it").items).toEqual(good);
+    const complaints = () => parseDocument(Long, `{"items":[${"{},".repeat(1_000_000)}0]}`, "it");
+    expect(complaints).toThrow(/items\[0\]\.a: .* \(and \d{1,3} more\), in a sample of its lists$/);
+    // A single one is found too, wherever it is.
+    const one = JSON.stringify({ items: good.with(77_777, { a: "", b: "x" } as never) });
+    expect(() => parseDocument(Long, one, "it")).toThrow(/items\[\d+\]\.b/);
+  });
+
   test("reads what toDocument writes", () => {
     const value = { sources: [{ kind: "apt" }] };
 

@@ -72,9 +72,45 @@ export function parseDocument<T>(type: z.ZodType<T>, text: string, source: strin
       cause,
     });
   }
+  const sample = text.length > SAMPLED.beyondCharacters ? type.safeParse(sampleOf(value)) : undefined;
+  if (sample?.success === false)
+    throw new FarmError("DOCUMENT_INVALID", {
+      about: source,
+      detail: `${describeIssue(sample.error)}, in a sample of its lists`,
+    });
   const parsed = type.safeParse(value);
   if (parsed.success) return parsed.data;
   throw new FarmError("DOCUMENT_INVALID", { about: source, detail: describeIssue(parsed.error) });
+}
+
+/** Of larger documents, how much of a list is looked at before all of it is, how many values in all, and how deep. */
+const SAMPLED = { beyondCharacters: 65_536, ofList: 50, inAll: 20_000, depth: 64 } as const;
+
+/**
+ * A value with some of each long list and of each object of many names, at random places. Of each value that does not fit zod
+ * keeps a kilobyte, and a stranger's document has a million of them.
+ */
+function sampleOf(
+  value: unknown,
+  depth: number = SAMPLED.depth,
+  left = { values: SAMPLED.inAll as number },
+): unknown {
+  if (typeof value !== "object" || value === null || depth === 0) return value;
+  left.values--;
+  const most = left.values > 0 ? SAMPLED.ofList : 1;
+  const deeper = (one: unknown) => sampleOf(one, depth - 1, left);
+  if (Array.isArray(value)) return someOf(value, most).map(deeper);
+  const entries = Object.entries(value);
+  const some = entries.length <= SAMPLED.ofList ? entries : someOf(entries, most);
+  return Object.fromEntries(some.map(([name, one]) => [name, deeper(one)]));
+}
+
+/** In their order, the first and the last among them. */
+function someOf<T>(all: readonly T[], most: number): readonly T[] {
+  if (all.length <= most) return all;
+  const places = new Set([0, all.length - 1]);
+  while (places.size < most) places.add(Math.floor(Math.random() * all.length));
+  return [...places].toSorted((a, b) => a - b).map((at) => all[at] as T);
 }
 
 /** The first problem of a schema check in one line: `sources[0].kind: …`. */

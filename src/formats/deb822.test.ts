@@ -138,6 +138,14 @@ describe("selectParagraphs", () => {
     );
   });
 
+  test("takes what names a package again for a field of the same paragraph", async () => {
+    const one = Buffer.from("Package: linux-headers-1\n".repeat(20_000));
+
+    const found = await selectParagraphs([one], ["linux-"], FIELDS);
+
+    expect(found.map((paragraph) => [...paragraph])).toEqual([[["Package", "linux-headers-1"]]]);
+  });
+
   test("gives up on a paragraph without an end", async () => {
     const endless = Array.from({ length: 100 }, () => Buffer.alloc(64 * 1024, "x"));
 

@@ -108,10 +108,13 @@ class Selection {
   }
 
   take(paragraphs: Buffer): void {
-    for (let at = nextPackage(paragraphs, 0); at >= 0; at = nextPackage(paragraphs, at)) {
+    for (let at = nextPackage(paragraphs, 0), end = 0; at >= 0; at = nextPackage(paragraphs, end)) {
+      end = at;
       if (!this.#needles.some((needle) => standsAt(paragraphs, at, needle))) continue;
-      const end = paragraphs.indexOf(BLANK_LINE, at);
-      const text = paragraphs.toString("utf8", at - FIELD.length, end < 0 ? paragraphs.length : end);
+      const blank = paragraphs.indexOf(BLANK_LINE, at);
+      // A paragraph has one such field: what stands in it once more is not another package.
+      end = blank < 0 ? paragraphs.length : blank;
+      const text = paragraphs.toString("utf8", at - FIELD.length, end);
       const wanted = copied([...parseParagraph(text)].filter(([field]) => this.#fields.has(field)));
       for (const [field, value] of wanted) this.#characters += field.length + value.length;
       if (this.found.length >= MOST.paragraphs || this.#characters > MOST.characters) throw tooMuch();

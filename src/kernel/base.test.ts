@@ -57,6 +57,7 @@ describe("a Makefile", () => {
     ["one that says it twice", `${makefile("6", "1", "3")}SUBLEVEL = 4\n`],
     ["one with words", makefile("6", "x", "3")],
     ["one with huge numbers", makefile("6", "1", "999999999")],
+    ["one with very many blanks", makefile(`${" ".repeat(250_000)}x y`, "1", "3")],
   ])("says nothing in %s", (_, text) => {
     expect(upstreamOfMakefile(text)).toBeUndefined();
   });

@@ -28,9 +28,12 @@ export function upstreamOfHeader(header: string): string | undefined {
 
 /** What the Makefile at the top of a kernel's source says: `6.1.170`, `7.3.0-rc7`; undefined if it says anything twice. */
 export function upstreamOfMakefile(makefile: string): string | undefined {
+  const lines = makefile.split("\n");
   const assigned = (name: string) => {
-    const found = [...makefile.matchAll(new RegExp(`^${name}[ \\t]*:?=[ \\t]*(\\S{0,64})[ \\t]*$`, "gm"))];
-    return found.length === 1 ? found[0]?.[1] : undefined;
+    const expression = new RegExp(`^${name}[ \\t]*:?=([^\\n]*)$`);
+    const found = lines.flatMap((line) => expression.exec(line)?.[1]?.trim() ?? []);
+    const [value = ""] = found;
+    return found.length === 1 && /^\S{0,64}$/.test(value) ? value : undefined;
   };
   const numbers = ["VERSION", "PATCHLEVEL", "SUBLEVEL"].map(assigned);
   if (numbers.some((one) => one === undefined || !/^\d{1,5}$/.test(one))) return undefined;

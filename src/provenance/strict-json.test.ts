@@ -92,6 +92,15 @@ describe("strict JSON", () => {
     );
   });
 
+  test.each([
+    ["a name outside of any object", `"${"\\n".repeat(200_000)}"${":".repeat(200_000)}`],
+    ["a name in a list", '["a":1]'],
+    ["one string as two names", '{"a"::1}'],
+    ["a name that is no string", "{:1}"],
+  ])("refuses %s at once", (_, text) => {
+    expect(() => read(text)).toThrow(/it is not JSON/);
+  });
+
   test("takes a million quotation marks in its stride", () => {
     const began = performance.now();
 

@@ -56,7 +56,8 @@ function decode(bytes: Uint8Array, what: string): string {
  * it is not JSON at all, JSON.parse refuses afterwards.
  */
 function refuseDoubles(text: string, what: string, { depth, values }: JsonLimits): void {
-  const open: Set<string>[] = [];
+  /** The names of each object that is open; lists have none. */
+  const open: (Set<string> | undefined)[] = [];
   let last = "";
   let most = 1; // Each but the first comes after a bracket or a comma, or after a name that does.
   for (let at = 0; at < text.length; at++) {
@@ -64,7 +65,7 @@ function refuseDoubles(text: string, what: string, { depth, values }: JsonLimits
     if ((character === "{" || character === "[" || character === ",") && ++most > values)
       throw malformed(what, `it has more than ${values} values`);
     if (character === "{" || character === "[") {
-      open.push(new Set());
+      open.push(character === "{" ? new Set() : undefined);
       if (open.length > depth) throw malformed(what, `it is nested more than ${depth} deep`);
     } else if (character === "}" || character === "]") open.pop();
     else if (character === '"') {
@@ -72,10 +73,13 @@ function refuseDoubles(text: string, what: string, { depth, values }: JsonLimits
       last = text.slice(at, end);
       at = end - 1;
     } else if (character === ":") {
-      const [names, name] = [open.at(-1), nameOf(last, what)];
-      if (names?.has(name))
-        throw malformed(what, `the name ${last.slice(0, 100)} occurs twice in one object`);
-      names?.add(name);
+      const names = open.at(-1);
+      // One string is one name, in an object.
+      if (names === undefined || last === "") throw malformed(what, "it is not JSON");
+      const name = nameOf(last, what);
+      if (names.has(name)) throw malformed(what, `the name ${last.slice(0, 100)} occurs twice in one object`);
+      names.add(name);
+      last = "";
     }
   }
 }
