@@ -46,7 +46,7 @@ export interface Expected {
   readonly sha256: string;
   /** Unknown where a person wrote the digest down. */
   readonly size?: number;
-  /** Whether it was named by somebody in whose name no password is sent. */
+  /** Whether no password is sent for it, because somebody named it who has no right to one: a list of kernels, say. */
   readonly isAnonymous?: boolean;
 }
 

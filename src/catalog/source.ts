@@ -203,7 +203,10 @@ const INDEX_LIMIT_BYTES = 512 << 20;
 /** What is read of an index is in memory for a while: a mirror may have many of the largest. */
 const READING = new PQueue({ concurrency: 2 });
 
-/** Reads an index that has all come, and is the one that was named: nobody vouches for its bytes before. @throws FarmError */
+/**
+ * Fetches an index whole, verifies its digest, and only then reads it: before that nobody vouches for a byte of it.
+ * @throws FarmError REMOTE_UNAVAILABLE, DIGEST_MISMATCH, NOT_FETCHABLE, and what `read` throws
+ */
 export async function readVerified<T>(
   url: string,
   expected: IndexFacts,

@@ -88,7 +88,7 @@ export interface Check {
   readonly isDefault: boolean;
   /** Whether its verdict is about the subject's files as they are; the others say themselves what they saw. */
   readonly isOfFiles: boolean;
-  /** Whether keys that a policy names decide it: its verdict is asked for anew whenever somebody asks where an artifact stands. */
+  /** Whether the keys that a policy names decide it. Its verdict is then computed again whenever an artifact is judged. */
   readonly isKeyed: boolean;
   /** Undefined where the subject has nothing for it to look at. Never throws, whatever the modules hold. */
   judge(subject: CheckSubject): Verdict | undefined;
