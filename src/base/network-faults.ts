@@ -106,7 +106,7 @@ function sentence({ url, fact }: ServerFault) {
 }
 
 const NAME_IT =
-  "If that host is meant to be asked, name it in `privateHosts` of the configuration, or, for `work` and `rebuild --registry`, with --private-host; else distrust who names it.";
+  "If that host is meant to be asked, name it in `privateHosts` of the configuration (`try` reads that only of one that --config names), or, for `work` and `rebuild --registry`, with --private-host; else distrust who names it.";
 const WANTS_CREDENTIALS = "The server requires credentials: see `credentials` of sources in docs/config.md.";
 
 function isRefusal(thrown: unknown): boolean {

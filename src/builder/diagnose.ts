@@ -2,9 +2,11 @@
  * Reads why a build failed from its log: the first line that shows a strong symptom, what it means, which line
  * of the driver is guilty, and what its author can do.
  */
+import { closest } from "../base/closest.ts";
 import { FarmError } from "../base/error.ts";
 import { inThread } from "../base/thread.ts";
 import type { Limit } from "./sandboxes/sandbox.ts";
+import { misspelt } from "./symptoms/compiler.ts";
 import { type DiagnosisCode, LAST, STRONG, type Symptom, UNPROVEN, WEAK } from "./symptoms/index.ts";
 import { changeOf } from "./symptoms/kernel-changes.ts";
 import { KILLED, SHORT, STOPPED } from "./symptoms/machine.ts";
@@ -200,18 +202,40 @@ function tell(symptom: Symptom, groups: Groups, index: number, { lines, director
       SHOWN_TEXT_LIMIT,
     ).replace(/:$/, ": …");
   const named = lineNumberOf(groups.number);
+  const change = changeOf(groups);
+  const meant = change === undefined ? meantBy(groups.name, lines, index) : undefined;
+  const { cause, advice } = meant === undefined ? symptom : misspelt(meant);
   const place =
     groups.file !== undefined && named !== undefined
       ? { file: clean(groups.file, directory), lineNumber: named }
       : findPlace(lines, index, directory, files);
   return {
     code: symptom.code ?? "BUILD_FAILED",
-    cause: fill(symptom.cause),
+    cause: fill(cause),
     ...place,
     line: clean(lines[index] ?? "", directory),
-    advice: changeOf(groups) ?? fill(symptom.advice),
+    advice: change ?? fill(advice),
     ...nameOf(groups, directory),
   };
+}
+
+/**
+ * What the compiler suggests in place of a name, in its message or a note, if only one letter is wrong or two changed places:
+ * it has a suggestion for most names, and `crypto_cipher_tfm` did not mean `crypto_skcipher_tfm`.
+ */
+function meantBy(name: string | undefined, lines: readonly string[], index: number): string | undefined {
+  if (name === undefined) return undefined;
+  const suggestion = /did you mean '(?<word>\w+)'\?/;
+  const { word } = suggestion.exec(lines[index] ?? "")?.groups ?? noteOf(suggestion, lines, index) ?? {};
+  const [near] = word === undefined ? [] : closest(name, [word]);
+  if (near === undefined) return undefined;
+  return near.distance === 1 || (near.distance === 2 && sorted(near.word) === sorted(name))
+    ? near.word
+    : undefined;
+}
+
+function sorted(word: string): string {
+  return word.split("").toSorted().join("");
 }
 
 function nameOf({ name, header }: Groups, directory: string): Pick<Diagnosis, "name"> {

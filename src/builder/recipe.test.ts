@@ -5,7 +5,14 @@ import type { Digest } from "../base/json.ts";
 import { architecture } from "../kernel/architecture.ts";
 import type { Element } from "../matrix/element.ts";
 import type { DriverBuild, LoadedDriver } from "./driver.ts";
-import { buildPackages, type RecipeInput, recipeKey, recipeOf, relevantPackages } from "./recipe.ts";
+import {
+  buildPackages,
+  type RecipeInput,
+  recipeChanges,
+  recipeKey,
+  recipeOf,
+  relevantPackages,
+} from "./recipe.ts";
 
 const ROOT = [
   { name: "binutils", version: "2.40-2" },
@@ -54,16 +61,17 @@ test("what a registry keeps for rebuilds is no part of a recipe", () => {
 });
 
 function keyOf(changes: Partial<RecipeInput> = {}): string {
-  return recipeKey(
-    recipeOf({
-      element: makeElement(),
-      driver: makeDriver(),
-      builder: "x86_64",
-      root: ROOT,
-      scripts: "sha256:bb",
-      ...changes,
-    }),
-  );
+  return recipeKey(recipeOf({ ...inputOf(), ...changes }));
+}
+
+function inputOf(): RecipeInput {
+  return {
+    element: makeElement(),
+    driver: makeDriver(),
+    builder: "x86_64",
+    root: ROOT,
+    scripts: "sha256:bb",
+  };
 }
 
 /** The root with one package in another version. */
@@ -241,5 +249,35 @@ describe("buildPackages", () => {
     expect(() => buildPackages(lacking, "x86_64")).toThrow(
       expect.objectContaining({ code: "NOT_FETCHABLE" }),
     );
+  });
+});
+
+describe("what differs between two recipes", () => {
+  const before = recipeOf(inputOf());
+  test.each<[string, Partial<RecipeInput>, string[]]>([
+    ["nothing", {}, []],
+    [
+      "the source and the scripts",
+      { driver: makeDriver({ digest: "sha256:bb" }), scripts: "sha256:cc" },
+      ["the driver's source changed", "kmodfarm's own build scripts changed"],
+    ],
+    ["a setting", { driver: makeDriver({}, { make: ["V=1"] }) }, ["how the driver is built changed"]],
+    [
+      "a compiler",
+      { root: ROOT.map((one) => (one.name === "gcc-12" ? { ...one, version: "12.2.0-15" } : one)) },
+      ["toolchain: gcc-12 12.2.0-14 → 12.2.0-15"],
+    ],
+    [
+      "every tool",
+      { root: ROOT.map((one) => ({ ...one, version: "9" })) },
+      ["toolchain: binutils 2.40-2 → 9, binutils-common 2.40-2 → 9 and 6 more"],
+    ],
+    [
+      "a tool that is gone",
+      { root: ROOT.filter(({ name }) => name !== "pahole") },
+      ["toolchain: pahole 1.24-4.1 → not there"],
+    ],
+  ])("%s", (_, changes, said) => {
+    expect(recipeChanges(before, recipeOf({ ...inputOf(), ...changes }))).toEqual(said);
   });
 });

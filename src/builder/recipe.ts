@@ -2,6 +2,7 @@
  * Everything that determines the bytes of an element's output, and nothing else. Equal recipes, equal bytes.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import { FarmError } from "../base/error.ts";
 import { type Digest, digestOf } from "../base/json.ts";
 import {
@@ -58,6 +59,38 @@ export function recipeOf(input: RecipeInput): Recipe {
 
 export function recipeKey(recipe: Recipe): Digest {
   return digestOf(recipe);
+}
+
+/** More packages of a toolchain are only counted. */
+const NAMED_PACKAGES = 2;
+
+/** What differs between the recipes of two builds of one element, in words for a person. */
+export function recipeChanges(a: Recipe, b: Recipe): string[] {
+  const { source: _, needs: _n, ...before } = a.driver;
+  const { source: _s, needs: _d, ...after } = b.driver;
+  const parts: readonly [unknown, unknown, string][] = [
+    [a.driver.source, b.driver.source, "the driver's source changed"],
+    [a.driver.needs ?? [], b.driver.needs ?? [], "a driver that it needs changed"],
+    [before, after, "how the driver is built changed"],
+    [[a.kernel, a.headers], [b.kernel, b.headers], "the kernel's headers changed"],
+    [[a.builder, a.emulation], [b.builder, b.emulation], `builder: ${a.builder} → ${b.builder}`],
+    [a.toolchain, b.toolchain, `toolchain: ${toolchainChanges(a, b)}`],
+    [a.scripts, b.scripts, "kmodfarm's own build scripts changed"],
+  ];
+  return parts.flatMap(([one, other, words]) => (isDeepStrictEqual(one, other) ? [] : [words]));
+}
+
+function toolchainChanges(a: Recipe, b: Recipe): string {
+  const [before, after] = [a, b].map(
+    ({ toolchain }) => new Map(toolchain.map(({ name, version }) => [name, version])),
+  ) as [Map<string, string>, Map<string, string>];
+  const names = [...new Set([...before.keys(), ...after.keys()])];
+  const changed = names.filter((name) => before.get(name) !== after.get(name));
+  const named = changed
+    .slice(0, NAMED_PACKAGES)
+    .map((name) => `${name} ${before.get(name) ?? "not there"} → ${after.get(name) ?? "not there"}`);
+  const more = changed.length - named.length;
+  return `${named.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /**

@@ -59,6 +59,9 @@ const RUN = {
   outOfReach: Count.describe("Wanted elements whose packages no mirror has."),
   excluded: z.array(z.object({ reason: z.string(), count: Count, stable: Count })),
   otherStable: Count.describe("Stable artifacts that are not among what was wanted."),
+  earlierStable: Count.describe(
+    "Wanted elements that are not stable now, while what was built of them before still is.",
+  ),
   unfetchable: Count,
   problems: z.array(Problem),
   faults: z

@@ -486,7 +486,7 @@ export const TAUGHT: Readonly<Record<string, Taught>> = {
         "nodes no longer get it",
       ],
       ["withdraw hello/1.0.0/debian12/x86_64/6.1.0-57-amd64 --deny --why CVE", "nor use the one they have"],
-      ["withdraw hello/1.0.0 --all --dry-run --why CVE", "shows what would be withdrawn of that version"],
+      ["withdraw hello/1.0.0 --all --dry-run", "shows what would be withdrawn of that version"],
     ],
   },
   reuse: {

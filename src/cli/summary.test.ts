@@ -47,6 +47,7 @@ function reportOf(rows: readonly RunRow[], changes: Partial<SummarizedReport> = 
       handedOut: 0,
       excluded: [],
       otherStable: 0,
+      earlierStable: 0,
       isEmpty: false,
     },
     ...{ problems: [], unfetchable: 0, generation: 12, kernels: 84, ...changes },

@@ -289,6 +289,11 @@ async function sandboxFinding(sandbox: Sandbox, config: FarmConfig, signal?: Abo
   } catch (thrown) {
     const { code, message, hint } = toFarmError(thrown);
     if (code === "INTERRUPTED") throw thrown;
-    return { subject, state: bad, fact: message, next: hint };
+    // Where a build cannot start, its error sends people here.
+    const next =
+      code === "TOOL_FAILED"
+        ? "Allow it what it says that it needs (docs/isolation.md), or choose another sandbox with `sandbox`."
+        : hint;
+    return { subject, state: bad, fact: message, next };
   }
 }

@@ -46,15 +46,20 @@ export function elementsToBuild(diff: MatrixDiff): Element[] {
 /** Why `b` has to be built again although `a` was; empty when nothing that matters differs. */
 export function changeReasons(a: Element, b: Element): string[] {
   if (a.recipe !== undefined && a.recipe === b.recipe) return [];
-  const parts = [
+  const parts = visibleChanges(a, b);
+  if (a.recipe === undefined || b.recipe === undefined || parts.length > 0) return parts;
+  // Both recipes are known and differ in something that the element itself does not show.
+  return [`recipe (driver source, toolchain or flags): ${a.recipe} → ${b.recipe}`];
+}
+
+/** Of what changes a module, what the elements themselves show. */
+export function visibleChanges(a: Element, b: Element): string[] {
+  return [
     compare("driver version", a.driverversion, b.driverversion),
     headerReason(a.packages.headers, b.packages.headers),
     compare("compiler", compilerText(a), compilerText(b)),
     compare("flavour", a.flavour, b.flavour),
   ].filter((reason) => reason !== undefined);
-  if (a.recipe === undefined || b.recipe === undefined || parts.length > 0) return parts;
-  // Both recipes are known and differ in something that the element itself does not show.
-  return [`recipe (driver source, toolchain or flags): ${a.recipe} → ${b.recipe}`];
 }
 
 /**

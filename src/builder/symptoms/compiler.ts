@@ -168,6 +168,14 @@ export const API_CHANGES: readonly Symptom[] = [
   },
 ];
 
+/** What any of these says if its `name` is a letter away from what the compiler suggests. */
+export function misspelt(meant: string): Pick<Symptom, "cause" | "advice"> {
+  return {
+    cause: `this kernel has no {name}, but it has ${meant}`,
+    advice: `If the name is misspelt, correct it. If it is one of other kernels, ${BY_VERSION}.`,
+  };
+}
+
 export const REFUSALS: readonly Symptom[] = [
   {
     expression: /error: (?:#error "?|")(?<message>.*\b(?<option>CONFIG_\w+).*?)"?$/,

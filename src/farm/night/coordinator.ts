@@ -127,7 +127,7 @@ export class Coordinator {
     if (signal.aborted) {
       const count = [...done.values()].filter(({ isNew }) => isNew).length;
       throw new FarmError("INTERRUPTED", {
-        detail: `stopped; the results of ${counted(count, "element")} of this run are kept`,
+        detail: `stopped; the results of ${counted(count, "element")} of this run are kept, and the cache keeps builds that still wait for their tests`,
       });
     }
     await this.#upkeep.lookAgain();

@@ -47,6 +47,8 @@ export interface RunReport {
   readonly ofAll?: number | undefined;
   /** Stable artifacts of the generation that are for no wanted element: nodes get them all the same. */
   readonly otherStable: number;
+  /** Elements that are not stable as they are wanted now, while nodes get what was built of them before. */
+  readonly earlierStable: number;
   /** Sources that need a look, and whatever else of the run went wrong beside its elements. */
   readonly problems: readonly SourceProblem[];
   /** Kernels whose packages the mirror lists and does not have. */
@@ -121,6 +123,7 @@ export async function reportRun(facts: RunFacts): Promise<RunReport> {
     isEmpty,
     ofAll,
     otherStable: otherStable(elements, published.indices),
+    earlierStable: earlierStable(rows, published.indices),
     problems: facts.problems.all,
     unfetchable: catalog.kernels.filter(
       (kernel) => ledger.factsOf(kernel).fetching?.notFetchableSince !== undefined,
@@ -145,6 +148,12 @@ function excludedByReason(
 function otherStable(wanted: readonly Element[], indices: Parameters<typeof listAll>[0]): number {
   const places = new Set(wanted.map(viewPath));
   return indices.flatMap(({ stable }) => stable).filter((entry) => !places.has(viewPath(entry))).length;
+}
+
+function earlierStable(rows: readonly RunRow[], indices: Parameters<typeof listAll>[0]): number {
+  const places = new Set(indices.flatMap(({ stable }) => stable).map(viewPath));
+  return rows.filter(({ element, standing }) => standing?.word !== "stable" && places.has(viewPath(element)))
+    .length;
 }
 
 export type ArtifactId = Pick<Element, "driver" | "output" | "recipe">;

@@ -448,6 +448,21 @@ test("a dry run plans all that a run would do, says why, and writes nothing to t
   expect(again.planned).toEqual([]);
 });
 
+test("a dry run says what of a recipe changed", async () => {
+  await mkdir(join(directory, "drivers", "edited"), { recursive: true });
+  const file = join(directory, "drivers", "edited", "Kbuild");
+  await writeFile(file, "obj-m := edited.o\n");
+  const farm = await openTestFarm("dry-changes", { drivers: ["edited"] });
+  await night(farm);
+  const roots = await rootsOf(farm);
+  await writeFile(file, "obj-m := edited.o\nccflags-y += -DMORE\n");
+
+  const opened = { ...(await openFarm(farm.config)), steps: farm.steps };
+  const { planned } = await dryRun(opened, { ...WATCHED, roots });
+
+  expect(planned.map(({ step, why }) => [step, why])).toEqual([["build", "the driver's source changed"]]);
+});
+
 test("what was built without a statement is tried again once the farm has a key, and no more after that", async () => {
   const farm = await openTestFarm("unstated", { drivers: [GOOD] });
   const none = { ...keysOf(makeSigner()), keysFor: async () => new Map() };

@@ -1,4 +1,4 @@
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
@@ -26,6 +26,7 @@ test("are made by a first run, for their owner alone, and each weakness is named
   await makeMissingKeys(config, (text) => said.push(text));
   await makeMissingKeys(config, (text) => said.push(text));
 
+  expect(await readFile(join(base, ".kmodfarm", ".gitignore"), "utf8")).toBe("*\n");
   expect(said).toEqual([
     expect.stringMatching(/^keys: none are configured, so this run made some .*: root, head, builder, log;/),
   ]);

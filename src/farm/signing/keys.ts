@@ -2,8 +2,8 @@
  * The farm's keys at work: which there are, and the signer's processes, each started when its role is first needed. The
  * farm asks; it never sees a key.
  */
-import { lstat, readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { lstat, readFile, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
 import { type PublicKey, publicKeyFromPem } from "../../provenance/public-key.ts";
@@ -12,6 +12,9 @@ import { type KeySetting, openSigner } from "../../signing/open.ts";
 import { ROLES, type Role } from "../../signing/roles.ts";
 import type { Signer, SigningRequest } from "../../signing/signer.ts";
 import type { FarmConfig } from "../config/index.ts";
+
+/** Where a farm keeps what is its own, unless the configuration says otherwise. */
+const OWN_DIRECTORY = ".kmodfarm";
 
 /** Those that a farm cannot do without. Modules are signed only for certificates that somebody enrols. */
 export const OWN_ROLES = ["root", "head", "builder", "log"] as const satisfies readonly Role[];
@@ -61,11 +64,21 @@ export async function makeMissingKeys(
       if (!(thrown instanceof FarmError) || thrown.code !== "KEY_EXISTS") throw thrown;
     }
   }
-  if (made.length > 0)
+  if (made.length > 0) {
+    await ignoreInGit(dirname(keyDirectory));
     say(
       `keys: none are configured, so this run made some without passwords in ${keyDirectory}: ${made.join(", ")}; docs/trust.md says how to make and keep better ones`,
     );
+  }
   return made;
+}
+
+/** What a farm keeps beside its configuration is often in a driver's repository, and keys must not be committed there. */
+async function ignoreInGit(place: string): Promise<void> {
+  if (basename(place) !== OWN_DIRECTORY) return;
+  await writeFile(join(place, ".gitignore"), "*\n", { flag: "wx" }).catch((thrown) => {
+    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
+  });
 }
 
 /**

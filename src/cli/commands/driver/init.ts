@@ -7,6 +7,7 @@ import { join, relative, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { FarmError, isErrno } from "../../../base/error.ts";
 import { largest } from "../../../base/extremes.ts";
+import { exists } from "../../../base/scratch.ts";
 import { type DriverGuess, guessDriver } from "../../../builder/driver-guess.ts";
 import { leftOutBy, NEVER_SOURCE } from "../../../builder/origins/not-source.ts";
 import { readSourceTree } from "../../../builder/source-tree.ts";
@@ -32,15 +33,12 @@ export async function initDriver(path: string | undefined, options: InitOptions)
     });
   const { name, version, releases } = await answers(guess, options);
   const text = configText({ ...guess, name, version }, toList(releases) ?? []);
-  await requireNoFarm(directory);
   const file = join(directory, DEFAULT_FILE);
+  if (await exists(file)) throw isConfigured(file);
+  await requireNoFarm(directory);
   parseConfig(text, file); // A wrong answer is refused before anything is written.
   await writeFile(file, text, { flag: "wx" }).catch((thrown) => {
-    if (!isErrno(thrown) || thrown.code !== "EEXIST") throw thrown;
-    throw new FarmError("USAGE", {
-      detail: `there is a configuration already: ${file}`,
-      hint: "It was left as it is. Edit it, or move it away and run `kmodfarm init` again.",
-    });
+    throw isErrno(thrown) && thrown.code === "EEXIST" ? isConfigured(file) : thrown;
   });
   const place = relative(process.cwd(), file);
   const where = directory === process.cwd() ? "" : ` --config ${place}`;
@@ -56,6 +54,13 @@ export async function initDriver(path: string | undefined, options: InitOptions)
   const lines = next.map(([command, what]) => `  ${command.padEnd(widest)}  ${what}\n`);
   await print(`${text}\nWritten to ${place}. Next:\n${lines.join("")}`);
   return 0;
+}
+
+function isConfigured(file: string): FarmError {
+  return new FarmError("USAGE", {
+    detail: `there is a configuration already: ${file}`,
+    hint: "It was left as it is. Edit it, or move it away and run `kmodfarm init` again.",
+  });
 }
 
 /** Keys and work that lie in a tree before it has a configuration are those of whoever wrote it. @throws FarmError USAGE */

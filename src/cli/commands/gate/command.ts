@@ -56,6 +56,7 @@ export const WITHDRAW = declareCommand(
     arguments: [oneOrMore("artifact", "as for `promote`")],
     options: {
       ...DECIDED,
+      why: word("<reason>", "the reason, for the record; required, except with --dry-run"),
       kernel: words(
         "<kernel>",
         "withdraw only what the artifact serves to this kernel by `reuse`; may be repeated",

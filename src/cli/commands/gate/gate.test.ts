@@ -67,9 +67,12 @@ test("why it was done is shown with the generation", async () => {
   expect(stdout).toMatch(/^2 .* withdraw .*1 decision: it oopses$/m);
 });
 
-test("--dry-run shows what would be withdrawn, and withdraws nothing", async () => {
-  const { exitCode, stdout } = await withdraw("doorbell", "--all", "--dry-run");
+test("--dry-run shows what would be withdrawn, without a reason, and withdraws nothing", async () => {
+  const config = ["--config", join(farm.config.base, "kmodfarm.yaml")];
+  const { exitCode, stdout } = await inProcess(["withdraw", "doorbell", "--all", "--dry-run", ...config]);
+  const unexplained = await inProcess(["withdraw", "doorbell", "--all", ...config]);
 
+  expect(unexplained).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--why") });
   expect(exitCode).toBe(0);
   expect(stdout.match(/^withdrawn /gm)).toHaveLength(2);
   expect(stdout).toMatch(/Nothing was changed: this is what would be done\.\n$/);

@@ -54,6 +54,9 @@ export async function withdraw(
   options: OptionsOf<typeof WITHDRAW>,
 ): Promise<number> {
   const { kernel, deny = false } = options;
+  if (options.why === undefined && !options.dryRun)
+    throw new FarmError("USAGE", { detail: "required option '--why <reason>' not specified" });
+  const decided = { ...options, why: options.why ?? "a dry run" };
   if (kernel !== undefined && deny)
     throw new FarmError("USAGE", {
       detail: "--deny is about an artifact on every kernel that it ever served",
@@ -64,15 +67,15 @@ export async function withdraw(
       throw new FarmError("USAGE", { detail: "--kernel can be used only with a single artifact" });
     if (options.all || options.dryRun)
       throw new FarmError("USAGE", { detail: "--kernel cannot be used with --all or --dry-run" });
-    const request = reuseOf(subject, { ...options, kernel });
-    return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), options));
+    const request = reuseOf(subject, { ...decided, kernel });
+    return withStoredFarm(options, async (farm) => tell(await endReuse(farm, request, now), decided));
   }
   const choose = (listed: readonly Listed[]) => [
     ...new Set(subjects.flatMap((words) => withdrawable(listed, words, options.all ?? false))),
   ];
-  const person = { ...personOf(options), denies: deny, isDryRun: options.dryRun ?? false };
+  const person = { ...personOf(decided), denies: deny, isDryRun: options.dryRun ?? false };
   return withStoredFarm(options, async (farm) =>
-    tell(await acts.withdraw(farm, choose, person, now), options),
+    tell(await acts.withdraw(farm, choose, person, now), decided),
   );
 }
 

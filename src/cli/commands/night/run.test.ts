@@ -6,7 +6,7 @@ import { summaryText, toText } from "./run.ts";
 
 const REPORT: RunReport = {
   ...{ rows: [], wanted: 0, outOfReach: 0, handedOut: 0, excluded: [], isEmpty: false, ofAll: undefined },
-  ...{ otherStable: 0, problems: [], unfetchable: 0, generation: 7, kernels: 12 },
+  ...{ otherStable: 0, earlierStable: 0, problems: [], unfetchable: 0, generation: 7, kernels: 12 },
 };
 
 test.each<[string, Partial<RunReport>, string]>([
@@ -15,6 +15,11 @@ test.each<[string, Partial<RunReport>, string]>([
     "stable artifacts outside of the selection",
     { otherStable: 6 },
     "known. It also has 6 stable outside this run's selection: `kmodfarm matrix show`.\n",
+  ],
+  [
+    "a driver that no longer builds, whose earlier modules nodes still get",
+    { earlierStable: 6 },
+    "known. What was published before stays so for 6 of what is not stable now.\n",
   ],
   [
     "exclusions",

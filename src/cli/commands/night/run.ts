@@ -158,6 +158,7 @@ export function toJson(report: RunReport, farm: Farm) {
     outOfReach: report.outOfReach,
     excluded: report.excluded,
     otherStable: report.otherStable,
+    earlierStable: report.earlierStable,
     unfetchable: report.unfetchable,
     problems: report.problems,
     faults: faultsOf(report),
@@ -275,9 +276,13 @@ export function summaryText(report: RunReport): string {
     report.otherStable > 0
       ? ` It also has ${report.otherStable} stable outside this run's selection: \`kmodfarm matrix show\`.`
       : "";
+  const earlier =
+    report.earlierStable > 0
+      ? ` What was published before stays so for ${report.earlierStable} of what is not stable now.`
+      : "";
   const narrowed =
     report.ofAll === undefined
       ? ""
       : `${report.wanted} of ${counted(report.ofAll, "configured element")} were asked for.\n`;
-  return `${problems}${excluded}${narrowed}${unchanged}Generation ${report.generation}: ${parts.join(", ")}; ${counted(report.kernels, "kernel")} known.${lost}${others}\n`;
+  return `${problems}${excluded}${narrowed}${unchanged}Generation ${report.generation}: ${parts.join(", ")}; ${counted(report.kernels, "kernel")} known.${lost}${earlier}${others}\n`;
 }
