@@ -6,7 +6,7 @@
  *
  *     npm run bench:cold -- [rounds] [kernels of each flavour]
  */
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import PQueue from "p-queue";
@@ -39,8 +39,11 @@ const PARTS = ["kmodfarm", "again", "unpack", "open", "container", "make"] as co
 type Part = (typeof PARTS)[number];
 const seconds = Object.fromEntries(PARTS.map((part) => [part, [] as number[]])) as Record<Part, number[]>;
 for (let round = 0; round < rounds; round++) {
-  seconds.kmodfarm.push(await secondsOf(() => runFarm(round)));
-  seconds.again.push(await secondsOf(() => runFarm(round, "again")));
+  const first = await farmAt(`${round}`, [join(farm.cache, "roots")]);
+  seconds.kmodfarm.push(await secondsOf(first));
+  const unpacked = ["inputs", "trees"].map((room) => join(place, `cache-${round}`, room));
+  const again = await farmAt(`${round}-again`, [join(farm.cache, "roots"), ...unpacked]);
+  seconds.again.push(await secondsOf(again));
   seconds.unpack.push(await secondsOf(() => forEachPackage(round, "extract")));
   seconds.open.push(await secondsOf(() => forEachPackage(round, "open")));
   const makes: number[] = [];
@@ -76,19 +79,15 @@ async function secondsOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 /**
- * The whole program, from a store that knows the catalog and a cache with nothing but toolchains; `again`: and the
- * packages of the round.
+ * The whole program, from a store that knows the catalog and a cache with nothing but these rooms: toolchains, and packages of
+ * an earlier round. The same files: a room that is a link is refused.
  */
-async function runFarm(round: number, again?: "again"): Promise<void> {
-  const name = again === undefined ? `${round}` : `${round}-${again}`;
+async function farmAt(name: string, rooms: readonly string[]): Promise<() => Promise<unknown>> {
   const [store, cache] = [join(place, `store-${name}`), join(place, `cache-${name}`)];
   await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
-  await mkdir(cache);
-  await symlink(join(farm.cache, "roots"), join(cache, "roots"));
-  if (again !== undefined)
-    for (const room of ["inputs", "trees"])
-      await symlink(join(place, `cache-${round}`, room), join(cache, room));
-  await farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache);
+  await mkdir(cache, { mode: 0o700 });
+  for (const room of rooms) await timed(["cp", "--archive", "--link", room, cache]);
+  return () => farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache);
 }
 
 /** What Debian's own program does with each package that the round fetched, with every processor busy. */

@@ -35,9 +35,9 @@ const place = await mkdtemp(join(tmpdir(), "kmodfarm-bench-"));
 const store = counted(await openFolderStore(place));
 const { catalog, facts, outcomes } = firstNight(count, releases);
 
-// Bytes that nodes would get are not what is measured: all artifacts share them.
-await putBlob(store, "module built");
-await putBlob(store, "log built");
+// What nodes would get, as small as can be: a module that is not there would be looked for in each publication.
+for (let index = 0; index < count; index++)
+  await Promise.all([putBlob(store, `module built ${index}`), putBlob(store, `log built ${index}`)]);
 
 console.log(`${count} artifacts in ${releases} releases`);
 const started = performance.now();

@@ -3,16 +3,15 @@
  * fetched twice that did not change.
  */
 import { z } from "zod";
-import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { hexOf, sha256 } from "../base/json.ts";
 import { run } from "../base/run.ts";
 import { shutIn } from "../base/shut-in.ts";
 import { urlOf } from "../base/url.ts";
-import { parseParagraph, selectParagraphs } from "../formats/deb822.ts";
+import { parseParagraph } from "../formats/deb822.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
-import { DEB_FIELDS } from "../kernel/distributions/deb-family.ts";
 import type { DebDistribution, ListedPackage } from "../kernel/distributions/distribution.ts";
+import { readVerified } from "./index-threads.ts";
 import {
   type AnySource,
   answering,
@@ -20,7 +19,6 @@ import {
   fetchRemembered,
   madeOnce,
   readKeyring,
-  readVerified,
   relyOn,
   type SourceAnswer,
   type SourceContext,
@@ -39,7 +37,6 @@ export interface AptSource extends AnySource {
 }
 
 const IN_RELEASE_LIMIT_BYTES = 8 * 1024 * 1024;
-const INDEX_LIMIT_BYTES = 512 * 1024 * 1024;
 
 /** Reads one suite. */
 export async function readAptSource(source: AptSource, context: SourceContext): Promise<SourceAnswer> {
@@ -148,9 +145,8 @@ async function readIndex(
   const prefixes = distribution.packagePrefixes;
   return extractOf(expected, `${distribution.id} ${prefixes.join()}`, source.id, context, async () => {
     const url = urlOf(source.url, `dists/${source.suite}/${name}`);
-    const paragraphs = await readVerified(url, expected, context, (body) =>
-      selectParagraphs(decompressed(body, name, INDEX_LIMIT_BYTES), prefixes, DEB_FIELDS),
-    );
-    return paragraphs.flatMap((paragraph) => distribution.readPackage(paragraph, source.id) ?? []);
+    return readVerified(url, expected, context, (file) => ({
+      ...{ kind: "apt", file, name, release: source.release, source: source.id },
+    }));
   });
 }

@@ -232,3 +232,15 @@ function likelyKernel({ kernels }: Catalog, name: string, places: ReadonlySet<st
   const names = new Set((there.length > 0 ? there : kernels).map(({ kversion }) => kversion));
   return didYouMean(name, [...names]);
 }
+
+/** When a source first answered; of one that answered before that was kept, when we first saw a kernel of it. */
+export function sinceOf(
+  id: string,
+  before: CatalogSource | undefined,
+  { kernels }: Pick<Catalog, "kernels">,
+  now: string,
+): string {
+  if (before?.since !== undefined) return before.since;
+  const own = kernels.filter(({ sources }) => sources.includes(id)).map(({ firstSeen }) => firstSeen);
+  return own.toSorted()[0] ?? now;
+}

@@ -3,7 +3,7 @@
  * by the union.
  */
 import type { Answered, Source } from "./ask.ts";
-import type { Catalog, CatalogSource } from "./catalog.ts";
+import { type Catalog, type CatalogSource, sinceOf } from "./catalog.ts";
 import { missingError, type SourceAnswer } from "./source.ts";
 
 const DAY_MS = 86_400_000;
@@ -76,18 +76,6 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   const late = lateness(date, validUntil, cadence, now);
   if (late === undefined) return { ...fresh, status: "ok" };
   return { ...fresh, status: "expired", detail: late, ...(source.acceptExpired ? { accepted: true } : {}) };
-}
-
-/** Its first good answer; of one that answered before that was kept, when we first saw a kernel of it. */
-export function sinceOf(
-  id: string,
-  before: CatalogSource | undefined,
-  { kernels }: Pick<Catalog, "kernels">,
-  now: string,
-): string {
-  if (before?.since !== undefined) return before.since;
-  const own = kernels.filter(({ sources }) => sources.includes(id)).map(({ firstSeen }) => firstSeen);
-  return own.toSorted()[0] ?? now;
 }
 
 /** What the source's paths are relative to; for one that lists mirrors, the mirror that answered last. */

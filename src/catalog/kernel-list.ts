@@ -10,8 +10,7 @@ import type { CrawlerName, ListedKernel } from "../kernel/distributions/distribu
 import { type KernelId, kernelName } from "../kernel/kernel.ts";
 import { nameFault } from "../kernel/nameable.ts";
 import { distributionOfTarget, partsOfRelease } from "../kernel/release-rules.ts";
-import type { Catalog, CatalogKernel, CatalogSource } from "./catalog.ts";
-import { sinceOf } from "./judge.ts";
+import { type Catalog, type CatalogKernel, type CatalogSource, sinceOf } from "./catalog.ts";
 import {
   ARCHITECTURE_UNKNOWN,
   keepingUrls,

@@ -2,15 +2,14 @@
  * A kernel-crawler list as a configured source: asked for every night like a repository, believed no more
  * than a list deserves.
  */
-import { createReadStream } from "node:fs";
-import type { Readable } from "node:stream";
-import { decompressed } from "../base/decompress.ts";
+import { rm, writeFile } from "node:fs/promises";
 import { FarmError, isErrno, toFarmError } from "../base/error.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import { NOTHING_KNOWN } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
-import { readKernelCrawler } from "./kernel-crawler.ts";
+import { LIST_LIMIT_BYTES } from "./index-file.ts";
+import { readApart } from "./index-threads.ts";
 import { isOfList, type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
 import { inTime, missingError, type SourceContext } from "./source.ts";
@@ -34,9 +33,6 @@ export interface ListSource {
   /** A person vouches for its digests. */
   readonly isTrusted: boolean;
 }
-
-/** A little more than its reader takes, who says in his own words that it is too long. */
-const LIST_LIMIT_BYTES = 65 * 1024 * 1024;
 
 export interface ReadList {
   readonly source: ListSource;
@@ -127,29 +123,38 @@ async function readList(source: ListSource, context: SourceContext): Promise<Ker
   }
 }
 
-async function parseList(source: ListSource, context: SourceContext): Promise<KernelList> {
+async function parseList(source: ListSource, { http, scratch, signal }: SourceContext): Promise<KernelList> {
   const { place: url, id: name, architecture, isTrusted } = source;
-  const body = await openList(url, context);
-  const bytes = /\.(gz|zst|xz)$/.test(url) ? decompressed(body, url, LIST_LIMIT_BYTES) : body;
-  return readKernelCrawler(bytes as AsyncIterable<Uint8Array>, { url, name, architecture, isTrusted });
+  const read = (file: string) =>
+    readApart(url, { kind: "list", file, options: { url, name, architecture, isTrusted } }, signal);
+  if (!/^https?:/.test(url)) return read(url);
+  const file = scratch.path();
+  try {
+    const answer = await http.get(url, {}, signal);
+    if (answer.kind !== "ok") throw missingError(`the server has no ${url}`);
+    await writeFile(file, beginOf(answer.body), { flag: "wx" });
+    return await read(file);
+  } finally {
+    await rm(file, { force: true });
+  }
 }
 
-async function openList(place: string, { http, signal }: SourceContext): Promise<Readable> {
-  if (!/^https?:/.test(place)) return createReadStream(place);
-  const answer = await http.get(place, {}, signal);
-  if (answer.kind === "ok") return answer.body;
-  throw missingError(`the server has no ${place}`);
+/** A list that is longer is cut off, and its reader says that it is too long. */
+async function* beginOf(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let size = 0;
+  for await (const chunk of body) {
+    yield chunk;
+    size += chunk.length;
+    if (size > LIST_LIMIT_BYTES) return;
+  }
 }
 
-/** A connection that breaks while the list is read, or a file that cannot be, is no fault of ours. */
+/** A connection that breaks while the list is fetched is no fault of ours. */
 function toListError({ place }: ListSource, thrown: unknown, { http }: SourceContext): FarmError {
   const error = toFarmError(http.toError(place, thrown));
   if (error.code !== "BUG" || !isErrno(thrown)) return error;
   const detail = `${place} cannot be read (${thrown.code})`;
-  return new FarmError(/^https?:/.test(place) ? "REMOTE_UNAVAILABLE" : "FILE_UNREADABLE", {
-    detail,
-    cause: thrown,
-  });
+  return new FarmError("REMOTE_UNAVAILABLE", { detail, cause: thrown });
 }
 
 /** Every release that the list was known for, with nothing said of its kernels. */

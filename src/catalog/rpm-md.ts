@@ -1,36 +1,28 @@
 /**
- * An rpm-md repository as a source of kernels: repomd.xml of a mirror that answers, primary.xml by its digest and
- * read as it streams by, nothing fetched twice that did not change.
+ * An rpm-md repository as a source of kernels: repomd.xml of a mirror that answers, primary.xml by its digest, nothing
+ * fetched twice that did not change.
  */
-
-import { createHash } from "node:crypto";
-import type { Readable } from "node:stream";
-import { copied } from "../base/copied.ts";
-import { decompressed } from "../base/decompress.ts";
 import { FarmError } from "../base/error.ts";
 import { largest } from "../base/extremes.ts";
 import { sha256 } from "../base/json.ts";
 import { urlOf } from "../base/url.ts";
 import {
-  type PrimaryPackage,
   parseMetalink,
   parseMirrorList,
   parseRepomd,
-  primaryReader,
   type Repomd,
   type RepomdEntry,
 } from "../formats/rpm-md.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedPackage, RpmDistribution, RpmLocation } from "../kernel/distributions/distribution.ts";
+import { type IndexFacts, readVerified } from "./index-threads.ts";
 import { askGpgv, believedKeys, type KeySource } from "./signing-keys.ts";
 import {
   type AnySource,
   answering,
   extractOf,
   fetchRemembered,
-  type IndexFacts,
   type RememberedText,
-  readVerified,
   relyOn,
   type SourceAnswer,
   type SourceContext,
@@ -54,10 +46,6 @@ export interface RpmSource extends AnySource {
 const LIST_LIMIT_BYTES = 4 * 1024 * 1024;
 const REPOMD_LIMIT_BYTES = 8 * 1024 * 1024;
 const SIGNATURE_LIMIT_BYTES = 64 * 1024;
-const OPEN_LIMIT_BYTES = 2 * 1024 ** 3;
-const MOST_PACKAGES = 200_000;
-/** Of what is kept of one index: real ones have a tenth of that. */
-const MOST_CHARACTERS = 32 << 20;
 /** Mirrors of a list that are tried before the source counts as failed. */
 const MOST_MIRRORS = 5;
 
@@ -205,19 +193,10 @@ async function readPrimary(
   const { distribution, architectures } = source;
   const url = urlOf(base, href);
   const listed = await extractOf(expected, String(distribution.packageNames), source.id, context, () =>
-    readVerified(url, expected, context, async (body) => {
-      const found: ListedPackage[] = [];
-      let characters = 0;
-      await readOpen(body, url, entry, distribution.packageNames, (one) => {
-        const listed = distribution.readPackage(one, source.id);
-        if (listed === undefined) return;
-        characters += JSON.stringify(listed).length;
-        if (found.length >= MOST_PACKAGES || characters > MOST_CHARACTERS)
-          throw new FarmError("REMOTE_UNAVAILABLE", { detail: `${url} lists more kernels than exist` });
-        found.push(copied(listed));
-      });
-      return found;
-    }),
+    readVerified(url, expected, context, (file) => ({
+      ...{ kind: "rpm-md", file, url, release: source.release, source: source.id },
+      open: { openChecksum: entry.openChecksum, openSize: entry.openSize },
+    })),
   );
   return listed.filter((one) => one.architecture === "all" || architectures.includes(one.architecture));
 }
@@ -229,32 +208,4 @@ function expectedOf({ checksum, size, href }: RepomdEntry, { id }: RpmSource): I
       detail: `its repomd.xml gives no SHA-256 and size of ${href}, so nothing in it can be trusted`,
     });
   return { sha256: checksum.value, size };
-}
-
-/** Gives the wanted packages of primary.xml, one after the other: neither it nor they are held as a whole. */
-async function readOpen(
-  body: Readable,
-  url: string,
-  { openChecksum, openSize }: RepomdEntry,
-  wanted: RegExp,
-  take: (one: PrimaryPackage) => void,
-): Promise<void> {
-  const reader = primaryReader(url, wanted, take);
-  const hash = createHash("sha256");
-  const limit = Math.min(openSize ?? OPEN_LIMIT_BYTES, OPEN_LIMIT_BYTES);
-  const open = url.endsWith(".xml") ? plain(body) : decompressed(body, url, limit);
-  for await (const chunk of open) {
-    hash.update(chunk);
-    reader.write(chunk);
-  }
-  reader.end();
-  if (openChecksum?.type === "sha256" && openChecksum.value !== hash.digest("hex"))
-    throw new FarmError("DIGEST_MISMATCH", {
-      detail: `${url}: the sha256 of its content is not ${openChecksum.value}, as repomd.xml says`,
-    });
-}
-
-/** The bytes as they are; a reader that stops leaves the rest to the digest. */
-function plain(body: Readable): AsyncIterable<Buffer> {
-  return body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
 }

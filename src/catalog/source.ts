@@ -2,11 +2,8 @@
  * What sources of kernels have in common, whatever the format of their repository: how they answer, and what is
  * kept of them between nights.
  */
-import { createReadStream } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
-import PQueue from "p-queue";
 import { z } from "zod";
 import { markUsed } from "../base/cache.ts";
 import { Deadline } from "../base/deadline.ts";
@@ -192,42 +189,7 @@ export async function madeOnce<T>(
   return made;
 }
 
-/** What an index must be, as the file says that names it. */
-export interface IndexFacts {
-  readonly sha256: string;
-  readonly size: number;
-}
-
-/** The largest real ones have a tenth of that, compressed. */
-const INDEX_LIMIT_BYTES = 512 << 20;
-/** What is read of an index is in memory for a while: a mirror may have many of the largest. */
-const READING = new PQueue({ concurrency: 2 });
-
-/**
- * Fetches an index whole, verifies its digest, and only then reads it: before that nobody vouches for a byte of it.
- * @throws FarmError REMOTE_UNAVAILABLE, DIGEST_MISMATCH, NOT_FETCHABLE, and what `read` throws
- */
-export async function readVerified<T>(
-  url: string,
-  expected: IndexFacts,
-  { http, scratch, signal }: SourceContext,
-  read: (body: Readable) => Promise<T>,
-): Promise<T> {
-  if (expected.size > INDEX_LIMIT_BYTES)
-    throw new FarmError("REMOTE_UNAVAILABLE", {
-      detail: `${url} would have ${expected.size} bytes; no more than ${INDEX_LIMIT_BYTES} are fetched`,
-      at: { url },
-    });
-  const file = scratch.path();
-  try {
-    await http.download(url, expected, file, scratch, signal);
-    return await READING.add(() => read(createReadStream(file)));
-  } finally {
-    await rm(file, { force: true });
-  }
-}
-
-const Extract = z.array(ListedPackage);
+const Packages = z.array(ListedPackage);
 
 /** What we need of an index, from the cache or by reading it. `sought` says what is looked for in it. */
 export async function extractOf(
@@ -238,7 +200,7 @@ export async function extractOf(
   read: () => Promise<ListedPackage[]>,
 ): Promise<ListedPackage[]> {
   const origin = `${index.sha256}-${sha256(sought).slice(7, 15)}`;
-  const packages = await madeOnce("indices", origin, Extract, context, read);
+  const packages = await madeOnce("indices", origin, Packages, context, read);
   // Suites share indices; who lists a package is not part of that.
   return packages.map((listed) => ({ ...listed, source }));
 }

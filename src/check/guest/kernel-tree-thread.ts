@@ -1,9 +1,9 @@
 /**
  * The thread that reads all modules of a kernel: what they say of themselves, and what depmod would make of it.
  */
-import { parentPort, workerData } from "node:worker_threads";
 import { UNPACK } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
+import { answerAll } from "../../base/thread.ts";
 import { openedModules } from "../../formats/compressed-module.ts";
 import { type KernelModule, readKernelModule } from "../../formats/kernel-module.ts";
 import { depmodFiles, type IndexedModule, indexedModule } from "../../formats/module-index.ts";
@@ -78,4 +78,4 @@ function readable(bytes: Buffer, what: string): KernelModule | undefined {
   }
 }
 
-parentPort?.postMessage(await readTree(workerData as TreeWork));
+answerAll(readTree);

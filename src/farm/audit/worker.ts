@@ -2,8 +2,8 @@
  * A thread of `audit`: reads some of a directory's modules.
  */
 import { join } from "node:path";
-import { parentPort, workerData } from "node:worker_threads";
 import { FarmError, toFarmError } from "../../base/error.ts";
+import { answerAll } from "../../base/thread.ts";
 import {
   type AuditedFile,
   type AuditInput,
@@ -57,4 +57,4 @@ function readable(file: string): Buffer | FarmError {
   }
 }
 
-if (parentPort !== null) parentPort.postMessage(await auditDirectory(workerData as AuditWork));
+answerAll(auditDirectory);

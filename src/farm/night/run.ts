@@ -4,14 +4,13 @@
  */
 import { during } from "../../base/progress.ts";
 import { readPublished } from "../../registry/generations.ts";
-import { openVoucher, readVouched, type Voucher } from "../../registry/vouched.ts";
+import { readVouched } from "../../registry/vouched.ts";
 import { loadDrivers } from "../drivers.ts";
 import { openGate } from "../gate/gate.ts";
 import { thisPerson } from "../gate/moves.ts";
 import { askSourcesOf, type Farm } from "../open.ts";
-import { makeFirstRoot } from "../signing/ceremony.ts";
-import { authorOf, headMaker, untrustedNote } from "../signing/heads.ts";
-import { hasOwnKeys, makeMissingKeys } from "../signing/keys.ts";
+import { authorOf } from "../signing/heads.ts";
+import { openTrust } from "../signing/opening.ts";
 import { openAttestor } from "../signing/statements.ts";
 import { leftOutSuites } from "../sources.ts";
 import { Coordinator } from "./coordinator.ts";
@@ -42,30 +41,13 @@ export async function runFarm(farm: Farm, options: RunOptions): Promise<RunRepor
   return coordinator.end();
 }
 
-/** Makes what a farm without configured keys needs to sign, and says for whom it signs. */
-async function openTrust(farm: Farm, { progress, now }: RunOptions): Promise<Voucher> {
-  const { store, signing, config } = farm;
-  const maker = headMaker(farm, now);
-  if (hasOwnKeys(config.keys)) return openVoucher(store, maker);
-  const made = await makeMissingKeys(config, (text) => progress.say(text));
-  let voucher = await openVoucher(store, maker);
-  let said: string | undefined;
-  if (voucher.trusts.length === 0) {
-    said = await makeFirstRoot(store, signing, maker, made.includes("head"));
-    voucher = await openVoucher(store, maker);
-  }
-  said ??= untrustedNote(store, voucher);
-  if (said !== undefined) progress.say(said);
-  return voucher;
-}
-
 /** A coordinator on the newest generation of the farm's store. */
 export async function openCoordinator(farm: Farm, options: RunOptions): Promise<Coordinator> {
   const { progress, signal, now, retry, what = "run", roots = {}, dry } = options;
   const author = authorOf(farm, thisPerson(), what, now);
   const published =
     dry === undefined
-      ? await readVouched(farm.store, await openTrust(farm, options))
+      ? await readVouched(farm.store, await openTrust(farm, (text) => progress.say(text), now))
       : await readPublished(farm.store);
   options.opened?.(published);
   for (const note of leftOutSuites(farm.config.sources)) progress.say(note);

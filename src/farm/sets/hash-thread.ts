@@ -3,9 +3,9 @@
  */
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
-import { parentPort, workerData } from "node:worker_threads";
 import { UNPACK } from "../../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
+import { answerAll } from "../../base/thread.ts";
 import { openedModules, type PackedFile, packingOf } from "../../formats/compressed-module.ts";
 import { cutSignature } from "../../formats/module-signature.ts";
 import { leafOf } from "../../provenance/trees/linux-merkle.ts";
@@ -96,4 +96,4 @@ function stateOf(path: string): string {
   }
 }
 
-if (parentPort !== null) parentPort.postMessage(await hashFiles(workerData as HashWork));
+answerAll(hashFiles);

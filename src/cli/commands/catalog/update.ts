@@ -8,11 +8,12 @@ import type { SourceProblem, SourceWarning, Update } from "../../../catalog/upda
 import { thisPerson } from "../../../farm/gate/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
 import { authorOf } from "../../../farm/signing/heads.ts";
+import { openTrust } from "../../../farm/signing/opening.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
 import { publish } from "../../../registry/commit.ts";
 import type { Published } from "../../../registry/documents.ts";
-import { readPublished } from "../../../registry/generations.ts";
+import { newestGeneration, readPublished } from "../../../registry/generations.ts";
 import { withTask } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { stopSignal, withFarm } from "../../options.ts";
@@ -85,7 +86,10 @@ export async function changeCatalog<T extends { readonly catalog: Catalog } & Pa
   what: string,
   change: (state: Published) => Promise<T>,
 ): Promise<{ before: Catalog; result: T }> {
-  const author = authorOf(farm, thisPerson(), what, () => new Date());
+  const now = () => new Date();
+  // What the first publisher leaves unsigned, later ones could not tell from a stranger's.
+  if ((await newestGeneration(farm.store)) === undefined) await openTrust(farm, say, now);
+  const author = authorOf(farm, thisPerson(), what, now);
   const { result } = await publish(
     farm.store,
     async (state) => {
