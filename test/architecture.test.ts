@@ -103,7 +103,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "builder/toolchains/toolchain.ts": "records of roots",
   "catalog/apt-host.ts": "this machine's apt sources",
   "catalog/index-file.ts": "an index that was fetched, a list that the configuration names",
-  "catalog/index-threads.ts": "its own temporary file",
+  "catalog/read-apart.ts": "its own temporary file",
   "catalog/list-source.ts": "its own temporary file",
   "catalog/signing-keys.ts": "a key that the configuration names",
   "catalog/source.ts": "what was remembered of servers",

@@ -1,7 +1,7 @@
 /**
  * The thread that reads the log of a failed build.
  */
-import { answerAll } from "../base/thread.ts";
+import { answerOnce } from "../base/thread.ts";
 import { diagnose } from "./diagnose.ts";
 
-answerAll(diagnose);
+await answerOnce(diagnose);

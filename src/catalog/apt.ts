@@ -11,7 +11,7 @@ import { urlOf } from "../base/url.ts";
 import { parseParagraph } from "../formats/deb822.ts";
 import { type ArchitectureName, architecture } from "../kernel/architecture.ts";
 import type { DebDistribution, ListedPackage } from "../kernel/distributions/distribution.ts";
-import { readVerified } from "./index-threads.ts";
+import { readVerified } from "./read-apart.ts";
 import {
   type AnySource,
   answering,

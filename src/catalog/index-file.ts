@@ -15,7 +15,7 @@ import { findRelease } from "../kernel/distributions/index.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
 import type { KernelList, ListOptions } from "./kernel-list.ts";
 
-/** A file of ours, with bytes of strangers; it crosses threads, so the distribution is named, by a release of it. */
+/** A file of ours, with bytes of strangers; it goes to another process, so the distribution is named, by a release of it. */
 export type IndexFile =
   | {
       readonly kind: "apt";

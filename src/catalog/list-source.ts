@@ -9,9 +9,9 @@ import { NOTHING_KNOWN } from "../kernel/facts.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import type { Catalog, CatalogSource } from "./catalog.ts";
 import { LIST_LIMIT_BYTES } from "./index-file.ts";
-import { readApart } from "./index-threads.ts";
 import { isOfList, type KernelList, reportsOfList } from "./kernel-list.ts";
 import { mergeCatalog, type ReleaseReport } from "./merge.ts";
+import { readApart } from "./read-apart.ts";
 import { inTime, missingError, type SourceContext } from "./source.ts";
 import {
   ACCEPT_LOSS,

@@ -15,7 +15,7 @@ import {
 } from "../formats/rpm-md.ts";
 import type { ArchitectureName } from "../kernel/architecture.ts";
 import type { ListedPackage, RpmDistribution, RpmLocation } from "../kernel/distributions/distribution.ts";
-import { type IndexFacts, readVerified } from "./index-threads.ts";
+import { type IndexFacts, readVerified } from "./read-apart.ts";
 import { askGpgv, believedKeys, type KeySource } from "./signing-keys.ts";
 import {
   type AnySource,

@@ -3,7 +3,7 @@
  */
 import { UNPACK } from "../../base/decompress.ts";
 import { FarmError } from "../../base/error.ts";
-import { answerAll } from "../../base/thread.ts";
+import { answerOnce } from "../../base/thread.ts";
 import { openedModules } from "../../formats/compressed-module.ts";
 import { type KernelModule, readKernelModule } from "../../formats/kernel-module.ts";
 import { depmodFiles, type IndexedModule, indexedModule } from "../../formats/module-index.ts";
@@ -78,4 +78,4 @@ function readable(bytes: Buffer, what: string): KernelModule | undefined {
   }
 }
 
-answerAll(readTree);
+await answerOnce(readTree);

@@ -3,7 +3,7 @@
  */
 import { join } from "node:path";
 import { FarmError, toFarmError } from "../../base/error.ts";
-import { answerAll } from "../../base/thread.ts";
+import { answerOnce } from "../../base/thread.ts";
 import {
   type AuditedFile,
   type AuditInput,
@@ -57,4 +57,4 @@ function readable(file: string): Buffer | FarmError {
   }
 }
 
-answerAll(auditDirectory);
+await answerOnce(auditDirectory);

@@ -5,7 +5,7 @@ import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import { UNPACK } from "../../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
-import { answerAll } from "../../base/thread.ts";
+import { answerOnce } from "../../base/thread.ts";
 import { openedModules, type PackedFile, packingOf } from "../../formats/compressed-module.ts";
 import { cutSignature } from "../../formats/module-signature.ts";
 import { leafOf } from "../../provenance/trees/linux-merkle.ts";
@@ -96,4 +96,4 @@ function stateOf(path: string): string {
   }
 }
 
-answerAll(hashFiles);
+await answerOnce(hashFiles);

@@ -1,27 +1,39 @@
-/** What threads of tests do. */
+/** What helpers of tests do. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { FarmError } from "../../src/base/error.ts";
+import { answerAll } from "../../src/base/helpers.ts";
 import { searchPath } from "../../src/base/programs.ts";
-import { answerAll } from "../../src/base/thread.ts";
 
-export type ThreadWork = "add" | "fill" | "loop" | "throw" | "bug" | "crash" | "crash later" | "path";
+export type HelperWork =
+  | "add"
+  | "fill"
+  | "fill beside"
+  | "loop"
+  | "throw"
+  | "bug"
+  | "crash"
+  | "crash later"
+  | "path"
+  | { readonly echo: string };
 
 const count = { asked: 0 };
 
-answerAll(async (work: ThreadWork) => {
+await answerAll(async (work: HelperWork) => {
   count.asked++;
   switch (work) {
     case "fill": {
       const kept: string[][] = [];
       for (;;) kept.push(Array.from({ length: 10_000 }, (_, index) => `${kept.length} ${index}`));
     }
+    case "fill beside": {
+      const kept: Buffer[] = [];
+      for (;;) kept.push(Buffer.alloc(16 << 20, 1));
+    }
     case "loop":
       for (;;);
     case "throw":
       throw new FarmError("DOCUMENT_INVALID", {
-        about: "a list",
-        detail: "is none",
-        at: { url: "x" },
-        hint: "Look.",
+        ...{ about: "a list", detail: "is none", at: { url: "x" }, hint: "Look." },
       });
     case "bug":
       throw new TypeError("x is not a function");
@@ -31,10 +43,12 @@ answerAll(async (work: ThreadWork) => {
       setTimeout(() => {
         throw new Error("nobody waits for this");
       }, 20);
-      return count.asked;
+      return sleep(60_000);
     case "path":
       return searchPath();
-    default:
+    case "add":
       return count.asked;
+    default:
+      return work.echo;
   }
 });

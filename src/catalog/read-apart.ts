@@ -1,10 +1,10 @@
 /**
- * Reading indices and lists in threads: each within its time and memory, so that what a stranger wrote costs no more than
- * its own source, whatever a reader has overlooked.
+ * Reading indices and lists in processes of their own: each within its time and memory, so that what a stranger wrote costs
+ * no more than its own source, whatever a reader has overlooked.
  */
 import { rm } from "node:fs/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
-import { Threads } from "../base/thread.ts";
+import { Helpers } from "../base/helpers.ts";
 import type { IndexContent, IndexFile } from "./index-file.ts";
 import type { SourceContext } from "./source.ts";
 
@@ -12,8 +12,8 @@ import type { SourceContext } from "./source.ts";
 const BOUNDS = { minutes: 5, memoryMiB: 1024 } as const;
 
 /** What is read is in memory for a while: a mirror may have many of the largest. */
-const THREADS = new Threads({
-  script: "./index-thread",
+const HELPERS = new Helpers({
+  script: "./index-helper",
   base: import.meta.url,
   most: 2,
   memoryMiB: BOUNDS.memoryMiB,
@@ -26,7 +26,7 @@ export async function readApart<Kind extends keyof IndexContent>(
   signal: AbortSignal | undefined,
 ): Promise<IndexContent[Kind]> {
   try {
-    return await THREADS.ask<IndexContent[Kind]>(index, { timeoutMs: BOUNDS.minutes * 60_000, signal });
+    return await HELPERS.ask<IndexContent[Kind]>(index, { timeoutMs: BOUNDS.minutes * 60_000, signal });
   } catch (thrown) {
     const error = toFarmError(thrown);
     const bound =
