@@ -11,8 +11,9 @@ import type { RunReport } from "../night/report.ts";
 import { runFarm } from "../night/run.ts";
 import type { RunOptions } from "../night/run-options.ts";
 import { type Farm, withOwn } from "../open.ts";
+import { handOversIn } from "./hand-over-file.ts";
 import { PlannedOrders } from "./planned-orders.ts";
-import { handOversIn, type Taken } from "./take.ts";
+import type { Taken } from "./take.ts";
 import { type Refused, takeFiles } from "./take-files.ts";
 
 export interface TakeOptions extends RunOptions {

@@ -15,8 +15,9 @@ import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { findAttempt, keepAttempt } from "../../builder/attempt.ts";
 import { followingTest } from "./following-test.ts";
+import { handOversIn } from "./hand-over-file.ts";
 import { type BuildOrder, type HandOver, type LoadOrder, orderDigest } from "./order.ts";
-import { claimOf, handOversIn, takeHandOver } from "./take.ts";
+import { claimOf, takeHandOver } from "./take.ts";
 import { takeFiles } from "./take-files.ts";
 
 let directory: string;

@@ -27,8 +27,9 @@ import { run } from "../../base/run.ts";
 import { openScratch, type Scratch } from "../../base/scratch.ts";
 import { findAttempt, findAttemptOf } from "../../builder/attempt.ts";
 import type { AttemptRecord } from "../../builder/records.ts";
+import { handOversIn } from "./hand-over-file.ts";
 import type { BuildOrder, HandOver } from "./order.ts";
-import { handOversIn, takeHandOver } from "./take.ts";
+import { takeHandOver } from "./take.ts";
 
 let directory: string;
 let cache: string;

@@ -3,16 +3,14 @@
  * from a copy of our own, checked, and only then an attempt or a verdict of this farm's cache. What is refused is kept
  * in quarantine with the reason.
  */
-import { createReadStream } from "node:fs";
-import { lstat, mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { lstat, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { unpackWhole } from "../../base/decompress.ts";
 import { FarmError, isErrno, toFarmError } from "../../base/error.ts";
 import { ERRORS } from "../../base/error-codes.ts";
-import { writeHashed } from "../../base/file-digest.ts";
 import { canonicalJson, type Digest, digestOf, parseDocument } from "../../base/json.ts";
-import { entriesOf, exists, type Scratch } from "../../base/scratch.ts";
-import { copyFileIn, kindIn, readFileIn, removeTree } from "../../base/strange-tree.ts";
+import { exists, type Scratch } from "../../base/scratch.ts";
+import { copyFileIn, removeTree } from "../../base/strange-tree.ts";
 import {
   type Attempt,
   findAttempt,
@@ -26,13 +24,13 @@ import { shortened } from "../../check/verdict.ts";
 import { openModule, packingOf } from "../../formats/compressed-module.ts";
 import { moduleName, readKernelModule } from "../../formats/kernel-module.ts";
 import { checkStripped } from "../../formats/stripped-module.ts";
-import { filesInTar } from "../../formats/tar-files.ts";
 import { elementKey, elementName } from "../../matrix/element.ts";
 import { countedOrder, issuedOrder } from "../executors/orders.ts";
 import { LoadMemory, loadSet } from "../night/load-test.ts";
 import { followingTest } from "./following-test.ts";
 import { checkHandOver, refused, sizeLimit } from "./hand-over-check.ts";
-import { type BuildOrder, HAND_OVER_FILE, HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
+import { describedIn, headOf, unpackHandOver } from "./hand-over-file.ts";
+import { type BuildOrder, type HandOver, type LoadOrder, Order, orderDigest } from "./order.ts";
 import type { OrderDirectory } from "./order-directory.ts";
 import { keepRefused } from "./quarantine.ts";
 
@@ -67,47 +65,6 @@ export interface TakeContext {
   readonly claimed?: Claim | "nothing";
   /** Whether what is refused is kept. Default: yes. */
   readonly keepsRefused?: boolean;
-}
-
-/** The description is the archive's first file, and names every other. */
-const DESCRIPTION_LIMIT_BYTES = 8 * 1024 * 1024;
-const HEAD_BYTES = DESCRIPTION_LIMIT_BYTES + 64 * 1024;
-
-export interface FoundHandOvers {
-  /** Sorted. */
-  readonly files: readonly string[];
-  /** Places that have none, though others have: one machine's fault must not keep what others made. */
-  readonly empty: readonly { readonly file: string; readonly error: FarmError }[];
-}
-
-/** Hand-overs in directories, and those that are named themselves. @throws FarmError FILE_UNREADABLE where no place has one */
-export async function handOversIn(places: readonly string[]): Promise<FoundHandOvers> {
-  const found = await Promise.all(
-    places.map(async (place) =>
-      filesAt(place).catch((thrown) => ({ file: place, error: toFarmError(thrown) })),
-    ),
-  );
-  const files = [...new Set(found.flatMap((one) => ("error" in one ? [] : one)))].toSorted();
-  const empty = found.flatMap((one) => ("error" in one ? [one] : []));
-  const [first] = empty;
-  if (files.length === 0 && first !== undefined) throw first.error;
-  return { files, empty };
-}
-
-async function filesAt(given: string): Promise<string[]> {
-  const place = resolve(given);
-  const status = await stat(place).catch((cause: NodeJS.ErrnoException) => {
-    throw new FarmError("FILE_UNREADABLE", { detail: `${given} cannot be read (${cause.code})`, cause });
-  });
-  // Links to a directory are a person's; those in it are not.
-  if (!status.isDirectory()) return [join(await realpath(dirname(place)), basename(place))];
-  const directory = await realpath(place);
-  const names = (await entriesOf(directory)).filter((name) => name.endsWith(".tar"));
-  if (names.length > 0) return names.map((name) => join(directory, name));
-  throw new FarmError("FILE_UNREADABLE", {
-    detail: `${given} has no hand-over: none of its files ends in .tar`,
-    hint: "Name the directory that `kmodfarm work --out` wrote.",
-  });
 }
 
 /**
@@ -200,7 +157,7 @@ function subjectOf(order: Order): Digest {
 /** Whether it is of a test that follows from a build, which must be taken before. */
 export async function followsBuild(file: string): Promise<boolean> {
   try {
-    return parsed(await descriptionOf(file)).after !== undefined;
+    return (await describedIn(file)).after !== undefined;
   } catch {
     // Whoever takes it hears of it.
     return false;
@@ -249,7 +206,7 @@ async function checked(file: string, copy: string, evidence: string, context: Ta
   if (copyFileIn(dirname(file), basename(file), copy, limit + 1) === undefined)
     throw refused("it is not a plain file any more");
   if ((await stat(copy)).size > limit) throw tooLarge();
-  await unpack(copy, handOver, evidence);
+  await unpackHandOver(copy, handOver, evidence);
   if (order.kind === "build")
     for (const module of handOver.attempt?.modules ?? []) await checkModule(order, module, evidence);
   return described;
@@ -293,7 +250,7 @@ async function countTry(digest: Digest, { cache, scratch }: TakeContext): Promis
 
 /** What a hand-over says of itself, and the order that it names. */
 async function describe(file: string, context: TakeContext) {
-  const handOver = parsed(await descriptionOf(file));
+  const handOver = await describedIn(file);
   const digest = handOver.order as Digest;
   const { after } = handOver;
   const order = await (after === undefined
@@ -306,11 +263,6 @@ async function describe(file: string, context: TakeContext) {
       "If another machine planned, name its directory of orders with --orders. Otherwise order again with `kmodfarm plan`.",
     );
   return { order, digest, handOver };
-}
-
-async function descriptionOf(file: string): Promise<Buffer> {
-  if (kindIn(dirname(file), basename(file)) !== "file") throw refused("it is not a plain file");
-  return firstFile(readFileIn(dirname(file), basename(file), HEAD_BYTES) ?? Buffer.alloc(0));
 }
 
 /** The load order that follows from a build order of this farm, and from what was handed over for that. */
@@ -333,34 +285,6 @@ async function orderAfter(
   return following.order;
 }
 
-/** All that is used of it is written down again, which not everything that can be read can be. */
-function parsed(description: Buffer): HandOver {
-  const handOver = parseDocument(HandOver, description.toString("utf8"), HAND_OVER_FILE);
-  try {
-    canonicalJson(handOver);
-  } catch (thrown) {
-    throw refused(`its description has no canonical form: ${toFarmError(thrown).message}`, thrown);
-  }
-  return handOver;
-}
-
-async function firstFile(head: Buffer): Promise<Buffer> {
-  for await (const { path, size, pieces } of filesInTar(oneByOne(head))) {
-    if (path !== HAND_OVER_FILE || size > DESCRIPTION_LIMIT_BYTES)
-      throw refused(`it does not begin with its description, ${HAND_OVER_FILE}`);
-    const read: Buffer[] = [];
-    for await (const piece of pieces) read.push(piece);
-    const bytes = Buffer.concat(read);
-    if (bytes.length < size) throw refused("it ends in the middle");
-    return bytes;
-  }
-  throw refused("it is empty");
-}
-
-async function* oneByOne(bytes: Buffer): AsyncGenerator<Buffer> {
-  yield bytes;
-}
-
 async function orderOf(digest: Digest, { cache, orders }: TakeContext): Promise<Order | undefined> {
   if (orders !== undefined) return orders.order(digest);
   const file = issuedOrder(cache, digest);
@@ -371,31 +295,6 @@ async function orderOf(digest: Digest, { cache, orders }: TakeContext): Promise<
   if (text === undefined) return undefined;
   const order = parseDocument(Order, text, file);
   return orderDigest(order) === digest ? order : undefined;
-}
-
-/** Writes the files of an archive to where they will be, each checked while it goes by. */
-async function unpack(copy: string, { files }: HandOver, evidence: string): Promise<void> {
-  const waiting = new Map(files.map((one) => [one.path, one]));
-  let isFirst = true;
-  for await (const { path, size, pieces } of filesInTar(createReadStream(copy))) {
-    if (isFirst) {
-      isFirst = false;
-      continue;
-    }
-    const wanted = waiting.get(path);
-    if (wanted === undefined)
-      throw refused(`its archive holds ${JSON.stringify(path.slice(0, 200))}, which it does not describe`);
-    waiting.delete(path);
-    if (wanted.size !== size)
-      throw refused(`its ${path} has ${size} bytes, and ${wanted.size} are described`);
-    // Every path was compared with those that the order allows.
-    const target = join(evidence, path);
-    await mkdir(dirname(target), { recursive: true });
-    if ((await writeHashed(pieces, target)) !== wanted.digest)
-      throw refused(`its ${path} has another digest`);
-  }
-  const [missing] = waiting.keys();
-  if (missing !== undefined) throw refused(`its archive does not hold ${missing}`);
 }
 
 async function takeAttempt(
@@ -510,9 +409,7 @@ async function quarantine(
   { cache, scratch, now }: TakeContext,
 ): Promise<string> {
   if (!(await exists(copy))) {
-    const isFile = kindIn(dirname(file), basename(file)) === "file";
-    const head = isFile ? readFileIn(dirname(file), basename(file), HEAD_BYTES) : undefined;
-    await writeFile(copy, head ?? "");
+    await writeFile(copy, headOf(file) ?? "");
   }
   const refusal = { file: file.toWellFormed(), reason: error.message, at: now.toISOString() };
   return keepRefused(copy, refusal, { cache, scratch });
