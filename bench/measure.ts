@@ -67,11 +67,11 @@ export async function debianRoot(name: string, packages: readonly string[]): Pro
   const place = join(PLACE, name);
   if (existsSync(place)) return place;
   const { main = debian.mirrors.main, security = debian.mirrors.security } = await readHostMirrors();
-  const sources = [
-    ["bookworm", main],
-    ["bookworm-updates", main],
-    ["bookworm-security", security],
-  ].map(([suite, url]) => `deb ${url} ${suite} main`);
+  // All that the catalog has kernels from.
+  const suites = debian.releases.find(({ key }) => key === "debian12")?.suites ?? [];
+  const sources = suites.map(
+    ({ name, archive }) => `deb ${archive === "security" ? security : main} ${name} main`,
+  );
   const temporary = `${place}.part`;
   await rm(temporary, { recursive: true, force: true });
   await mkdir(PLACE, { recursive: true });

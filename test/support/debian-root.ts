@@ -9,7 +9,8 @@ export interface RootSettings {
   readonly codename: string;
   /** Lines of a sources.list. */
   readonly sources: readonly string[];
-  readonly variant: "essential" | "apt";
+  /** `extract`: its packages' files alone. */
+  readonly variant: "essential" | "apt" | "extract";
   readonly packages: readonly string[];
   /** Patterns of paths that packages do not unpack. */
   readonly without?: readonly string[];
