@@ -75,27 +75,55 @@ working example is examples/demo.yaml.
 
 Generated from src/farm/config/ by \`npm run docs\`.
 
-${table([["setting", "kind", "meaning"], ...eachOnce(settings(jsonSchema(), ""))])}
+${configSections(eachOnce(settings(jsonSchema(), ""))).join("\n\n")}
 `;
 }
 
-/** A table whose columns are as wide as their contents, as formatters leave it. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map(
-    (row) => `| ${widths.map((width, column) => row[column]?.padEnd(width)).join(" | ")} |`,
-  );
-  const rule = `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`;
-  return [lines[0], rule, ...lines.slice(1)].join("\n");
+/** First what the file itself has, then a section for each of these that has settings of its own. */
+function configSections(all: readonly Setting[]): string[] {
+  const sections = Map.groupBy(all, ({ name }) => /^\w+/.exec(name)?.[0] ?? "");
+  const large = [...sections].filter(([, { length }]) => length > 1);
+  return [
+    "## The file",
+    itemsOf(all.filter(({ name }) => sections.has(name))),
+    ...large.flatMap(([name, own]) => [`## ${name}`, itemsOf(own.filter((one) => one.name !== name))]),
+  ];
+}
+
+function itemsOf(all: readonly Setting[]): string {
+  return all
+    .map(({ name, kind, meaning }) =>
+      wrapped(`- \`${name}\` (${kind})${meaning === "" ? "" : `: ${meaning}`}`),
+    )
+    .join("\n");
+}
+
+const WIDTH = 120;
+
+/** An item of a list, as wide as prose is. */
+function wrapped(item: string): string {
+  const lines = [""];
+  for (const word of item.split(/\s+/)) {
+    const line = lines.at(-1) ?? "";
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length <= WIDTH) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(`  ${word}`);
+  }
+  return lines.join("\n");
+}
+
+interface Setting {
+  readonly name: string;
+  readonly kind: string;
+  readonly meaning: string;
 }
 
 /** What several alternatives have, once. */
-function eachOnce(rows: readonly string[][]): string[][] {
-  return rows.filter((row, index) => rows.findIndex(([name]) => name === row[0]) === index);
+function eachOnce(all: readonly Setting[]): Setting[] {
+  return all.filter(({ name }, index) => all.findIndex((one) => one.name === name) === index);
 }
 
-/** Setting, kind and meaning of each. */
-function settings(schema: Property, path: string): string[][] {
+function settings(schema: Property, path: string): Setting[] {
   return Object.entries(schema.properties ?? {}).flatMap(([name, property]) => {
     const here = path === "" ? name : `${path}.${name}`;
     const isRequired = schema.required?.includes(name) === true;
@@ -103,16 +131,16 @@ function settings(schema: Property, path: string): string[][] {
       ({ properties }) => properties !== undefined,
     );
     const inner = objects.length > 0 ? objects : [property.items];
-    const row = [
-      `\`${here}\``,
-      `${kindOf(property)}${isRequired ? ", required" : ""}`,
-      property.description ?? "",
-    ];
-    return [row, ...inner.flatMap((one) => alternatives(property, one, here))];
+    const own = {
+      name: here,
+      kind: `${kindOf(property)}${isRequired ? ", required" : ""}`,
+      meaning: property.description ?? "",
+    };
+    return [own, ...inner.flatMap((one) => alternatives(property, one, here))];
   });
 }
 
-function alternatives({ items }: Property, inner: Property | undefined, here: string): string[][] {
+function alternatives({ items }: Property, inner: Property | undefined, here: string): Setting[] {
   if (inner?.oneOf !== undefined)
     return inner.oneOf.flatMap((one) =>
       settings(one, `${here}[kind: ${kindOf(one.properties?.kind ?? {}).replaceAll("`", "")}]`),

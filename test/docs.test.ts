@@ -27,7 +27,7 @@ describe("docs/errors.md", () => {
 });
 
 describe("docs/config.md", () => {
-  const documented = [...read("docs/config.md").matchAll(/^\| `([^`]+)` *\|/gm)].map(([, key = ""]) => key);
+  const documented = [...read("docs/config.md").matchAll(/^- `([^`]+)`/gm)].map(([, key = ""]) => key);
 
   test("has every setting of the configuration, and no other", () => {
     const schema = z.toJSONSchema(Config, { io: "input" });

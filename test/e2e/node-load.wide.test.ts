@@ -123,6 +123,7 @@ test.each([
   ["bullseye", SHELL],
   ["bookworm", SHELL],
   ["trixie", SHELL],
+  ["forky", SHELL],
   ["sid", SHELL],
   ["trixie", NODE],
 ])("a node of %s loads what it should, by %s", async (codename, client) => {

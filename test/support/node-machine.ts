@@ -36,7 +36,11 @@ export interface NodeRelease {
 export async function nodeRelease(codename: string): Promise<NodeRelease> {
   const { main = debian.mirrors.main } = await readHostMirrors();
   const place = join(TEST_CACHE, "nodes", codename);
-  const settings = { codename, sources: [`deb ${main} ${codename} main`], without: UNNEEDED };
+  const settings = {
+    codename,
+    sources: [`deb [check-valid-until=no] ${main} ${codename} main`],
+    without: UNNEEDED,
+  };
   const workshop = await debianRoot(join(place, "workshop"), {
     ...{ ...settings, variant: "apt" },
     packages: ["gcc", "make", "libc6-dev", "nginx", "linux-headers-cloud-amd64"],
