@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
@@ -48,7 +47,7 @@ describe("a program in a box", () => {
   });
 
   test("writes to its target and there only", async () => {
-    const target = mkdtempSync(join(tmpdir(), "target-"));
+    const target = await temporaryDirectory();
 
     const { exitCode } = await inBox("echo yes >here; ! echo no >/usr/x", { target });
 
@@ -57,7 +56,7 @@ describe("a program in a box", () => {
   });
 
   test("fills neither memory nor a disk with what is temporary there", async () => {
-    const target = mkdtempSync(join(tmpdir(), "target-"));
+    const target = await temporaryDirectory();
     const fill = (place: string) => `head -c 400M /dev/zero >${place}`;
 
     const { said } = await inBox(`${fill("/tmp/x")}; ${fill("/dev/shm/x")}; ${fill("/dev/x")}`, { target });

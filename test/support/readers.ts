@@ -1,7 +1,7 @@
 /** Every reader of bytes from outside, each with real bytes to damage. */
 
 import { execFileSync } from "node:child_process";
-import { globSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -180,6 +180,7 @@ export function signedModule(module = MODULE): {
   const der = openssl("x509", "-in", "c.pem", "-outform", "DER");
   const how = ["-binary", "-noattr", "-nocerts", "-md", "sha256", "-outform", "DER"];
   const cms = openssl("cms", "-sign", ...how, "-signer", "c.pem", "-inkey", "k.pem", "-in", file);
+  rmSync(place, { recursive: true });
   const tail = Buffer.alloc(12);
   tail[2] = 2;
   tail.writeUInt32BE(cms.length, 8);
@@ -202,6 +203,7 @@ export async function readers(): Promise<Reader[]> {
     (["none", "xz"] as const).map(async (how) => readFileSync(await makeDeb(place, "package", files, how))),
   )) as [Buffer, Buffer];
   const rpm = readFileSync(makeRpm(place, "package", { files }));
+  rmSync(place, { recursive: true });
   const tar = plain.subarray(plain.indexOf("data.tar") + 60);
   const list = readFileSync(`${FIXTURES}/kernel-crawler/x86_64.json`);
   const rich = readFileSync(`${FIXTURES}/kernel-crawler/rich_aarch64.json`);
