@@ -5,8 +5,10 @@
 
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
+import { counted } from "../../../base/counted.ts";
 import { FarmError } from "../../../base/error.ts";
 import type { RunResult } from "../../../base/run.ts";
+import { formatSize } from "../../../base/size.ts";
 import { architecture } from "../../../kernel/architecture.ts";
 import { requireTool } from "./box.ts";
 import { ARCHIVES, archiveName, bootstrapError, DebRoot, EXCLUDED } from "./deb-root.ts";
@@ -32,11 +34,11 @@ export const apt: RootMethod<DebMirror> = { format: "deb", options: OPTIONS, mak
 async function make(
   spec: RootSpec,
   mirror: DebMirror,
-  _context: RootContext,
+  { say }: RootContext,
   signal?: AbortSignal,
 ): Promise<MadeRoot> {
   requireTool("apt-get", "apt");
-  const making = new AptRoot(spec, mirror, signal);
+  const making = new AptRoot(spec, mirror, say, signal);
   await making.open();
   const { suite } = mirror.lines[0];
   const name = architecture(spec.builder).debian;
@@ -70,13 +72,15 @@ interface Step {
 class AptRoot {
   readonly #spec: RootSpec;
   readonly #mirror: DebMirror;
+  readonly #say: RootContext["say"];
   readonly #root: DebRoot;
   /** Where packages are fetched, by the names of their files. */
   readonly #places = new Map<string, string>();
 
-  constructor(spec: RootSpec, mirror: DebMirror, signal: AbortSignal | undefined) {
+  constructor(spec: RootSpec, mirror: DebMirror, say: RootContext["say"], signal: AbortSignal | undefined) {
     this.#spec = spec;
     this.#mirror = mirror;
+    this.#say = say;
     this.#root = new DebRoot(spec, signal);
   }
 
@@ -158,8 +162,15 @@ class AptRoot {
   async #fetch(wanted: readonly string[], status: string): Promise<Step[]> {
     const install = ["install", "--", ...wanted];
     const listed = await this.#apt(["--yes", "--print-uris", ...install], status);
-    for (const [, url = "", file = ""] of listed.stdout.matchAll(/^'(\S+)' (\S+) \d+ /gm))
+    let [count, bytes] = [0, 0];
+    for (const [, url = "", file = "", size = ""] of listed.stdout.matchAll(/^'(\S+)' (\S+) (\d+) /gm)) {
       this.#places.set(file, withoutUser(url));
+      count++;
+      bytes += Number(size);
+    }
+    this.#say?.(
+      `toolchain of ${this.#spec.what}: fetching ${counted(count, "package")}, ${formatSize(bytes)}`,
+    );
     const fetched = await this.#apt(["--yes", "--download-only", ...install], status);
     if (fetched.exitCode !== 0) throw this.#fault(fetched);
     const planned = await this.#apt(["--simulate", ...install], status);

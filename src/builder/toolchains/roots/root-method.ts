@@ -76,6 +76,8 @@ export interface MadeRoot {
 export interface RootContext {
   /** The keys that a repository's packages must be signed with. @throws FarmError */
   readonly keysOf: (source: KeySource, signal?: AbortSignal) => Promise<Buffer>;
+  /** Told what takes long. */
+  readonly say?: (text: string) => void;
 }
 
 export interface RootMethod<M extends ReleaseMirror = ReleaseMirror> {
