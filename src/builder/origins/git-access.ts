@@ -58,10 +58,21 @@ async function overHttp({ git, credentials }: GitPlace, base: string): Promise<G
   const password = await lineOf(resolve(base, credentials.passwordFile));
   return {
     ...access,
-    settings: [...settings, `credential.helper=!f() { test "$1" != get || cat <&3; }; f`],
+    // As git itself reads the URL: whatever else it may be led to gets none.
+    settings: [...settings, `credential.${serverIn(git)}.helper=!f() { test "$1" != get || cat <&3; }; f`],
     as: `${credentials.user} ${resolve(base, credentials.passwordFile)}`,
     secret: new Secret(`username=${credentials.user}\npassword=${password}\n`),
   };
+}
+
+/** @throws FarmError CONFIG_INVALID */
+function serverIn(git: string): string {
+  const url = URL.parse(git);
+  if (url !== null && !/[\\\s]/.test(git)) return `${url.protocol}//${url.host}`;
+  throw new FarmError("CONFIG_INVALID", {
+    detail: `the repository ${git} is no URL that names a single server`,
+    hint: "Write it as https://HOST/PATH, and the user's name in `credentials`.",
+  });
 }
 
 const LINE_LIMIT_BYTES = 64 * 1024;

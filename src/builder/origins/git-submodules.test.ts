@@ -85,6 +85,11 @@ describe("a submodule is fetched", () => {
     ["https://h.example/driver.git", "../../../lib"],
     ["https://h.example/driver.git", ""],
     ["https://h.example/driver.git", undefined],
+    ["https://h.example/driver.git", "https://h.example\\@other.example/lib"],
+    ["https://h.example/driver.git", "../\\@other.example/lib"],
+    ["https://h.example/driver.git", "https://h.example\t@other.example/lib"],
+    ["https://h.example/driver.git", "https://h.example\u3002/lib"],
+    ["ssh://git@h.example/driver.git", "ssh://git@h.example\\@other.example/lib"],
   ])("from nowhere else: %s, %s", async (git, url, isOther = false) => {
     const place = { git, revision: "v1", credentials, key: "deploy" };
     const found = placeOfSubmodule(place, link, url);

@@ -48,6 +48,8 @@ export async function placeOfSubmodule(
   if (url === undefined || url === "") throw refuse("has no URL in .gitmodules");
   const git = /^\.\.?\//.test(url) ? relativeTo(parent.git, url) : url;
   if (git === undefined) throw refuse(`is at ${url}, which leads nowhere from there`);
+  if (!PLAIN.test(git))
+    throw refuse(`is at ${JSON.stringify(git)}, which not everybody reads as the same server`);
   if (holdsCredentials(git) && !isSsh(git)) throw refuse("contains a user name or a password in its URL");
   const place = { git, revision: commit };
   if (serverOf(git) !== undefined && serverOf(git) === serverOf(parent.git)) return { ...parent, ...place };
@@ -59,6 +61,12 @@ export async function placeOfSubmodule(
     throw refuse(`is at ${git}, which is not a public address`);
   return place;
 }
+
+/**
+ * The characters of URLs (RFC 3986). What else may stand there is read in one way by us, who decide what a server may have, and
+ * in another by git and curl, who ask it: behind a backslash begins a path, or the host.
+ */
+const PLAIN = /^[\w.~:/?#[\]@!$&'()*+,;=%-]+$/;
 
 /** Which server a key or a password is for; undefined for a path of this machine. */
 function serverOf(git: string): string | undefined {
