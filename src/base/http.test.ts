@@ -68,6 +68,18 @@ describe("get", () => {
     expect(http.traffic).toEqual({ requests: 1, notModified: 1, bytes: 0 });
   });
 
+  test.each([
+    ["a tag that servers refuse in a request", { etag: `"${"x".repeat(12_000)}"` }],
+    ["a time that no change will be after", { "last-modified": "Fri, 31 Dec 9999 23:59:59 GMT" }],
+    ["no time", { "last-modified": "then" }],
+  ])("does not remember %s", async (_, headers) => {
+    const { url } = await startServer((_request, response) => withStatus(response, 200, headers));
+
+    expect(await makeHttp().get(url)).toMatchObject({ kind: "ok", validators: {} });
+    expect((await makeHttp().get(url)) as object).not.toHaveProperty("validators.etag");
+    expect((await makeHttp().get(url)) as object).not.toHaveProperty("validators.lastModified");
+  });
+
   test.each([404, 410])("takes %i as an answer, at once", async (status) => {
     const { url, requests } = await startServer((_, response) => withStatus(response, status));
 

@@ -72,6 +72,20 @@ export interface HttpOptions {
   readonly credentials?: readonly Credentials[];
 }
 
+/** Servers refuse requests with headers of some kilobytes; a real tag is a digest, or a size and a time. */
+const LONGEST_ETAG = 512;
+const DAY_MS = 86_400_000;
+
+/**
+ * What can do no harm the next time: whoever once stood between us and a server could have it answer 'not modified' for ever, or
+ * refuse whatever we ask.
+ */
+function believable({ etag, lastModified }: Validators): Validators {
+  const isTag = etag !== undefined && /^[\x21-\x7e ]+$/.test(etag) && etag.length <= LONGEST_ETAG;
+  const isPast = lastModified !== undefined && Date.parse(lastModified) <= Date.now() + DAY_MS;
+  return { ...(isTag ? { etag } : {}), ...(isPast ? { lastModified } : {}) };
+}
+
 /** Counts of what went over the wire, for reports and for the promise that a quiet night stays quiet. */
 export interface Traffic {
   requests: number;
@@ -250,7 +264,7 @@ export class Http {
       return {
         kind: "ok",
         body,
-        validators: { etag: one(answered.etag), lastModified: one(answered["last-modified"]) },
+        validators: believable({ etag: one(answered.etag), lastModified: one(answered["last-modified"]) }),
       };
     }
     await body.dump();

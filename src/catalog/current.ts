@@ -8,7 +8,7 @@ import { markUsed } from "../base/cache.ts";
 import { FarmError } from "../base/error.ts";
 import { sha256 } from "../base/json.ts";
 import { type AptSource, readAptSource } from "./apt.ts";
-import { lateness, REMEMBERED_DATES } from "./judge.ts";
+import { aheadText, isAhead, lateness, REMEMBERED_DATES } from "./judge.ts";
 import { answering, inTime, readJson, type SourceAnswer, type SourceContext } from "./source.ts";
 
 /** Dates of the metadata that a source gave us, oldest first. */
@@ -29,7 +29,8 @@ export async function readCurrentAptSource(
     if (answer.kind !== "read") return answer;
     const { date, validUntil } = answer.metadata;
     const memory = join(context.cache, "remembered", `dates-${sha256(source.id).slice(7, 39)}.json`);
-    const before = (await readJson(memory, Dates)) ?? [];
+    if (isAhead(date, now)) throw suspect(source, aheadText(date), "Compare both clocks.");
+    const before = ((await readJson(memory, Dates)) ?? []).filter((one) => !isAhead(one, now));
     await markUsed(memory);
     const newest = before.at(-1);
     if (newest !== undefined && date < newest)

@@ -64,8 +64,10 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   if (answer.kind === "failed") return { ...base, status: "failed", detail: answer.error.message };
   if (answer.kind === "notServed") return { ...base, status: "notServed" };
   const { date, validUntil } = answer.metadata;
-  if (before?.metadataDate !== undefined && date < before.metadataDate) {
-    const detail = `its metadata of ${date} is older than the one of ${before.metadataDate} seen before`;
+  if (isAhead(date, now)) return { ...base, status: "suspect", detail: aheadText(date) };
+  const seen = before?.metadataDate;
+  if (seen !== undefined && date < seen && !isAhead(seen, now)) {
+    const detail = `its metadata of ${date} is older than the one of ${seen} seen before`;
     return { ...base, status: "suspect", detail };
   }
   const { validUntil: _, unsigned: __, updateinfo: ___, ...rest } = base;
@@ -76,6 +78,15 @@ export function judge(source: Source, answer: SourceAnswer, previous: Catalog, n
   const late = lateness(date, validUntil, cadence, now);
   if (late === undefined) return { ...fresh, status: "ok" };
   return { ...fresh, status: "expired", detail: late, ...(source.acceptExpired ? { accepted: true } : {}) };
+}
+
+/** Whether a date lies in the future. Once believed, nothing of today would be new enough any more. */
+export function isAhead(date: string, now: Date): boolean {
+  return Date.parse(date) > now.getTime() + DAY_MS;
+}
+
+export function aheadText(date: string): string {
+  return `its metadata of ${date} is from the future: its clock is wrong, or this machine's`;
 }
 
 /** What the source's paths are relative to; for one that lists mirrors, the mirror that answered last. */

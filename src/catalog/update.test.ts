@@ -276,6 +276,28 @@ describe("updateCatalog", () => {
     expect(catalog.kernels.map(({ kversion }) => kversion)).toEqual(["6.1.0-56-amd64"]);
   });
 
+  test("metadata from the future is suspect, and counts for nothing afterwards", async () => {
+    const { repository, look } = await openCatalog();
+    const [past, future] = ["Sat, 07 Feb 2026 10:00:00 UTC", "Sun, 08 Feb 2099 10:00:00 UTC"];
+    repository.publish("bookworm", { packages: kernelPackages(55), date: future });
+    const first = await look();
+    repository.publish("bookworm", { packages: kernelPackages(56), date: past });
+    const poisoned = {
+      ...first.catalog,
+      sources: first.catalog.sources.map((one) => ({ ...one, metadataDate: "2099-02-08T10:00:00.000Z" })),
+    };
+
+    const { catalog, problems } = await look(poisoned);
+
+    expect(first.problems).toMatchObject([
+      { detail: expect.stringContaining("from the future"), integrity: false },
+    ]);
+    expect(first.catalog.kernels).toEqual([]);
+    expect(problems).toEqual([]);
+    expect(catalog.sources).toMatchObject([{ status: "ok", metadataDate: "2026-02-07T10:00:00.000Z" }]);
+    expect(catalog.kernels.map(({ kversion }) => kversion)).toEqual(["6.1.0-56-amd64"]);
+  });
+
   test("a source that lost much at once is a problem, until a person accepts it", async () => {
     const { repository, look } = await openCatalog();
     repository.publish("bookworm", { packages: [54, 55, 56].flatMap(kernelPackages) });

@@ -135,9 +135,9 @@ function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProbl
     const answer = said.get(source.id);
     if (answer === undefined || isTaken(source) || source.status === "notServed") return [];
     if (answer.kind === "failed") return [failureOf(source.id, answer.error)];
-    // What went back in time keeps the date it had.
+    // What went back in time, or is ahead of it, keeps the date it had.
     const isOlder = answer.kind === "read" && answer.metadata.date !== source.metadataDate;
-    const hint = source.status === "expired" ? ACCEPT_EXPIRED : isOlder ? MIRROR_IS_OLD : ACCEPT_LOSS;
+    const hint = source.status === "expired" ? ACCEPT_EXPIRED : isOlder ? OTHER_TIMES : ACCEPT_LOSS;
     return [suspicionOf(source, hint)];
   });
 }
@@ -145,8 +145,8 @@ function problemsOf(catalog: Catalog, answers: readonly Answered[]): SourceProbl
 export const ACCEPT_LOSS =
   "If the kernels of a suspect source really are gone, accept that once with `kmodfarm catalog update --accept-withdrawals`.";
 const ACCEPT_EXPIRED = "A source that is only out of date can be accepted with `acceptExpired: true`.";
-const MIRROR_IS_OLD =
-  "A mirror that went back in time usually catches up by itself; otherwise configure another one.";
+const OTHER_TIMES =
+  "A mirror that went back in time usually catches up by itself; otherwise compare both clocks, or configure another one.";
 const DISTRUST =
   "Nothing from a source with wrong digests was used: its mirror may be in the middle of an update. Try again later; if it still differs, do not trust it.";
 
