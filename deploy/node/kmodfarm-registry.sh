@@ -109,11 +109,14 @@ head_note() {
   note head "$1" && signed "$trust" head && field origin "$work/text" && [ "$value" = "$origin" ]
 }
 save() { cat "$1" >"$2.new" 2>/dev/null && sync "$2.new" && mv -f "$2.new" "$2" || answer cannotWrite "$2 cannot be written"; }
-# is_fresh HEAD: neither that head nor the root has expired, and the clock is not before the last head was issued.
+# is_fresh HEAD: neither that head nor the root has expired, and the clock is not before the last head was issued, unless
+# this one corrects that time: who signs an earlier one later has found that the clock of then was wrong.
 is_fresh() {
   now=$(date -u +%Y-%m-%dT%H:%M:%SZ) || return
   for one in "$trust" "$1"; do field expires "$one" && in_order "$now" "$value" || return; done
-  [ ! -s "$work/last" ] || { field issued "$work/last" && ! in_order "$now" "$value"; }
+  [ -s "$work/last" ] && field issued "$work/last" && in_order "$now" "$value" || return 0
+  before=$value
+  field issued "$1" && in_order "$value" "$before"
 }
 # ask: the newest roots and head of $mirror.
 ask() {

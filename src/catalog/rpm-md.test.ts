@@ -273,7 +273,8 @@ describe("a catalog of rpm repositories", () => {
       EMPTY_CATALOG,
       [sourceAt(url)],
       await openContext(),
-      { now: new Date("2026-02-10T00:00:00Z") },
+      // It is dated by the tool that makes it.
+      { now: new Date() },
     );
 
     expect(catalog.kernels).toMatchObject([{ kversion: uname, flavour: "generic" }]);

@@ -7,12 +7,15 @@ import { temporaryDirectory } from "../../test/support/temporary.ts";
 import { Http } from "../base/http.ts";
 import { openScratch } from "../base/scratch.ts";
 import { ArchitectureName } from "../kernel/architecture.ts";
+import { almalinux } from "../kernel/distributions/almalinux.ts";
 import { debian } from "../kernel/distributions/debian.ts";
 import type { ListedPackage } from "../kernel/distributions/distribution.ts";
 import type { AptSource } from "./apt.ts";
+import type { Answered } from "./ask.ts";
 import { EMPTY_CATALOG, sameFacts } from "./catalog.ts";
 import { lateness } from "./judge.ts";
-import type { SourceContext } from "./source.ts";
+import type { SourceAnswer, SourceContext } from "./source.ts";
+import { updateCatalog } from "./update.ts";
 
 const KEY = makeSigningKey();
 const [TUESDAY, WEDNESDAY] = [new Date("2026-02-10T00:00:00Z"), new Date("2026-02-11T00:00:00Z")];
@@ -29,6 +32,21 @@ function kernelPackages(abi: number): ListedPackage[] {
     makeListedPackage({ name: `linux-image-${kversion}` }),
     makeListedPackage({ name: "busybox-static", version: "1:1.35.0-4" }),
   ];
+}
+
+/** What a repository without signatures lists. */
+function unsignedAnswer(id: string, packages: readonly ListedPackage[]): Answered {
+  return {
+    source: {
+      ...{ kind: "rpm-md", id, distribution: almalinux, release: "almalinux9.4", architectures: ["x86_64"] },
+      ...{ location: { kind: "baseurl", urls: [`https://${id}.example/`] } },
+      ...{ acceptExpired: false, isRequired: false },
+    },
+    answer: {
+      ...{ kind: "read", url: `https://${id}.example/`, packages },
+      metadata: { date: "2026-02-02T00:00:00.000Z", digest: `sha256:${"0".repeat(64)}`, unsigned: true },
+    },
+  };
 }
 
 /** A repository with one suite, and a way to look at it again and again. */
@@ -274,6 +292,64 @@ describe("updateCatalog", () => {
     ]);
     expect(catalog.sources).toMatchObject([{ status: "suspect", metadataDate: "2026-02-08T10:00:00.000Z" }]);
     expect(catalog.kernels.map(({ kversion }) => kversion)).toEqual(["6.1.0-56-amd64"]);
+  });
+
+  test("a source that lists more kernels than exist is suspect, and none of them is taken", () => {
+    const packages = Array.from(
+      { length: 20_001 },
+      (_, at): ListedPackage => ({
+        ...{ name: "kernel-devel", version: `5.14.0-${at}.el9`, architecture: "x86_64", size: 1 },
+        ...{ sha256: "a".repeat(64), path: "a", source: "evil", depends: "" },
+      }),
+    );
+    const [evil, good] = ["evil", "good"].map((id) =>
+      unsignedAnswer(
+        id,
+        id === "evil" ? packages : packages.slice(0, 1).map((one) => ({ ...one, source: "good" })),
+      ),
+    );
+
+    const { catalog, problems } = updateCatalog(EMPTY_CATALOG, [evil as Answered, good as Answered], {
+      now: TUESDAY,
+    });
+
+    expect(catalog.kernels.map(({ sources }) => sources)).toEqual([["evil", "good"]]);
+    expect(problems).toMatchObject([{ source: "evil", detail: expect.stringContaining("20001 kernels") }]);
+  });
+
+  test("an unsigned repository does not replace the headers that a signed one lists", () => {
+    const uname = "5.14.0-1.el9.x86_64+rt";
+    const package_ = (source: string, name: string, digit: string): ListedPackage => ({
+      ...{
+        name,
+        version: "5.14.0-1.el9",
+        architecture: "x86_64",
+        size: 1,
+        sha256: digit.repeat(64),
+        path: "a",
+        source,
+      },
+      ...{ depends: "", provides: [{ name: "kernel-devel-uname-r", version: uname }] },
+    });
+    const { metadata, ...signed } = unsignedAnswer("good", [package_("good", "kernel-rt-devel", "a")])
+      .answer as Extract<SourceAnswer, { kind: "read" }>;
+    const { unsigned: _, ...rest } = metadata;
+    const good = { ...unsignedAnswer("good", []), answer: { ...signed, metadata: rest } } as Answered;
+
+    const { catalog } = updateCatalog(
+      EMPTY_CATALOG,
+      [unsignedAnswer("evil", [package_("evil", "kernel-devel", "e")]), good],
+      { now: TUESDAY },
+    );
+
+    expect(catalog.kernels).toMatchObject([
+      {
+        kversion: uname,
+        flavour: "rt",
+        sources: ["good"],
+        packages: { headers: [{ name: "kernel-rt-devel", source: "good" }] },
+      },
+    ]);
   });
 
   test("metadata from the future is suspect, and counts for nothing afterwards", async () => {

@@ -79,21 +79,70 @@ function reportRelease(
   now: Date,
 ): ReleaseReport {
   const judged = group.map(({ source, answer }) => ({ answer, state: judge(source, answer, previous, now) }));
-  const usable = judged.flatMap(({ answer, state }) =>
-    answer.kind === "read" && isTaken(state) ? answer.packages : [],
+  const taken = judged.flatMap(({ answer, state }) =>
+    answer.kind === "read" && isTaken(state)
+      ? [{ packages: answer.packages, isSigned: state.unsigned !== true }]
+      : [],
   );
+  const usable = taken.flatMap(({ packages }) => packages);
+  const signed = taken.flatMap(({ packages, isSigned }) => (isSigned ? packages : []));
   const distribution = findRelease(release)?.distribution;
-  const listed = distribution?.kernelsOf(usable) ?? [];
-  const kernels = listed.filter((kernel) => nameFault({ ...kernel, distribution: release }) === undefined);
+  const kernelsOf = (packages: readonly ListedPackage[]) => distribution?.kernelsOf(packages) ?? [];
+  const all = kernelsOf(usable);
+  const listed = signed.length === usable.length ? all : signedFirst(all, kernelsOf(signed));
+  const named = listed.filter((kernel) => nameFault({ ...kernel, distribution: release }) === undefined);
+  const crowded = crowdedSources(named, previous);
+  const kernels = named.filter(({ sources }) => sources.some((id) => !crowded.has(id)));
   return {
     distribution: release,
     architectures: [...new Set(group.flatMap(({ source }) => source.architectures))],
     kernels,
     guests: guestsOf(release, distribution?.guestPackages ?? [], usable),
-    sources: judged.map(({ state }) =>
-      isTaken(state) ? { ...state, kernels: countOf(state, kernels) } : state,
-    ),
+    sources: judged.map(({ state }) => {
+      const count = crowded.get(state.id);
+      if (count !== undefined) return { ...state, status: "suspect" as const, detail: crowdText(count) };
+      return isTaken(state) ? { ...state, kernels: countOf(state, kernels) } : state;
+    }),
   };
+}
+
+/**
+ * What signed metadata says of a kernel is not replaced by what unsigned metadata of the same release claims; who else lists the
+ * very same headers is a source of it too.
+ */
+function signedFirst(all: readonly ListedKernel[], signed: readonly ListedKernel[]): ListedKernel[] {
+  const nameOf = ({ kversion, packageVersion, architecture }: ListedKernel) =>
+    `${kversion} ${packageVersion} ${architecture}`;
+  const known = new Map(signed.map((kernel) => [nameOf(kernel), kernel]));
+  const headersOf = ({ packages }: ListedKernel) => packages.headers[0]?.sha256;
+  return all.map((kernel) => {
+    const own = known.get(nameOf(kernel));
+    if (own === undefined) return kernel;
+    const others = headersOf(own) === headersOf(kernel) ? kernel.sources : [];
+    return { ...own, sources: [...new Set([...own.sources, ...others])] };
+  });
+}
+
+/** Of one source; the largest distribution has published a tenth of that in all its time. */
+const MOST_KERNELS = 20_000;
+
+/** Sources with more kernels than that, those of earlier nights among them: nothing leaves a catalog again. */
+function crowdedSources(
+  listed: readonly ListedKernel[],
+  { kernels }: Pick<Catalog, "kernels">,
+): ReadonlyMap<string, number> {
+  const names = new Map<string, Set<string>>();
+  for (const { sources, kversion, packageVersion, architecture } of [...listed, ...kernels])
+    for (const id of sources)
+      names.set(id, (names.get(id) ?? new Set()).add(`${kversion} ${packageVersion} ${architecture}`));
+  const counts = [...new Set(listed.flatMap(({ sources }) => sources))].map(
+    (id) => [id, names.get(id)?.size ?? 0] as const,
+  );
+  return new Map(counts.filter(([, count]) => count > MOST_KERNELS));
+}
+
+function crowdText(count: number): string {
+  return `it has listed ${count} kernels, and the catalog keeps no more than ${MOST_KERNELS} of one source`;
 }
 
 /** Whether what a source lists counts; else what it listed last stays. */

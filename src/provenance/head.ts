@@ -129,7 +129,9 @@ export function acceptHead(
     });
   const before = last === undefined ? undefined : readHead(last.text, `the last head of ${what}`);
   if (before !== undefined) refuseOlder(head, before, note.text === last?.text, what);
-  if (before !== undefined && now.getTime() < Date.parse(before.issued))
+  // Who signs an earlier time later has found that the clock of then was wrong.
+  const isCorrected = before !== undefined && head.serial > before.serial && head.issued < before.issued;
+  if (before !== undefined && !isCorrected && now.getTime() < Date.parse(before.issued))
     throw new FarmError("METADATA_EXPIRED", {
       about: what,
       detail: `this machine's clock is before ${before.issued}, when the last head was issued`,

@@ -14,7 +14,8 @@ import {
   ROOT_KEY,
 } from "../../test/support/signed-store.ts";
 import { temporaryDirectory } from "../../test/support/temporary.ts";
-import { HEAD_PATH } from "../provenance/head.ts";
+import { acceptHead, HEAD_PATH } from "../provenance/head.ts";
+import type { SignedNote } from "../provenance/signed-note.ts";
 import { publish } from "./commit.ts";
 import type { Published } from "./documents.ts";
 import { fsck } from "./fsck.ts";
@@ -33,6 +34,8 @@ const CATALOG = makeCatalog(KERNELS);
 const VERSION = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.170-3 (2026-05-01)";
 const question = (release: string) => ({ driver: "doorbell", machine: "x86_64", release, version: VERSION });
 const newestOf = async (store: Store) => (await readHeadAt(store, await readTrusts(store)))?.head;
+const newestNoteOf = async (store: Store) =>
+  (await readHeadAt(store, await readTrusts(store)))?.note as SignedNote;
 const coded = (code: string) => expect.objectContaining({ code });
 
 function stateOf(kversions: readonly string[], before: Published = NOTHING): Published {
@@ -87,6 +90,24 @@ test("a quiet night signs nothing until half of a head's time is over, and then 
     ...first,
     ...{ serial: 2, issued: "2026-12-02T00:00:00Z", expires: "2026-12-09T00:00:00Z" },
   });
+});
+
+test("a clock that was ahead is not copied, and nodes that believed it hear of the next head", async () => {
+  const { store, clock } = await openSigned();
+  clock.now = new Date("2036-11-28T00:00:00Z");
+  const first = await publishSigned(store, stateOf(["6.1.0-56-amd64"]), clock);
+  const seen = await newestNoteOf(store);
+  clock.now = new Date("2026-11-29T00:00:00Z");
+  await publishSigned(store, stateOf(["6.1.0-57-amd64"], first), clock);
+
+  expect(await newestOf(store)).toMatchObject({
+    serial: 2,
+    issued: "2026-11-29T00:00:00Z",
+    expires: "2026-12-06T00:00:00Z",
+  });
+  expect(acceptHead(firstRoot(), await newestNoteOf(store), seen, clock.now, "the head").serial).toBe(2);
+  // The same head again proves nothing by such a clock.
+  expect(() => acceptHead(firstRoot(), seen, seen, clock.now, "the head")).toThrow("before 2036");
 });
 
 test("a store without a root gets no head", async () => {

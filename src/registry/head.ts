@@ -52,7 +52,10 @@ export async function publishHead(
     if (isGood && last.head.log !== undefined)
       await showCheckpoint(store, last.head.log, trust, maker.signCheckpoint);
     if (!isGood && counting !== undefined) await requireVouched(store, state.head, counting, last);
-    const made = isGood ? last : await makeHead(store, state, { trust, last: last?.head, isOurs, maker });
+    const isOwn = last !== undefined && isSignedBy(counting ?? trust, last.note);
+    const made = isGood
+      ? last
+      : await makeHead(store, state, { trust, last: last?.head, isOurs, isOwn, maker });
     if (made === undefined) continue;
     const shown = isGood ? await readHeadAt(store, trusts) : last;
     if (await isShown(store, made, shown, trusts)) return made.head;
@@ -83,6 +86,8 @@ interface Making {
   readonly last: Head | undefined;
   /** Whether the last head is of the same generation, and signed by a key of ours. */
   readonly isOurs: boolean;
+  /** Whether it is signed by a key of ours, whatever it is of. */
+  readonly isOwn: boolean;
   readonly maker: HeadMaker;
 }
 
@@ -90,7 +95,7 @@ interface Making {
 async function makeHead(
   store: Store,
   state: Published,
-  { trust, last, isOurs, maker }: Making,
+  { trust, last, isOurs, isOwn, maker }: Making,
 ): Promise<FoundHead | undefined> {
   const generation = state.head as NonNullable<Published["head"]>;
   const indices =
@@ -100,8 +105,8 @@ async function makeHead(
     trust.roles.log === undefined
       ? undefined
       : await publishLog(store, state, { trust, before, sign: maker.signCheckpoint });
-  const now = toTime(maker.now());
-  const issued = last === undefined || last.issued < now ? now : last.issued;
+  const now = maker.now();
+  const issued = toTime(new Date(Math.max(now.getTime(), isOwn ? issuedBefore(last, now) : 0)));
   const head: Head = {
     origin: trust.origin,
     serial: (last?.serial ?? 0) + 1,
@@ -117,6 +122,18 @@ async function makeHead(
   };
   checkSigned(trust, "head", note, `the new head of ${store.place}`);
   return (await store.create(serialPath(head.serial), writeNote(note))) ? { head, note } : undefined;
+}
+
+/** Two clocks of one farm differ by no more than that. */
+const CLOCKS_DIFFER_MS = 24 * 3600_000;
+
+/**
+ * When the last head was issued, which no later one may precede: milliseconds since 1970. A time that is still to come was a
+ * wrong clock's: whoever copied it would sign for years what nodes may believe for days.
+ */
+function issuedBefore(last: Head | undefined, now: Date): number {
+  const issued = Date.parse(last?.issued ?? "") || 0;
+  return issued > now.getTime() + CLOCKS_DIFFER_MS ? 0 : issued;
 }
 
 /** Shows a head unless as new a one was; false if there is a newer one by now, which the next try shows. */

@@ -63,8 +63,8 @@ async function rootsOf(store: Store): Promise<readonly Trust[]> {
   return trusts;
 }
 
-/** A root with those of its head keys that are among some. */
-function withKeys(trust: Trust, keys: readonly PublicKey[]): Trust | undefined {
+/** A root with those of its head keys that are among some; undefined where none is. */
+export function withKeys(trust: Trust, keys: readonly PublicKey[]): Trust | undefined {
   const { head } = trust.roles;
   const own = head.keys.filter((one) => keys.some(({ fingerprint }) => fingerprint === one));
   if (own.length === 0) return undefined;
@@ -202,7 +202,7 @@ async function faultOfNote(
   }
 }
 
-function unvouched(store: Store, number: number, why: string): FarmError {
+export function unvouched(store: Store, number: number, why: string): FarmError {
   return new FarmError("GENERATION_UNVOUCHED", {
     about: store.place,
     detail: `no key of this farm vouches for generation ${number}: ${why}`,

@@ -11,6 +11,10 @@ import { readTrust } from "../provenance/trust.ts";
 import { readVouch } from "../provenance/vouch.ts";
 import type { SigningRequest } from "./signer.ts";
 
+const DAY_MS = 24 * 3600_000;
+/** Of a head. */
+const LONGEST_DAYS = 31;
+
 type Reader<Kind extends SigningRequest["kind"]> = (
   request: Extract<SigningRequest, { readonly kind: Kind }>,
 ) => Uint8Array;
@@ -22,7 +26,12 @@ const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
     return Buffer.from(text);
   },
   head({ text }) {
-    readHead(string(text), "the head");
+    const { issued, expires } = readHead(string(text), "the head");
+    // Nodes that take it can hear of nothing else before that time, nor of what is withdrawn until it is over.
+    if (Date.parse(issued) > Date.now() + DAY_MS)
+      throw refused("the head", `is issued at ${issued}, which is still to come`);
+    if (Date.parse(expires) - Date.parse(issued) > LONGEST_DAYS * DAY_MS)
+      throw refused("the head", `is to be believed for more than ${LONGEST_DAYS} days`);
     return Buffer.from(text);
   },
   generation({ text }) {

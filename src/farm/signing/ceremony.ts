@@ -36,7 +36,9 @@ import {
   openVoucher,
   readVouched,
   requireVouched,
+  unvouched,
   type Voucher,
+  withKeys,
 } from "../../registry/vouched.ts";
 import type { Role } from "../../signing/roles.ts";
 import type { Farm } from "../open.ts";
@@ -191,7 +193,17 @@ export async function signForRoot(store: Store, maker: HeadMaker): Promise<Head 
   const last = before === undefined ? undefined : await newestHead(store, trusts);
   const newest = await newestGeneration(store);
   if (counting !== undefined && newest !== undefined) {
-    if (before !== undefined) await requireVouched(store, newest.head, before, last);
+    if (before !== undefined) {
+      // Of whom a root in the store trusts, only this machine's own keys are known to be the farm's.
+      const own = withKeys(before, await maker.keys());
+      if (own === undefined)
+        throw unvouched(
+          store,
+          newest.head.number,
+          `root ${before.version} trusts no head key of this machine`,
+        );
+      await requireVouched(store, newest.head, own, last);
+    }
     await adopt(store, newest, voucher);
   }
   return publishHead(store, NOTHING_PUBLISHED, voucher);

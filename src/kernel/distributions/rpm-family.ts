@@ -65,37 +65,62 @@ export function rpmPackageNames(stems: readonly string[]): RegExp {
   return new RegExp(`^(?:${stems.join("|")})(?:${PARTS})?$`);
 }
 
-/** The kernels of a release: its `<stem>-devel` packages. */
+/**
+ * The kernels of a release: its `<stem>-devel` packages. As much work as there are packages, however many of them claim one
+ * kernel.
+ */
 export function rpmKernels(stems: readonly string[], packages: readonly ListedPackage[]): ListedKernel[] {
   const expression = new RegExp(`^(${stems.join("|")})-devel$`);
-  const byName = Map.groupBy(packages, ({ name }) => name);
-  const kernels = new Map<string, ListedKernel>();
+  const byIdentity = new Map<string, ListedPackage>();
+  for (const one of packages) {
+    const identity = identityOf(one.name, one);
+    if (!byIdentity.has(identity)) byIdentity.set(identity, one);
+  }
+  // By kernel, and by the name of the package that claims it.
+  const claims = new Map<string, Map<string, { kernel: ListedKernel; sources: Set<string> }>>();
   for (const devel of packages) {
     const stem = expression.exec(devel.name)?.[1];
     if (stem === undefined || devel.architecture === "all") continue;
     const kversion = kversionOf(stem, devel, devel.architecture);
     if (!PathSegment.safeParse(kversion).success) continue;
     const key = `${kversion} ${devel.version} ${devel.architecture}`;
-    const kernel = kernelOf(stem, kversion, devel, byName);
-    const known = kernels.get(key);
-    kernels.set(key, known === undefined ? kernel : united(known, kernel));
+    const ofKernel = claims.get(key) ?? new Map();
+    claims.set(key, ofKernel);
+    const known = ofKernel.get(devel.name);
+    if (known !== undefined) known.sources.add(devel.source);
+    else
+      ofKernel.set(devel.name, {
+        kernel: kernelOf(stem, kversion, devel, byIdentity),
+        sources: new Set([devel.source]),
+      });
   }
-  return [...kernels.values()];
+  return [...claims.values()].map((ofKernel) =>
+    plainest([...ofKernel.values()].map(({ kernel, sources }) => ({ ...kernel, sources: [...sources] }))),
+  );
 }
 
+/** So many names of rivals are reported, which are a few at most. */
+const MOST_RIVALS = 8;
+
 /**
- * Of two packages that claim one kernel: the same one from two repositories, or a rival, as where the debug
- * kernel says the plain one's `uname -r`. The plainest name counts; the others are reported.
+ * Of packages of several names that claim one kernel, as where the debug kernel says the plain one's `uname -r`: the plainest
+ * name counts; the others are reported.
  */
-function united(a: ListedKernel, b: ListedKernel): ListedKernel {
+function plainest(claims: readonly ListedKernel[]): ListedKernel {
   const nameOf = ({ packages }: ListedKernel) => packages.headers[0]?.name ?? "";
-  if (nameOf(a) === nameOf(b)) return { ...a, sources: [...a.sources, ...b.sources] };
   const isPlain = ({ flavour }: ListedKernel) => (flavour === "generic" ? 1 : 0);
-  const order =
-    isPlain(b) - isPlain(a) || nameOf(a).length - nameOf(b).length || (nameOf(a) < nameOf(b) ? -1 : 1);
-  const [kept, left] = order < 0 ? [a, b] : [b, a];
-  const rivals = [...(kept.rivals ?? []), ...(left.rivals ?? []), nameOf(left)];
-  return { ...kept, rivals: [...new Set(rivals)].sort() };
+  const [kept, ...left] = claims.toSorted(
+    (a, b) =>
+      isPlain(b) - isPlain(a) || nameOf(a).length - nameOf(b).length || (nameOf(a) < nameOf(b) ? -1 : 1),
+  ) as [ListedKernel, ...ListedKernel[]];
+  return left.length === 0 ? kept : { ...kept, rivals: left.map(nameOf).toSorted().slice(0, MOST_RIVALS) };
+}
+
+function identityOf(
+  name: string,
+  { version, architecture }: Pick<ListedPackage, "version" | "architecture">,
+) {
+  return `${name} ${version} ${architecture}`;
 }
 
 /** The package's own word on `uname -r`, else what its name and version make it. */
@@ -117,12 +142,10 @@ function kernelOf(
   stem: string,
   kversion: string,
   devel: ListedPackage,
-  byName: ReadonlyMap<string, readonly ListedPackage[]>,
+  byIdentity: ReadonlyMap<string, ListedPackage>,
 ): ListedKernel {
   const find = (part: string): Package[] => {
-    const found = byName
-      .get(`${stem}${part}`)
-      ?.find((one) => one.version === devel.version && one.architecture === devel.architecture);
+    const found = byIdentity.get(identityOf(`${stem}${part}`, devel));
     return found === undefined ? [] : [plainPackage(found)];
   };
   const core = find("-core");
