@@ -11,6 +11,8 @@ import type { SourceTree } from "./source-tree.ts";
 export interface DriverGuess {
   readonly name: string;
   readonly version: string;
+  /** Whether all its modules say that version of themselves. */
+  readonly isStated: boolean;
   /** Names of the modules that it builds, as far as they are written plainly. */
   readonly modules: readonly string[];
   /** Where its Kbuild, Makefile or dkms.conf is, if that is not the top. */
@@ -44,9 +46,12 @@ export function guessDriver(source: SourceTree): DriverGuess | undefined {
   const stated = sources.map((path) => MODULE_VERSION.exec(text(path))?.groups?.version);
   const names = [packageName, modules[0], basename(source.directory), "driver"];
   const directory = main.slice(0, -basename(main).length - 1);
+  const version = firstSafe([packageVersion, ...stated]) ?? FIRST_VERSION;
+  const words = stated.filter((one) => one !== undefined);
   return {
     name: firstSafe(names) ?? "driver",
-    version: firstSafe([packageVersion, ...stated]) ?? FIRST_VERSION,
+    version,
+    isStated: words.length >= Math.max(1, modules.length) && words.every((one) => one === version),
     modules: modules.filter(isPathSegment),
     ...(directory === "" ? {} : { directory }),
   };

@@ -179,7 +179,15 @@ const TYPES = [
     ),
   }),
   document("kmodfarm.try/1", {
-    ...{ covering: Count, logs: z.string(), excluded: RUN.excluded, problems: RUN.problems },
+    ...{
+      covering: Count,
+      replaced: Count.describe(
+        "Kernels that others took the place of, because the mirror does not have their packages.",
+      ),
+      logs: z.string(),
+      excluded: RUN.excluded,
+      problems: RUN.problems,
+    },
     kernels: z.array(
       z.object({
         ...{ driver: z.string(), distribution: z.string(), architecture: z.string() },

@@ -7,7 +7,7 @@ import { sha256 } from "../../base/json.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import type { Source } from "../../catalog/ask.ts";
 import { partsOfRelease } from "../../kernel/release-rules.ts";
-import type { Element } from "../../matrix/element.ts";
+import { type Element, elementKey } from "../../matrix/element.ts";
 import { kernelSeries } from "../../matrix/select.ts";
 import type { FarmConfig } from "../config/index.ts";
 import { openFarm } from "../open.ts";
@@ -23,6 +23,8 @@ export interface TryReport extends RunReport {
   readonly place: string;
   /** How many elements a whole covering set has. */
   readonly covering: number;
+  /** How many were chosen and gave way to others, because the mirror does not have their kernel. */
+  readonly replaced: number;
 }
 
 /**
@@ -38,9 +40,16 @@ export async function tryDrivers(
   const place = join(config.cache, "try", subject.slice(7, 23));
   await removeTree(place);
   let covering = 0;
+  let chosen: readonly Element[] = [];
+  const once = new Set<string>();
+  // Asked again whenever something is learned of a kernel: what is under way stays chosen, whatever takes the place of others.
   const choose = (elements: readonly Element[]) => {
     covering = elements.length;
-    return most === undefined ? elements : spread(elements, most);
+    const before = new Set(chosen.map(elementKey));
+    const kept = elements.filter((element) => before.has(elementKey(element)));
+    chosen = most === undefined ? elements : spread(elements, most, kept);
+    for (const element of chosen) once.add(elementKey(element));
+    return chosen;
   };
   // What is thrown away is signed with keys that are thrown away too, and for nobody's kernels.
   const trial: FarmConfig = {
@@ -53,7 +62,8 @@ export async function tryDrivers(
     // Here already, so that the run does not announce a registry to nodes.
     await makeFirstRoot(farm.store, farm.signing, headMaker(farm, options.now), true);
     const sources = askedFor(farm.sources, options.narrowed?.distributions);
-    return { ...(await runFarm({ ...farm, sources }, { ...options, choose })), place, covering };
+    const report = await runFarm({ ...farm, sources }, { ...options, choose });
+    return { ...report, place, covering, replaced: once.size - chosen.length };
   } finally {
     await farm.close();
   }
@@ -75,20 +85,28 @@ function isNamed(release: string, word: string): boolean {
 
 /**
  * So many elements that differ as much as they can: of every driver, release, series and architecture the first before any
- * second, and generic kernels before others.
+ * second, and generic kernels before others. Those of `already`, which are among the elements, are of them in any case.
  */
-function spread(elements: readonly Element[], most: number): readonly Element[] {
+export function spread(
+  elements: readonly Element[],
+  most: number,
+  already: readonly Element[] = [],
+): readonly Element[] {
   const seen = new Map<string, number>();
   const left = new Set(
     elements.toSorted((a, b) => Number(a.flavour !== "generic") - Number(b.flavour !== "generic")),
   );
   const chosen = new Set<Element>();
+  const take = (element: Element) => {
+    left.delete(element);
+    chosen.add(element);
+    for (const fact of factsOf(element)) seen.set(fact, (seen.get(fact) ?? 0) + 1);
+  };
+  for (const element of already) take(element);
   while (chosen.size < most && left.size > 0) {
     const [best] = [...left].toSorted((a, b) => knownOf(a, seen) - knownOf(b, seen));
     if (best === undefined) break;
-    left.delete(best);
-    chosen.add(best);
-    for (const fact of factsOf(best)) seen.set(fact, (seen.get(fact) ?? 0) + 1);
+    take(best);
   }
   return elements.filter((element) => chosen.has(element));
 }

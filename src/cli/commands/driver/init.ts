@@ -19,12 +19,16 @@ import type { INIT_DRIVER } from "./command.ts";
 
 type InitOptions = OptionsOf<typeof INIT_DRIVER>;
 
+const VERSION_HELD = `    moduleVersion: "{version}"  # modules that say another version of themselves are refused\n`;
+
 const USUAL_RELEASES = "debian12,debian13";
 
 export async function initDriver(path: string | undefined, options: InitOptions): Promise<number> {
   const directory = resolve(path ?? ".");
   if (!(await lstat(directory).catch(() => undefined)))
     throw new FarmError("USAGE", { detail: `there is no directory ${directory}` });
+  const file = join(directory, DEFAULT_FILE);
+  if (await exists(file)) throw isConfigured(file);
   const guess = guessDriver(await readSourceTree(directory, leftOutBy(NEVER_SOURCE)));
   if (guess === undefined)
     throw new FarmError("DRIVER_INVALID", {
@@ -32,9 +36,8 @@ export async function initDriver(path: string | undefined, options: InitOptions)
       hint: "Stand in the driver's directory, or name it: `kmodfarm init PATH`.",
     });
   const { name, version, releases } = await answers(guess, options);
-  const text = configText({ ...guess, name, version }, toList(releases) ?? []);
-  const file = join(directory, DEFAULT_FILE);
-  if (await exists(file)) throw isConfigured(file);
+  const isStated = guess.isStated && version === guess.version;
+  const text = configText({ ...guess, name, version, isStated }, toList(releases) ?? []);
   await requireNoFarm(directory);
   parseConfig(text, file); // A wrong answer is refused before anything is written.
   await writeFile(file, text, { flag: "wx" }).catch((thrown) => {
@@ -102,7 +105,10 @@ async function answers(guess: DriverGuess, options: InitOptions): Promise<Answer
   }
 }
 
-function configText({ name, version, modules, directory }: DriverGuess, releases: readonly string[]): string {
+function configText(
+  { name, version, isStated, modules, directory }: DriverGuess,
+  releases: readonly string[],
+): string {
   const quoted = (word: string) => JSON.stringify(word);
   const below = directory === undefined ? "" : `    directory: ${quoted(directory)}\n`;
   const wanted =
@@ -115,8 +121,8 @@ function configText({ name, version, modules, directory }: DriverGuess, releases
 drivers:
   - name: ${quoted(name)}
     source: .  # this file, the store, the cache and what git ignores are not part of it
-    versions: [${quoted(version)}]
-${below}${wanted}
+    versions: [${quoted(version)}]  # raise it with the driver's own
+${isStated ? VERSION_HELD : ""}${below}${wanted}
 sources:
   - kind: apt
     releases: [${releases.map(quoted).join(", ")}]

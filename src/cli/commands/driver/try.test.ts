@@ -55,6 +55,18 @@ test.each<[string, (server: string) => object]>([
   },
 );
 
+test("a directory that is not there is not tried as the driver of the configuration above", async () => {
+  const tree = await temporaryDirectory();
+  await writeFile(join(tree, "Kbuild"), "obj-m += x.o\n");
+  await writeFile(join(tree, "kmodfarm.yaml"), "drivers: [{name: x, source: ., versions: ['1']}]\n");
+
+  for (const path of ["no-such-directory", "Kbuild"])
+    expect(await inProcess(["try", path], { cwd: tree })).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringMatching(/no directory/),
+    });
+});
+
 test("a configuration that lies in the tree decides nothing of this machine", async () => {
   const tree = await temporaryDirectory();
   const theirs = configIn(

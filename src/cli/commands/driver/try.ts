@@ -2,7 +2,7 @@
  * `kmodfarm try`: does this driver build and load, here and now?
  */
 
-import { realpath } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { relative, resolve } from "node:path";
 import { openCache } from "../../../base/cache.ts";
 import { counted } from "../../../base/counted.ts";
@@ -43,6 +43,7 @@ const USUAL_KERNELS = 8;
 
 export async function tryDriver(path: string | undefined, options: TryOptions): Promise<number> {
   const directory = resolve(path ?? ".");
+  await requireDirectory(directory);
   const config = await configFor(directory, options);
   const most = options.all ? undefined : (options.kernels ?? USUAL_KERNELS);
   const narrowed = selectionOf(options);
@@ -68,6 +69,16 @@ export async function tryDriver(path: string | undefined, options: TryOptions): 
   if (exitOf(report) === ERRORS.STORE_CORRUPT.exit) return ERRORS.STORE_CORRUPT.exit;
   if (report.rows.some(isBad)) return ERRORS.ELEMENTS_FAILED.exit;
   return exitOf({ ...report, rows: report.rows.filter(isUnknown) }, config.allowEmpty);
+}
+
+/** A word that is mistyped would have another driver tried: the one of the configuration above. @throws FarmError USAGE */
+async function requireDirectory(directory: string): Promise<void> {
+  const found = await stat(directory).catch(() => undefined);
+  if (found?.isDirectory()) return;
+  throw new FarmError("USAGE", {
+    detail: found === undefined ? `there is no directory ${directory}` : `${directory} is no directory`,
+    hint: "Name the driver's directory: `kmodfarm try PATH`.",
+  });
 }
 
 /** A run's progress in the words of a try, from which nothing goes anywhere; whether it was loaded says the table. */
@@ -186,10 +197,11 @@ function loadOf({ note }: RunRow): string {
   return note.load?.verdict.verdict ?? "-";
 }
 
-function toJson({ rows, problems, place, covering, excluded }: TryReport) {
+function toJson({ rows, problems, place, covering, replaced, excluded }: TryReport) {
   return {
     schema: "kmodfarm.try/1" as const,
     covering,
+    replaced,
     logs: place,
     excluded,
     problems,
@@ -218,7 +230,7 @@ async function toText(report: TryReport): Promise<string> {
   );
   await store.close();
   const left = excluded.map(({ reason, count }) => `${count} excluded: ${reason}\n`).join("");
-  return `${shown}${failures}${problemText(problems)}${left}${resultOf(report)} Nothing was published.\n`;
+  return `${shown}${failures}${problemText(problems)}${left}${resultOf(report)}${replacedText(report)} Nothing was published.\n`;
 }
 
 function tableOf(rows: readonly RunRow[]): { readonly head: string[]; readonly lines: string[][] } {
@@ -254,6 +266,11 @@ export function resultOf({
   const more = covering > rows.length ? ` ${counted(covering - rows.length, "more kernel")} with --all.` : "";
   const unknown = rows.length - good - bad;
   return `${good} of ${counted(rows.length, "kernel")}: built and loaded. ${bad} failed${unknown > 0 ? `, ${unknown} unknown` : ""}.${more}`;
+}
+
+function replacedText({ replaced }: TryReport): string {
+  if (replaced === 0) return "";
+  return ` ${counted(replaced, "kernel")} gave way to ${replaced === 1 ? "another one" : "others"}: the mirror does not have ${replaced === 1 ? "its" : "their"} packages.`;
 }
 
 /** What of the selection leaves none. */
