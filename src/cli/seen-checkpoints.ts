@@ -11,15 +11,27 @@ import { makePlace, writeWhole } from "../base/scratch.ts";
 import { CHECKPOINT_LIMIT_BYTES, readCheckpoint } from "../provenance/checkpoint.ts";
 import { type FoundCheckpoint, type LogReader, requireGrown } from "../provenance/shown-log.ts";
 import { readNote, writeNote } from "../provenance/signed-note.ts";
+import { ROOT_LIMIT_BYTES, rootPath, type Trust } from "../provenance/trust.ts";
+import type { RegistryReader } from "../registry/reader.ts";
 import { readNamedFile } from "./named-file.ts";
 
 /** Whoever holds the lock only reads and writes one small file. */
 const PATIENCE_MS = 30_000;
 
+/** What names a registry that no trusted root vouches for. */
+export async function firstRootOf(registry: RegistryReader, trusted: Trust | undefined): Promise<string> {
+  if (trusted !== undefined) return "";
+  const bytes = await registry.read(rootPath(1), ROOT_LIMIT_BYTES);
+  return bytes === undefined ? "" : `\n${sha256(bytes)}`;
+}
+
 export class SeenCheckpoints {
   readonly #directory: string;
+  readonly #of: string;
 
-  constructor(given: string | undefined) {
+  /** `of` is what the registry's own word is worth: nothing where a trusted root vouches for it, else its first root. */
+  constructor(given: string | undefined, of = "") {
+    this.#of = of;
     const state = process.env.XDG_STATE_HOME || join(homedir(), ".local", "state");
     this.#directory = join(given === undefined ? join(state, "kmodfarm") : resolve(given), "checkpoints");
   }
@@ -93,8 +105,8 @@ export class SeenCheckpoints {
     }
   }
 
-  /** Origins have slashes. */
+  /** Origins have slashes. Anybody may call his registry by the origin of another one. */
   #fileOf(origin: string): string {
-    return join(this.#directory, hexOf(sha256(origin)));
+    return join(this.#directory, hexOf(sha256(`${origin}${this.#of}`)));
   }
 }

@@ -2,6 +2,7 @@
  * Generations: one complete state of the registry after another, as documents. A generation is published as soon as its
  * document is there, so the newest is the last of an unbroken row; `channels/stable` only says where to begin to look.
  */
+import PQueue from "p-queue";
 import { z } from "zod";
 import { FarmError } from "../base/error.ts";
 import { sha256, toDocument } from "../base/json.ts";
@@ -245,10 +246,11 @@ export async function readGeneration(
   const { parts } = generation;
   const unchanged = partsOf(known);
   const wanted = Object.entries(parts).filter(([name]) => isWanted(name));
+  const budget = new PartBudget(store);
   const documents = await Promise.all(
     wanted.map(async ([name, part]): Promise<[string, unknown]> => {
       const mine = known.parts[name]?.digest === part.digest ? unchanged.get(name) : undefined;
-      return [name, mine === undefined ? await readPart(store, name, part) : mine.document()];
+      return [name, mine === undefined ? await readPart(store, name, part, budget) : mine.document()];
     }),
   );
   for (const [name, document] of documents)
@@ -259,13 +261,48 @@ export async function readGeneration(
   return { head, parts: Object.fromEntries(kept), ...content };
 }
 
-async function readPart(store: GenerationPlace, name: string, { digest }: Part): Promise<unknown> {
+/** A generation of a million artifacts has half of that, unpacked. */
+const GENERATION_BYTES = 4 * 1024 ** 3;
+const FETCHED_AT_ONCE = 8;
+
+/** What reading all parts of one generation may cost: its author decides how many there are, and what each unpacks to. */
+class PartBudget {
+  readonly #store: GenerationPlace;
+  /** Few are in memory as they come, and one at a time is unpacked. */
+  readonly fetching = new PQueue({ concurrency: FETCHED_AT_ONCE });
+  readonly unpacking = new PQueue({ concurrency: 1 });
+  #left = GENERATION_BYTES;
+
+  constructor(store: GenerationPlace) {
+    this.#store = store;
+  }
+
+  /** @throws FarmError STORE_CORRUPT */
+  take(bytes: number): void {
+    this.#left -= bytes;
+    if (this.#left < 0)
+      throw corruptStore(this.#store, `the parts of its generation have more than ${GENERATION_BYTES} bytes`);
+  }
+}
+
+async function readPart(
+  store: GenerationPlace,
+  name: string,
+  { digest }: Part,
+  budget: PartBudget,
+): Promise<unknown> {
   const path = blobPath(digest);
   const what = `${path} (${name})`;
-  const kept = await store.kept?.read(digest);
-  const bytes = kept ?? (await readDigested(store, path, digest, what));
-  if (kept === undefined) await store.kept?.keep(digest, bytes);
-  return parseStored(store, path, await unpacked(store, path, bytes, what), typeOfPart(name), what);
+  return budget.fetching.add(async () => {
+    const kept = await store.kept?.read(digest);
+    const bytes = kept ?? (await readDigested(store, path, digest, what));
+    if (kept === undefined) await store.kept?.keep(digest, bytes);
+    return budget.unpacking.add(async () => {
+      const document = await unpacked(store, path, bytes, what);
+      budget.take(document.length);
+      return parseStored(store, path, document, typeOfPart(name), what);
+    });
+  });
 }
 
 /** A generation of an earlier version, whose documents lie below it. */

@@ -33,7 +33,7 @@ const NeededInput = z.object({
   version: PathSegment,
   packageName: PathSegment.optional(),
   source: SourceInput,
-  modules: z.array(z.object({ name: PathSegment, ...Part.shape })),
+  modules: z.array(z.object({ name: PathSegment, ...Part.shape })).max(1000),
 });
 
 /** A toolchain root: many artifacts are built in the same one. */

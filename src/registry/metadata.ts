@@ -9,7 +9,8 @@ import { readBlob } from "./blobs.ts";
 import type { RegistryReader } from "./reader.ts";
 
 /** A place to look at more roots than anybody ever makes is a trap. */
-const MOST_ROOTS = 10_000;
+/** A root lasts a year: more are there to keep readers busy. */
+const MOST_ROOTS = 512;
 
 /** A note of a registry; undefined when there is none. @throws FarmError NOTE_MALFORMED */
 export async function readNoteAt(
@@ -28,10 +29,16 @@ export async function readNoteAt(
  */
 export async function readTrusts(reader: RegistryReader, given?: Trust): Promise<readonly Trust[]> {
   const trusts = given === undefined ? [] : [given];
-  for (let version = (given?.version ?? 0) + 1; version < MOST_ROOTS; version++) {
+  for (let version = (given?.version ?? 0) + 1; ; version++) {
     const path = rootPath(version);
     const note = await readNoteAt(reader, path, ROOT_LIMIT_BYTES);
     if (note === undefined) break;
+    if (trusts.length > MOST_ROOTS)
+      throw new FarmError("METADATA_UNSIGNED", {
+        about: reader.place,
+        joint: " ",
+        detail: `has more than ${MOST_ROOTS} roots, one after the other`,
+      });
     const [last, what] = [trusts.at(-1), `${reader.place}/${path}`];
     trusts.push(last === undefined ? firstTrust(note, what) : nextTrust(last, note, what));
   }

@@ -171,7 +171,9 @@ class Verifier {
       );
     const believed =
       trusted === undefined || first === undefined ? trusts : await readTrusts(this.#place, trusted);
-    for (const { version } of trusts) await this.#unexplained("root", rootPath(version), believed);
+    // A root is signed by its own keys and those of the one before.
+    for (const [index, { version }] of trusts.entries())
+      await this.#unexplained("root", rootPath(version), trusts.slice(Math.max(0, index - 1), index + 1));
     return believed;
   }
 

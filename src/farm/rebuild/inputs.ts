@@ -12,6 +12,7 @@ import type { Http } from "../../base/http.ts";
 import { canonicalJson, hexOf } from "../../base/json.ts";
 import type { Progress } from "../../base/progress.ts";
 import { exists, type Scratch } from "../../base/scratch.ts";
+import { formatSize } from "../../base/size.ts";
 import { removeTree } from "../../base/strange-tree.ts";
 import { FIXED_ENVIRONMENT } from "../../builder/build.ts";
 import type { LoadedDriver, NeededDriver } from "../../builder/driver.ts";
@@ -128,19 +129,23 @@ class Gathering {
 
   async #driver(): Promise<LoadedDriver> {
     const { name, version, modules, packageName, build, source, needed } = this.#found.driver;
+    requireRoom(
+      "the modules that it needs",
+      needed.flatMap((one) => one.modules),
+      MOST_NEEDED_BYTES,
+    );
     const others: NeededDriver[] = [];
-    for (const one of needed)
+    for (const one of needed) {
+      const modules: NeededDriver["modules"][number][] = [];
+      for (const { name: module, digest, size } of one.modules)
+        modules.push({ name: module, sha256: digest, bytes: await readBlob(this.#registry, digest, size) });
       others.push(
         defined({
           ...{ name: one.name, version: one.version, packageName: one.packageName, isStable: false },
-          source: await this.#source(one.source),
-          modules: await Promise.all(
-            one.modules.map(async ({ name: module, digest }) => ({
-              ...{ name: module, sha256: digest, bytes: await readBlob(this.#registry, digest) },
-            })),
-          ),
+          ...{ source: await this.#source(one.source), modules },
         }),
       );
+    }
     return defined({
       ...{ name, version, modules, packageName, build: defined(build) },
       origin: { kind: "directory" as const, place: "" },
@@ -197,6 +202,7 @@ class Gathering {
         hint: "Rebuild it on a machine of that architecture, or install qemu-user-static and binfmt-support.",
       });
     progress.say(`${release}: making the toolchain of ${packages.length} archived packages`);
+    requireRoom(`the toolchain of ${release}`, packages, MOST_TOOLCHAIN_BYTES);
     const files: string[] = [];
     for (const one of packages) files.push(await this.#inputs.fetch(packageOf(one, format), [], signal));
     const made = scratch.path();
@@ -228,6 +234,21 @@ class Gathering {
       await removeTree(made);
     }
   }
+}
+
+/** Modules are in memory together. */
+const MOST_NEEDED_BYTES = 512 * 1024 ** 2;
+/** Packages stay in the cache, whatever becomes of them; those of real toolchains are a tenth of that. */
+const MOST_TOOLCHAIN_BYTES = 4 * 1024 ** 3;
+
+/** @throws FarmError INPUTS_MISSING for what a registry names only to fill the machine that rebuilds */
+function requireRoom(what: string, parts: readonly { readonly size: number }[], mostBytes: number): void {
+  const bytes = parts.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > mostBytes)
+    throw new FarmError("INPUTS_MISSING", {
+      detail: `${what} would take ${formatSize(bytes)}; no more than ${formatSize(mostBytes)} are fetched`,
+      hint: "None of it was fetched. Real ones are smaller: do not trust the registry.",
+    });
 }
 
 function invalid(release: string, fact: string): FarmError {

@@ -3,7 +3,7 @@
  * while they are written down.
  */
 import { createReadStream } from "node:fs";
-import { mkdir, realpath, stat } from "node:fs/promises";
+import { lstat, mkdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { FarmError, toFarmError } from "../../base/error.ts";
 import { writeHashed } from "../../base/file-digest.ts";
@@ -32,11 +32,25 @@ export async function handOversIn(places: readonly string[]): Promise<FoundHandO
       filesAt(place).catch((thrown) => ({ file: place, error: toFarmError(thrown) })),
     ),
   );
-  const files = [...new Set(found.flatMap((one) => ("error" in one ? [] : one)))].toSorted();
+  const files = await eachOnce([...new Set(found.flatMap((one) => ("error" in one ? [] : one)))].toSorted());
   const empty = found.flatMap((one) => ("error" in one ? [one] : []));
   const [first] = empty;
   if (files.length === 0 && first !== undefined) throw first.error;
   return { files, empty };
+}
+
+/** One file under many names is one hand-over: hard links cost nothing, and to read each takes a second. */
+async function eachOnce(files: readonly string[]): Promise<string[]> {
+  const seen = new Set<string>();
+  const found: string[] = [];
+  for (const file of files) {
+    const status = await lstat(file, { bigint: true }).catch(() => undefined);
+    const name = status === undefined ? file : `${status.dev} ${status.ino}`;
+    if (seen.has(name)) continue;
+    seen.add(name);
+    found.push(file);
+  }
+  return found;
 }
 
 async function filesAt(given: string): Promise<string[]> {

@@ -33,10 +33,13 @@ export async function takeFiles(
   const [results, refused]: [Taken[], Refused[]] = [[], []];
   let more = 0;
   const [builds, tests]: [string[], string[]] = [[], []];
-  for (const file of all) ((await followsBuild(file)) ? tests : builds).push(file);
+  for (const file of all) {
+    if (signal.aborted) break;
+    ((await followsBuild(file)) ? tests : builds).push(file);
+  }
   for (const files of [builds, tests]) {
-    const claims = await claimsOf(files, context);
-    const disputed = await disputedOf(claims, context);
+    const claims = await claimsOf(files, context, signal);
+    const disputed = await disputedOf(claims, context, signal);
     for (const file of files) {
       if (signal.aborted) break;
       const isKept = refused.length < MOST_REFUSED || disputed.has(file);
@@ -57,9 +60,14 @@ export async function takeFiles(
   return { results, refused };
 }
 
-async function claimsOf(files: readonly string[], context: TakeContext): Promise<ReadonlyMap<string, Claim>> {
+async function claimsOf(
+  files: readonly string[],
+  context: TakeContext,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Claim>> {
   const claims = new Map<string, Claim>();
   for (const file of files) {
+    if (signal.aborted) break;
     const claim = await claimOf(file, context);
     if (claim !== undefined) claims.set(file, claim);
   }
@@ -70,6 +78,7 @@ async function claimsOf(files: readonly string[], context: TakeContext): Promise
 async function disputedOf(
   claims: ReadonlyMap<string, Claim>,
   context: TakeContext,
+  signal: AbortSignal,
 ): Promise<ReadonlySet<string>> {
   const all = [...claims].map(([file, claim]) => ({ file, ...claim }));
   const disputed = new Set<string>();
@@ -77,7 +86,7 @@ async function disputedOf(
     if (isOneOutcome(some)) continue;
     // What would be refused anyway contradicts nobody.
     const sound = [];
-    for (const one of some) if (await isSound(one.file, context)) sound.push(one);
+    for (const one of some) if (!signal.aborted && (await isSound(one.file, context))) sound.push(one);
     if (!isOneOutcome(sound)) for (const { file } of sound) disputed.add(file);
   }
   return disputed;

@@ -51,7 +51,8 @@ async function rebuiltFrom(
   { progress, signal, now }: Watched,
 ): Promise<{ readonly report: RebuildReport; readonly manifest: Manifest }> {
   const cache = resolve(options.cache ?? ".kmodfarm/cache");
-  await openCache(cache, [process.cwd()]);
+  // Whoever owns this directory could put another cache there.
+  await openCache(cache);
   const scratch = await openScratch(`${cache}/tmp`);
   await awaitEviction(cache);
   // What a registry names is a stranger's word: no server of this network is asked for it, but those that a person names.

@@ -18,7 +18,7 @@ import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { print, printJson } from "../../output.ts";
 import { readTrustedRoot, withRegistry } from "../../registries.ts";
-import { SeenCheckpoints } from "../../seen-checkpoints.ts";
+import { firstRootOf, SeenCheckpoints } from "../../seen-checkpoints.ts";
 import type { VERIFY } from "./command.ts";
 
 type VerifyOptions = OptionsOf<typeof VERIFY>;
@@ -88,7 +88,7 @@ async function registryReport(
 ): Promise<Report> {
   const builders = policy === undefined ? [] : (await readPolicy(policy)).builders;
   const trusted = root === undefined ? undefined : await readTrustedRoot(root);
-  const seen = new SeenCheckpoints(state);
+  const seen = new SeenCheckpoints(state, await firstRootOf(registry, trusted));
   let before: string | undefined;
   const found = await verifyRegistry(registry, {
     ...{ trusted, builders, now: new Date() },

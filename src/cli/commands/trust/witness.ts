@@ -27,7 +27,7 @@ import { readNamedFile } from "../../named-file.ts";
 import { withFarm } from "../../options.ts";
 import { print, say } from "../../output.ts";
 import { readTrustedRoot, withRegistry } from "../../registries.ts";
-import { SeenCheckpoints } from "../../seen-checkpoints.ts";
+import { firstRootOf, SeenCheckpoints } from "../../seen-checkpoints.ts";
 import type { ADD_COSIGNATURES, WITNESS } from "./command.ts";
 
 export async function witness(place: string, options: OptionsOf<typeof WITNESS>): Promise<number> {
@@ -35,7 +35,6 @@ export async function witness(place: string, options: OptionsOf<typeof WITNESS>)
   if (!/^[A-Za-z0-9][A-Za-z0-9._~/-]{0,127}$/.test(name))
     throw new FarmError("USAGE", { detail: `${JSON.stringify(name)} cannot be the name of a witness` });
   const trusted = root === undefined ? undefined : await readTrustedRoot(root);
-  const seen = new SeenCheckpoints(state);
   await using signer = await openSigner([
     {
       ...{ name, role: "witness", place: { kind: "file", path: resolve(key) } },
@@ -46,7 +45,9 @@ export async function witness(place: string, options: OptionsOf<typeof WITNESS>)
   const publicKey = signer.keys.get(name);
   if (publicKey === undefined) throw new FarmError("BUG", { detail: "the signer has another key" });
   // Kept before it is signed: of two runs at once that see two sides of a fork, one signs.
-  const found = await withRegistry(place, (registry) => keepGrown(registry, trusted, seen));
+  const found = await withRegistry(place, async (registry) =>
+    keepGrown(registry, trusted, new SeenCheckpoints(state, await firstRootOf(registry, trusted))),
+  );
   const seconds = Math.floor(Date.now() / 1000);
   const { text } = found.note;
   const signature = await signer.sign(name, { kind: "cosignature", text, seconds });
