@@ -39,11 +39,15 @@ const PARTS = ["kmodfarm", "again", "unpack", "open", "container", "make"] as co
 type Part = (typeof PARTS)[number];
 const seconds = Object.fromEntries(PARTS.map((part) => [part, [] as number[]])) as Record<Part, number[]>;
 for (let round = 0; round < rounds; round++) {
-  const first = await farmAt(`${round}`, [join(farm.cache, "roots")]);
-  seconds.kmodfarm.push(await secondsOf(first));
-  const unpacked = ["inputs", "trees"].map((room) => join(place, `cache-${round}`, room));
-  const again = await farmAt(`${round}-again`, [join(farm.cache, "roots"), ...unpacked]);
-  seconds.again.push(await secondsOf(again));
+  const cache = join(place, `cache-${round}`);
+  await mkdir(cache, { mode: 0o700 });
+  // The same files: a room that is a link is refused.
+  await timed(["cp", "--archive", "--link", join(farm.cache, "roots"), cache]);
+  seconds.kmodfarm.push(await secondsOf(await farmWith(cache, `${round}`)));
+  // What was built is forgotten, and what it was built from is there.
+  for (const room of ["attempts", "loads", "unfinished"])
+    await rm(join(cache, room), { recursive: true, force: true });
+  seconds.again.push(await secondsOf(await farmWith(cache, `${round}-again`)));
   seconds.unpack.push(await secondsOf(() => forEachPackage(round, "extract")));
   seconds.open.push(await secondsOf(() => forEachPackage(round, "open")));
   const makes: number[] = [];
@@ -78,15 +82,10 @@ async function secondsOf(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - started) / 1000;
 }
 
-/**
- * The whole program, from a store that knows the catalog and a cache with nothing but these rooms: toolchains, and packages of
- * an earlier round. The same files: a room that is a link is refused.
- */
-async function farmAt(name: string, rooms: readonly string[]): Promise<() => Promise<unknown>> {
-  const [store, cache] = [join(place, `store-${name}`), join(place, `cache-${name}`)];
+/** The whole program, from a store that knows the catalog and has nothing built. */
+async function farmWith(cache: string, name: string): Promise<() => Promise<unknown>> {
+  const store = join(place, `store-${name}`);
   await cp(join(place, "catalog"), store, { recursive: true, verbatimSymlinks: true });
-  await mkdir(cache, { mode: 0o700 });
-  for (const room of rooms) await timed(["cp", "--archive", "--link", room, cache]);
   return () => farm.kmodfarm("build", "--matrix", matrix, "--store", store, "--cache", cache);
 }
 

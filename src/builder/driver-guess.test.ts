@@ -21,7 +21,16 @@ test.each<[string, Record<string, string>, Partial<DriverGuess> | undefined]>([
       Kbuild: "obj-m += one.o two.o sub/\n",
       "one.c": 'MODULE_LICENSE("GPL");\nMODULE_VERSION("2.1.0");\n',
     },
-    { name: "one", version: "2.1.0", modules: ["one", "two"] },
+    { name: "one", version: "2.1.0", isStated: false, modules: ["one", "two"] },
+  ],
+  [
+    "modules that all say the version of their package",
+    {
+      "dkms.conf": 'PACKAGE_NAME="guard"\nPACKAGE_VERSION="1.4"\nBUILT_MODULE_NAME[0]="dog"\n',
+      "dog.c": 'MODULE_VERSION("1.4");\n',
+      Makefile: "obj-m := dog.o\n",
+    },
+    { version: "1.4", isStated: true },
   ],
   [
     "a dkms.conf, which says more than its Makefile",

@@ -9,7 +9,7 @@ import type { IndexContent, IndexFile } from "./index-file.ts";
 import type { SourceContext } from "./source.ts";
 
 /** The largest real index takes a few seconds, and a tenth of that memory. */
-const BOUNDS = { minutes: 5, memoryMiB: 1024 } as const;
+const BOUNDS = { minutes: 2, memoryMiB: 1024 } as const;
 
 /** What is read is in memory for a while: a mirror may have many of the largest. */
 const HELPERS = new Helpers({

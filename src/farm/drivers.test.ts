@@ -57,6 +57,28 @@ describe("the configured drivers", () => {
     expect(await digestOf()).toBe(before);
   });
 
+  test("do without one whose server does not come to its end", async () => {
+    const { url } = await startServer(() => {});
+    const slow = { name: "slow", source: { git: `${url}/slow.git`, revision: "v1" }, versions: ["1"] };
+    const farm = await farmOf([GOOD, slow]);
+
+    const { loaded, absent } = await loadDrivers(
+      farm,
+      () => {},
+      new AbortController().signal,
+      farm.config.drivers,
+      1500,
+    );
+
+    expect(loaded).toHaveLength(2);
+    expect(absent).toMatchObject([
+      {
+        name: "slow",
+        error: { code: "REMOTE_UNAVAILABLE", message: "the source of slow did not come within 0 minutes" },
+      },
+    ]);
+  });
+
   test("do without one whose address leads to nothing", async () => {
     const server = await startServer((_, response) => response.writeHead(404).end());
     const source = { url: `${server.url}/d.tar`, sha256: "0".repeat(64) };

@@ -1,6 +1,7 @@
 /**
  * The configured drivers: their sources brought here and read.
  */
+import { Deadline } from "../base/deadline.ts";
 import { FarmError, ownError, toFarmError, traceOf } from "../base/error.ts";
 import { readFileIn } from "../base/strange-tree.ts";
 import { oneLine } from "../base/visible.ts";
@@ -41,6 +42,7 @@ export async function loadDrivers(
   say: (text: string) => void = () => {},
   signal: AbortSignal = new AbortController().signal,
   configured: readonly DriverConfig[] = farm.config.drivers,
+  sourceMs = SOURCE_MS,
 ): Promise<Drivers> {
   const { config, http, scratch, cache, store } = farm;
   const inputs = openInputs(farm, EMPTY_CATALOG, { say });
@@ -55,7 +57,11 @@ export async function loadDrivers(
   const sourceOf = (driver: DriverConfig, version: string) => {
     const { source, ignore } = driver;
     const key = JSON.stringify([source, ignore, isVersioned(source) ? version : ""]);
-    const known = read.get(key) ?? readSource(driver, version, context, farm.steps);
+    const known =
+      read.get(key) ??
+      inTime(driver, sourceMs, signal, (until) =>
+        readSource(driver, version, { ...context, signal: until }, farm.steps),
+      );
     read.set(key, known);
     return known;
   };
@@ -89,6 +95,29 @@ export async function loadDrivers(
   if (loaded.length === 0 && first !== undefined && absent.every(({ error }) => error.blame === "input"))
     throw first.error;
   return { loaded, absent };
+}
+
+/** All others wait for it before the first kernel is asked for. */
+const SOURCE_MS = 30 * 60_000;
+
+/** Within the time that the source of one driver may take, all its submodules together: its author chooses their servers. */
+async function inTime<T>(
+  { name }: DriverConfig,
+  longestMs: number,
+  signal: AbortSignal,
+  work: (until: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const tooLong = new FarmError("REMOTE_UNAVAILABLE", {
+    detail: `the source of ${name} did not come within ${Math.round(longestMs / 6000) / 10} minutes`,
+  });
+  const deadline = new Deadline(longestMs, tooLong, signal);
+  try {
+    return await work(deadline.signal);
+  } catch (thrown) {
+    throw deadline.isOver && !signal.aborted ? tooLong : thrown;
+  } finally {
+    deadline.end();
+  }
 }
 
 /** What a person should know about a tree that was not only written by hand. */

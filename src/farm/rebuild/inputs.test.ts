@@ -61,6 +61,23 @@ test("an artifact of which no inputs are kept is named", async () => {
   await expect(registryTask(store, MANIFEST, {} as never)).rejects.toMatchObject({ code: "INPUTS_MISSING" });
 });
 
+test("modules of needed drivers that no machine has the memory for are not fetched", async () => {
+  const { store, source } = await openStore();
+  const big = await put(store, Buffer.alloc(1 << 20));
+  const modules = Array.from({ length: 600 }, (_, at) => ({ name: `m${at}`, ...big }));
+  const needed = [{ name: "other", version: "1", source, modules }];
+
+  await expect(gathered(store, { driver: { source, needed } } as never)).rejects.toMatchObject({
+    ...{ code: "INPUTS_MISSING", message: expect.stringContaining("no more than 512.0 MiB") },
+  });
+  // What a module has is what is said of it.
+  const [first] = modules;
+  const small = [{ ...needed[0], modules: [{ ...first, size: 10 }] }];
+  await expect(gathered(store, { driver: { source, needed: small } } as never)).rejects.toMatchObject({
+    code: "STORE_CORRUPT",
+  });
+});
+
 describe("archives", () => {
   const KBUILD: Block = { name: "Kbuild", content: "obj-m := bell.o\n" };
   test.each<[string, Block, string]>([

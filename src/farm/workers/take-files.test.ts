@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { link, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import {
@@ -142,6 +142,15 @@ test("what is no good contradicts nobody", async () => {
   expect(results.map(({ kind }) => kind)).toEqual(["taken"]);
   expect(refused).toHaveLength(1);
   expect((await findAttempt(order.recipe, cache))?.record.failure).toBeUndefined();
+});
+
+test("one file under many names is one hand-over", async () => {
+  await put("built-0", MODULE);
+  const [name = ""] = await readdir(join(directory, "built-0"));
+  for (const again of ["a.tar", "b.tar"])
+    await link(join(directory, "built-0", name), join(directory, "built-0", again));
+
+  expect((await handOversIn([join(directory, "built-0")])).files).toHaveLength(1);
 });
 
 test("what was looked at is what is used: one that was exchanged since is refused", async () => {
