@@ -34,6 +34,8 @@ export interface AptSource extends AnySource {
   readonly architectures: readonly ArchitectureName[];
   readonly url: string;
   readonly keyring: string;
+  /** The name of the one package that is looked for. Default: whatever kernels consist of. */
+  readonly only?: string;
 }
 
 const IN_RELEASE_LIMIT_BYTES = 8 * 1024 * 1024;
@@ -141,12 +143,13 @@ async function readIndex(
   const name = names.find((candidate) => release.indices[candidate] !== undefined);
   const expected = release.indices[name ?? ""];
   if (name === undefined || expected === undefined) return [];
-  const { distribution } = source;
-  const prefixes = distribution.packagePrefixes;
+  const { distribution, only } = source;
+  const prefixes = only === undefined ? distribution.packagePrefixes : [`${only}\n`];
   return extractOf(expected, `${distribution.id} ${prefixes.join()}`, source.id, context, async () => {
     const url = urlOf(source.url, `dists/${source.suite}/${name}`);
     return readVerified(url, expected, context, (file) => ({
       ...{ kind: "apt", file, name, release: source.release, source: source.id },
+      ...(only === undefined ? {} : { only }),
     }));
   });
 }

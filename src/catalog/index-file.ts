@@ -9,7 +9,7 @@ import { decompressed } from "../base/decompress.ts";
 import { assertNever, FarmError, isErrno } from "../base/error.ts";
 import { selectParagraphs } from "../formats/deb822.ts";
 import { primaryReader, type RepomdEntry } from "../formats/rpm-md.ts";
-import { DEB_FIELDS } from "../kernel/distributions/deb-family.ts";
+import { DEB_FIELDS, readDebPackage } from "../kernel/distributions/deb-family.ts";
 import type { Distribution, ListedPackage } from "../kernel/distributions/distribution.ts";
 import { findRelease } from "../kernel/distributions/index.ts";
 import { readKernelCrawler } from "./kernel-crawler.ts";
@@ -22,6 +22,8 @@ export type IndexFile =
       readonly file: string;
       /** Its end says how it is compressed. */
       readonly name: string;
+      /** As in `AptSource`. */
+      readonly only?: string;
       readonly release: string;
       readonly source: string;
     }
@@ -82,12 +84,14 @@ function openList(body: Readable, url: string): AsyncIterable<Uint8Array> {
 
 async function readPackages(
   body: Readable,
-  { name, release, source }: Extract<IndexFile, { kind: "apt" }>,
+  { name, only, release, source }: Extract<IndexFile, { kind: "apt" }>,
 ): Promise<ListedPackage[]> {
   const distribution = distributionOf("deb", release);
   const text = decompressed(body, name, OPEN_LIMIT_BYTES.apt);
-  const paragraphs = await selectParagraphs(text, distribution.packagePrefixes, DEB_FIELDS);
-  return paragraphs.flatMap((paragraph) => distribution.readPackage(paragraph, source) ?? []);
+  const { packagePrefixes, readPackage } =
+    only === undefined ? distribution : { packagePrefixes: [`${only}\n`], readPackage: readDebPackage };
+  const paragraphs = await selectParagraphs(text, packagePrefixes, DEB_FIELDS);
+  return paragraphs.flatMap((paragraph) => readPackage(paragraph, source) ?? []);
 }
 
 async function readPrimary(

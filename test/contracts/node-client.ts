@@ -513,10 +513,14 @@ export function nodeClientContract(client: NodeClient): void {
       const { host, place, registry, url } = await setUp();
       await registry.publish([blockOf(await given(registry))], { issued: daysFromNow(1) });
       await ask(host, [url]);
-      await registry.publish([blockOf(await given(registry, TWO))]);
+      await registry.publish([blockOf(await given(registry, TWO))], { issued: daysFromNow(1) });
 
       expect((await ask(host, [url])).sentence).toContain("clock");
       expect(await inPlace(place)).toEqual(ALL_OF_ONE);
+      // Whoever signs an earlier time later has found that the clock of then was wrong.
+      await registry.publish([blockOf(await given(registry, TWO))]);
+      expect(await ask(host, [url])).toEqual(says("exact", 0));
+      expect(await inPlace(place)).toEqual(ALL_OF_TWO);
     });
 
     test("follows roots, whose keys end with them", async () => {

@@ -23,7 +23,6 @@ import type { AptSource } from "../../catalog/apt.ts";
 import { readCurrentAptSource } from "../../catalog/current.ts";
 import { parseParagraph, parseRelations } from "../../formats/deb822.ts";
 import { compareDebVersions } from "../../kernel/deb-version.ts";
-import { readDebPackage } from "../../kernel/distributions/deb-family.ts";
 import { Package } from "../../kernel/kernel.ts";
 import { leadsOut, refuseSource, SOURCE_BUDGET } from "../source-tree.ts";
 import {
@@ -124,12 +123,7 @@ async function listedPackages(place: PackagePlace, context: OriginContext): Prom
 
 /** A suite as it is read for one package alone. */
 function forPackage(suite: AptSource, { package: name, component = "main" }: PackagePlace): AptSource {
-  const distribution = {
-    ...suite.distribution,
-    packagePrefixes: [`${name}\n`],
-    readPackage: readDebPackage,
-  };
-  return { ...suite, component, distribution };
+  return { ...suite, component, only: name };
 }
 
 interface PackagedTree {
