@@ -248,6 +248,13 @@ const KNOWN: readonly (readonly [
     "a.c:5",
   ],
   [
+    "gcc: a macro of the kernel whose parts are not included",
+    "/usr/src/linux-headers-5.10.0-46-common-rt/include/linux/rtmutex.h:52:14: error: 'RB_ROOT_CACHED' undeclared here (not in a function)\n   52 |  .waiters = RB_ROOT_CACHED \\\n/build/a.c:5:8: note: in expansion of macro 'DEFINE_MUTEX'\n",
+    "BUILD_FAILED",
+    /rtmutex\.h:52 uses RB_ROOT_CACHED, and nothing that the driver includes before it declares that$/,
+    "a.c:5",
+  ],
+  [
     "gcc: a misspelt function",
     "/build/a.c:5:9: error: implicit declaration of function 'platform_driver_registre'; did you mean 'platform_driver_register'? [-Werror=implicit-function-declaration]\n",
     "BUILD_FAILED",

@@ -27,6 +27,11 @@ export function print(text: string): Promise<void> {
   return write(isColourful(process.stdout) ? painted(shown) : shown);
 }
 
+/** Writes the text of a file as it is: wrapped, it would be another one. */
+export function printFile(text: string): Promise<void> {
+  return write(visible(text));
+}
+
 /** Waits until it is taken: the process may end right after. */
 function write(text: string): Promise<void> {
   return new Promise((resolve, reject) => {

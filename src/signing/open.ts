@@ -116,7 +116,8 @@ async function answerOf<A extends Answer | Greeting>(
   if (next.done === true) {
     const exit = await pipe.exit;
     throw new FarmError("TOOL_FAILED", {
-      detail: `the signer of the key ${name} ended with ${exit}: ${pipe.said().trim()}`,
+      detail: `the process that signs with the key ${name} ended with ${exit}: ${pipe.said().trim()}`,
+      hint: "Run `kmodfarm doctor`, which tries what programs are shut in with. A chroot forbids it, and some containers do.",
     });
   }
   const answer = JSON.parse(next.value) as A;

@@ -305,7 +305,7 @@ describe("a bad driver beside a good one", () => {
 
     expect(result.exitCode).toBe(1);
     const fact =
-      /API changed[\s\S]*tally\.c:14:\d+: error: implicit declaration[\s\S]*log: [\s\S]*\[BUILD_FAILED\]/;
+      /this kernel has no atomic64_ad_return, but it has atomic64_add_return[\s\S]*tally\.c:14:\d+: error: implicit declaration[\s\S]*log: [\s\S]*\[BUILD_FAILED\]/;
     expectOneError(result, `broken 1.0.0 debian12/x86_64/${amd.kversion}: `, fact);
     kept = logIn(result.stdout);
     expect(await readFile(kept, "utf8")).toMatch(/implicit declaration of function .atomic64_ad_return/);

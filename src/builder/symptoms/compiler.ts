@@ -46,6 +46,14 @@ export const API_CHANGES: readonly Symptom[] = [
   },
   {
     expression:
+      /^(?<place>(?:\/usr\/src\/|\/lib\/modules\/|(?:\.\/)?(?:include|arch)\/)\S+?:\d+):(?:\d+:)? error: (?:'(?<thing>\w+)' undeclared|use of undeclared identifier '(?<thing>\w+)')/,
+    cause:
+      "the kernel's own {place} uses {thing}, and nothing that the driver includes before it declares that",
+    advice:
+      "Include the kernel's header that declares {thing} in the driver. Kernels of other kinds (real-time ones, say) may not need it, and bear it.",
+  },
+  {
+    expression:
       /error: (?:implicit declaration of function|call to undeclared function|implicit declaration of) '(?<name>\w+)'/,
     cause: "the kernel has no function {name} (its API changed)",
     advice: `If it moved to another header, include that. ${WHERE_TO}`,

@@ -28,6 +28,15 @@ export function hasOwnKeys(keys: FarmConfig["keys"]): boolean {
   return keys.some(({ role }) => role !== "module");
 }
 
+/** Whether an earlier run made keys, for this store or another one beside it. */
+export async function hasMadeKeys({
+  keys,
+  keyDirectory,
+}: Pick<FarmConfig, "keys" | "keyDirectory">): Promise<boolean> {
+  const { place } = madeKey(keyDirectory, "head");
+  return !hasOwnKeys(keys) && place.kind === "file" && exists(place.path);
+}
+
 function madeKey(directory: string, role: Role): KeySetting {
   return {
     ...{ name: role, role },

@@ -8,6 +8,7 @@ import type { SourceProblem, SourceWarning, Update } from "../../../catalog/upda
 import { thisPerson } from "../../../farm/gate/moves.ts";
 import { askSourcesOf, type Farm, updateFarmCatalog } from "../../../farm/open.ts";
 import { authorOf } from "../../../farm/signing/heads.ts";
+import { hasMadeKeys } from "../../../farm/signing/keys.ts";
 import { openTrust } from "../../../farm/signing/opening.ts";
 import { factsByKernel } from "../../../kernel/facts.ts";
 import { kernelName } from "../../../kernel/kernel.ts";
@@ -87,8 +88,9 @@ export async function changeCatalog<T extends { readonly catalog: Catalog } & Pa
   change: (state: Published) => Promise<T>,
 ): Promise<{ before: Catalog; result: T }> {
   const now = () => new Date();
-  // What the first publisher leaves unsigned, later ones could not tell from a stranger's.
-  if ((await newestGeneration(farm.store)) === undefined) await openTrust(farm, say, now);
+  // Where there are keys, what the first publisher leaves unsigned could be a stranger's to the next one.
+  if ((await hasMadeKeys(farm.config)) && (await newestGeneration(farm.store)) === undefined)
+    await openTrust(farm, () => {}, now);
   const author = authorOf(farm, thisPerson(), what, now);
   const { result } = await publish(
     farm.store,

@@ -14,7 +14,7 @@ import { readSourceTree } from "../../../builder/source-tree.ts";
 import { DEFAULT_FILE, parseConfig } from "../../../farm/config/index.ts";
 import type { OptionsOf } from "../../command.ts";
 import { toList } from "../../options.ts";
-import { print } from "../../output.ts";
+import { print, printFile } from "../../output.ts";
 import type { INIT_DRIVER } from "./command.ts";
 
 type InitOptions = OptionsOf<typeof INIT_DRIVER>;
@@ -55,7 +55,8 @@ export async function initDriver(path: string | undefined, options: InitOptions)
   ] as const;
   const widest = largest(next.map(([command]) => command.length));
   const lines = next.map(([command, what]) => `  ${command.padEnd(widest)}  ${what}\n`);
-  await print(`${text}\nWritten to ${place}. Next:\n${lines.join("")}`);
+  await printFile(text);
+  await print(`\nWritten to ${place}. Next:\n${lines.join("")}`);
   return 0;
 }
 
@@ -130,6 +131,6 @@ sources:
 select:
   architectures: [x86_64, aarch64]
   flavours: [generic]  # also: cloud, rt, 16k
-  newest: 1            # of each release, architecture and kernel series; without it: every kernel
+  newest: 1            # of each kernel series of a suite (backports count apart); without it: every kernel
 `;
 }

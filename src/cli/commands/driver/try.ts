@@ -30,7 +30,7 @@ import { annotate } from "../../annotations.ts";
 import { withBoard } from "../../board.ts";
 import type { OptionsOf } from "../../command.ts";
 import { failureParagraphs } from "../../failures.ts";
-import { exitOf } from "../../faults.ts";
+import { exitOf, faultText } from "../../faults.ts";
 import { selectionOf } from "../../options.ts";
 import { print, printJson, say, seconds, table } from "../../output.ts";
 import { addSummary, trySummaryOf } from "../../summary.ts";
@@ -58,17 +58,25 @@ export async function tryDriver(path: string | undefined, options: TryOptions): 
       }),
     { cache: config.cache, isBad: (tried) => tried.rows.some(isBad) },
   );
+  const exit = exitCodeOf(report, config.allowEmpty);
   if (options.json) await printJson(toJson(report));
-  else await print(await toText(report));
+  else
+    await print(
+      `${await toText(report)}${exit === ERRORS.CATALOG_SUSPECT.exit ? faultText(report, exit) : ""}`,
+    );
   annotate(report.rows.filter(isBad), () => directory);
   if (options.summary !== undefined) {
     const { head, lines } = tableOf(report.rows);
     const failed = report.rows.filter((row) => isBad(row) || isUnknown(row));
     await addSummary(options.summary, trySummaryOf(resultOf(report), head, lines, failed));
   }
+  return exit;
+}
+
+function exitCodeOf(report: TryReport, allowEmpty: boolean): number {
   if (exitOf(report) === ERRORS.STORE_CORRUPT.exit) return ERRORS.STORE_CORRUPT.exit;
   if (report.rows.some(isBad)) return ERRORS.ELEMENTS_FAILED.exit;
-  return exitOf({ ...report, rows: report.rows.filter(isUnknown) }, config.allowEmpty);
+  return exitOf({ ...report, rows: report.rows.filter(isUnknown) }, allowEmpty);
 }
 
 /** A word that is mistyped would have another driver tried: the one of the configuration above. @throws FarmError USAGE */

@@ -74,7 +74,7 @@ test("--dry-run shows what would be withdrawn, without a reason, and withdraws n
 
   expect(unexplained).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("--why") });
   expect(exitCode).toBe(0);
-  expect(stdout.match(/^withdrawn /gm)).toHaveLength(2);
+  expect(stdout.match(/^would be withdrawn /gm)).toHaveLength(2);
   expect(stdout).toMatch(/Nothing was changed: this is what would be done\.\n$/);
   expect(await stable()).toHaveLength(2);
 });

@@ -171,9 +171,9 @@ async function tell(
     });
   else {
     const rows = moves.map((move) => [
-      move.result,
+      dryRun && move.result === "withdrawn" ? "would be withdrawn" : move.result,
       move.place.replace(/^view\//, ""),
-      whyOf(move).join("; "),
+      dryRun ? "" : whyOf(move).join("; "),
     ]);
     const shown = rows.length === 0 ? "Nothing to do.\n" : table(["RESULT", "ARTIFACT", "WHY"], rows);
     // What is refused for another kernel stays stable for its own.
