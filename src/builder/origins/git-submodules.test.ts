@@ -85,6 +85,7 @@ describe("a submodule is fetched", () => {
     ["https://h.example/driver.git", "../../../lib"],
     ["https://h.example/driver.git", ""],
     ["https://h.example/driver.git", undefined],
+    ["https://h.example/driver.git", "https://["],
     ["https://h.example/driver.git", "https://h.example\\@other.example/lib"],
     ["https://h.example/driver.git", "../\\@other.example/lib"],
     ["https://h.example/driver.git", "https://h.example\t@other.example/lib"],

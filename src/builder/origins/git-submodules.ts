@@ -55,7 +55,8 @@ export async function placeOfSubmodule(
   if (serverOf(git) !== undefined && serverOf(git) === serverOf(parent.git)) return { ...parent, ...place };
   if (!/^https:\/\//i.test(git))
     throw refuse(`is at ${git}: only its own server and others by https are asked`);
-  const { hostname } = new URL(git);
+  const { hostname } = URL.parse(git) ?? {};
+  if (hostname === undefined) throw refuse(`is at ${git}, which is no URL`);
   const addresses = await lookup(hostname.replace(/^\[|\]$/g, ""), { all: true }).catch(() => []); // Git says that it is not there.
   if (addresses.some(({ address }) => !isPublicAddress(address)))
     throw refuse(`is at ${git}, which is not a public address`);
