@@ -1,6 +1,7 @@
 /**
  * Whose word a node demands beside the registry's: `/etc/kmodfarm/builders`, a builder and the file of its public key a
- * line. If it is there, modules need a statement that one of them signed, about exactly them, their driver and their kernel.
+ * line; or a builder, `keyless`, issuer, subject and the file of Sigstore's roots. If it is there, modules need a statement
+ * that one of them signed, about exactly them, their driver and their kernel.
  */
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
@@ -11,7 +12,9 @@ import { ArchitectureName } from "../kernel/architecture.ts";
 import { kernelName } from "../kernel/kernel.ts";
 import { isSaidBy, saysItsBuild } from "../kernel/node.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
-import { judgeBundle, type TrustedBuilder } from "../provenance/judge.ts";
+import type { TrustedBuilder } from "../provenance/builder.ts";
+import { certifiedBuilder } from "../provenance/certified.ts";
+import { judgeBundle } from "../provenance/judge.ts";
 import type { NodeArtifact, NodeBlock, Sized } from "../provenance/node-index.ts";
 import { publicKeyFromPem } from "../provenance/public-key.ts";
 import { TreeDigest } from "../provenance/slsa.ts";
@@ -44,20 +47,27 @@ export async function readBuilders(file: string): Promise<readonly TrustedBuilde
     .toString("utf8")
     .split("\n")
     .filter((line) => !/^\s*(#|$)/.test(line));
-  return Promise.all(
-    lines.map(async (line) => {
-      const [, id = "", name = ""] = /^(\S+) (\S+)$/.exec(line) ?? [];
-      const place = resolve(dirname(file), name);
-      const pem = await readIfThere(place);
-      if (name === "" || pem === undefined)
-        throw unusable(file, `${JSON.stringify(line)} names no builder and key`);
-      try {
-        return { id, key: publicKeyFromPem(pem.toString("latin1"), place) };
-      } catch (cause) {
-        throw unusable(file, `${place} is not a public key in PEM`, cause);
-      }
-    }),
-  );
+  return Promise.all(lines.map((line) => readBuilder(line, file)));
+}
+
+async function readBuilder(line: string, file: string): Promise<TrustedBuilder> {
+  const words = line.split(" ");
+  const [id = "", , issuer = "", subject = ""] = words;
+  const isKeyless = words.length === 5 && words[1] === "keyless";
+  const name = words.length === 2 || isKeyless ? (words.at(-1) ?? "") : "";
+  const place = resolve(dirname(file), name);
+  const bytes = name === "" ? undefined : await readIfThere(place);
+  if (bytes === undefined) throw unusable(file, `${JSON.stringify(line)} names no builder and key`);
+  try {
+    if (isKeyless) return await certifiedBuilder(id, { issuer, subject }, bytes, place);
+    return { id, key: publicKeyFromPem(bytes.toString("latin1"), place) };
+  } catch (cause) {
+    throw unusable(
+      file,
+      `${place} is not ${isKeyless ? "a trusted root of Sigstore" : "a public key in PEM"}`,
+      cause,
+    );
+  }
 }
 
 function unusable(file: string, fact: string, cause?: unknown): FarmError {

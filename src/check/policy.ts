@@ -7,7 +7,7 @@ import { type Digest, digestOf } from "../base/json.ts";
 import { keepsAbi } from "../kernel/distributions/index.ts";
 import { PathSegment } from "../kernel/path-segment.ts";
 import { compileFilter, ElementFilter, type Filtered, isOver } from "../matrix/element-filter.ts";
-import { builderName, type TrustedBuilder } from "../provenance/judge.ts";
+import { builderName, type TrustedBuilder } from "../provenance/builder.ts";
 import { Uri } from "../provenance/slsa.ts";
 import { CHECK_NAMES, CHECKS, checkNamed, isKeyed } from "./checks/index.ts";
 import type { RebuildRule } from "./rebuilds.ts";
@@ -37,6 +37,26 @@ const Exception = ElementFilter.extend({
 
 const Required = z.array(CheckName).min(1);
 
+/** As a certificate names a builder. */
+export const KeylessIdentity = {
+  issuer: z
+    .string()
+    .min(1)
+    .describe("Who vouches for the identity: `https://token.actions.githubusercontent.com`."),
+  subject: z
+    .string()
+    .min(1)
+    .describe(
+      "As the certificate names it, to the letter: `https://github.com/ORG/REPO/.github/workflows/NAME@refs/heads/main`.",
+    ),
+  roots: z
+    .string()
+    .min(1)
+    .describe(
+      "File with the authorities and logs that are believed: Sigstore's trusted_root.json; the path is relative to this file.",
+    ),
+};
+
 export const Policy = z.strictObject({
   require: Required.default([...DEFAULT_REQUIRED]).describe(
     `Checks that an artifact must pass to be stable, of ${CHECK_NAMES.join(", ")}. Default: ${DEFAULT_REQUIRED.join(", ")}.`,
@@ -64,15 +84,27 @@ export const Policy = z.strictObject({
     .describe("Certificates of trusted signers; paths are relative to the policy file."),
   builders: z
     .array(
-      z.strictObject({
-        id: Uri.describe("The builder's id, as its statements give it: a URI."),
-        key: z.string().min(1).describe("Its public key in PEM; the path is relative to the policy file."),
-      }),
+      z
+        .strictObject({
+          id: Uri.describe("The builder's id, as its statements give it: a URI."),
+          key: z
+            .string()
+            .min(1)
+            .optional()
+            .describe("Its public key in PEM; the path is relative to the policy file."),
+          keyless: z
+            .strictObject(KeylessIdentity)
+            .optional()
+            .describe("Instead of a key, an identity that Sigstore certifies."),
+        })
+        .refine(({ key, keyless }) => (key === undefined) !== (keyless === undefined), {
+          error: "either `key` or `keyless`",
+        }),
     )
     .min(1)
     .optional()
     .describe(
-      "Whose statements of provenance count: a builder together with the key that signs for it. Default: this farm's own.",
+      "Whose statements of provenance count: a builder together with the key or identity that signs for it. Default: this farm's own.",
     ),
   rebuilders: z
     .array(z.string().min(1))

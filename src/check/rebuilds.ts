@@ -6,6 +6,7 @@ import { FarmError } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
 import { oneLine } from "../base/visible.ts";
 import { saysRebuilt, testedBuild, unnamedByRebuild } from "../provenance/build.ts";
+import type { TrustedBuilder } from "../provenance/builder.ts";
 import { readBundle } from "../provenance/bundle.ts";
 import { signersOf } from "../provenance/dsse.ts";
 import {
@@ -14,7 +15,6 @@ import {
   otherMaterials,
   otherModules,
   otherParameters,
-  type TrustedBuilder,
 } from "../provenance/judge.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
 import { PREDICATE_TYPE } from "../provenance/slsa.ts";
@@ -81,8 +81,9 @@ function refused(code: Because["code"], text: string): RebuildVerdict {
 function faultOfBuild(statement: BuildStatement, by: Digest, artifact: RebuiltArtifact): Because | undefined {
   const { predicate } = statement;
   const { id } = predicate.runDetails.builder;
-  const isOthers = artifact.builders.some((one) => one.id === id && one.key.fingerprint !== by);
-  if (isOthers)
+  const named = artifact.builders.filter((one) => one.id === id);
+  const isHis = named.some((one) => "key" in one && one.key.fingerprint === by);
+  if (named.length > 0 && !isHis)
     return reason("otherBuilder", `its statement names the builder ${id}, whose key did not sign it`);
   // What he signed when he built it first is no second build.
   if (artifact.firstKeys.has(by) && !saysRebuilt(predicate))

@@ -21,6 +21,7 @@ const SETTINGS: GithubSettings = {
   environment: "kmodfarm",
   store: { kind: "roles", region: "eu-west-1" },
   keys: [],
+  isKeyless: false,
   privateHosts: ["mirror.lan", "10.0.0.5:8080"],
   config: "kmodfarm.yaml",
   package: "kmodfarm@0.1.0",
@@ -38,6 +39,7 @@ const VARIANTS: readonly (readonly [string, Partial<GithubSettings>])[] = [
   ["a directory", { store: { kind: "directory" } }],
   ["an Enterprise Server", { isPublic: false }],
   ["a farm that signs there", { keys: KEYS }],
+  ["a farm that signs as its workflow", { store: { kind: "keys" }, isKeyless: true }],
 ];
 
 interface Lint {
@@ -140,7 +142,12 @@ describe.each(VARIANTS)("workflows for %s", (_, changes) => {
       expect(words).not.toContain('"persist-credentials":true');
     }
     const isByRole = (changes.store ?? SETTINGS.store).kind === "roles";
-    expect(mayAsk.map(([name]) => name)).toEqual(isByRole ? ["plan", "publish"] : []);
+    const signers = changes.isKeyless ? ["publish"] : [];
+    expect(mayAsk.map(([name]) => name)).toEqual(isByRole ? ["plan", "publish"] : signers);
+    const asks = [...jobs].filter(([, job]) =>
+      JSON.stringify(job).includes("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+    );
+    expect(asks.map(([name]) => name)).toEqual(signers);
     expect([...jobs].filter(([, { environment }]) => environment !== undefined)).toHaveLength(1);
     expect(jobs.get("publish")?.environment).toBe("kmodfarm");
   });

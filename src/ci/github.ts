@@ -44,6 +44,8 @@ export interface GithubSettings {
   readonly store: StoreAccess;
   /** Private keys that lie in files of the repository's directory, where only the job that publishes has them. */
   readonly keys: readonly GithubKey[];
+  /** Whether the job that publishes signs statements as the workflow that it is, with no key. */
+  readonly isKeyless: boolean;
   /** The configuration, relative to the repository. */
   readonly config: string;
   /** Hosts without public addresses that workers may ask, as `kmodfarm work` takes them. */
@@ -85,7 +87,7 @@ const INPUTS = {
 } as const satisfies Inputs;
 
 const READ_ONLY = { contents: "read" } as const;
-/** The store's roles are had for a token that says which job asks. */
+/** The store's roles, and certificates for statements, are had for a token that says which job asks. */
 const WITH_TOKEN = { contents: "read", "id-token": "write" } as const;
 
 function nightWorkflow(settings: GithubSettings): Workflow {
@@ -229,7 +231,7 @@ function publishJob(settings: GithubSettings): Job {
     if: expression("!cancelled() && needs.plan.result == 'success'"),
     "runs-on": coordinator,
     environment,
-    permissions: permissionsOf(settings),
+    permissions: settings.isKeyless ? WITH_TOKEN : permissionsOf(settings),
     "timeout-minutes": TIMEOUTS.publish,
     steps: [
       ...begin(),
@@ -251,7 +253,7 @@ function publishJob(settings: GithubSettings): Job {
           "# A single artifact is put right into handovers/built, and of several each has a directory there.",
           "mkdir -p handovers",
           `mapfile -t -d '' places < <(find -P handovers -maxdepth 3 -type f -name '*.tar' -printf '%h\\0' | sort -zu)`,
-          `${kmodfarm(settings, Object.keys(passwordEnvironment(settings)))} take --config ${config} --orders orders --plan "$PLAN" --catalog --no-load \\`,
+          `${kmodfarm(settings, signingNames(settings))} take --config ${config} --orders orders --plan "$PLAN" --catalog --no-load \\`,
           `  --summary "$GITHUB_STEP_SUMMARY" -- "\${places[@]}"`,
         ),
       },
@@ -276,6 +278,14 @@ function passwordEnvironment({ keys }: GithubSettings): Record<string, string> {
   const names = keys.flatMap(({ password }) => password ?? []);
   return Object.fromEntries(names.map((name) => [name, expression(`secrets.${name}`)]));
 }
+
+/** What the program that signs finds in its environment. */
+function signingNames(settings: GithubSettings): string[] {
+  return [...Object.keys(passwordEnvironment(settings)), ...(settings.isKeyless ? TOKEN_NAMES : [])];
+}
+
+/** Where GitHub gives a job's token. */
+const TOKEN_NAMES = ["ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"];
 
 /** A driver's new version is a change of the configuration, or of what it names; another repository says so by an event. */
 function driverReleaseWorkflow(settings: GithubSettings): Workflow {
@@ -327,7 +337,7 @@ function onDemandWorkflow(settings: GithubSettings): Workflow {
 /** What is called can have no more than its caller, which has no step that could use it. */
 function callNight(settings: GithubSettings): Job {
   return {
-    permissions: permissionsOf(settings),
+    permissions: settings.isKeyless ? WITH_TOKEN : permissionsOf(settings),
     uses: `./${WORKFLOWS}/kmodfarm-night.yml`,
     ...(settings.store.kind === "keys" || settings.keys.length > 0 ? { secrets: "inherit" } : {}),
   };
@@ -379,7 +389,7 @@ const AWS_NAMES = [
   ...["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3"],
 ];
 
-/** Toolchain roots and sandboxes want root; nothing but credentials of the store and passwords of keys goes there. */
+/** Toolchain roots and sandboxes want root; nothing but credentials of the store and what signing needs goes there. */
 function kmodfarm({ store }: GithubSettings, more: readonly string[] = []): string {
   const names = [...(store.kind === "directory" ? [] : AWS_NAMES), ...more];
   return names.length === 0 ? "sudo kmodfarm" : `sudo --preserve-env=${names.join(",")} kmodfarm`;

@@ -69,7 +69,7 @@ export interface Farm {
   readonly emulated: ReadonlySet<ArchitectureName>;
   readonly steps: Steps;
   /** Its keys; none is open before something is to be signed. */
-  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign" | "keyless">;
   /** Lets connections go and removes what is temporary. */
   close(): Promise<void>;
 }

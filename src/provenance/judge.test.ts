@@ -9,7 +9,8 @@ import {
   makeSigner,
   makeStatement,
 } from "../../test/support/statements.ts";
-import { judgeBundle, type KnownBuild, statedSource, type TrustedBuilder } from "./judge.ts";
+import type { TrustedBuilder } from "./builder.ts";
+import { judgeBundle, type KnownBuild, statedSource } from "./judge.ts";
 import type { Statement } from "./statement.ts";
 
 const signer = makeSigner();

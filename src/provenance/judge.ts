@@ -1,13 +1,9 @@
-/**
- * Whether a statement is by somebody whose word counts, and about exactly these modules for exactly this kernel. A key
- * counts only together with the builder that it signs for: who may sign for one builder must not speak for another.
- */
+/** Whether a statement is by somebody whose word counts, and about exactly these modules for exactly this kernel. */
 import { FarmError } from "../base/error.ts";
 import { canonicalJson, type Digest } from "../base/json.ts";
 import { type BuildMaterials, unnamedMaterials } from "./build.ts";
+import { buildersThatSigned, type TrustedBuilder } from "./builder.ts";
 import { readBundle } from "./bundle.ts";
-import { signersOf } from "./dsse.ts";
-import type { PublicKey } from "./public-key.ts";
 import { type BuiltIdentity, externalParametersOf, PREDICATE_TYPE } from "./slsa.ts";
 import {
   type BuildStatement,
@@ -16,12 +12,6 @@ import {
   type Statement,
   subjectsOf,
 } from "./statement.ts";
-
-/** A builder, and the key that signs for it. */
-export interface TrustedBuilder {
-  readonly id: string;
-  readonly key: PublicKey;
-}
 
 /** What is known of an artifact, whoever built it. */
 export interface KnownBuild {
@@ -47,7 +37,7 @@ interface Because {
 
 export type BundleVerdict =
   | { readonly kind: "good" }
-  /** By nobody whose key is known: who it is by may become known. */
+  /** By nobody who is known: who it is by may become known. */
   | { readonly kind: "open"; readonly because: Because }
   | { readonly kind: "bad"; readonly because: Because };
 
@@ -81,26 +71,21 @@ export function statedSource(bundle: Uint8Array, builders: readonly TrustedBuild
 function openBundle(bundle: Uint8Array, builders: readonly TrustedBuilder[]): Believed | Disbelieved {
   try {
     const envelope = readBundle(bundle, WHAT);
-    const signers = signersOf(
-      envelope,
-      builders.map(({ key }) => key),
-    );
-    if (signers.length === 0)
+    const those = buildersThatSigned(bundle, envelope, builders);
+    if (those.length === 0)
       return {
         kind: "open",
-        because: because("untrustedKey", "no key of the policy's builders signed its statement as it is"),
+        because: because("untrustedKey", "none of the policy's builders signed its statement as it is"),
       };
-    const keys = new Set(signers.map(({ fingerprint }) => fingerprint));
     const statement = readStatement(envelope.payload, WHAT);
     if (statement.predicateType !== PREDICATE_TYPE)
       return bad("malformed", "its statement does not say how it was built");
     const { id } = statement.predicate.runDetails.builder;
-    const those = builders.filter(({ key }) => keys.has(key.fingerprint));
     if (those.some((one) => one.id === id)) return { kind: "believed", statement };
     const others = those.map((one) => one.id).join(", ");
     return bad(
       "otherBuilder",
-      `its statement names the builder ${id}, but the key that signed it is for ${others}`,
+      `its statement names the builder ${id}, but who signed it may speak only for ${others}`,
     );
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || thrown.code !== "PROVENANCE_MALFORMED") throw thrown;
@@ -164,8 +149,4 @@ function differentSubject(stated: Statement["subject"], expected: Statement["sub
   const name = names.find((one) => said.get(one) !== wanted.get(one));
   if (name === undefined) return undefined;
   return wanted.has(name) ? `this ${name}` : `these modules alone: it names ${name}`;
-}
-
-export function builderName({ id, key }: TrustedBuilder): readonly [id: string, key: Digest] {
-  return [id, key.fingerprint];
 }

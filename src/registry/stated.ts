@@ -7,9 +7,9 @@ import type { RebuildRule, RebuiltArtifact } from "../check/rebuilds.ts";
 import type { Subject } from "../check/verdict.ts";
 import { splitSignature } from "../formats/module-signature.ts";
 import { BuildMaterials } from "../provenance/build.ts";
+import { builderKeys, type TrustedBuilder } from "../provenance/builder.ts";
 import { readBundle } from "../provenance/bundle.ts";
 import { signersOf } from "../provenance/dsse.ts";
-import type { TrustedBuilder } from "../provenance/judge.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
 import type { StatedModule } from "../provenance/statement.ts";
 import { readBlob } from "./blobs.ts";
@@ -60,7 +60,7 @@ export async function rebuiltArtifact(
   manifest: Manifest,
   { builders, rebuilders }: Pick<Counting, "builders" | "rebuilders">,
 ): Promise<RebuiltArtifact> {
-  const keys = [...rebuilders, ...builders.map(({ key }) => key)];
+  const keys = [...rebuilders, ...builderKeys(builders)];
   const bundles = await Promise.all(provenance.map(({ digest }) => readBlob(store, digest)));
   return {
     ...{ identity: manifest.identity, modules: modules.map(statedModule), builders },

@@ -9,9 +9,10 @@ import { type Digest, sha256, toDocument } from "../base/json.ts";
 import { plainBytes } from "../check/opened-modules.ts";
 import { readSigner, verifySignature } from "../check/signature.ts";
 import { cutSignature, splitSignature } from "../formats/module-signature.ts";
+import type { TrustedBuilder } from "../provenance/builder.ts";
 import { type Checkpoint, readCheckpoint, signedCheckpoint, wordsOf } from "../provenance/checkpoint.ts";
 import { acceptHead, HEAD_LIMIT_BYTES, HEAD_PATH, type Head } from "../provenance/head.ts";
-import { judgeBundle, type TrustedBuilder } from "../provenance/judge.ts";
+import { judgeBundle } from "../provenance/judge.ts";
 import { LOG_PROOF_LIMIT_BYTES, readLogProof } from "../provenance/log-proof.ts";
 import {
   CHECKPOINT_PATH,

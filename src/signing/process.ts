@@ -54,6 +54,8 @@ async function signLine(line: string, opened: SigningKey): Promise<Uint8Array> {
   const { signs } = ROLES[start.role];
   if (!signs.includes(request.kind))
     throw refused(`the key ${start.name}`, `is for ${start.role}: it signs no ${request.kind}`);
+  if (request.kind === "subject" && start.place.kind !== "keyless")
+    throw refused(`the key ${start.name}`, "is not certified: it signs no subject");
   const bytes = readRequest(request);
   return request.kind === "module" ? opened.signDigest(bytes) : opened.sign(bytes);
 }

@@ -53,6 +53,11 @@ const READERS: { readonly [Kind in SigningRequest["kind"]]: Reader<Kind> } = {
       throw refused("the statement", "is not canonical JSON");
     return preAuthEncoding(STATEMENT_PAYLOAD, payload);
   },
+  subject({ subject }) {
+    // Nothing else that is signed here has no space in it.
+    if (!/^[\x21-\x7e]{1,2000}$/.test(string(subject))) throw refused("the subject", "is no word");
+    return Buffer.from(subject);
+  },
   module({ sha256 }) {
     if (!/^[0-9a-f]{64}$/.test(string(sha256))) throw refused("the module", "is not named by its SHA-256");
     return Buffer.from(sha256, "hex");

@@ -17,7 +17,7 @@ export type Role = (typeof ROLE_NAMES)[number];
 export const ROLES: Readonly<Record<Role, RoleRule>> = {
   root: { signs: ["root"], kinds: ["p256"] },
   head: { signs: ["head", "generation"], kinds: ["p256"] },
-  builder: { signs: ["statement"], kinds: ["p256", "ed25519"] },
+  builder: { signs: ["statement", "subject"], kinds: ["p256", "ed25519"] },
   /** What kernels take, and `sign-file` makes. */
   module: { signs: ["module"], kinds: ["rsa", "p256"] },
   /** What programs for transparency logs verify. */

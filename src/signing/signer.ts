@@ -13,6 +13,8 @@ export type SigningRequest =
   | { readonly kind: "cosignature"; readonly text: string; readonly seconds: number }
   /** An in-toto statement, canonical JSON: provenance/statement.ts. What is signed is its DSSE encoding (PAE). */
   | { readonly kind: "statement"; readonly payload: string }
+  /** What proves to a certificate authority that a new key is held by whoever shows it: the subject of his token. */
+  | { readonly kind: "subject"; readonly subject: string }
   /** A module's SHA-256, hexadecimal, as the kernel's sign-file would sign it. */
   | { readonly kind: "module"; readonly sha256: string };
 

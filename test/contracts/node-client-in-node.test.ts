@@ -20,6 +20,7 @@ import { CLIENT, SYSTEM_PATH } from "../support/node-clients.ts";
 import { blockOf, given, makeHost, makeNodeRegistry, UNAME } from "../support/node-registry.ts";
 import { ORIGIN, signed, trustWithLog } from "../support/notes.ts";
 import { firstRoot, LOG_KEY, publishSigned, putRoot, ROOT_KEY } from "../support/signed-store.ts";
+import { certifiedBundle, ISSUER, SUBJECT, startSigstore } from "../support/sigstore.ts";
 import { BUILDER, makeBuild, makeSigner, makeStatement } from "../support/statements.ts";
 import { sharedDirectory, temporaryDirectory } from "../support/temporary.ts";
 import {
@@ -265,4 +266,37 @@ test("gives a node that demands a builder's word only what that builder states",
   expect(await askClient(NODE, host, [], "--offline")).toEqual(says("exact", 0));
   await writeFile(join(host, "etc/kmodfarm/builders"), `${BUILDER}\n`);
   expect(await askClient(NODE, host, [registry.directory])).toEqual(says("integrity", 4));
+});
+
+test("takes a builder's word that no key signed, from that very identity", async () => {
+  await using sigstore = await startSigstore();
+  const statement = makeStatement(MODULES, makeBuild({ identity: IDENTITY }));
+  const [stated, strange] = await Promise.all(
+    [{}, { claims: { iss: ISSUER, sub: `${SUBJECT}x` } }].map(async (by) =>
+      certifiedBundle(sigstore, statement, await temporaryDirectory(), by),
+    ),
+  );
+  const [registry, host] = [await makeNodeRegistry(), await makeHost()];
+  const line = `${BUILDER} keyless ${ISSUER} ${SUBJECT}`;
+  await writeFile(join(host, "etc/kmodfarm/builders"), `${line} roots.json\n`);
+  await writeFile(join(host, "etc/kmodfarm/roots.json"), sigstore.roots);
+  const publish = async (bundle = "") =>
+    registry.publish([blockOf(await given(registry, { manifest: manifestOf(), provenance: [bundle] }))]);
+
+  await publish(strange);
+  expect(await askClient(NODE, host, [registry.directory])).toEqual(says("integrity", 4));
+  await publish(stated);
+  for (const damaged of [
+    line,
+    `${line} none.json`,
+    `${line} root`,
+    `${line} roots.json x`,
+    `${BUILDER} keyless`,
+  ]) {
+    await writeFile(join(host, "etc/kmodfarm/builders"), `${damaged}\n`);
+    expect(await askClient(NODE, host, [registry.directory])).toEqual(says("integrity", 4));
+  }
+  expect(await inPlace(join(host, SETS))).toBeUndefined();
+  await writeFile(join(host, "etc/kmodfarm/builders"), `${line} roots.json\n`);
+  expect(await askClient(NODE, host, [registry.directory])).toEqual(says("exact", 0));
 });

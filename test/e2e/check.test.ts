@@ -270,7 +270,7 @@ describe("what people decide", () => {
 
     expect((await importWith("broken")).stderr).toMatch(/broken\.json: .*\[PROVENANCE_MALFORMED\]/s);
     expect((await importWith("strange")).stdout).toMatch(
-      /provenance: unknown: no key of the policy's builders/,
+      /provenance: unknown: none of the policy's builders/,
     );
     expect((await importWith("other")).stdout).toMatch(
       /provenance: fail: its statement says driver\.version 2\.9\.0/,
@@ -284,6 +284,6 @@ describe("what people decide", () => {
     await writeFile(farm.config, JSON.stringify(config));
 
     expect(promoted.stdout).toMatch(/^promoted +belt\/3\.0\.0\//m);
-    expect(later.stdout).toMatch(/stable, but now provenance: unknown: no key of the policy's builders/);
+    expect(later.stdout).toMatch(/stable, but now provenance: unknown: none of the policy's builders/);
   });
 });

@@ -4,12 +4,13 @@
  */
 import { execFileSync } from "node:child_process";
 import { createPrivateKey } from "node:crypto";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { appendFile, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, it } from "vitest";
 import { readSigner, verifySignature } from "../../src/check/signature.ts";
 import { splitSignature } from "../../src/formats/module-signature.ts";
-import { readStable, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { cli, readStable, type TestFarm, useFarms } from "../support/e2e-farm.ts";
+import { ISSUER, SUBJECT, startSigstore, token } from "../support/sigstore.ts";
 
 const farms = useFarms();
 const PASSWORD = "password-that-nobody-else-has";
@@ -85,8 +86,48 @@ it("signs what it publishes, and adds another key's signatures without a build",
   expect(await run()).not.toMatch(/signed anew/);
 }, 1_200_000);
 
-it("leaves keys and passwords nowhere", async () => {
-  const needles = [Buffer.from(PASSWORD)];
+it("states what it builds as an identity, with no key; and whoever has its roots verifies that", async () => {
+  await using sigstore = await startSigstore();
+  await writeFile(join(farm.directory, "token"), token());
+  await writeFile(join(farm.directory, "trusted_root.json"), sigstore.roots);
+  const identity = { issuer: ISSUER, subject: SUBJECT, roots: "trusted_root.json" };
+  const keyless = { ...identity, fulcio: sigstore.url, rekor: sigstore.url, tokenFile: "token" };
+  await farm.configure({ keys: { ...keys, ci: { for: "builder", keyless } } });
+  await appendFile(join(farm.driver, "doorbell.c"), "/* changed */\n");
+
+  expect(await run()).toMatch(/1 stable, 0 candidates, 0 failed, 1 of them new/);
+
+  const [published] = await readStable(farm.store);
+  const bundle = join(
+    farm.store,
+    "view",
+    published?.driver ?? "",
+    published?.output ?? "",
+    "provenance.sigstore.json",
+  );
+  expect(JSON.parse(await readFile(bundle, "utf8")).verificationMaterial).toMatchObject({
+    certificate: {},
+    tlogEntries: [{}],
+  });
+  const policy = async (name: string, subject: string) => {
+    const builders = [{ id: SUBJECT, keyless: { ...identity, subject } }];
+    await writeFile(join(farm.directory, name), JSON.stringify({ builders }));
+    return cli(["verify", farm.store, "--policy", join(farm.directory, name)]);
+  };
+  const own = await policy("policy.yaml", SUBJECT);
+  expect(own.exitCode, own.stderr).toBe(0);
+  const strange = await policy("strange.yaml", `${SUBJECT}x`);
+  expect([strange.exitCode, strange.stdout + strange.stderr]).toEqual([
+    4,
+    expect.stringContaining("none of the policy's builders signed its statement"),
+  ]);
+  await writeFile(join(farm.directory, "token"), "");
+  const without = await farm.cli("run");
+  expect([without.exitCode, without.stderr]).toEqual([2, expect.stringContaining("KEY_LOCKED")]);
+}, 600_000);
+
+it("leaves keys, passwords and tokens nowhere", async () => {
+  const needles = [Buffer.from(PASSWORD), Buffer.from(token().split(".")[1] ?? "")];
   for (const name of await readdir(join(farm.directory, ".kmodfarm", "keys"))) {
     if (!name.endsWith(".pem")) continue;
     const pem = await readFile(join(farm.directory, ".kmodfarm", "keys", name), "utf8");

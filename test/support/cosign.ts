@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { architecture, hostArchitecture } from "../../src/kernel/architecture.ts";
+import type { Identity } from "../../src/provenance/builder.ts";
 import { startMirror, TEST_CACHE } from "./e2e-mirror.ts";
 import { withLock } from "./lock.ts";
 
@@ -49,8 +50,8 @@ export async function cosignOf(suite: CosignSuite): Promise<string> {
 
 export interface Asked {
   readonly bundle: string;
-  /** The key to verify with, in PEM. */
-  readonly key: string;
+  /** What to verify with: a key in PEM, or an identity and the roots that show it. */
+  readonly key: string | (Identity & { readonly roots: string });
   /** The file that the bundle must be about. */
   readonly blob: Uint8Array;
 }
@@ -63,7 +64,17 @@ export async function askCosign(
 ): Promise<{ readonly isAccepted: boolean; readonly words: string }> {
   const program = await cosignOf(suite);
   const place = await mkdtemp(join(directory, "cosign-"));
-  const files = { "bundle.json": bundle, "key.pem": key, blob, "root.json": JSON.stringify(EMPTY_ROOT) };
+  const isKey = typeof key === "string";
+  const files = {
+    ...{ "bundle.json": bundle, blob },
+    ...(isKey ? { "key.pem": key, "root.json": JSON.stringify(EMPTY_ROOT) } : { "root.json": key.roots }),
+  };
+  const by = isKey
+    ? ["--key", "key.pem", "--insecure-ignore-tlog", ...COSIGNS[suite].options]
+    : [
+        ...["--certificate-identity", key.subject, "--certificate-oidc-issuer", key.issuer],
+        ...["--new-bundle-format", "--trusted-root", "root.json"],
+      ];
   for (const [name, content] of Object.entries(files)) await writeFile(join(place, name), content);
   const said = spawnSync(
     "bwrap",
@@ -80,8 +91,8 @@ export async function askCosign(
         "/",
       ],
       ...["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--bind", place, "/mnt", "--chdir", "/mnt"],
-      ...[program, "verify-blob-attestation", "--key", "key.pem", "--bundle", "bundle.json"],
-      ...["--insecure-ignore-tlog", "--type", "slsaprovenance1", ...COSIGNS[suite].options, "blob"],
+      ...[program, "verify-blob-attestation", "--bundle", "bundle.json", ...by],
+      ...["--type", "slsaprovenance1", "blob"],
     ],
     { encoding: "utf8", timeout: 60_000 },
   );

@@ -108,6 +108,7 @@ async function askIndex(
 export function withTestKeys(others: Farm["signing"]): Farm["signing"] {
   const own: Readonly<Partial<Record<Role, TestKey>>> = { root: ROOT_KEY, head: HEAD_KEY };
   return {
+    keyless: [],
     async keysFor(role) {
       const key = own[role];
       if (key !== undefined) return new Map([[role, key.publicKey]]);

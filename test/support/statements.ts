@@ -135,6 +135,7 @@ export function makeSigner(kind: "p256" | "ed25519" = "p256"): TestSigner {
 /** The keys of a farm that has this one only, without a process of their own. */
 export function keysOf({ key, privateKey }: TestSigner): Speaker["signing"] {
   return {
+    keyless: [],
     keysFor: async () => new Map([["test", key]]),
     async sign(_, request) {
       if (request.kind !== "statement") throw new Error(`a builder signs no ${request.kind}`);

@@ -6,12 +6,15 @@ import { resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { Secret } from "../../base/secret.ts";
+import { KeylessIdentity } from "../../check/policy.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { publicKeyFile } from "../../signing/create.ts";
 import type { KeyPlace } from "../../signing/keys/index.ts";
+import type { KeylessPlace } from "../../signing/keys/keyless.ts";
 import type { KeySetting, PasswordPlace } from "../../signing/open.ts";
 import { ROLE_NAMES } from "../../signing/roles.ts";
 
+const VariableName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/);
 const Paths = z.array(z.string().startsWith("/")).default([]);
 
 const Token = z.strictObject({
@@ -26,10 +29,48 @@ const Token = z.strictObject({
   reads: Paths.describe("Absolute paths that the library reads: its settings."),
   writes: Paths.describe("Absolute paths that it also writes to: its state, the socket of its daemon."),
   environment: z
-    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string())
+    .record(VariableName, z.string())
     .default({})
     .describe("Environment of the library, for example `{SOFTHSM2_CONF: /etc/softhsm2.conf}`."),
 });
+
+const Server = z.url({ protocol: /^https?$/, error: "not an address of http or https" });
+
+const Keyless = z
+  .strictObject({
+    ...KeylessIdentity,
+    fulcio: Server.default("https://fulcio.sigstore.dev").describe("The authority that certifies."),
+    rekor: z
+      .union([Server, z.literal("none")])
+      .default("https://rekor.sigstore.dev")
+      .describe("The public log of signatures, or `none` if `timestamps` names a clock."),
+    rekorVersion: z
+      .union([z.literal(1), z.literal(2)])
+      .default(1)
+      .describe("The log's protocol. Logs of version 2 give no time, so `timestamps` must."),
+    timestamps: Server.optional().describe("A server for timestamps (RFC 3161)."),
+    audience: z
+      .string()
+      .min(1)
+      .default("sigstore")
+      .describe("For whom GitHub Actions is asked to make the token."),
+    tokenFile: z
+      .string()
+      .min(1)
+      .optional()
+      .describe("File that holds an OIDC token, relative to this file. It is read for each signature."),
+    tokenEnvironment: VariableName.optional().describe(
+      "Environment variable that holds one. Default: GitHub Actions is asked, or `SIGSTORE_ID_TOKEN` holds it.",
+    ),
+  })
+  .refine(
+    ({ rekor, rekorVersion, timestamps }) =>
+      timestamps !== undefined || (rekor !== "none" && rekorVersion === 1),
+    { error: "no log says when something was signed, so `timestamps` must name who does" },
+  )
+  .refine(({ tokenFile, tokenEnvironment }) => tokenFile === undefined || tokenEnvironment === undefined, {
+    error: "either `tokenFile` or `tokenEnvironment`",
+  });
 
 const KeyConfig = z
   .strictObject({
@@ -46,6 +87,9 @@ const KeyConfig = z
         "File with the private key (PKCS #8 in PEM, as `kmodfarm keys create` makes it), relative to this file.",
       ),
     pkcs11: Token.optional().describe("A key in a token or HSM, instead of a file; its password is the PIN."),
+    keyless: Keyless.optional().describe(
+      "Instead of a key, an identity that Sigstore certifies for each signature; only for `builder`.",
+    ),
     publicKey: z
       .string()
       .min(1)
@@ -60,20 +104,30 @@ const KeyConfig = z
       .describe(
         "File that holds its password, relative to this file. Default: a terminal is asked if the key needs one.",
       ),
-    passwordEnvironment: z
-      .string()
-      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/)
-      .optional()
-      .describe("Environment variable that holds its password. A file is safer: only the signer reads it."),
+    passwordEnvironment: VariableName.optional().describe(
+      "Environment variable that holds its password. A file is safer: only the signer reads it.",
+    ),
   })
-  .refine(({ file, pkcs11 }) => (file === undefined) !== (pkcs11 === undefined), {
-    error: "either `file` or `pkcs11`",
+  .refine(({ file, pkcs11, keyless }) => [file, pkcs11, keyless].filter(isGiven).length === 1, {
+    error: "either `file` or `pkcs11` or `keyless`",
   })
+  .refine(({ for: role, keyless }) => keyless === undefined || role === "builder", {
+    error: "`keyless` is only for `builder`: whoever verifies the others was given a public key",
+  })
+  .refine(
+    ({ keyless, publicKey, passwordFile, passwordEnvironment }) =>
+      keyless === undefined || ![publicKey, passwordFile, passwordEnvironment].some(isGiven),
+    { error: "where there is no key, it has no password and no `publicKey`" },
+  )
   .refine(
     ({ passwordFile, passwordEnvironment }) =>
       passwordFile === undefined || passwordEnvironment === undefined,
     { error: "either `passwordFile` or `passwordEnvironment`" },
   );
+
+function isGiven(value: unknown): boolean {
+  return value !== undefined;
+}
 
 export const KeysConfig = z.record(PathSegment, KeyConfig);
 export type KeysConfig = z.output<typeof KeysConfig>;
@@ -122,8 +176,25 @@ export function keySettings(base: string, keys: KeysConfig): KeySetting[] {
   }));
 }
 
-function keyPlace(base: string, { file = "", pkcs11 }: z.output<typeof KeyConfig>): KeyPlace {
+function keyPlace(base: string, { file = "", pkcs11, keyless }: z.output<typeof KeyConfig>): KeyPlace {
+  if (keyless !== undefined) return keylessPlace(base, keyless);
   return pkcs11 === undefined ? { kind: "file", path: resolve(base, file) } : { kind: "pkcs11", ...pkcs11 };
+}
+
+function keylessPlace(base: string, keyless: z.output<typeof Keyless>): KeylessPlace {
+  const { issuer, subject, roots, fulcio, rekor, rekorVersion, timestamps } = keyless;
+  const { audience, tokenFile, tokenEnvironment } = keyless;
+  return {
+    ...{ kind: "keyless", issuer, subject, fulcio, roots: resolve(base, roots) },
+    ...(rekor === "none" ? {} : { rekor: { url: rekor, version: rekorVersion } }),
+    ...(timestamps === undefined ? {} : { timestamps }),
+    token:
+      tokenFile !== undefined
+        ? { kind: "file", path: resolve(base, tokenFile) }
+        : tokenEnvironment !== undefined
+          ? givenBy(tokenEnvironment)
+          : { kind: "usual", audience },
+  };
 }
 
 /** Beside the private key, unless it is named. */
@@ -140,12 +211,13 @@ function passwordPlace(
   { passwordFile, passwordEnvironment }: z.output<typeof KeyConfig>,
 ): PasswordPlace {
   if (passwordFile !== undefined) return { kind: "file", path: resolve(base, passwordFile) };
-  if (passwordEnvironment !== undefined)
-    return {
-      ...{ kind: "given", variable: passwordEnvironment },
-      secret: new Secret(process.env[passwordEnvironment] ?? ""),
-    };
+  if (passwordEnvironment !== undefined) return givenBy(passwordEnvironment);
   return { kind: "asked" };
+}
+
+/** Read here, so that nothing else reads the environment. */
+function givenBy(variable: string) {
+  return { kind: "given", variable, secret: new Secret(process.env[variable] ?? "") } as const;
 }
 
 /** The same with absolute paths. */
@@ -157,6 +229,7 @@ export function signaturesAt(base: string, signatures: SignaturesConfig): Signat
 export function keyFiles(keys: readonly KeySetting[]): string[] {
   return keys.flatMap(({ place, password, publicKey }) => [
     ...(place.kind === "file" ? [place.path] : []),
+    ...(place.kind === "keyless" && place.token.kind === "file" ? [place.token.path] : []),
     ...(password.kind === "file" ? [password.path] : []),
     ...(publicKey === undefined ? [] : [publicKey]),
   ]);

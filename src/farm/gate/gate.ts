@@ -27,7 +27,7 @@ import type { Verdict } from "../../check/verdict.ts";
 import { type KernelId, kernelName } from "../../kernel/kernel.ts";
 import { partsOfRelease } from "../../kernel/release-rules.ts";
 import type { Filtered } from "../../matrix/element-filter.ts";
-import type { TrustedBuilder } from "../../provenance/judge.ts";
+import type { TrustedBuilder } from "../../provenance/builder.ts";
 import type { PublicKey } from "../../provenance/public-key.ts";
 import { readManifest, readModules } from "../../registry/artifact.ts";
 import { artifactName, laterEvidence } from "../../registry/decisions.ts";

@@ -8,9 +8,10 @@ import { readAtMost } from "../../base/read-at-most.ts";
 import { type CountingNames, DEFAULT_POLICY, Policy } from "../../check/policy.ts";
 import { readSigner, type Signer } from "../../check/signature.ts";
 import { readYaml } from "../../formats/yaml.ts";
-import type { TrustedBuilder } from "../../provenance/judge.ts";
+import { builderKeys, type TrustedBuilder } from "../../provenance/builder.ts";
 import { type PublicKey, publicKeyFromPem } from "../../provenance/public-key.ts";
 import { describeProblems } from "../config/problems.ts";
+import { certifiedByFile } from "../signing/identity.ts";
 
 const FILE_LIMIT_BYTES = 4 * 1024 * 1024;
 
@@ -22,7 +23,7 @@ export interface ConfiguredPolicy extends CountingNames {
 
 /** Where no policy is configured. */
 export function defaultPolicy(builders: readonly TrustedBuilder[]): ConfiguredPolicy {
-  const keys = builders.map(({ key }) => key);
+  const keys = builderKeys(builders);
   const rebuilds = { of: 1, by: keys, notTheBuilder: false };
   return { policy: DEFAULT_POLICY, signers: [], builders, rebuilders: keys, rebuilds };
 }
@@ -50,17 +51,19 @@ export async function readPolicy(
   const { data: policy } = parsed;
   const placeOf = (name: string) => resolve(dirname(file), name);
   const signers = await Promise.all(policy.signers.map((name) => readCertificates(placeOf(name))));
-  const builders = policy.builders?.map(async ({ id, key }) => ({
-    id,
-    key: await readPublicKey(placeOf(key)),
-  }));
+  const builders = policy.builders?.map(
+    async ({ id, key, keyless }): Promise<TrustedBuilder> =>
+      keyless === undefined
+        ? { id, key: await readPublicKey(placeOf(key ?? "")) }
+        : certifiedByFile(id, { ...keyless, roots: placeOf(keyless.roots) }),
+  );
   const keysAt = async (names: readonly string[]) =>
     distinct(await Promise.all(names.map((name) => readPublicKey(placeOf(name)))));
   const { of = 1, by, notTheBuilder = false } = policy.reproducible ?? {};
   const named = by === undefined ? undefined : await keysAt(by);
   const others = await keysAt(policy.rebuilders ?? []);
   const farm = policy.builders === undefined || named === undefined ? await own() : [];
-  const counting = named ?? distinct([...others, ...farm.map(({ key }) => key)]);
+  const counting = named ?? distinct([...others, ...builderKeys(farm)]);
   if (named !== undefined && named.length < of)
     throw invalid(`reproducible: ${of} are wanted, but \`by\` has only ${named.length} distinct keys`);
   return {

@@ -32,6 +32,7 @@ const coded = (code: string) => expect.objectContaining({ code });
 function machine(keys: Partial<Record<Role, readonly TestKey[]>>): Farm["signing"] {
   const named = (role: Role) => new Map((keys[role] ?? []).map((key, index) => [`${role}${index}`, key]));
   return {
+    keyless: [],
     keysFor: async (role) => new Map([...named(role)].map(([name, { publicKey }]) => [name, publicKey])),
     sign: async (role, request, name = "") => {
       const key = named(role).get(name);

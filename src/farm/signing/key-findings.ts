@@ -8,10 +8,10 @@ import { isErrno } from "../../base/error.ts";
 import type { KeySetting } from "../../signing/open.ts";
 import type { FarmConfig } from "../config/index.ts";
 import type { Finding } from "../finding.ts";
-import { farmKeys, OWN_ROLES } from "./keys.ts";
+import { farmKeys, hasOwnKeys, OWN_ROLES } from "./keys.ts";
 
 /** What can be seen of a key from outside. */
-type Look = "token" | "absent" | "plain" | "encrypted" | "open to others" | "unreadable";
+type Look = "token" | "keyless" | "absent" | "plain" | "encrypted" | "open to others" | "unreadable";
 
 const PLAIN = "-----BEGIN PRIVATE KEY-----";
 const OTHERS = 0o077;
@@ -19,7 +19,7 @@ const OTHERS = 0o077;
 export async function keyFindings(config: Pick<FarmConfig, "keys" | "keyDirectory">): Promise<Finding[]> {
   const settings = farmKeys(config);
   const looks = await Promise.all(settings.map(async (key) => ({ key, look: await lookAt(key) })));
-  const isFresh = !config.keys.some(({ role }) => role !== "module");
+  const isFresh = !hasOwnKeys(config.keys);
   const here = new Set(looks.flatMap(({ key, look }) => (look === "absent" ? [] : [key.role])));
   return [
     ...looks.map(({ key, look }) => findingOf(key, look, isFresh)),
@@ -36,8 +36,10 @@ const ALL_HERE: Finding = {
 
 function findingOf({ name, role, password, place }: KeySetting, look: Look, isFresh: boolean): Finding {
   const subject = `key ${name} (${role})`;
-  const where = place.kind === "file" ? place.path : place.uri;
+  const where = whereIs(place);
   switch (look) {
+    case "keyless":
+      return { subject, state: "good", fact: `no key is kept: certificates name ${where}` };
     case "token":
       return { subject, state: "good", fact: `in a token: ${where}` };
     case "absent":
@@ -74,8 +76,19 @@ function findingOf({ name, role, password, place }: KeySetting, look: Look, isFr
   }
 }
 
+function whereIs(place: KeySetting["place"]): string {
+  switch (place.kind) {
+    case "file":
+      return place.path;
+    case "pkcs11":
+      return place.uri;
+    case "keyless":
+      return place.subject;
+  }
+}
+
 async function lookAt({ place }: KeySetting): Promise<Look> {
-  if (place.kind !== "file") return "token";
+  if (place.kind !== "file") return place.kind === "keyless" ? "keyless" : "token";
   try {
     await using file = await open(place.path, constants.O_RDONLY | constants.O_NONBLOCK);
     if (((await file.stat()).mode & OTHERS) !== 0) return "open to others";

@@ -7,7 +7,9 @@ import { basename, dirname, join } from "node:path";
 import { FarmError, isErrno } from "../../base/error.ts";
 import { exists } from "../../base/scratch.ts";
 import { type PublicKey, publicKeyFromPem } from "../../provenance/public-key.ts";
+import type { KeyOfTheRun } from "../../signing/certificates.ts";
 import { createKey } from "../../signing/create.ts";
+import type { KeylessPlace } from "../../signing/keys/keyless.ts";
 import { type KeySetting, openSigner } from "../../signing/open.ts";
 import { ROLES, type Role } from "../../signing/roles.ts";
 import type { Signer, SigningRequest } from "../../signing/signer.ts";
@@ -25,7 +27,7 @@ export function farmKeys({ keys, keyDirectory }: Pick<FarmConfig, "keys" | "keyD
 }
 
 export function hasOwnKeys(keys: FarmConfig["keys"]): boolean {
-  return keys.some(({ role }) => role !== "module");
+  return keys.some(({ role, place }) => role !== "module" && place.kind !== "keyless");
 }
 
 /** Whether an earlier run made keys, for this store or another one beside it. */
@@ -109,12 +111,20 @@ export interface NamedKey {
   readonly key: PublicKey;
 }
 
+/** An identity that signs with a new key in each run. */
+export interface KeylessKey {
+  readonly name: string;
+  readonly place: KeylessPlace;
+  /** @throws FarmError KEY_UNREADABLE */
+  readonly open: () => Promise<KeyOfTheRun>;
+}
+
 /** The keys of a farm, open as far as they were needed. */
 export class FarmSigning implements AsyncDisposable {
   readonly #keys: readonly KeySetting[];
   /** By a first run. */
   readonly #areMade: boolean;
-  readonly #signers = new Map<Role, Promise<Signer>>();
+  readonly #signers = new Map<string, Promise<Signer>>();
   /** Passwords are asked for one after the other. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -123,10 +133,18 @@ export class FarmSigning implements AsyncDisposable {
     this.#areMade = !hasOwnKeys(config.keys);
   }
 
-  /** All that are configured, in their order, without those that are yet to be made. */
+  /** Identities that sign for this farm. */
+  get keyless(): readonly KeylessKey[] {
+    return this.#keys.flatMap((setting) => {
+      const { name, place } = setting;
+      return place.kind === "keyless" ? [{ name, place, open: () => this.#keyOfTheRun(setting) }] : [];
+    });
+  }
+
+  /** All that stay, in their order, without those that are yet to be made. */
   async publicKeys(role?: Role): Promise<readonly NamedKey[]> {
     const found = [];
-    for (const setting of role === undefined ? this.#keys : this.#keysOf(role)) {
+    for (const setting of this.#lasting(role)) {
       const key = await this.#publicKeyOf(setting);
       if (key !== undefined) found.push({ name: setting.name, role: setting.role, key });
     }
@@ -163,8 +181,19 @@ export class FarmSigning implements AsyncDisposable {
     this.#signers.clear();
   }
 
-  #keysOf(role: Role): readonly KeySetting[] {
-    return this.#keys.filter((key) => key.role === role);
+  async #keyOfTheRun(setting: KeySetting): Promise<KeyOfTheRun> {
+    const { name } = setting;
+    const signer = await this.#opened(`keyless ${name}`, [setting]);
+    const publicKey = signer.keys.get(name);
+    if (publicKey === undefined) throw new FarmError("BUG", { detail: `the signer has no key ${name}` });
+    return { publicKey, sign: (request) => signer.sign(name, request) };
+  }
+
+  /** All keys but those that end with a run. */
+  #lasting(role?: Role): readonly KeySetting[] {
+    return this.#keys.filter(
+      (key) => key.place.kind !== "keyless" && (role === undefined || key.role === role),
+    );
   }
 
   /** From the file beside the key, if there is one: for that the key need not be opened, nor its password asked for. */
@@ -176,33 +205,36 @@ export class FarmSigning implements AsyncDisposable {
   }
 
   #signer(role: Role): Promise<Signer> {
-    const known = this.#signers.get(role);
+    return this.#opened(role, this.#lasting(role));
+  }
+
+  #opened(name: string, settings: readonly KeySetting[]): Promise<Signer> {
+    const known = this.#signers.get(name);
     if (known !== undefined) return known;
-    const opening = this.#last.then(() => this.#open(role));
-    this.#signers.set(role, opening);
+    const opening = this.#last.then(() => openMatching(settings));
+    this.#signers.set(name, opening);
     this.#last = opening.catch(() => {
       // Who asked hears of it; the next one may find the key in order.
-      this.#signers.delete(role);
+      this.#signers.delete(name);
     });
     return opening;
   }
+}
 
-  /** @throws FarmError KEY_UNREADABLE where the public key beside a key is another one's: what it signs would be refused */
-  async #open(role: Role): Promise<Signer> {
-    const settings = this.#keysOf(role);
-    const signer = await openSigner(settings);
-    for (const { name, publicKey } of settings) {
-      const pem = publicKey === undefined ? undefined : await readFile(publicKey, "utf8").catch(missing);
-      const said = pem === undefined ? undefined : publicKeyFromPem(pem, publicKey ?? name);
-      if (said === undefined || said.fingerprint === signer.keys.get(name)?.fingerprint) continue;
-      await signer[Symbol.asyncDispose]();
-      throw new FarmError("KEY_UNREADABLE", {
-        detail: `${publicKey} is not the public key of ${name}`,
-        hint: "Write it again with `kmodfarm keys show`, or remove it.",
-      });
-    }
-    return signer;
+/** @throws FarmError KEY_UNREADABLE where the public key beside a key is another one's: what it signs would be refused */
+async function openMatching(settings: readonly KeySetting[]): Promise<Signer> {
+  const signer = await openSigner(settings);
+  for (const { name, publicKey } of settings) {
+    const pem = publicKey === undefined ? undefined : await readFile(publicKey, "utf8").catch(missing);
+    const said = pem === undefined ? undefined : publicKeyFromPem(pem, publicKey ?? name);
+    if (said === undefined || said.fingerprint === signer.keys.get(name)?.fingerprint) continue;
+    await signer[Symbol.asyncDispose]();
+    throw new FarmError("KEY_UNREADABLE", {
+      detail: `${publicKey} is not the public key of ${name}`,
+      hint: "Write it again with `kmodfarm keys show`, or remove it.",
+    });
   }
+  return signer;
 }
 
 function missing(thrown: unknown): undefined {

@@ -2,10 +2,10 @@
  * Statements of how artifacts were built: the farm makes one of each that it built itself, and believes its own.
  */
 import { FarmError } from "../../base/error.ts";
-import { hexOf } from "../../base/json.ts";
+import { digestOf, hexOf } from "../../base/json.ts";
 import { provenanceOf, type WatchedBuild } from "../../provenance/build.ts";
+import type { CertifiedBuilder, KeyedBuilder, TrustedBuilder } from "../../provenance/builder.ts";
 import { writeBundle } from "../../provenance/bundle.ts";
-import type { TrustedBuilder } from "../../provenance/judge.ts";
 import type { PublicKey } from "../../provenance/public-key.ts";
 import {
   type StatedModule,
@@ -13,30 +13,73 @@ import {
   statementOf,
   writeStatement,
 } from "../../provenance/statement.ts";
-import type { FarmSigning } from "./keys.ts";
+import { readToken, signCertified } from "../../signing/certificates.ts";
+import type { KeylessPlace } from "../../signing/keys/keyless.ts";
+import type { SigningRequest } from "../../signing/signer.ts";
+import { certifiedByFile } from "./identity.ts";
+import type { FarmSigning, KeylessKey } from "./keys.ts";
 
 /** What of a farm speaks for it. */
 export interface Speaker {
-  readonly signing: Pick<FarmSigning, "keysFor" | "sign">;
+  readonly signing: Pick<FarmSigning, "keysFor" | "sign" | "keyless">;
   readonly config: { readonly builderId?: string | undefined };
 }
 
 /** Who states how this farm's artifacts were built. */
 export interface Attestor {
-  /** Whose statements they are, and the key that they can be verified with. */
+  /** Whose statements they are. */
   readonly builder: TrustedBuilder;
-  /** Signs a statement's text as DSSE's payload. */
-  readonly sign: (payload: string) => Promise<Uint8Array>;
+  /** A statement's text, signed, in its bundle. */
+  readonly sign: (payload: string) => Promise<string>;
 }
 
-/** Undefined for a farm without a key for statements. @throws FarmError KEY_UNREADABLE, KEY_LOCKED */
-export async function openAttestor({ signing, config }: Speaker): Promise<Attestor | undefined> {
+/**
+ * Undefined for a farm without a key for statements. Where it may sign without a key it does.
+ * @throws FarmError KEY_UNREADABLE, KEY_LOCKED, CONFIG_INVALID
+ */
+export async function openAttestor(speaker: Speaker): Promise<Attestor | undefined> {
+  const [keyless] = speaker.signing.keyless;
+  return keyless === undefined ? openKeyedAttestor(speaker) : openCertifiedAttestor(speaker, keyless);
+}
+
+/** The same with a key that stays: who builds again is told by it from others. */
+export async function openKeyedAttestor({ signing, config }: Speaker): Promise<Attestor | undefined> {
   const [first] = await signing.keysFor("builder");
   if (first === undefined) return undefined;
   const [name, key] = first;
+  return keyedAttestor(keyedBuilder(config, key), (request) => signing.sign("builder", request, name));
+}
+
+/** What a key of this process signs. */
+export function keyedAttestor(
+  builder: KeyedBuilder,
+  sign: (request: SigningRequest) => Promise<Uint8Array>,
+): Attestor {
   return {
-    builder: ownBuilder(config, key),
-    sign: (payload) => signing.sign("builder", { kind: "statement", payload }, name),
+    builder,
+    sign: async (payload) => writeBundle(payload, await sign({ kind: "statement", payload }), builder.key),
+  };
+}
+
+async function openCertifiedAttestor(
+  { config }: Speaker,
+  { name, place, open }: KeylessKey,
+): Promise<Attestor> {
+  const builder = await certifiedBy(config, place);
+  // Before anything is built: a token that is missing should not cost a night.
+  await readToken(place.token);
+  const { identity } = builder;
+  return {
+    builder,
+    async sign(payload) {
+      const bundle = await signCertified(payload, place, await open());
+      const fault = builder.faultIn(Buffer.from(bundle));
+      if (fault === undefined) return bundle;
+      throw new FarmError("SIGNING_REFUSED", {
+        detail: `${place.roots} does not show that ${identity.subject} of ${identity.issuer} signed what the key ${name} signed just now: ${fault}`,
+        hint: "Compare `issuer` and `subject` with what the token says, and `roots` with the servers that were asked.",
+      });
+    },
   };
 }
 
@@ -45,18 +88,19 @@ export async function openAttestor({ signing, config }: Speaker): Promise<Attest
  * check says so.
  */
 export async function ownBuilders({ signing, config }: Speaker): Promise<readonly TrustedBuilder[]> {
+  const certified = await Promise.all(signing.keyless.map(({ place }) => certifiedBy(config, place)));
   try {
     const keys = await signing.keysFor("builder");
-    return [...keys.values()].map((key) => ownBuilder(config, key));
+    return [...certified, ...[...keys.values()].map((key) => keyedBuilder(config, key))];
   } catch (thrown) {
-    if (thrown instanceof FarmError && UNAVAILABLE.has(thrown.code)) return [];
+    if (thrown instanceof FarmError && UNAVAILABLE.has(thrown.code)) return certified;
     throw thrown;
   }
 }
 
 const UNAVAILABLE: ReadonlySet<string> = new Set(["KEY_UNREADABLE", "KEY_LOCKED"]);
 
-function ownBuilder({ builderId }: Speaker["config"], key: PublicKey): TrustedBuilder {
+function keyedBuilder({ builderId }: Speaker["config"], key: PublicKey): KeyedBuilder {
   return { id: builderId ?? builderIdOf(key), key };
 }
 
@@ -65,10 +109,16 @@ export function builderIdOf({ fingerprint }: PublicKey): string {
   return `urn:kmodfarm:builder:${hexOf(fingerprint)}`;
 }
 
-/** A statement in its bundle. @throws FarmError SIGNING_REFUSED */
-export async function signStatement({ builder, sign }: Attestor, statement: Statement): Promise<Buffer> {
-  const payload = writeStatement(statement);
-  return Buffer.from(writeBundle(payload, await sign(payload), builder.key));
+/** Called by its own name, where that is a URI: a workflow's is. @throws FarmError FILE_UNREADABLE, CONFIG_INVALID */
+async function certifiedBy({ builderId }: Speaker["config"], place: KeylessPlace): Promise<CertifiedBuilder> {
+  const { issuer, subject, roots } = place;
+  const own = URL.canParse(subject) ? subject : `urn:kmodfarm:builder:${hexOf(digestOf([issuer, subject]))}`;
+  return certifiedByFile(builderId ?? own, { issuer, subject, roots });
+}
+
+/** @throws FarmError SIGNING_REFUSED, and what signing without a key may meet */
+export async function signStatement({ sign }: Attestor, statement: Statement): Promise<Buffer> {
+  return Buffer.from(await sign(writeStatement(statement)));
 }
 
 /** States a build that this farm planned and watched. @throws FarmError SIGNING_REFUSED */

@@ -34,6 +34,7 @@ async function settingsOf(config: FarmConfig, options: InitOptions, output: stri
     runners,
     store: accessOf(config, output),
     keys: keysIn(output, config),
+    isKeyless: config.keys.some(({ place }) => place.kind === "keyless"),
     privateHosts: config.privateHosts,
     config: pathIn(output, "the configuration", resolve(options.config ?? "kmodfarm.yaml")),
     package: options.package ?? (await ownPackage()),

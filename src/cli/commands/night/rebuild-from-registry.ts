@@ -12,7 +12,12 @@ import { Limits } from "../../../farm/config/limits.ts";
 import { registryTask } from "../../../farm/rebuild/inputs.ts";
 import { buildAgain, type RebuildReport } from "../../../farm/rebuild/rebuild.ts";
 import { rebuildStatement } from "../../../farm/rebuild/statements.ts";
-import { type Attestor, builderIdOf, signStatement } from "../../../farm/signing/statements.ts";
+import {
+  type Attestor,
+  builderIdOf,
+  keyedAttestor,
+  signStatement,
+} from "../../../farm/signing/statements.ts";
 import { hostArchitecture } from "../../../kernel/architecture.ts";
 import { readManifest } from "../../../registry/artifact.ts";
 import type { Manifest } from "../../../registry/documents.ts";
@@ -94,10 +99,7 @@ async function withSigner<T>(
   ]);
   const key = signer.keys.get("sign");
   if (key === undefined) throw new FarmError("BUG", { detail: "the signer has no key" });
-  return await work({
-    builder: { id: builderIdOf(key), key },
-    sign: (payload) => signer.sign("sign", { kind: "statement", payload }),
-  });
+  return await work(keyedAttestor({ id: builderIdOf(key), key }, (request) => signer.sign("sign", request)));
 }
 
 /** Where the statement is; undefined where the result says nothing of the artifact. */

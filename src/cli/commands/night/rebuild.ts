@@ -9,7 +9,7 @@ import { exists } from "../../../base/scratch.ts";
 import type { Farm } from "../../../farm/open.ts";
 import { buildAgain, ownTask, type RebuildReport } from "../../../farm/rebuild/rebuild.ts";
 import { addStatements, rebuildStatement } from "../../../farm/rebuild/statements.ts";
-import { openAttestor, signStatement } from "../../../farm/signing/statements.ts";
+import { openKeyedAttestor, signStatement } from "../../../farm/signing/statements.ts";
 import { readManifest } from "../../../registry/artifact.ts";
 import { Manifest } from "../../../registry/documents.ts";
 import { readPublished } from "../../../registry/generations.ts";
@@ -54,7 +54,7 @@ async function keepOwn(
   report: RebuildReport,
   say: (text: string) => void,
 ): Promise<void> {
-  const attestor = await openAttestor(farm);
+  const attestor = await openKeyedAttestor(farm);
   if (attestor === undefined) return say("this farm has no key for builder, so the result is not kept");
   const statement = await rebuildStatement(report, manifest, attestor.builder.id);
   if (statement === undefined) return;
