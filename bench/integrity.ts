@@ -10,9 +10,10 @@
  */
 
 import { randomBytes } from "node:crypto";
-import { cp, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, link, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { bundleProgram } from "../scripts/bundle.ts";
 import { toDocument } from "../src/base/json.ts";
 import { loadConfig } from "../src/farm/config/index.ts";
 import { openFarm, readingContext } from "../src/farm/open.ts";
@@ -68,11 +69,12 @@ await consistency();
 await night();
 
 async function installed(): Promise<typeof import("../src/farm/sets/module-tree.ts")> {
-  const place = at("dist");
-  const root = join(import.meta.dirname, "..");
-  const compiler = join(root, "node_modules/typescript/bin/tsc");
-  await timed([process.execPath, compiler, "-p", join(root, "tsconfig.build.json"), "--outDir", place]);
-  return import(join(place, "farm/sets/module-tree.js"));
+  const [place, root] = [at("package"), join(import.meta.dirname, "..")];
+  const name = "farm/sets/module-tree";
+  await bundleProgram(join(place, "dist"), [name]);
+  await cp(join(root, "package.json"), join(place, "package.json"));
+  await symlink(join(root, "node_modules"), join(place, "node_modules"));
+  return import(join(place, `dist/${name}.js`));
 }
 
 async function verifyOne(): Promise<void> {

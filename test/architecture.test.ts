@@ -63,6 +63,7 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "base/ending.ts": "/proc",
   "base/http.ts": "its own temporary file",
   "base/file-digest.ts": "a file whose digest is asked",
+  "base/own-files.ts": "the directory of this program",
   "base/own-place.ts": "asks who owns the farm's own places",
   "base/process-name.ts": "/proc",
   "base/read-at-most.ts": "a file that a person or a setting names",

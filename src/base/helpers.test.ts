@@ -4,7 +4,7 @@ import { Helpers } from "./helpers.ts";
 import { searchFirst, searchPath } from "./programs.ts";
 
 const helpers = new Helpers({
-  ...{ script: "../../test/support/helper-work", base: import.meta.url },
+  ...{ script: new URL("../../test/support/helper-work.ts", import.meta.url) },
   ...{ most: 1, memoryMiB: 64 },
 });
 const ask = (work: HelperWork, bounds = {}) => helpers.ask<unknown>(work, { timeoutMs: 60_000, ...bounds });

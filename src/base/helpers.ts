@@ -3,6 +3,7 @@
  * has overlooked ends it, and nothing else. (A thread that has too little memory ends its whole process, now and then.)
  */
 import { getCompileCacheDir } from "node:module";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { deserialize, serialize } from "node:v8";
 import PQueue from "p-queue";
@@ -12,10 +13,8 @@ import { searchFirst, searchPath } from "./programs.ts";
 import { type Pipe, pipeThrough } from "./run.ts";
 
 interface HelpersOptions {
-  /** Without extension, relative to `base`: `./index-helper`. It calls `answerAll`. */
-  readonly script: string;
-  /** The caller's `import.meta.url`: the script is TypeScript where that is. */
-  readonly base: string;
+  /** It calls `answerAll`. */
+  readonly script: URL;
   /** How many there are at once; other questions wait. */
   readonly most: number;
   /** What JavaScript's objects of each may take. */
@@ -68,8 +67,8 @@ export class Helpers {
   }
 
   #start(): Helper {
-    const { script, base, memoryMiB } = this.#options;
-    const file = fileURLToPath(new URL(`${script}.${base.endsWith(".ts") ? "ts" : "js"}`, base));
+    const { script, memoryMiB } = this.#options;
+    const file = fileURLToPath(script);
     const compiled = getCompileCacheDir();
     const pipe = pipeThrough(
       [
@@ -90,7 +89,7 @@ export class Helpers {
     const { script, memoryMiB } = this.#options;
     const { promise, reject } = Promise.withResolvers<never>();
     const failed = (code: "TIMED_OUT" | "OUT_OF_MEMORY" | "BUG", fact: string) =>
-      new FarmError(code, { detail: `${script}: ${fact}` });
+      new FarmError(code, { detail: `${basename(script.pathname)}: ${fact}` });
     const timer = setTimeout(
       () => reject(failed("TIMED_OUT", `not done after ${timeoutMs / 1000} s`)),
       timeoutMs,

@@ -1,16 +1,15 @@
 /**
  * Work in a thread of its own: what strangers wrote may take long to read, and must not keep everything else waiting.
  */
+import { basename } from "node:path";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { FarmError } from "./error.ts";
 import { type Answer, answerTo, resultOf } from "./fault.ts";
 import { searchFirst, searchPath } from "./programs.ts";
 
 interface Thread {
-  /** Without extension, relative to `base`: `./diagnose-thread`. It calls `answerOnce`. */
-  readonly script: string;
-  /** The caller's `import.meta.url`: the script is TypeScript where that is. */
-  readonly base: string;
+  /** It calls `answerOnce`. */
+  readonly script: URL;
   /** What the script is asked. */
   readonly work: unknown;
   /** Default: as long as it takes. */
@@ -23,16 +22,15 @@ interface Asked<Work> {
 }
 
 /** @throws FarmError TIMED_OUT; what the script throws, as a FarmError; and whatever ends the thread before it has a result */
-export async function inThread<Result>({ script, base, work, timeoutMs }: Thread): Promise<Result> {
+export async function inThread<Result>({ script, work, timeoutMs }: Thread): Promise<Result> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer<Result>>();
-  const extension = base.endsWith(".ts") ? "ts" : "js";
-  const worker = new Worker(new URL(`${script}.${extension}`, base), {
+  const worker = new Worker(script, {
     workerData: { path: searchPath(), work } satisfies Asked<unknown>,
     // What a thread closes may have been open before it: files that our parent left open are closed where programs start.
     trackUnmanagedFds: false,
   });
   const failed = (code: "TIMED_OUT" | "BUG", fact: string) =>
-    reject(new FarmError(code, { detail: `${script}: ${fact}` }));
+    reject(new FarmError(code, { detail: `${basename(script.pathname)}: ${fact}` }));
   const timer =
     timeoutMs === undefined
       ? undefined

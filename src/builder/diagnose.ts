@@ -2,8 +2,10 @@
  * Reads why a build failed from its log: the first line that shows a strong symptom, what it means, which line
  * of the driver is guilty, and what its author can do.
  */
+
 import { closest } from "../base/closest.ts";
 import { FarmError } from "../base/error.ts";
+import { ownScript } from "../base/own-files.ts";
 import { inThread } from "../base/thread.ts";
 import type { Limit } from "./sandboxes/sandbox.ts";
 import { misspelt } from "./symptoms/compiler.ts";
@@ -60,7 +62,7 @@ const TIME_LIMIT_MS = 30_000;
 export async function diagnoseApart(build: FailedBuild, timeoutMs = TIME_LIMIT_MS): Promise<Diagnosis> {
   const work = { ...build, log: beginAndEnd(build.log) };
   try {
-    return await inThread({ script: "./diagnose-thread", base: import.meta.url, work, timeoutMs });
+    return await inThread({ script: ownScript("builder/diagnose-thread"), work, timeoutMs });
   } catch (thrown) {
     if (!(thrown instanceof FarmError) || thrown.code !== "TIMED_OUT") throw thrown;
     return {

@@ -2,9 +2,11 @@
  * Reading indices and lists in processes of their own: each within its time and memory, so that what a stranger wrote costs
  * no more than its own source, whatever a reader has overlooked.
  */
+
 import { rm } from "node:fs/promises";
 import { FarmError, toFarmError } from "../base/error.ts";
 import { Helpers } from "../base/helpers.ts";
+import { ownScript } from "../base/own-files.ts";
 import type { IndexContent, IndexFile } from "./index-file.ts";
 import type { SourceContext } from "./source.ts";
 
@@ -13,8 +15,7 @@ const BOUNDS = { minutes: 2, memoryMiB: 1024 } as const;
 
 /** What is read is in memory for a while: a mirror may have many of the largest. */
 const HELPERS = new Helpers({
-  script: "./index-helper",
-  base: import.meta.url,
+  script: ownScript("catalog/index-helper"),
   most: 2,
   memoryMiB: BOUNDS.memoryMiB,
 });

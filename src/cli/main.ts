@@ -3,9 +3,8 @@ import { readFileSync } from "node:fs";
 
 const started = process.argv.slice(2);
 if (started.length === 1 && (started[0] === "--version" || started[0] === "-V")) {
-  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
+  const { ownFile } = await import("../base/own-files.ts");
+  const { version } = JSON.parse(readFileSync(ownFile("package.json"), "utf8")) as { version: string };
   process.stdout.write(`${version}\n`);
 } else {
   const { searchFirst } = await import("../base/programs.ts");

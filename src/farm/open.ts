@@ -1,6 +1,7 @@
 /**
  * Opening a farm: from a configuration to the sources, caches and tools that the night works with.
  */
+
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { z } from "zod";
@@ -8,6 +9,7 @@ import { awaitEviction, openCache } from "../base/cache.ts";
 import { type FarmError, ownError, toFarmError } from "../base/error.ts";
 import { Http } from "../base/http.ts";
 import { canonicalJson } from "../base/json.ts";
+import { ownFile } from "../base/own-files.ts";
 import { openScratch, type Scratch } from "../base/scratch.ts";
 import { formatSize } from "../base/size.ts";
 import type { BuildContext } from "../builder/build.ts";
@@ -75,7 +77,7 @@ export interface Farm {
 }
 
 /** The same place from the sources and from the published package. */
-export const IMAGES = fileURLToPath(new URL("../../images", import.meta.url));
+export const IMAGES = fileURLToPath(ownFile("images"));
 
 export async function openFarm(config: FarmConfig): Promise<Farm> {
   const host = await readHostMirrors();

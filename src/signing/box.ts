@@ -2,10 +2,12 @@
  * The box of a signer's process: no environment, no network, no dumps of its memory, no view of this machine but its own
  * program; and Node.js's permission model in it, so that a fault in one of the two does not reach the key's owner.
  */
+
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { IS_CHECKOUT, ownFile, ownScript } from "../base/own-files.ts";
 import { shutIn } from "../base/shut-in.ts";
 import type { Access } from "./keys/key.ts";
 import type { Start } from "./wire.ts";
@@ -14,7 +16,7 @@ import type { Start } from "./wire.ts";
 const MEMORY_BYTES = 8 * 1024 ** 3;
 /** As long as a farm that keeps watch: days. */
 const CPU_SECONDS = 30 * 24 * 3600;
-/** The packages whose code it runs. */
+/** The packages whose code it runs, where they are not in its own files. */
 const PACKAGES = ["@noble", "zod"];
 
 /** The command that starts one. */
@@ -22,9 +24,10 @@ export function signerCommand(
   start: Start,
   { reads = [], writes = [], startsPrograms = false }: Access,
 ): string[] {
-  const script = fileURLToPath(import.meta.url).replace(/box\.([tj]s)$/, "process.$1");
+  const script = fileURLToPath(ownScript("signing/process"));
   const sources = dirname(dirname(script));
-  const program = [sources, join(sources, "..", "package.json"), ...PACKAGES.map(placeOf)];
+  const packages = IS_CHECKOUT ? PACKAGES.map(placeOf) : [];
+  const program = [sources, fileURLToPath(ownFile("package.json")), ...packages];
   const shown = [...program, ...reads, process.execPath];
   return shutIn(
     [

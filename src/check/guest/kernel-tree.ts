@@ -8,6 +8,7 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { markUsed } from "../../base/cache.ts";
 import { FarmError } from "../../base/error.ts";
 import { digestOf, hexOf } from "../../base/json.ts";
+import { ownScript } from "../../base/own-files.ts";
 import { exists } from "../../base/scratch.ts";
 import { inThread } from "../../base/thread.ts";
 import { type Packing, packingOf } from "../../formats/compressed-module.ts";
@@ -105,8 +106,7 @@ async function makeTree(
   checkPaths([...files.keys()], kversion);
   const work: TreeWork = { files };
   const read = await inThread<ReadTree>({
-    script: "./kernel-tree-thread",
-    base: import.meta.url,
+    script: ownScript("check/guest/kernel-tree-thread"),
     work,
     timeoutMs: READING_LIMIT_MS,
   });

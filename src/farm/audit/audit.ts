@@ -1,9 +1,11 @@
 /**
  * What is wrong in a place full of modules: read in threads where it is a directory of this machine, else fetched.
  */
+
 import { availableParallelism } from "node:os";
 import PQueue from "p-queue";
 import { FarmError, toFarmError } from "../../base/error.ts";
+import { ownScript } from "../../base/own-files.ts";
 import { inThread } from "../../base/thread.ts";
 import {
   type AuditedFile,
@@ -14,10 +16,10 @@ import {
   unread,
 } from "../../check/audit.ts";
 import { type Finding, findings, type Unjudged, unjudged } from "../../check/audit-findings.ts";
+import { type AuditWork, auditDirectory } from "./audit-thread.ts";
 import { kernelsBeside } from "./kernels-beside.ts";
 import type { ReadPlace } from "./place.ts";
 import type { Gap } from "./web-listing.ts";
-import { type AuditWork, auditDirectory } from "./worker.ts";
 
 const MODULE = /\.ko(\.(xz|zst|gz))?$/;
 /** Modules in a form that kernels, kmod and this program do not open. */
@@ -76,7 +78,7 @@ async function auditLocal(
   const parts = await Promise.all(
     shares.map((share) => {
       const work: AuditWork = { directory, paths: share, keys };
-      return inThread<AuditedFile[]>({ script: "./worker", base: import.meta.url, work });
+      return inThread<AuditedFile[]>({ script: ownScript("farm/audit/audit-thread"), work });
     }),
   );
   return parts.flat().toSorted((a, b) => (a.path < b.path ? -1 : 1));

@@ -4,10 +4,10 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { craftModule } from "../../../test/support/crafted-module.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
+import { auditDirectory } from "./audit-thread.ts";
 import { kernelsBeside } from "./kernels-beside.ts";
 import { readLocalFile } from "./local-file.ts";
 import { openPlace } from "./place.ts";
-import { auditDirectory } from "./worker.ts";
 
 /** So long that Node reads it in no one go; it takes no room on the disk. */
 const GIANT_BYTES = 3 * 1024 ** 3;

@@ -1,11 +1,13 @@
 /**
  * The tree over all modules of a kernel, from a directory that holds them or from the document that was made of it.
  */
+
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { parseDocument } from "../../base/json.ts";
+import { ownScript } from "../../base/own-files.ts";
 import { inThread } from "../../base/thread.ts";
 import {
   asLinuxHash,
@@ -111,7 +113,7 @@ async function hashShares(directory: string, files: readonly PlacedFile[]): Prom
   return Promise.all(
     Array.from({ length: threads }, (_, share) => {
       const work: HashWork = { directory, files: files.filter((_one, index) => index % threads === share) };
-      return inThread<HashedFiles>({ script: "./hash-thread", base: import.meta.url, work });
+      return inThread<HashedFiles>({ script: ownScript("farm/sets/hash-thread"), work });
     }),
   );
 }

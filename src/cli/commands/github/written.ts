@@ -1,9 +1,11 @@
 /**
  * What commands that write workflows have in common.
  */
+
 import { lstat, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { FarmError, isErrno } from "../../../base/error.ts";
+import { ownFile } from "../../../base/own-files.ts";
 import { print, printJson } from "../../output.ts";
 
 /** Writes the files, over earlier ones, and says which. */
@@ -60,6 +62,6 @@ export function pathIn(output: string, what: string, file: string): string {
 
 /** What npm installs, if nothing else is asked for: this very version. */
 export async function ownPackage(): Promise<string> {
-  const file = new URL("../../../../package.json", import.meta.url);
+  const file = ownFile("package.json");
   return `kmodfarm@${(JSON.parse(await readFile(file, "utf8")) as { version: string }).version}`;
 }

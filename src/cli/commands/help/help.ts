@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { didYouMean } from "../../../base/closest.ts";
 import { FarmError } from "../../../base/error.ts";
+import { ownFile } from "../../../base/own-files.ts";
 import type { OptionsOf } from "../../command.ts";
 import { pageText } from "../../markdown.ts";
 import { print } from "../../output.ts";
@@ -14,7 +15,7 @@ import { sizeOf } from "../../terminal.ts";
 import type { HELP } from "./command.ts";
 
 /** The same place from the sources and from the published package. */
-const DOCS = fileURLToPath(new URL("../../../../docs", import.meta.url));
+const DOCS = fileURLToPath(ownFile("docs"));
 
 /** `program` has every command there is. */
 export async function help(
