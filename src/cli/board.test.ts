@@ -1,4 +1,5 @@
 import { PassThrough } from "node:stream";
+import { stripVTControlCharacters } from "node:util";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { NOTHING_CHANGED } from "../base/progress.ts";
 import { openBoard } from "./board.ts";
@@ -51,6 +52,22 @@ describe("a board", () => {
     const text = (await stream.toArray()).join("");
     expect(text).toMatch(/── 1 done, 0 failed, 1 to do, 3 as before/);
     expect(text).not.toMatch(/4 done/);
+  });
+
+  test.each([true, false])("says what many elements fail by once (terminal: %s)", async (isTTY) => {
+    const stream = Object.assign(new PassThrough(), { isTTY, columns: 400 });
+    const board = await openBoard({ format: "text", stream: stream as unknown as NodeJS.WriteStream });
+    const why = `the toolchain root of debian12 cannot be made: ${"connection refused ".repeat(4)}`;
+
+    for (const name of ["a", "b"]) board.element(of(name), "failed", why);
+    for (const name of ["c", "d"]) board.element(of(name), "failed", "no header");
+    board.element(of("e"), "candidate", why);
+    board.close();
+    stream.end();
+
+    const text = stripVTControlCharacters((await stream.toArray()).join(""));
+    expect(text.match(/failed +a: the toolchain root|failed +b: for the same reason as a/g)).toHaveLength(2);
+    expect(text.match(/failed +[cd]: no header|candidate +e: the toolchain root/g)).toHaveLength(3);
   });
 
   test("that writes JSON writes lines of it, with the words as they were", async () => {

@@ -4,7 +4,7 @@
 import { type Named, NOTHING_CHANGED, type Outlook, type Stage } from "../base/progress.ts";
 import { formatSize } from "../base/size.ts";
 import { roughly, secondsLeft } from "./eta.ts";
-import { type Board, FINAL, QUIET, stageLine } from "./stages.ts";
+import { type Board, FINAL, QUIET, StageLines } from "./stages.ts";
 import { cut, isColourful, painted, type Size, sizeOf } from "./terminal.ts";
 
 const REDRAW_MS = 200;
@@ -103,6 +103,7 @@ export class LiveBoard implements Board {
   readonly #stream: NodeJS.WriteStream;
   readonly #isVerbose: boolean;
   readonly #paint: (text: string) => string;
+  readonly #lines = new StageLines();
   readonly #active = new Map<string, Active>();
   readonly #tasks = new Map<string, Task>();
   readonly #counts = { done: 0, failed: 0, asBefore: 0 };
@@ -146,7 +147,7 @@ export class LiveBoard implements Board {
       const sinceMs = known?.stage === stage ? known.sinceMs : Date.now();
       this.#active.set(key, { name, stage, detail, sinceMs });
       if (stage === "building" && this.#outlook?.of(key).isDone) this.#redone.add(key);
-      if (this.#isVerbose && known?.stage !== stage) this.#draw(stageLine(name, stage, detail));
+      if (this.#isVerbose && known?.stage !== stage) this.#draw(this.#lines.of(name, stage, detail));
       return;
     }
     this.#active.delete(key);
@@ -154,7 +155,7 @@ export class LiveBoard implements Board {
     else if (QUIET.has(stage)) return;
     else {
       this.#counts[stage === "failed" ? "failed" : "done"]++;
-      this.#draw(stageLine(name, stage, detail));
+      this.#draw(this.#lines.of(name, stage, detail));
     }
   }
 

@@ -3,7 +3,7 @@
  */
 import { counted } from "../base/counted.ts";
 import { type Named, NOTHING_CHANGED, type Stage } from "../base/progress.ts";
-import { type Board, FINAL, QUIET, stageLine } from "./stages.ts";
+import { type Board, FINAL, QUIET, StageLines } from "./stages.ts";
 import { isOnGithub } from "./terminal.ts";
 
 /** Stages that take minutes: each is worth a line. */
@@ -33,6 +33,7 @@ export class PlainBoard implements Board {
   readonly #isGrouped: boolean;
   readonly #stages = new Map<string, Stage>();
   readonly #tasks = new Map<string, string>();
+  readonly #lines = new StageLines();
   readonly #watch: NodeJS.Timeout;
   #writtenAt: number;
 
@@ -59,7 +60,7 @@ export class PlainBoard implements Board {
     const isNews = this.#stages.get(key) !== stage;
     if (FINAL.has(stage)) this.#stages.delete(key);
     else this.#stages.set(key, stage);
-    if (isNews && this.#isShown(stage, detail)) this.#write(stageLine(name, stage, detail));
+    if (isNews && this.#isShown(stage, detail)) this.#write(this.#lines.of(name, stage, detail));
   }
 
   close(): void {

@@ -16,7 +16,21 @@ export const FINAL: ReadonlySet<Stage> = new Set([
 /** Counted, but not worth a line each: a mirror may lack a whole suite. */
 export const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
 
-/** `published   hello 1.0.0 debian12/x86_64/6.1.0-57-amd64` */
-export function stageLine(name: string, stage: Stage, detail: string | undefined): string {
-  return `${stage.padEnd(11)} ${name}${detail === undefined ? "" : `: ${detail}`}`;
+/** So short a detail is said each time. */
+const SHORT = 60;
+
+/** `published   hello 1.0.0 debian12/x86_64/6.1.0-57-amd64`; what is said of one at length is not said again of others. */
+export class StageLines {
+  /** What was said of a stage, and of which element. */
+  readonly #said = new Map<string, string>();
+
+  of(name: string, stage: Stage, detail = ""): string {
+    const begin = `${stage.padEnd(11)} ${name}`;
+    if (detail.length <= SHORT) return detail === "" ? begin : `${begin}: ${detail}`;
+    const what = `${stage} ${detail}`;
+    const first = this.#said.get(what);
+    if (first !== undefined && first !== name) return `${begin}: for the same reason as ${first}`;
+    this.#said.set(what, name);
+    return `${begin}: ${detail}`;
+  }
 }

@@ -64,8 +64,10 @@ async function unpackKernel(workshop: string, release: string, kernel: string): 
   const downloads = join(workshop, "downloads");
   await mkdir(downloads, { recursive: true });
   await copyFile("/etc/resolv.conf", join(workshop, "etc/resolv.conf"));
-  const download = `cd /downloads && apt-get -qq -o APT::Sandbox::User=root download linux-image-${release}`;
-  await run("chroot", [workshop, "sh", "-c", download], MOST_OUTPUT);
+  // From 7.2 on the image's package is empty, and depends on those that have what was in it.
+  const download = `cd /downloads && apt-get -qq -o APT::Sandbox::User=root download "$1" $(
+    apt-cache depends "$1" | sed -En 's/^ *Depends: (linux-(binary|modules)-.*)/\\1/p')`;
+  await run("chroot", [workshop, "sh", "-c", download, "sh", `linux-image-${release}`], MOST_OUTPUT);
   await mkdir(kernel, { recursive: true });
   for (const name of await readdir(downloads))
     await run("dpkg-deb", ["-x", join(downloads, name), kernel], MOST_OUTPUT);
