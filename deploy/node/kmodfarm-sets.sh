@@ -7,6 +7,8 @@
 # next_kernel: $release and $build of $kernel, which is installed and does not run yet.
 next_kernel() {
   release=$kernel image=$host/boot/vmlinuz-$kernel
+  # Where packages have it: the one below /boot is a copy that is made later, or never.
+  [ -f "$image" ] || image=$host/lib/modules/$kernel/vmlinuz
   # x86 has the words outside of what is compressed, at an offset that is written down; others are at most a gzip.
   if dd if="$image" bs=1 skip=514 count=4 2>/dev/null | grep -q HdrS; then
     offset=$(od -An -tu2 -j526 -N2 "$image") && dd if="$image" bs=1 skip=$((offset + 512)) count=400 2>/dev/null | tr '\0' '\n' | sed 's/^/Linux version /; q'

@@ -25,8 +25,13 @@ export async function kernelOf(host: string, next: string | undefined): Promise<
 
 /** What `uname -v` will say, by the words in the boot image. */
 async function versionOf(host: string, next: string): Promise<string> {
-  const image = `${host}/boot/vmlinuz-${next}`;
-  const bytes = await readIfThere(image);
+  let image = `${host}/boot/vmlinuz-${next}`;
+  let bytes = await readIfThere(image);
+  // Where packages have it: the one below /boot is a copy that is made later, or never.
+  if (bytes === undefined) {
+    image = `${host}/lib/modules/${next}/vmlinuz`;
+    bytes = await readIfThere(image);
+  }
   const banner = bytes === undefined ? undefined : await readBanner(bytes, image, refuseToUnpack);
   const said = banner?.startsWith(`Linux version ${next} (`) === true ? versionInBanner(banner) : undefined;
   if (said === undefined)

@@ -9,7 +9,7 @@ import { FarmError } from "../base/error.ts";
 import { type ConfigPlaces, type FarmConfig, loadConfig } from "../farm/config/index.ts";
 import type { Narrowed } from "../farm/night/wanted.ts";
 import type { Farm } from "../farm/open.ts";
-import { ArchitectureName } from "../kernel/architecture.ts";
+import { ARCHITECTURES, ArchitectureName } from "../kernel/architecture.ts";
 import type { Selection } from "../matrix/select.ts";
 import { hasFiles, openStore, type StorePlace } from "../registry/stores/index.ts";
 import type { Store } from "../registry/stores/store.ts";
@@ -24,10 +24,10 @@ export function toList(value: string | undefined): string[] | undefined {
   return words === undefined || words.length === 0 ? undefined : words;
 }
 
-/** @throws FarmError USAGE */
+/** As `uname -m` calls it, or Debian and containers. @throws FarmError USAGE */
 export function toArchitecture(word: string): ArchitectureName {
-  const parsed = ArchitectureName.safeParse(word);
-  if (parsed.success) return parsed.data;
+  const known = ARCHITECTURES.find(({ name, debian }) => word === name || word === debian);
+  if (known !== undefined) return known.name;
   throw new FarmError("USAGE", {
     detail: `'${word}' is not a known architecture; choose from ${ArchitectureName.options.join(", ")}`,
   });

@@ -182,6 +182,10 @@ describe("words that name nothing", () => {
       /^distributions: there is no distribution or release 'debain12' \(did you mean 'debian12'\?\)$/,
     ],
     [
+      { distributions: ["bookworm"] },
+      /^distributions: there is no distribution or release 'bookworm' \(did you mean 'debian12'\?\)$/,
+    ],
+    [
       { distributions: ["debian12"], kernels: ["6.1.0-56-amd46"] },
       /^kernels: none of the 4 kernels is 6\.1\.0-56-amd46 \(did you mean '6\.1\.0-56-amd64'\?\)$/,
     ],

@@ -185,8 +185,15 @@ export function unknownDistributions(
     .filter((word) => !known.has(word) && findRelease(word) === undefined)
     .map((word) => ({
       setting: "distributions",
-      fact: `there is no distribution or release '${word}'${didYouMean(word, [...known])}`,
+      fact: `there is no distribution or release '${word}'${releaseCalled(word) ?? didYouMean(word, [...known])}`,
     }));
+}
+
+/** People say `bookworm`. */
+function releaseCalled(codename: string): string | undefined {
+  const releases = DISTRIBUTIONS.flatMap(({ releases }) => [...releases]);
+  const called = releases.find((release) => "codename" in release && release.codename === codename);
+  return called && ` (did you mean '${called.key}'?)`;
 }
 
 const emptyAsAll = <T>(words: readonly T[]) => (words.length === 0 ? undefined : words);

@@ -4,6 +4,7 @@
  */
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { chmod, copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join, relative } from "node:path";
@@ -28,8 +29,9 @@ export interface NodeRelease {
   /** Roots: one that builds and serves, and that of the node. */
   readonly workshop: string;
   readonly root: string;
-  /** `boot/vmlinuz-…` and `lib/modules/…`, unpacked. */
+  /** Its package, unpacked. */
   readonly kernel: string;
+  readonly image: string;
 }
 
 /** Made once; what it is made of is the release's own. */
@@ -52,11 +54,12 @@ export async function nodeRelease(codename: string): Promise<NodeRelease> {
   const releases = await readdir(join(workshop, "lib/modules"));
   const [release = ""] = releases.filter((name) => name.endsWith("cloud-amd64"));
   const kernel = await unpackKernel(workshop, release, join(place, "kernel"));
-  const image = join(kernel, `boot/vmlinuz-${release}`);
+  const images = [`boot/vmlinuz-${release}`, `usr/lib/modules/${release}/vmlinuz`];
+  const image = images.map((path) => join(kernel, path)).find((path) => existsSync(path)) ?? "";
   const { banner } = await readVmlinuz(await readFile(image), image, unpackWhole);
   const version = versionInBanner(banner);
   if (version === undefined) throw new Error(`no version in ${banner}`);
-  return { codename, release, version, workshop, root, kernel };
+  return { codename, release, version, workshop, root, kernel, image };
 }
 
 async function unpackKernel(workshop: string, release: string, kernel: string): Promise<string> {
@@ -229,7 +232,7 @@ export async function bootNode(
     [
       ...["-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-nodefaults", "-display", "none"],
       ...ofFirmware,
-      ...["-no-reboot", "-serial", "stdio", "-kernel", join(node.kernel, `boot/vmlinuz-${node.release}`)],
+      ...["-no-reboot", "-serial", "stdio", "-kernel", node.image],
       ...["-initrd", initramfs, "-drive", `file=${disk},format=raw,if=virtio,cache=unsafe`],
       ...["-nic", "user,model=virtio-net-pci"],
       ...["-append", `console=ttyS0 panic=-1 quiet kmodfarm=${control}`],

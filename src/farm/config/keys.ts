@@ -34,7 +34,12 @@ const Token = z.strictObject({
     .describe("Environment of the library, for example `{SOFTHSM2_CONF: /etc/softhsm2.conf}`."),
 });
 
-const Server = z.url({ protocol: /^https?$/, error: "not an address of http or https" });
+/** A token is said to it: in the clear only to this machine. */
+const Server = z
+  .url({ protocol: /^https?$/, error: "not an address of https" })
+  .refine((url) => /^https:|^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|\/|$)/.test(url), {
+    error: "a token would go there in the clear: it must be https",
+  });
 
 const Keyless = z
   .strictObject({

@@ -147,6 +147,13 @@ describe("a farm without a key", () => {
     refused({ for: "builder", passwordFile: "a", keyless: settings() }, /no password/);
     refused({ for: "builder", keyless: settings({ rekor: "none" }) }, /`timestamps` must name/);
     refused({ for: "builder", keyless: settings({ rekorVersion: 2 }) }, /`timestamps` must name/);
+    for (const fulcio of [
+      "http://fulcio.example",
+      "http://127.0.0.1.example",
+      "http://localhost.x/",
+      "ftp://a",
+    ])
+      refused({ for: "builder", keyless: settings({ fulcio }) }, /https/);
   });
 });
 
