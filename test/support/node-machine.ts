@@ -69,7 +69,7 @@ async function unpackKernel(workshop: string, release: string, kernel: string): 
   await copyFile("/etc/resolv.conf", join(workshop, "etc/resolv.conf"));
   // From 7.2 on the image's package is empty, and depends on those that have what was in it.
   const download = `cd /downloads && apt-get -qq -o APT::Sandbox::User=root download "$1" $(
-    apt-cache depends "$1" | sed -En 's/^ *Depends: (linux-(binary|modules)-.*)/\\1/p')`;
+    apt-cache depends "$1" | sed -En 's/^ *Depends: (linux-(base|binary|modules)-.*)/\\1/p')`;
   await run("chroot", [workshop, "sh", "-c", download, "sh", `linux-image-${release}`], MOST_OUTPUT);
   await mkdir(kernel, { recursive: true });
   for (const name of await readdir(downloads))
@@ -99,7 +99,10 @@ export async function buildDriver(
     `DRIVER_VERSION=${version}`,
     "modules",
   ];
-  await run("chroot", [workshop, ...make], MOST_OUTPUT);
+  // From 7.2 on objtool asks /proc how large its stack is.
+  const inside = 'mount -t proc proc "$1/proc" && exec chroot "$@"';
+  const options = ["--pid", "--fork", "--mount", "--propagation", "private"];
+  await run("unshare", [...options, "sh", "-c", inside, "sh", workshop, ...make], MOST_OUTPUT);
   return Promise.all(
     ["tally.ko", "doorbell.ko"].map(async (file) => ({
       file,

@@ -193,7 +193,7 @@ describe("kernelsOf", () => {
     expect(only(packages).packages.headers.at(-1)?.version).toBe("6.1.170-10");
   });
 
-  test("from 7.x on, boot image and modules are packages of their own", () => {
+  test("from 7.x on, boot image, modules and the list of what is built in are packages of their own", () => {
     const kversion = "7.1.3+deb14-amd64";
     const version = "7.1.3-1";
     const packages = [
@@ -201,12 +201,15 @@ describe("kernelsOf", () => {
       makeListedPackage({ name: `linux-binary-${kversion}`, version }),
       makeListedPackage({ name: `linux-modules-${kversion}`, version }),
       makeListedPackage({ name: `linux-modules-${kversion}`, version: "7.1.2-1" }),
+      makeListedPackage({ name: `linux-base-${kversion}`, version }),
     ];
 
     const { image, modules } = only(packages).packages;
 
     expect(namesOf(image)).toEqual([`linux-binary-${kversion}`]);
-    expect(modules).toMatchObject([{ name: `linux-modules-${kversion}`, version }]);
+    expect(modules).toMatchObject(
+      ["modules", "base"].map((kind) => ({ name: `linux-${kind}-${kversion}`, version })),
+    );
   });
 
   test("takes the unsigned image where there is no signed one", () => {

@@ -11,10 +11,11 @@ const NAMING: DebNaming = {
   common: /^linux-headers-.+-common(-.+)?$/,
   tools: /^linux-kbuild-/,
   boot: (kversion) => [
-    // From 7.x on the boot image and the modules are packages of their own; before, one holds both.
+    // From 7.x on the boot image, the modules, and the list of what is built in are packages of their own; before, one
+    // holds all.
     ...[`linux-binary-${kversion}`, `linux-binary-unsigned-${kversion}`].map((image) => ({
       image,
-      modules: [`linux-modules-${kversion}`],
+      modules: [`linux-modules-${kversion}`, `linux-base-${kversion}`],
     })),
     ...[`linux-image-${kversion}`, `linux-image-${kversion}-unsigned`].map((image) => ({
       image,
@@ -47,6 +48,7 @@ export const debian: DebDistribution = {
     "linux-image-",
     "linux-binary-",
     "linux-modules-",
+    "linux-base-",
     ...DEB_GUEST.map((name) => `${name}\n`),
   ],
   base: { isInVersion: true, proves: "both" },
