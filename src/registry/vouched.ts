@@ -7,7 +7,7 @@ import { FarmError } from "../base/error.ts";
 import type { Digest } from "../base/json.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
 import { noteSignature, type SignedNote, writeNote } from "../provenance/signed-note.ts";
-import { checkSigned, type Trust } from "../provenance/trust.ts";
+import { checkSigned, ROOT_LIMIT_BYTES, rootPath, type Trust, writeTrust } from "../provenance/trust.ts";
 import { VOUCH_LIMIT_BYTES, verifiedVouch, vouchPath, writeVouch } from "../provenance/vouch.ts";
 import type { Head as Generation, Published } from "./documents.ts";
 import { type Found, readPublished } from "./generations.ts";
@@ -25,12 +25,26 @@ export interface HeadMaker {
   readonly keys: () => Promise<readonly PublicKey[]>;
   /** Whether somebody chose them: where the root trusts none of those that a run made, heads are left to others. */
   readonly isChosen: boolean;
+  /** What he knows a store's registry by; absent where nothing is kept. */
+  readonly knownRoot?: (place: string) => KnownRoot;
   /** Signatures of the text of a head, by every one of the keys. */
   readonly sign: (text: string) => Signatures;
   /** The same of a note that vouches for a generation. */
   readonly vouch: (text: string) => Signatures;
   /** Of a checkpoint of the log, by every key that may sign one. */
   readonly signCheckpoint?: SignCheckpoint;
+}
+
+/** The root that a maker knows a registry by, kept where only he writes. */
+export interface KnownRoot {
+  /** Where it is. */
+  readonly file: string;
+  /** Whether a person put it there: then there is no registry without it. */
+  readonly isDemanded: boolean;
+  /** Undefined where none was seen yet. @throws FarmError FILE_UNREADABLE, NOTE_MALFORMED, METADATA_UNSIGNED */
+  read(): Promise<Trust | undefined>;
+  /** From now on it is this one, unless one is demanded. */
+  keep(note: SignedNote): Promise<void>;
 }
 
 /** Who signs for a store, and whom he believes there. */
@@ -45,9 +59,9 @@ export interface Voucher {
   readonly counting?: Trust;
 }
 
-/** @throws FarmError KEY_UNREADABLE, KEY_LOCKED, and as `readTrusts` */
+/** @throws FarmError KEY_UNREADABLE, KEY_LOCKED; METADATA_UNSIGNED for other roots than the maker knows; and as `readTrusts` */
 export async function openVoucher(store: Store, maker: HeadMaker): Promise<Voucher> {
-  const trusts = await rootsOf(store);
+  const trusts = await rootsOf(store, maker.knownRoot?.(store.place));
   const trust = trusts.at(-1);
   const counting = trust === undefined ? undefined : withKeys(trust, await maker.keys());
   return { maker, trusts, ...(counting === undefined ? {} : { counting }) };
@@ -56,11 +70,32 @@ export async function openVoucher(store: Store, maker: HeadMaker): Promise<Vouch
 /** Roots that were believed stay so, as long as a store is open: only what follows them is read again. */
 const ROOTS = new WeakMap<Store, readonly Trust[]>();
 
-async function rootsOf(store: Store): Promise<readonly Trust[]> {
-  const known = ROOTS.get(store) ?? [];
-  const trusts = [...known.slice(0, -1), ...(await readTrusts(store, known.at(-1)))];
+async function rootsOf(store: Store, known: KnownRoot | undefined): Promise<readonly Trust[]> {
+  const believed = ROOTS.get(store) ?? [];
+  const trusts = [...believed.slice(0, -1), ...(await readTrusts(store, believed.at(-1)))];
+  if (known !== undefined && believed.length === 0) await requireKnown(store, trusts, known);
   ROOTS.set(store, trusts);
   return trusts;
+}
+
+/** All roots follow from the first, so one that is known vouches for those after it; the first that is seen becomes known. */
+async function requireKnown(store: Store, trusts: readonly Trust[], known: KnownRoot): Promise<void> {
+  const expected = await known.read();
+  if (expected === undefined) {
+    const first = trusts.length === 0 ? undefined : await readNoteAt(store, rootPath(1), ROOT_LIMIT_BYTES);
+    if (first !== undefined) await known.keep(first);
+    return;
+  }
+  // Whoever makes a registry anew in an empty place makes its first root, and then knows that.
+  if (trusts.length === 0 && !known.isDemanded) return;
+  const there = trusts.find(({ version }) => version === expected.version);
+  if (there !== undefined && writeTrust(there) === writeTrust(expected)) return;
+  const fact = there === undefined ? "is missing" : "is another one than";
+  throw new FarmError("METADATA_UNSIGNED", {
+    about: store.place,
+    detail: `root ${expected.version} ${fact}${there === undefined ? `, which is in ${known.file}` : ` in ${known.file}`}: this farm knows the registry by that`,
+    hint: "Nothing was signed. Somebody replaced the registry's roots, which nodes do not believe. If you made the registry anew, remove that file.",
+  });
 }
 
 /** A root with those of its head keys that are among some; undefined where none is. */

@@ -134,6 +134,13 @@ export const Config = z.strictObject({
     .min(1)
     .default(".kmodfarm/keys")
     .describe("Where `kmodfarm keys create` and a first run put keys, relative to this file."),
+  root: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "File with a root of the registry, as nodes have it in /etc/kmodfarm/root, relative to this file: no other registry is believed to be this one. Default: the first root that was seen there, which a file in `keyDirectory` holds.",
+    ),
   signatures: SignaturesConfig.default([]).describe(
     "Whose signatures modules get, each in a file beside the module. Default: none.",
   ),
@@ -276,6 +283,7 @@ function configAt(config: Config, file: string, options: ConfigPlaces, directory
     ...{ store, cache, policy },
     keys,
     keyDirectory,
+    root: config.root === undefined ? undefined : resolve(base, config.root),
     signatures: signaturesAt(base, config.signatures),
     jobs: options.jobs ?? config.jobs,
     sandbox: options.sandbox ?? config.sandbox,

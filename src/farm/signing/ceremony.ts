@@ -239,5 +239,6 @@ export async function makeFirstRoot(
   firstTrust(note, "the first root");
   // Another first run was faster, most likely with these keys; any others do not sign for its root.
   if (!(await store.create(rootPath(trust.version), writeNote(note)))) return undefined;
+  await maker.knownRoot?.(store.place).keep(note);
   return `root: this registry is ${trust.origin} now; nodes are given ${store.place}/${rootPath(1)} (docs/trust.md)`;
 }

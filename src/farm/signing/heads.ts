@@ -8,16 +8,22 @@ import type { Role } from "../../signing/roles.ts";
 import type { SigningRequest } from "../../signing/signer.ts";
 import type { Farm } from "../open.ts";
 import { hasOwnKeys } from "./keys.ts";
+import { knownRootOf } from "./known-root.ts";
 
 interface Signing {
   readonly signing: Farm["signing"];
-  readonly config: Pick<Farm["config"], "keys"> & Partial<Pick<Farm["config"], "views">>;
+  readonly config: Pick<Farm["config"], "keys"> &
+    Partial<Pick<Farm["config"], "views" | "keyDirectory" | "root">>;
 }
 
 /** Heads signed by every key of that role. Those that a run made by itself may be foreign to a registry of others. */
 export function headMaker({ signing, config }: Signing, now: () => Date): HeadMaker {
+  const { root, keyDirectory } = config;
   return {
     now,
+    ...(keyDirectory === undefined
+      ? {}
+      : { knownRoot: (place) => knownRootOf({ root, keyDirectory }, place) }),
     keys: () => ownHeadKeys(signing),
     isChosen: hasOwnKeys(config.keys),
     sign: (text) => signedBy(signing, "head", { kind: "head", text }),

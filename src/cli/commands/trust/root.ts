@@ -14,6 +14,7 @@ import {
 import { headMaker } from "../../../farm/signing/heads.ts";
 import { type PublicKey, publicKeyFromPem } from "../../../provenance/public-key.ts";
 import { ROOT_LIMIT_BYTES, readTrust, type Trust, writeTrust } from "../../../provenance/trust.ts";
+import { openVoucher } from "../../../registry/vouched.ts";
 import type { OptionsOf } from "../../command.ts";
 import { readNamedFile } from "../../named-file.ts";
 import { withFarm } from "../../options.ts";
@@ -49,13 +50,14 @@ export async function sign(file: string, options: OptionsOf<typeof SIGN_ROOT>): 
 export async function publish(file: string, options: OptionsOf<typeof PUBLISH_ROOT>): Promise<number> {
   const note = await readRoot(file);
   return withFarm(options, async (farm) => {
+    const maker = headMaker(farm, () => new Date());
+    // No root follows roots that somebody replaced.
+    await openVoucher(farm.store, maker);
     const trust = await publishRoot(farm.store, note, file);
+    if (trust.version === 1) await maker.knownRoot?.(farm.store.place).keep(note);
     await print(wordsOf(trust));
     // A head by a key that is not trusted any more is worth nothing.
-    const head = await signForRoot(
-      farm.store,
-      headMaker(farm, () => new Date()),
-    );
+    const head = await signForRoot(farm.store, maker);
     await print(head === undefined ? "" : `Head ${head.serial} is signed by it.\n`);
     return 0;
   });

@@ -1,0 +1,42 @@
+/**
+ * The root that a farm knows a registry by, as nodes do: in a file of its own. Whoever can write to a store could otherwise put
+ * roots of his own there, from the first on. Without a configured one it is the first that the farm saw.
+ */
+import { join } from "node:path";
+import { FarmError } from "../../base/error.ts";
+import { digestOf, hexOf } from "../../base/json.ts";
+import { readAtMost } from "../../base/read-at-most.ts";
+import { exists, writeWhole } from "../../base/scratch.ts";
+import { readNote, type SignedNote, writeNote } from "../../provenance/signed-note.ts";
+import { firstTrust, ROOT_LIMIT_BYTES, type Trust } from "../../provenance/trust.ts";
+import type { KnownRoot } from "../../registry/vouched.ts";
+import type { FarmConfig } from "../config/index.ts";
+
+/** `place`: the store's. */
+export function knownRootOf(
+  { root, keyDirectory }: Pick<FarmConfig, "keyDirectory"> & Partial<Pick<FarmConfig, "root">>,
+  place: string,
+): KnownRoot {
+  const own = join(keyDirectory, `registry-${hexOf(digestOf(place)).slice(0, 12)}.root`);
+  const file = root ?? own;
+  return {
+    ...{ file, isDemanded: root !== undefined },
+    read: () => readRoot(file, root !== undefined),
+    async keep(note: SignedNote) {
+      // A farm that has no keys there has no directory of its own for them.
+      if (root === undefined && (await exists(keyDirectory))) await writeWhole(own, writeNote(note));
+    },
+  };
+}
+
+async function readRoot(file: string, isDemanded: boolean): Promise<Trust | undefined> {
+  let bytes: Buffer;
+  try {
+    bytes = await readAtMost(file, ROOT_LIMIT_BYTES);
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    if (code === "ENOENT" && !isDemanded) return undefined;
+    throw new FarmError("FILE_UNREADABLE", { detail: `${file} cannot be read (${code})`, cause: thrown });
+  }
+  return firstTrust(readNote(bytes, ROOT_LIMIT_BYTES, file), file);
+}
