@@ -59,7 +59,7 @@ describe("kmodfarm try", () => {
       kernels: [{ architecture: "x86_64", built: true, loaded: "pass" }],
     });
     expect(bad.exitCode, bad.stdout).toBe(1);
-    expect(bad.stdout).toMatch(/0 of 1 kernel: built and loaded\. 1 failed/);
+    expect(bad.stdout).toMatch(/0 of 1 kernel built and loaded; 1 failed/);
     expect(bad.stderr).toMatch(/^::error file=\S*tally\.c,line=1,title=tally%3A 1 kernel::/m);
     expect(existsSync(farm.store)).toBe(false);
   });

@@ -268,12 +268,15 @@ export function resultOf({
   kernels,
   problems,
 }: Pick<TryReport, "rows" | "covering" | "ofAll" | "kernels" | "problems">): string {
-  if (rows.length === 0 && problems.length === 0) return `No kernel was tried: ${nothingOf(ofAll, kernels)}.`;
+  if (rows.length === 0)
+    return problems.length > 0
+      ? "No kernel was tried, because of what is said above."
+      : `No kernel was tried: ${nothingOf(ofAll, kernels)}.`;
   const bad = rows.filter(isBad).length;
   const good = rows.filter((row) => !isBad(row) && !isUnknown(row)).length;
   const more = covering > rows.length ? ` ${counted(covering - rows.length, "more kernel")} with --all.` : "";
   const unknown = rows.length - good - bad;
-  return `${good} of ${counted(rows.length, "kernel")}: built and loaded. ${bad} failed${unknown > 0 ? `, ${unknown} unknown` : ""}.${more}`;
+  return `${good} of ${counted(rows.length, "kernel")} built and loaded; ${bad} failed${unknown > 0 ? `, ${unknown} unknown` : ""}.${more}`;
 }
 
 function replacedText({ replaced }: TryReport): string {
