@@ -547,6 +547,10 @@ const TYPES = [
         },
       }),
     ),
+    /** Those that sign without a key. */
+    identities: z.array(
+      z.object({ ...{ name: z.string(), for: z.string(), issuer: z.string(), subject: z.string() } }),
+    ),
   }),
   document("kmodfarm.certificates/1", {
     certificates: z.array(

@@ -102,3 +102,20 @@ test.each([
 ])("that sign modules must be for that: %s", (text, fact) => {
   expect(() => parseConfig(`keys: {a: {for: head, file: k}}\n${text}`, "kmodfarm.yaml")).toThrow(fact);
 });
+
+test("of an identity there is no key to find, but roots that others verify it by", async () => {
+  const base = await temporaryDirectory();
+  const keyless = {
+    issuer: "https://issuer.example",
+    subject: "https://example.org/night",
+    roots: "roots.json",
+  };
+  const { keys } = parseConfig(JSON.stringify({ keys: { ci: { for: "builder", keyless } } }), "a");
+  const config = { keys: keySettings(base, keys), keyDirectory: join(base, "keys"), base };
+
+  expect((await shown(config))[0]).toMatch(/^problem key ci \(builder\): .*`roots` cannot be read$/);
+  await writeFile(join(base, "roots.json"), "{}");
+  expect((await shown(config))[0]).toBe(
+    "good key ci (builder): no key is kept: certificates name https://example.org/night",
+  );
+});

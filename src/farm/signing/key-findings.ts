@@ -5,13 +5,27 @@
 import { constants } from "node:fs";
 import { open } from "node:fs/promises";
 import { isErrno } from "../../base/error.ts";
+import { exists } from "../../base/scratch.ts";
 import type { KeySetting } from "../../signing/open.ts";
 import type { FarmConfig } from "../config/index.ts";
 import type { Finding } from "../finding.ts";
 import { farmKeys, hasOwnKeys, OWN_ROLES } from "./keys.ts";
 
+/** Whether there is a key that could be stolen here. */
+function isKept(look: Look): boolean {
+  return look !== "absent" && look !== "keyless" && look !== "no roots";
+}
+
 /** What can be seen of a key from outside. */
-type Look = "token" | "keyless" | "absent" | "plain" | "encrypted" | "open to others" | "unreadable";
+type Look =
+  | "token"
+  | "keyless"
+  | "no roots"
+  | "absent"
+  | "plain"
+  | "encrypted"
+  | "open to others"
+  | "unreadable";
 
 const PLAIN = "-----BEGIN PRIVATE KEY-----";
 const OTHERS = 0o077;
@@ -20,7 +34,7 @@ export async function keyFindings(config: Pick<FarmConfig, "keys" | "keyDirector
   const settings = farmKeys(config);
   const looks = await Promise.all(settings.map(async (key) => ({ key, look: await lookAt(key) })));
   const isFresh = !hasOwnKeys(config.keys);
-  const here = new Set(looks.flatMap(({ key, look }) => (look === "absent" ? [] : [key.role])));
+  const here = new Set(looks.flatMap(({ key, look }) => (isKept(look) ? [key.role] : [])));
   return [
     ...looks.map(({ key, look }) => findingOf(key, look, isFresh)),
     ...(OWN_ROLES.every((role) => here.has(role)) ? [ALL_HERE] : []),
@@ -42,6 +56,15 @@ function findingOf({ name, role, password, place }: KeySetting, look: Look, isFr
       return { subject, state: "good", fact: `no key is kept: certificates name ${where}` };
     case "token":
       return { subject, state: "good", fact: `in a token: ${where}` };
+    case "no roots":
+      return {
+        ...{
+          subject,
+          state: "problem",
+          fact: `certificates for ${where} have no roots: \`roots\` cannot be read`,
+        },
+        next: "`gh attestation trusted-root` or `cosign trusted-root create` writes them.",
+      };
     case "absent":
       return isFresh
         ? { subject, state: "good", fact: `${where} (will be created)` }
@@ -88,7 +111,8 @@ function whereIs(place: KeySetting["place"]): string {
 }
 
 async function lookAt({ place }: KeySetting): Promise<Look> {
-  if (place.kind !== "file") return place.kind === "keyless" ? "keyless" : "token";
+  if (place.kind === "keyless") return (await exists(place.roots)) ? "keyless" : "no roots";
+  if (place.kind !== "file") return "token";
   try {
     await using file = await open(place.path, constants.O_RDONLY | constants.O_NONBLOCK);
     if (((await file.stat()).mode & OTHERS) !== 0) return "open to others";

@@ -19,18 +19,25 @@ export async function show(name: string | undefined, options: Options): Promise<
 
 async function showKeys(name: string | undefined, options: Options): Promise<number> {
   await using signing = new FarmSigning(await configOf(options));
-  const wanted = (await signing.publicKeys()).filter((one) => name === undefined || one.name === name);
-  if (wanted.length === 0) throw noSuchKey(name);
+  const isWanted = (one: { readonly name: string }) => name === undefined || one.name === name;
+  const wanted = (await signing.publicKeys()).filter(isWanted);
+  const identities = signing.keyless.filter(isWanted).map(({ name: own, place: { issuer, subject } }) => ({
+    ...{ name: own, for: "builder" as const, issuer, subject },
+  }));
+  if (wanted.length + identities.length === 0) throw noSuchKey(name);
   const keys = wanted.map(({ name: own, role, key: { kind, fingerprint, key } }) => {
     const pem = key.export({ format: "pem", type: "spki" }).toString();
     return { name: own, for: role, kind, fingerprint, pem };
   });
-  if (options.json) await printJson({ schema: "kmodfarm.keys/1", keys });
+  if (options.json) await printJson({ schema: "kmodfarm.keys/1", keys, identities });
   else
     await print(
-      keys
-        .map((one) => `${one.name}: for ${one.for}, ${one.kind}, ${one.fingerprint}\n${one.pem}`)
-        .join("\n"),
+      [
+        ...keys.map((one) => `${one.name}: for ${one.for}, ${one.kind}, ${one.fingerprint}\n${one.pem}`),
+        ...identities.map(
+          (one) => `${one.name}: for ${one.for}, without a key: ${one.subject} of ${one.issuer}\n`,
+        ),
+      ].join("\n"),
     );
   return 0;
 }
