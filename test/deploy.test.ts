@@ -1,4 +1,5 @@
 /** What deploy/ ships: workflows that a machine can read, whose commands and images exist. */
+import { execFileSync } from "node:child_process";
 import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -7,6 +8,7 @@ import { bubblewrap } from "../src/builder/sandboxes/bubblewrap.ts";
 import { PACKAGES } from "../src/ci/install.ts";
 import { COMMANDS } from "../src/cli/commands/index.ts";
 import { TOOLS } from "../src/farm/doctor.ts";
+import { temporaryDirectory } from "./support/temporary.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 const WORKFLOWS = globSync("deploy/github/*.yml", { cwd: ROOT });
@@ -147,4 +149,25 @@ describe.each(globSync("deploy/systemd/*.service", { cwd: ROOT }))("%s", (file) 
     expect(settings.get("KillMode")).toBe("mixed");
     expect(settings.get("Delegate")).toBe("yes");
   });
+});
+
+describe("make install-node", () => {
+  test.each([["dash"], ["busybox", "sh"]])(
+    "gives a node a client that finds its parts: %s",
+    async (...shell) => {
+      const image = await temporaryDirectory();
+      execFileSync("make", ["--silent", "install-node", `DESTDIR=${image}`], { cwd: ROOT });
+      const [program = "", ...words] = shell;
+
+      const help = execFileSync(program, [...words, join(image, "usr/local/bin/kmodfarm-fetch"), "--help"]);
+
+      expect(help.toString()).toMatch(/^usage: kmodfarm-fetch DRIVER/);
+      const files = readdirSync(join(image, "usr/local/lib/kmodfarm"));
+      expect(files.toSorted()).toEqual(
+        readdirSync(join(ROOT, "deploy/node"))
+          .filter((name) => /^kmodfarm-(fetch|.*\.(sh|awk))$/.test(name))
+          .toSorted(),
+      );
+    },
+  );
 });
