@@ -95,6 +95,7 @@ const GapVerdict = z.object({
   evidence: z.array(
     z.object({
       ...{ id: z.string(), says: z.string(), ref: z.string(), fixedIn: z.string().optional() },
+      ...{ revertedIn: z.string().optional() },
       ...{ day: z.iso.date().optional(), feed: z.string(), feedDate: z.iso.date().optional() },
     }),
   ),

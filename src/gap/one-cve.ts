@@ -69,7 +69,16 @@ export const PageDocument = z.object({
   exploited: Exploited.optional(),
   exploits: z.array(Exploit),
   likelihood: Likelihood.optional(),
-  deeds: z.array(z.array(z.object({ entry: z.int().min(0), id: z.enum(["E2", "E3"]), fixes: z.boolean() }))),
+  deeds: z.array(
+    z.array(
+      z.object({
+        entry: z.int().min(0),
+        id: z.enum(["E2", "E3"]),
+        fixes: z.boolean(),
+        stable: Word.optional(),
+      }),
+    ),
+  ),
 }) as unknown as z.ZodType<Page>;
 
 export function coverOf(book: Book): Cover {

@@ -2,7 +2,12 @@
  * What may be said of one CVE in one kernel, and on what evidence. Nothing is said that nobody knows: what is not in a feed
  * is not absent, and what a feed could not have seen is unknown.
  */
-import { showUpstreamVersion, type UpstreamVersion } from "../kernel/upstream-version.ts";
+import {
+  compareUpstreamVersions,
+  parseUpstreamVersion,
+  showUpstreamVersion,
+  type UpstreamVersion,
+} from "../kernel/upstream-version.ts";
 import type { Cve, Day } from "./records.ts";
 import type { Target } from "./target.ts";
 import { type Culprit, culpritsOf, type UpstreamVerdict, upstreamVerdict } from "./upstream.ts";
@@ -44,11 +49,14 @@ export interface Evidence {
     | "no_upstream_fix"
     | "not_built"
     | "livepatched"
-    | "unassessed";
+    | "unassessed"
+    | "reverted";
   /** Where to look: a release, an entry of a changelog, an advisory. */
   readonly ref: string;
   /** The version that has the fix, or will have it. */
   readonly fixedIn?: string;
+  /** Of `reverted`: the stable release that took the fix out. */
+  readonly revertedIn?: string;
   readonly day?: Day;
   readonly feed: string;
   readonly feedDate?: Day;
@@ -150,7 +158,7 @@ function decide(
   const upstream = cve === undefined ? unknown("cve_not_in_feed") : decideUpstream(view, target, known);
   const unbuilt = of("not_built");
   if (upstream.verdict === "fixed" || upstream.verdict === "not_affected") {
-    const against = of("affected");
+    const against = of("affected") ?? laterRevert(of("reverted"), upstream.fixedIn);
     return against === undefined || target.proof === "none" ? upstream : disputed();
   }
   if (patched !== undefined) return fine("livepatched", patched);
@@ -162,6 +170,13 @@ function decide(
   if (affected === undefined || isOpen || upstream.verdict === "disputed") return upstream;
   if (isNewerThanFeed(target, affected.feedDate)) return unknown("feed_stale");
   return open(affected);
+}
+
+/** A revert of a fix by a release that came after it; of the same words before that, the feed knows which commit counts. */
+function laterRevert(reverted: Evidence | undefined, fixedIn: string | undefined): Evidence | undefined {
+  const [after, fix] = [reverted?.revertedIn ?? "", fixedIn ?? ""].map(parseUpstreamVersion);
+  if (after === undefined) return undefined;
+  return fix === undefined || compareUpstreamVersions(fix, after) < 0 ? reverted : undefined;
 }
 
 /** The last word of a changelog is that a fix was taken out again. */

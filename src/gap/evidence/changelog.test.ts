@@ -101,7 +101,7 @@ describe("changelogs", () => {
     expect(await at("6.6.1")).toMatchObject({ verdict: "fixed", fixedIn: "6.1.172-1" });
   });
 
-  test("what a stable release took out before the day of the feed, the feed knows", async () => {
+  test("what a stable release took out before the day of the feed contradicts it, if the fix came before", async () => {
     const log = entry("6.1.172-1", [
       "  * New upstream stable update:",
       "    https://www.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.1.172",
@@ -111,8 +111,45 @@ describe("changelogs", () => {
     const fixed = makeCve("CVE-2026-10003", [["5.4", "a", "6.1.100", "x"]], { title: "net: third fix" });
     const at = async (cves: readonly Cve[]) => (await gapWith(log, cves)).ofKernel(upload("6.1.172-1"));
 
-    expect((await at([fixed, reaching])).of("CVE-2026-10003").verdict).toBe("fixed");
+    const of = async (version: string) => {
+      const cve = makeCve("CVE-2026-10003", [["5.4", "a", version, "x"]], { title: "net: third fix" });
+      return (await at([cve, reaching])).of("CVE-2026-10003");
+    };
+
+    // Of the same words before its fix, the feed knows which commit counts.
+    expect((await of("6.1.172")).verdict).toBe("fixed");
+    expect(await of("6.1.171")).toMatchObject({
+      verdict: "disputed",
+      evidence: [
+        { id: "E1", says: "fixed", fixedIn: "6.1.171" },
+        { id: "E3", says: "reverted", revertedIn: "6.1.172", ref: "changelog 6.1.172-1" },
+      ],
+    });
+    expect((await of("6.1.180")).verdict).toBe("affected");
     expect((await at([fixed])).of("CVE-2026-10003").verdict).toBe("affected");
+  });
+
+  test("a fix that a stable release took out and a later one brought again is one", async () => {
+    const update = (version: string, subject: string) =>
+      entry(`${version}-1`, [
+        "  * New upstream stable update:",
+        `    https://www.kernel.org/pub/linux/kernel/v6.x/ChangeLog-${version}`,
+        `    - ${subject}`,
+      ]);
+    const log = [
+      update("6.1.174", "net: third fix"),
+      update("6.1.173", 'Revert "net: third fix"'),
+      update("6.1.172", "net: third fix"),
+    ].join("");
+    const cves = [
+      makeCve("CVE-2026-10003", [["5.4", "a", "6.1.172", "x"]], { title: "net: third fix" }),
+      makeCve("CVE-2026-10004", [["5.4", "a", "6.1.180", "x"]]),
+    ];
+    const gap = await gapWith(log, cves);
+    const verdicts = ["6.1.172-1", "6.1.173-1", "6.1.174-1"].map((version) => gap.ofKernel(upload(version)));
+
+    expect(verdicts.map((one) => one.of("CVE-2026-10003").verdict)).toEqual(["fixed", "disputed", "fixed"]);
+    expect(verdicts.map(({ counts }) => counts.disputed)).toEqual([0, 1, 0]);
   });
 
   test("a kernel that is newer than the feed is not called affected for a revert either", async () => {

@@ -25,6 +25,11 @@ export interface Deed {
   readonly entry: number;
   readonly id: "E2" | "E3";
   readonly fixes: boolean;
+  /**
+   * The stable release that did it, where the feed reaches that release: then the feed knows better which commit counts, and
+   * only a fix that was taken out for good contradicts it.
+   */
+  readonly stable?: string;
 }
 
 /** What is looked for in changelogs: the same for all of them. */
@@ -106,20 +111,31 @@ export class ChangelogFixes {
   /** What had been done about a CVE by the time of the kernel's upload. */
   evidence(cve: string, { packageVersion }: Target): Evidence[] {
     const upload = this.uploadOf(packageVersion);
-    let last: Deed | undefined;
-    // The first of several fixes counts, until one is taken out.
+    let [last, contested]: (Deed | undefined)[] = [];
     for (const deed of this.deedsOf(cve))
-      if (deed.entry <= upload && (last === undefined || last.fixes !== deed.fixes)) last = deed;
-    if (last === undefined) return [];
-    const { version, day } = this.#entries[last.entry] as ChangelogEntry;
-    return [
-      {
-        ...{ id: last.id, says: last.fixes ? "fixed" : "affected", ref: `changelog ${version}` },
-        ...(last.fixes ? { fixedIn: version } : {}),
-        ...(day === undefined ? {} : { day }),
-        feed: `changelog of ${this.#changelog.source}`,
-      },
-    ];
+      if (deed.entry > upload) break;
+      else if (deed.stable !== undefined) contested = deed;
+      // The first of several fixes counts, until one is taken out.
+      else if (last === undefined || last.fixes !== deed.fixes) last = deed;
+    const found: Evidence[] = [];
+    if (last?.fixes === true)
+      found.push({ ...this.#source(last), says: "fixed", fixedIn: this.#entry(last).version });
+    if (last?.fixes === false) found.push({ ...this.#source(last), says: "affected" });
+    if (contested?.stable !== undefined && !contested.fixes)
+      found.push({ ...this.#source(contested), says: "reverted", revertedIn: contested.stable });
+    return found;
+  }
+
+  #entry({ entry }: Deed): ChangelogEntry {
+    return this.#entries[entry] as ChangelogEntry;
+  }
+
+  #source(deed: Deed): Pick<Evidence, "id" | "ref" | "feed" | "day"> {
+    const { version, day } = this.#entry(deed);
+    return {
+      ...{ id: deed.id, ref: `changelog ${version}`, feed: `changelog of ${this.#changelog.source}` },
+      ...(day === undefined ? {} : { day }),
+    };
   }
 
   /** The first upload that fixed each CVE, whatever came later. */
@@ -129,7 +145,7 @@ export class ChangelogFixes {
     readonly id: "E2" | "E3";
   }> {
     for (const [cve, deeds] of this.#deeds) {
-      const first = deeds.find(({ fixes }) => fixes);
+      const first = deeds.find(({ fixes, stable }) => fixes && stable === undefined);
       if (first !== undefined)
         yield { cve, entry: this.#entries[first.entry] as ChangelogEntry, id: first.id };
     }
@@ -173,8 +189,13 @@ function deedsOf(
       // A subject may be one of several with the same words: what upstream did, the feed knows better.
       const isNews = (id: string) => !ids.has(id) || !isReached(stable);
       // A revert that names CVEs is their fix; one that names none takes a fix out.
-      if (cve !== undefined && !named.includes(cve) && isNews(cve))
-        add(cve, { entry, id: "E3", fixes: reverted === undefined });
+      if (cve !== undefined && !named.includes(cve)) {
+        const fixes = reverted === undefined;
+        if (isNews(cve)) add(cve, { entry, id: "E3", fixes });
+        // What was never taken out is the feed's to tell.
+        else if (stable !== undefined && (!fixes || deeds.get(cve)?.at(-1)?.fixes === false))
+          add(cve, { entry, id: "E3", fixes, stable });
+      }
       for (const one of new Set(named)) if (isNews(one)) add(one, { entry, id: "E2", fixes: true });
     }
   return deeds;
