@@ -5,7 +5,11 @@
 import { z } from "zod";
 import { describeIssue } from "../base/json.ts";
 import { LIVE_PATCH_STATES } from "../kernel/live-patch.ts";
-import { parseUpstreamVersion, type UpstreamVersion } from "../kernel/upstream-version.ts";
+import {
+  compareUpstreamVersions,
+  parseUpstreamVersion,
+  type UpstreamVersion,
+} from "../kernel/upstream-version.ts";
 
 /** `2026-08-21` */
 export const Day = z.string().regex(/^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/);
@@ -180,8 +184,22 @@ export function readRecord(value: unknown): ReadRecord {
   if (typeof type !== "string" || !Object.hasOwn(TYPES, type))
     return { kind: "bad", reason: "type: is unknown" };
   const parsed = TYPES[type as RecordType].safeParse(value);
-  if (parsed.success) return { kind: "record", record: parsed.data };
+  if (parsed.success) {
+    const reason = parsed.data.type === "cve" ? uselessness(parsed.data) : undefined;
+    return reason === undefined ? { kind: "record", record: parsed.data } : { kind: "bad", reason };
+  }
   return { kind: "bad", reason: describeIssue(parsed.error).replace(/ \(and \d+ more\)$/, "") };
+}
+
+/** Why a CVE that is not rejected says nothing of any release: it must not be taken for one that is nowhere. */
+function uselessness({ rejected, pairs }: Pick<Cve, "rejected" | "pairs">): string | undefined {
+  if (rejected) return undefined;
+  if (pairs.length === 0) return "pairs: names no release";
+  const isSlip = ([introduced, , fixed]: Pair) => {
+    const [from, to] = [versionOf(introduced), versionOf(fixed)];
+    return from !== undefined && to !== undefined && compareUpstreamVersions(to, from) < 0;
+  };
+  return pairs.every(isSlip) ? "pairs: is fixed before it came" : undefined;
 }
 
 /** What no two records of a feed have in common. */

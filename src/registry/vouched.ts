@@ -10,7 +10,7 @@ import { noteSignature, type SignedNote, writeNote } from "../provenance/signed-
 import { checkSigned, ROOT_LIMIT_BYTES, rootPath, type Trust, writeTrust } from "../provenance/trust.ts";
 import { VOUCH_LIMIT_BYTES, verifiedVouch, vouchPath, writeVouch } from "../provenance/vouch.ts";
 import type { Head as Generation, Published } from "./documents.ts";
-import { type Found, readPublished } from "./generations.ts";
+import { type Found, newestGeneration, readPublished } from "./generations.ts";
 import type { SignCheckpoint } from "./log.ts";
 import { type FoundHead, readHeadAt, readNoteAt, readTrusts } from "./metadata.ts";
 import { headOf, newestHead } from "./serials.ts";
@@ -35,15 +35,15 @@ export interface HeadMaker {
   readonly signCheckpoint?: SignCheckpoint;
 }
 
-/** The root that a maker knows a registry by, kept where only he writes. */
+/** The roots that a maker knows a registry by, kept where only he writes. */
 export interface KnownRoot {
-  /** Where it is. */
+  /** Where the newest one that he saw is. */
   readonly file: string;
-  /** Whether a person put it there: then there is no registry without it. */
-  readonly isDemanded: boolean;
-  /** Undefined where none was seen yet. @throws FarmError FILE_UNREADABLE, NOTE_MALFORMED, METADATA_UNSIGNED */
-  read(): Promise<Trust | undefined>;
-  /** From now on it is this one, unless one is demanded. */
+  /** That one; undefined where none was seen yet. @throws FarmError FILE_UNREADABLE, NOTE_MALFORMED, METADATA_UNSIGNED */
+  seen(): Promise<Trust | undefined>;
+  /** The one that a person named, before any was seen. @throws as `seen` */
+  named(): Promise<Trust | undefined>;
+  /** From now on it is this one. */
   keep(note: SignedNote): Promise<void>;
 }
 
@@ -73,28 +73,43 @@ const ROOTS = new WeakMap<Store, readonly Trust[]>();
 async function rootsOf(store: Store, known: KnownRoot | undefined): Promise<readonly Trust[]> {
   const believed = ROOTS.get(store) ?? [];
   const trusts = [...believed.slice(0, -1), ...(await readTrusts(store, believed.at(-1)))];
-  if (known !== undefined && believed.length === 0) await requireKnown(store, trusts, known);
+  if (known !== undefined && (believed.length === 0 || trusts.length > believed.length))
+    await requireKnown(store, trusts, known);
   ROOTS.set(store, trusts);
   return trusts;
 }
 
-/** All roots follow from the first, so one that is known vouches for those after it; the first that is seen becomes known. */
+/** All roots follow from the first, so one that is known vouches for those before and after it; the newest becomes known. */
 async function requireKnown(store: Store, trusts: readonly Trust[], known: KnownRoot): Promise<void> {
-  const expected = await known.read();
-  if (expected === undefined) {
-    const first = trusts.length === 0 ? undefined : await readNoteAt(store, rootPath(1), ROOT_LIMIT_BYTES);
-    if (first !== undefined) await known.keep(first);
-    return;
+  const [seen, named] = [await known.seen(), await known.named()];
+  const expected = [seen, named].filter((one) => one !== undefined);
+  // A registry that is made anew begins in an empty place: there is nothing that somebody could have put there.
+  const isNew = trusts.length === 0 && expected.length > 0 && (await newestGeneration(store)) === undefined;
+  if (isNew) return;
+  for (const one of expected) {
+    const there = trusts.find(({ version }) => version === one.version);
+    if (there === undefined || writeTrust(there) !== writeTrust(one))
+      throw otherRoots(store, one, there, known);
   }
-  // Whoever makes a registry anew in an empty place makes its first root, and then knows that.
-  if (trusts.length === 0 && !known.isDemanded) return;
-  const there = trusts.find(({ version }) => version === expected.version);
-  if (there !== undefined && writeTrust(there) === writeTrust(expected)) return;
-  const fact = there === undefined ? "is missing" : "is another one than";
-  throw new FarmError("METADATA_UNSIGNED", {
+  const newest = trusts.at(-1);
+  if (newest === undefined || newest.version === seen?.version) return;
+  const note = await readNoteAt(store, rootPath(newest.version), ROOT_LIMIT_BYTES);
+  // What was verified, and not what a second look gives.
+  if (note === undefined || note.text !== writeTrust(newest))
+    throw otherRoots(store, newest, undefined, known);
+  await known.keep(note);
+}
+
+function otherRoots(
+  store: Store,
+  { version }: Trust,
+  there: Trust | undefined,
+  { file }: KnownRoot,
+): FarmError {
+  return new FarmError("METADATA_UNSIGNED", {
     about: store.place,
-    detail: `root ${expected.version} ${fact}${there === undefined ? `, which is in ${known.file}` : ` in ${known.file}`}: this farm knows the registry by that`,
-    hint: "Nothing was signed. Somebody replaced the registry's roots, which nodes do not believe. If you made the registry anew, remove that file.",
+    detail: `root ${version} ${there === undefined ? "is missing" : "is another one"}: this farm knows the registry by it (${file})`,
+    hint: "Nothing was signed. Somebody took roots away, or put others there: copy the files that `root publish` was given back to metadata/root. If you made the registry anew yourself, in an empty place, remove the file that is named.",
   });
 }
 

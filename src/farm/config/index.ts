@@ -139,7 +139,7 @@ export const Config = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      "File with a root of the registry, as nodes have it in /etc/kmodfarm/root, relative to this file: no other registry is believed to be this one. Default: the first root that was seen there, which a file in `keyDirectory` holds.",
+      "File with a root of the registry, as nodes have it in /etc/kmodfarm/root, relative to this file: no registry without it is believed to be this one. Default: the roots that were seen there, of which a file in `keyDirectory` holds the newest.",
     ),
   signatures: SignaturesConfig.default([]).describe(
     "Whose signatures modules get, each in a file beside the module. Default: none.",

@@ -63,6 +63,8 @@ export async function withFeed<T>(
       cause,
     });
   });
+  if (!status.isDirectory() && !status.isFile())
+    throw new FarmError("FILE_UNREADABLE", { detail: `the feed ${place} is neither a file nor a directory` });
   if (!status.isDirectory())
     return unlessKnown({ source: await fileDigest(place), files: () => filesOf(place, basename(place)) });
   const isRepository =

@@ -300,20 +300,21 @@ const DAY_MS = 86_400_000;
 
 /** Why a feed is not to be believed; undefined if nothing speaks against it. */
 function suspicion(
-  { records, date }: FeedContent,
+  { records, date, bad }: FeedContent,
   known: FeedNote | undefined,
   now: Date,
 ): string | undefined {
-  if (records.length === 0) return "it has no records";
+  if (records.length === 0)
+    return `it has no records${bad[0] === undefined ? "" : `: ${bad[0].first} ${bad[0].reason}`}`;
   const tomorrow = new Date(now.getTime() + DAY_MS).toISOString().slice(0, 10);
   if (date !== undefined && date > tomorrow) return `it is of ${date}, which is still to come`;
   if (known === undefined) return undefined;
+  const lost = known.records - records.length;
+  // First: what was cut is mostly older, too.
+  if (lost > known.records * TOLERATED_LOSS) return `it lost ${lost} of its ${known.records} records`;
   if (date !== undefined && known.date !== undefined && date < known.date)
     return `it went back in time, from ${known.date} to ${date}`;
-  const lost = known.records - records.length;
-  return lost > known.records * TOLERATED_LOSS
-    ? `it lost ${lost} of its ${known.records} records`
-    : undefined;
+  return undefined;
 }
 
 function withNotes(state: Published, answers: readonly FeedAnswer[]): Published {

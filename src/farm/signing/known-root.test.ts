@@ -2,11 +2,14 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
+import { NOTHING } from "../../../test/support/artifacts.ts";
+import { makeCatalog, makeKernel } from "../../../test/support/kernels.ts";
 import { makeTestKey, ORIGIN, signed, trustOf } from "../../../test/support/notes.ts";
-import { headMaker, putRoot } from "../../../test/support/signed-store.ts";
+import { headMaker, publishSigned, putRoot } from "../../../test/support/signed-store.ts";
 import { temporaryDirectory } from "../../../test/support/temporary.ts";
 import { writeNote } from "../../provenance/signed-note.ts";
 import { rootPath, type Trust, writeTrust } from "../../provenance/trust.ts";
+import { nextState } from "../../registry/publish.ts";
 import { openFolderStore } from "../../registry/stores/folder.ts";
 import type { Store } from "../../registry/stores/store.ts";
 import { openVoucher } from "../../registry/vouched.ts";
@@ -39,6 +42,12 @@ const store = (): Promise<Store> => openFolderStore(place);
 const refused = (words: RegExp) =>
   expect.objectContaining({ code: "METADATA_UNSIGNED", message: expect.stringMatching(words) });
 
+/** The store has a generation that the farm published. */
+async function publishOne(): Promise<void> {
+  const catalog = makeCatalog([makeKernel()]);
+  await publishSigned(await store(), nextState(NOTHING, catalog, []), clock, headMaker(clock, [own]));
+}
+
 test("the first root that a farm sees is the one that it knows the registry by", async () => {
   expect(await look()).toEqual([]);
   expect(await readdir(keyDirectory)).toEqual([]);
@@ -47,27 +56,42 @@ test("the first root that a farm sees is the one that it knows the registry by",
   expect(await readdir(keyDirectory)).toEqual([expect.stringMatching(/^registry-[0-9a-f]{12}\.root$/)]);
 
   await putRoot(await store(), foreign, [stranger]);
-  await expect(look()).rejects.toThrow(refused(/root 1 is another one than in .*registry-/));
+  await expect(look()).rejects.toThrow(refused(/root 1 is another one: .*registry-/));
+});
+
+test("the newest that it saw counts from then on: none is taken away, and none takes its place", async () => {
   await putRoot(await store(), root, [ann]);
   await putRoot(await store(), next, [ann]);
   expect(await look()).toHaveLength(2);
+
+  await rm(join(place, rootPath(2)));
+  await expect(look()).rejects.toThrow(refused(/root 2 is missing/));
+  await putRoot(await store(), trustOf([ann], [stranger], { version: 2 }), [ann]);
+  await expect(look()).rejects.toThrow(refused(/root 2 is another one/));
+  await putRoot(await store(), next, [ann]);
+  await putRoot(await store(), trustOf([ann], [own], { version: 3 }), [ann]);
+  expect(await look()).toHaveLength(3);
+  await rm(join(place, rootPath(3)));
+  await expect(look()).rejects.toThrow(refused(/root 3 is missing/));
 });
 
-test("roots that are gone are those of a registry that is made anew, unless a person named one", async () => {
+test("roots that are gone are those of a registry that is made anew, if nothing else is there", async () => {
   await putRoot(await store(), root, [ann]);
   await look();
-  const file = join(keyDirectory, "root.txt");
-  await writeFile(file, writeNote(signed(writeTrust(root), ORIGIN, [ann])));
   await rm(join(place, rootPath(1)));
-
   expect(await look()).toEqual([]);
-  await expect(look(file)).rejects.toThrow(refused(/root 1 is missing/));
+
+  await putRoot(await store(), root, [ann]);
+  await publishOne();
+  await rm(join(place, rootPath(1)));
+  await expect(look()).rejects.toThrow(refused(/root 1 is missing/));
 });
 
 test("a root that a person named may be any of them, and what follows it counts", async () => {
-  const file = join(keyDirectory, "root.txt");
+  const file = join(await temporaryDirectory(), "root.txt");
   await writeFile(file, writeNote(signed(writeTrust(next), ORIGIN, [ann])));
   await putRoot(await store(), root, [ann]);
+  await publishOne();
 
   await expect(look(file)).rejects.toThrow(refused(/root 2 is missing/));
   await putRoot(await store(), next, [ann]);
@@ -75,7 +99,24 @@ test("a root that a person named may be any of them, and what follows it counts"
   await putRoot(await store(), foreign, [stranger]);
   await putRoot(await store(), { ...foreign, version: 2 }, [stranger]);
   await expect(look(file)).rejects.toThrow(refused(/root 2 is another one/));
-  expect(existsSync(join(keyDirectory, "registry"))).toBe(false);
+});
+
+test("a root that is another one at a second look is not kept", async () => {
+  const real = await store();
+  await putRoot(real, root, [ann]);
+  let looks = 0;
+  const lying: Store = Object.assign(Object.create(real), {
+    read: async (path: string, limit?: number) => {
+      const isRoot = path === rootPath(1) && ++looks > 1;
+      return isRoot
+        ? Buffer.from(writeNote(signed(writeTrust(foreign), ORIGIN, [stranger])))
+        : real.read(path, limit);
+    },
+  });
+  const maker = { ...headMaker(clock, [own]), knownRoot: (at: string) => knownRootOf({ keyDirectory }, at) };
+
+  await expect(openVoucher(lying, maker)).rejects.toThrow(refused(/root 1 is missing/));
+  expect(await readdir(keyDirectory)).toEqual([]);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 /**
- * The root that a farm knows a registry by, as nodes do: in a file of its own. Whoever can write to a store could otherwise put
- * roots of his own there, from the first on. Without a configured one it is the first that the farm saw.
+ * The root that a farm knows a registry by, as nodes do: the newest that it saw, in a file of its own. Whoever can write to a
+ * store could otherwise put roots of his own there, or take the newest away. Before it saw any, a person may name one.
  */
 import { join } from "node:path";
 import { FarmError } from "../../base/error.ts";
@@ -18,13 +18,13 @@ export function knownRootOf(
   place: string,
 ): KnownRoot {
   const own = join(keyDirectory, `registry-${hexOf(digestOf(place)).slice(0, 12)}.root`);
-  const file = root ?? own;
   return {
-    ...{ file, isDemanded: root !== undefined },
-    read: () => readRoot(file, root !== undefined),
+    file: own,
+    seen: () => readRoot(own, false),
+    named: async () => (root === undefined ? undefined : readRoot(root, true)),
     async keep(note: SignedNote) {
       // A farm that has no keys there has no directory of its own for them.
-      if (root === undefined && (await exists(keyDirectory))) await writeWhole(own, writeNote(note));
+      if (await exists(keyDirectory)) await writeWhole(own, writeNote(note));
     },
   };
 }

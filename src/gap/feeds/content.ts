@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { FarmError } from "../../base/error.ts";
 import { parseOnceNamed } from "../../provenance/strict-json.ts";
-import type { FeedFile } from "./feed.ts";
+import type { FeedFile, Found } from "./feed.ts";
 
 export type Read<T> =
   | { readonly kind: "read"; readonly value: T }
@@ -58,11 +58,6 @@ export function parseJson(bytes: Uint8Array, values = MOST_VALUES): Read<unknown
   }
 }
 
-/** One line that is a record. */
-export function parseLine(bytes: Uint8Array): Read<unknown> {
-  return parseJson(bytes, MOST_VALUES_OF_LINE);
-}
-
 /**
  * A list, and the values of an object, that end at the first value that does not fit: zod keeps a kilobyte for each, and a
  * stranger has a million.
@@ -101,25 +96,53 @@ function fitting<Name extends string | number, T>(
   return found;
 }
 
-/** The lines of a file of any size, without their ends. @throws FarmError DOCUMENT_INVALID beyond the limits */
-export async function* linesOf({ name, body }: FeedFile): AsyncGenerator<Buffer> {
-  let [rest, size] = [Buffer.alloc(0), 0];
+/** Where a file's bad records go. */
+type Drops = Pick<Found, "drop">;
+
+interface Line {
+  readonly bytes: Buffer;
+  /** `cves.ndjson:17` */
+  readonly where: string;
+}
+
+/** The lines of a file of any size that are not empty, without their ends. @throws FarmError DOCUMENT_INVALID beyond the limit */
+export async function* linesOf({ name, body }: FeedFile, found: Drops): AsyncGenerator<Line> {
+  let [rest, size, number] = [Buffer.alloc(0), 0, 1];
+  /** Of a line without end nothing is kept. */
+  let isTooLong = false;
   for await (const chunk of body) {
     size += chunk.length;
+    if (size > STREAM_LIMIT_BYTES)
+      throw new FarmError("DOCUMENT_INVALID", {
+        about: name,
+        detail: `it has more than ${STREAM_LIMIT_BYTES} bytes`,
+      });
     const bytes = rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([rest, chunk]);
     let begin = 0;
     for (let end = bytes.indexOf(LINE_END); end >= 0; end = bytes.indexOf(LINE_END, begin)) {
-      yield bytes.subarray(begin, end);
+      if (!isTooLong && end > begin) yield { bytes: bytes.subarray(begin, end), where: `${name}:${number}` };
+      isTooLong = false;
       begin = end + 1;
+      number++;
     }
     rest = bytes.subarray(begin);
-    if (size > STREAM_LIMIT_BYTES || rest.length > LINE_LIMIT_BYTES)
-      throw new FarmError("DOCUMENT_INVALID", {
-        about: name,
-        detail: `it has more than ${STREAM_LIMIT_BYTES} bytes, or a line of more than ${LINE_LIMIT_BYTES}`,
-      });
+    if (rest.length <= LINE_LIMIT_BYTES) continue;
+    if (!isTooLong) found.drop(`is longer than ${LINE_LIMIT_BYTES} bytes`, `${name}:${number}`);
+    [rest, isTooLong] = [Buffer.alloc(0), true];
   }
-  if (rest.length > 0) yield rest;
+  if (rest.length > 0 && !isTooLong) yield { bytes: rest, where: `${name}:${number}` };
+}
+
+/** The values of a file with one in each line; what is none is dropped. @throws FarmError DOCUMENT_INVALID beyond the limit */
+export async function* jsonLines(
+  file: FeedFile,
+  found: Drops,
+): AsyncGenerator<{ readonly value: unknown; readonly where: string }> {
+  for await (const { bytes, where } of linesOf(file, found)) {
+    const json = parseJson(bytes, MOST_VALUES_OF_LINE);
+    if (json.kind === "bad") found.drop(json.reason, where);
+    else yield { value: json.value, where };
+  }
 }
 
 function read<T>(value: T): Read<T> {

@@ -8,21 +8,18 @@ export const epss: FeedKind = {
   licence: "free to use with attribution to FIRST.org",
 
   async read(files, found) {
-    for await (const file of files) {
-      let number = 0;
-      for await (const bytes of linesOf(file)) {
-        number++;
+    for await (const file of files)
+      for await (const { bytes, where } of linesOf(file, found)) {
         const line = bytes.toString("latin1").trimEnd();
         if (line.startsWith("#")) found.dated(/score_date:([^,\s]+)/.exec(line)?.[1]);
         else if (line !== "" && !line.startsWith("cve,")) {
           const [cve, probability, percentile] = line.split(",");
           found.add(
             { type: "likelihood", cve, probability: numberOf(probability), percentile: numberOf(percentile) },
-            `${file.name}:${number}`,
+            where,
           );
         }
       }
-    }
   },
 };
 

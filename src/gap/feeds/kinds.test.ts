@@ -152,7 +152,13 @@ describe("a small feed that says very much", () => {
     );
     const lines = [1, 2, 3].map((at) =>
       JSON.stringify({
-        ...{ id: `CVE-2024-100${at}`, title: "t".repeat(400), fix: [SHA], pairs: [], files: [] },
+        ...{
+          id: `CVE-2024-100${at}`,
+          title: "t".repeat(400),
+          fix: [SHA],
+          pairs: [["6.1", SHA, "6.1.9", SHA]],
+          files: [],
+        },
       }),
     );
     const compact = { "a.ndjson": lines.join("\n") };

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { LivePatchAttributes, livePatchState } from "../../kernel/live-patch.ts";
 import { CveId } from "../records.ts";
-import { linesOf, listOf, parseJson, parseLine, readWhole } from "./content.ts";
+import { jsonLines, listOf, parseJson, readWhole } from "./content.ts";
 import { dayOf, type FeedKind, type Found } from "./feed.ts";
 
 const Fix = z.object({ Name: z.string(), Patched: z.boolean().default(false) });
@@ -40,14 +40,7 @@ export const livepatch: FeedKind = {
   async read(files, found) {
     for await (const file of files) {
       if (/\.(ndjson|jsonl)$/.test(file.name)) {
-        let number = 0;
-        for await (const line of linesOf(file)) {
-          number++;
-          if (line.length === 0) continue;
-          const json = parseLine(line);
-          if (json.kind === "bad") found.drop(json.reason, `${file.name}:${number}`);
-          else addLine(json.value, `${file.name}:${number}`, found);
-        }
+        for await (const { value, where } of jsonLines(file, found)) addLine(value, where, found);
         continue;
       }
       const bytes = await readWhole(file);

@@ -51,10 +51,10 @@ export async function publish(file: string, options: OptionsOf<typeof PUBLISH_RO
   const note = await readRoot(file);
   return withFarm(options, async (farm) => {
     const maker = headMaker(farm, () => new Date());
-    // No root follows roots that somebody replaced.
-    await openVoucher(farm.store, maker);
+    // No root follows roots that somebody replaced, nor takes the place of some that are gone.
+    if ((await maker.knownRoot?.(farm.store.place).seen()) !== undefined)
+      await openVoucher(farm.store, maker);
     const trust = await publishRoot(farm.store, note, file);
-    if (trust.version === 1) await maker.knownRoot?.(farm.store.place).keep(note);
     await print(wordsOf(trust));
     // A head by a key that is not trusted any more is worth nothing.
     const head = await signForRoot(farm.store, maker);
