@@ -167,7 +167,6 @@ const OWN_PLACES: Readonly<Record<string, string>> = {
   "registry/stores/folder.ts": "packages in the cache",
   "registry/stores/s3.ts": "packages in the cache",
   "signing/box.ts": "packages of this program",
-  "signing/certificates.ts": "a token's file that the configuration names",
   "signing/create.ts": "new keys, in a directory that a person names",
   "signing/keys/file.ts": "a key that the configuration names",
   "signing/open.ts": "a password's file that the configuration names, the terminal",

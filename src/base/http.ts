@@ -97,7 +97,15 @@ const MOST_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** With them, what was sent to one place is sent to the next. */
 const KEEPING_REDIRECTS = new Set([307, 308]);
+const NO_REDIRECTS: ReadonlySet<number> = new Set();
 const CONNECT_MS = 10_000;
+
+interface Following {
+  readonly posted?: Buffer;
+  readonly isAnonymous?: boolean;
+  /** Default: where the server sends us. */
+  readonly goesOn?: boolean;
+}
 
 export class Http {
   readonly traffic: Traffic = { requests: 0, notModified: 0, bytes: 0 };
@@ -163,6 +171,28 @@ export class Http {
       body.on("error", () => {}).destroy();
       if (statusCode < 200 || statusCode > 299)
         throw new StatusError(url, statusCode, retryAfterMs(one(answered["retry-after"])));
+    });
+  }
+
+  /**
+   * Asks a server, with a document or without, for a short answer, whatever its status. Goes nowhere else: what is sent may be
+   * a secret. @throws FarmError REMOTE_UNAVAILABLE, INTERRUPTED
+   */
+  async exchange(
+    url: string,
+    { posted, headers }: { readonly posted?: Buffer; readonly headers: Readonly<Record<string, string>> },
+    limitBytes: number,
+    signal?: AbortSignal,
+  ): Promise<{ readonly status: number; readonly bytes: Buffer }> {
+    return this.#retrying(url, signal, async (until) => {
+      const sent = { "user-agent": "kmodfarm", "accept-encoding": "identity", ...headers };
+      const how = posted === undefined ? { goesOn: false } : { posted, goesOn: false };
+      const { statusCode, headers: answered, body } = await this.#follow(url, sent, until, how);
+      if (statusCode >= 500 || statusCode === 408 || statusCode === 429) {
+        body.on("error", () => {}).destroy();
+        throw new StatusError(url, statusCode, retryAfterMs(one(answered["retry-after"])));
+      }
+      return { status: statusCode, bytes: await readAll(body, url, limitBytes, this.#slowMs) };
     });
   }
 
@@ -288,9 +318,9 @@ export class Http {
     url: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
-    { posted, isAnonymous = false }: { readonly posted?: Buffer; readonly isAnonymous?: boolean } = {},
+    { posted, isAnonymous = false, goesOn = true }: Following = {},
   ): Promise<Dispatcher.ResponseData> {
-    const followed = posted === undefined ? REDIRECTS : KEEPING_REDIRECTS;
+    const followed = !goesOn ? NO_REDIRECTS : posted === undefined ? REDIRECTS : KEEPING_REDIRECTS;
     if (this.#isAskerTrusted) this.#own.add(url);
     const visited: string[] = [];
     for (let place = url; ; ) {

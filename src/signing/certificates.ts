@@ -3,13 +3,14 @@
  * signer's own key of this run for the identity that a token proves; a public log (Rekor), or a clock that others trust,
  * says when that was. The farm asks them, because the signer has no network; it never sees the key.
  */
-import { readFile } from "node:fs/promises";
-import { FarmError, isErrno } from "../base/error.ts";
-import { oneLine } from "../base/visible.ts";
+
+import { FarmError } from "../base/error.ts";
+import { readAtMost } from "../base/read-at-most.ts";
 import { STATEMENT_PAYLOAD } from "../provenance/dsse.ts";
 import type { PublicKey } from "../provenance/public-key.ts";
 import type { KeylessPlace, TokenPlace } from "./keys/keyless.ts";
 import type { SigningRequest } from "./signer.ts";
+import type { SigstoreServers } from "./sigstore-servers.ts";
 
 /** The signer's key of this run. */
 export interface KeyOfTheRun {
@@ -17,80 +18,43 @@ export interface KeyOfTheRun {
   readonly sign: (request: SigningRequest) => Promise<Uint8Array>;
 }
 
-/** Each answer; and how often one is asked again that gave none. */
-const ASKING = { timeout: 30_000, retry: { retries: 3, minTimeout: 1000, maxTimeout: 8000 } };
-
 /**
  * A statement in its bundle, with the certificate and what the log and the clock say.
  * @throws FarmError KEY_LOCKED for a token that is missing or no longer good, REMOTE_UNAVAILABLE, SIGNING_REFUSED
  */
-export async function signCertified(
-  payload: string,
-  { fulcio, rekor, timestamps, token }: KeylessPlace,
-  key: KeyOfTheRun,
-): Promise<string> {
-  const [{ DSSEBundleBuilder, FulcioSigner, RekorWitness, TSAWitness }, { bundleToJSON }] = await Promise.all(
-    [import("@sigstore/sign"), import("@sigstore/bundle")],
-  );
-  const proof = await readToken(token);
+export async function signCertified(payload: string, place: KeylessPlace, key: KeyOfTheRun): Promise<string> {
+  const [{ DSSEBundleBuilder }, { bundleToJSON }] = await Promise.all([
+    import("@sigstore/sign"),
+    import("@sigstore/bundle"),
+  ]);
+  await using servers = await openServers(place);
+  const { token, subject } = await readToken(place.token, servers);
   const publicKey = key.publicKey.key.export({ format: "pem", type: "spki" }).toString();
-  const holder = {
-    // The library signs two things with it, and the signer is told which of them it is to read.
-    async sign(data: Buffer) {
-      const request: SigningRequest =
-        data.toString() === proof.subject
-          ? { kind: "subject", subject: proof.subject }
-          : { kind: "statement", payload };
-      const signature = Buffer.from(await key.sign(request));
-      return { signature, key: { $case: "publicKey" as const, publicKey } };
-    },
-  };
   const builder = new DSSEBundleBuilder({
-    signer: new FulcioSigner({
-      ...{ fulcioBaseURL: fulcio, keyHolder: holder, ...ASKING },
-      identityProvider: { getToken: async () => proof.token },
-    }),
-    witnesses: [
-      ...(rekor === undefined
-        ? []
-        : [
-            new RekorWitness({
-              ...{ rekorBaseURL: rekor.url, majorApiVersion: rekor.version, entryType: "dsse", ...ASKING },
-            }),
-          ]),
-      ...(timestamps === undefined ? [] : [new TSAWitness({ tsaBaseURL: timestamps, ...ASKING })]),
-    ],
+    signer: {
+      async sign() {
+        const proof = await key.sign({ kind: "subject", subject });
+        const certificate = await servers.certify(token, publicKey, proof);
+        const signature = Buffer.from(await key.sign({ kind: "statement", payload }));
+        return { signature, key: { $case: "x509Certificate", certificate } };
+      },
+    },
+    witnesses: servers.witnesses(),
   });
-  try {
-    const bundle = await builder.create({ data: Buffer.from(payload), type: STATEMENT_PAYLOAD });
-    return JSON.stringify(bundleToJSON(bundle));
-  } catch (thrown) {
-    throw faultOf(thrown, { fulcio, rekor: rekor?.url, timestamps });
-  }
+  const bundle = await builder.create({ data: Buffer.from(payload), type: STATEMENT_PAYLOAD });
+  return JSON.stringify(bundleToJSON(bundle));
 }
 
-type Servers = { readonly [Name in "fulcio" | "rekor" | "timestamps"]: string | undefined };
+/** That a token is there, before anything is built. @throws FarmError KEY_LOCKED, REMOTE_UNAVAILABLE */
+export async function requireToken(place: KeylessPlace): Promise<void> {
+  await using servers = await openServers(place);
+  await readToken(place.token, servers);
+}
 
-/** By the library's codes: its own words may quote the token. */
-const ASKED: Readonly<Record<string, keyof Servers>> = {
-  CA_CREATE_SIGNING_CERTIFICATE_ERROR: "fulcio",
-  TLOG_CREATE_ENTRY_ERROR: "rekor",
-  TLOG_FETCH_ENTRY_ERROR: "rekor",
-  TSA_CREATE_TIMESTAMP_ERROR: "timestamps",
-};
-
-function faultOf(thrown: unknown, servers: Servers): unknown {
-  const { code = "", cause } = thrown as { code?: string; cause?: { statusCode?: number; message?: string } };
-  if (code.startsWith("IDENTITY_TOKEN")) return noToken("the token cannot be used");
-  const asked = ASKED[code];
-  if (asked === undefined) return thrown;
-  const said = oneLine(cause?.message ?? "no answer").slice(0, 300);
-  if (asked === "fulcio" && [400, 401, 403].includes(cause?.statusCode ?? 0))
-    return new FarmError("KEY_LOCKED", {
-      detail: `${servers.fulcio} gives no certificate for the token: ${said}`,
-      hint: "A token must be fresh, and made for the audience that the authority expects (`audience`).",
-    });
-  return new FarmError("REMOTE_UNAVAILABLE", { detail: `${servers[asked]}: ${said}`, cause: thrown });
+/** Loaded where it is needed. */
+async function openServers(place: KeylessPlace): Promise<SigstoreServers> {
+  const { SigstoreServers } = await import("./sigstore-servers.ts");
+  return new SigstoreServers(place);
 }
 
 interface Token {
@@ -99,9 +63,9 @@ interface Token {
   readonly subject: string;
 }
 
-/** Read anew for each signature: tokens are good for minutes. @throws FarmError KEY_LOCKED */
-export async function readToken(place: TokenPlace): Promise<Token> {
-  const [token, where] = await fetchToken(place);
+/** Read anew for each signature: tokens are good for minutes. @throws FarmError KEY_LOCKED, REMOTE_UNAVAILABLE */
+async function readToken(place: TokenPlace, servers: SigstoreServers): Promise<Token> {
+  const [token, where] = await fetchToken(place, servers);
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString());
     const { email, email_verified: isVerified, sub } = claims as Record<string, unknown>;
@@ -113,28 +77,26 @@ export async function readToken(place: TokenPlace): Promise<Token> {
   throw noToken(`what ${where} gives is no OIDC token`);
 }
 
-async function fetchToken(place: TokenPlace): Promise<readonly [token: string, where: string]> {
+const TOKEN_LIMIT_BYTES = 64 * 1024;
+
+async function fetchToken(
+  place: TokenPlace,
+  servers: SigstoreServers,
+): Promise<readonly [token: string, where: string]> {
   switch (place.kind) {
-    case "file":
-      try {
-        return [(await readFile(place.path, "utf8")).trim(), place.path];
-      } catch (thrown) {
-        if (!isErrno(thrown)) throw thrown;
+    case "file": {
+      const bytes = await readAtMost(place.path, TOKEN_LIMIT_BYTES).catch((thrown: NodeJS.ErrnoException) => {
         throw noToken(`the token file ${place.path} cannot be read (${thrown.code})`);
-      }
+      });
+      return [bytes.toString().trim(), place.path];
+    }
     case "given": {
       const token = place.secret.reveal().trim();
       if (token === "") throw noToken(`the environment has no ${place.variable}`);
       return [token, place.variable];
     }
-    case "usual": {
-      const { CIContextProvider } = await import("@sigstore/sign");
-      try {
-        return [await new CIContextProvider(place.audience).getToken(), "this workflow"];
-      } catch {
-        throw noToken("neither GitHub Actions nor SIGSTORE_ID_TOKEN gives a token");
-      }
-    }
+    case "github":
+      return [await servers.tokenOfJob(place.url, place.bearer.reveal(), place.audience), "this workflow"];
   }
 }
 

@@ -35,7 +35,7 @@ export interface TestSigstore extends AsyncDisposable {
   /** What was asked of it, by path. */
   readonly asked: string[];
   /** Answers of its authority: a status and a body instead of a certificate. */
-  fault: { readonly status: number; readonly body: string } | undefined;
+  fault: { readonly status: number; readonly body: string; readonly location?: string } | undefined;
 }
 
 /** A token of somebody: nobody verifies who signed it here. */
@@ -101,7 +101,11 @@ export async function startSigstore(
     } = (await answers[path]?.(body)) ?? {
       ...{ statusCode: 404, response: "", contentType: "text/plain" },
     };
-    response.writeHead(statusCode, { "content-type": contentType ?? "text/plain" });
+    const { location } = here.fault ?? {};
+    response.writeHead(statusCode, {
+      "content-type": contentType ?? "text/plain",
+      ...(location === undefined ? {} : { location }),
+    });
     response.end(typeof said === "string" ? said : Buffer.from(said.buffer as ArrayBuffer));
   };
   server.on("request", (request, response) => void answer(request, response));

@@ -10,7 +10,7 @@ import { KeylessIdentity } from "../../check/policy.ts";
 import { PathSegment } from "../../kernel/path-segment.ts";
 import { publicKeyFile } from "../../signing/create.ts";
 import type { KeyPlace } from "../../signing/keys/index.ts";
-import type { KeylessPlace } from "../../signing/keys/keyless.ts";
+import type { KeylessPlace, TokenPlace } from "../../signing/keys/keyless.ts";
 import type { KeySetting, PasswordPlace } from "../../signing/open.ts";
 import { ROLE_NAMES } from "../../signing/roles.ts";
 
@@ -34,12 +34,12 @@ const Token = z.strictObject({
     .describe("Environment of the library, for example `{SOFTHSM2_CONF: /etc/softhsm2.conf}`."),
 });
 
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "localhost", "[::1]"]);
 /** A token is said to it: in the clear only to this machine. */
-const Server = z
-  .url({ protocol: /^https?$/, error: "not an address of https" })
-  .refine((url) => /^https:|^http:\/\/(127\.0\.0\.1|localhost|\[::1\])(:|\/|$)/.test(url), {
-    error: "a token would go there in the clear: it must be https",
-  });
+const Server = z.url({ protocol: /^https?$/, error: "not an address of https" }).refine((url) => {
+  const { protocol, hostname = "", username } = URL.parse(url) ?? {};
+  return username === "" && (protocol === "https:" || LOOPBACK.has(hostname));
+}, "a token would go there in the clear: it must be https");
 
 const Keyless = z
   .strictObject({
@@ -198,7 +198,7 @@ function keylessPlace(base: string, keyless: z.output<typeof Keyless>): KeylessP
         ? { kind: "file", path: resolve(base, tokenFile) }
         : tokenEnvironment !== undefined
           ? givenBy(tokenEnvironment)
-          : { kind: "usual", audience },
+          : usualToken(audience),
   };
 }
 
@@ -218,6 +218,13 @@ function passwordPlace(
   if (passwordFile !== undefined) return { kind: "file", path: resolve(base, passwordFile) };
   if (passwordEnvironment !== undefined) return givenBy(passwordEnvironment);
   return { kind: "asked" };
+}
+
+/** GitHub tells a job's steps where to ask. */
+function usualToken(audience: string): TokenPlace {
+  const { ACTIONS_ID_TOKEN_REQUEST_URL: url, ACTIONS_ID_TOKEN_REQUEST_TOKEN: bearer } = process.env;
+  if (!url || !bearer || !URL.canParse(url)) return givenBy("SIGSTORE_ID_TOKEN");
+  return { kind: "github", url, bearer: new Secret(bearer), audience };
 }
 
 /** Read here, so that nothing else reads the environment. */

@@ -1,5 +1,8 @@
 import { writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { ISSUER, SUBJECT, startSigstore, type TestSigstore, token } from "../../../test/support/sigstore.ts";
 import {
@@ -138,6 +141,40 @@ describe("a farm without a key", () => {
     expect(JSON.stringify(thrown)).not.toContain(token().split(".")[1]);
   });
 
+  test("its token goes nowhere else, and is in no message", async () => {
+    let isAsked = false;
+    const thief = createServer((_request, response) => {
+      isAsked = true;
+      response.end();
+    });
+    await new Promise<void>((resolve) => thief.listen(0, "127.0.0.1", resolve));
+    const { port } = thief.address() as AddressInfo;
+    sigstore.fault = { status: 307, body: "", location: `http://127.0.0.1:${port}/` };
+    const redirected = await bundleOf().catch((error: unknown) => error);
+    sigstore.fault = { status: 401, body: JSON.stringify({ message: `no: ${token()}` }) };
+    const echoed = await bundleOf().catch((error: unknown) => error);
+    thief.close();
+
+    expect(isAsked).toBe(false);
+    expect(redirected).toMatchObject({
+      code: "REMOTE_UNAVAILABLE",
+      message: expect.stringContaining("HTTP 307"),
+    });
+    expect(echoed).toMatchObject({ code: "KEY_LOCKED" });
+    expect(inspect(echoed, { depth: 9 })).not.toContain(token().split(".")[1]);
+  });
+
+  test.each([
+    ["without end", "x".repeat(1_000_000)],
+    ["of nothing", "{}"],
+    ["of no chain", JSON.stringify({ signedCertificateEmbeddedSct: {} })],
+    ["of a number", "7"],
+  ])("an answer %s is the server's fault", async (_, body) => {
+    sigstore.fault = { status: 201, body };
+
+    await expect(bundleOf()).rejects.toMatchObject({ code: "REMOTE_UNAVAILABLE" });
+  });
+
   test("has no password, no public key, and signs nothing but statements", () => {
     const refused = (key: object, words: RegExp) =>
       expect(() => parseConfig(JSON.stringify({ keys: { ci: key } }), "a")).toThrow(words);
@@ -229,6 +266,41 @@ describe("whoever verifies", () => {
     expect(
       await judged(Buffer.from(JSON.stringify(bundle)), await trusted({ roots: JSON.stringify(roots) })),
     ).toMatchObject({ kind: "open" });
+  });
+
+  test("compares bytes: a letter with its highest bit is another one", async () => {
+    const mine = SUBJECT.replace("example", "exampl\u00e5");
+    writeFileSync(tokenFile, token({ iss: ISSUER, sub: mine }));
+
+    await expect(bundleOf({ subject: mine.replace("\u00e5", "e") })).rejects.toMatchObject({
+      code: "SIGNING_REFUSED",
+    });
+  });
+
+  test.each([
+    ["a name that is a regular expression", "checkpoint", 1],
+    ["hundreds of entries of logs", "entries", 200],
+    ["a certificate of a megabyte", "certificate", 1],
+    ["thousands of hashes", "hashes", 5000],
+  ])("looks at no bundle with %s", async (_, what, count) => {
+    const bundle = JSON.parse((await bundleOf()).toString());
+    const { verificationMaterial: material } = bundle;
+    const [entry] = material.tlogEntries;
+    if (what === "entries") material.tlogEntries = Array.from({ length: count }, () => entry);
+    if (what === "certificate") material.certificate.rawBytes = Buffer.alloc(500_000).toString("base64");
+    if (what === "hashes") entry.inclusionProof.hashes = Array.from({ length: count }, () => "AAAA");
+    if (what === "checkpoint") {
+      const { checkpoint } = entry.inclusionProof;
+      checkpoint.envelope = checkpoint.envelope.replace(/\u2014 \S+/, `\u2014 ${"((.+)+)+".repeat(3)}!`);
+    }
+    const builder = await trusted();
+    const started = performance.now();
+
+    expect(builder.faultIn(Buffer.from(JSON.stringify(bundle)))).toMatch(
+      /^it is no bundle with a certificate/,
+    );
+    // Nobody measures here: what it would be is minutes.
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   test("a key's bundle says nothing of an identity, nor an identity's of a key", async () => {

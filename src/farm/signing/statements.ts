@@ -13,7 +13,7 @@ import {
   statementOf,
   writeStatement,
 } from "../../provenance/statement.ts";
-import { readToken, signCertified } from "../../signing/certificates.ts";
+import { requireToken, signCertified } from "../../signing/certificates.ts";
 import type { KeylessPlace } from "../../signing/keys/keyless.ts";
 import type { SigningRequest } from "../../signing/signer.ts";
 import { certifiedByFile } from "./identity.ts";
@@ -67,7 +67,7 @@ async function openCertifiedAttestor(
 ): Promise<Attestor> {
   const builder = await certifiedBy(config, place);
   // Before anything is built: a token that is missing should not cost a night.
-  await readToken(place.token);
+  await requireToken(place);
   const { identity } = builder;
   return {
     builder,

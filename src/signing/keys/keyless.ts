@@ -26,8 +26,8 @@ export type TokenPlace =
   | { readonly kind: "file"; readonly path: string }
   /** In the environment, under the variable's name. */
   | { readonly kind: "given"; readonly secret: Secret; readonly variable: string }
-  /** GitHub Actions is asked for one with this audience, or `SIGSTORE_ID_TOKEN` holds it. */
-  | { readonly kind: "usual"; readonly audience: string };
+  /** GitHub Actions is asked for one with this audience. */
+  | { readonly kind: "github"; readonly url: string; readonly bearer: Secret; readonly audience: string };
 
 export const keyless: KeyFamily<KeylessPlace> = {
   access: () => ({}),
