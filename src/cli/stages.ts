@@ -16,6 +16,7 @@ export const FINAL: ReadonlySet<Stage> = new Set([
 /** Counted, but not worth a line each: a mirror may lack a whole suite. */
 export const QUIET: ReadonlySet<Stage> = new Set(["unfetchable"]);
 
+const MOST_SAID = 1000;
 /** So short a detail is said each time. */
 const SHORT = 60;
 
@@ -30,6 +31,8 @@ export class StageLines {
     const what = `${stage} ${detail}`;
     const first = this.#said.get(what);
     if (first !== undefined && first !== name) return `${begin}: for the same reason as ${first}`;
+    // Whoever watches for weeks has read what was said at first.
+    if (this.#said.size >= MOST_SAID) this.#said.clear();
     this.#said.set(what, name);
     return `${begin}: ${detail}`;
   }

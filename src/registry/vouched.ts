@@ -109,7 +109,7 @@ function otherRoots(
   return new FarmError("METADATA_UNSIGNED", {
     about: store.place,
     detail: `root ${version} ${there === undefined ? "is missing" : "is another one"}: this farm knows the registry by it (${file})`,
-    hint: "Nothing was signed. Somebody took roots away, or put others there: copy the files that `root publish` was given back to metadata/root. If you made the registry anew yourself, in an empty place, remove the file that is named.",
+    hint: `Nothing was signed. Somebody took roots away, or put others there: put them back into metadata/root. They are what \`root publish\` was given, and the file that is named is a copy of root ${version}. If you made the registry anew yourself, in an empty place, remove that file.`,
   });
 }
 
