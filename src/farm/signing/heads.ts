@@ -13,17 +13,17 @@ import { knownRootOf } from "./known-root.ts";
 interface Signing {
   readonly signing: Farm["signing"];
   readonly config: Pick<Farm["config"], "keys"> &
-    Partial<Pick<Farm["config"], "views" | "keyDirectory" | "root">>;
+    Partial<Pick<Farm["config"], "views" | "keyDirectory" | "root" | "store">>;
 }
 
 /** Heads signed by every key of that role. Those that a run made by itself may be foreign to a registry of others. */
 export function headMaker({ signing, config }: Signing, now: () => Date): HeadMaker {
-  const { root, keyDirectory } = config;
+  const { root, keyDirectory, store = "" } = config;
   return {
     now,
     ...(keyDirectory === undefined
       ? {}
-      : { knownRoot: (place) => knownRootOf({ root, keyDirectory }, place) }),
+      : { knownRoot: (place) => knownRootOf({ root, keyDirectory, store }, place) }),
     keys: () => ownHeadKeys(signing),
     isChosen: hasOwnKeys(config.keys),
     sign: (text) => signedBy(signing, "head", { kind: "head", text }),

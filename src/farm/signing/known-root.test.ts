@@ -140,6 +140,11 @@ test("each store has its own, and without a directory of keys nothing is kept", 
   expect(await look()).toHaveLength(1);
   expect(await readdir(keyDirectory)).toHaveLength(2);
 
+  const files = ["https://a.example", "https://b.example"].map(
+    (endpoint) => knownRootOf({ keyDirectory, store: { kind: "s3", endpoint } as never }, "s3://farm").file,
+  );
+  expect(new Set(files).size).toBe(2);
+
   await rm(keyDirectory, { recursive: true });
   expect(await look()).toHaveLength(1);
   expect(existsSync(keyDirectory)).toBe(false);

@@ -14,10 +14,16 @@ import type { FarmConfig } from "../config/index.ts";
 
 /** `place`: the store's. */
 export function knownRootOf(
-  { root, keyDirectory }: Pick<FarmConfig, "keyDirectory"> & Partial<Pick<FarmConfig, "root">>,
+  {
+    root,
+    keyDirectory,
+    store,
+  }: Pick<FarmConfig, "keyDirectory"> & Partial<Pick<FarmConfig, "root" | "store">>,
   place: string,
 ): KnownRoot {
-  const own = join(keyDirectory, `registry-${hexOf(digestOf(place)).slice(0, 12)}.root`);
+  // Two servers may have a bucket of one name.
+  const server = typeof store === "object" ? (store.endpoint ?? "") : "";
+  const own = join(keyDirectory, `registry-${hexOf(digestOf([place, server])).slice(0, 12)}.root`);
   return {
     file: own,
     seen: () => readRoot(own, false),
