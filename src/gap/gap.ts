@@ -122,7 +122,7 @@ export class Gap {
       const { verdict } = plainOf(index);
       const isFine = ({ says }: Evidence) =>
         verdict === "fixed"
-          ? says === "fixed" || says === "not_built"
+          ? says === "fixed" || says === "claimed" || says === "not_built"
           : says === "not_built" && verdict === "not_affected";
       if (!evidence.of(cve).every(isFine)) indexes.add(index);
     }

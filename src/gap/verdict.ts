@@ -50,7 +50,8 @@ export interface Evidence {
     | "not_built"
     | "livepatched"
     | "unassessed"
-    | "reverted";
+    | "reverted"
+    | "claimed";
   /** Where to look: a release, an entry of a changelog, an advisory. */
   readonly ref: string;
   /** The version that has the fix, or will have it. */
@@ -162,6 +163,8 @@ function decide(
     return against === undefined || target.proof === "none" ? upstream : disputed();
   }
   if (patched !== undefined) return fine("livepatched", patched);
+  // The distribution names the CVE with a commit that the feed does not count as its fix.
+  if (of("claimed") !== undefined && (cve === undefined || isSaidOpen(view))) return disputed();
   if (unbuilt !== undefined) return { verdict: "not_built", confidence: "provisional" };
   const harmless = of("not_affected");
   const isOpen = upstream.verdict === "affected" || upstream.verdict === "no_upstream_fix";
@@ -170,6 +173,11 @@ function decide(
   if (affected === undefined || isOpen || upstream.verdict === "disputed") return upstream;
   if (isNewerThanFeed(target, affected.feedDate)) return unknown("feed_stale");
   return open(affected);
+}
+
+/** Whether upstream's history has the CVE open in the kernel's release, whatever may have come since. */
+function isSaidOpen(view: UpstreamView | undefined): boolean {
+  return view?.kind === "agreed" && view.upstream.verdict === "affected";
 }
 
 /** A revert of a fix by a release that came after it; of the same words before that, the feed knows which commit counts. */

@@ -152,6 +152,31 @@ describe("changelogs", () => {
     expect(verdicts.map(({ counts }) => counts.disputed)).toEqual([0, 1, 0]);
   });
 
+  test("a distribution that names a CVE, with a commit that the feed does not count, contradicts it", async () => {
+    const log = entry("6.1.172-1", [
+      "  * New upstream stable update:",
+      "    https://www.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.1.172",
+      "    - net: some fix (CVE-2026-10003)",
+      "    - net: another (CVE-2026-10005)",
+    ]);
+    const gap = await gapWith(log, [
+      makeCve("CVE-2026-10003", [["5.4", "a", "6.6.1", "x"]]),
+      makeCve("CVE-2026-10004", [["5.4", "a", "6.1.180", "x"]]),
+      makeCve("CVE-2026-10005", [["5.4", "a", "6.1.170", "x"]]),
+    ]);
+    const kernel = gap.ofKernel(upload("6.1.172-1"));
+
+    expect(kernel.of("CVE-2026-10003")).toMatchObject({
+      verdict: "disputed",
+      evidence: [
+        { id: "E1", says: "no_upstream_fix" },
+        { id: "E2", says: "claimed", fixedIn: "6.1.172-1" },
+      ],
+    });
+    expect(kernel.of("CVE-2026-10005").verdict).toBe("fixed");
+    expect(kernel.counts).toMatchObject({ disputed: 1, affected: 1, fixed: 1 });
+  });
+
   test("a kernel that is newer than the feed is not called affected for a revert either", async () => {
     const gap = await gapWith(CHANGELOG);
     const target = { ...upload("6.1.176-1"), day: "2026-12-02" };

@@ -27,7 +27,7 @@ export interface Deed {
   readonly fixes: boolean;
   /**
    * The stable release that did it, where the feed reaches that release: then the feed knows better which commit counts, and
-   * only a fix that was taken out for good contradicts it.
+   * only a fix that was taken out for good, or that the distribution names by its CVE, contradicts it.
    */
   readonly stable?: string;
 }
@@ -123,6 +123,8 @@ export class ChangelogFixes {
     if (last?.fixes === false) found.push({ ...this.#source(last), says: "affected" });
     if (contested?.stable !== undefined && !contested.fixes)
       found.push({ ...this.#source(contested), says: "reverted", revertedIn: contested.stable });
+    if (contested?.fixes === true && contested.id === "E2" && last?.fixes !== true)
+      found.push({ ...this.#source(contested), says: "claimed", fixedIn: this.#entry(contested).version });
     return found;
   }
 
@@ -196,7 +198,9 @@ function deedsOf(
         else if (stable !== undefined && (!fixes || deeds.get(cve)?.at(-1)?.fixes === false))
           add(cve, { entry, id: "E3", fixes, stable });
       }
-      for (const one of new Set(named)) if (isNews(one)) add(one, { entry, id: "E2", fixes: true });
+      for (const one of new Set(named))
+        if (isNews(one)) add(one, { entry, id: "E2", fixes: true });
+        else if (stable !== undefined) add(one, { entry, id: "E2", fixes: true, stable });
     }
   return deeds;
 }
