@@ -3,10 +3,11 @@
  * authority, log and clock say it is, for all three.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { tableText } from "../../src/cli/table.ts";
 import type { Identity } from "../../src/provenance/builder.ts";
 import { certifiedBuilder } from "../../src/provenance/certified.ts";
 import { judgeBundle } from "../../src/provenance/judge.ts";
-import { askCosign, COSIGNS, type CosignSuite } from "../support/cosign.ts";
+import { askCosign, COLUMNS, COSIGNS, type CosignSuite } from "../support/cosign.ts";
 import { certifiedBundle, ISSUER, SUBJECT, startSigstore, type TestSigstore } from "../support/sigstore.ts";
 import { BUILDER, IDENTITY, MODULES, makeBuild, makeSigner, makeStatement } from "../support/statements.ts";
 import { sharedDirectory } from "../support/temporary.ts";
@@ -129,11 +130,5 @@ describe("cosign and kmodfarm, of an identity", () => {
     expect(said).toEqual(words);
   });
 
-  afterAll(() => {
-    const rows = [["", "cosign of trixie", "cosign of sid", "kmodfarm"], ...table];
-    const width = Math.max(...rows.map(([what = ""]) => what.length));
-    const line = ([what = "", ...words]: readonly string[]) =>
-      [what.padEnd(width), ...words.map((word) => word.padEnd(16))].join("  ").trimEnd();
-    process.stdout.write(`${rows.map(line).join("\n")}\n`);
-  });
+  afterAll(() => void process.stdout.write(tableText(COLUMNS, table)));
 });

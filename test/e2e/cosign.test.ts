@@ -3,9 +3,10 @@
  * accepts beyond that is known by name.
  */
 import { afterAll, describe, expect, test } from "vitest";
+import { tableText } from "../../src/cli/table.ts";
 import { judgeBundle } from "../../src/provenance/judge.ts";
 import type { Statement } from "../../src/provenance/statement.ts";
-import { askCosign, COSIGNS, type CosignSuite } from "../support/cosign.ts";
+import { askCosign, COLUMNS, COSIGNS, type CosignSuite } from "../support/cosign.ts";
 import { BUILDER, IDENTITY, MODULES, makeBuild, makeSigner, makeStatement } from "../support/statements.ts";
 import { sharedDirectory } from "../support/temporary.ts";
 
@@ -179,11 +180,5 @@ describe("cosign and kmodfarm", () => {
     },
   );
 
-  afterAll(() => {
-    const rows = [["", "cosign of trixie", "cosign of sid", "kmodfarm"], ...table];
-    const width = Math.max(...rows.map(([what = ""]) => what.length));
-    const line = ([what = "", ...words]: readonly string[]) =>
-      [what.padEnd(width), ...words.map((word) => word.padEnd(16))].join("  ").trimEnd();
-    process.stdout.write(`${rows.map(line).join("\n")}\n`);
-  });
+  afterAll(() => void process.stdout.write(tableText(COLUMNS, table)));
 });

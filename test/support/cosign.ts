@@ -13,6 +13,8 @@ export const COSIGNS = {
   trixie: { options: ["--new-bundle-format", "--trusted-root", "root.json"] },
   sid: { options: [] },
 } as const;
+/** Of the tables that compare them with us. */
+export const COLUMNS = ["", "cosign of trixie", "cosign of sid", "kmodfarm"];
 export type CosignSuite = keyof typeof COSIGNS;
 
 const EMPTY_ROOT = { mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1" };

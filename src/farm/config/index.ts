@@ -139,7 +139,7 @@ export const Config = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      "File with a root of the registry, as nodes have it in /etc/kmodfarm/root, relative to this file: no registry without it is believed to be this one. Default: the roots that were seen there, of which a file in `keyDirectory` holds the newest.",
+      "File with a root of the registry, as nodes have it in /etc/kmodfarm/root; the path is relative to this file. The farm signs nothing for a store whose roots do not include it. By default the farm trusts the first root that it sees, and keeps the newest one in `keyDirectory`.",
     ),
   signatures: SignaturesConfig.default([]).describe(
     "Whose signatures modules get, each in a file beside the module. Default: none.",

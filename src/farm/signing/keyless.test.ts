@@ -294,13 +294,11 @@ describe("whoever verifies", () => {
       checkpoint.envelope = checkpoint.envelope.replace(/\u2014 \S+/, `\u2014 ${"((.+)+)+".repeat(3)}!`);
     }
     const builder = await trusted();
-    const started = performance.now();
 
+    // A library that looked at it would not come back before the test's own limit.
     expect(builder.faultIn(Buffer.from(JSON.stringify(bundle)))).toMatch(
       /^it is no bundle with a certificate/,
     );
-    // Nobody measures here: what it would be is minutes.
-    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   test("a key's bundle says nothing of an identity, nor an identity's of a key", async () => {
